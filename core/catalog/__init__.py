@@ -1,0 +1,1 @@
+"""Our SKUs and the listings that show them on channels."""

@@ -1,0 +1,16 @@
+"""The only place that reads the clock; entry points call it and hand the time in."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+
+def utc_now() -> datetime:
+    """The present instant, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def business_day(instant: datetime, time_zone: str) -> date:
+    """The calendar day of `instant` (aware) in the shop's zone, as its people would name it."""
+    return instant.astimezone(ZoneInfo(time_zone)).date()

@@ -1,0 +1,77 @@
+"""Settings, read once from the environment by the entry points and then only handed on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import BadInput
+
+DEFAULT_HOME = ".switchyard"
+DEFAULT_PORT_BASE = 8500
+
+
+class MissingSetting(BadInput):
+    """A setting that this process needs is not there."""
+
+    def __init__(self, name: str, repair: str) -> None:
+        super().__init__(f"{name} is not set: {repair}")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where things are. URLs carry passwords: never log them; `masked()` is for people."""
+
+    home: Path
+    database_url: str
+    migrate_url: str
+    redis_url: str
+    api_url: str
+    sandbox_url: str
+    dashboard_url: str
+    secret_keys: tuple[str, ...]
+    notice_url: str | None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read the environment. Raises MissingSetting when the database or Redis is not named."""
+        env = os.environ if environment is None else environment
+        home = Path(env.get("SWITCHYARD_HOME", DEFAULT_HOME)).absolute()
+        database_url = _required(env, "DATABASE_URL", "run `switchyard up`, or point it at a PostgreSQL 15 or newer")
+        base = port_base(env)
+        return cls(
+            home=home,
+            database_url=_with_driver(database_url),
+            migrate_url=_with_driver(env.get("DATABASE_MIGRATE_URL") or database_url),
+            redis_url=_required(env, "REDIS_URL", "run `switchyard up`, or point it at a Redis 6.2 or newer"),
+            dashboard_url=env.get("SWITCHYARD_DASHBOARD_URL", f"http://127.0.0.1:{base}"),
+            api_url=env.get("SWITCHYARD_API_URL", f"http://127.0.0.1:{base + 1}"),
+            sandbox_url=env.get("SWITCHYARD_SANDBOX_URL", f"http://127.0.0.1:{base + 2}"),
+            secret_keys=tuple(key for key in env.get("SWITCHYARD_SECRET_KEYS", "").split(",") if key),
+            notice_url=env.get("SWITCHYARD_NOTICE_URL") or None,
+        )
+
+
+def port_base(environment: Mapping[str, str]) -> int:
+    """First of the block of ports this instance uses; raises BadInput when it is no usable number."""
+    text = environment.get("SWITCHYARD_PORT_BASE", str(DEFAULT_PORT_BASE))
+    if not text.isdigit() or not 1024 <= int(text) <= 65000:
+        raise BadInput(f"SWITCHYARD_PORT_BASE is {text!r}: give a whole number from 1024 to 65000")
+    return int(text)
+
+
+def _required(env: Mapping[str, str], name: str, repair: str) -> str:
+    value = env.get(name)
+    if not value:
+        raise MissingSetting(name, repair)
+    return value
+
+
+def _with_driver(url: str) -> str:
+    """Name the psycopg 3 driver, so that a plain `postgres://` address from a host's panel works too."""
+    for plain in ("postgresql://", "postgres://"):
+        if url.startswith(plain):
+            return "postgresql+psycopg://" + url.removeprefix(plain)
+    return url

@@ -1,0 +1,1 @@
+"""Shops and their connections to the systems outside."""

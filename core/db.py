@@ -1,0 +1,98 @@
+"""The database: engine, units of work, and the few helpers through which all SQL goes.
+
+SQL is written out, with psycopg's named parameters: `%(name)s` for single values, `%(name)b` with a cast for
+arrays that travel in binary (`unnest(%(ids)b::int8[])`), which is the fastest way to hand over a set of rows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, MetaData, create_engine
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.exc import DBAPIError
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(referred_table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+# Below every job's timeout, so that the server gives up first and the connection stays usable.
+_OPTIONS = (
+    "-c timezone=UTC -c statement_timeout={statement_ms} -c lock_timeout=5000"
+    " -c idle_in_transaction_session_timeout=60000 -c application_name={name}"
+)
+
+
+def make_engine(url: str, *, name: str = "switchyard", pool_size: int = 5, statement_seconds: int = 60) -> Engine:
+    """A pooled engine that is safe across forks: a child never speaks on its parent's connection."""
+    engine = create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=5,
+        pool_pre_ping=True,
+        connect_args={"options": _OPTIONS.format(name=name, statement_ms=statement_seconds * 1000)},
+    )
+    os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
+    return engine
+
+
+@contextmanager
+def unit_of_work(engine: Engine) -> Iterator[Connection]:
+    """Everything inside happens or nothing does: commits on a clean exit, rolls back on anything else."""
+    with engine.begin() as conn:
+        yield conn
+
+
+@contextmanager
+def read_only(engine: Engine) -> Iterator[Connection]:
+    """A consistent snapshot in which the server itself refuses writes."""
+    with engine.connect().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True) as conn:
+        with conn.begin():
+            yield conn
+
+
+def fetch(conn: Connection, sql: str, **params: Any) -> Sequence[RowMapping]:
+    """All rows of a query, each readable by column name."""
+    return conn.exec_driver_sql(sql, params).mappings().all()
+
+
+def fetch_one(conn: Connection, sql: str, **params: Any) -> RowMapping | None:
+    """The first row, or None."""
+    return conn.exec_driver_sql(sql, params).mappings().first()
+
+
+def scalar(conn: Connection, sql: str, **params: Any) -> Any:
+    """The first column of the first row, or None."""
+    return conn.exec_driver_sql(sql, params).scalar()
+
+
+def execute(conn: Connection, sql: str, **params: Any) -> int:
+    """Run a statement; returns how many rows it touched."""
+    return conn.exec_driver_sql(sql, params).rowcount
+
+
+# SQLSTATE classes: 22 data exception, 23 integrity, 42/54 the statement itself; these say "this input", not "not now".
+_DATA_CLASSES = ("22", "23", "42", "54")
+# 23P01/40*/55* and a lost connection say "not now": never a reason to park a message.
+
+
+def is_data_error(error: BaseException) -> bool:
+    """Whether the database refused the data itself, so that trying again cannot help."""
+    if not isinstance(error, DBAPIError):
+        return False
+    if error.connection_invalidated:
+        return False
+    state = getattr(error.orig, "sqlstate", None)
+    if state is None:
+        # psycopg refuses values it cannot send (a NUL in a text) before the server sees them.
+        return type(error.orig).__name__ == "DataError"
+    return state[:2] in _DATA_CLASSES

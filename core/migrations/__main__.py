@@ -1,0 +1,3 @@
+from core.migrations import main
+
+main()

@@ -1,0 +1,10 @@
+-- What the application's login may do. It owns nothing, so it cannot switch a guard off.
+grant usage on schema public to {role};
+grant select, insert, update, delete on all tables in schema public to {role};
+grant usage, select on all sequences in schema public to {role};
+grant execute on all functions in schema public to {role};
+-- Facts are added, never edited: refused here too, should a trigger ever be missing.
+revoke update, delete, truncate on
+    stock_movements, audit_entries, fulfilment_lines, refunds, refund_lines, customer_returns
+from {role};
+revoke delete, truncate on listing_writes, orders, order_lines, fulfilments, reservations, inbox_messages from {role};

@@ -1,0 +1,58 @@
+"""Money as integer minor units with a currency; rounding rules in one place.
+
+Unit prices may be finer than a minor unit (a price of 0.001 GBP exists in real catalogues), so they stay decimals.
+A line's total is the exact product of units and unit price, rounded once, half away from zero: the rule most
+invoices use, and symmetric, so that a refund of the whole line is exactly its negative.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
+
+# ISO 4217 currencies whose minor unit is not a hundredth.
+_EXPONENTS = {
+    **dict.fromkeys(
+        ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF"), 0
+    ),
+    **dict.fromkeys(("XOF", "XPF"), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+}
+
+
+def exponent(currency: str) -> int:
+    """Number of decimal places of the currency's minor unit (2 where the code is unknown)."""
+    return _EXPONENTS.get(currency, 2)
+
+
+def to_minor(amount: Decimal, currency: str) -> int:
+    """Major units to integer minor units, half away from zero."""
+    scaled = amount.scaleb(exponent(currency))
+    return int(scaled.quantize(Decimal(1), rounding=ROUND_HALF_UP))
+
+
+def line_total_minor(units: int, unit_price: Decimal, currency: str) -> int:
+    """Units times unit price (major units, any precision), rounded once to minor units."""
+    return to_minor(unit_price * units, currency)
+
+
+def to_major(minor: int, currency: str) -> Decimal:
+    """Integer minor units to major units, exactly."""
+    return Decimal(minor).scaleb(-exponent(currency))
+
+
+def split(total_minor: int, weights: list[int]) -> list[int]:
+    """Shares of `total_minor` in proportion to `weights` that sum to it exactly.
+
+    Largest remainder first, ties to the earlier share. Raises ValueError when no weight is positive.
+    """
+    whole = sum(weights)
+    if whole <= 0 or any(weight < 0 for weight in weights):
+        raise ValueError("weights must be non-negative and at least one positive")
+    exact = [Fraction(total_minor * weight, whole) for weight in weights]
+    shares = [int(value.__floor__()) for value in exact]
+    missing = total_minor - sum(shares)
+    by_remainder = sorted(range(len(weights)), key=lambda i: (shares[i] - exact[i], i))
+    for index in by_remainder[:missing]:
+        shares[index] += 1
+    return shares

@@ -1,0 +1,1 @@
+"""Channel orders: lines, shipments, refunds and returns, each booked once."""

@@ -1,0 +1,217 @@
+"""What the domain needs of the outside: protocols, and the frozen values that cross the border.
+
+Vendor words end in the adapters; everything here is in the field's terms. All instants are aware UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal, Protocol
+
+Restock = Literal["return", "cancel", "legacy_restock", "no_restock"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelLine:
+    """One line of a channel order; `ref` is the channel's id of the line."""
+
+    ref: str
+    variant_ref: str | None
+    code: str | None
+    title: str
+    units: int
+    unit_price: Decimal
+    discount_minor: int
+    total_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelFulfilment:
+    """Goods that left, or are about to; `is_shipped` says whether the channel's status means they have left."""
+
+    ref: str
+    order_ref: str
+    status: str
+    is_shipped: bool
+    fulfilled_at: datetime
+    version_at: datetime
+    lines: tuple[tuple[str, int], ...]
+    tracking_company: str | None = None
+    tracking_numbers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRefundLine:
+    """Units of an order line given back, and what the channel did with its stock."""
+
+    line_ref: str
+    units: int
+    restock: Restock
+    subtotal_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRefund:
+    """Money given back, with or without goods. `refunded_at` is the business time, `created_at` the channel's."""
+
+    ref: str
+    order_ref: str
+    refunded_at: datetime
+    created_at: datetime
+    amount_minor: int
+    currency: str
+    lines: tuple[ChannelRefundLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelOrder:
+    """An order as one observation of the channel saw it; `version_at` orders observations of the same order."""
+
+    ref: str
+    name: str
+    source_ref: str | None
+    placed_at: datetime
+    created_at: datetime
+    version_at: datetime
+    cancelled_at: datetime | None
+    cancel_reason: str | None
+    financial_status: str | None
+    currency: str
+    total_minor: int
+    customer_ref: str | None
+    country_code: str | None
+    is_test: bool
+    lines: tuple[ChannelLine, ...]
+    fulfilments: tuple[ChannelFulfilment, ...] = ()
+    refunds: tuple[ChannelRefund, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LevelObservation:
+    """What the channel showed for one item at one of its locations; `units` is None where it does not count."""
+
+    inventory_ref: str
+    location_ref: str
+    units: int | None
+    observed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelListing:
+    """Something the channel can sell, with what it shows where that came along."""
+
+    ref: str
+    inventory_ref: str | None
+    product_ref: str | None
+    code: str | None
+    barcode: str | None
+    title: str
+    is_tracked: bool
+    status: str
+    version_at: datetime
+    levels: tuple[LevelObservation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one inbox message says, in our words. An empty one says nothing we use."""
+
+    orders: tuple[ChannelOrder, ...] = ()
+    fulfilments: tuple[ChannelFulfilment, ...] = ()
+    refunds: tuple[ChannelRefund, ...] = ()
+    levels: tuple[LevelObservation, ...] = ()
+    listings: tuple[ChannelListing, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelLocation:
+    """A place the channel keeps stock at."""
+
+    ref: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuantityWrite:
+    """One committed write about to be sent. `from_units` None means an absolute set."""
+
+    write_id: int
+    listing_ref: str
+    inventory_ref: str | None
+    location_ref: str
+    from_units: int | None
+    to_units: int
+    idempotency_key: str
+
+
+WriteOutcome = Literal["confirmed", "accepted", "refused", "stale", "unknown", "unsent"]
+
+
+@dataclass(frozen=True, slots=True)
+class QuantityResult:
+    """What became of one write.
+
+    confirmed: the channel shows it. accepted: queued by a channel that applies later; read back before believing.
+    refused: surely not applied, with the reason. stale: surely not applied, the channel showed something else
+    (`observed_units` where it said what). unknown: no sure answer. unsent: it surely never left.
+    """
+
+    write_id: int
+    outcome: WriteOutcome
+    code: str | None = None
+    detail: str | None = None
+    observed_units: int | None = None
+    at: datetime | None = None
+    submission_ref: str | None = None
+
+
+class SalesChannel(Protocol):
+    """A channel that sells: read its catalogue, levels and orders; set its quantities.
+
+    Methods raise core.errors.Retryable when the same call may succeed later, Permanent when it never will.
+    `set_quantities` never raises for what happened outside: every write gets a result.
+    """
+
+    guarantee_class: Literal["A", "B", "C", "D"]
+    writes_per_call: int
+
+    def parse(self, topic: str, body: bytes, triggered_at: datetime | None) -> Facts | None:
+        """Facts of one inbox body, or None for a topic we do not use. Raises BadInput for a body we cannot read."""
+
+    def locations(self) -> Sequence[ChannelLocation]:
+        """Where the channel keeps stock; a channel without places gives one with an empty ref."""
+
+    def listings(self) -> Iterator[Sequence[ChannelListing]]:
+        """The whole catalogue, a page at a time, with levels where the channel gives them."""
+
+    def listing_count(self) -> int | None:
+        """How many listings there are, for progress; None where the channel does not say."""
+
+    def levels(self, refs: Sequence[str]) -> Sequence[LevelObservation]:
+        """Present quantities of some items (inventory refs, or listing refs where the channel has no other)."""
+
+    def orders_since(self, since: datetime) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
+        """Orders changed at or after `since`, oldest first, by page: (ref, version, body for the inbox)."""
+
+    def set_quantities(self, writes: Sequence[QuantityWrite]) -> Sequence[QuantityResult]:
+        """Send up to `writes_per_call` writes; one result each."""
+
+    def ensure_subscriptions(self, address: str) -> int:
+        """Have the channel call `address` for every topic we use; returns how many were changed."""
+
+
+class JobQueue(Protocol):
+    """Rings a bell; what is to be done is in Postgres."""
+
+    def enqueue(self, name: str, /, **arguments: object) -> None:
+        """Queue the job registered as `name`; raises Retryable when the queue does not answer."""
+
+
+class Messenger(Protocol):
+    """Says something to operators."""
+
+    def send(self, kind: str, payload: dict[str, object], dedupe_key: str) -> None:
+        """Deliver once; raises Retryable or Permanent."""

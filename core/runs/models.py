@@ -1,0 +1,126 @@
+"""Tables: sync_runs, job_runs, schedules, schedule_runs, api_calls."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from core.db import metadata
+
+sync_runs = Table(
+    "sync_runs",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("connection_id", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False, comment="sync_connection, poll_orders, ..."),
+    Column("trigger", Text, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="queued"),
+    Column("step", Text, comment="what it is doing now, as people read it"),
+    Column("done", Integer, nullable=False, server_default="0"),
+    Column("total", Integer),
+    Column("counts", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("requested_at", DateTime(timezone=True), nullable=False),
+    Column("started_at", DateTime(timezone=True)),
+    Column("heartbeat_at", DateTime(timezone=True)),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("error", Text),
+    PrimaryKeyConstraint("shop_id", "id"),
+    ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
+    CheckConstraint("trigger in ('schedule', 'click', 'event')", name="trigger"),
+    CheckConstraint("state in ('queued', 'running', 'done', 'failed')", name="state"),
+    Index(
+        "uq_sync_runs_open",
+        "shop_id",
+        "connection_id",
+        "kind",
+        unique=True,
+        postgresql_where=text("state in ('queued', 'running')"),
+    ),
+    Index(None, "shop_id", "connection_id", "id"),
+)
+
+# Infrastructure, not business: a job may concern no shop at all.
+job_runs = Table(
+    "job_runs",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("job_ref", Text, nullable=False, comment="RQ's job id"),
+    Column("function", Text, nullable=False, comment="registered name"),
+    Column("arguments", JSONB, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("worker", Text),
+    Column("attempt", Integer, nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("outcome", Text, comment="finished, failed or abandoned; null while it runs"),
+    Column("result", JSONB),
+    Column("error", Text),
+    Column("fingerprint", Text, comment="groups failures of one cause"),
+    CheckConstraint("outcome in ('finished', 'failed', 'abandoned')", name="outcome"),
+    Index(None, "started_at"),
+    Index("ix_job_runs_open", "worker", postgresql_where=text("outcome is null")),
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("is_paused", Boolean, nullable=False, server_default="false"),
+    Column("changed_by", Text, nullable=False),
+    Column("changed_at", DateTime(timezone=True), nullable=False),
+)
+
+schedule_runs = Table(
+    "schedule_runs",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("period", Text, nullable=False, comment="the period this run is for: once per name and period"),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("outcome", Text),
+    Column("result", JSONB),
+    PrimaryKeyConstraint("name", "period"),
+    CheckConstraint("outcome in ('finished', 'failed')", name="outcome"),
+    Index(None, "started_at"),
+)
+
+api_calls = Table(
+    "api_calls",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("connection_id", BigInteger, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("status", Integer, comment="HTTP status; null when no answer came"),
+    Column("outcome", Text, nullable=False, comment="ok, throttled, refused, error, unknown"),
+    Column("elapsed_ms", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("quota_left", Text),
+    Column("api_version", Text),
+    Column("deprecation", Text),
+    Column("error", Text),
+    Column("sync_run_id", BigInteger),
+    Column("called_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("shop_id", "id"),
+    ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
+    Index(None, "shop_id", "connection_id", "called_at"),
+)
