@@ -160,14 +160,46 @@ def erase(home: Path) -> None:
         (home / name).unlink(missing_ok=True)
 
 
+@dataclass(frozen=True)
+class Database:
+    """One database of the embedded PostgreSQL, as seen by each of its three roles."""
+
+    name: str
+    url: str
+    migrate_url: str
+    superuser_url: str
+
+
+def create_database(home: Path, name: str, *, template: str | None = None) -> Database:
+    """One more database beside the product's own, empty or a copy of another: this is how tests get theirs.
+
+    Raises EmbeddedError when the server is not running.
+    """
+    server, port = _running_postgres(home)
+    server.create_database(port, name, template)
+    roles = (APP_ROLE, OWNER_ROLE, SUPERUSER)
+    return Database(name, *(server.url(port, role, name) for role in roles))
+
+
+def drop_database(home: Path, name: str) -> None:
+    """Drop a database, throwing out whoever is still connected to it."""
+    server, port = _running_postgres(home)
+    server.drop_database(port, name)
+
+
 def superuser_url(home: Path, database: str = "postgres") -> str:
     """The bootstrap superuser's address: for making roles and databases, and for tests."""
+    server, port = _running_postgres(home)
+    return server.url(port, SUPERUSER, database)
+
+
+def _running_postgres(home: Path) -> tuple[_Postgres, int]:
     home = home.absolute()
     server = _Postgres(home, _known_place(home))
     port = server.running_port()
     if port is None:
         raise EmbeddedError(f"The embedded PostgreSQL of {home} is not running.")
-    return server.url(port, SUPERUSER, database)
+    return server, port
 
 
 # Ports and processes -------------------------------------------------------------------------------------------------
@@ -230,6 +262,15 @@ def _proc_stat(pid: int) -> tuple[str, str] | None:
 def _is_zombie(pid: int) -> bool:
     stat = _proc_stat(pid)
     return stat is not None and stat[0] in "ZX"
+
+
+def _works_in(pid: int, folder: Path) -> bool:
+    """Whether a process has this working folder: both servers make their data folder theirs."""
+    try:
+        return os.path.samefile(f"/proc/{pid}/cwd", folder)
+    except OSError:
+        # Another account's process, hence not ours; or no /proc, and then the command line has to do.
+        return not Path("/proc/self").exists() and str(folder) in process_command(pid)
 
 
 # The home ------------------------------------------------------------------------------------------------------------
@@ -523,11 +564,30 @@ class _Postgres:
                         "{} role {} login nosuperuser nocreatedb nocreaterole noreplication nobypassrls password {}"
                     ).format(verb, sql.Identifier(role), sql.Literal(self._secret(role)))
                 )
-            name = sql.Identifier(database)
             if not connection.execute("select 1 from pg_database where datname = %s", [database]).fetchone():
-                connection.execute(sql.SQL("create database {} owner {}").format(name, sql.Identifier(OWNER_ROLE)))
-            connection.execute(sql.SQL("revoke all on database {} from public").format(name))
-            connection.execute(sql.SQL("grant connect on database {} to {}").format(name, sql.Identifier(APP_ROLE)))
+                self._create_database(connection, database)
+
+    def create_database(self, port: int, name: str, template: str | None) -> None:
+        with self._connect(port) as connection:
+            self._create_database(connection, name, template)
+
+    def drop_database(self, port: int, name: str) -> None:
+        with self._connect(port) as connection:
+            connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+    def _create_database(self, connection: psycopg.Connection[Any], name: str, template: str | None = None) -> None:
+        names = {
+            "name": sql.Identifier(name),
+            "template": sql.Identifier(template or "template1"),
+            "owner": sql.Identifier(OWNER_ROLE),
+            "app": sql.Identifier(APP_ROLE),
+        }
+        for statement in (
+            "create database {name} template {template} owner {owner}",
+            "revoke all on database {name} from public",
+            "grant connect, temporary on database {name} to {app}",
+        ):
+            connection.execute(sql.SQL(statement).format(**names))
 
     def _secret(self, role: str) -> str:
         return _password(self.home, f"postgres-{role}")
@@ -563,17 +623,10 @@ class _Postgres:
             pid = int(lines[0])
         except (OSError, ValueError, IndexError):
             return None
-        if not process_started(pid) or not self._is_ours(pid):
+        if not process_started(pid) or not _works_in(pid, self.data):
             return None
         port = int(lines[3]) if len(lines) > 3 and lines[3].strip().isdigit() else None
         return pid, port
-
-    def _is_ours(self, pid: int) -> bool:
-        try:
-            return os.path.samefile(f"/proc/{pid}/cwd", self.data)
-        except OSError:
-            # Another account's process, hence not ours; or no /proc, and then the command line has to do.
-            return not Path("/proc/self").exists() and str(self.data) in process_command(pid)
 
     def _clear_stale_lock(self) -> None:
         """Remove a lock file that names a dead postmaster which PostgreSQL would take for a living one.
@@ -674,8 +727,10 @@ class _Redis:
         known = _recall(self.home)
         data = self.data
         port = known.get("redis_port")
-        if data is not None and port is not None and self._answers(port, data, wait_seconds=30):
-            return self.url(port)
+        if data is not None and port is not None:
+            if self._answers(port, data, wait_seconds=30):
+                return self.url(port)
+            self._refuse_silent_server(data)
         binary = self._binary()
         data = self._prepare(binary)
         log_file = data / "redis.log"
@@ -684,13 +739,14 @@ class _Redis:
         deadline = time.monotonic() + 20
         while True:
             write_private(data / "redis.conf", self._configuration(data, port), self.account)
+            # Before the start: should we end here, the next start must find this server and not run a second one.
+            _remember(self.home, redis_port=port, redis_wanted=wanted_port)
             self.account.run(self._reachable(binary.path), data / "redis.conf")
             if self._answers(port, data, wait_seconds=30, appear_seconds=3):
                 break
             if time.monotonic() > deadline:
                 raise EmbeddedError(f"redis-server does not start. The end of {log_file}:\n{_tail(log_file)}")
             port = free_port(port)
-        _remember(self.home, redis_port=port, redis_wanted=wanted_port)
         if port != wanted_port:
             log.info("Redis listens on %s, since %s was taken", port, wanted_port)
         return self.url(port)
@@ -757,6 +813,15 @@ class _Redis:
             if time.monotonic() - began >= patience:
                 return False
             time.sleep(0.01)
+
+    def _refuse_silent_server(self, data: Path) -> None:
+        """Two servers on one folder would spoil its files, so one that lives but says nothing is in the way."""
+        try:
+            pid = int((data / "redis.pid").read_text())
+        except (OSError, ValueError):
+            return
+        if process_started(pid) and _works_in(pid, data):
+            raise EmbeddedError(f"redis-server (process {pid}) runs on {data} but does not answer.")
 
     def _configuration(self, data: Path, port: int) -> str:
         quoted = json.dumps(str(data), ensure_ascii=False)

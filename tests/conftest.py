@@ -1,0 +1,132 @@
+"""Fixtures for everybody: real servers, one migrated database per test, and the shared material.
+
+The servers come from `core.embedded`, the same code that a newcomer's first `make up` runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from sqlalchemy import Engine, create_engine
+
+from core import embedded
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The same examples on every run: a red build can be repeated. Explore with HYPOTHESIS_PROFILE=explore.
+settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("explore", deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@dataclass(frozen=True)
+class TestServers:
+    """The session's servers and the home they live in."""
+
+    __test__ = False
+
+    home: Path
+    database_url: str
+    migrate_url: str
+    redis_url: str
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[TestServers]:
+    _sweep_leftovers()
+    home = Path(tempfile.mkdtemp(prefix="switchyard-tests-"))
+    # Open to pass through: when root runs the tests another account runs the servers.
+    home.chmod(0o711)
+    (home / "runner.json").write_text(json.dumps([os.getpid(), embedded.process_started(os.getpid())]))
+    base = 15000 + os.getpid() * 20 % 15000
+    try:
+        found = embedded.start(
+            home,
+            postgres_port=base,
+            redis_port=base + 5,
+            # Nobody needs a test's data after a power cut.
+            postgres_settings={"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"},
+        )
+        yield TestServers(home, found.database_url, found.migrate_url, found.redis_url)
+    finally:
+        _erase(home)
+
+
+@pytest.fixture(scope="session")
+def template_database(servers: TestServers) -> embedded.Database:
+    """Migrated once; nobody may stay connected to it, or it cannot be copied."""
+    from core.migrations import migrate
+
+    template = embedded.create_database(servers.home, "switchyard_template")
+    migrate(template.migrate_url)
+    return template
+
+
+_database_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def database(servers: TestServers, template_database: embedded.Database) -> Iterator[embedded.Database]:
+    """A migrated database of the test's own: `.url` (application), `.migrate_url` (owner), `.superuser_url`."""
+    name = f"test_{next(_database_numbers)}"
+    yield embedded.create_database(servers.home, name, template=template_database.name)
+    embedded.drop_database(servers.home, name)
+
+
+@pytest.fixture
+def engine(database: embedded.Database) -> Iterator[Engine]:
+    """An engine in the application's role."""
+    engine = create_engine(database.url)
+    yield engine
+    engine.dispose()
+
+
+# In turn, so that a straggler of the last test does not meet the next one.
+_redis_databases = itertools.cycle(range(1, 16))
+
+
+@pytest.fixture
+def redis_url(servers: TestServers) -> Iterator[str]:
+    """An empty logical database of the session's Redis."""
+    url = f"{servers.redis_url.rpartition('/')[0]}/{next(_redis_databases)}"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+        yield url
+        # A test may have killed or stopped the server; the next one's flush says so.
+        with contextlib.suppress(redis.ConnectionError):
+            client.flushdb()
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The vendors' contracts and real data that tests compare with; not part of the repository."""
+    folder = Path(os.environ.get("SHARED_DIR") or ROOT.parent / "shared").absolute()
+    if not (folder / "contracts").is_dir():
+        pytest.skip(f"SHARED_DIR: no contracts in {folder}")
+    return folder
+
+
+def _sweep_leftovers() -> None:
+    """Servers of test runs that were killed before they could clean up."""
+    for home in Path(tempfile.gettempdir()).glob("switchyard-tests-*"):
+        with contextlib.suppress(OSError, ValueError):
+            pid, started = json.loads((home / "runner.json").read_text())
+            if home.stat().st_uid == os.geteuid() and embedded.process_started(pid) != started:
+                _erase(home)
+
+
+def _erase(home: Path) -> None:
+    embedded.erase(home)
+    (home / "runner.json").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        home.rmdir()
