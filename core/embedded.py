@@ -30,7 +30,6 @@ import re
 import secrets
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -46,17 +45,17 @@ from psycopg import sql
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from core.errors import Permanent
+from core.processes import LOOPBACK, free_port, is_zombie, process_started, works_in, write_private
+
 log = logging.getLogger(__name__)
 
-LOOPBACK = "127.0.0.1"
 OWNER_ROLE = "switchyard_owner"
 APP_ROLE = "switchyard_app"
 SUPERUSER = "postgres"
 SERVICE_ACCOUNT = "switchyard"
 # Where root keeps the servers' files when the service account cannot reach the home.
 SHELTER = Path("/var/lib/switchyard")
-# A taken port moves by this much, so that neighbouring processes keep their places in the pattern.
-PORT_STEP = 10
 POSTGRES_MAJORS = (18, 16)
 REDIS_OLDEST = (6, 2)
 LOG_BYTES_MAX = 10_000_000
@@ -76,7 +75,7 @@ POSTGRES_SETTINGS: Mapping[str, str] = {
 }
 
 
-class EmbeddedError(RuntimeError):
+class EmbeddedError(Permanent):
     """The embedded servers cannot be used; the message says why and what to do."""
 
 
@@ -111,10 +110,10 @@ def start(
 ) -> Servers:
     """Find or start both servers and return where they are.
 
-    A port that is taken moves on by `PORT_STEP`; the home remembers the port for next time. With `postgres` or
+    A port that is taken moves on by ten; the home remembers the port for next time. With `postgres` or
     `redis_server` false that server is left alone and its addresses are empty.
 
-    Raises EmbeddedError when a server cannot be started.
+    Raises EmbeddedError when a server cannot be started, NoFreePort when every port is taken.
     """
     home = _open_home(home)
     with _locked(home):
@@ -202,77 +201,6 @@ def _running_postgres(home: Path) -> tuple[_Postgres, int]:
     return server, port
 
 
-# Ports and processes -------------------------------------------------------------------------------------------------
-
-
-def port_is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # Without this a port whose last connections are still fading away counts as taken.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port(wanted: int, *, step: int = PORT_STEP) -> int:
-    """The first free port at `wanted`, `wanted + step` and so on."""
-    for port in range(wanted, min(wanted + 100 * step, 65536), step):
-        if port_is_free(port):
-            return port
-    raise EmbeddedError(f"No free port found from {wanted} upwards in steps of {step}.")
-
-
-def process_started(pid: int) -> str | None:
-    """A mark that tells this process from a later one with the same number; None when it is gone or a zombie."""
-    stat = _proc_stat(pid)
-    if stat is not None:
-        state, started = stat
-        return None if state in "ZX" else started
-    if Path("/proc/self/stat").exists():
-        return None
-    answer = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    fields = answer.stdout.strip().split(None, 1)
-    return fields[1] if len(fields) == 2 and not fields[0].startswith("Z") else None
-
-
-def process_command(pid: int) -> str:
-    """The command line of a process, words parted by spaces; empty when it is gone."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-    except OSError:
-        pass
-    if Path("/proc/self/stat").exists():
-        return ""
-    answer = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return answer.stdout.strip()
-
-
-def _proc_stat(pid: int) -> tuple[str, str] | None:
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return None
-    # The command stands in parentheses and may hold any character; the fields begin after the last one.
-    fields = text.rpartition(")")[2].split()
-    return fields[0], fields[19]
-
-
-def _is_zombie(pid: int) -> bool:
-    stat = _proc_stat(pid)
-    return stat is not None and stat[0] in "ZX"
-
-
-def _works_in(pid: int, folder: Path) -> bool:
-    """Whether a process has this working folder: both servers make their data folder theirs."""
-    try:
-        return os.path.samefile(f"/proc/{pid}/cwd", folder)
-    except OSError:
-        # Another account's process, hence not ours; or no /proc, and then the command line has to do.
-        return not Path("/proc/self").exists() and str(folder) in process_command(pid)
-
-
 # The home ------------------------------------------------------------------------------------------------------------
 
 
@@ -315,20 +243,6 @@ def _remember(home: Path, **facts: Any) -> None:
     write_private(home / "embedded.json", json.dumps({**_recall(home), **facts}, indent=2) + "\n")
 
 
-def write_private(path: Path, text: str, owner: _Account | None = None) -> None:
-    """Write a file only its owner can read, all at once."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-        if owner is not None:
-            owner.take(Path(name))
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
 def _password(home: Path, name: str) -> str:
     folder = home / "secrets"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -352,6 +266,10 @@ class _Account:
     @property
     def other(self) -> bool:
         return self.uid != os.geteuid()
+
+    @property
+    def ids(self) -> tuple[int, int]:
+        return self.uid, self.gid
 
     def take(self, path: Path) -> None:
         if self.other:
@@ -623,7 +541,7 @@ class _Postgres:
             pid = int(lines[0])
         except (OSError, ValueError, IndexError):
             return None
-        if not process_started(pid) or not _works_in(pid, self.data):
+        if not process_started(pid) or not works_in(pid, self.data):
             return None
         port = int(lines[3]) if len(lines) > 3 and lines[3].strip().isdigit() else None
         return pid, port
@@ -643,7 +561,7 @@ class _Postgres:
                 return
             if self._postmaster() is not None:
                 return
-            zombie = _is_zombie(pid)
+            zombie = is_zombie(pid)
             if not zombie and process_started(pid) is None:
                 return
             if not zombie or time.monotonic() > deadline:
@@ -660,7 +578,7 @@ class _Postgres:
         fresh = self.place.folder / "postgres.new"
         shutil.rmtree(fresh, ignore_errors=True)
         password_file = self.place.folder / ".password"
-        write_private(password_file, self._secret(SUPERUSER) + "\n", self.account)
+        write_private(password_file, self._secret(SUPERUSER) + "\n", owner=self.account.ids)
         try:
             self.account.run(
                 *(binaries / "initdb", "-D", fresh, "-U", SUPERUSER, "-E", "UTF8", "--locale=C.UTF-8"),
@@ -738,7 +656,7 @@ class _Redis:
         port = free_port(port if port is not None and known.get("redis_wanted") == wanted_port else wanted_port)
         deadline = time.monotonic() + 20
         while True:
-            write_private(data / "redis.conf", self._configuration(data, port), self.account)
+            write_private(data / "redis.conf", self._configuration(data, port), owner=self.account.ids)
             # Before the start: should we end here, the next start must find this server and not run a second one.
             _remember(self.home, redis_port=port, redis_wanted=wanted_port)
             self.account.run(self._reachable(binary.path), data / "redis.conf")
@@ -820,7 +738,7 @@ class _Redis:
             pid = int((data / "redis.pid").read_text())
         except (OSError, ValueError):
             return
-        if process_started(pid) and _works_in(pid, data):
+        if process_started(pid) and works_in(pid, data):
             raise EmbeddedError(f"redis-server (process {pid}) runs on {data} but does not answer.")
 
     def _configuration(self, data: Path, port: int) -> str:
@@ -941,7 +859,7 @@ def main(arguments: list[str] | None = None) -> int:
             found = status(chosen.home)
             print(json.dumps({name: asdict(server) for name, server in found.items()}, indent=2))
             return 0 if all(server.running for server in found.values()) else 1
-    except EmbeddedError as error:
+    except Permanent as error:
         print(error, file=sys.stderr)
         return 1
     return 0

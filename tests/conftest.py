@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine, create_engine
 
 from core import embedded
+from core.processes import process_started
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,7 +48,7 @@ def servers() -> Iterator[TestServers]:
     home = Path(tempfile.mkdtemp(prefix="switchyard-tests-"))
     # Open to pass through: when root runs the tests another account runs the servers.
     home.chmod(0o711)
-    (home / "runner.json").write_text(json.dumps([os.getpid(), embedded.process_started(os.getpid())]))
+    (home / "runner.json").write_text(json.dumps([os.getpid(), process_started(os.getpid())]))
     base = 15000 + os.getpid() * 20 % 15000
     try:
         found = embedded.start(
@@ -121,7 +122,7 @@ def _sweep_leftovers() -> None:
     for home in Path(tempfile.gettempdir()).glob("switchyard-tests-*"):
         with contextlib.suppress(OSError, ValueError):
             pid, started = json.loads((home / "runner.json").read_text())
-            if home.stat().st_uid == os.geteuid() and embedded.process_started(pid) != started:
+            if home.stat().st_uid == os.geteuid() and process_started(pid) != started:
                 _erase(home)
 
 
