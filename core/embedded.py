@@ -32,7 +32,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -46,7 +45,14 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from core.errors import Permanent
-from core.processes import LOOPBACK, free_port, is_zombie, process_started, works_in, write_private
+from core.processes import (
+    LOOPBACK,
+    free_port,
+    is_zombie,
+    process_started,
+    works_in,
+    write_private,
+)
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +121,7 @@ def start(
 
     Raises EmbeddedError when a server cannot be started, NoFreePort when every port is taken.
     """
-    home = _open_home(home)
+    home = open_home(home)
     with _locked(home):
         place = _choose_place(home)
         database_url = migrate_url = redis_url = ""
@@ -204,7 +210,8 @@ def _running_postgres(home: Path) -> tuple[_Postgres, int]:
 # The home ------------------------------------------------------------------------------------------------------------
 
 
-def _open_home(home: Path) -> Path:
+def open_home(home: Path) -> Path:
+    """The home, made when it is not there. Raises EmbeddedError when it is not ours to write in."""
     home = home.absolute()
     if not home.exists():
         home.mkdir(parents=True)

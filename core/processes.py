@@ -88,19 +88,20 @@ def write_private(path: Path, text: str, *, owner: tuple[int, int] | None = None
         raise
 
 
-def ends_with_parent(signal_number: signal.Signals) -> Callable[[], None]:
+def ends_with_parent(signal_number: signal.Signals, *, parent: int | None = None) -> Callable[[], None]:
     """For a child to call before anything else: Linux then sends it this signal when its parent dies.
 
-    Elsewhere it does nothing. A parent that died before the call is noticed too.
+    Made in the parent, unless `parent` says who that is. A parent that died before the call is noticed too. Only
+    Linux knows this; elsewhere it does nothing.
     """
-    parent = os.getpid()
+    expected = parent or os.getpid()
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
     def ask() -> None:
         if libc is None:
             return
         libc.prctl(_PR_SET_PDEATHSIG, int(signal_number), 0, 0, 0)
-        if os.getppid() != parent:
+        if os.getppid() != expected:
             os.kill(os.getpid(), signal_number)
 
     return ask
