@@ -1,0 +1,31 @@
+"""The queues, most urgent first. One worker process serves one queue: with several, RQ loses a job whose worker dies
+between taking it and starting it. A slow queue therefore never starves a fast one either.
+
+Timeouts and retries are declared beside each job; what stands here is the most that a job of the queue may ask for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue, the longest timeout its jobs may declare, and how many worker processes one host starts for it."""
+
+    name: str
+    timeout_seconds: int
+    workers: int = 1
+    purpose: str = ""
+
+
+_ORDERED = (
+    Queue("events", 120, purpose="apply what channels told us"),
+    Queue("stock", 120, purpose="tell channels what they should show"),
+    Queue("stock-check", 120, purpose="read back accepted writes and settle doubts"),
+    Queue("polls", 180, purpose="ask channels for orders; relay the outbox"),
+    Queue("catalog", 3600, purpose="read whole catalogues and levels"),
+    Queue("reports", 3600, purpose="nightly audit and housekeeping"),
+)
+
+QUEUES: dict[str, Queue] = {queue.name: queue for queue in _ORDERED}
