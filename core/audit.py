@@ -56,9 +56,7 @@ class Actor:
             raise BadInput("an act needs the name of who does it and a reason: neither may be empty")
 
 
-def record(
-    conn: Connection, shop_id: int, actor: Actor, act: str, subject: str, now: datetime, **details: Any
-) -> int:
+def record(conn: Connection, shop_id: int, actor: Actor, act: str, subject: str, now: datetime, **details: Any) -> int:
     """Write one entry in the caller's unit of work; returns its id."""
     return scalar(
         conn,

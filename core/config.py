@@ -11,6 +11,8 @@ from core.errors import BadInput
 
 DEFAULT_HOME = ".switchyard"
 DEFAULT_PORT_BASE = 8500
+SECRET_KEYS_FILE = "secret_keys"
+"""In the home of an instance, one key a line, for its owner only; made by `switchyard up`."""
 
 
 class MissingSetting(BadInput):
@@ -49,7 +51,7 @@ class Settings:
             dashboard_url=env.get("SWITCHYARD_DASHBOARD_URL", f"http://127.0.0.1:{base}"),
             api_url=env.get("SWITCHYARD_API_URL", f"http://127.0.0.1:{base + 1}"),
             sandbox_url=env.get("SWITCHYARD_SANDBOX_URL", f"http://127.0.0.1:{base + 2}"),
-            secret_keys=tuple(key for key in env.get("SWITCHYARD_SECRET_KEYS", "").split(",") if key),
+            secret_keys=_secret_keys(env, home),
             notice_url=env.get("SWITCHYARD_NOTICE_URL") or None,
         )
 
@@ -60,6 +62,14 @@ def port_base(environment: Mapping[str, str]) -> int:
     if not text.isdigit() or not 1024 <= int(text) <= 65000:
         raise BadInput(f"SWITCHYARD_PORT_BASE is {text!r}: give a whole number from 1024 to 65000")
     return int(text)
+
+
+def _secret_keys(env: Mapping[str, str], home: Path) -> tuple[str, ...]:
+    """Keys for stored credentials, newest first: from the environment, else from the home of this instance."""
+    text = env.get("SWITCHYARD_SECRET_KEYS")
+    if text is None and (home / SECRET_KEYS_FILE).is_file():
+        text = (home / SECRET_KEYS_FILE).read_text(encoding="ascii")
+    return tuple(key for key in (text or "").replace("\n", ",").split(",") if key)
 
 
 def _required(env: Mapping[str, str], name: str, repair: str) -> str:

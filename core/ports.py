@@ -101,7 +101,10 @@ class LevelObservation:
 
 @dataclass(frozen=True, slots=True)
 class ChannelListing:
-    """Something the channel can sell, with what it shows where that came along."""
+    """Something the channel can sell, with what it shows where that came along.
+
+    `is_tracked` (whether the channel counts its stock) is None where this observation does not say.
+    """
 
     ref: str
     inventory_ref: str | None
@@ -109,7 +112,7 @@ class ChannelListing:
     code: str | None
     barcode: str | None
     title: str
-    is_tracked: bool
+    is_tracked: bool | None
     status: str
     version_at: datetime
     levels: tuple[LevelObservation, ...] = ()

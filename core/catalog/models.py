@@ -29,7 +29,9 @@ skus = Table(
     Column("code", Text, nullable=False, comment="compared exactly: codes that differ by case are different SKUs"),
     Column("title", Text, nullable=False),
     Column("barcode", Text),
-    Column("is_stocked", Boolean, nullable=False, comment="false for services, vouchers and other things without stock"),
+    Column(
+        "is_stocked", Boolean, nullable=False, comment="false for services, vouchers and other things without stock"
+    ),
     Column("created_at", DateTime(timezone=True), nullable=False),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
@@ -43,7 +45,9 @@ listings = Table(
     Column("id", BigInteger, Identity(always=True), nullable=False),
     Column("connection_id", BigInteger, nullable=False),
     Column("channel_ref", Text, nullable=False, comment="variant id, seller SKU: what order lines name"),
-    Column("channel_location_ref", Text, nullable=False, server_default="", comment="the channel's location, if it has any"),
+    Column(
+        "channel_location_ref", Text, nullable=False, server_default="", comment="the channel's location, if it has any"
+    ),
     Column("inventory_ref", Text, comment="what quantities are written to, where the channel tells it apart"),
     Column("product_ref", Text),
     Column("channel_code", Text, comment="the SKU code as the channel spells it"),
@@ -58,6 +62,7 @@ listings = Table(
     Column("desired_units", Integer, comment="what it should show"),
     Column("published_units", Integer, comment="what we last knew it to show"),
     Column("published_at", DateTime(timezone=True), comment="the channel's time of that knowledge"),
+    Column("baseline_at", DateTime(timezone=True), comment="the channel's time at which its number was taken over"),
     Column("exposed_units", Integer, comment="the most it may still sell unbooked; kept once exposure is on"),
     Column("next_push_at", DateTime(timezone=True), comment="not before then: set after a refusal"),
     Column("push_failures", Integer, nullable=False, server_default="0"),
@@ -68,7 +73,9 @@ listings = Table(
     ForeignKeyConstraint(["shop_id", "location_id"], ["locations.shop_id", "locations.id"]),
     UniqueConstraint("shop_id", "connection_id", "channel_ref", "channel_location_ref"),
     CheckConstraint("publishing in ('on', 'off')", name="publishing"),
-    CheckConstraint("publishing = 'off' or (sku_id is not null and location_id is not null)", name="published_is_mapped"),
+    CheckConstraint(
+        "publishing = 'off' or (sku_id is not null and location_id is not null)", name="published_is_mapped"
+    ),
     Index(None, "shop_id", "sku_id"),
     Index("ix_listings_inventory_ref", "shop_id", "connection_id", "inventory_ref", "channel_location_ref"),
     Index("ix_listings_channel_code", "shop_id", "connection_id", "channel_code"),
@@ -78,8 +85,6 @@ listings = Table(
         "shop_id",
         "connection_id",
         "id",
-        postgresql_where=text(
-            "publishing = 'on' and desired_units is distinct from greatest(published_units, 0)"
-        ),
+        postgresql_where=text("publishing = 'on' and desired_units is distinct from greatest(published_units, 0)"),
     ),
 )

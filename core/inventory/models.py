@@ -81,7 +81,9 @@ stock_movements = Table(
     ),
     CheckConstraint("delta_units <> 0", name="moves_something"),
     Index(None, "shop_id", "sku_id", "id"),
-    Index("ix_stock_movements_order_line", "shop_id", "order_line_id", postgresql_where=text("order_line_id is not null")),
+    Index(
+        "ix_stock_movements_order_line", "shop_id", "order_line_id", postgresql_where=text("order_line_id is not null")
+    ),
 )
 
 reservations = Table(
@@ -96,9 +98,27 @@ reservations = Table(
     Column("held_units", BigInteger, nullable=False, comment="still to be shipped"),
     Column("consumed_units", BigInteger, nullable=False, server_default="0", comment="shipped"),
     Column("returned_units", BigInteger, nullable=False, server_default="0", comment="came back and were restocked"),
-    Column("written_off_units", BigInteger, nullable=False, server_default="0", comment="refunded unshipped, not restocked"),
-    Column("state", Text, Computed("case when held_units > 0 then 'held' when consumed_units > 0 then 'consumed' else 'released' end", persisted=True)),
-    Column("revision", Integer, nullable=False, server_default="0", comment="grows with each change; names its movements"),
+    Column(
+        "written_off_units", BigInteger, nullable=False, server_default="0", comment="refunded unshipped, not restocked"
+    ),
+    Column(
+        "opening_units",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="sold before the baseline, so not in it",
+    ),
+    Column(
+        "state",
+        Text,
+        Computed(
+            "case when held_units > 0 then 'held' when consumed_units > 0 then 'consumed' else 'released' end",
+            persisted=True,
+        ),
+    ),
+    Column(
+        "revision", Integer, nullable=False, server_default="0", comment="grows with each change; names its movements"
+    ),
     Column("created_at", DateTime(timezone=True), nullable=False),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(
@@ -107,7 +127,7 @@ reservations = Table(
     ),
     UniqueConstraint("shop_id", "order_line_id"),
     CheckConstraint("units >= 0 and held_units >= 0 and consumed_units >= 0", name="units"),
-    CheckConstraint("returned_units >= 0 and written_off_units >= 0", name="back"),
+    CheckConstraint("returned_units >= 0 and written_off_units >= 0 and opening_units >= 0", name="back"),
     CheckConstraint("held_units <= units", name="held_within_promise"),
     Index(None, "shop_id", "sku_id", "location_id", postgresql_where=text("held_units > 0")),
     postgresql_with={"fillfactor": "70"},
@@ -126,7 +146,9 @@ listing_writes = Table(
     Column("idempotency_key", Text, nullable=False, comment="shared by the writes that leave in one call"),
     Column("batch_position", Integer, nullable=False, comment="place within that call"),
     Column("planned_at", DateTime(timezone=True), nullable=False),
-    Column("deadline_at", DateTime(timezone=True), nullable=False, comment="a sender that is later than this must not send"),
+    Column(
+        "deadline_at", DateTime(timezone=True), nullable=False, comment="a sender that is later than this must not send"
+    ),
     Column("sync_run_id", BigInteger),
     # From here on set once, by the sender.
     Column("sent_at", DateTime(timezone=True)),

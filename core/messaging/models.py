@@ -50,7 +50,13 @@ inbox_messages = Table(
     CheckConstraint("state <> 'waiting' or (waiting_for is not null and waits_until is not null)", name="waiting_ends"),
     CheckConstraint("road in ('webhook', 'poll')", name="road"),
     Index(None, "shop_id", "connection_id", "id", postgresql_where=text("state = 'received'")),
-    Index("ix_inbox_messages_waiting", "shop_id", "connection_id", "waiting_for", postgresql_where=text("state = 'waiting'")),
+    Index(
+        "ix_inbox_messages_waiting",
+        "shop_id",
+        "connection_id",
+        "waiting_for",
+        postgresql_where=text("state = 'waiting'"),
+    ),
     Index("ix_inbox_messages_parked", "shop_id", "connection_id", "id", postgresql_where=text("state = 'parked'")),
     Index("ix_inbox_messages_received_at", "shop_id", "connection_id", "received_at"),
 )

@@ -31,7 +31,9 @@ orders = Table(
     Column("connection_id", BigInteger, nullable=False),
     Column("channel_ref", Text, nullable=False),
     Column("name", Text, nullable=False, comment="as people call it: #1042"),
-    Column("source_ref", Text, comment="the selling system's own number, if the order came through the channel from one"),
+    Column(
+        "source_ref", Text, comment="the selling system's own number, if the order came through the channel from one"
+    ),
     Column("placed_at", DateTime(timezone=True), nullable=False, comment="when the buyer bought"),
     Column("channel_created_at", DateTime(timezone=True), nullable=False, comment="when the channel recorded it"),
     Column("version_at", DateTime(timezone=True), nullable=False, comment="the channel's time of these facts"),

@@ -259,6 +259,7 @@ CREATE TABLE listings (
     desired_units INTEGER,
     published_units INTEGER,
     published_at TIMESTAMP WITH TIME ZONE,
+    baseline_at TIMESTAMP WITH TIME ZONE,
     exposed_units INTEGER,
     next_push_at TIMESTAMP WITH TIME ZONE,
     push_failures INTEGER DEFAULT '0' NOT NULL,
@@ -283,6 +284,7 @@ comment on column listings.publishing is 'whether we write its quantity';
 comment on column listings.desired_units is 'what it should show';
 comment on column listings.published_units is 'what we last knew it to show';
 comment on column listings.published_at is 'the channel''s time of that knowledge';
+comment on column listings.baseline_at is 'the channel''s time at which its number was taken over';
 comment on column listings.exposed_units is 'the most it may still sell unbooked; kept once exposure is on';
 comment on column listings.next_push_at is 'not before then: set after a refusal';
 comment on column listings.push_problem is 'why the last write did not take';
@@ -498,6 +500,7 @@ CREATE TABLE reservations (
     consumed_units BIGINT DEFAULT '0' NOT NULL,
     returned_units BIGINT DEFAULT '0' NOT NULL,
     written_off_units BIGINT DEFAULT '0' NOT NULL,
+    opening_units BIGINT DEFAULT '0' NOT NULL,
     state TEXT GENERATED ALWAYS AS (case when held_units > 0 then 'held' when consumed_units > 0 then 'consumed' else 'released' end) STORED,
     revision INTEGER DEFAULT '0' NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
@@ -505,7 +508,7 @@ CREATE TABLE reservations (
     CONSTRAINT fk_reservations_stock_levels_shop_id_sku_id_location_id FOREIGN KEY(shop_id, sku_id, location_id) REFERENCES stock_levels (shop_id, sku_id, location_id),
     CONSTRAINT uq_reservations_shop_id_order_line_id UNIQUE (shop_id, order_line_id),
     CONSTRAINT ck_reservations_units CHECK (units >= 0 and held_units >= 0 and consumed_units >= 0),
-    CONSTRAINT ck_reservations_back CHECK (returned_units >= 0 and written_off_units >= 0),
+    CONSTRAINT ck_reservations_back CHECK (returned_units >= 0 and written_off_units >= 0 and opening_units >= 0),
     CONSTRAINT ck_reservations_held_within_promise CHECK (held_units <= units)
 )
  WITH (fillfactor = 70);
@@ -514,6 +517,7 @@ comment on column reservations.held_units is 'still to be shipped';
 comment on column reservations.consumed_units is 'shipped';
 comment on column reservations.returned_units is 'came back and were restocked';
 comment on column reservations.written_off_units is 'refunded unshipped, not restocked';
+comment on column reservations.opening_units is 'sold before the baseline, so not in it';
 comment on column reservations.revision is 'grows with each change; names its movements';
 CREATE INDEX ix_reservations_shop_id_sku_id_location_id ON reservations (shop_id, sku_id, location_id) WHERE held_units > 0;
 

@@ -1,0 +1,185 @@
+"""Writes: take in a channel's listings, and what it says they show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from core.db import execute, fetch
+from core.ports import ChannelListing, LevelObservation
+
+NOT_TAKEN_OVER = "no stock number taken over yet: sync the connection, or receive stock"
+NOT_MAPPED = "not mapped to a SKU"
+NOT_TRACKED = "the channel does not count its stock"
+
+
+@dataclass(frozen=True, slots=True)
+class ListingSource:
+    """The connection whose listings are taken in. `locations` maps the channel's places to ours."""
+
+    shop_id: int
+    connection_id: int
+    creates_skus: bool
+    locations: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    listing: ChannelListing
+    location_ref: str
+
+
+def take_in(conn: Connection, source: ListingSource, listings: Sequence[ChannelListing], now: datetime) -> list[str]:
+    """Insert or update listings, and the SKUs behind them where the connection is a source of SKUs.
+
+    An older observation never overwrites a newer one, and a mapping once made stays. Returns the channel refs that
+    were new, whose parked order lines can be booked now.
+    """
+    newest: dict[str, ChannelListing] = {}
+    for listing in listings:
+        seen = newest.get(listing.ref)
+        if seen is None or seen.version_at <= listing.version_at:
+            newest[listing.ref] = listing
+    if source.creates_skus:
+        _create_skus(conn, source, list(newest.values()), now)
+    new_refs = _upsert(conn, source, [row for ref in sorted(newest) for row in _rows_of(newest[ref], source)])
+    observe_levels(conn, source.shop_id, source.connection_id, [o for item in newest.values() for o in item.levels])
+    return new_refs
+
+
+def _rows_of(listing: ChannelListing, source: ListingSource) -> list[_Row]:
+    """One row per place the channel keeps the listing at; without levels, the places we know."""
+    places = [level.location_ref for level in listing.levels] or list(source.locations)[:1] or [""]
+    return [_Row(listing, place) for place in dict.fromkeys(places)]
+
+
+def _create_skus(conn: Connection, source: ListingSource, listings: Sequence[ChannelListing], now: datetime) -> None:
+    fresh = {listing.code: listing for listing in listings if listing.code}
+    codes = sorted(fresh)
+    execute(
+        conn,
+        """
+        insert into skus (shop_id, code, title, barcode, is_stocked, created_at)
+        select %(shop)s, code, title, barcode, stocked, %(now)s
+        from unnest(%(codes)b::text[], %(titles)b::text[], %(barcodes)b::text[], %(stocked)b::bool[])
+            as s (code, title, barcode, stocked)
+        on conflict (shop_id, code) do nothing
+        """,
+        shop=source.shop_id,
+        now=now,
+        codes=codes,
+        titles=[fresh[code].title for code in codes],
+        barcodes=[fresh[code].barcode for code in codes],
+        stocked=[fresh[code].is_tracked is not False for code in codes],
+    )
+
+
+def _upsert(conn: Connection, source: ListingSource, rows: Sequence[_Row]) -> list[str]:
+    returned = fetch(
+        conn,
+        """
+        insert into listings (shop_id, connection_id, channel_ref, channel_location_ref, inventory_ref, product_ref,
+            channel_code, title, sku_id, location_id, is_tracked, status, version_at, publishing, publishing_reason)
+        select %(shop)s, %(connection)s, n.ref, n.place, n.inventory_ref, n.product_ref, n.code, n.title, s.id,
+            n.location_id, coalesce(n.tracked, true), n.status, n.version_at, 'off',
+            case when n.tracked is false then %(not_tracked)s when s.id is null then %(not_mapped)s
+                else %(not_taken)s end
+        from unnest(%(refs)b::text[], %(places)b::text[], %(items)b::text[], %(products)b::text[], %(codes)b::text[],
+                %(titles)b::text[], %(location_ids)b::int8[], %(tracked)b::bool[], %(statuses)b::text[],
+                %(versions)b::timestamptz[])
+            as n (ref, place, inventory_ref, product_ref, code, title, location_id, tracked, status, version_at)
+        left join skus s on s.shop_id = %(shop)s and s.code = n.code
+        on conflict (shop_id, connection_id, channel_ref, channel_location_ref) do update set
+            inventory_ref = coalesce(excluded.inventory_ref, listings.inventory_ref),
+            product_ref = coalesce(excluded.product_ref, listings.product_ref),
+            channel_code = excluded.channel_code,
+            title = excluded.title,
+            status = excluded.status,
+            version_at = excluded.version_at,
+            sku_id = coalesce(listings.sku_id, excluded.sku_id),
+            location_id = coalesce(listings.location_id, excluded.location_id),
+            publishing_reason = case when listings.sku_id is null and excluded.sku_id is not null
+                then excluded.publishing_reason else listings.publishing_reason end
+        where excluded.version_at >= listings.version_at or listings.sku_id is null
+        returning channel_ref, (xmax = 0) as is_new
+        """,
+        shop=source.shop_id,
+        connection=source.connection_id,
+        not_tracked=NOT_TRACKED,
+        not_mapped=NOT_MAPPED,
+        not_taken=NOT_TAKEN_OVER,
+        refs=[row.listing.ref for row in rows],
+        places=[row.location_ref for row in rows],
+        items=[row.listing.inventory_ref or row.listing.ref for row in rows],
+        products=[row.listing.product_ref for row in rows],
+        codes=[row.listing.code for row in rows],
+        titles=[row.listing.title for row in rows],
+        location_ids=[source.locations.get(row.location_ref) for row in rows],
+        tracked=[row.listing.is_tracked for row in rows],
+        statuses=[row.listing.status for row in rows],
+        versions=[row.listing.version_at for row in rows],
+    )
+    return sorted({row["channel_ref"] for row in returned if row["is_new"]})
+
+
+def observe_levels(
+    conn: Connection, shop_id: int, connection_id: int, observations: Sequence[LevelObservation]
+) -> list[int]:
+    """Believe what the channel says it shows, the newest observation of each place; returns the SKUs concerned.
+
+    An observation names its item by inventory ref, or by listing ref on channels that have no other. Older ones than
+    what we know are passed over, and so are those of items that the channel does not count.
+    """
+    newest: dict[tuple[str, str], LevelObservation] = {}
+    for seen in observations:
+        key = (seen.inventory_ref, seen.location_ref)
+        if seen.units is not None and (key not in newest or newest[key].observed_at <= seen.observed_at):
+            newest[key] = seen
+    ordered = [newest[key] for key in sorted(newest)]
+    if not ordered:
+        return []
+    rows = fetch(
+        conn,
+        """
+        with seen as (
+            select l.id, o.units, o.at
+            from unnest(%(items)b::text[], %(places)b::text[], %(units)b::int4[], %(ats)b::timestamptz[])
+                as o (item, place, units, at)
+            join listings l on l.shop_id = %(shop)s and l.connection_id = %(connection)s
+                and l.inventory_ref = o.item and l.channel_location_ref = o.place
+            where l.published_at is null or l.published_at <= o.at
+            order by l.id for update of l
+        )
+        update listings l set published_units = seen.units, published_at = seen.at
+        from seen where l.shop_id = %(shop)s and l.id = seen.id and l.sku_id is not null
+            and (l.published_at is null or l.published_at <= seen.at)
+        returning l.sku_id
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        items=[seen.inventory_ref for seen in ordered],
+        places=[seen.location_ref for seen in ordered],
+        units=[seen.units for seen in ordered],
+        ats=[seen.observed_at for seen in ordered],
+    )
+    return [row["sku_id"] for row in rows]
+
+
+def begin_publishing(conn: Connection, shop_id: int, connection_id: int) -> int:
+    """Switch on the quantity writes of listings that are mapped, tracked, placed and have stock of record."""
+    return execute(
+        conn,
+        """
+        update listings l set publishing = 'on', publishing_reason = 'its stock number is taken over'
+        from skus s, stock_levels k
+        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'off'
+            and l.is_tracked and l.status <> 'deleted'
+            and s.shop_id = l.shop_id and s.id = l.sku_id and s.is_stocked
+            and k.shop_id = l.shop_id and k.sku_id = l.sku_id and k.location_id = l.location_id
+        """,
+        shop=shop_id,
+        connection=connection_id,
+    )

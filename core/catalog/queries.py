@@ -1,0 +1,104 @@
+"""Reads: which SKU a channel's words mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from core.db import fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an identifier stands for. `sku_id` None: the listing is known but not mapped to a SKU."""
+
+    listing_id: int | None
+    sku_id: int | None
+    location_id: int | None
+    is_stocked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Identities:
+    """Targets of one connection: by the channel's listing id, and by SKU code where that is unambiguous."""
+
+    by_ref: dict[str, Target]
+    by_code: dict[str, Target]
+    ambiguous_codes: frozenset[str]
+
+
+def identities(
+    conn: Connection, shop_id: int, connection_id: int, refs: Iterable[str], codes: Iterable[str]
+) -> Identities:
+    """Resolve identifiers of one connection. A code is tried on its listings first, then on our SKUs."""
+    by_ref = {
+        row["channel_ref"]: Target(row["listing_id"], row["sku_id"], row["location_id"], bool(row["is_stocked"]))
+        for row in fetch(
+            conn,
+            """
+            select distinct on (l.channel_ref) l.channel_ref, l.id as listing_id, l.sku_id, l.location_id, s.is_stocked
+            from listings l left join skus s on s.shop_id = l.shop_id and s.id = l.sku_id
+            where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.channel_ref = any(%(refs)b::text[])
+            order by l.channel_ref, l.id
+            """,
+            shop=shop_id,
+            connection=connection_id,
+            refs=sorted(set(refs)),
+        )
+    }
+    wanted_codes = sorted(set(codes))
+    by_code: dict[str, Target] = {}
+    ambiguous: set[str] = set()
+    for row in fetch(
+        conn,
+        """
+        select l.channel_code, count(distinct l.sku_id) as skus, min(l.id) as listing_id, min(l.sku_id) as sku_id,
+            min(l.location_id) as location_id, bool_and(s.is_stocked) as is_stocked
+        from listings l join skus s on s.shop_id = l.shop_id and s.id = l.sku_id
+        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.channel_code = any(%(codes)b::text[])
+        group by l.channel_code
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        codes=wanted_codes,
+    ):
+        if row["skus"] > 1:
+            ambiguous.add(row["channel_code"])
+        else:
+            by_code[row["channel_code"]] = Target(
+                row["listing_id"], row["sku_id"], row["location_id"], row["is_stocked"]
+            )
+    for row in fetch(
+        conn,
+        """
+        select s.code, s.id, s.is_stocked from skus s
+        where s.shop_id = %(shop)s and s.code = any(%(codes)b::text[])
+        """,
+        shop=shop_id,
+        codes=wanted_codes,
+    ):
+        if row["code"] not in ambiguous:
+            by_code.setdefault(row["code"], Target(None, row["id"], None, row["is_stocked"]))
+    return Identities(by_ref, by_code, frozenset(ambiguous))
+
+
+def known_inventory_refs(
+    conn: Connection, shop_id: int, connection_id: int, pairs: Iterable[tuple[str, str]]
+) -> set[tuple[str, str]]:
+    """Which (inventory_ref, channel_location_ref) pairs are listings of the connection."""
+    ordered = sorted(set(pairs))
+    rows = fetch(
+        conn,
+        """
+        select distinct p.item, p.place from unnest(%(items)b::text[], %(places)b::text[]) as p (item, place)
+        join listings l on l.inventory_ref = p.item and l.channel_location_ref = p.place
+        where l.shop_id = %(shop)s and l.connection_id = %(connection)s
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        items=[item for item, _ in ordered],
+        places=[place for _, place in ordered],
+    )
+    return {(row["item"], row["place"]) for row in rows}

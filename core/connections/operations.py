@@ -1,0 +1,166 @@
+"""Writes: open shops, connect channels, seal their credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from psycopg.types.json import Jsonb
+from sqlalchemy import Connection
+
+from core import audit
+from core.audit import Actor
+from core.db import execute, fetch, scalar
+from core.errors import Permanent
+
+
+class UnreadableSecret(Permanent):
+    """A stored credential cannot be opened with the keys of this process."""
+
+    def __init__(self, connection_id: int, name: str) -> None:
+        super().__init__(
+            f"credential {name!r} of connection {connection_id} cannot be opened: "
+            "SWITCHYARD_SECRET_KEYS lacks the key it was sealed with"
+        )
+
+
+class NoSecretKeys(Permanent):
+    """Credentials cannot be sealed or opened without a key."""
+
+    def __init__(self) -> None:
+        super().__init__("SWITCHYARD_SECRET_KEYS is empty: give one or more Fernet keys, newest first")
+
+
+@dataclass(frozen=True, slots=True)
+class NewConnection:
+    """What is needed to connect a channel. `secrets` are sealed before they are stored."""
+
+    vendor: str
+    name: str
+    base_url: str
+    account_ref: str
+    guarantee_class: str
+    settings: Mapping[str, Any]
+    secrets: Mapping[str, str]
+
+
+def new_key() -> str:
+    """A fresh key for SWITCHYARD_SECRET_KEYS."""
+    return Fernet.generate_key().decode()
+
+
+def open_shop(conn: Connection, name: str, time_zone: str, currency: str, actor: Actor, now: datetime) -> int:
+    """The shop of that name, made when it is not there yet; returns its id."""
+    shop_id = scalar(
+        conn,
+        """
+        insert into shops (name, time_zone, currency, created_at)
+        values (%(name)s, %(zone)s, %(currency)s, %(now)s) on conflict (name) do nothing returning shop_id
+        """,
+        name=name,
+        zone=time_zone,
+        currency=currency,
+        now=now,
+    )
+    if shop_id is None:
+        return scalar(conn, "select shop_id from shops where name = %(name)s", name=name)
+    audit.record(conn, shop_id, actor, "open_shop", f"shop:{shop_id}", now, name=name)
+    return shop_id
+
+
+def connect(
+    conn: Connection, shop_id: int, new: NewConnection, keys: Sequence[str], actor: Actor, now: datetime
+) -> int:
+    """Connect a channel, or bring the connection of that name up to date; returns its id."""
+    row = conn.exec_driver_sql(
+        """
+        insert into connections (shop_id, vendor, name, base_url, account_ref, guarantee_class, settings, created_at)
+        values (%(shop)s, %(vendor)s, %(name)s, %(base_url)s, %(account)s, %(class)s, %(settings)s, %(now)s)
+        on conflict (shop_id, name) do update
+            set base_url = excluded.base_url, account_ref = excluded.account_ref, settings = excluded.settings
+        returning id, (xmax = 0) as is_new
+        """,
+        {
+            "shop": shop_id,
+            "vendor": new.vendor,
+            "name": new.name,
+            "base_url": new.base_url,
+            "account": new.account_ref,
+            "class": new.guarantee_class,
+            "settings": Jsonb(dict(new.settings)),
+            "now": now,
+        },
+    ).one()
+    seal_secrets(conn, keys, shop_id, row.id, new.secrets, now)
+    act = "connect" if row.is_new else "update_connection"
+    audit.record(conn, shop_id, actor, act, f"connection:{row.id}", now, vendor=new.vendor, name=new.name)
+    return row.id
+
+
+def seal_secrets(
+    conn: Connection,
+    keys: Sequence[str],
+    shop_id: int,
+    connection_id: int,
+    secrets: Mapping[str, str],
+    now: datetime,
+) -> None:
+    """Store credentials encrypted under the newest key, replacing those of the same names."""
+    box = _box(keys)
+    for name, value in sorted(secrets.items()):
+        execute(
+            conn,
+            """
+            insert into connection_secrets (shop_id, connection_id, name, sealed, updated_at)
+            values (%(shop)s, %(connection)s, %(name)s, %(sealed)s, %(now)s)
+            on conflict (shop_id, connection_id, name) do update
+                set sealed = excluded.sealed, updated_at = excluded.updated_at
+            """,
+            shop=shop_id,
+            connection=connection_id,
+            name=name,
+            sealed=box.encrypt(value.encode()),
+            now=now,
+        )
+
+
+def open_secrets(conn: Connection, keys: Sequence[str], shop_id: int, connection_id: int) -> dict[str, str]:
+    """The connection's credentials in clear. Raises UnreadableSecret when a key is missing."""
+    box = _box(keys)
+    found = {}
+    for row in fetch(
+        conn,
+        "select name, sealed from connection_secrets where shop_id = %(shop)s and connection_id = %(connection)s",
+        shop=shop_id,
+        connection=connection_id,
+    ):
+        try:
+            found[row["name"]] = box.decrypt(bytes(row["sealed"])).decode()
+        except InvalidToken as error:
+            raise UnreadableSecret(connection_id, row["name"]) from error
+    return found
+
+
+def note_problem(conn: Connection, shop_id: int, connection_id: int, problem: str | None, now: datetime) -> None:
+    """Remember what the connection last failed with, or that it works again."""
+    execute(
+        conn,
+        """
+        update connections set last_error = %(problem)s, last_error_at = case when %(problem)s::text is null then null
+            else %(now)s end
+        where shop_id = %(shop)s and id = %(connection)s and last_error is distinct from %(problem)s
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        problem=problem,
+        now=now,
+    )
+
+
+def _box(keys: Sequence[str]) -> MultiFernet:
+    if not keys:
+        raise NoSecretKeys
+    return MultiFernet([Fernet(key) for key in keys])

@@ -1,0 +1,299 @@
+"""Writes to stock: levels, movements, desired quantities; receive, adjust, take back.
+
+Rows are locked in one order everywhere: orders, then levels by SKU and location, then listings by id. Each operation
+works on sets and is idempotent by business key: what was booked before changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from core import audit
+from core.audit import Actor
+from core.db import execute, fetch, scalar
+from core.errors import BadInput
+
+
+class UnknownSku(BadInput):
+    """A code that names none of our SKUs."""
+
+    def __init__(self, codes: Sequence[str]) -> None:
+        shown = ", ".join(codes[:5]) + (f" and {len(codes) - 5} more" if len(codes) > 5 else "")
+        super().__init__(f"no SKU has the code {shown}: codes are compared exactly, upper and lower case differ")
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """One change of `on_hand`; `business_key` names the fact, so that it is booked once."""
+
+    sku_id: int
+    location_id: int
+    delta_units: int
+    reason: str
+    business_key: str
+    occurred_at: datetime
+    order_line_id: int | None = None
+    note: str | None = None
+
+
+def open_location(conn: Connection, shop_id: int, name: str, now: datetime) -> int:
+    """The location of that name, made when it is not there yet; returns its id."""
+    execute(
+        conn,
+        """
+        insert into locations (shop_id, name, created_at) values (%(shop)s, %(name)s, %(now)s)
+        on conflict (shop_id, name) do nothing
+        """,
+        shop=shop_id,
+        name=name,
+        now=now,
+    )
+    return scalar(
+        conn, "select id from locations where shop_id = %(shop)s and name = %(name)s", shop=shop_id, name=name
+    )
+
+
+def lock_levels(conn: Connection, shop_id: int, pairs: Iterable[tuple[int, int]]) -> None:
+    """Make and lock the levels of (sku_id, location_id) pairs, in the one global order."""
+    ordered = sorted(set(pairs))
+    params = {"shop": shop_id, "skus": [sku for sku, _ in ordered], "locations": [place for _, place in ordered]}
+    execute(
+        conn,
+        """
+        insert into stock_levels (shop_id, sku_id, location_id)
+        select %(shop)s, s, l from unnest(%(skus)b::int8[], %(locations)b::int8[]) as p (s, l)
+        on conflict (shop_id, sku_id, location_id) do nothing
+        """,
+        **params,
+    )
+    fetch(
+        conn,
+        """
+        select 1 from stock_levels k
+        join unnest(%(skus)b::int8[], %(locations)b::int8[]) as p (s, l) on k.sku_id = p.s and k.location_id = p.l
+        where k.shop_id = %(shop)s order by k.sku_id, k.location_id for update of k
+        """,
+        **params,
+    )
+
+
+def move(conn: Connection, shop_id: int, movements: Sequence[Movement], recorded_by: str, now: datetime) -> set[str]:
+    """Book movements whose levels are locked; returns the business keys that were new."""
+    ordered = sorted(movements, key=lambda movement: movement.business_key)
+    rows = fetch(
+        conn,
+        """
+        with booked as (
+            insert into stock_movements (shop_id, sku_id, location_id, delta_units, reason, business_key,
+                order_line_id, note, recorded_by, occurred_at, recorded_at)
+            select %(shop)s, sku, place, delta, reason, key, line, note, %(by)s, at, %(now)s
+            from unnest(%(skus)b::int8[], %(places)b::int8[], %(deltas)b::int8[], %(reasons)b::text[],
+                %(keys)b::text[], %(lines)b::int8[], %(notes)b::text[], %(ats)b::timestamptz[])
+                as m (sku, place, delta, reason, key, line, note, at)
+            on conflict (shop_id, business_key) do nothing
+            returning sku_id, location_id, delta_units, business_key
+        ), summed as (
+            update stock_levels k set on_hand = k.on_hand + b.delta
+            from (select sku_id, location_id, sum(delta_units) as delta from booked group by 1, 2) b
+            where k.shop_id = %(shop)s and k.sku_id = b.sku_id and k.location_id = b.location_id
+            returning 1
+        )
+        select business_key from booked where (select count(*) from summed) >= 0
+        """,
+        shop=shop_id,
+        by=recorded_by,
+        now=now,
+        skus=[movement.sku_id for movement in ordered],
+        places=[movement.location_id for movement in ordered],
+        deltas=[movement.delta_units for movement in ordered],
+        reasons=[movement.reason for movement in ordered],
+        keys=[movement.business_key for movement in ordered],
+        lines=[movement.order_line_id for movement in ordered],
+        notes=[movement.note for movement in ordered],
+        ats=[movement.occurred_at for movement in ordered],
+    )
+    return {row["business_key"] for row in rows}
+
+
+def reserve_delta(conn: Connection, shop_id: int, deltas: dict[tuple[int, int], int]) -> None:
+    """Change `reserved` of locked levels by the given units per (sku_id, location_id)."""
+    changed = sorted((pair, delta) for pair, delta in deltas.items() if delta)
+    if not changed:
+        return
+    execute(
+        conn,
+        """
+        update stock_levels k set reserved = k.reserved + d.delta
+        from unnest(%(skus)b::int8[], %(places)b::int8[], %(deltas)b::int8[]) as d (sku, place, delta)
+        where k.shop_id = %(shop)s and k.sku_id = d.sku and k.location_id = d.place
+        """,
+        shop=shop_id,
+        skus=[sku for (sku, _), _ in changed],
+        places=[place for (_, place), _ in changed],
+        deltas=[delta for _, delta in changed],
+    )
+
+
+def refresh_desired(conn: Connection, shop_id: int, sku_ids: Iterable[int]) -> None:
+    """Set what the listings of these SKUs should show, from their levels as they are now.
+
+    The formula is `rules.available_to_sell`, written as a set; a property test holds the two together.
+    """
+    ordered = sorted(set(sku_ids))
+    if not ordered:
+        return
+    execute(
+        conn,
+        """
+        with wanted as (
+            select l.id, greatest(0, coalesce(k.available, 0)) as units
+            from listings l
+            left join stock_levels k
+                on k.shop_id = l.shop_id and k.sku_id = l.sku_id and k.location_id = l.location_id
+            where l.shop_id = %(shop)s and l.sku_id = any(%(skus)b::int8[]) and l.publishing = 'on'
+                and l.desired_units is distinct from greatest(0, coalesce(k.available, 0))
+            order by l.id for update of l
+        )
+        update listings l set desired_units = wanted.units from wanted
+        where l.shop_id = %(shop)s and l.id = wanted.id
+        """,
+        shop=shop_id,
+        skus=ordered,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """A signed change of a SKU's stock that a person or a file reports."""
+
+    business_key: str
+    code: str
+    delta_units: int
+    reason: str
+    occurred_at: datetime
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """What a stock act came to."""
+
+    new: int
+    repeated: int
+    without_stock: int
+
+
+def adjust(
+    conn: Connection,
+    shop_id: int,
+    location_id: int,
+    adjustments: Sequence[Adjustment],
+    actor: Actor,
+    now: datetime,
+) -> Booked:
+    """Book adjustments, receipts or counts in one unit of work, each once by its business key.
+
+    A SKU without stock moves nothing and is counted. Raises UnknownSku when a code is not ours (nothing is booked).
+    """
+    known = skus_by_code(conn, shop_id, {adjustment.code for adjustment in adjustments})
+    wanted = [
+        Movement(
+            sku_id=known[item.code][0],
+            location_id=location_id,
+            delta_units=item.delta_units,
+            reason=item.reason,
+            business_key=item.business_key,
+            occurred_at=item.occurred_at,
+            note=item.note,
+        )
+        for item in adjustments
+        if known[item.code][1] and item.delta_units
+    ]
+    lock_levels(conn, shop_id, ((movement.sku_id, movement.location_id) for movement in wanted))
+    new = move(conn, shop_id, wanted, actor.name, now)
+    refresh_desired(conn, shop_id, {movement.sku_id for movement in wanted if movement.business_key in new})
+    booked = Booked(new=len(new), repeated=len(wanted) - len(new), without_stock=len(adjustments) - len(wanted))
+    if new or booked.without_stock:
+        audit.record(
+            conn,
+            shop_id,
+            actor,
+            "adjust_stock",
+            f"location:{location_id}",
+            now,
+            new=booked.new,
+            without_stock=booked.without_stock,
+            skus=sorted({item.code for item in adjustments})[:50],
+        )
+    return booked
+
+
+def skus_by_code(conn: Connection, shop_id: int, codes: set[str]) -> dict[str, tuple[int, bool]]:
+    """(id, whether it has stock) by exact code. Raises UnknownSku when one is not ours."""
+    rows = fetch(
+        conn,
+        "select code, id, is_stocked from skus where shop_id = %(shop)s and code = any(%(codes)b::text[])",
+        shop=shop_id,
+        codes=sorted(codes),
+    )
+    known = {row["code"]: (row["id"], row["is_stocked"]) for row in rows}
+    missing = sorted(codes - known.keys())
+    if missing:
+        raise UnknownSku(missing)
+    return known
+
+
+def take_over(conn: Connection, shop_id: int, connection_id: int, actor: Actor, now: datetime) -> Booked:
+    """Make what a channel shows our opening stock, for SKUs at places we have no number of yet.
+
+    Where several listings show the same stock, the oldest is believed. Every listing of the connection that shows a
+    number gets its baseline: sales dated before it are already in the number.
+    """
+    rows = fetch(
+        conn,
+        """
+        select distinct on (l.sku_id, l.location_id) l.sku_id, l.location_id, l.published_units, l.published_at
+        from listings l join skus s on s.shop_id = l.shop_id and s.id = l.sku_id
+        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and s.is_stocked and l.is_tracked
+            and l.location_id is not null and l.published_units is not null
+            and not exists (select from stock_levels k where k.shop_id = l.shop_id and k.sku_id = l.sku_id
+                and k.location_id = l.location_id)
+        order by l.sku_id, l.location_id, l.id
+        """,
+        shop=shop_id,
+        connection=connection_id,
+    )
+    lock_levels(conn, shop_id, ((row["sku_id"], row["location_id"]) for row in rows))
+    movements = [
+        Movement(
+            sku_id=row["sku_id"],
+            location_id=row["location_id"],
+            delta_units=row["published_units"],
+            reason="receipt",
+            business_key=f"opening:{row['sku_id']}:{row['location_id']}",
+            occurred_at=row["published_at"],
+            note="opening stock, as the channel showed it",
+        )
+        for row in rows
+        if row["published_units"]
+    ]
+    new = move(conn, shop_id, movements, actor.name, now)
+    execute(
+        conn,
+        """
+        update listings set baseline_at = published_at
+        where shop_id = %(shop)s and connection_id = %(connection)s and baseline_at is null
+            and published_units is not null and sku_id is not null
+        """,
+        shop=shop_id,
+        connection=connection_id,
+    )
+    if rows:
+        audit.record(
+            conn, shop_id, actor, "take_over_stock", f"connection:{connection_id}", now, skus=len(rows), moved=len(new)
+        )
+    return Booked(new=len(new), repeated=len(movements) - len(new), without_stock=len(rows) - len(movements))

@@ -1,0 +1,436 @@
+"""Writes to channels: planned, committed as rows, sent, and settled by what the channel answers.
+
+A write is a row before it is a request. Its life: planned (committed, not sent) -> sent (marked just before the
+request leaves) -> confirmed, refused, stale, or open with a doubt. At most one is open per listing. A write that was
+never marked sent did surely not leave and is withdrawn; one that was stays open until its outcome is known.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from core import audit
+from core.audit import Actor
+from core.db import execute, fetch, fetch_one
+from core.errors import Anticipated, BadInput
+from core.inventory.rules import ListingState, plan_write, urgency
+from core.ports import LevelObservation, QuantityResult, QuantityWrite
+
+SEND_WITHIN = timedelta(seconds=60)
+"""A sender that is later than this after planning must not send: the number is old."""
+
+_RETRY_AT_ONCE = ("NEIGHBOUR_STALE", "NEIGHBOUR_REFUSED")
+_BACKOFF_SECONDS_MAX = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The connection whose listings are written, and what its channel can do."""
+
+    shop_id: int
+    connection_id: int
+    guarantee_class: str
+    writes_per_call: int
+
+
+def plan(
+    conn: Connection, lane: Lane, limit: int, now: datetime, sync_run_id: int | None = None
+) -> list[list[QuantityWrite]]:
+    """Commit-ready rows for the most urgent differences, grouped into calls that share an idempotency key."""
+    rows = fetch(
+        conn,
+        """
+        select l.id, l.channel_ref, l.inventory_ref, l.channel_location_ref, l.desired_units, l.published_units
+        from listings l
+        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'on'
+            and l.desired_units is distinct from greatest(l.published_units, 0)
+            and (l.next_push_at is null or l.next_push_at <= %(now)s)
+            and not exists (select from listing_writes w
+                where w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null)
+        order by (l.desired_units = 0) desc, (l.desired_units < l.published_units) desc nulls last, l.id
+        limit %(limit)s for update of l skip locked
+        """,
+        shop=lane.shop_id,
+        connection=lane.connection_id,
+        now=now,
+        limit=limit,
+    )
+    by_id = {row["id"]: row for row in rows}
+    states = sorted(
+        (ListingState(row["id"], lane.guarantee_class, row["desired_units"], row["published_units"]) for row in rows),
+        key=urgency,
+    )
+    planned = [write for state in states if (write := plan_write(state)) is not None]
+    calls: list[list[QuantityWrite]] = []
+    for start in range(0, len(planned), lane.writes_per_call):
+        key = str(uuid.uuid4())
+        group = planned[start : start + lane.writes_per_call]
+        inserted = fetch(
+            conn,
+            """
+            insert into listing_writes (shop_id, connection_id, listing_id, from_units, to_units, idempotency_key,
+                batch_position, planned_at, deadline_at, sync_run_id)
+            select %(shop)s, %(connection)s, n.listing, n.from_units, n.to_units, %(key)s, n.place, %(now)s,
+                %(deadline)s, %(run)s
+            from unnest(%(listings)b::int8[], %(froms)b::int4[], %(tos)b::int4[], %(places)b::int4[])
+                as n (listing, from_units, to_units, place)
+            returning id, listing_id
+            """,
+            shop=lane.shop_id,
+            connection=lane.connection_id,
+            key=key,
+            now=now,
+            deadline=now + SEND_WITHIN,
+            run=sync_run_id,
+            listings=[write.listing_id for write in group],
+            froms=[write.from_units for write in group],
+            tos=[write.to_units for write in group],
+            places=list(range(len(group))),
+        )
+        ids = {row["listing_id"]: row["id"] for row in inserted}
+        calls.append(
+            [
+                QuantityWrite(
+                    write_id=ids[write.listing_id],
+                    listing_ref=by_id[write.listing_id]["channel_ref"],
+                    inventory_ref=by_id[write.listing_id]["inventory_ref"],
+                    location_ref=by_id[write.listing_id]["channel_location_ref"],
+                    from_units=write.from_units,
+                    to_units=write.to_units,
+                    idempotency_key=key,
+                )
+                for write in group
+            ]
+        )
+    return calls
+
+
+def mark_sent(conn: Connection, shop_id: int, write_ids: Sequence[int], now: datetime) -> set[int]:
+    """Claim writes for sending, just before they leave; returns those that may leave.
+
+    A guarded update: a write that is too old, was withdrawn or is already with another sender is not among them.
+    """
+    rows = fetch(
+        conn,
+        """
+        update listing_writes set sent_at = %(now)s, attempts = attempts + 1
+        where shop_id = %(shop)s and id = any(%(ids)b::int8[]) and sent_at is null and outcome is null
+            and deadline_at > %(now)s
+        returning id
+        """,
+        shop=shop_id,
+        ids=list(write_ids),
+        now=now,
+    )
+    return {row["id"] for row in rows}
+
+
+def withdraw_unsent(conn: Connection, shop_id: int, connection_id: int, now: datetime) -> int:
+    """Close writes that nobody sent in time (their sender died); returns how many."""
+    return execute(
+        conn,
+        """
+        update listing_writes set outcome = 'withdrawn', outcome_at = %(now)s, outcome_code = 'NOT_SENT_IN_TIME'
+        where shop_id = %(shop)s and connection_id = %(connection)s and outcome is null and sent_at is null
+            and deadline_at <= %(now)s
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        now=now,
+    )
+
+
+def settle(
+    conn: Connection, shop_id: int, results: Sequence[QuantityResult], check_after: timedelta, now: datetime
+) -> None:
+    """Record what became of sent writes, and what we now know the listings to show.
+
+    Listings are locked by id. `check_after` is when an accepted write is first read back.
+    """
+    by_id = {result.write_id: result for result in results}
+    rows = fetch(
+        conn,
+        """
+        select w.id, w.listing_id, w.from_units, w.to_units, l.published_at, l.published_units, l.push_failures
+        from listing_writes w join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
+        where w.shop_id = %(shop)s and w.id = any(%(ids)b::int8[]) and w.outcome is null
+        order by w.listing_id for update
+        """,
+        shop=shop_id,
+        ids=sorted(by_id),
+    )
+    open_rows = [(row, by_id[row["id"]]) for row in rows]
+    _close(
+        conn,
+        shop_id,
+        [pair for pair in open_rows if pair[1].outcome in ("confirmed", "refused", "stale", "unsent")],
+        now,
+    )
+    _keep_open(
+        conn, shop_id, [pair[1] for pair in open_rows if pair[1].outcome in ("accepted", "unknown")], check_after, now
+    )
+    _tell_listings(conn, shop_id, open_rows, now)
+
+
+def _close(conn: Connection, shop_id: int, pairs: Sequence, now: datetime) -> None:
+    # What surely never left is a refusal of ours: the row was marked sent, so it cannot be withdrawn.
+    outcomes = ["refused" if result.outcome == "unsent" else result.outcome for _, result in pairs]
+    codes = ["UNSENT" if result.outcome == "unsent" and not result.code else result.code for _, result in pairs]
+    execute(
+        conn,
+        """
+        update listing_writes w set outcome = n.outcome, outcome_at = %(now)s, outcome_code = n.code,
+            outcome_detail = n.detail, observed_units = n.observed, doubt = null, next_check_at = null
+        from unnest(%(ids)b::int8[], %(outcomes)b::text[], %(codes)b::text[], %(details)b::text[], %(observed)b::int4[])
+            as n (id, outcome, code, detail, observed)
+        where w.shop_id = %(shop)s and w.id = n.id and w.outcome is null
+        """,
+        shop=shop_id,
+        now=now,
+        ids=[row["id"] for row, _ in pairs],
+        outcomes=outcomes,
+        codes=codes,
+        details=[result.detail for _, result in pairs],
+        observed=[result.observed_units for _, result in pairs],
+    )
+
+
+def _keep_open(
+    conn: Connection, shop_id: int, results: Sequence[QuantityResult], check_after: timedelta, now: datetime
+) -> None:
+    execute(
+        conn,
+        """
+        update listing_writes w set
+            accepted_at = coalesce(w.accepted_at, case when n.accepted then %(now)s::timestamptz end),
+            submission_ref = coalesce(w.submission_ref, n.submission),
+            doubt = case when n.accepted then null else coalesce(n.detail, n.code, 'no answer came') end,
+            next_check_at = %(next)s
+        from unnest(%(ids)b::int8[], %(accepted)b::bool[], %(submissions)b::text[], %(codes)b::text[],
+            %(details)b::text[]) as n (id, accepted, submission, code, detail)
+        where w.shop_id = %(shop)s and w.id = n.id and w.outcome is null
+        """,
+        shop=shop_id,
+        now=now,
+        next=now + check_after,
+        ids=[result.write_id for result in results],
+        accepted=[result.outcome == "accepted" for result in results],
+        submissions=[result.submission_ref for result in results],
+        codes=[result.code for result in results],
+        details=[result.detail for result in results],
+    )
+
+
+def _tell_listings(conn: Connection, shop_id: int, pairs: Sequence, now: datetime) -> None:
+    """Carry outcomes over to the (locked) listings: what they show, and when to try again."""
+    told = [(row["listing_id"], *_knowledge(row, result), *_next_try(row, result, now)) for row, result in pairs]
+    execute(
+        conn,
+        """
+        update listings l set published_units = n.published, published_at = n.published_at, push_failures = n.failures,
+            next_push_at = n.next_push_at, push_problem = n.problem
+        from unnest(%(ids)b::int8[], %(published)b::int4[], %(published_ats)b::timestamptz[], %(failures)b::int4[],
+            %(nexts)b::timestamptz[], %(problems)b::text[])
+            as n (id, published, published_at, failures, next_push_at, problem)
+        where l.shop_id = %(shop)s and l.id = n.id
+        """,
+        shop=shop_id,
+        ids=[item[0] for item in told],
+        published=[item[1] for item in told],
+        published_ats=[item[2] for item in told],
+        failures=[item[3] for item in told],
+        nexts=[item[4] for item in told],
+        problems=[item[5] for item in told],
+    )
+
+
+def _knowledge(row, result: QuantityResult) -> tuple[int | None, datetime | None]:
+    """(units, instant) that we now know the listing to show.
+
+    A confirmed compare-and-set adds its difference, never assigns: sales booked since it was planned have already
+    been taken off. An observation as new as the write stands: it may have seen the write's own effect.
+    """
+    shown, known_at = row["published_units"], row["published_at"]
+    if result.outcome == "confirmed":
+        at = result.at or known_at
+        if row["from_units"] is None:
+            return result.observed_units if result.observed_units is not None else row["to_units"], at
+        if shown is not None and (known_at is None or at is None or known_at < at):
+            return shown + row["to_units"] - row["from_units"], at
+    elif result.outcome == "stale" and result.observed_units is not None:
+        if known_at is None or result.at is None or known_at <= result.at:
+            return result.observed_units, result.at or known_at
+    return shown, known_at
+
+
+def _next_try(row, result: QuantityResult, now: datetime) -> tuple[int, datetime | None, str | None]:
+    """(failures so far, not before, the problem as people read it)."""
+    if result.outcome in ("confirmed", "accepted", "stale") or result.code in _RETRY_AT_ONCE:
+        return 0, None, None
+    failures = row["push_failures"] + 1
+    wait = timedelta(seconds=min(5 * 2 ** min(failures, 12), _BACKOFF_SECONDS_MAX))
+    problem = ": ".join(part for part in (result.code, result.detail) if part) or result.outcome
+    return failures, now + wait, problem
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWrite:
+    """A sent write whose outcome is not known yet."""
+
+    write: QuantityWrite
+    is_accepted: bool
+    sent_at: datetime
+    planned_at: datetime
+
+
+def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[OpenWrite]:
+    """Open writes to look at now, oldest check first. Locked, so that two checkers never share one."""
+    rows = fetch(
+        conn,
+        """
+        select w.id, w.from_units, w.to_units, w.idempotency_key, w.batch_position, w.accepted_at, w.sent_at,
+            w.planned_at, l.channel_ref, l.inventory_ref, l.channel_location_ref
+        from listing_writes w join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
+        where w.shop_id = %(shop)s and w.connection_id = %(connection)s and w.outcome is null
+            and w.sent_at is not null and coalesce(w.next_check_at, w.sent_at + interval '60 seconds') <= %(now)s
+        order by w.idempotency_key, w.batch_position limit %(limit)s for update of w skip locked
+        """,
+        shop=lane.shop_id,
+        connection=lane.connection_id,
+        now=now,
+        limit=limit,
+    )
+    return [
+        OpenWrite(
+            write=QuantityWrite(
+                write_id=row["id"],
+                listing_ref=row["channel_ref"],
+                inventory_ref=row["inventory_ref"],
+                location_ref=row["channel_location_ref"],
+                from_units=row["from_units"],
+                to_units=row["to_units"],
+                idempotency_key=row["idempotency_key"],
+            ),
+            is_accepted=row["accepted_at"] is not None,
+            sent_at=row["sent_at"],
+            planned_at=row["planned_at"],
+        )
+        for row in rows
+    ]
+
+
+def results_of_reading_back(
+    writes: Sequence[OpenWrite], observations: Sequence[LevelObservation]
+) -> list[QuantityResult]:
+    """Which absolute writes are confirmed by what the channel shows.
+
+    Only the written number proves anything: an old value may still be replaced by a submission under way, and a
+    lower one may be a sale or another submission. Those writes stay open.
+    """
+    shown = {(seen.inventory_ref, seen.location_ref): seen for seen in observations}
+    results = []
+    for item in writes:
+        ref = item.write.inventory_ref or item.write.listing_ref
+        seen = shown.get((ref, item.write.location_ref))
+        if seen is not None and seen.units == item.write.to_units:
+            results.append(
+                QuantityResult(item.write.write_id, "confirmed", observed_units=seen.units, at=seen.observed_at)
+            )
+    return results
+
+
+def postpone_checks(
+    conn: Connection, shop_id: int, writes: Sequence[OpenWrite], wait: timedelta, doubt_after: timedelta, now: datetime
+) -> None:
+    """Look again later, with a growing pause; after `doubt_after` say that the effect does not show."""
+    execute(
+        conn,
+        """
+        update listing_writes w set attempts = w.attempts + 1,
+            next_check_at = %(now)s + %(wait)s * least(power(2, w.attempts - 1), 64),
+            doubt = coalesce(w.doubt, case when w.sent_at + %(doubt_after)s < %(now)s
+                then 'accepted, but the channel does not show it yet' end)
+        where w.shop_id = %(shop)s and w.id = any(%(ids)b::int8[]) and w.outcome is null
+        """,
+        shop=shop_id,
+        ids=[item.write.write_id for item in writes],
+        wait=wait,
+        doubt_after=doubt_after,
+        now=now,
+    )
+
+
+class NotInDoubt(Anticipated):
+    """Only a sent write that is still open can be settled by hand."""
+
+    def __init__(self, write_id: int) -> None:
+        super().__init__(f"write {write_id} is not in doubt: it was never sent, or its outcome is known")
+
+
+def settle_by_hand(
+    conn: Connection, shop_id: int, write_id: int, shown_units: int, actor: Actor, now: datetime
+) -> None:
+    """End the doubt of a write with what a person saw on the channel: confirmed if it is the number, else refused.
+
+    Raises NotInDoubt, or BadInput for a negative number. The listing is planned again from what was seen.
+    """
+    if shown_units < 0:
+        raise BadInput(f"the channel cannot show {shown_units}: give the number seen, 0 or more")
+    row = fetch_one(
+        conn,
+        """
+        select to_units from listing_writes where shop_id = %(shop)s and id = %(id)s and outcome is null
+            and sent_at is not null for update
+        """,
+        shop=shop_id,
+        id=write_id,
+    )
+    if row is None:
+        raise NotInDoubt(write_id)
+    outcome = "confirmed" if row["to_units"] == shown_units else "stale"
+    result = QuantityResult(write_id, outcome, code="BY_HAND", observed_units=shown_units, at=now)
+    settle(conn, shop_id, [result], timedelta(0), now)
+    audit.record(conn, shop_id, actor, "settle_write", f"listing_write:{write_id}", now, shown_units=shown_units)
+
+
+def lanes_to_push(conn: Connection, now: datetime) -> list[tuple[int, int]]:
+    """(shop_id, connection_id) of every connection with a difference to push or an unsent write to withdraw."""
+    return _lanes(
+        conn,
+        """
+        select c.shop_id, c.id from connections c where c.state = 'active' and (
+            exists (select from listings l where l.shop_id = c.shop_id and l.connection_id = c.id
+                and l.publishing = 'on' and l.desired_units is distinct from greatest(l.published_units, 0)
+                and (l.next_push_at is null or l.next_push_at <= %(now)s)
+                and not exists (select from listing_writes w
+                    where w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null))
+            or exists (select from listing_writes w where w.shop_id = c.shop_id and w.connection_id = c.id
+                and w.outcome is null and w.sent_at is null and w.deadline_at <= %(now)s))
+        order by 1, 2
+        """,
+        now,
+    )
+
+
+def lanes_to_check(conn: Connection, now: datetime) -> list[tuple[int, int]]:
+    """(shop_id, connection_id) of every connection with an open write that is due to be looked at."""
+    return _lanes(
+        conn,
+        """
+        select c.shop_id, c.id from connections c where c.state = 'active' and exists (
+            select from listing_writes w where w.shop_id = c.shop_id and w.connection_id = c.id
+                and w.outcome is null and w.sent_at is not null
+                and coalesce(w.next_check_at, w.sent_at + interval '60 seconds') <= %(now)s)
+        order by 1, 2
+        """,
+        now,
+    )
+
+
+def _lanes(conn: Connection, sql: str, now: datetime) -> list[tuple[int, int]]:
+    return [(row["shop_id"], row["id"]) for row in fetch(conn, sql, now=now)]

@@ -1,0 +1,259 @@
+"""The inbox: record once, claim in batches, settle in the same unit of work as the effect, isolate poison.
+
+States: received, then handled, waiting (something must come first), ignored (a topic we do not use) or parked
+(a person must look; the cause says why). Nothing leaves the inbox by being lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, Engine
+
+from core.db import execute, fetch, is_data_error, scalar, unit_of_work
+from core.errors import BadInput, Permanent, Retryable
+
+WAIT_FOR = timedelta(hours=4)
+"""How long a message may wait for what must come first: as long as the slowest vendor goes on delivering."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One message claimed from the inbox."""
+
+    id: int
+    topic: str
+    body: bytes
+    triggered_at: datetime | None
+    received_at: datetime
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a message ends its turn. `cause` names the reason of parked and ignored, `waiting_for` the key awaited."""
+
+    state: str
+    cause: str | None = None
+    detail: str | None = None
+    waiting_for: str | None = None
+
+
+HANDLED = Verdict("handled")
+
+Handler = Callable[[Connection, Sequence[Received], datetime], dict[int, Verdict]]
+"""Applies a batch in the caller's unit of work; a verdict for every message id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One message to be recorded by a poll."""
+
+    delivery_id: str
+    topic: str
+    body: bytes
+    triggered_at: datetime | None
+
+
+def record(
+    conn: Connection, shop_id: int, connection_id: int, messages: Sequence[Incoming], road: str, now: datetime
+) -> int:
+    """Insert what is not there yet, by delivery id; returns how many were new."""
+    ordered = sorted({message.delivery_id: message for message in messages}.values(), key=lambda m: m.delivery_id)
+    return len(
+        fetch(
+            conn,
+            """
+            insert into inbox_messages (shop_id, connection_id, delivery_id, topic, road, body, triggered_at, received_at)
+            select %(shop)s, %(connection)s, d, t, %(road)s, b, at, %(now)s
+            from unnest(%(deliveries)b::text[], %(topics)b::text[], %(bodies)b::bytea[], %(ats)b::timestamptz[])
+                as m (d, t, b, at)
+            on conflict (shop_id, connection_id, delivery_id) do nothing returning id
+            """,
+            shop=shop_id,
+            connection=connection_id,
+            road=road,
+            now=now,
+            deliveries=[message.delivery_id for message in ordered],
+            topics=[message.topic for message in ordered],
+            bodies=[message.body for message in ordered],
+            ats=[message.triggered_at for message in ordered],
+        )
+    )
+
+
+def drain_batch(
+    engine: Engine, shop_id: int, connection_id: int, after_id: int, limit: int, handler: Handler, now: datetime
+) -> tuple[int, int]:
+    """Claim and handle one batch of a lane; returns (how many were claimed, highest id claimed).
+
+    `after_id` skips the dead index entries of what this drain has already settled. Errors of the machinery (a
+    deadlock, a lost connection) propagate and nothing is settled; errors of the data are bisected down to the one
+    message that carries them, which is parked while the others go through.
+    """
+    with unit_of_work(engine) as conn:
+        batch = _claim(conn, shop_id, connection_id, after_id, limit)
+        if not batch:
+            return 0, after_id
+        try:
+            with conn.begin_nested():
+                verdicts = handler(conn, batch, now)
+            _settle(conn, shop_id, verdicts, now)
+            return len(batch), batch[-1].id
+        except Exception as error:
+            if not is_poison(error):
+                raise
+            _isolate(conn, shop_id, batch, handler, now, error)
+    return len(batch), batch[-1].id
+
+
+def is_poison(error: Exception) -> bool:
+    """Whether the message itself is at fault, so that no repetition helps.
+
+    A fault in our own code shows as KeyError, TypeError and the like: it must not stop the lane either, so it parks
+    its message with the name of the error. What says "not now" (Retryable, a lost connection, a deadlock, memory,
+    a job's time running out) is never poison.
+    """
+    if isinstance(error, (BadInput, Permanent)) or is_data_error(error):
+        return True
+    return isinstance(error, (ValueError, ArithmeticError, LookupError, TypeError, AttributeError)) and not isinstance(
+        error, Retryable
+    )
+
+
+def expire_waiting(conn: Connection, now: datetime) -> int:
+    """Park what waited longer than it may; returns how many."""
+    return execute(
+        conn,
+        """
+        update inbox_messages set state = 'parked', settled_at = %(now)s,
+            cause = 'unknown_' || split_part(waiting_for, ':', 1),
+            detail = 'waited until its deadline for ' || waiting_for
+        where state = 'waiting' and waits_until <= %(now)s
+        """,
+        now=now,
+    )
+
+
+def release_waiting(conn: Connection, shop_id: int, connection_id: int, keys: Sequence[str]) -> int:
+    """Give messages that wait for one of `keys` another turn; returns how many."""
+    if not keys:
+        return 0
+    return execute(
+        conn,
+        """
+        update inbox_messages set state = 'received', waiting_for = null, waits_until = null
+        where shop_id = %(shop)s and connection_id = %(connection)s and state = 'waiting'
+            and waiting_for = any(%(keys)b::text[])
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        keys=sorted(set(keys)),
+    )
+
+
+def replay(conn: Connection, shop_id: int, message_ids: Sequence[int]) -> int:
+    """Give parked messages another turn, as an operator asks; returns how many were parked."""
+    return execute(
+        conn,
+        """
+        update inbox_messages set state = 'received', cause = null, detail = null, settled_at = null,
+            waiting_for = null, waits_until = null
+        where shop_id = %(shop)s and id = any(%(ids)b::int8[]) and state = 'parked'
+        """,
+        shop=shop_id,
+        ids=list(message_ids),
+    )
+
+
+def has_received(conn: Connection, shop_id: int, connection_id: int) -> bool:
+    """Whether the lane has anything left to claim."""
+    return bool(
+        scalar(
+            conn,
+            """
+            select exists (select from inbox_messages where shop_id = %(shop)s and connection_id = %(connection)s
+                and state = 'received')
+            """,
+            shop=shop_id,
+            connection=connection_id,
+        )
+    )
+
+
+def lanes_with_received(conn: Connection) -> list[tuple[int, int]]:
+    """(shop_id, connection_id) of every lane that has something to claim."""
+    rows = fetch(
+        conn,
+        """
+        select c.shop_id, c.id from connections c where exists (select from inbox_messages m
+            where m.shop_id = c.shop_id and m.connection_id = c.id and m.state = 'received') order by 1, 2
+        """,
+    )
+    return [(row["shop_id"], row["id"]) for row in rows]
+
+
+def _claim(conn: Connection, shop_id: int, connection_id: int, after_id: int, limit: int) -> list[Received]:
+    rows = fetch(
+        conn,
+        """
+        select id, topic, body, triggered_at, received_at, attempts from inbox_messages
+        where shop_id = %(shop)s and connection_id = %(connection)s and state = 'received' and id > %(after)s
+        order by id limit %(limit)s for update skip locked
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        after=after_id,
+        limit=limit,
+    )
+    return [Received(**{**row, "body": bytes(row["body"])}) for row in rows]
+
+
+def _isolate(
+    conn: Connection, shop_id: int, batch: Sequence[Received], handler: Handler, now: datetime, error: Exception
+) -> None:
+    """Bisect: each half in a savepoint of its own, until the message at fault stands alone."""
+    if len(batch) == 1:
+        _settle(conn, shop_id, {batch[0].id: _parked_for(error)}, now)
+        return
+    middle = len(batch) // 2
+    for half in (batch[:middle], batch[middle:]):
+        try:
+            with conn.begin_nested():
+                verdicts = handler(conn, half, now)
+            _settle(conn, shop_id, verdicts, now)
+        except Exception as inner:
+            if not is_poison(inner):
+                raise
+            _isolate(conn, shop_id, half, handler, now, inner)
+
+
+def _parked_for(error: Exception) -> Verdict:
+    if isinstance(error, BadInput):
+        return Verdict("parked", cause="unreadable", detail=str(error))
+    # Only the kind of the error: its text may carry the customer's data.
+    return Verdict("parked", cause="unexpected", detail=f"handling it raised {type(error).__name__}")
+
+
+def _settle(conn: Connection, shop_id: int, verdicts: dict[int, Verdict], now: datetime) -> None:
+    execute(
+        conn,
+        """
+        update inbox_messages m set state = v.state, cause = v.cause, detail = v.detail, waiting_for = v.waiting_for,
+            waits_until = case when v.state = 'waiting' then %(until)s end, attempts = m.attempts + 1,
+            settled_at = case when v.state in ('handled', 'ignored', 'parked') then %(now)s end
+        from unnest(%(ids)b::int8[], %(states)b::text[], %(causes)b::text[], %(details)b::text[], %(waits)b::text[])
+            as v (id, state, cause, detail, waiting_for)
+        where m.shop_id = %(shop)s and m.id = v.id
+        """,
+        shop=shop_id,
+        now=now,
+        until=now + WAIT_FOR,
+        ids=list(verdicts),
+        states=[verdict.state for verdict in verdicts.values()],
+        causes=[verdict.cause for verdict in verdicts.values()],
+        details=[verdict.detail for verdict in verdicts.values()],
+        waits=[verdict.waiting_for for verdict in verdicts.values()],
+    )

@@ -1,0 +1,195 @@
+"""What the inbox says becomes orders, stock and listings: one batch, one unit of work, a verdict for every message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from core.catalog import operations as catalog
+from core.catalog.operations import ListingSource
+from core.catalog.queries import known_inventory_refs
+from core.connections.queries import ConnectionRow
+from core.db import scalar
+from core.errors import BadInput
+from core.inventory import operations as inventory
+from core.messaging import inbox
+from core.messaging.inbox import HANDLED, Received, Verdict
+from core.orders import effects, operations
+from core.orders.operations import Channel
+from core.orders.rules import distinct_refunds, merge_observations, newest_fulfilments, sold_at
+from core.ports import ChannelFulfilment, ChannelRefund, Facts
+
+Parse = Callable[[str, bytes, datetime | None], Facts | None]
+
+IGNORED = Verdict("ignored", cause="unused_topic")
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """A handler of inbox batches for one connection (see core.messaging.inbox.Handler)."""
+
+    connection: ConnectionRow
+    parse: Parse
+
+    def __call__(self, conn: Connection, batch: Sequence[Received], now: datetime) -> dict[int, Verdict]:
+        """Apply a batch. Raises only errors of the machinery, or of data that the caller isolates by bisection."""
+        verdicts: dict[int, Verdict] = {}
+        said: dict[int, Facts] = {}
+        for message in batch:
+            try:
+                facts = self.parse(message.topic, message.body, message.triggered_at)
+            except BadInput as error:
+                verdicts[message.id] = Verdict("parked", cause="unreadable", detail=str(error))
+                continue
+            if facts is None:
+                verdicts[message.id] = IGNORED
+            else:
+                said[message.id] = facts
+        verdicts.update(apply(conn, self.connection, said, now))
+        return verdicts
+
+
+def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], now: datetime) -> dict[int, Verdict]:
+    """Book what some messages of one connection say; returns a verdict for each."""
+    if not said:
+        return {}
+    channel = channel_of(conn, connection, now)
+    _take_in_listings(conn, connection, channel, [item for facts in said.values() for item in facts.listings], now)
+    orders = merge_observations(order for facts in said.values() for order in facts.orders)
+    accepted = operations.accept(conn, channel, orders, now) if orders else {}
+    standalone = {
+        item.order_ref for facts in said.values() for item in (*facts.fulfilments, *facts.refunds)
+    } - accepted.keys()
+    known = {ref: key.id for ref, key in accepted.items()} | operations.lock(conn, channel, standalone)
+    lines = effects.line_ids(conn, channel.shop_id, known.values())
+    verdicts = {message_id: _verdict(facts, known, lines) for message_id, facts in said.items()}
+    bookable = [facts for message_id, facts in said.items() if verdicts[message_id] == HANDLED]
+    touched = set(known.values())
+
+    fulfilments = newest_fulfilments(
+        [item for order in orders.values() for item in order.fulfilments]
+        + [item for facts in bookable for item in facts.fulfilments]
+    )
+    refunds = distinct_refunds(
+        [item for order in orders.values() for item in order.refunds]
+        + [item for facts in bookable for item in facts.refunds]
+    )
+    effects.book_fulfilments(
+        conn,
+        channel.shop_id,
+        [(known[item.order_ref], item) for item in fulfilments if _is_complete(item, known, lines)],
+        lines,
+    )
+    new_refunds = effects.book_refunds(
+        conn,
+        channel.shop_id,
+        [(known[item.order_ref], item) for item in refunds if _is_complete(item, known, lines)],
+        lines,
+    )
+    changed = effects.settle_stock(conn, channel, touched, now)
+    effects.follow_channel(
+        conn,
+        channel,
+        {key.id: sold_at(orders[ref]) for ref, key in accepted.items() if key.is_new},
+        {
+            (known[item.order_ref], item.ref): item.created_at
+            for item in refunds
+            if item.order_ref in known and (known[item.order_ref], item.ref) in new_refunds
+        },
+    )
+    inventory.refresh_desired(conn, channel.shop_id, changed)
+    _observe_levels(conn, channel, said, verdicts)
+    inbox.release_waiting(
+        conn, channel.shop_id, channel.connection_id, [key for ref in accepted for key in _keys_of(ref)]
+    )
+    return verdicts
+
+
+def channel_of(conn: Connection, connection: ConnectionRow, now: datetime) -> Channel:
+    """The connection as bookings see it; a shop without any location gets one."""
+    locations = connection.settings.get("locations") or {}
+    location_id = next(iter(locations.values()), None)
+    if location_id is None:
+        location_id = scalar(
+            conn, "select min(id) from locations where shop_id = %(shop)s", shop=connection.shop_id
+        ) or inventory.open_location(conn, connection.shop_id, "Main", now)
+    return Channel(connection.shop_id, connection.id, location_id)
+
+
+def listing_source(connection: ConnectionRow) -> ListingSource:
+    """How the listings of a connection are taken in."""
+    return ListingSource(
+        shop_id=connection.shop_id,
+        connection_id=connection.id,
+        creates_skus=bool(connection.settings.get("is_sku_source")),
+        locations=connection.settings.get("locations") or {},
+    )
+
+
+def book_lines_mapped_late(conn: Connection, connection: ConnectionRow, channel: Channel, now: datetime) -> int:
+    """Book parked order lines that have become mappable; returns how many orders were concerned."""
+    order_ids = operations.map_parked_lines(conn, channel)
+    if order_ids:
+        inventory.refresh_desired(conn, channel.shop_id, effects.settle_stock(conn, channel, order_ids, now))
+    return len(order_ids)
+
+
+def _take_in_listings(
+    conn: Connection, connection: ConnectionRow, channel: Channel, listings: Sequence, now: datetime
+) -> None:
+    if not listings:
+        return
+    catalog.take_in(conn, listing_source(connection), listings, now)
+    book_lines_mapped_late(conn, connection, channel, now)
+    inbox.release_waiting(
+        conn,
+        channel.shop_id,
+        channel.connection_id,
+        [f"item:{item.inventory_ref}" for item in listings if item.inventory_ref],
+    )
+
+
+def _verdict(facts: Facts, known: dict[str, int], lines: effects.LineIds) -> Verdict:
+    for item in (*facts.fulfilments, *facts.refunds):
+        if item.order_ref not in known:
+            return Verdict("waiting", waiting_for=f"order:{item.order_ref}")
+        if not _is_complete(item, known, lines):
+            return Verdict("waiting", waiting_for=f"order_line:{item.order_ref}")
+    return HANDLED
+
+
+def _is_complete(item: ChannelFulfilment | ChannelRefund, known: dict[str, int], lines: effects.LineIds) -> bool:
+    """Whether every line it speaks of is one of a known order."""
+    order_id = known.get(item.order_ref)
+    return order_id is not None and all((order_id, ref) in lines for ref in _line_refs(item))
+
+
+def _line_refs(item: ChannelFulfilment | ChannelRefund) -> Iterable[str]:
+    if isinstance(item, ChannelRefund):
+        return (line.line_ref for line in item.lines)
+    return (ref for ref, _ in item.lines)
+
+
+def _keys_of(order_ref: str) -> tuple[str, str]:
+    return f"order:{order_ref}", f"order_line:{order_ref}"
+
+
+def _observe_levels(conn: Connection, channel: Channel, said: dict[int, Facts], verdicts: dict[int, Verdict]) -> None:
+    """Take over level observations; one of an item we do not list waits for it."""
+    observations = [level for facts in said.values() for level in facts.levels]
+    if not observations:
+        return
+    known = known_inventory_refs(
+        conn,
+        channel.shop_id,
+        channel.connection_id,
+        ((level.inventory_ref, level.location_ref) for level in observations),
+    )
+    for message_id, facts in said.items():
+        for level in facts.levels:
+            if (level.inventory_ref, level.location_ref) not in known:
+                verdicts[message_id] = Verdict("waiting", waiting_for=f"item:{level.inventory_ref}")
+    catalog.observe_levels(conn, channel.shop_id, channel.connection_id, observations)

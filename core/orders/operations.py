@@ -1,0 +1,365 @@
+"""Writes: accept channel orders, shipments and refunds, each booked once, in sets.
+
+Every function takes facts of one connection and works inside the caller's unit of work. Orders are locked first, by
+id; levels and listings follow in the one global order (see core.inventory.operations).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import Connection
+from sqlalchemy.engine import RowMapping
+
+from core import audit
+from core.audit import Actor
+from core.catalog.queries import identities
+from core.db import execute, fetch
+from core.inventory import operations as inventory
+from core.money import line_total_minor
+from core.orders.rules import map_line
+from core.ports import ChannelLine, ChannelOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """The connection whose facts are booked. `location_id` serves lines whose listing names no location."""
+
+    shop_id: int
+    connection_id: int
+    location_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderKey:
+    """An order we know, with the little that booking needs of it."""
+
+    id: int
+    is_new: bool
+
+
+def accept(
+    conn: Connection, channel: Channel, orders: Mapping[str, ChannelOrder], now: datetime
+) -> dict[str, OrderKey]:
+    """Insert or update orders and their lines; returns our key of each ref. The orders are locked by id.
+
+    An older observation never overwrites a newer one.
+    """
+    refs = sorted(orders)
+    new = _insert_orders(conn, channel, [orders[ref] for ref in refs], now)
+    found = lock(conn, channel, refs)
+    _update_newer(conn, channel, [orders[ref] for ref in refs if ref not in new], found)
+    _insert_lines(conn, channel, [(found[ref], orders[ref]) for ref in refs])
+    _update_line_units(conn, channel, [(found[ref], orders[ref]) for ref in refs if ref not in new])
+    return {ref: OrderKey(found[ref], ref in new) for ref in refs}
+
+
+def lock(conn: Connection, channel: Channel, refs: Iterable[str]) -> dict[str, int]:
+    """Ids of the orders we know among `refs`, locked in order of id."""
+    rows = fetch(
+        conn,
+        """
+        select id, channel_ref from orders
+        where shop_id = %(shop)s and connection_id = %(connection)s and channel_ref = any(%(refs)b::text[])
+        order by id for update
+        """,
+        shop=channel.shop_id,
+        connection=channel.connection_id,
+        refs=sorted(set(refs)),
+    )
+    return {row["channel_ref"]: row["id"] for row in rows}
+
+
+def _insert_orders(conn: Connection, channel: Channel, orders: Sequence[ChannelOrder], now: datetime) -> frozenset[str]:
+    rows = fetch(
+        conn,
+        """
+        insert into orders (shop_id, connection_id, channel_ref, name, source_ref, placed_at, channel_created_at,
+            version_at, cancelled_at, cancel_reason, financial_status, currency, total_minor, customer_ref,
+            country_code, is_test, recorded_at)
+        select %(shop)s, %(connection)s, o.*, %(now)s
+        from unnest(%(refs)b::text[], %(names)b::text[], %(sources)b::text[], %(placed)b::timestamptz[],
+            %(created)b::timestamptz[], %(versions)b::timestamptz[], %(cancelled)b::timestamptz[],
+            %(reasons)b::text[], %(statuses)b::text[], %(currencies)b::text[], %(totals)b::int8[],
+            %(customers)b::text[], %(countries)b::text[], %(tests)b::bool[]) as o
+        on conflict (shop_id, connection_id, channel_ref) do nothing returning channel_ref
+        """,
+        shop=channel.shop_id,
+        connection=channel.connection_id,
+        now=now,
+        placed=[order.placed_at for order in orders],
+        created=[order.created_at for order in orders],
+        sources=[order.source_ref for order in orders],
+        customers=[order.customer_ref for order in orders],
+        countries=[order.country_code for order in orders],
+        tests=[order.is_test for order in orders],
+        **_changing(orders),
+    )
+    return frozenset(row["channel_ref"] for row in rows)
+
+
+def _changing(orders: Sequence[ChannelOrder]) -> dict[str, list[object]]:
+    """Columns that a newer observation may change."""
+    return {
+        "refs": [order.ref for order in orders],
+        "names": [order.name for order in orders],
+        "versions": [order.version_at for order in orders],
+        "cancelled": [order.cancelled_at for order in orders],
+        "reasons": [order.cancel_reason for order in orders],
+        "statuses": [order.financial_status for order in orders],
+        "currencies": [order.currency for order in orders],
+        "totals": [order.total_minor for order in orders],
+    }
+
+
+def _update_newer(conn: Connection, channel: Channel, orders: Sequence[ChannelOrder], found: Mapping[str, int]) -> None:
+    if not orders:
+        return
+    execute(
+        conn,
+        """
+        update orders o set version_at = n.version_at, name = n.name, financial_status = n.status,
+            total_minor = n.total, cancelled_at = coalesce(n.cancelled_at, o.cancelled_at),
+            cancel_reason = coalesce(n.reason, o.cancel_reason)
+        from unnest(%(ids)b::int8[], %(names)b::text[], %(versions)b::timestamptz[], %(cancelled)b::timestamptz[],
+            %(reasons)b::text[], %(statuses)b::text[], %(totals)b::int8[])
+            as n (id, name, version_at, cancelled_at, reason, status, total)
+        where o.shop_id = %(shop)s and o.id = n.id and n.version_at > o.version_at
+        """,
+        shop=channel.shop_id,
+        ids=[found[order.ref] for order in orders],
+        **{name: values for name, values in _changing(orders).items() if name not in ("refs", "currencies")},
+    )
+    # A cancellation is never taken back, so even an observation that is not the newest may bring it.
+    cancelled = [order for order in orders if order.cancelled_at is not None]
+    if cancelled:
+        execute(
+            conn,
+            """
+            update orders o set cancelled_at = n.at, cancel_reason = n.reason
+            from unnest(%(ids)b::int8[], %(ats)b::timestamptz[], %(reasons)b::text[]) as n (id, at, reason)
+            where o.shop_id = %(shop)s and o.id = n.id and o.cancelled_at is null
+            """,
+            shop=channel.shop_id,
+            ids=[found[order.ref] for order in cancelled],
+            ats=[order.cancelled_at for order in cancelled],
+            reasons=[order.cancel_reason for order in cancelled],
+        )
+
+
+def _insert_lines(conn: Connection, channel: Channel, orders: Sequence[tuple[int, ChannelOrder]]) -> None:
+    """Insert lines we do not have; a line seen again keeps what was booked of it."""
+    known = identities(
+        conn,
+        channel.shop_id,
+        channel.connection_id,
+        (line.variant_ref for _, order in orders for line in order.lines if line.variant_ref),
+        (line.code for _, order in orders for line in order.lines if line.code),
+    )
+    rows: list[tuple[int, int, ChannelLine]] = sorted(
+        (
+            (order_id, ordinal, line)
+            for order_id, order in orders
+            for ordinal, line in enumerate(_distinct_lines(order), start=1)
+        ),
+        key=lambda row: (row[0], row[2].ref),
+    )
+    mappings = [map_line(line, known) for _, _, line in rows]
+    execute(
+        conn,
+        """
+        insert into order_lines (shop_id, order_id, channel_ref, ordinal, variant_ref, code, title, units, unit_price,
+            discount_minor, total_minor, mapping, mapping_reason, listing_id, sku_id)
+        select %(shop)s, n.* from unnest(%(orders)b::int8[], %(refs)b::text[], %(ordinals)b::int4[],
+            %(variants)b::text[], %(codes)b::text[], %(titles)b::text[], %(units)b::int8[], %(prices)b::numeric[],
+            %(discounts)b::int8[], %(totals)b::int8[], %(mappings)b::text[], %(reasons)b::text[],
+            %(listings)b::int8[], %(skus)b::int8[]) as n
+        on conflict (shop_id, order_id, channel_ref) do nothing
+        """,
+        shop=channel.shop_id,
+        orders=[order_id for order_id, _, _ in rows],
+        refs=[line.ref for _, _, line in rows],
+        ordinals=[ordinal for _, ordinal, _ in rows],
+        variants=[line.variant_ref for _, _, line in rows],
+        codes=[line.code for _, _, line in rows],
+        titles=[line.title for _, _, line in rows],
+        units=[line.units for _, _, line in rows],
+        prices=[line.unit_price for _, _, line in rows],
+        discounts=[line.discount_minor for _, _, line in rows],
+        totals=[line.total_minor for _, _, line in rows],
+        mappings=[mapping.kind for mapping in mappings],
+        reasons=[mapping.reason for mapping in mappings],
+        listings=[mapping.listing_id for mapping in mappings],
+        skus=[mapping.sku_id for mapping in mappings],
+    )
+
+
+def _distinct_lines(order: ChannelOrder) -> list[ChannelLine]:
+    return list({line.ref: line for line in order.lines}.values())
+
+
+def _update_line_units(conn: Connection, channel: Channel, orders: Sequence[tuple[int, ChannelOrder]]) -> None:
+    """Take over edited quantities from observations that are the newest of their order."""
+    rows = [(order_id, line, order.version_at) for order_id, order in orders for line in _distinct_lines(order)]
+    if not rows:
+        return
+    execute(
+        conn,
+        """
+        update order_lines l set units = n.units, total_minor = n.total, discount_minor = n.discount
+        from unnest(%(orders)b::int8[], %(refs)b::text[], %(units)b::int8[], %(totals)b::int8[],
+            %(discounts)b::int8[], %(versions)b::timestamptz[]) as n (order_id, ref, units, total, discount, version_at)
+        join orders o on o.shop_id = %(shop)s and o.id = n.order_id and o.version_at = n.version_at
+        where l.shop_id = %(shop)s and l.order_id = n.order_id and l.channel_ref = n.ref
+            and (l.units, l.total_minor, l.discount_minor) is distinct from (n.units, n.total, n.discount)
+        """,
+        shop=channel.shop_id,
+        orders=[order_id for order_id, _, _ in rows],
+        refs=[line.ref for _, line, _ in rows],
+        units=[line.units for _, line, _ in rows],
+        totals=[line.total_minor for _, line, _ in rows],
+        discounts=[line.discount_minor for _, line, _ in rows],
+        versions=[version_at for _, _, version_at in rows],
+    )
+
+
+def map_parked_lines(conn: Connection, channel: Channel) -> set[int]:
+    """Map order lines of the connection that were parked and can be mapped now; returns their (locked) orders."""
+    rows = fetch(
+        conn,
+        """
+        select l.id, l.order_id, l.channel_ref, l.variant_ref, l.code, l.title, l.units, l.unit_price,
+            l.discount_minor, l.total_minor
+        from order_lines l join orders o on o.shop_id = l.shop_id and o.id = l.order_id
+        where l.shop_id = %(shop)s and l.mapping = 'unmapped' and o.connection_id = %(connection)s
+        order by l.order_id, l.id
+        """,
+        shop=channel.shop_id,
+        connection=channel.connection_id,
+    )
+    if not rows:
+        return set()
+    known = identities(
+        conn,
+        channel.shop_id,
+        channel.connection_id,
+        (row["variant_ref"] for row in rows if row["variant_ref"]),
+        (row["code"] for row in rows if row["code"]),
+    )
+    mapped = [(row, map_line(_line_of(row), known)) for row in rows]
+    mapped = [(row, mapping) for row, mapping in mapped if mapping.kind != "unmapped"]
+    order_ids = {row["order_id"] for row, _ in mapped}
+    fetch(
+        conn,
+        "select 1 from orders where shop_id = %(shop)s and id = any(%(ids)b::int8[]) order by id for update",
+        shop=channel.shop_id,
+        ids=sorted(order_ids),
+    )
+    execute(
+        conn,
+        """
+        update order_lines l set mapping = n.mapping, mapping_reason = null, listing_id = n.listing, sku_id = n.sku
+        from unnest(%(ids)b::int8[], %(mappings)b::text[], %(listings)b::int8[], %(skus)b::int8[])
+            as n (id, mapping, listing, sku)
+        where l.shop_id = %(shop)s and l.id = n.id and l.mapping = 'unmapped'
+        """,
+        shop=channel.shop_id,
+        ids=[row["id"] for row, _ in mapped],
+        mappings=[mapping.kind for _, mapping in mapped],
+        listings=[mapping.listing_id for _, mapping in mapped],
+        skus=[mapping.sku_id for _, mapping in mapped],
+    )
+    return order_ids
+
+
+def _line_of(row: RowMapping) -> ChannelLine:
+    return ChannelLine(
+        ref=row["channel_ref"],
+        variant_ref=row["variant_ref"],
+        code=row["code"],
+        title=row["title"],
+        units=row["units"],
+        unit_price=row["unit_price"],
+        discount_minor=row["discount_minor"],
+        total_minor=row["total_minor"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OrderlessReturn:
+    """Goods or money given back that no order explains. `unit_price` in major units; `units` positive."""
+
+    business_key: str
+    code: str
+    units: int
+    unit_price: Decimal
+    currency: str
+    customer_ref: str | None
+    returned_at: datetime
+
+
+def take_back(
+    conn: Connection,
+    shop_id: int,
+    location_id: int,
+    returns: Sequence[OrderlessReturn],
+    actor: Actor,
+    now: datetime,
+) -> int:
+    """Book returns without an order, each once by its business key: stock comes back, the money is its own.
+
+    A SKU without stock moves nothing; its money counts. Returns how many were new. Raises UnknownSku.
+    """
+    known = inventory.skus_by_code(conn, shop_id, {item.code for item in returns})
+    ordered = sorted(returns, key=lambda item: item.business_key)
+    new = {
+        row["business_key"]
+        for row in fetch(
+            conn,
+            """
+            insert into customer_returns (shop_id, business_key, sku_id, location_id, units, unit_price, total_minor,
+                currency, customer_ref, disposition, returned_at, recorded_at)
+            select %(shop)s, n.key, n.sku, %(location)s, n.units, n.price, n.total, n.currency, n.customer,
+                n.disposition, n.at, %(now)s
+            from unnest(%(keys)b::text[], %(skus)b::int8[], %(units)b::int8[], %(prices)b::numeric[],
+                %(totals)b::int8[], %(currencies)b::text[], %(customers)b::text[], %(dispositions)b::text[],
+                %(ats)b::timestamptz[]) as n (key, sku, units, price, total, currency, customer, disposition, at)
+            on conflict (shop_id, business_key) do nothing returning business_key
+            """,
+            shop=shop_id,
+            location=location_id,
+            now=now,
+            keys=[item.business_key for item in ordered],
+            skus=[known[item.code][0] for item in ordered],
+            units=[item.units for item in ordered],
+            prices=[item.unit_price for item in ordered],
+            totals=[line_total_minor(item.units, item.unit_price, item.currency) for item in ordered],
+            currencies=[item.currency for item in ordered],
+            customers=[item.customer_ref for item in ordered],
+            dispositions=["restock" if known[item.code][1] else "none" for item in ordered],
+            ats=[item.returned_at for item in ordered],
+        )
+    }
+    movements = [
+        inventory.Movement(
+            sku_id=known[item.code][0],
+            location_id=location_id,
+            delta_units=item.units,
+            reason="customer_return",
+            business_key=f"return:{item.business_key}",
+            occurred_at=item.returned_at,
+        )
+        for item in ordered
+        if item.business_key in new and known[item.code][1] and item.units
+    ]
+    inventory.lock_levels(conn, shop_id, ((movement.sku_id, movement.location_id) for movement in movements))
+    inventory.move(conn, shop_id, movements, actor.name, now)
+    inventory.refresh_desired(conn, shop_id, {movement.sku_id for movement in movements})
+    if new:
+        audit.record(
+            conn, shop_id, actor, "take_back", f"location:{location_id}", now, returns=len(new), moved=len(movements)
+        )
+    return len(new)

@@ -1,0 +1,89 @@
+"""Pure rules of orders: which line an identifier means, which observation is newer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from core.catalog.queries import Identities, Target
+from core.ports import ChannelFulfilment, ChannelLine, ChannelOrder, ChannelRefund
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """What an order line stands for. `reason` says why it is unmapped."""
+
+    kind: str
+    reason: str | None = None
+    listing_id: int | None = None
+    sku_id: int | None = None
+
+
+def map_line(line: ChannelLine, known: Identities) -> Mapping:
+    """Find the SKU of an order line; nothing is guessed.
+
+    The channel's own id of the variant decides. A code decides where there is no such id, or we do not know it, and
+    exactly one SKU answers to the code. A line with neither id nor code is something typed in by hand (a custom
+    item, a tip): it has no stock by nature.
+    """
+    if line.variant_ref is not None and line.variant_ref in known.by_ref:
+        return _mapped(known.by_ref[line.variant_ref], "its listing is not mapped to a SKU")
+    if line.code is not None:
+        if line.code in known.ambiguous_codes:
+            return Mapping("unmapped", "its code stands for more than one SKU on this channel")
+        if line.code in known.by_code:
+            return _mapped(known.by_code[line.code], "its code is not mapped to a SKU")
+    if line.variant_ref is None and line.code is None:
+        return Mapping("unstocked")
+    return Mapping("unmapped", "no listing of this channel and no SKU of ours answers to it")
+
+
+def _mapped(target: Target, otherwise: str) -> Mapping:
+    if target.sku_id is None:
+        return Mapping("unmapped", otherwise, listing_id=target.listing_id)
+    kind = "stocked" if target.is_stocked else "unstocked"
+    return Mapping(kind, listing_id=target.listing_id, sku_id=target.sku_id)
+
+
+def merge_observations(observations: Iterable[ChannelOrder]) -> dict[str, ChannelOrder]:
+    """One order per ref: the newest facts, with every fulfilment and refund that any observation saw."""
+    merged: dict[str, ChannelOrder] = {}
+    for seen in observations:
+        other = merged.get(seen.ref)
+        if other is None:
+            merged[seen.ref] = seen
+            continue
+        older, newer = (other, seen) if other.version_at <= seen.version_at else (seen, other)
+        merged[seen.ref] = replace(
+            newer,
+            fulfilments=newest_fulfilments((*older.fulfilments, *newer.fulfilments)),
+            refunds=distinct_refunds((*older.refunds, *newer.refunds)),
+        )
+    return merged
+
+
+def newest_fulfilments(seen: Sequence[ChannelFulfilment]) -> tuple[ChannelFulfilment, ...]:
+    """The newest observation of each fulfilment."""
+    newest: dict[tuple[str, str], ChannelFulfilment] = {}
+    for item in seen:
+        key = (item.order_ref, item.ref)
+        if key not in newest or newest[key].version_at <= item.version_at:
+            newest[key] = item
+    return tuple(newest[key] for key in sorted(newest))
+
+
+def distinct_refunds(seen: Sequence[ChannelRefund]) -> tuple[ChannelRefund, ...]:
+    """Each refund once; a refund does not change once made."""
+    distinct = {(item.order_ref, item.ref): item for item in seen}
+    return tuple(distinct[key] for key in sorted(distinct))
+
+
+def sold_at(order: ChannelOrder) -> datetime:
+    """When the channel took the units off, as finely as is known.
+
+    Vendors stamp whole seconds; the version of the observation that announced the order is finer where it falls in
+    the same second.
+    """
+    same_second = order.version_at.replace(microsecond=0) == order.created_at.replace(microsecond=0)
+    return max(order.version_at, order.created_at) if same_second else order.created_at
