@@ -1,0 +1,60 @@
+"""Puts the fake vendors, the control API and the background work together behind one port."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.types import ASGIApp
+
+from sandbox.clock import Clock
+from sandbox.control import Control, Parts
+from sandbox.courier import Courier
+from sandbox.faults import Faults
+from sandbox.mishaps import Mishaps
+from sandbox.outbox import Outbox
+from sandbox.shoppers import Shoppers
+from sandbox.store import Store
+from sandbox.vendors.amazon.endpoint import Amazon
+from sandbox.vendors.amazon.listings import Listings
+from sandbox.vendors.shopify.endpoint import Shopify
+from sandbox.world import DEMO_SHOP, found_world
+
+
+def create_app(folder: Path, seed: int = 7, clock_factor: float | None = None, pace: float | None = None) -> ASGIApp:
+    """The whole outside world over one folder; a folder with a world in it is taken up where it was left."""
+    store = Store(folder)
+    clock = Clock(store, clock_factor)
+    faults = Faults(store, seed)
+    outbox = Outbox(store, clock, faults)
+    listings = Listings(store, clock, seed)
+    shoppers = Shoppers(store, clock, outbox, seed)
+    found_world(store, listings, seed)
+    if pace:
+        shoppers.set(DEMO_SHOP, pace, True)
+
+    courier = Courier(store, clock, outbox)
+    control = Control(Parts(store, clock, faults, outbox, courier, listings, shoppers))
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(courier.run()), asyncio.create_task(shoppers.run())]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            store.close()
+
+    app = Starlette(
+        routes=[
+            Mount("/_control", routes=control.routes()),
+            Mount("/shopify", routes=Shopify(store, clock, outbox).routes()),
+            Mount("/amazon", routes=Amazon(store, clock, listings).routes()),
+        ],
+        lifespan=lifespan,
+    )
+    return Mishaps(app, store, clock, faults)

@@ -1,0 +1,394 @@
+"""The control API: what tests, the demo and a replay do to the world. No product code may call it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sandbox import world
+from sandbox.clock import Clock
+from sandbox.courier import Courier
+from sandbox.errors import Refused
+from sandbox.faults import Faults
+from sandbox.outbox import Act, Outbox
+from sandbox.shoppers import Shoppers
+from sandbox.store import Row, Store
+from sandbox.vendors.amazon.listings import Listings, find_seller, open_seller
+from sandbox.vendors.shopify import bodies, catalogue, inventory, orders, returns
+from sandbox.vendors.shopify.inventory import Move
+from sandbox.vendors.shopify.shops import find_shop, gid, home_location, open_shop
+
+Body = dict[str, Any]
+# Work between two breaths of the event loop, so that API calls and deliveries go on during a long call.
+ORDERS_PER_BREATH = 4
+PRODUCTS_PER_BREATH = 500
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything the control API has its hands on."""
+
+    store: Store
+    clock: Clock
+    faults: Faults
+    outbox: Outbox
+    courier: Courier
+    listings: Listings
+    shoppers: Shoppers
+
+
+def answer(body: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status, media_type="application/json")
+
+
+class Control:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._store = parts.store
+        self._outbox = parts.outbox
+
+    def routes(self) -> list[Route]:
+        gets: list[tuple[str, Callable[[Request], Any]]] = [
+            ("/health", self.health),
+            ("/world", self.world),
+            ("/deliveries", self.deliveries),
+            ("/faults", self.list_faults),
+            ("/shopify/{domain}/levels", self.shopify_levels),
+            ("/amazon/{seller_id}/levels", self.amazon_levels),
+        ]
+        posts: list[tuple[str, Callable[[Request, Body], Any]]] = [
+            ("/shops", self.open_shop),
+            ("/sellers", self.open_seller),
+            ("/shopify/{domain}/products", self.add_products),
+            ("/amazon/{seller_id}/listings", self.add_listings),
+            ("/shopify/{domain}/orders", self.place_orders),
+            ("/shopify/{domain}/refunds", self.refund),
+            ("/shopify/{domain}/cancellations", self.cancel),
+            ("/shopify/{domain}/fulfilments", self.fulfil),
+            ("/shopify/{domain}/adjustments", self.adjust),
+            ("/deliveries/redeliver", self.redeliver),
+            ("/amazon/{seller_id}/sales", self.sell),
+            ("/shoppers", self.set_shoppers),
+            ("/clock", self.set_clock),
+            ("/faults", self.arm_fault),
+        ]
+        return [
+            *(Route(path, _reader(handler), methods=["GET"]) for path, handler in gets),
+            *(Route(path, _writer(handler), methods=["POST"]) for path, handler in posts),
+            Route("/faults", _reader(self.disarm_faults), methods=["DELETE"]),
+        ]
+
+    def _shop(self, request: Request) -> Row:
+        return find_shop(self._store, request.path_params["domain"])
+
+    def _seller(self, request: Request) -> Row:
+        return find_seller(self._store, request.path_params["seller_id"])
+
+    async def health(self, request: Request) -> Body:
+        return {"ok": True}
+
+    async def world(self, request: Request) -> Body:
+        return world.described(self._store, self._parts.clock.factor)
+
+    async def open_shop(self, request: Request, given: Body) -> Body:
+        domain = _text(given, "domain")
+        open_shop(
+            self._store,
+            domain,
+            str(given.get("name") or domain),
+            str(given.get("currency", "GBP")),
+            str(given.get("timezone", "Europe/London")),
+            str(given.get("plan", "standard")),
+        )
+        return world.describe_shop(self._store, domain)
+
+    async def open_seller(self, request: Request, given: Body) -> Body:
+        seller_id = _text(given, "seller_id")
+        marketplace = str(given.get("marketplace_id", "A1F83G8C2ARO7P"))
+        open_seller(self._store, seller_id, str(given.get("name") or seller_id), marketplace)
+        return world.describe_seller(self._store, seller_id)
+
+    async def add_products(self, request: Request, given: Body) -> Body:
+        shop = self._shop(request)
+        samples = [catalogue.Sample.read(entry) for entry in _objects(given, "products")]
+        announce = bool(given.get("announce", False))
+        shelved: list[catalogue.Shelved] = []
+        for start in range(0, len(samples), PRODUCTS_PER_BREATH):
+            with self._store.transaction():
+                part = catalogue.shelve(self._store, shop, samples[start : start + PRODUCTS_PER_BREATH])
+                if announce:
+                    self._announce(shop, part)
+            shelved += part
+            await asyncio.sleep(0)
+        return {"products": [_shelved(entry) for entry in shelved]}
+
+    def _announce(self, shop: Row, shelved: list[catalogue.Shelved]) -> None:
+        location = home_location(self._store, shop["id"])
+        for entry in shelved:
+            if not entry.changed:
+                continue
+            act = Act()
+            self._outbox.tell(
+                shop,
+                act,
+                "products/update",
+                lambda product=entry.product_id: bodies.product_body(self._store, shop, product),  # type: ignore[misc]
+            )
+            if entry.created:
+                inventory.announce(self._store, self._outbox, shop, act, [(entry.item_id, location)])
+
+    async def add_listings(self, request: Request, given: Body) -> Body:
+        return {"listings": self._parts.listings.add(self._seller(request), _objects(given, "listings"))}
+
+    async def place_orders(self, request: Request, given: Body) -> Body:
+        shop = self._shop(request)
+        return {"orders": await self._each(_objects(given, "orders"), lambda entry: self._place(shop, entry))}
+
+    def _place(self, shop: Row, given: Body) -> Body:
+        wanted = orders.WantedOrder.read(given)
+        order_id = orders.place(self._store, self._outbox, shop, wanted)
+        name = self._store.value("select name from orders where id = ?", (order_id,))
+        lines = [
+            {"id": line["id"], "sku": line["sku"], "quantity": line["quantity"]}
+            for line in bodies.lines_of(self._store, order_id)
+        ]
+        return {"key": wanted.key, "id": order_id, "name": name, "lines": lines}
+
+    async def refund(self, request: Request, given: Body) -> Body:
+        shop = self._shop(request)
+
+        def one(entry: Body) -> Body:
+            refund_id = returns.refund(
+                self._store,
+                self._outbox,
+                shop,
+                entry.get("order_id"),
+                _text(entry, "key"),
+                _objects(entry, "lines"),
+                orders.instant(entry.get("processed_at")),
+                entry.get("note"),
+            )
+            return {"key": entry["key"], "id": refund_id}
+
+        return {"refunds": await self._each(_objects(given, "refunds"), one)}
+
+    async def cancel(self, request: Request, given: Body) -> Body:
+        shop = self._shop(request)
+
+        def one(entry: Body) -> Body:
+            refund_id = returns.cancel(
+                self._store,
+                self._outbox,
+                shop,
+                entry.get("order_id"),
+                _text(entry, "key"),
+                str(entry.get("reason", "other")),
+                bool(entry.get("restock", True)),
+            )
+            return {"key": entry["key"], "refund_id": refund_id}
+
+        return {"cancellations": await self._each(_objects(given, "cancellations"), one)}
+
+    async def fulfil(self, request: Request, given: Body) -> Body:
+        shop = self._shop(request)
+
+        def one(entry: Body) -> Body:
+            wanted = None
+            if entry.get("lines") is not None:
+                wanted = {_whole(line, "line_id"): _whole(line, "quantity") for line in _objects(entry, "lines")}
+            order = orders.find_order(self._store, shop, entry.get("order_id"))
+            tracking = entry.get("tracking") or {}
+            made = orders.ship(self._store, self._outbox, shop, order["id"], _text(entry, "key"), wanted, tracking)
+            return {"key": entry["key"], "id": made}
+
+        return {"fulfilments": await self._each(_objects(given, "fulfilments"), one)}
+
+    async def adjust(self, request: Request, given: Body) -> Body:
+        shop = self._shop(request)
+        return {
+            "adjustments": await self._each(_objects(given, "adjustments"), lambda entry: self._adjust(shop, entry))
+        }
+
+    def _adjust(self, shop: Row, given: Body) -> Body:
+        """A member of staff corrects a number in the channel's own screens."""
+        sku, delta, key = _text(given, "sku"), _whole(given, "delta"), given.get("key")
+        with self._store.transaction():
+            if key is not None:
+                found = self._store.value("select answer from edits where shop_id = ? and key = ?", (shop["id"], key))
+                if found is not None:
+                    earlier: Body = orjson.loads(found)
+                    return earlier
+            variant = self._store.one("select * from variants where shop_id = ? and sku = ?", (shop["id"], sku))
+            if variant is None:
+                raise Refused("unknown_sku", f"The shop has no product with sku {sku!r}.")
+            if not variant["tracked"]:
+                raise Refused("untracked", f"{sku} is not tracked, so there is no number to correct.")
+            place = (variant["item_id"], home_location(self._store, shop["id"]))
+            inventory.apply(self._store, self._outbox, shop, Act(), {place: Move(available=delta)})
+            level = inventory.read_level(self._store, *place)
+            assert level is not None
+            made = {"sku": sku, "delta": delta, "available": level["available"]}
+            if key is not None:
+                made = {"key": key, **made}
+                self._store.insert("edits", shop_id=shop["id"], key=key, answer=orjson.dumps(made).decode())
+        return made
+
+    async def _each(self, entries: Sequence[Body], act: Callable[[Body], Body]) -> list[Body]:
+        """One result per entry; what one entry asks in vain does not stop the others."""
+        results: list[Body] = []
+        for start in range(0, len(entries), ORDERS_PER_BREATH):
+            with self._store.transaction():
+                results += [self._tried(entry, act) for entry in entries[start : start + ORDERS_PER_BREATH]]
+            await asyncio.sleep(0)
+        return results
+
+    @staticmethod
+    def _tried(entry: Body, act: Callable[[Body], Body]) -> Body:
+        try:
+            return act(entry)
+        except Refused as refusal:
+            named: Body = {name: entry[name] for name in ("key", "sku") if name in entry}
+            return {**named, "error": refusal.code, "message": refusal.message}
+
+    async def deliveries(self, request: Request) -> Body:
+        return self._parts.courier.counts()
+
+    async def redeliver(self, request: Request, given: Body) -> Body:
+        ids = given.get("ids")
+        if ids not in ("same", "new"):
+            raise Refused("invalid_ids", 'ids must be "same" or "new".')
+        domain = given.get("domain")
+        shop_id = None if domain is None else find_shop(self._store, str(domain))["id"]
+        return {"count": self._parts.courier.redeliver(shop_id, fresh_ids=ids == "new")}
+
+    async def shopify_levels(self, request: Request) -> Body:
+        rows = self._store.all(
+            "select v.sku, v.tracked, v.item_id, l.location_id, l.available, l.committed, l.opening from variants v"
+            " left join levels l on l.item_id = v.item_id where v.shop_id = ? order by v.sku",
+            (self._shop(request)["id"],),
+        )
+        return {"levels": [_level(row) for row in rows]}
+
+    async def amazon_levels(self, request: Request) -> Body:
+        rows = self._parts.listings.every(self._seller(request))
+        return {
+            "levels": [
+                {
+                    "sku": row["sku"],
+                    "in_force": orjson.loads(row["in_force"]),
+                    "opening": row["opening"],
+                    "submitted": orjson.loads(row["attributes"]).get("fulfillment_availability", []),
+                }
+                for row in rows
+            ]
+        }
+
+    async def sell(self, request: Request, given: Body) -> Body:
+        return self._parts.listings.sell(
+            self._seller(request), _text(given, "sku"), _whole(given, "quantity"), given.get("key")
+        )
+
+    async def set_shoppers(self, request: Request, given: Body) -> Body:
+        pace, running = float(given.get("pace_per_minute", 6)), bool(given.get("running", True))
+        return self._parts.shoppers.set(_text(given, "domain"), pace, running)
+
+    async def set_clock(self, request: Request, given: Body) -> Body:
+        factor = given.get("factor")
+        if not isinstance(factor, (int, float)) or isinstance(factor, bool) or not 0 < factor <= 1e9:
+            raise Refused("invalid_factor", "The clock factor must be above 0.")
+        self._parts.clock.set_factor(float(factor))
+        self._parts.courier.hurry()
+        return {"clock_factor": self._parts.clock.factor}
+
+    async def list_faults(self, request: Request) -> Body:
+        return {"faults": self._parts.faults.listed()}
+
+    async def arm_fault(self, request: Request, given: Body) -> Body:
+        return self._parts.faults.arm(given).as_json()
+
+    async def disarm_faults(self, request: Request) -> Body:
+        return {"disarmed": self._parts.faults.disarm_all()}
+
+
+def _reader(handler: Callable[[Request], Awaitable[Body]]) -> Callable[[Request], Awaitable[Response]]:
+    async def read(request: Request) -> Response:
+        try:
+            return answer(await handler(request))
+        except Refused as refusal:
+            return answer({"error": refusal.code, "message": refusal.message}, refusal.status)
+
+    return read
+
+
+def _writer(handler: Callable[[Request, Body], Awaitable[Body]]) -> Callable[[Request], Awaitable[Response]]:
+    async def write(request: Request) -> Response:
+        try:
+            given = orjson.loads(await request.body() or b"{}")
+        except orjson.JSONDecodeError:
+            return answer({"error": "invalid_json", "message": "The body is not JSON."}, 400)
+        if not isinstance(given, dict):
+            return answer({"error": "invalid_json", "message": "The body must be a JSON object."}, 400)
+        try:
+            return answer(await handler(request, given))
+        except Refused as refusal:
+            return answer({"error": refusal.code, "message": refusal.message}, refusal.status)
+
+    return write
+
+
+def _text(given: Body, name: str) -> str:
+    value = given.get(name)
+    if not isinstance(value, str) or not value:
+        raise Refused("missing", f"{name} is needed and must be text.")
+    return value
+
+
+def _whole(given: Body, name: str) -> int:
+    value = given.get(name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise Refused("missing", f"{name} is needed and must be a whole number.")
+    return value
+
+
+def _objects(given: Body, name: str) -> list[Body]:
+    value = given.get(name)
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        raise Refused("missing", f"{name} is needed and must be a list of objects.")
+    return value
+
+
+def _shelved(entry: catalogue.Shelved) -> Body:
+    return {
+        "sku": entry.sku,
+        "created": entry.created,
+        "product_id": gid("Product", entry.product_id),
+        "variant_id": gid("ProductVariant", entry.variant_id),
+        "inventory_item_id": gid("InventoryItem", entry.item_id),
+    }
+
+
+def _level(row: Row) -> Body:
+    if not row["tracked"]:
+        return {
+            "sku": row["sku"],
+            "tracked": False,
+            "available": None,
+            "committed": None,
+            "on_hand": None,
+            "opening": None,
+        }
+    return {
+        "sku": row["sku"],
+        "tracked": True,
+        "inventory_item_id": gid("InventoryItem", row["item_id"]),
+        "location_id": gid("Location", row["location_id"]),
+        "available": row["available"],
+        "committed": row["committed"],
+        "on_hand": row["available"] + row["committed"],
+        "opening": row["opening"],
+    }

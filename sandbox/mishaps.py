@@ -1,0 +1,110 @@
+"""Puts the armed faults between a caller and the vendors; the control API stays untouched."""
+
+import asyncio
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sandbox.clock import Clock
+from sandbox.faults import Faults
+from sandbox.store import Store
+
+SHOPIFY, AMAZON = "/shopify/", "/amazon/"
+
+
+class Mishaps:
+    """An ASGI layer. A fault matches when its text occurs in the method, the path or the body of the call,
+    so the name of a GraphQL mutation is as good a match as a piece of a path."""
+
+    def __init__(self, app: ASGIApp, store: Store, clock: Clock, faults: Faults) -> None:
+        self._app = app
+        self._store = store
+        self._clock = clock
+        self._faults = faults
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        vendor = scope["type"] == "http" and scope["path"].startswith((SHOPIFY, AMAZON))
+        if not vendor or not self._faults.any_for_answers():
+            await self._app(scope, receive, send)
+            return
+        body = await _whole_body(receive)
+        text = f"{scope['method']} {scope['path']}\n{body.decode(errors='replace')}"
+        if slow := self._faults.strike("latency", text):
+            await asyncio.sleep(self._clock.real_seconds(slow.seconds))
+        if self._faults.strike("expired_token", text):
+            self._expire_token(scope)
+        if failure := self._failure(scope["path"], text):
+            await failure(scope, receive, send)
+        elif self._faults.strike("lost_reply", text):
+            await self._app(scope, _replay(body, receive), _swallow)
+            await _hang_up(send)
+        else:
+            await self._app(scope, _replay(body, receive), send)
+
+    def _failure(self, path: str, text: str) -> Response | None:
+        """An answer that stands in for the vendor's: nothing has happened behind it."""
+        if self._faults.strike("http_429", text):
+            return _error(
+                path, 429, "QuotaExceeded", "You exceeded your quota for the requested resource.", "Too Many Requests"
+            )
+        if self._faults.strike("http_500", text):
+            return _error(
+                path,
+                500,
+                "InternalFailure",
+                "We encountered an internal error. Please try again.",
+                "Internal Server Error",
+            )
+        return None
+
+    def _expire_token(self, scope: Scope) -> None:
+        headers = dict(scope["headers"])
+        token = headers.get(b"x-shopify-access-token") or headers.get(b"x-amz-access-token") or b""
+        with self._store.transaction():
+            self._store.run("update tokens set expires_at = 0 where token = ?", (token.decode(),))
+
+
+def _error(path: str, status: int, code: str, message: str, plain: str) -> Response:
+    body: dict[str, Any] = {"errors": plain}
+    if path.startswith(AMAZON):
+        body = {"errors": [{"code": code, "message": message, "details": ""}]}
+    return Response(orjson.dumps(body), status, media_type="application/json")
+
+
+async def _whole_body(receive: Receive) -> bytes:
+    chunks = []
+    while True:
+        message = await receive()
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(chunks)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """The body again, once, and then whatever the connection says."""
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+async def _swallow(message: Message) -> None:
+    """The answer nobody gets."""
+
+
+async def _hang_up(send: Send) -> None:
+    """Closes the connection without a byte of an answer; uvicorn's own `send` is what knows the connection."""
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is None:
+        raise RuntimeError("A reply can only be lost under uvicorn.")
+    transport.abort()
+    # The server learns of the closed connection on a later turn of the loop; answering before would be an error.
+    await asyncio.sleep(0.05)

@@ -1,0 +1,132 @@
+"""Webhooks on their way out: written in the transaction of the act that causes them, sent later by the courier."""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from sandbox.clock import Clock, utc_now_fine
+from sandbox.faults import Faults
+from sandbox.store import Row, Store
+from sandbox.webhook_filter import matches
+
+# Below this a body is kept as it is; JSON starts with a brace and zlib with an x, so the two cannot be mixed up.
+COMPRESS_ABOVE = 512
+
+
+@dataclass(frozen=True)
+class Act:
+    """One thing that happened in a shop; every delivery it causes carries the same event id and instant."""
+
+    event_id: str = field(default_factory=lambda: str(uuid4()))
+    triggered_at: str = field(default_factory=utc_now_fine)
+
+
+class Outbox:
+    def __init__(self, store: Store, clock: Clock, faults: Faults) -> None:
+        self._store = store
+        self._clock = clock
+        self._faults = faults
+        self._subscriptions: dict[tuple[int, str], list[Row]] | None = None
+        # The courier hangs its bell here.
+        self.ring: Callable[[], None] = lambda: None
+
+    def forget_subscriptions(self) -> None:
+        """To be called whenever a subscription was added, changed or removed."""
+        self._subscriptions = None
+
+    def is_wanted(self, shop: Row, topic: str) -> bool:
+        return bool(self._subscribers(shop["id"], topic))
+
+    def tell(self, shop: Row, act: Act, topic: str, body: Callable[[], dict[str, Any]]) -> None:
+        """Queues one delivery per subscription of the topic; the body is only built when somebody listens."""
+        subscribers = self._subscribers(shop["id"], topic)
+        if not subscribers:
+            return
+        whole = body()
+        kept: dict[bytes, int] = {}
+        for subscription in subscribers:
+            if not matches(subscription["filter"], whole):
+                continue
+            data = orjson.dumps(_trimmed(whole, orjson.loads(subscription["include_fields"])))
+            if data not in kept:
+                kept[data] = self._keep(data)
+            self._queue(subscription, act, topic, kept[data])
+        self.ring()
+
+    def _keep(self, data: bytes) -> int:
+        body_id = self._store.next_id("body")
+        self._store.run("insert into bodies values (?, ?)", (body_id, packed(data)))
+        return body_id
+
+    def _queue(self, subscription: Row, act: Act, topic: str, body_id: int) -> None:
+        webhook_id = str(uuid4())
+        for due_at in self._due_times(topic):
+            self._store.run(
+                "insert into deliveries (id, shop_id, subscription_id, topic, uri, body_id, webhook_id, event_id,"
+                " triggered_at, due_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    self._store.next_id("delivery"),
+                    subscription["shop_id"],
+                    subscription["id"],
+                    topic,
+                    subscription["uri"],
+                    body_id,
+                    webhook_id,
+                    act.event_id,
+                    act.triggered_at,
+                    due_at,
+                ),
+            )
+
+    def _due_times(self, topic: str) -> list[float]:
+        """When to deliver: once and now, unless a fault says twice, late or out of order."""
+        due = self._clock.now()
+        if late := self._faults.strike("delayed_delivery", topic):
+            due += late.seconds
+        if shuffled := self._faults.strike("reordered_delivery", topic):
+            due += self._faults.spread(shuffled.seconds)
+        return [due, due] if self._faults.strike("duplicate_delivery", topic) else [due]
+
+    def _subscribers(self, shop_id: int, topic: str) -> list[Row]:
+        if self._subscriptions is None:
+            self._subscriptions = {}
+            for row in self._store.all("select * from subscriptions order by id"):
+                self._subscriptions.setdefault((row["shop_id"], row["topic"]), []).append(row)
+        return self._subscriptions.get((shop_id, topic), [])
+
+
+def packed(data: bytes) -> bytes:
+    return zlib.compress(data, 1) if len(data) > COMPRESS_ABOVE else data
+
+
+def unpacked(data: bytes) -> bytes:
+    return data if data[:1] == b"{" else zlib.decompress(data)
+
+
+def _trimmed(body: dict[str, Any], include_fields: list[str]) -> dict[str, Any]:
+    """Only the named fields (dots reach into objects); all of them when none is named."""
+    if not include_fields:
+        return body
+    paths = [name.split(".") for name in include_fields]
+    return {key: value for key, value in ((key, _pick(body, key, paths)) for key in body) if value is not ...}
+
+
+def _pick(body: dict[str, Any], key: str, paths: list[list[str]]) -> Any:
+    mine = [path[1:] for path in paths if path[0] == key]
+    if not mine:
+        return ...
+    if [] in mine:
+        return body[key]
+    return _deep(body[key], mine)
+
+
+def _deep(value: Any, paths: list[list[str]]) -> Any:
+    if isinstance(value, list):
+        return [_deep(entry, paths) for entry in value]
+    if isinstance(value, dict):
+        return {key: kept for key in value if (kept := _pick(value, key, paths)) is not ...}
+    return value

@@ -1,0 +1,124 @@
+"""Every table of the sandbox. Instants are ISO text in whole UTC seconds; `due_at` is in the sandbox's own clock."""
+
+TABLES = """
+create table if not exists meta (name text primary key, value text not null) without rowid;
+create table if not exists counters (kind text primary key, value integer not null) without rowid;
+create table if not exists tokens (
+    token text primary key, kind text not null, owner text not null, expires_at real not null
+) without rowid;
+create table if not exists faults (
+    id integer primary key, kind text not null, match text not null, remaining integer,
+    probability real not null, seconds real not null, hits integer not null default 0
+);
+
+create table if not exists shops (
+    id integer primary key, domain text not null unique, name text not null, currency text not null,
+    timezone text not null, plan text not null, client_id text not null, client_secret text not null,
+    next_number integer not null default 1001
+);
+create table if not exists locations (id integer primary key, shop_id integer not null, name text not null);
+create table if not exists products (
+    id integer primary key, shop_id integer not null, title text not null, handle text not null, vendor text not null,
+    product_type text not null, status text not null, created_at text not null, updated_at text not null
+);
+create index if not exists products_by_update on products (shop_id, updated_at, id);
+create table if not exists variants (
+    id integer primary key, shop_id integer not null, product_id integer not null, item_id integer not null unique,
+    sku text not null, barcode text, price text not null, policy text not null, tracked integer not null,
+    created_at text not null, updated_at text not null, unique (shop_id, sku)
+);
+create index if not exists variants_by_product on variants (product_id);
+create index if not exists variants_by_update on variants (shop_id, updated_at, id);
+create index if not exists variants_by_shop on variants (shop_id, id);
+create table if not exists levels (
+    item_id integer not null, location_id integer not null, shop_id integer not null,
+    available integer not null, committed integer not null, opening integer not null,
+    created_at text not null, updated_at text not null, primary key (item_id, location_id)
+) without rowid;
+create index if not exists levels_by_shop on levels (shop_id, item_id, location_id);
+create table if not exists adjustment_groups (
+    id text primary key, shop_id integer not null, created_at text not null, reason text not null, reference text
+) without rowid;
+create table if not exists adjustments (
+    group_id text not null, position integer not null, item_id integer not null, location_id integer not null,
+    name text not null, delta integer not null, after integer not null, primary key (group_id, position)
+) without rowid;
+create table if not exists idempotency (
+    shop_id integer not null, client_id text not null, key text not null, digest text not null,
+    group_id text, failed integer not null, created_at real not null, primary key (shop_id, client_id, key)
+) without rowid;
+create table if not exists edits (
+    shop_id integer not null, key text not null, answer text not null, primary key (shop_id, key)
+) without rowid;
+
+create table if not exists orders (
+    id integer primary key, shop_id integer not null, key text not null, name text not null, number integer not null,
+    created_at text not null, processed_at text not null, updated_at text not null, cancelled_at text,
+    cancel_reason text, cancel_key text, currency text not null, customer_ref text, customer_id integer,
+    country text, total text not null, location_id integer not null, unique (shop_id, key)
+);
+create index if not exists orders_by_update on orders (shop_id, updated_at, id);
+create index if not exists orders_by_creation on orders (shop_id, created_at, id);
+create index if not exists orders_by_process on orders (shop_id, processed_at, id);
+create table if not exists lines (
+    id integer primary key, order_id integer not null, position integer not null, variant_id integer not null,
+    product_id integer not null, item_id integer not null, tracked integer not null, sku text not null,
+    title text not null, vendor text not null, quantity integer not null, price text not null,
+    fulfilled integer not null default 0, returned integer not null default 0, removed integer not null default 0
+);
+create index if not exists lines_by_order on lines (order_id, position);
+create table if not exists refunds (
+    id integer primary key, shop_id integer not null, order_id integer not null, key text not null,
+    created_at text not null, processed_at text not null, note text, total text not null, unique (shop_id, key)
+);
+create index if not exists refunds_by_order on refunds (order_id, id);
+create table if not exists refund_lines (
+    id integer primary key, refund_id integer not null, line_id integer not null, quantity integer not null,
+    restock_type text not null, location_id integer, subtotal text not null
+);
+create index if not exists refund_lines_by_refund on refund_lines (refund_id, id);
+create table if not exists fulfillments (
+    id integer primary key, shop_id integer not null, order_id integer not null, key text not null,
+    ordinal integer not null, status text not null, created_at text not null, updated_at text not null,
+    location_id integer not null, tracking_company text, tracking_number text, tracking_url text,
+    unique (shop_id, key)
+);
+create index if not exists fulfillments_by_order on fulfillments (order_id, id);
+create table if not exists fulfillment_lines (
+    id integer primary key, fulfillment_id integer not null, line_id integer not null, quantity integer not null
+);
+create index if not exists fulfillment_lines_by_fulfillment on fulfillment_lines (fulfillment_id, id);
+
+create table if not exists subscriptions (
+    id integer primary key, shop_id integer not null, topic text not null, uri text not null, format text not null,
+    filter text, include_fields text not null, name text, created_at text not null, updated_at text not null,
+    last_success_at real not null default 0
+);
+create table if not exists bodies (id integer primary key, data blob not null);
+create table if not exists deliveries (
+    id integer primary key, shop_id integer not null, subscription_id integer not null, topic text not null,
+    uri text not null, body_id integer not null, webhook_id text not null, event_id text not null,
+    triggered_at text not null, state text not null default 'queued', attempts integer not null default 0,
+    due_at real not null, first_failed_at real, last_result text
+);
+create index if not exists deliveries_due on deliveries (due_at, id) where state = 'queued';
+create index if not exists deliveries_by_subscription on deliveries (subscription_id) where state = 'queued';
+
+create table if not exists sellers (
+    seller_id text primary key, name text not null, marketplace_id text not null, client_id text not null,
+    client_secret text not null, refresh_token text not null
+) without rowid;
+create table if not exists listings (
+    seller_id text not null, sku text not null, asin text not null, title text not null, product_type text not null,
+    attributes text not null, in_force text not null, opening integer not null, created_at text not null,
+    updated_at text not null, primary key (seller_id, sku)
+) without rowid;
+create table if not exists submissions (
+    id text primary key, seller_id text not null, sku text not null, availability text not null,
+    due_at real not null, ordinal integer not null
+) without rowid;
+create index if not exists submissions_due on submissions (seller_id, due_at, ordinal);
+create table if not exists sales (
+    seller_id text not null, key text not null, answer text not null, primary key (seller_id, key)
+) without rowid;
+"""

@@ -1,0 +1,1 @@
+"""One package per fake vendor, each built from the vendor's own documents."""

@@ -1,0 +1,1 @@
+"""A fake Amazon Seller Central: Login with Amazon tokens and the Listings Items API."""

@@ -1,0 +1,29 @@
+"""The usage plans of the operations served here, per application and seller."""
+
+from sandbox.buckets import Bucket
+from sandbox.clock import Clock
+
+# Calls a second and burst, as the vendor's models document them.
+PLANS = {
+    "getMarketplaceParticipations": (0.016, 15),
+    "getListingsItem": (5.0, 10),
+    "searchListingsItems": (5.0, 5),
+    "patchListingsItem": (5.0, 5),
+}
+
+
+class Quota:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._buckets: dict[tuple[str, str, str], Bucket] = {}
+
+    def take(self, operation: str, client_id: str, seller_id: str) -> bool:
+        rate, burst = PLANS[operation]
+        now = self._clock.now()
+        who = (operation, client_id, seller_id)
+        bucket = self._buckets.setdefault(who, Bucket.full(burst, rate, now))
+        return bucket.take(1, now)
+
+
+def limit_header(operation: str) -> dict[str, str]:
+    return {"x-amzn-RateLimit-Limit": str(PLANS[operation][0])}

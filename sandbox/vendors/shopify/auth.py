@@ -1,0 +1,42 @@
+"""Client-credentials tokens: 24 hours of real time, one app per shop."""
+
+import secrets
+import time
+from hmac import compare_digest
+
+from sandbox.store import Row, Store
+
+LIFETIME_SECONDS = 86_399
+SCOPES = "read_inventory,read_locations,read_orders,read_products,write_inventory"
+
+
+class TokenRefused(Exception):
+    def __init__(self, status: int, error: str, description: str) -> None:
+        super().__init__(description)
+        self.status = status
+        self.body = {"error": error, "error_description": description}
+
+
+def grant_token(store: Store, shop: Row, fields: dict[str, str]) -> dict[str, object]:
+    """Raises TokenRefused with the vendor's OAuth error body."""
+    if not fields.get("client_id") or not fields.get("client_secret"):
+        raise TokenRefused(400, "invalid_request", "The request is missing a client id or a client secret.")
+    if fields.get("grant_type") != "client_credentials":
+        raise TokenRefused(400, "unsupported_grant_type", "The grant type must be client_credentials.")
+    known = compare_digest(fields["client_id"].encode(), shop["client_id"].encode())
+    if not (known and compare_digest(fields["client_secret"].encode(), shop["client_secret"].encode())):
+        raise TokenRefused(401, "invalid_client", "The client id or the client secret is wrong.")
+    token = f"shpat_{secrets.token_hex(16)}"
+    with store.transaction():
+        store.run("delete from tokens where expires_at < ?", (time.time(),))
+        store.insert(
+            "tokens", token=token, kind="shopify", owner=shop["domain"], expires_at=time.time() + LIFETIME_SECONDS
+        )
+    return {"access_token": token, "scope": SCOPES, "expires_in": LIFETIME_SECONDS}
+
+
+def token_is_good(store: Store, shop: Row, token: str | None) -> bool:
+    if not token:
+        return False
+    row = store.one("select owner, expires_at from tokens where token = ? and kind = 'shopify'", (token,))
+    return row is not None and row["owner"] == shop["domain"] and row["expires_at"] > time.time()

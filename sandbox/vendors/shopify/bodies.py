@@ -1,0 +1,391 @@
+"""REST-shaped webhook bodies, with the fields a real delivery carries."""
+
+from decimal import Decimal
+from typing import Any
+
+from sandbox.clock import with_offset
+from sandbox.money import amount, line_total
+from sandbox.store import Row, Store
+from sandbox.vendors.shopify.shops import gid
+
+Body = dict[str, Any]
+
+
+def money_set(text: str, currency: str) -> Body:
+    money = {"amount": text, "currency_code": currency}
+    return {"shop_money": money, "presentment_money": money}
+
+
+def level_body(item_id: int, location_id: int, available: int | None, updated_at: str, timezone: str) -> Body:
+    return {
+        "inventory_item_id": item_id,
+        "location_id": location_id,
+        "available": available,
+        "updated_at": with_offset(updated_at, timezone),
+        "admin_graphql_api_id": f"gid://shopify/InventoryLevel/{location_id}?inventory_item_id={item_id}",
+    }
+
+
+def product_body(store: Store, shop: Row, product_id: int) -> Body:
+    product = store.one("select * from products where id = ?", (product_id,))
+    assert product is not None
+    zone = shop["timezone"]
+    variants = store.all(
+        "select v.*, (select sum(available) from levels l where l.item_id = v.item_id) as available"
+        " from variants v where product_id = ? order by id",
+        (product_id,),
+    )
+    rendered = [_variant(row, position, zone) for position, row in enumerate(variants, 1)]
+    return {
+        "admin_graphql_api_id": gid("Product", product_id),
+        "body_html": "",
+        "created_at": with_offset(product["created_at"], zone),
+        "handle": product["handle"],
+        "id": product_id,
+        "product_type": product["product_type"],
+        "published_at": with_offset(product["created_at"], zone),
+        "template_suffix": None,
+        "title": product["title"],
+        "updated_at": with_offset(product["updated_at"], zone),
+        "vendor": product["vendor"],
+        "status": product["status"].lower(),
+        "published_scope": "web",
+        "tags": "",
+        "variants": rendered,
+        "options": [{"name": "Title", "product_id": product_id, "position": 1, "values": ["Default Title"]}],
+        "images": [],
+        "image": None,
+        "media": [],
+        "variant_gids": [
+            {"admin_graphql_api_id": variant["admin_graphql_api_id"], "updated_at": variant["updated_at"]}
+            for variant in rendered
+        ],
+        "has_variants_that_requires_components": False,
+    }
+
+
+def _variant(row: Row, position: int, zone: str) -> Body:
+    return {
+        "admin_graphql_api_id": gid("ProductVariant", row["id"]),
+        "barcode": row["barcode"],
+        "compare_at_price": None,
+        "created_at": with_offset(row["created_at"], zone),
+        "id": row["id"],
+        "inventory_policy": row["policy"].lower(),
+        "position": position,
+        "price": row["price"],
+        "product_id": row["product_id"],
+        "sku": row["sku"],
+        "taxable": True,
+        "title": "Default Title",
+        "updated_at": with_offset(row["updated_at"], zone),
+        "option1": "Default Title",
+        "option2": None,
+        "option3": None,
+        "image_id": None,
+        "inventory_item_id": row["item_id"],
+        "inventory_quantity": row["available"] or 0,
+        "old_inventory_quantity": row["available"] or 0,
+    }
+
+
+def fulfillable(line: Row) -> int:
+    """Units neither shipped nor taken off the order."""
+    return int(line["quantity"] - line["fulfilled"] - line["removed"])
+
+
+def current_quantity(line: Row) -> int:
+    """Units still on the order after removals and returns."""
+    return int(line["quantity"] - line["removed"] - line["returned"])
+
+
+def line_body(line: Row, currency: str) -> Body:
+    """A line as it stands inside fulfilments and refunds."""
+    shipped, open_units = line["fulfilled"], fulfillable(line)
+    zero = money_set("0.00", currency)
+    return {
+        "id": line["id"],
+        "admin_graphql_api_id": f"gid://shopify/LineItem/{line['id']}",
+        "current_quantity": current_quantity(line),
+        "fulfillable_quantity": open_units,
+        "fulfillment_service": "manual",
+        "fulfillment_status": None if not shipped else ("partial" if open_units else "fulfilled"),
+        "gift_card": False,
+        "grams": 0,
+        "name": line["title"],
+        "price": line["price"],
+        "price_set": money_set(line["price"], currency),
+        "product_exists": True,
+        "product_id": line["product_id"],
+        "properties": [],
+        "quantity": line["quantity"],
+        "requires_shipping": True,
+        "sku": line["sku"],
+        "taxable": True,
+        "title": line["title"],
+        "total_discount": "0.00",
+        "total_discount_set": zero,
+        "variant_id": line["variant_id"],
+        "variant_inventory_management": "shopify" if line["tracked"] else None,
+        "variant_title": None,
+        "vendor": line["vendor"] or None,
+        "tax_lines": [],
+        "duties": [],
+        "discount_allocations": [],
+    }
+
+
+def lines_of(store: Store, order_id: int) -> list[Row]:
+    return store.all("select * from lines where order_id = ? order by position", (order_id,))
+
+
+def address_body(order: Row) -> Body | None:
+    """Buyers here have a country and no more: their other data is protected and would be null to most apps."""
+    if order["country"] is None:
+        return None
+    empty = ("first_name", "address1", "phone", "city", "zip", "province", "last_name", "address2", "company")
+    return {
+        **dict.fromkeys(empty),
+        "country": order["country"],
+        "latitude": None,
+        "longitude": None,
+        "name": "",
+        "country_code": order["country"],
+        "province_code": None,
+    }
+
+
+def customer_body(order: Row, zone: str) -> Body | None:
+    if order["customer_id"] is None:
+        return None
+    created = with_offset(order["created_at"], zone)
+    return {
+        "id": order["customer_id"],
+        "email": None,
+        "created_at": created,
+        "updated_at": created,
+        "first_name": None,
+        "last_name": None,
+        "state": "disabled",
+        "note": order["customer_ref"],
+        "verified_email": True,
+        "multipass_identifier": None,
+        "tax_exempt": False,
+        "phone": None,
+        "tags": "",
+        "currency": order["currency"],
+        "tax_exemptions": [],
+        "admin_graphql_api_id": gid("Customer", order["customer_id"]),
+    }
+
+
+def financial_status(total: Decimal, refunded: Decimal) -> str:
+    if refunded <= 0:
+        return "paid"
+    return "refunded" if refunded >= total else "partially_refunded"
+
+
+def fulfillment_status(lines: list[Row]) -> str | None:
+    """The REST word: null, partial or fulfilled, counting only units still wanted."""
+    if not any(line["fulfilled"] for line in lines):
+        return None
+    return "partial" if any(fulfillable(line) for line in lines) else "fulfilled"
+
+
+def fulfillment_body(store: Store, shop: Row, order: Row, row: Row, lines: dict[int, Row]) -> Body:
+    zone = shop["timezone"]
+    parts = store.all("select * from fulfillment_lines where fulfillment_id = ? order by id", (row["id"],))
+    numbers = [row["tracking_number"]] if row["tracking_number"] else []
+    urls = [row["tracking_url"]] if row["tracking_url"] else []
+    return {
+        "id": row["id"],
+        "order_id": order["id"],
+        "status": row["status"].lower(),
+        "created_at": with_offset(row["created_at"], zone),
+        "service": "manual",
+        "updated_at": with_offset(row["updated_at"], zone),
+        "tracking_company": row["tracking_company"],
+        "shipment_status": None,
+        "location_id": row["location_id"],
+        "origin_address": {},
+        "email": "",
+        "destination": address_body(order),
+        "line_items": [
+            {**line_body(lines[part["line_id"]], order["currency"]), "quantity": part["quantity"]} for part in parts
+        ],
+        "tracking_number": row["tracking_number"],
+        "tracking_numbers": numbers,
+        "tracking_url": row["tracking_url"],
+        "tracking_urls": urls,
+        "receipt": {},
+        "name": f"{order['name']}.{row['ordinal']}",
+        "admin_graphql_api_id": gid("Fulfillment", row["id"]),
+    }
+
+
+def refund_body(store: Store, shop: Row, order: Row, row: Row, lines: dict[int, Row]) -> Body:
+    zone, currency = shop["timezone"], order["currency"]
+    zero = money_set("0.00", currency)
+    parts = store.all("select * from refund_lines where refund_id = ? order by id", (row["id"],))
+    return {
+        "id": row["id"],
+        "order_id": order["id"],
+        "created_at": with_offset(row["created_at"], zone),
+        "note": row["note"],
+        "user_id": None,
+        "processed_at": with_offset(row["processed_at"], zone),
+        "restock": any(part["restock_type"] != "no_restock" for part in parts),
+        "duties": [],
+        "total_duties_set": zero,
+        "return": None,
+        "refund_shipping_lines": [],
+        "admin_graphql_api_id": gid("Refund", row["id"]),
+        "order_adjustments": [],
+        "refund_line_items": [_refund_line(part, lines[part["line_id"]], currency) for part in parts],
+        "transactions": _refund_transactions(row, order, zone),
+    }
+
+
+def _refund_line(part: Row, line: Row, currency: str) -> Body:
+    return {
+        "id": part["id"],
+        "quantity": part["quantity"],
+        "line_item_id": part["line_id"],
+        "location_id": part["location_id"],
+        "restock_type": part["restock_type"],
+        # Numbers here and strings in the sets: that is how these bodies really come.
+        "subtotal": float(part["subtotal"]),
+        "total_tax": 0.0,
+        "subtotal_set": money_set(part["subtotal"], currency),
+        "total_tax_set": money_set("0.00", currency),
+        "line_item": line_body(line, currency),
+    }
+
+
+def _refund_transactions(row: Row, order: Row, zone: str) -> list[Body]:
+    if Decimal(row["total"]) == 0:
+        return []
+    return [
+        {
+            "id": row["id"],
+            "admin_graphql_api_id": gid("OrderTransaction", row["id"]),
+            "order_id": order["id"],
+            "kind": "refund",
+            "gateway": "bogus",
+            "status": "success",
+            "amount": row["total"],
+            "currency": order["currency"],
+            "created_at": with_offset(row["created_at"], zone),
+            "processed_at": with_offset(row["processed_at"], zone),
+            "test": False,
+        }
+    ]
+
+
+def order_body(store: Store, shop: Row, order_id: int) -> Body:
+    order = store.one("select * from orders where id = ?", (order_id,))
+    assert order is not None
+    lines = lines_of(store, order_id)
+    refunds = store.all("select * from refunds where order_id = ? order by id", (order_id,))
+    fulfillments = store.all("select * from fulfillments where order_id = ? order by id", (order_id,))
+    by_id = {line["id"]: line for line in lines}
+    zone, currency, total = shop["timezone"], order["currency"], order["total"]
+    refunded = sum((Decimal(refund["total"]) for refund in refunds), Decimal(0))
+    cancelled = order["cancelled_at"]
+    return {
+        "id": order_id,
+        "admin_graphql_api_id": gid("Order", order_id),
+        "app_id": None,
+        "browser_ip": None,
+        "buyer_accepts_marketing": False,
+        "cancel_reason": order["cancel_reason"],
+        "cancelled_at": with_offset(cancelled, zone) if cancelled else None,
+        "cart_token": None,
+        "checkout_id": None,
+        "checkout_token": None,
+        "client_details": None,
+        "closed_at": None,
+        "confirmation_number": f"C{order_id % 10**9:09d}",
+        "confirmed": True,
+        "contact_email": None,
+        "created_at": with_offset(order["created_at"], zone),
+        "currency": currency,
+        **_amounts(order, lines, refunded),
+        "customer_locale": "en",
+        "device_id": None,
+        "discount_codes": [],
+        "email": "",
+        "estimated_taxes": False,
+        "financial_status": financial_status(Decimal(total), refunded),
+        "fulfillment_status": fulfillment_status(lines),
+        "landing_site": None,
+        "landing_site_ref": None,
+        "location_id": None,
+        "merchant_of_record_app_id": None,
+        "name": order["name"],
+        "note": None,
+        "note_attributes": [],
+        "number": order["number"] - 1000,
+        "order_number": order["number"],
+        "order_status_url": f"https://{shop['domain']}/{shop['id']}/orders/{order_id:x}/authenticate",
+        "payment_gateway_names": ["bogus"],
+        "phone": None,
+        "po_number": None,
+        "presentment_currency": currency,
+        "processed_at": with_offset(order["processed_at"], zone),
+        "reference": None,
+        "referring_site": None,
+        "source_identifier": order["key"],
+        "source_name": "web",
+        "source_url": None,
+        "tags": "",
+        "tax_exempt": False,
+        "tax_lines": [],
+        "taxes_included": False,
+        "test": False,
+        "token": f"{order_id:x}",
+        "total_weight": 0,
+        "updated_at": with_offset(order["updated_at"], zone),
+        "user_id": None,
+        "billing_address": address_body(order),
+        "customer": customer_body(order, zone),
+        "discount_applications": [],
+        "fulfillments": [fulfillment_body(store, shop, order, row, by_id) for row in fulfillments],
+        "line_items": [{**line_body(line, currency), "attributed_staffs": []} for line in lines],
+        "payment_terms": None,
+        "refunds": [refund_body(store, shop, order, row, by_id) for row in refunds],
+        "shipping_address": address_body(order),
+        "shipping_lines": [],
+    }
+
+
+def _amounts(order: Row, lines: list[Row], refunded: Decimal) -> Body:
+    """All the prices of an order; carriage, tax and discounts are nothing in this world."""
+    total, currency = order["total"], order["currency"]
+    current = amount(sum((line_total(current_quantity(line), line["price"]) for line in lines), Decimal(0)))
+    values = {
+        "current_subtotal_price": current,
+        "current_total_discounts": "0.00",
+        "current_total_price": current,
+        "current_total_tax": "0.00",
+        "subtotal_price": total,
+        "total_discounts": "0.00",
+        "total_line_items_price": total,
+        "total_price": total,
+        "total_tax": "0.00",
+    }
+    sets = {f"{name}_set": money_set(text, currency) for name, text in values.items()}
+    absent = (
+        "current_total_additional_fees_set",
+        "current_total_duties_set",
+        "original_total_additional_fees_set",
+        "original_total_duties_set",
+    )
+    return {
+        **values,
+        **sets,
+        **dict.fromkeys(absent),
+        "total_outstanding": "0.00",
+        "total_shipping_price_set": money_set("0.00", currency),
+        "total_tip_received": "0.00",
+    }

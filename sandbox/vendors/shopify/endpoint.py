@@ -1,0 +1,231 @@
+"""The HTTP side of the fake Shopify: tokens and the GraphQL endpoint with its quota and error shapes."""
+
+from functools import lru_cache
+from typing import Any
+from uuid import uuid4
+
+import orjson
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    FragmentDefinitionNode,
+    GraphQLError,
+    ListValueNode,
+    OperationDefinitionNode,
+    Visitor,
+    execute_sync,
+    get_operation_ast,
+    parse,
+    validate,
+    visit,
+)
+from graphql.execution.values import get_variable_values
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sandbox.buckets import Bucket
+from sandbox.clock import Clock
+from sandbox.outbox import Outbox
+from sandbox.store import Row, Store
+from sandbox.vendors.shopify.auth import TokenRefused, grant_token, token_is_good
+from sandbox.vendors.shopify.cost import MAX_QUERY_COST, Meter
+from sandbox.vendors.shopify.resolvers import Root, schema
+from sandbox.vendors.shopify.shops import PLANS
+
+# The living versions, oldest first.
+VERSIONS = ("2026-07", "2026-10")
+INPUT_ARRAY_MAX = 250
+# These stop a request before any of it has run, so the answer has no data at all.
+STOPPING_CODES = ("BAD_REQUEST", "INVALID_FIELD_ARGUMENTS")
+
+
+def answered_version(asked: str) -> str:
+    """A dead version falls forward to the oldest living one, a coming one back to the newest."""
+    if asked in VERSIONS:
+        return asked
+    return VERSIONS[-1] if asked > VERSIONS[-1] else VERSIONS[0]
+
+
+class _LongLists(Visitor):
+    def __init__(self) -> None:
+        super().__init__()
+        self.longest = 0
+
+    def enter_list_value(self, node: ListValueNode, *_: Any) -> None:
+        self.longest = max(self.longest, len(node.values))
+
+
+@lru_cache(maxsize=512)
+def read_document(text: str) -> tuple[DocumentNode | None, tuple[GraphQLError, ...]]:
+    """Parses and validates once per text."""
+    try:
+        document = parse(text)
+    except GraphQLError as problem:
+        return None, (problem,)
+    return document, tuple(validate(schema(), document))
+
+
+def longest_list(value: Any) -> int:
+    if isinstance(value, list):
+        return max([len(value), *map(longest_list, value)])
+    return max(map(longest_list, value.values()), default=0) if isinstance(value, dict) else 0
+
+
+def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    base = {"X-Request-Id": str(uuid4())}
+    return Response(orjson.dumps(body), status, {**base, **(headers or {})}, "application/json; charset=utf-8")
+
+
+class Shopify:
+    """Every fake shop; the shop's domain stands in the path."""
+
+    def __init__(self, store: Store, clock: Clock, outbox: Outbox) -> None:
+        self._store = store
+        self._clock = clock
+        self._outbox = outbox
+        self._buckets: dict[int, Bucket] = {}
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/{domain}/admin/oauth/access_token", self.access_token, methods=["POST"]),
+            Route("/{domain}/admin/api/{version}/graphql.json", self.graphql, methods=["POST"]),
+        ]
+
+    def _shop(self, request: Request) -> Row | None:
+        return self._store.one("select * from shops where domain = ?", (request.path_params["domain"],))
+
+    async def access_token(self, request: Request) -> Response:
+        shop = self._shop(request)
+        if shop is None:
+            return _json({"errors": "Not Found"}, 404)
+        try:
+            return _json(grant_token(self._store, shop, await _fields(request)))
+        except TokenRefused as refusal:
+            return _json(refusal.body, refusal.status)
+
+    async def graphql(self, request: Request) -> Response:
+        shop = self._shop(request)
+        if shop is None:
+            return _json({"errors": "Not Found"}, 404)
+        version = {"X-Shopify-API-Version": answered_version(request.path_params["version"])}
+        if not token_is_good(self._store, shop, request.headers.get("x-shopify-access-token")):
+            message = "[API] Invalid API key or access token (unrecognized login or wrong password)"
+            return _json({"errors": message}, 401, version)
+        try:
+            asked = orjson.loads(await request.body())
+        except orjson.JSONDecodeError:
+            return _json({"errors": {"query": "Required parameter missing or invalid"}}, 400, version)
+        if not isinstance(asked, dict) or not isinstance(asked.get("query"), str):
+            return _json({"errors": {"query": "Required parameter missing or invalid"}}, 400, version)
+        return _json(self._answer(shop, asked), 200, version)
+
+    def _answer(self, shop: Row, asked: dict[str, Any]) -> dict[str, Any]:
+        document, problems = read_document(asked["query"])
+        if document is None or problems:
+            return {"errors": [_plain(problem) for problem in problems]}
+        variables = asked.get("variables") or {}
+        operation = get_operation_ast(document, asked.get("operationName"))
+        if operation is None:
+            return {"errors": [{"message": "No operation named " + repr(asked.get("operationName"))}]}
+        if too_long := _too_long(document, variables):
+            return {"errors": [too_long]}
+        return self._metered(shop, document, operation, variables)
+
+    def _metered(
+        self, shop: Row, document: DocumentNode, operation: OperationDefinitionNode, variables: dict[str, Any]
+    ) -> dict[str, Any]:
+        coerced = get_variable_values(schema(), operation.variable_definitions or (), variables)
+        if isinstance(coerced, list):
+            return {"errors": [_plain(problem) for problem in coerced]}
+        fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+        meter = Meter(schema(), fragments, coerced)
+        requested = meter.requested(operation)
+        if requested > MAX_QUERY_COST:
+            return {"errors": [_over_max(requested)]}
+        bucket, now = self._bucket(shop), self._clock.now()
+        if not bucket.take(requested, now):
+            return {"errors": [_throttled()], "extensions": _cost(bucket, requested, None, now)}
+        result = execute_sync(
+            schema(),
+            document,
+            Root(self._store, self._outbox, shop),
+            variable_values=variables,
+            operation_name=operation.name.value if operation.name else None,
+        )
+        actual = min(requested, meter.actual(operation, result.data))
+        bucket.give_back(requested - actual, now)
+        return {**_body(result), "extensions": _cost(bucket, requested, actual, now)}
+
+    def _bucket(self, shop: Row) -> Bucket:
+        rate, capacity = PLANS[shop["plan"]]
+        bucket = self._buckets.get(shop["id"])
+        if bucket is None or bucket.rate != rate:
+            bucket = self._buckets[shop["id"]] = Bucket.full(capacity, rate, self._clock.now())
+        return bucket
+
+
+async def _fields(request: Request) -> dict[str, str]:
+    """The fields of a form or of a JSON object."""
+    if request.headers.get("content-type", "").startswith("application/json"):
+        try:
+            given = orjson.loads(await request.body())
+        except orjson.JSONDecodeError:
+            return {}
+        return {str(name): str(value) for name, value in given.items()} if isinstance(given, dict) else {}
+    return {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
+
+
+def _too_long(document: DocumentNode, variables: Any) -> dict[str, Any] | None:
+    lists = _LongLists()
+    visit(document, lists)
+    longest = max(lists.longest, longest_list(variables))
+    if longest <= INPUT_ARRAY_MAX:
+        return None
+    message = f"The input array size of {longest} is greater than the maximum allowed of {INPUT_ARRAY_MAX}."
+    return {"message": message, "extensions": {"code": "MAX_INPUT_SIZE_EXCEEDED"}}
+
+
+def _plain(problem: GraphQLError) -> dict[str, Any]:
+    return dict(problem.formatted)
+
+
+def _body(result: ExecutionResult) -> dict[str, Any]:
+    errors = [_described(problem) for problem in result.errors or ()]
+    if any(error.get("extensions", {}).get("code") in STOPPING_CODES for error in errors) and not _any_data(result):
+        return {"errors": errors}
+    return {"data": result.data, **({"errors": errors} if errors else {})}
+
+
+def _any_data(result: ExecutionResult) -> bool:
+    return any(value is not None for value in (result.data or {}).values())
+
+
+def _described(problem: GraphQLError) -> dict[str, Any]:
+    """An error of ours keeps its code; anything unforeseen is the server's fault and says so."""
+    formatted: dict[str, Any] = dict(problem.formatted)
+    if "code" not in formatted.get("extensions", {}) and problem.original_error is not None:
+        formatted["extensions"] = {"code": "INTERNAL_SERVER_ERROR"}
+    return formatted
+
+
+def _over_max(requested: int) -> dict[str, Any]:
+    message = f"Query cost is {requested}, which exceeds the single query max cost limit ({MAX_QUERY_COST})."
+    return {
+        "message": message,
+        "extensions": {"code": "MAX_COST_EXCEEDED", "cost": requested, "maxCost": MAX_QUERY_COST},
+    }
+
+
+def _throttled() -> dict[str, Any]:
+    documentation = "https://shopify.dev/api/usage/rate-limits"
+    return {"message": "Throttled", "extensions": {"code": "THROTTLED", "documentation": documentation}}
+
+
+def _cost(bucket: Bucket, requested: int, actual: int | None, now: float) -> dict[str, Any]:
+    status = {
+        "maximumAvailable": float(bucket.capacity),
+        "currentlyAvailable": int(bucket.available(now)),
+        "restoreRate": float(bucket.rate),
+    }
+    return {"cost": {"requestedQueryCost": requested, "actualQueryCost": actual, "throttleStatus": status}}

@@ -1,0 +1,69 @@
+"""Shops, their one app each, and their locations."""
+
+import secrets
+from zoneinfo import ZoneInfo, available_timezones
+
+from sandbox.errors import NotFound, Refused
+from sandbox.store import Row, Store
+
+# Points restored a second and bucket size for each plan.
+PLANS = {"standard": (100, 2000), "advanced": (200, 4000), "plus": (1000, 20000), "enterprise": (2000, 40000)}
+
+
+def open_shop(store: Store, domain: str, name: str, currency: str, timezone: str, plan: str) -> Row:
+    """Opens the shop once; the same domain again returns the shop as it is, except that the plan may be changed."""
+    if plan not in PLANS:
+        raise Refused("unknown_plan", f"The plan {plan!r} is none of {', '.join(PLANS)}.")
+    if timezone not in available_timezones():
+        raise Refused("unknown_timezone", f"No timezone {timezone!r}.")
+    with store.transaction():
+        found = store.one("select * from shops where domain = ?", (domain,))
+        if found is not None:
+            store.run("update shops set plan = ? where id = ?", (plan, found["id"]))
+            return find_shop(store, domain)
+        shop_id = store.next_id("shop")
+        store.insert(
+            "shops",
+            id=shop_id,
+            domain=domain,
+            name=name,
+            currency=currency,
+            timezone=str(ZoneInfo(timezone)),
+            plan=plan,
+            client_id=secrets.token_hex(16),
+            client_secret=f"shpss_{secrets.token_hex(16)}",
+        )
+        store.insert("locations", id=store.next_id("location"), shop_id=shop_id, name=f"{name} warehouse")
+    return find_shop(store, domain)
+
+
+def find_shop(store: Store, domain: str) -> Row:
+    """Raises NotFound."""
+    shop = store.one("select * from shops where domain = ?", (domain,))
+    if shop is None:
+        raise NotFound("shop", domain)
+    return shop
+
+
+def locations_of(store: Store, shop_id: int) -> list[Row]:
+    return store.all("select * from locations where shop_id = ? order by id", (shop_id,))
+
+
+def home_location(store: Store, shop_id: int) -> int:
+    """Where stock opens and from which orders are served."""
+    return int(store.value("select min(id) from locations where shop_id = ?", (shop_id,)))
+
+
+def gid(kind: str, number: int) -> str:
+    return f"gid://shopify/{kind}/{number}"
+
+
+def number_of(gid_text: str, kind: str) -> int | None:
+    """The number inside a GID of that kind, or None when it is something else."""
+    prefix = f"gid://shopify/{kind}/"
+    rest = gid_text.removeprefix(prefix)
+    if rest == gid_text or not rest.isascii() or not rest.isdigit() or len(rest) > 19:
+        return None
+    number = int(rest)
+    # SQLite integers end at 2**63 - 1; no id of ours is beyond.
+    return number if number < 2**63 else None

@@ -1,0 +1,428 @@
+"""Rows as GraphQL objects: plain values are read at once, everything deeper only when it is asked for."""
+
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from sandbox.money import amount, line_total
+from sandbox.store import Row, Store
+from sandbox.vendors.shopify import bodies, inventory, subscriptions
+from sandbox.vendors.shopify.connections import Source, connection
+from sandbox.vendors.shopify.shops import gid, number_of
+
+View = dict[str, Any]
+
+VARIANTS = (
+    "select v.*, p.title as product_title, p.status, p.vendor, p.product_type"
+    " from variants v join products p on p.id = v.product_id"
+)
+
+
+def money_bag(text: str, currency: str) -> View:
+    money = {"amount": text, "currencyCode": currency}
+    return {"shopMoney": money, "presentmentMoney": money}
+
+
+class Views:
+    """The objects of one shop."""
+
+    def __init__(self, store: Store, shop: Row) -> None:
+        self._store = store
+        self._shop = shop
+
+    def shop(self) -> View:
+        shop = self._shop
+        return {
+            "__typename": "Shop",
+            "id": gid("Shop", shop["id"]),
+            "name": shop["name"],
+            "myshopifyDomain": shop["domain"],
+            "ianaTimezone": shop["timezone"],
+            "currencyCode": shop["currency"],
+        }
+
+    def node(self, node_id: str) -> View | None:
+        """Any object of ours by its GID; None when there is no such thing."""
+        kind = node_id.removeprefix("gid://shopify/").split("/")[0]
+        finders = {
+            "Product": self.product_by_gid,
+            "ProductVariant": self.variant_by_gid,
+            "InventoryItem": self.item_by_gid,
+            "InventoryLevel": self.level_by_gid,
+            "Location": self.location_by_gid,
+            "Order": self.order_by_gid,
+            "WebhookSubscription": self.subscription_by_gid,
+        }
+        if kind == "Shop":
+            return self.shop() if node_id == gid("Shop", self._shop["id"]) else None
+        finder = finders.get(kind)
+        return None if finder is None else finder(node_id)
+
+    def product_by_gid(self, product_gid: str) -> View | None:
+        row = self._one("select * from products where shop_id = ? and id = ?", number_of(product_gid, "Product"))
+        return None if row is None else self.product(row)
+
+    def variant_by_gid(self, variant_gid: str) -> View | None:
+        row = self._one(f"{VARIANTS} where v.shop_id = ? and v.id = ?", number_of(variant_gid, "ProductVariant"))
+        return None if row is None else self.variant(row)
+
+    def item_by_gid(self, item_gid: str) -> View | None:
+        row = self._one(f"{VARIANTS} where v.shop_id = ? and v.item_id = ?", number_of(item_gid, "InventoryItem"))
+        return None if row is None else self.item(row)
+
+    def level_by_gid(self, level_gid: str) -> View | None:
+        place, _, item = level_gid.partition("?inventory_item_id=")
+        location = number_of(place, "InventoryLevel")
+        if location is None or not item.isdigit() or len(item) > 18:
+            return None
+        row = self._store.one(
+            "select * from levels where shop_id = ? and item_id = ? and location_id = ?",
+            (self._shop["id"], int(item), location),
+        )
+        return None if row is None else self.level(row)
+
+    def location_by_gid(self, location_gid: str) -> View | None:
+        row = self._one("select * from locations where shop_id = ? and id = ?", number_of(location_gid, "Location"))
+        return None if row is None else self.location(row)
+
+    def order_by_gid(self, order_gid: str) -> View | None:
+        row = self._one("select * from orders where shop_id = ? and id = ?", number_of(order_gid, "Order"))
+        return None if row is None else self.order(row)
+
+    def subscription_by_gid(self, subscription_gid: str) -> View | None:
+        row = subscriptions.by_gid(self._store, self._shop, subscription_gid)
+        return None if row is None else self.subscription(row)
+
+    def location(self, row: Row) -> View:
+        return {
+            "__typename": "Location",
+            "id": gid("Location", row["id"]),
+            "legacyResourceId": row["id"],
+            "name": row["name"],
+            "isActive": True,
+            "fulfillsOnlineOrders": True,
+            "shipsInventory": True,
+        }
+
+    def product(self, row: Row) -> View:
+        product_id = row["id"]
+        return {
+            "__typename": "Product",
+            "id": gid("Product", product_id),
+            "legacyResourceId": product_id,
+            "title": row["title"],
+            "handle": row["handle"],
+            "vendor": row["vendor"],
+            "productType": row["product_type"],
+            "status": row["status"],
+            "tags": [],
+            "createdAt": row["created_at"],
+            "updatedAt": row["updated_at"],
+            "variants": lambda info, **arguments: self._variants_of(product_id, arguments),
+            "totalInventory": lambda info: self._total_inventory(product_id),
+            "tracksInventory": lambda info: bool(
+                self._store.value("select max(tracked) from variants where product_id = ?", (product_id,))
+            ),
+        }
+
+    def variant(self, row: Row) -> View:
+        return {
+            "__typename": "ProductVariant",
+            "id": gid("ProductVariant", row["id"]),
+            "legacyResourceId": row["id"],
+            "sku": row["sku"],
+            "barcode": row["barcode"],
+            "title": "Default Title",
+            "displayName": row["product_title"],
+            "price": row["price"],
+            "position": 1,
+            "inventoryPolicy": row["policy"],
+            "createdAt": row["created_at"],
+            "updatedAt": row["updated_at"],
+            "inventoryQuantity": lambda info: self._total_inventory(row["product_id"]),
+            "inventoryItem": lambda info: self.item(row),
+            "product": lambda info: self.product_by_gid(gid("Product", row["product_id"])),
+        }
+
+    def item(self, row: Row) -> View:
+        """An inventory item out of its variant's row."""
+        return {
+            "__typename": "InventoryItem",
+            "id": gid("InventoryItem", row["item_id"]),
+            "legacyResourceId": row["item_id"],
+            "sku": row["sku"],
+            "tracked": bool(row["tracked"]),
+            "requiresShipping": True,
+            "createdAt": row["created_at"],
+            "updatedAt": row["updated_at"],
+            "variant": lambda info: self.variant(row),
+            "inventoryLevels": lambda info, **arguments: self._levels_of(row["item_id"], arguments),
+            "inventoryLevel": lambda info, **arguments: self._level_at(row["item_id"], arguments["locationId"]),
+        }
+
+    def level(self, row: Row) -> View:
+        level_gid = f"gid://shopify/InventoryLevel/{row['location_id']}?inventory_item_id={row['item_id']}"
+        return {
+            "__typename": "InventoryLevel",
+            "id": level_gid,
+            "isActive": True,
+            "createdAt": row["created_at"],
+            "updatedAt": row["updated_at"],
+            "item": lambda info: self.item_by_gid(gid("InventoryItem", row["item_id"])),
+            "location": lambda info: self.location_by_gid(gid("Location", row["location_id"])),
+            "quantities": lambda info, names: [self._quantity(row, level_gid, name) for name in names],
+        }
+
+    @staticmethod
+    def _quantity(row: Row, level_gid: str, name: str) -> View:
+        return {
+            "__typename": "InventoryQuantity",
+            "id": level_gid.replace("InventoryLevel", "InventoryQuantity", 1) + f"&name={name}",
+            "name": name,
+            "quantity": inventory.quantity(row, name),
+            "updatedAt": row["updated_at"],
+        }
+
+    def order(self, row: Row) -> View:
+        currency, order_id = row["currency"], row["id"]
+        total, nothing = money_bag(row["total"], currency), money_bag("0.00", currency)
+        customer = row["customer_id"]
+        return {
+            "__typename": "Order",
+            "id": gid("Order", order_id),
+            "legacyResourceId": order_id,
+            "name": row["name"],
+            "number": row["number"],
+            "createdAt": row["created_at"],
+            "processedAt": row["processed_at"],
+            "updatedAt": row["updated_at"],
+            "cancelledAt": row["cancelled_at"],
+            "cancelReason": row["cancel_reason"] and row["cancel_reason"].upper(),
+            "closed": False,
+            "test": False,
+            "note": None,
+            "tags": [],
+            "currencyCode": currency,
+            "sourceName": "web",
+            "sourceIdentifier": row["key"],
+            "totalPriceSet": total,
+            "subtotalPriceSet": total,
+            "totalDiscountsSet": nothing,
+            "totalTaxSet": nothing,
+            "totalShippingPriceSet": nothing,
+            "totalRefundedSet": lambda info: money_bag(amount(self._refunded(order_id)), currency),
+            "currentTotalPriceSet": lambda info: money_bag(self._current_total(order_id), currency),
+            "customer": None
+            if customer is None
+            else {"__typename": "Customer", "id": gid("Customer", customer), "legacyResourceId": customer},
+            "shippingAddress": None
+            if row["country"] is None
+            else {"id": f"gid://shopify/MailingAddress/{order_id}?model_name=Address", "countryCodeV2": row["country"]},
+            "displayFinancialStatus": lambda info: self._financial_status(row),
+            "displayFulfillmentStatus": lambda info: self._fulfillment_status(order_id),
+            "lineItems": lambda info, **arguments: self._lines_of(row, arguments),
+            "refunds": lambda info, first=None: self._refunds_of(row, first),
+            "fulfillments": lambda info, first=None, query=None: self._fulfillments_of(row, first),
+        }
+
+    def line(self, row: Row, currency: str) -> View:
+        total = money_bag(amount(line_total(row["quantity"], row["price"])), currency)
+        unit = money_bag(row["price"], currency)
+        left = bodies.current_quantity(row)
+        return {
+            "__typename": "LineItem",
+            "id": gid("LineItem", row["id"]),
+            "name": row["title"],
+            "title": row["title"],
+            "sku": row["sku"],
+            "quantity": row["quantity"],
+            "currentQuantity": left,
+            "refundableQuantity": left,
+            "unfulfilledQuantity": bodies.fulfillable(row),
+            "requiresShipping": True,
+            "isGiftCard": False,
+            "variantTitle": None,
+            "vendor": row["vendor"],
+            "originalUnitPriceSet": unit,
+            "discountedUnitPriceSet": unit,
+            "originalTotalSet": total,
+            "discountedTotalSet": total,
+            "totalDiscountSet": money_bag("0.00", currency),
+            "variant": lambda info: self.variant_by_gid(gid("ProductVariant", row["variant_id"])),
+            "product": lambda info: self.product_by_gid(gid("Product", row["product_id"])),
+        }
+
+    def refund(self, row: Row, order: Row) -> View:
+        return {
+            "__typename": "Refund",
+            "id": gid("Refund", row["id"]),
+            "legacyResourceId": row["id"],
+            "createdAt": row["created_at"],
+            "processedAt": row["processed_at"],
+            "updatedAt": row["created_at"],
+            "note": row["note"],
+            "totalRefundedSet": money_bag(row["total"], order["currency"]),
+            "order": lambda info: self.order(order),
+            "refundLineItems": lambda info, **arguments: self._refund_lines_of(row, order, arguments),
+        }
+
+    def fulfillment(self, row: Row, order: Row) -> View:
+        tracking = {"company": row["tracking_company"], "number": row["tracking_number"], "url": row["tracking_url"]}
+        return {
+            "__typename": "Fulfillment",
+            "id": gid("Fulfillment", row["id"]),
+            "legacyResourceId": row["id"],
+            "name": f"{order['name']}-F{row['ordinal']}",
+            "status": row["status"],
+            "createdAt": row["created_at"],
+            "updatedAt": row["updated_at"],
+            "totalQuantity": lambda info: self._store.value(
+                "select sum(quantity) from fulfillment_lines where fulfillment_id = ?", (row["id"],)
+            ),
+            "trackingInfo": lambda info, first=None: [tracking] if any(tracking.values()) and first != 0 else [],
+            "location": lambda info: self.location_by_gid(gid("Location", row["location_id"])),
+            "order": lambda info: self.order(order),
+            "fulfillmentLineItems": lambda info, **arguments: self._fulfillment_lines_of(row, order, arguments),
+        }
+
+    def subscription(self, row: Row) -> View:
+        return {
+            "__typename": "WebhookSubscription",
+            "id": gid("WebhookSubscription", row["id"]),
+            "legacyResourceId": row["id"],
+            "topic": subscriptions.ENUM_OF[row["topic"]],
+            "uri": row["uri"],
+            "format": row["format"],
+            "filter": row["filter"],
+            "includeFields": orjson.loads(row["include_fields"]),
+            "name": row["name"],
+            "createdAt": row["created_at"],
+            "updatedAt": row["updated_at"],
+            "apiVersion": {"displayName": "2026-10", "handle": "2026-10", "supported": True},
+        }
+
+    def adjustment_group(self, group_id: str) -> View:
+        row = self._store.one("select * from adjustment_groups where id = ?", (group_id,))
+        assert row is not None
+        return {
+            "__typename": "InventoryAdjustmentGroup",
+            "id": group_id,
+            "createdAt": row["created_at"],
+            "reason": row["reason"],
+            "referenceDocumentUri": row["reference"],
+            "changes": lambda info, **arguments: self._changes_of(group_id, arguments),
+        }
+
+    def _one(self, sql: str, number: int | None) -> Row | None:
+        return None if number is None else self._store.one(sql, (self._shop["id"], number))
+
+    def _variants_of(self, product_id: int, arguments: dict[str, Any]) -> View:
+        source = Source(f"{VARIANTS} where v.product_id = ?", [product_id], "id", "id")
+        return connection(self._store, source, arguments, self.variant)
+
+    def _total_inventory(self, product_id: int) -> int:
+        total = self._store.value(
+            "select sum(available) from levels where item_id in (select item_id from variants where product_id = ?)",
+            (product_id,),
+        )
+        return int(total or 0)
+
+    def _levels_of(self, item_id: int, arguments: dict[str, Any]) -> View:
+        source = Source("select * from levels where item_id = ?", [item_id], "location_id", "location_id")
+        return connection(self._store, source, arguments, self.level)
+
+    def _level_at(self, item_id: int, location_gid: str) -> View | None:
+        location = number_of(location_gid, "Location")
+        row = None if location is None else inventory.read_level(self._store, item_id, location)
+        return None if row is None else self.level(row)
+
+    def _lines_of(self, order: Row, arguments: dict[str, Any]) -> View:
+        source = Source("select * from lines where order_id = ?", [order["id"]], "position", "id")
+        return connection(self._store, source, arguments, lambda row: self.line(row, order["currency"]))
+
+    def _refunds_of(self, order: Row, first: int | None) -> list[View]:
+        rows = self._store.all("select * from refunds where order_id = ? order by id", (order["id"],))
+        return [self.refund(row, order) for row in rows[:first]]
+
+    def _refund_lines_of(self, refund: Row, order: Row, arguments: dict[str, Any]) -> View:
+        source = Source("select * from refund_lines where refund_id = ?", [refund["id"]], "id", "id")
+        return connection(self._store, source, arguments, lambda row: self._refund_line(row, order))
+
+    def _refund_line(self, row: Row, order: Row) -> View:
+        currency = order["currency"]
+        line = self._store.one("select * from lines where id = ?", (row["line_id"],))
+        assert line is not None
+        location = row["location_id"]
+        return {
+            "__typename": "RefundLineItem",
+            "id": gid("RefundLineItem", row["id"]),
+            "quantity": row["quantity"],
+            "restockType": row["restock_type"].upper(),
+            "restocked": row["restock_type"] != "no_restock",
+            "priceSet": money_bag(line["price"], currency),
+            "subtotalSet": money_bag(row["subtotal"], currency),
+            "totalTaxSet": money_bag("0.00", currency),
+            "lineItem": self.line(line, currency),
+            "location": None if location is None else self.location_by_gid(gid("Location", location)),
+        }
+
+    def _fulfillments_of(self, order: Row, first: int | None) -> list[View]:
+        rows = self._store.all("select * from fulfillments where order_id = ? order by id", (order["id"],))
+        return [self.fulfillment(row, order) for row in rows[:first]]
+
+    def _fulfillment_lines_of(self, fulfillment: Row, order: Row, arguments: dict[str, Any]) -> View:
+        source = Source("select * from fulfillment_lines where fulfillment_id = ?", [fulfillment["id"]], "id", "id")
+        return connection(self._store, source, arguments, lambda row: self._fulfillment_line(row, order))
+
+    def _fulfillment_line(self, row: Row, order: Row) -> View:
+        line = self._store.one("select * from lines where id = ?", (row["line_id"],))
+        assert line is not None
+        return {
+            "__typename": "FulfillmentLineItem",
+            "id": gid("FulfillmentLineItem", row["id"]),
+            "quantity": row["quantity"],
+            "lineItem": self.line(line, order["currency"]),
+        }
+
+    def _refunded(self, order_id: int) -> Decimal:
+        rows = self._store.all("select total from refunds where order_id = ?", (order_id,))
+        return sum((Decimal(row["total"]) for row in rows), Decimal(0))
+
+    def _current_total(self, order_id: int) -> str:
+        lines = bodies.lines_of(self._store, order_id)
+        return amount(sum((line_total(bodies.current_quantity(line), line["price"]) for line in lines), Decimal(0)))
+
+    def _financial_status(self, order: Row) -> str:
+        return bodies.financial_status(Decimal(order["total"]), self._refunded(order["id"])).upper()
+
+    def _fulfillment_status(self, order_id: int) -> str:
+        word = bodies.fulfillment_status(bodies.lines_of(self._store, order_id))
+        return {None: "UNFULFILLED", "partial": "PARTIALLY_FULFILLED", "fulfilled": "FULFILLED"}[word]
+
+    def _changes_of(self, group_id: str, arguments: dict[str, Any]) -> list[View]:
+        wanted = (
+            ("name", arguments.get("quantityNames")),
+            ("item", arguments.get("inventoryItemIds")),
+            ("location", arguments.get("locationIds")),
+        )
+        changes = []
+        for row in self._store.all("select * from adjustments where group_id = ? order by position", (group_id,)):
+            named = {
+                "name": row["name"],
+                "item": gid("InventoryItem", row["item_id"]),
+                "location": gid("Location", row["location_id"]),
+            }
+            if all(values is None or named[field] in values for field, values in wanted):
+                changes.append(self._change(row, named))
+        return changes
+
+    def _change(self, row: Row, named: dict[str, str]) -> View:
+        return {
+            "name": row["name"],
+            "delta": row["delta"],
+            "quantityAfterChange": row["after"],
+            "ledgerDocumentUri": None,
+            "item": lambda info: self.item_by_gid(named["item"]),
+            "location": lambda info: self.location_by_gid(named["location"]),
+        }
