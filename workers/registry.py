@@ -49,12 +49,17 @@ def _check_declaration(name: str, queue: str, timeout: int, retry: tuple[int, Se
 
 
 def load() -> None:
-    """Import every module of `workers.jobs`, so that the registry is complete."""
+    """Import every module of `workers.jobs` and the table of schedules, so that the registry is complete."""
+    for module in _job_modules():
+        importlib.import_module(module)
+    importlib.import_module("workers.schedule").register_rings()
+
+
+def _job_modules() -> list[str]:
     try:
         package = importlib.import_module("workers.jobs")
     except ModuleNotFoundError as error:
         if error.name != "workers.jobs":
             raise
-        return
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"workers.jobs.{module.name}")
+        return []
+    return [f"workers.jobs.{module.name}" for module in pkgutil.iter_modules(package.__path__)]

@@ -8,6 +8,7 @@ come from the declaration beside the function, and everything else is dropped wh
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,9 +20,11 @@ from rq import Queue as RqQueue
 from rq import SimpleWorker, Worker, worker_registration
 from rq.exceptions import DeserializationError
 from rq.job import Job
+from rq.scheduler import RQScheduler
 from rq.worker.base import BaseWorker
 
 from core.errors import BadInput, Permanent, Retryable
+from core.processes import ends_with_parent
 
 log = logging.getLogger(__name__)
 
@@ -280,8 +283,38 @@ def live_worker_names(connection: redis.Redis) -> set[str]:
     return {key.removeprefix(prefix) for key, lives in zip(keys, alive, strict=True) if lives}
 
 
+class _RetryScheduler(RQScheduler):
+    """RQ's own scheduler, a child of the worker that moves waiting retries; RQ would let it outlive a killed worker."""
+
+    def start(self) -> Any:
+        """Fork the child."""
+        self._end_with_worker = ends_with_parent(signal.SIGTERM)
+        return super().start()
+
+    def work(self) -> None:
+        """The child's loop."""
+        self._end_with_worker()
+        super().work()
+
+
 class _Registering(BaseWorker):
     """Comes back after FLUSHALL: RQ registers a worker once, at birth, and never looks again."""
+
+    def _start_scheduler(self, burst: bool = False, logging_level: Any = None, *formats: str) -> None:
+        self.scheduler = _RetryScheduler(
+            self.queues,
+            connection=self.connection,
+            logging_level=logging_level or "WARNING",
+            serializer=self.serializer,
+        )
+        self.scheduler.acquire_locks()
+        if not self.scheduler.acquired_locks:
+            return
+        if burst:
+            self.scheduler.enqueue_scheduled_jobs()
+            self.scheduler.release_locks()
+        else:
+            self.scheduler.start()
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """RQ's heartbeat, then a look at whether Redis still knows us."""

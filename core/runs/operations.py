@@ -1,0 +1,375 @@
+"""Writes: periods of schedules, runs of jobs, sync runs, and the log of calls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg.types.json import Jsonb
+from sqlalchemy import Connection
+
+from core.audit import Actor
+from core.db import execute, fetch_one, scalar
+from core.logs import mask
+
+ERROR_CHARACTERS_MAX = 4000
+
+# A worker's key in Redis outlives it by less than two minutes; before that nobody can say that it is gone.
+WORKER_GRACE = timedelta(minutes=2)
+SYNC_SILENCE = timedelta(minutes=10)
+SYNC_ATTEMPTS_MAX = 3
+
+
+# Periods of schedules ------------------------------------------------------------------------------------------------
+
+
+def begin_period(
+    conn: Connection, name: str, period: str, now: datetime, *, retake_after: timedelta | None = None
+) -> bool:
+    """Take the period for the caller: True exactly once per name and period, whoever rings how often.
+
+    With `retake_after`, a period that failed or never ended is given out again that long after it began.
+    """
+    taken = scalar(
+        conn,
+        """
+        insert into schedule_runs as r (name, period, started_at) values (%(name)s, %(period)s, %(now)s)
+        on conflict (name, period) do update set started_at = excluded.started_at, ended_at = null, outcome = null
+            where r.outcome is distinct from 'finished' and r.started_at <= %(retake)s::timestamptz
+        returning 1
+        """,
+        name=name,
+        period=period,
+        now=now,
+        retake=None if retake_after is None else now - retake_after,
+    )
+    return taken is not None
+
+
+def finish_period(conn: Connection, name: str, period: str, outcome: str, result: object, now: datetime) -> None:
+    """Record how the period's run ended: outcome `finished` or `failed`."""
+    execute(
+        conn,
+        """
+        update schedule_runs set ended_at = %(now)s, outcome = %(outcome)s, result = %(result)s
+        where name = %(name)s and period = %(period)s
+        """,
+        name=name,
+        period=period,
+        outcome=outcome,
+        result=_json(result),
+        now=now,
+    )
+
+
+def pause_schedule(conn: Connection, name: str, is_paused: bool, actor: Actor, now: datetime) -> None:
+    """Stop ringing a schedule, or ring it again; the scheduler obeys within seconds."""
+    execute(
+        conn,
+        """
+        insert into schedules (name, is_paused, changed_by, changed_at)
+        values (%(name)s, %(paused)s, %(by)s, %(now)s)
+        on conflict (name) do update
+            set is_paused = excluded.is_paused, changed_by = excluded.changed_by, changed_at = excluded.changed_at
+        """,
+        name=name,
+        paused=is_paused,
+        by=f"{actor.name}: {actor.reason}",
+        now=now,
+    )
+
+
+# Runs of jobs --------------------------------------------------------------------------------------------------------
+
+
+def open_job_run(
+    conn: Connection,
+    *,
+    job_ref: str,
+    function: str,
+    arguments: Mapping[str, object],
+    queue: str,
+    worker: str | None,
+    attempt: int,
+    now: datetime,
+) -> int:
+    """Record that a job begins; returns the run's id."""
+    return scalar(
+        conn,
+        """
+        insert into job_runs (job_ref, function, arguments, queue, worker, attempt, started_at)
+        values (%(job)s, %(function)s, %(arguments)s, %(queue)s, %(worker)s, %(attempt)s, %(now)s) returning id
+        """,
+        job=job_ref,
+        function=function,
+        arguments=_json(dict(arguments)),
+        queue=queue,
+        worker=worker,
+        attempt=attempt,
+        now=now,
+    )
+
+
+def close_job_run(
+    conn: Connection,
+    run_id: int,
+    outcome: str,
+    now: datetime,
+    *,
+    result: object = None,
+    error: str | None = None,
+    fingerprint: str | None = None,
+) -> None:
+    """Record how a run ended. The process that ran it knows best: this also replaces a mistaken `abandoned`."""
+    execute(
+        conn,
+        """
+        update job_runs set ended_at = %(now)s, outcome = %(outcome)s, result = %(result)s, error = %(error)s,
+            fingerprint = %(fingerprint)s
+        where id = %(id)s and (outcome is null or outcome = 'abandoned')
+        """,
+        id=run_id,
+        outcome=outcome,
+        now=now,
+        result=_json(result),
+        error=_text(error),
+        fingerprint=fingerprint,
+    )
+
+
+def close_killed_runs(conn: Connection, job_ref: str, worker: str, error: str, fingerprint: str, now: datetime) -> int:
+    """Close what a killed process left open; returns how many runs that were."""
+    return execute(
+        conn,
+        """
+        update job_runs set ended_at = %(now)s, outcome = 'failed', error = %(error)s, fingerprint = %(fingerprint)s
+        where outcome is null and worker = %(worker)s and job_ref = %(job)s
+        """,
+        job=job_ref,
+        worker=worker,
+        error=_text(error),
+        fingerprint=fingerprint,
+        now=now,
+    )
+
+
+def close_abandoned_runs(conn: Connection, live_worker_names: Collection[str], now: datetime) -> dict[str, int]:
+    """Close runs whose worker is gone, and hand on or fail sync runs that fell silent.
+
+    A silent sync run waits again for a worker (see `queries.waiting_syncs`) until its attempts are used up.
+    """
+    jobs = execute(
+        conn,
+        """
+        update job_runs set ended_at = %(now)s, outcome = 'abandoned', error = 'its worker is gone'
+        where outcome is null and started_at < %(before)s
+            and (worker is null or worker <> all (%(alive)b::text[]))
+        """,
+        now=now,
+        before=now - WORKER_GRACE,
+        alive=sorted(live_worker_names),
+    )
+    row = fetch_one(
+        conn,
+        """
+        with silent as (
+            update sync_runs set
+                state = case when attempts < %(attempts)s then 'queued' else 'failed' end,
+                ended_at = case when attempts < %(attempts)s then null else %(now)s end,
+                error = 'its worker is gone', heartbeat_at = %(now)s
+            where state = 'running' and heartbeat_at < %(before)s
+            returning state
+        )
+        select count(*) filter (where state = 'queued') as queued, count(*) filter (where state = 'failed') as failed
+        from silent
+        """,
+        now=now,
+        attempts=SYNC_ATTEMPTS_MAX,
+        before=now - SYNC_SILENCE,
+    )
+    assert row is not None
+    return {"jobs": jobs, "syncs_requeued": row["queued"], "syncs_failed": row["failed"]}
+
+
+# Sync runs -----------------------------------------------------------------------------------------------------------
+
+
+def request_sync(
+    conn: Connection, shop_id: int, connection_id: int, kind: str, trigger: str, actor: Actor, now: datetime
+) -> int:
+    """Ask for a sync; returns its id, or that of the one already asked for or running."""
+    params: dict[str, Any] = {"shop": shop_id, "connection": connection_id, "kind": kind}
+    while True:
+        created = scalar(
+            conn,
+            """
+            insert into sync_runs (shop_id, connection_id, kind, trigger, requested_by, reason, requested_at)
+            values (%(shop)s, %(connection)s, %(kind)s, %(trigger)s, %(by)s, %(reason)s, %(now)s)
+            on conflict (shop_id, connection_id, kind) where state in ('queued', 'running') do nothing
+            returning id
+            """,
+            **params,
+            trigger=trigger,
+            by=actor.name,
+            reason=actor.reason,
+            now=now,
+        )
+        existing = created or scalar(
+            conn,
+            """
+            select id from sync_runs where shop_id = %(shop)s and connection_id = %(connection)s and kind = %(kind)s
+                and state in ('queued', 'running')
+            """,
+            **params,
+        )
+        # Neither: the open one ended between the two statements, so there is room for ours now.
+        if existing is not None:
+            return existing
+
+
+def start_sync(conn: Connection, shop_id: int, run_id: int, now: datetime) -> bool:
+    """Begin a queued sync, or take over one that fell silent; False when it is not ours to run."""
+    return _touched(
+        conn,
+        """
+        update sync_runs set state = 'running', attempts = attempts + 1, done = 0, total = null, step = null,
+            error = null, started_at = coalesce(started_at, %(now)s), heartbeat_at = %(now)s
+        where shop_id = %(shop)s and id = %(id)s
+            and (state = 'queued' or (state = 'running' and heartbeat_at < %(before)s))
+        """,
+        shop=shop_id,
+        id=run_id,
+        now=now,
+        before=now - SYNC_SILENCE,
+    )
+
+
+def progress(
+    conn: Connection,
+    shop_id: int,
+    run_id: int,
+    now: datetime,
+    *,
+    done: int | None = None,
+    total: int | None = None,
+    step: str | None = None,
+) -> bool:
+    """Tell how far the sync is; what is None stays. False when it no longer runs: then stop working on it."""
+    return _touched(
+        conn,
+        """
+        update sync_runs set heartbeat_at = %(now)s, done = coalesce(%(done)s, done),
+            total = coalesce(%(total)s, total), step = coalesce(%(step)s, step)
+        where shop_id = %(shop)s and id = %(id)s and state = 'running'
+        """,
+        shop=shop_id,
+        id=run_id,
+        now=now,
+        done=done,
+        total=total,
+        step=step,
+    )
+
+
+def finish_sync(
+    conn: Connection, shop_id: int, run_id: int, now: datetime, counts: Mapping[str, object] | None = None
+) -> bool:
+    """Close a running sync as done, with what it counted."""
+    return _touched(
+        conn,
+        """
+        update sync_runs set state = 'done', ended_at = %(now)s, heartbeat_at = %(now)s, step = null,
+            counts = %(counts)s
+        where shop_id = %(shop)s and id = %(id)s and state = 'running'
+        """,
+        shop=shop_id,
+        id=run_id,
+        now=now,
+        counts=_json(dict(counts or {})),
+    )
+
+
+def fail_sync(
+    conn: Connection, shop_id: int, run_id: int, now: datetime, error: str, *, will_retry: bool = False
+) -> bool:
+    """Close a running sync as failed, or with `will_retry` put it back in the queue with what went wrong."""
+    return _touched(
+        conn,
+        """
+        update sync_runs set state = %(state)s, error = %(error)s, heartbeat_at = %(now)s, ended_at = %(ended)s
+        where shop_id = %(shop)s and id = %(id)s and state in ('queued', 'running')
+        """,
+        shop=shop_id,
+        id=run_id,
+        now=now,
+        state="queued" if will_retry else "failed",
+        ended=None if will_retry else now,
+        error=_text(error),
+    )
+
+
+# The log of calls, and keeping it all small --------------------------------------------------------------------------
+
+_CALL_COLUMNS = {
+    "shop_id": "int8",
+    "connection_id": "int8",
+    "operation": "text",
+    "method": "text",
+    "status": "int4",
+    "outcome": "text",
+    "elapsed_ms": "int4",
+    "attempt": "int4",
+    "quota_left": "text",
+    "api_version": "text",
+    "deprecation": "text",
+    "error": "text",
+    "sync_run_id": "int8",
+    "called_at": "timestamptz",
+}
+
+
+def record_calls(conn: Connection, calls: Sequence[object]) -> int:
+    """Write the log of outgoing calls in one statement; each is a mapping or has attributes of the columns' names."""
+    if not calls:
+        return 0
+    columns = {name: [_field(call, name) for call in calls] for name in _CALL_COLUMNS}
+    columns["error"] = [_text(error) for error in columns["error"]]
+    arrays = ", ".join(f"%({name})b::{kind}[]" for name, kind in _CALL_COLUMNS.items())
+    return execute(
+        conn, f"insert into api_calls ({', '.join(_CALL_COLUMNS)}) select * from unnest({arrays})", **columns
+    )
+
+
+def prune(conn: Connection, now: datetime, keep_days: int) -> dict[str, int]:
+    """Forget runs, periods and calls older than `keep_days`; what is still open stays."""
+    statements = {
+        "job_runs": "delete from job_runs where started_at < %(before)s and outcome is not null",
+        "schedule_runs": "delete from schedule_runs where started_at < %(before)s",
+        "sync_runs": "delete from sync_runs where requested_at < %(before)s and state in ('done', 'failed')",
+        "api_calls": "delete from api_calls where called_at < %(before)s",
+    }
+    before = now - timedelta(days=keep_days)
+    return {table: execute(conn, sql, before=before) for table, sql in statements.items()}
+
+
+def _touched(conn: Connection, sql: str, **params: object) -> bool:
+    return execute(conn, sql, **params) == 1
+
+
+def _field(call: object, name: str) -> Any:
+    return call.get(name) if isinstance(call, Mapping) else getattr(call, name, None)
+
+
+def _text(error: str | None) -> str | None:
+    """Fit for a text column and for eyes: masked, no NUL, bounded."""
+    return None if error is None else mask(error).replace("\0", "\ufffd")[:ERROR_CHARACTERS_MAX]
+
+
+def _json(value: object) -> Jsonb | None:
+    return None if value is None else Jsonb(value, dumps=_dumps)
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, default=str).replace("\\u0000", "\\ufffd")

@@ -1,0 +1,124 @@
+"""Keeps the history of job runs in Postgres, where it survives Redis and killed processes."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from core.adapters.rq import SwJob
+from core.clock import utc_now
+from core.db import make_engine, unit_of_work
+from core.runs import operations
+
+log = logging.getLogger(__name__)
+
+# What differs between two failures of one cause: ids, amounts, addresses, quoted values.
+_VOLATILE = (
+    (re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"), "<uuid>"),
+    (re.compile(r"0x[0-9a-fA-F]+|\b(?=[0-9a-f]*\d)[0-9a-f]{12,}\b"), "<hex>"),
+    (re.compile(r"'[^']*'|\"[^\"]*\""), "<text>"),
+    (re.compile(r"\d+(?:\.\d+)?"), "<n>"),
+)
+
+
+def describe(error: BaseException) -> str:
+    """The error in a sentence, without the statement and the row that a database error carries along."""
+    if isinstance(error, DBAPIError):
+        lines = str(error.orig).splitlines()
+        kept = [line for line in lines if not line.startswith(("DETAIL:", "CONTEXT:", "LINE "))]
+        return f"{type(error.orig).__name__}: {' '.join(kept[:3])}"
+    return f"{type(error).__name__}: {error}"
+
+
+def fingerprint(function: str, error: BaseException) -> str:
+    """The same for every failure of one cause: function, kind of error, first line without ids and numbers."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    message = (describe(error).splitlines() or [""])[0]
+    for pattern, word in _VOLATILE:
+        message = pattern.sub(word, message)
+    text = f"{function}|{type(cause).__name__}|{message}"
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
+
+
+class PostgresRunRecorder:
+    """core.adapters.rq.RunRecorder on a connection of its own, apart from the units of work it watches.
+
+    Opens nothing before the first run, and nothing that a forked process would inherit.
+    """
+
+    def __init__(self, database_url: str) -> None:
+        self._url = database_url
+        self._engine: Engine | None = None
+        self._pid = 0
+
+    def opened(self, job: SwJob) -> int:
+        """A run begins."""
+        name = job.registered_name
+        with unit_of_work(self._own_engine()) as conn:
+            return operations.open_job_run(
+                conn,
+                job_ref=job.id,
+                function=name[:200],
+                arguments=_arguments(job),
+                queue=job.origin,
+                worker=job.worker_name,
+                attempt=job.attempt,
+                now=utc_now(),
+            )
+
+    def closed(self, run_id: int, job: SwJob, result: object, error: BaseException | None) -> None:
+        """A run ended. What cannot be written is left to the sweep of abandoned runs."""
+        try:
+            with unit_of_work(self._own_engine()) as conn:
+                operations.close_job_run(
+                    conn,
+                    run_id,
+                    "finished" if error is None else "failed",
+                    utc_now(),
+                    result=_outcome(result),
+                    error=None if error is None else describe(error),
+                    fingerprint=None if error is None else fingerprint(job.registered_name, error),
+                )
+        except (SQLAlchemyError, TypeError, ValueError) as problem:
+            log.error("run %s of %s not closed: %s", run_id, job.registered_name, describe(problem))
+
+    def killed(self, job: SwJob, worker: str, how: str) -> None:
+        """The process that ran the job died under it; called in its parent, which keeps no connection."""
+        error = RuntimeError(f"the process running it was killed: {how}")
+        name = job.registered_name
+        try:
+            with unit_of_work(self._own_engine()) as conn:
+                operations.close_killed_runs(conn, job.id, worker, str(error), fingerprint(name, error), utc_now())
+        except SQLAlchemyError as problem:
+            log.error("killed run of %s not closed: %s", name, describe(problem))
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Give the connection back to the system."""
+        if self._engine is not None and self._pid == os.getpid():
+            self._engine.dispose()
+        self._engine = None
+
+    def _own_engine(self) -> Engine:
+        if self._engine is None or self._pid != os.getpid():
+            self._engine = make_engine(self._url, name="switchyard-runs", pool_size=1, statement_seconds=10)
+            self._pid = os.getpid()
+        return self._engine
+
+
+def _arguments(job: SwJob) -> dict[str, object]:
+    if job.registered_name == "(unreadable)" or not isinstance(job.kwargs, dict):
+        return {}
+    return {str(key): str(value)[:200] if isinstance(value, str) else value for key, value in job.kwargs.items()}
+
+
+def _outcome(result: object) -> object:
+    if result is None or isinstance(result, dict):
+        return result
+    return {"value": str(result)[:1000]}
