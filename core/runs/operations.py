@@ -330,11 +330,23 @@ _CALL_COLUMNS = {
 }
 
 
-def record_calls(conn: Connection, calls: Sequence[object]) -> int:
-    """Write the log of outgoing calls in one statement; each is a mapping or has attributes of the columns' names."""
+def record_calls(
+    conn: Connection,
+    calls: Sequence[object],
+    *,
+    shop_id: int | None = None,
+    connection_id: int | None = None,
+    sync_run_id: int | None = None,
+) -> int:
+    """Write the log of outgoing calls in one statement.
+
+    Each call is a mapping or has attributes of the columns' names; what it does not say itself is taken from the
+    keyword arguments.
+    """
     if not calls:
         return 0
-    columns = {name: [_field(call, name) for call in calls] for name in _CALL_COLUMNS}
+    common = {"shop_id": shop_id, "connection_id": connection_id, "sync_run_id": sync_run_id}
+    columns = {name: [_field(call, name, common.get(name)) for call in calls] for name in _CALL_COLUMNS}
     columns["error"] = [_text(error) for error in columns["error"]]
     arrays = ", ".join(f"%({name})b::{kind}[]" for name, kind in _CALL_COLUMNS.items())
     return execute(
@@ -358,8 +370,9 @@ def _touched(conn: Connection, sql: str, **params: object) -> bool:
     return execute(conn, sql, **params) == 1
 
 
-def _field(call: object, name: str) -> Any:
-    return call.get(name) if isinstance(call, Mapping) else getattr(call, name, None)
+def _field(call: object, name: str, common: object) -> Any:
+    value = call.get(name) if isinstance(call, Mapping) else getattr(call, name, None)
+    return common if value is None else value
 
 
 def _text(error: str | None) -> str | None:

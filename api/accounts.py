@@ -1,0 +1,100 @@
+"""Who a webhook is for: connections and their secrets, remembered for a minute so that rotations are seen."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from core.connections.operations import open_secrets
+from core.db import fetch_one, read_only
+
+KEPT_SECONDS = 60.0
+# After a wrong signature the secrets are read again, but a flood of wrong ones does not become a flood of reads.
+REREAD_SECONDS = 1.0
+UNKNOWN_KEPT_SECONDS = 5.0
+KEPT_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A connection as far as its webhooks need it; `secrets` newest first."""
+
+    shop_id: int
+    connection_id: int
+    account_ref: str
+    secrets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    account: Account | None
+    read_at: float
+
+
+def load_account(engine: Engine, keys: Sequence[str], vendor: str, connection_id: int) -> Account | None:
+    """The connection's account, or None when that vendor has no such connection.
+
+    Raises core.connections.operations.UnreadableSecret or NoSecretKeys when its secrets cannot be opened.
+    """
+    with read_only(engine) as conn:
+        row = fetch_one(
+            conn,
+            "select shop_id, id, account_ref from connections where id = %(id)s and vendor = %(vendor)s",
+            id=connection_id,
+            vendor=vendor,
+        )
+        if row is None:
+            return None
+        found = open_secrets(conn, keys, row["shop_id"], row["id"])
+    secrets = tuple(found[name] for name in ("client_secret", "client_secret_previous") if found.get(name))
+    return Account(row["shop_id"], row["id"], row["account_ref"], secrets)
+
+
+class Accounts:
+    """A cache in front of `load`, which blocks and therefore runs in a thread."""
+
+    def __init__(self, load: Callable[[str, int], Account | None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._load = load
+        self._clock = clock
+        self._kept: OrderedDict[tuple[str, int], _Remembered] = OrderedDict()
+        self._locks: dict[tuple[str, int], asyncio.Lock] = {}
+
+    async def get(self, vendor: str, connection_id: int) -> Account | None:
+        """The account, at most a minute old."""
+        known = self._kept.get((vendor, connection_id))
+        if known is not None:
+            kept_for = UNKNOWN_KEPT_SECONDS if known.account is None else KEPT_SECONDS
+            if self._clock() - known.read_at < kept_for:
+                return known.account
+        return await self._read((vendor, connection_id), asked_at=self._clock())
+
+    async def get_again(self, vendor: str, connection_id: int) -> Account | None:
+        """The account read anew, unless it was a moment ago."""
+        return await self._read((vendor, connection_id), asked_at=self._clock() - REREAD_SECONDS)
+
+    async def _read(self, key: tuple[str, int], asked_at: float) -> Account | None:
+        """Read once for all who ask at the same time."""
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        try:
+            async with lock:
+                known = self._kept.get(key)
+                if known is not None and known.read_at >= asked_at:
+                    return known.account
+                read_at = self._clock()
+                account = await asyncio.to_thread(self._load, *key)
+                self._keep(key, _Remembered(account, read_at))
+                return account
+        finally:
+            if not lock.locked():
+                self._locks.pop(key, None)
+
+    def _keep(self, key: tuple[str, int], remembered: _Remembered) -> None:
+        self._kept[key] = remembered
+        self._kept.move_to_end(key)
+        while len(self._kept) > KEPT_MAX:
+            self._kept.popitem(last=False)
