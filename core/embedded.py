@@ -282,22 +282,22 @@ class _Account:
         if self.other:
             os.chown(path, self.uid, self.gid)
 
-    def run(self, *command: str | Path, env: Mapping[str, str] | None = None, timeout: float = 120) -> str:
+    def run(self, *command: str | Path, cwd: Path = Path("/"), timeout: float = 120) -> str:
         """Run a command to its end and return what it said on standard error; raise EmbeddedError if it fails."""
-        done = self.attempt(*command, env=env, timeout=timeout)
+        done = self.attempt(*command, cwd=cwd, timeout=timeout)
         if done.returncode != 0:
             raise EmbeddedError(f"{Path(command[0]).name} failed: {done.stderr.strip() or done.returncode}")
         return done.stderr
 
     def attempt(
-        self, *command: str | Path, env: Mapping[str, str] | None = None, timeout: float = 120
+        self, *command: str | Path, cwd: Path = Path("/"), timeout: float = 120
     ) -> subprocess.CompletedProcess[str]:
         identity: dict[str, Any] = {"user": self.uid, "group": self.gid, "extra_groups": []} if self.other else {}
         try:
             return subprocess.run(
                 [str(word) for word in command],
-                cwd="/",
-                env={**_plain_environment(), **(env or {})},
+                cwd=cwd,
+                env=_plain_environment(),
                 stdin=subprocess.DEVNULL,
                 # No pipe: a server that stays behind would hold it open and nobody would ever see its end.
                 stdout=subprocess.DEVNULL,
@@ -425,8 +425,7 @@ class _Postgres:
         while True:
             settings = {**POSTGRES_SETTINGS, **extra, "port": str(port)}
             options = shlex.join(word for name, value in settings.items() for word in ("-c", f"{name}={value}"))
-            arguments = ("-D", self.data, "-w", "-t", "60", "-s", "-l", self.log, "-o", options, "start")
-            done = self.account.attempt(binaries / "pg_ctl", *arguments)
+            done = self._control(binaries, "-w", "-t", "60", "-l", self.log.name, "-o", options, "start")
             if done.returncode == 0:
                 break
             # After a kill -9 the last sessions may hold the shared memory for a moment, and the dead postmaster its
@@ -445,11 +444,19 @@ class _Postgres:
         if (found := self._postmaster()) is None:
             return False
         pid, _ = found
-        pg_ctl = self._binaries(self.major()) / "pg_ctl"
-        done = self.account.attempt(pg_ctl, "-D", self.data, "-m", "fast", "-w", "-t", "60", "-s", "stop")
+        binaries = self._binaries(self.major())
+        done = self._control(binaries, "-m", "fast", "-w", "-t", "60", "stop")
         if done.returncode != 0 and process_started(pid):
-            self.account.run(pg_ctl, "-D", self.data, "-m", "immediate", "-w", "-t", "30", "-s", "stop")
+            done = self._control(binaries, "-m", "immediate", "-w", "-t", "30", "stop")
+            if process_started(pid):
+                raise EmbeddedError(f"PostgreSQL (process {pid}) does not stop: {done.stderr.strip()}")
         return True
+
+    def _control(self, binaries: Path, *words: str) -> subprocess.CompletedProcess[str]:
+        # From within the folder and by bare names: pg_ctl goes through a shell, which would read odd paths its own way.
+        return self.account.attempt(
+            binaries / "pg_ctl", "-D", self.data.name, "-s", *words, cwd=self.place.folder, timeout=150
+        )
 
     def status(self) -> ServerStatus:
         found = self._postmaster()
@@ -588,8 +595,9 @@ class _Postgres:
         write_private(password_file, self._secret(SUPERUSER) + "\n", owner=self.account.ids)
         try:
             self.account.run(
-                *(binaries / "initdb", "-D", fresh, "-U", SUPERUSER, "-E", "UTF8", "--locale=C.UTF-8"),
-                *("--auth=scram-sha-256", "--pwfile", password_file),
+                *(binaries / "initdb", "-D", fresh.name, "-U", SUPERUSER, "-E", "UTF8", "--locale=C.UTF-8"),
+                *("--auth=scram-sha-256", "--pwfile", password_file.name),
+                cwd=self.place.folder,
             )
         finally:
             password_file.unlink(missing_ok=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from core import embedded
-from core.processes import process_started
+from core.processes import port_is_free, process_started
 
 
 def _make_home() -> Path:
@@ -44,7 +46,18 @@ def second_home() -> Iterator[Path]:
 
 @pytest.fixture
 def base() -> int:
-    """First of a block of ports that is free now."""
-    from core.processes import free_port
+    """First of a block of ports, all of them free now."""
+    first = 20000 + os.getpid() % 500 * 20
+    while not all(port_is_free(port) for port in range(first, first + 20)):
+        first += 20
+    return first
 
-    return free_port(31000 + os.getpid() % 90 * 10)
+
+@contextlib.contextmanager
+def somebody_on(port: int) -> Iterator[None]:
+    """A stranger who listens on a port and says nothing."""
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        stranger.bind(("127.0.0.1", port))
+        stranger.listen()
+        yield

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +17,7 @@ import pytest
 
 from core import embedded
 from core.processes import process_started
+from tests.house.conftest import somebody_on
 from workers import up as house
 from workers.keep import records
 
@@ -71,10 +72,11 @@ def start(home: Path, base: int) -> Iterator[Start]:
     house.down(home)
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 40) -> None:
+def wait_until(condition: Callable[[], object], said: Callable[[], str] = str, seconds: float = 40) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited in vain; the end of what was said:\n{said()[-3000:]}")
         time.sleep(0.05)
 
 
@@ -100,7 +102,7 @@ def assert_nothing_left(home: Path, pids: list[int]) -> None:
 
 def test_starts_everything_says_where_and_leaves_nothing_after_ctrl_c(home: Path, start: Start) -> None:
     process = start()
-    wait_until(lambda: is_ready(home))
+    wait_until(lambda: is_ready(home), lambda: output(home))
     state = house.read_state(home)
     assert state is not None
     for address in state.addresses.values():
@@ -123,8 +125,10 @@ def test_starts_everything_says_where_and_leaves_nothing_after_ctrl_c(home: Path
 def test_runs_twice_in_a_row_on_the_same_data(home: Path, start: Start) -> None:
     for turn in range(2):
         process = start()
-        wait_until(lambda: is_ready(home))
-        with psycopg.connect(embedded.superuser_url(home, "switchyard").replace("+psycopg", "")) as connection:
+        wait_until(lambda: is_ready(home), lambda: output(home))
+        state = house.read_state(home)
+        assert state is not None
+        with psycopg.connect(state.migrate_url.replace("+psycopg", "")) as connection:
             connection.execute("create table if not exists turns (turn int)")
             connection.execute("insert into turns values (%s)", [turn])
             rows = connection.execute("select count(*) from turns").fetchone()
@@ -135,7 +139,7 @@ def test_runs_twice_in_a_row_on_the_same_data(home: Path, start: Start) -> None:
 
 def test_a_second_up_names_the_first_and_harms_nothing(home: Path, start: Start) -> None:
     first = start()
-    wait_until(lambda: is_ready(home))
+    wait_until(lambda: is_ready(home), lambda: output(home))
     assert start().wait(30) == 0
     assert "Switchyard is up already." in output(home)
     assert first.poll() is None
@@ -144,7 +148,7 @@ def test_a_second_up_names_the_first_and_harms_nothing(home: Path, start: Start)
 
 def test_down_from_elsewhere_stops_it(home: Path, start: Start, capsys: pytest.CaptureFixture[str]) -> None:
     process = start()
-    wait_until(lambda: is_ready(home))
+    wait_until(lambda: is_ready(home), lambda: output(home))
     pids = everything(home)
     assert house.down(home) == 0
     assert process.wait(5) == 0
@@ -156,7 +160,7 @@ def test_down_from_elsewhere_stops_it(home: Path, start: Start, capsys: pytest.C
 
 def test_after_a_kill_the_children_end_and_down_stops_the_servers(home: Path, start: Start) -> None:
     process = start()
-    wait_until(lambda: is_ready(home))
+    wait_until(lambda: is_ready(home), lambda: output(home))
     pids = everything(home)
     process.kill()
     process.wait()
@@ -169,11 +173,11 @@ def test_after_a_kill_the_children_end_and_down_stops_the_servers(home: Path, st
 
 def test_starts_after_a_kill_without_a_down(home: Path, start: Start) -> None:
     process = start()
-    wait_until(lambda: is_ready(home))
+    wait_until(lambda: is_ready(home), lambda: output(home))
     process.kill()
     process.wait()
     again = start()
-    wait_until(lambda: is_ready(home))
+    wait_until(lambda: is_ready(home), lambda: output(home))
     again.terminate()
     assert again.wait(30) == 0
 
@@ -183,7 +187,7 @@ def test_never_signals_a_process_that_only_got_an_old_number(home: Path) -> None
     try:
         run = home / "run"
         run.mkdir()
-        facts = '{"pid": %d, "started": "another time", "command": "python -m workers.keep"}' % stranger.pid
+        facts = json.dumps({"pid": stranger.pid, "started": "another time", "command": "python -m workers.keep"})
         (run / "line-worker.pid").write_text(facts)
         (run / "state.json").write_text(facts)
         assert house.down(home) == 0
@@ -195,11 +199,9 @@ def test_never_signals_a_process_that_only_got_an_old_number(home: Path) -> None
 
 
 def test_a_taken_default_port_moves_and_says_so(home: Path, start: Start, base: int) -> None:
-    with socket.socket() as stranger:
-        stranger.bind(("127.0.0.1", base + 1))
-        stranger.listen()
+    with somebody_on(base + 1):
         start()
-        wait_until(lambda: is_ready(home))
+        wait_until(lambda: is_ready(home), lambda: output(home))
     state = house.read_state(home)
     assert state is not None
     assert state.addresses["api"] == f"http://127.0.0.1:{base + 11}"
@@ -207,9 +209,7 @@ def test_a_taken_default_port_moves_and_says_so(home: Path, start: Start, base: 
 
 
 def test_a_taken_port_that_was_asked_for_is_refused(home: Path, start: Start, base: int) -> None:
-    with socket.socket() as stranger:
-        stranger.bind(("127.0.0.1", base))
-        stranger.listen()
+    with somebody_on(base):
         assert start("fixed").wait(30) == 1
     assert f"Port {base}, meant for the dashboard, is taken." in output(home)
     assert_nothing_left(home, [])
@@ -223,7 +223,7 @@ def test_a_failure_when_ready_stops_everything_and_is_shown(home: Path, start: S
 
 def test_a_killed_process_comes_back_while_the_rest_goes_on(home: Path, start: Start) -> None:
     process = start()
-    wait_until(lambda: is_ready(home))
+    wait_until(lambda: is_ready(home), lambda: output(home))
     [api] = records(home / "run", "kept-api.pid")
     os.kill(api.pid, signal.SIGKILL)
     wait_until(lambda: [again.pid for again in records(home / "run", "kept-api.pid") if again.pid != api.pid])
