@@ -17,7 +17,12 @@ from honcho.environ import parse_procfile
 ROOT = Path(__file__).resolve().parents[2]
 
 
+# These tests may themselves run under make, which tells its offspring so and makes them talk differently.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+
+
 def run(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    options.setdefault("env", ENVIRONMENT)
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, **options)
 
 
@@ -49,7 +54,7 @@ def test_setup_makes_an_environment_once_and_again_where_it_was_moved(tmp_path: 
         (tree / name).write_text("")
     (tree / "core").mkdir()
     (tree / "core" / "__init__.py").write_text("")
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = {**ENVIRONMENT, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
     def setup(where: Path) -> str:
         done = subprocess.run(
