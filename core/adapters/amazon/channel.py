@@ -1,0 +1,76 @@
+"""An Amazon seller account as a sales channel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Literal
+
+from core.adapters.amazon.client import SellingPartner
+from core.adapters.amazon.listings import Listings
+from core.adapters.base import ConnectionConfig, Deps
+from core.errors import Permanent
+from core.ports import ChannelListing, ChannelLocation, Facts, LevelObservation, QuantityResult, QuantityWrite
+
+
+class NoMarketplace(Permanent):
+    """The connection does not say where the seller sells."""
+
+    def __init__(self) -> None:
+        super().__init__("the connection has no marketplace_id in its settings: enter it, such as ATVPDKIKX0DER")
+
+
+class AmazonSellerChannel:
+    """One seller in one marketplace, for what the seller ships. Class B: quantities are absolute and applied later.
+
+    `account_ref` is the seller id. Settings: `marketplace_id`; `lwa_url` and `product_type` only where they differ
+    from real life. Secrets: `client_id`, `client_secret`, `refresh_token`. References are seller SKUs, locations have
+    none. `set_quantities` may be called from several threads at once; make one channel per process.
+
+    Orders are not read yet: neither notifications nor the order sweep have an adapter, so `parse`, `orders_since` and
+    `ensure_subscriptions` do nothing. Sales on Amazon are seen only as lower quantities.
+    """
+
+    guarantee_class: Literal["A", "B", "C", "D"] = "B"
+    writes_per_call = 1
+
+    def __init__(self, config: ConnectionConfig, deps: Deps) -> None:
+        marketplace = config.settings.get("marketplace_id")
+        if not marketplace:
+            raise NoMarketplace
+        # PRODUCT serves for edits of the offer alone, whatever the listing's own type is.
+        product_type = str(config.settings.get("product_type") or "PRODUCT")
+        partner = SellingPartner(config, deps)
+        self._listings = Listings(partner, config.account_ref, str(marketplace), product_type, deps.now)
+
+    def parse(self, topic: str, body: bytes, triggered_at: datetime | None) -> Facts | None:
+        """Always None: no topic of Amazon's is used yet."""
+        return None
+
+    def locations(self) -> Sequence[ChannelLocation]:
+        """One place without a name of its own: what the seller ships is one number."""
+        return [ChannelLocation("", "Amazon, shipped by the seller")]
+
+    def listings(self) -> Iterator[Sequence[ChannelListing]]:
+        """All listings, by page, with the quantity in force."""
+        return self._listings.all()
+
+    def listing_count(self) -> int | None:
+        """How many listings there are."""
+        return self._listings.count()
+
+    def levels(self, refs: Sequence[str]) -> Sequence[LevelObservation]:
+        """Quantities in force by seller SKU; `units` is None for what Amazon ships."""
+        return self._listings.levels(refs)
+
+    def orders_since(self, since: datetime) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
+        """Nothing: orders are not read yet."""
+        return iter(())
+
+    def set_quantities(self, writes: Sequence[QuantityWrite]) -> Sequence[QuantityResult]:
+        """One submission each, never repeated; an accepted one is still to be read back."""
+        return [self._listings.set_quantity(write) for write in writes]
+
+    def ensure_subscriptions(self, address: str) -> int:
+        """Always 0: Amazon does not call web addresses, and its queues are not read yet."""
+        return 0

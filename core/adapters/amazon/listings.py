@@ -1,0 +1,201 @@
+"""A seller's listings: what is offered, what it shows, and setting the quantity that we ship ourselves.
+
+Source: models/listings-items-api-model (2021-08-01) of github.com/amzn/selling-partner-api-models. Submissions write
+snake_case attributes, reads answer in camelCase. A quantity is absolute and applied later: there is no comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from core.adapters.amazon.client import SellingPartner
+from core.adapters.amazon.models import Item, SearchResults, Submission
+from core.adapters.http import OutcomeUnknown, Refused, ServerFault, Throttled, Unauthorised, Unreachable
+from core.errors import Permanent, Retryable
+from core.ports import ChannelListing, LevelObservation, QuantityResult, QuantityWrite, WriteOutcome
+
+OWN_STOCK = "DEFAULT"
+"""The fulfilment channel of what the seller ships; the others are Amazon's warehouses."""
+
+PAGE = 20
+WINDOW_MAX = 1000
+"""A search shows no more than so many items, however long it is paged."""
+
+
+class Listings:
+    """Reads and writes the listings of one seller in one marketplace."""
+
+    def __init__(
+        self, partner: SellingPartner, seller: str, marketplace: str, product_type: str, now: Callable[[], datetime]
+    ) -> None:
+        self._partner = partner
+        self._path = f"/listings/2021-08-01/items/{quote(seller, safe='')}"
+        self._marketplace = marketplace
+        self._product_type = product_type
+        self._now = now
+
+    def all(self) -> Iterator[Sequence[ChannelListing]]:
+        """Every listing once, by page, oldest first.
+
+        A search ends after a thousand items; the next one starts at the creation time of the last item seen, and what
+        shares that time is told apart by SKU. Raises Permanent when a thousand items share one creation time.
+        """
+        after: datetime | None = None
+        seen: set[str] = set()
+        while True:
+            shown = 0
+            fresh = 0
+            for items, seen_at in self._search_all(after):
+                shown += len(items)
+                new = [item for item in items if item.sku not in seen]
+                fresh += len(new)
+                seen.update(item.sku for item in new)
+                after = max([after, *(item.created_at for item in items)], key=_or_oldest, default=after)
+                if new:
+                    yield [self._listing(item, seen_at) for item in new]
+            if shown < WINDOW_MAX:
+                return
+            if not fresh:
+                reason = "more items share one creation time than can be paged"
+                raise Refused("searchListingsItems", 200, "WINDOW_FULL", reason)
+
+    def count(self) -> int:
+        """How many listings there are."""
+        results, _ = self._search({"includedData": "summaries", "pageSize": "1"})
+        return results.number_of_results
+
+    def levels(self, refs: Sequence[str]) -> Sequence[LevelObservation]:
+        """Quantities in force, by seller SKU; SKUs that are not listed are left out."""
+        wanted = list(dict.fromkeys(refs))
+        # The identifiers travel as a comma-separated list, so a SKU with a comma can only be asked for alone.
+        alone = [sku for sku in wanted if "," in sku]
+        together = [sku for sku in wanted if "," not in sku]
+        found = [self._one(sku) for sku in alone]
+        levels = [level for level in found if level is not None]
+        for start in range(0, len(together), PAGE):
+            levels += self._several(together[start : start + PAGE])
+        return levels
+
+    def set_quantity(self, write: QuantityWrite) -> QuantityResult:
+        """Submit one quantity, at most once: Amazon has no key by which it would know a repetition."""
+        try:
+            path, body = self._item_path(write.listing_ref), self._patch(write)
+            answer = self._partner.run("patchListingsItem", "PATCH", path, self._where(), "once", body)
+        except OutcomeUnknown as error:
+            return _result(write, "unknown", "NO_ANSWER", str(error))
+        except Throttled as error:
+            return _result(write, "unsent", "QuotaExceeded", str(error))
+        except Unreachable as error:
+            return _result(write, "unsent", "UNREACHABLE", str(error))
+        except Unauthorised as error:
+            return _result(write, "refused", "UNAUTHORISED", error.reason)
+        except Refused as error:
+            return _result(write, "refused", error.code, error.reason)
+        except (Retryable, Permanent) as error:
+            # Before the call could leave: no token was to be had.
+            return _result(write, "unsent", "NO_TOKEN", str(error))
+        return self._submitted(write, answer)
+
+    def _submitted(self, write: QuantityWrite, answer: dict[str, Any]) -> QuantityResult:
+        """Status 200 alone means nothing: ACCEPTED is queued, INVALID is refused."""
+        submission = Submission.read(answer)
+        if submission is None:
+            return _result(write, "unknown", "NO_ANSWER", "an answer without its status")
+        if submission.status == "ACCEPTED":
+            return QuantityResult(write.write_id, "accepted", at=self._now(), submission_ref=submission.submission_id)
+        code, detail = submission.complaint()
+        return QuantityResult(write.write_id, "refused", code, detail, submission_ref=submission.submission_id)
+
+    def _patch(self, write: QuantityWrite) -> dict[str, Any]:
+        """`merge` changes the quantity alone; `replace` would reset the handling time."""
+        value = {"fulfillment_channel_code": OWN_STOCK, "quantity": write.to_units}
+        patch = {"op": "merge", "path": "/attributes/fulfillment_availability", "value": [value]}
+        return {"productType": self._product_type, "patches": [patch]}
+
+    def _several(self, skus: Sequence[str]) -> list[LevelObservation]:
+        results, seen_at = self._search(
+            {
+                "identifiers": ",".join(skus),
+                "identifiersType": "SKU",
+                "includedData": "summaries,fulfillmentAvailability",
+                "pageSize": str(PAGE),
+            }
+        )
+        return [_level(item, seen_at) for item in results.items]
+
+    def _one(self, sku: str) -> LevelObservation | None:
+        seen_at = self._now()
+        params = {**self._where(), "includedData": "summaries,fulfillmentAvailability"}
+        try:
+            answer = self._partner.run("getListingsItem", "GET", self._item_path(sku), params, "read")
+        except Refused as error:
+            if error.status == 404:
+                return None
+            raise
+        item = Item.read(answer)
+        if item is None:
+            raise ServerFault("getListingsItem", "an answer that cannot be read")
+        return _level(item, seen_at)
+
+    def _search_all(self, created_after: datetime | None) -> Iterator[tuple[Sequence[Item], datetime]]:
+        params = {
+            "includedData": "summaries,fulfillmentAvailability",
+            "sortBy": "createdDate",
+            "sortOrder": "ASC",
+            "pageSize": str(PAGE),
+        }
+        if created_after is not None:
+            params["createdAfter"] = created_after.isoformat().replace("+00:00", "Z")
+        while True:
+            results, seen_at = self._search(params)
+            yield results.items, seen_at
+            if results.next_token is None:
+                return
+            params = {**params, "pageToken": results.next_token}
+
+    def _search(self, params: dict[str, str]) -> tuple[SearchResults, datetime]:
+        seen_at = self._now()
+        answer = self._partner.run("searchListingsItems", "GET", self._path, {**self._where(), **params}, "read")
+        results = SearchResults.read(answer)
+        if results is None:
+            raise ServerFault("searchListingsItems", "an answer that cannot be read")
+        return results, seen_at
+
+    def _where(self) -> dict[str, str]:
+        return {"marketplaceIds": self._marketplace}
+
+    def _item_path(self, sku: str) -> str:
+        """SKUs are free text: spaces, slashes and percent signs stand in the path escaped."""
+        return f"{self._path}/{quote(sku, safe='')}"
+
+    def _listing(self, item: Item, seen_at: datetime) -> ChannelListing:
+        summary = item.summary(self._marketplace)
+        level = _level(item, seen_at)
+        return ChannelListing(
+            ref=item.sku,
+            inventory_ref=None,
+            product_ref=summary.asin if summary else None,
+            code=item.sku,
+            barcode=None,
+            title=(summary.item_name if summary else None) or item.sku,
+            is_tracked=level.units is not None,
+            status="active" if summary and summary.is_buyable else "inactive",
+            version_at=summary.last_updated_at if summary and summary.last_updated_at else seen_at,
+            levels=(level,),
+        )
+
+
+def _level(item: Item, seen_at: datetime) -> LevelObservation:
+    """Amazon does not say when a quantity changed: it is an observation of the moment it was asked for."""
+    return LevelObservation(item.sku, "", item.own_units(OWN_STOCK), seen_at)
+
+
+def _or_oldest(moment: datetime | None) -> float:
+    return moment.timestamp() if moment else float("-inf")
+
+
+def _result(write: QuantityWrite, outcome: WriteOutcome, code: str, detail: str) -> QuantityResult:
+    return QuantityResult(write.write_id, outcome, code, detail)

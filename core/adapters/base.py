@@ -1,0 +1,50 @@
+"""What an adapter is made of: which account it speaks for, and what it is lent to do so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from core.adapters.http import ApiCall, Client, Dialect
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionConfig:
+    """One account at one vendor. `secrets` never shows in a representation, a log or an error."""
+
+    shop_id: int
+    connection_id: int
+    vendor: str
+    base_url: str
+    account_ref: str
+    currency: str
+    settings: Mapping[str, Any]
+    secrets: Mapping[str, str] = field(repr=False)
+
+    @property
+    def clock_factor(self) -> float:
+        """How many times faster than ours the vendor's durations run: 1 in real life, more in a sandbox."""
+        return float(self.settings.get("clock_factor") or 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """What the entry point lends. `transport` takes the place of the network; without Redis limits are per process."""
+
+    record: Callable[[ApiCall], None]
+    redis_url: str | None
+    transport: httpx.BaseTransport | None
+    now: Callable[[], datetime]
+    sleep: Callable[[float], None] = time.sleep
+
+
+def make_client(config: ConnectionConfig, deps: Deps, dialect: Dialect) -> Client:
+    """The client of one connection, speaking `dialect`."""
+    return Client(
+        config.shop_id, config.connection_id, dialect, deps.record, deps.now, deps.sleep, transport=deps.transport
+    )

@@ -1,0 +1,353 @@
+"""The one way out: a client with timeouts, bounded repeats, pacing, a request log and translated errors.
+
+What may be repeated is decided by what is known of the request, never by hope:
+
+    it surely never left (connection refused)          every call is tried again
+    it was surely not carried out (429, expired token) every call is tried again
+    it may have left (timeout, reset, 5xx)             reads and idempotent calls only; else the outcome is unknown
+
+Once an attempt may have left, a later refusal or failed connection no longer proves that nothing happened: the call
+as a whole then ends as OutcomeUnknown.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+import httpx
+
+from core.errors import Permanent, Retryable
+from core.logs import mask
+
+TIMEOUT = httpx.Timeout(connect=3.0, read=20.0, write=20.0, pool=5.0)
+"""Seconds. A vendor that has not answered by then is asked again or its answer is unknown."""
+
+# Shorter than any server's own idle limit, so that we rarely write into a connection it is closing.
+_LIMITS = httpx.Limits(max_connections=10, max_keepalive_connections=10, keepalive_expiry=2.0)
+_NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+CallKind = Literal["read", "idempotent", "once"]
+Outcome = Literal["ok", "throttled", "refused", "error", "unknown"]
+
+
+class Unreachable(Retryable):
+    """No connection: the request surely never left."""
+
+    def __init__(self, operation: str, why: str) -> None:
+        super().__init__(f"{operation}: no connection ({why})")
+
+
+class OutcomeUnknown(Retryable):
+    """The request may have been carried out; no usable answer came."""
+
+    def __init__(self, operation: str, why: str) -> None:
+        super().__init__(f"{operation}: the outcome is unknown ({why})")
+
+
+class ServerFault(Retryable):
+    """The vendor failed to answer a read."""
+
+    def __init__(self, operation: str, why: str) -> None:
+        super().__init__(f"{operation}: the vendor failed ({why})")
+
+
+class Throttled(Retryable):
+    """Surely not carried out: the quota is used up for `wait_seconds` (real time)."""
+
+    def __init__(self, operation: str, wait_seconds: float) -> None:
+        super().__init__(f"{operation}: quota used up, free again in {wait_seconds:.1f} s")
+        self.wait_seconds = wait_seconds
+
+
+class Refused(Permanent):
+    """Surely not carried out, and never will be as it stands. `code` is the vendor's word."""
+
+    def __init__(self, operation: str, status: int, code: str, reason: str) -> None:
+        super().__init__(f"{operation}: refused with {status} {code}: {reason}")
+        self.status = status
+        self.code = code
+        self.reason = reason
+
+
+class Unauthorised(Permanent):
+    """The credentials or their scopes do not allow it; a person must renew them."""
+
+    def __init__(self, operation: str, reason: str) -> None:
+        super().__init__(f"{operation}: not authorised: {reason}")
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class ApiCall:
+    """One attempt, as the request log keeps it: no body, no address, no credentials."""
+
+    shop_id: int
+    connection_id: int
+    operation: str
+    method: str
+    status: int | None
+    outcome: Outcome
+    elapsed_ms: int
+    attempt: int
+    quota_left: str | None
+    api_version: str | None
+    deprecation: str | None
+    error: str | None
+    called_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request. `kind` says what a repeat would do; `cost` is in the vendor's units of quota."""
+
+    operation: str
+    method: str
+    url: str
+    kind: CallKind
+    params: Mapping[str, str] | None = None
+    json: Any = None
+    form: Mapping[str, str] | None = None
+    cost: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What an answer means, in the vendor's own way of saying it."""
+
+    kind: Literal["ok", "throttled", "unauthorised", "refused", "fault"]
+    data: Any = None
+    code: str = ""
+    reason: str = ""
+    wait_seconds: float | None = None
+    quota_left: str | None = None
+    api_version: str | None = None
+    deprecation: str | None = None
+
+
+class Dialect(Protocol):
+    """The vendor's part of a call."""
+
+    def headers(self) -> dict[str, str]:
+        """Headers of the next attempt, with a living token. May raise what fetching a token raises."""
+
+    def renew(self) -> None:
+        """The token just used was not accepted: the next headers() must carry another."""
+
+    def pace(self, call: Call, wait_at_most: float) -> None:
+        """Wait for quota, at most so many seconds. Raises Throttled when it would take longer."""
+
+    def judge(self, call: Call, response: httpx.Response) -> Judgement:
+        """Read the answer, and learn from it what it says about quota."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Bounds of one call, in seconds of real time; a single attempt may still use up its own timeout."""
+
+    attempts: int = 4
+    total_seconds: float = 45.0
+    first_pause: float = 0.25
+    longest_pause: float = 8.0
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What is known of one call after some attempts."""
+
+    started: float
+    attempt: int = 0
+    failures: int = 0
+    renewed: bool = False
+    may_have_left: bool = False
+    pause: float = 0.0
+    last: Exception | None = None
+
+
+@dataclass(slots=True)
+class Client:
+    """Sends the calls of one connection. Safe to share among threads; make one per process."""
+
+    shop_id: int
+    connection_id: int
+    dialect: Dialect
+    record: Callable[[ApiCall], None]
+    now: Callable[[], datetime]
+    sleep: Callable[[float], None]
+    transport: httpx.BaseTransport | None = None
+    patience: Patience = field(default_factory=Patience)
+    _http: httpx.Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._http = make_http(self.transport)
+
+    def call(self, call: Call) -> Any:
+        """The data of a good answer.
+
+        Raises Unreachable, Throttled, Refused or Unauthorised (surely not carried out), OutcomeUnknown (a call that
+        changes something may have been), ServerFault (a read that went unanswered).
+        """
+        progress = _Progress(time.monotonic())
+        while True:
+            progress.attempt += 1
+            judged = self._attempt(call, progress)
+            if judged is not None:
+                return judged.data
+            left = self.patience.total_seconds - (time.monotonic() - progress.started)
+            if progress.pause > left or progress.failures >= self.patience.attempts:
+                raise self._final(call, progress)
+            self.sleep(progress.pause)
+
+    def _attempt(self, call: Call, progress: _Progress) -> Judgement | None:
+        """One try: the judgement of a good answer, or None with the reason to go on noted in `progress`."""
+        try:
+            self.dialect.pace(call, max(0.0, self.patience.total_seconds - (time.monotonic() - progress.started)))
+            headers = self.dialect.headers()
+        except (Retryable, Permanent) as error:
+            # Nothing left in this attempt: waiting for quota or fetching a token failed.
+            progress.last = error
+            raise self._final(call, progress) from error
+        began, called_at = time.monotonic(), self.now()
+        try:
+            response = self._http.request(
+                call.method, call.url, params=call.params, json=call.json, data=call.form, headers=headers
+            )
+        except httpx.TransportError as error:
+            self._note(call, progress, called_at, began, None, None, error)
+            self._lost(call, progress, error)
+            return None
+        judged = self.dialect.judge(call, response)
+        self._note(call, progress, called_at, began, response.status_code, judged, None)
+        if judged.kind == "ok":
+            return judged
+        self._not_ok(call, progress, response.status_code, judged)
+        return None
+
+    def _lost(self, call: Call, progress: _Progress, error: httpx.TransportError) -> None:
+        why = type(error).__name__
+        progress.failures += 1
+        progress.pause = self._backoff(progress.failures)
+        if isinstance(error, _NEVER_LEFT):
+            progress.last = Unreachable(call.operation, why)
+            return
+        progress.may_have_left = True
+        progress.last = ServerFault(call.operation, why)
+        if call.kind == "once":
+            raise self._final(call, progress) from error
+
+    def _not_ok(self, call: Call, progress: _Progress, status: int, judged: Judgement) -> None:
+        """Decide by the answer's own kind whether to go on; raises when not."""
+        if judged.kind == "throttled":
+            progress.failures += judged.wait_seconds is None
+            progress.pause = judged.wait_seconds or self._backoff(progress.failures)
+            progress.last = Throttled(call.operation, progress.pause)
+            return
+        if judged.kind == "unauthorised" and not progress.renewed:
+            self.dialect.renew()
+            progress.renewed, progress.pause = True, 0.0
+            progress.last = Unauthorised(call.operation, judged.reason)
+            return
+        if judged.kind == "fault":
+            progress.failures += 1
+            progress.pause = self._backoff(progress.failures)
+            progress.may_have_left = True
+            progress.last = ServerFault(call.operation, f"status {status} {judged.code}".strip())
+            if call.kind != "once":
+                return
+        elif judged.kind == "unauthorised":
+            progress.last = Unauthorised(call.operation, judged.reason)
+        else:
+            progress.last = Refused(call.operation, status, judged.code, judged.reason)
+        raise self._final(call, progress)
+
+    def _final(self, call: Call, progress: _Progress) -> Exception:
+        """What the call as a whole ends as."""
+        assert progress.last is not None, "a call fails for a reason"
+        if call.kind != "read" and progress.may_have_left:
+            return OutcomeUnknown(call.operation, str(progress.last))
+        return progress.last
+
+    def _backoff(self, failures: int) -> float:
+        """Seconds before the next try: doubling, with jitter so that workers do not march in step."""
+        pause = min(self.patience.longest_pause, self.patience.first_pause * 2.0 ** max(0, failures - 1))
+        return pause * (0.5 + random.random() / 2)
+
+    def _note(
+        self,
+        call: Call,
+        progress: _Progress,
+        called_at: datetime,
+        began: float,
+        status: int | None,
+        judged: Judgement | None,
+        error: Exception | None,
+    ) -> None:
+        self.record(
+            ApiCall(
+                shop_id=self.shop_id,
+                connection_id=self.connection_id,
+                operation=call.operation,
+                method=call.method,
+                status=status,
+                outcome=_outcome(call, judged, error),
+                elapsed_ms=round((time.monotonic() - began) * 1000),
+                attempt=progress.attempt,
+                quota_left=judged.quota_left if judged else None,
+                api_version=judged.api_version if judged else None,
+                deprecation=judged.deprecation if judged else None,
+                error=_error_text(judged, error),
+                called_at=called_at,
+            )
+        )
+
+
+def make_http(transport: httpx.BaseTransport | None = None) -> httpx.Client:
+    """An HTTP client with our timeouts. Redirects are not followed: a body must not be sent on to strangers."""
+    return httpx.Client(timeout=TIMEOUT, limits=_LIMITS, transport=transport, follow_redirects=False, trust_env=False)
+
+
+def judge_status(response: httpx.Response, reason: str = "", code: str = "") -> Judgement:
+    """What the HTTP status alone says."""
+    status = response.status_code
+    if 200 <= status < 300:
+        return Judgement("ok")
+    if status == 429:
+        return Judgement("throttled", code=code, reason=reason, wait_seconds=_retry_after(response))
+    if status in (401, 403):
+        return Judgement("unauthorised", code=code, reason=reason or f"status {status}")
+    if status >= 500 or status == 408:
+        return Judgement("fault", code=code, reason=reason)
+    return Judgement("refused", code=code or f"HTTP_{status}", reason=reason or f"status {status}")
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds of the Retry-After header, where it is a number."""
+    text = response.headers.get("retry-after", "")
+    try:
+        return min(600.0, max(0.05, float(text)))
+    except ValueError:
+        return None
+
+
+def _outcome(call: Call, judged: Judgement | None, error: Exception | None) -> Outcome:
+    if judged is None:
+        surely_not = isinstance(error, _NEVER_LEFT) or call.kind == "read"
+        return "error" if surely_not else "unknown"
+    if judged.kind in ("refused", "unauthorised"):
+        return "refused"
+    if judged.kind == "fault":
+        return "error" if call.kind == "read" else "unknown"
+    return "throttled" if judged.kind == "throttled" else "ok"
+
+
+def _error_text(judged: Judgement | None, error: Exception | None) -> str | None:
+    """Why, short and without secrets; a transport error's own text may carry the address, so only its kind."""
+    if error is not None:
+        return type(error).__name__
+    if judged is None or judged.kind == "ok":
+        return None
+    return mask(f"{judged.code} {judged.reason}".strip())[:300] or judged.kind

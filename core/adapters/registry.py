@@ -1,0 +1,55 @@
+"""Which adapter speaks for which vendor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from core.adapters.amazon import AmazonSellerChannel
+from core.adapters.base import ConnectionConfig, Deps
+from core.adapters.shopify import ShopifyChannel, verify_signature
+from core.adapters.shopify.parsing import parse as parse_shopify
+from core.errors import Permanent
+from core.ports import Facts, SalesChannel
+
+_CHANNELS: Mapping[str, Callable[[ConnectionConfig, Deps], SalesChannel]] = {
+    "shopify": ShopifyChannel,
+    "amazon": AmazonSellerChannel,
+}
+
+VENDORS = tuple(_CHANNELS)
+"""Names a connection's `vendor` may have."""
+
+verifiers: Mapping[str, Callable[[Sequence[str], bytes, str | None], bool]] = {"shopify": verify_signature}
+"""By vendor: (secrets, raw body, signature header) to whether one of the secrets signed the body."""
+
+
+class UnknownVendor(Permanent):
+    """A connection to something we have no adapter for."""
+
+    def __init__(self, vendor: str) -> None:
+        super().__init__(f"no adapter for {vendor!r}: known are {', '.join(VENDORS)}")
+
+
+def make_channel(config: ConnectionConfig, deps: Deps) -> SalesChannel:
+    """The channel of a connection. Raises UnknownVendor."""
+    make = _CHANNELS.get(config.vendor)
+    if make is None:
+        raise UnknownVendor(config.vendor)
+    return make(config, deps)
+
+
+BodyParser = Callable[[str, bytes, datetime | None], Facts | None]
+"""(topic, body, triggered_at) to facts; what SalesChannel.parse does."""
+
+
+def parser(vendor: str, currency: str) -> BodyParser:
+    """The parser of a vendor's bodies alone, without credentials or a network. Raises UnknownVendor.
+
+    `currency` is the shop's, for bodies that name none.
+    """
+    if vendor == "shopify":
+        return lambda topic, body, triggered_at: parse_shopify(topic, body, triggered_at, currency)
+    if vendor not in VENDORS:
+        raise UnknownVendor(vendor)
+    return lambda topic, body, triggered_at: None

@@ -1,0 +1,66 @@
+"""Shopify as a sales channel: put together from its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Literal
+
+from core.adapters.base import ConnectionConfig, Deps
+from core.adapters.shopify import parsing, subscriptions
+from core.adapters.shopify.catalogue import Catalogue
+from core.adapters.shopify.client import GraphQL
+from core.adapters.shopify.orders import Orders
+from core.adapters.shopify.quantities import Quantities
+from core.ports import ChannelListing, ChannelLocation, Facts, LevelObservation, QuantityResult, QuantityWrite
+
+
+class ShopifyChannel:
+    """One shop. Class A: Shopify compares before it sets, refuses at zero and repeats a keyed call only once.
+
+    References that cross the border are the plain numbers of Shopify's ids, as text. Needs the secrets `client_id`
+    and `client_secret` of an app with read_products, read_inventory, write_inventory, read_locations, read_orders.
+    Make one per process; it may be shared among threads.
+    """
+
+    guarantee_class: Literal["A", "B", "C", "D"] = "A"
+    writes_per_call = 250
+
+    def __init__(self, config: ConnectionConfig, deps: Deps) -> None:
+        self._currency = config.currency
+        self._graphql = GraphQL(config, deps)
+        self._catalogue = Catalogue(self._graphql, deps.now)
+        self._orders = Orders(self._graphql, deps.now)
+        self._quantities = Quantities(self._graphql, self._catalogue.levels, deps.now, deps.sleep)
+
+    def parse(self, topic: str, body: bytes, triggered_at: datetime | None) -> Facts | None:
+        """Facts of a webhook or of a polled order (topic poll/orders). Raises UnreadableBody."""
+        return parsing.parse(topic, body, triggered_at, self._currency)
+
+    def locations(self) -> Sequence[ChannelLocation]:
+        """Active locations."""
+        return self._catalogue.locations()
+
+    def listings(self) -> Iterator[Sequence[ChannelListing]]:
+        """All variants, by page, with levels at each active location."""
+        return self._catalogue.listings()
+
+    def listing_count(self) -> int | None:
+        """How many variants there are."""
+        return self._catalogue.listing_count()
+
+    def levels(self, refs: Sequence[str]) -> Sequence[LevelObservation]:
+        """Present levels of inventory items; deleted items are left out."""
+        return self._catalogue.levels(refs)
+
+    def orders_since(self, since: datetime) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
+        """Orders updated at or after `since`, oldest first; their bodies belong to the topic poll/orders."""
+        return self._orders.since(since)
+
+    def set_quantities(self, writes: Sequence[QuantityWrite]) -> Sequence[QuantityResult]:
+        """Compare-and-set the available quantities; one call for each idempotency key."""
+        return self._quantities.set(writes)
+
+    def ensure_subscriptions(self, address: str) -> int:
+        """Have each of our topics call `address` exactly once; returns how many subscriptions were changed."""
+        return subscriptions.ensure(self._graphql, address)

@@ -1,0 +1,109 @@
+"""Orders changed since a moment, each read whole, as bodies for the inbox."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from core.adapters.shopify import documents, nodes
+from core.adapters.shopify.client import GraphQL
+from core.adapters.shopify.fields import Body, Instant, refined
+from core.adapters.shopify.reading import as_model, pages
+
+_ALL_SHIPMENTS = 90
+_ALL_REFUNDS = 100
+
+Found = tuple[str, datetime, bytes]
+
+
+class _Version(Body):
+    legacyResourceId: str  # noqa: N815 (the vendor's name)
+    updatedAt: Instant  # noqa: N815
+
+
+class Orders:
+    """Polls the orders of one shop."""
+
+    def __init__(self, graphql: GraphQL, now: Callable[[], datetime]) -> None:
+        self._graphql = graphql
+        self._now = now
+
+    def since(self, since: datetime) -> Iterator[Sequence[Found]]:
+        """(ref, version, body) by page, oldest change first.
+
+        The version is updatedAt moved within its second by the moment of reading: an order read twice within the
+        second of its change is two versions, and one that is read later again is not.
+        """
+        # The query knows whole seconds; the window must not lose what shares a second with `since`.
+        moment = since.astimezone(UTC).replace(microsecond=0).strftime("%Y-%m-%dT%H:%M:%SZ")
+        variables = {"query": f"updated_at:>='{moment}'"}
+        seen_at = self._now()
+        for page in pages(self._graphql, "orders", documents.ORDERS, ("orders",), variables):
+            yield [self._whole(node, seen_at) for node in page]
+            seen_at = self._now()
+
+    def _whole(self, node: dict[str, Any], seen_at: datetime) -> Found:
+        self._all_lines(node)
+        self._all_parts(node)
+        self._discounts(node)
+        version = as_model(_Version, node, "orders")
+        node["seenAt"] = seen_at.isoformat()
+        body = json.dumps(node, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+        return version.legacyResourceId, refined(version.updatedAt, seen_at), body
+
+    def _all_lines(self, node: dict[str, Any]) -> None:
+        self._read_on(node["lineItems"], "order_lines", documents.ORDER_LINES, ("order", "lineItems"), node["id"])
+
+    def _all_parts(self, node: dict[str, Any]) -> None:
+        """Fulfilments and refunds are lists without a cursor: when the page is full, ask for all and their lines."""
+        shipments, refunds = node["fulfillments"], node["refunds"]
+        if len(shipments) >= documents.ORDER_SHIPMENTS_SHOWN or len(refunds) >= documents.ORDER_REFUNDS_SHOWN:
+            order = self._graphql.run("order_parts", documents.ORDER_PARTS, {"id": node["id"]})["order"] or {}
+            _keep_lines(shipments, order.get("fulfillments") or [], "fulfillmentLineItems")
+            _keep_lines(refunds, order.get("refunds") or [], "refundLineItems")
+        for shipment in shipments:
+            path = ("node", "fulfillmentLineItems")
+            self._read_on(
+                shipment["fulfillmentLineItems"], "fulfilment_lines", documents.FULFILMENT_LINES, path, shipment["id"]
+            )
+        for refund in refunds:
+            path = ("node", "refundLineItems")
+            self._read_on(refund["refundLineItems"], "refund_lines", documents.REFUND_LINES, path, refund["id"])
+
+    def _read_on(self, connection: dict[str, Any], name: str, document: str, path: tuple[str, ...], owner: str) -> None:
+        """Append what the connection has not shown yet; afterwards it has no next page."""
+        info = connection.pop("pageInfo")
+        if info["hasNextPage"]:
+            for page in pages(self._graphql, name, document, path, {"id": owner}, info["endCursor"]):
+                connection["nodes"] += page
+
+    def _discounts(self, node: dict[str, Any]) -> None:
+        """Where the order is discounted by more than its lines say, find out how much of it fell on each line."""
+        lines = node["lineItems"]["nodes"]
+        own = sum((_amount(line["totalDiscountSet"]) for line in lines), Decimal(0))
+        if own == _amount(node.pop("totalDiscountsSet")):
+            return
+        path = ("order", "lineItems")
+        shares = {
+            line["id"]: line["discountAllocations"]
+            for page in pages(self._graphql, "order_discounts", documents.ORDER_DISCOUNTS, path, {"id": node["id"]})
+            for line in page
+        }
+        for line in lines:
+            line["discountAllocations"] = shares.get(line["id"]) or []
+
+
+def _keep_lines(shown: list[dict[str, Any]], everything: list[dict[str, Any]], lines: str) -> None:
+    """Add what the page did not show, with its lines still to be read."""
+    known = {part["id"] for part in shown}
+    for part in everything:
+        if part["id"] not in known:
+            part[lines] = {"nodes": [], "pageInfo": {"hasNextPage": True, "endCursor": None}}
+            shown.append(part)
+
+
+def _amount(bag: Any) -> Decimal:
+    return as_model(nodes.MoneyBag, bag, "orders").shop_money.amount if bag else Decimal(0)
