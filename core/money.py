@@ -11,13 +11,12 @@ from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 
 # ISO 4217 currencies whose minor unit is not a hundredth.
-_EXPONENTS = {
-    **dict.fromkeys(
-        ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF"), 0
-    ),
-    **dict.fromkeys(("XOF", "XPF"), 0),
-    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
-}
+WITHOUT_DECIMALS = (
+    *("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF"),
+    *("UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"),
+)
+WITH_THREE_DECIMALS = ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")
+_EXPONENTS = {**dict.fromkeys(WITHOUT_DECIMALS, 0), **dict.fromkeys(WITH_THREE_DECIMALS, 3)}
 
 
 def exponent(currency: str) -> int:

@@ -10,7 +10,7 @@ import re
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from core.adapters.rq import SwJob
+from core.adapters.rq import UNREADABLE, SwJob
 from core.clock import utc_now
 from core.db import make_engine, unit_of_work
 from core.runs import operations
@@ -58,7 +58,7 @@ class PostgresRunRecorder:
 
     def opened(self, job: SwJob) -> int:
         """A run begins."""
-        name = job.registered_name
+        name = job.func_name
         with unit_of_work(self._own_engine()) as conn:
             return operations.open_job_run(
                 conn,
@@ -82,15 +82,15 @@ class PostgresRunRecorder:
                     utc_now(),
                     result=_outcome(result),
                     error=None if error is None else describe(error),
-                    fingerprint=None if error is None else fingerprint(job.registered_name, error),
+                    fingerprint=None if error is None else fingerprint(job.func_name, error),
                 )
         except (SQLAlchemyError, TypeError, ValueError) as problem:
-            log.error("run %s of %s not closed: %s", run_id, job.registered_name, describe(problem))
+            log.error("run %s of %s not closed: %s", run_id, job.func_name, describe(problem))
 
     def killed(self, job: SwJob, worker: str, how: str) -> None:
         """The process that ran the job died under it; called in its parent, which keeps no connection."""
         error = RuntimeError(f"the process running it was killed: {how}")
-        name = job.registered_name
+        name = job.func_name
         try:
             with unit_of_work(self._own_engine()) as conn:
                 operations.close_killed_runs(conn, job.id, worker, str(error), fingerprint(name, error), utc_now())
@@ -113,7 +113,7 @@ class PostgresRunRecorder:
 
 
 def _arguments(job: SwJob) -> dict[str, object]:
-    if job.registered_name == "(unreadable)" or not isinstance(job.kwargs, dict):
+    if job.func_name == UNREADABLE or not isinstance(job.kwargs, dict):
         return {}
     return {str(key): str(value)[:200] if isinstance(value, str) else value for key, value in job.kwargs.items()}
 

@@ -93,8 +93,7 @@ class Ringer:
             log.info("entry %s is written anew: %s", id_, error)
             return False
         alike = (
-            isinstance(job, SwJob)
-            and job.registered_name == schedule.ring_job
+            job.func_name == schedule.ring_job
             and job.meta.get("interval") == schedule.ring_seconds
             and job.origin == JOB_QUEUES[schedule.job]
         )

@@ -19,7 +19,7 @@ from redis.retry import Retry as RedisRetry
 from rq import Queue as RqQueue
 from rq import SimpleWorker, Worker, worker_registration
 from rq.exceptions import DeserializationError
-from rq.job import Job
+from rq.job import UNEVALUATED, Job
 from rq.scheduler import RQScheduler
 from rq.worker.base import BaseWorker
 
@@ -49,6 +49,7 @@ RESULT_SECONDS = 3600
 FAILURE_SECONDS = 90 * 86400
 DOORBELL_TIMEOUT_SECONDS = 0.05
 _ARGUMENT_CHARACTERS_MAX = 200
+UNREADABLE = "(unreadable)"
 
 
 class NotRegistered(Permanent):
@@ -135,7 +136,7 @@ class SwJob(Job):
         self._apply_declaration()
 
     def _apply_declaration(self) -> None:
-        declared = REGISTRY.get(self._readable_name())
+        declared = REGISTRY.get(self.func_name)
         if declared is None:
             return
         self.timeout = declared.spec.timeout_seconds
@@ -144,22 +145,24 @@ class SwJob(Job):
             times, intervals = declared.spec.retry
             self.retries_left, self.retry_intervals = times, list(intervals)
 
-    def _readable_name(self) -> str:
-        try:
-            name = self.func_name
-        except (DeserializationError, TypeError, ValueError):  # a foreign payload holds no name
-            return ""
-        return name if isinstance(name, str) else ""
-
     @property
-    def registered_name(self) -> str:
-        """The job's name, or a word for a payload that holds none; never raises."""
-        return self._readable_name() or "(unreadable)"
+    def func_name(self) -> str:
+        """The job's name, or UNREADABLE for a payload that holds none; never raises."""
+        try:
+            name = super().func_name
+        except (DeserializationError, TypeError, ValueError):  # a foreign payload
+            return UNREADABLE
+        return name if isinstance(name, str) else UNREADABLE
+
+    @func_name.setter
+    def func_name(self, value: str) -> None:
+        self._func_name = value
+        self._data = UNEVALUATED
 
     @property
     def attempt(self) -> int:
         """Which attempt this is, from 1."""
-        declared = REGISTRY.get(self._readable_name())
+        declared = REGISTRY.get(self.func_name)
         if declared is None or declared.spec.retry is None or self.retries_left is None:
             return 1 + (self.number_of_retries or 0)
         return 1 + max(0, declared.spec.retry[0] - self.retries_left) + (self.number_of_retries or 0)
@@ -168,10 +171,10 @@ class SwJob(Job):
     def func(self) -> Callable[..., Any]:
         """The registered function. Raises NotRegistered or BadArguments."""
         name = self.func_name
-        if self.instance is not None or not isinstance(name, str) or name not in REGISTRY:
-            raise NotRegistered(str(name))
-        if self.args:
-            raise BadArguments(name, f"{len(self.args)} positional")
+        if name not in REGISTRY or self.instance is not None:
+            raise NotRegistered(name)
+        if self.args or not isinstance(self.kwargs, dict):
+            raise BadArguments(name, "others")
         _check_arguments(name, self.kwargs)
         return REGISTRY[name].function
 

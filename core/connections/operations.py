@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from core import audit
 from core.audit import Actor
+from core.connections.queries import ConnectionRow
 from core.db import execute, fetch, scalar
 from core.errors import Permanent
 
@@ -79,8 +80,8 @@ def connect(
         """
         insert into connections (shop_id, vendor, name, base_url, account_ref, guarantee_class, settings, created_at)
         values (%(shop)s, %(vendor)s, %(name)s, %(base_url)s, %(account)s, %(class)s, %(settings)s, %(now)s)
-        on conflict (shop_id, name) do update
-            set base_url = excluded.base_url, account_ref = excluded.account_ref, settings = excluded.settings
+        on conflict (shop_id, name) do update set base_url = excluded.base_url, account_ref = excluded.account_ref,
+            settings = connections.settings || excluded.settings
         returning id, (xmax = 0) as is_new
         """,
         {
@@ -157,6 +158,48 @@ def note_problem(conn: Connection, shop_id: int, connection_id: int, problem: st
         connection=connection_id,
         problem=problem,
         now=now,
+    )
+
+
+def set_locations(
+    conn: Connection, row: ConnectionRow, locations: Mapping[str, int], actor: Actor, now: datetime
+) -> ConnectionRow:
+    """Remember which of our locations each of the channel's places is; returns the connection as it is now."""
+    settings = {**row.settings, "locations": dict(locations)}
+    if settings != row.settings:
+        execute(
+            conn,
+            "update connections set settings = settings || %(settings)s where shop_id = %(shop)s and id = %(id)s",
+            shop=row.shop_id,
+            id=row.id,
+            settings=Jsonb({"locations": dict(locations)}),
+        )
+        audit.record(conn, row.shop_id, actor, "map_locations", f"connection:{row.id}", now, locations=dict(locations))
+    return replace(row, settings=settings)
+
+
+def note_catalogue_read(conn: Connection, shop_id: int, connection_id: int, now: datetime) -> None:
+    """Remember when the whole catalogue was last read."""
+    execute(
+        conn,
+        "update connections set catalogue_read_at = %(now)s where shop_id = %(shop)s and id = %(id)s",
+        shop=shop_id,
+        id=connection_id,
+        now=now,
+    )
+
+
+def note_polled(conn: Connection, shop_id: int, connection_id: int, version_at: datetime) -> None:
+    """Move the mark of polled orders forward, never back."""
+    execute(
+        conn,
+        """
+        update connections set orders_polled_to = greatest(orders_polled_to, %(at)s)
+        where shop_id = %(shop)s and id = %(id)s
+        """,
+        shop=shop_id,
+        id=connection_id,
+        at=version_at,
     )
 
 

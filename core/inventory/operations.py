@@ -282,6 +282,16 @@ def take_over(conn: Connection, shop_id: int, connection_id: int, actor: Actor, 
         if row["published_units"]
     ]
     new = move(conn, shop_id, movements, actor.name, now)
+    set_baselines(conn, shop_id, connection_id)
+    if rows:
+        audit.record(
+            conn, shop_id, actor, "take_over_stock", f"connection:{connection_id}", now, skus=len(rows), moved=len(new)
+        )
+    return Booked(new=len(new), repeated=len(movements) - len(new), without_stock=len(rows) - len(movements))
+
+
+def set_baselines(conn: Connection, shop_id: int, connection_id: int) -> None:
+    """Give listings that show a number their baseline: sales dated before it are already in the number."""
     execute(
         conn,
         """
@@ -292,8 +302,13 @@ def take_over(conn: Connection, shop_id: int, connection_id: int, actor: Actor, 
         shop=shop_id,
         connection=connection_id,
     )
-    if rows:
-        audit.record(
-            conn, shop_id, actor, "take_over_stock", f"connection:{connection_id}", now, skus=len(rows), moved=len(new)
-        )
-    return Booked(new=len(new), repeated=len(movements) - len(new), without_stock=len(rows) - len(movements))
+
+
+def refresh_all_desired(conn: Connection, shop_id: int) -> None:
+    """Set what every listing of the shop should show; for the few moments when many may have changed."""
+    rows = fetch(
+        conn,
+        "select distinct sku_id from listings where shop_id = %(shop)s and publishing = 'on' order by sku_id",
+        shop=shop_id,
+    )
+    refresh_desired(conn, shop_id, (row["sku_id"] for row in rows))

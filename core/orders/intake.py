@@ -129,7 +129,7 @@ def listing_source(connection: ConnectionRow) -> ListingSource:
     )
 
 
-def book_lines_mapped_late(conn: Connection, connection: ConnectionRow, channel: Channel, now: datetime) -> int:
+def book_lines_mapped_late(conn: Connection, channel: Channel, now: datetime) -> int:
     """Book parked order lines that have become mappable; returns how many orders were concerned."""
     order_ids = operations.map_parked_lines(conn, channel)
     if order_ids:
@@ -143,7 +143,7 @@ def _take_in_listings(
     if not listings:
         return
     catalog.take_in(conn, listing_source(connection), listings, now)
-    book_lines_mapped_late(conn, connection, channel, now)
+    book_lines_mapped_late(conn, channel, now)
     inbox.release_waiting(
         conn,
         channel.shop_id,

@@ -226,6 +226,25 @@ def _update_line_units(conn: Connection, channel: Channel, orders: Sequence[tupl
     )
 
 
+def unknown_versions(
+    conn: Connection, shop_id: int, connection_id: int, versions: Sequence[tuple[str, datetime]]
+) -> set[tuple[str, datetime]]:
+    """Which (order ref, channel's time of its facts) we have not booked, nor anything newer."""
+    rows = fetch(
+        conn,
+        """
+        select n.ref, n.at from unnest(%(refs)b::text[], %(ats)b::timestamptz[]) as n (ref, at)
+        left join orders o on o.shop_id = %(shop)s and o.connection_id = %(connection)s and o.channel_ref = n.ref
+        where o.id is null or o.version_at < n.at
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        refs=[ref for ref, _ in versions],
+        ats=[at for _, at in versions],
+    )
+    return {(row["ref"], row["at"]) for row in rows}
+
+
 def map_parked_lines(conn: Connection, channel: Channel) -> set[int]:
     """Map order lines of the connection that were parked and can be mapped now; returns their (locked) orders."""
     rows = fetch(

@@ -386,3 +386,27 @@ select
     extract(epoch from now() - coalesce(r.heartbeat_at, r.started_at, r.requested_at))::float8 as quiet_seconds
 from sync_runs r
 join connections c on c.shop_id = r.shop_id and c.id = r.connection_id;
+
+-- What the grouped views count, row by row.
+create view parked_messages with (security_invoker = true) as
+select
+    m.shop_id, m.connection_id, m.cause, m.id as message_id, m.topic, m.road, m.delivery_id, m.received_at, m.attempts,
+    m.detail
+from inbox_messages m
+where m.state = 'parked';
+
+create view unmapped_line_list with (security_invoker = true) as
+select
+    l.shop_id, o.connection_id, o.currency, l.id as order_line_id, o.name as order_name, o.placed_at, l.code, l.title,
+    l.units, l.total_minor, l.mapping_reason
+from order_lines l
+join orders o on o.shop_id = l.shop_id and o.id = l.order_id
+where l.mapping = 'unmapped' and o.cancelled_at is null;
+
+create view unpublished_listing_list with (security_invoker = true) as
+select
+    l.shop_id, l.connection_id, l.publishing_reason, l.id as listing_id, l.channel_ref, l.channel_code, l.title,
+    s.code as sku_code, l.published_units
+from listings l
+left join skus s on s.shop_id = l.shop_id and s.id = l.sku_id
+where l.publishing = 'off' and l.is_tracked and l.status = 'active';

@@ -1,0 +1,114 @@
+"""The one place where settings, database, queue and adapters are put together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Engine
+
+from core.adapters import registry
+from core.adapters.base import ConnectionConfig, Deps
+from core.adapters.notices import WebhookMessenger
+from core.adapters.rq import RqJobQueue
+from core.clock import utc_now
+from core.config import Settings
+from core.connections.operations import open_secrets
+from core.connections.queries import ConnectionRow
+from core.db import make_engine, read_only, unit_of_work
+from core.messaging.doorbell import Doorbell
+from core.messaging.outbox import Sender
+from core.ports import SalesChannel
+from core.runs.operations import record_calls
+
+_CALLS_AT_ONCE = 50
+
+
+@dataclass(slots=True)
+class CallLog:
+    """Collects outgoing calls and writes them in batches; `flush` at the end of the work."""
+
+    engine: Engine
+    _waiting: list[Any] = field(default_factory=list)
+
+    def record(self, call: Any) -> None:
+        """Take one call; safe to use from several threads."""
+        self._waiting.append(call)
+        if len(self._waiting) >= _CALLS_AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits, in a unit of work of its own."""
+        calls, self._waiting = self._waiting, []
+        if calls:
+            with unit_of_work(self.engine) as conn:
+                record_calls(conn, calls)
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """What an entry point works with. Made once per process, after any fork."""
+
+    settings: Settings
+    engine: Engine
+    queue: RqJobQueue
+    doorbell: Doorbell
+
+    @contextmanager
+    def channel(self, connection: ConnectionRow) -> Iterator[SalesChannel]:
+        """The adapter of a connection; its calls are on record when the block ends, however it ends."""
+        with read_only(self.engine) as conn:
+            secrets = open_secrets(conn, self.settings.secret_keys, connection.shop_id, connection.id)
+        log = CallLog(self.engine)
+        config = ConnectionConfig(
+            shop_id=connection.shop_id,
+            connection_id=connection.id,
+            vendor=connection.vendor,
+            base_url=connection.base_url,
+            account_ref=connection.account_ref,
+            currency=connection.currency,
+            settings=connection.settings,
+            secrets=secrets,
+        )
+        try:
+            yield registry.make_channel(
+                config, Deps(record=log.record, redis_url=self.settings.redis_url, transport=None, now=utc_now)
+            )
+        finally:
+            log.flush()
+
+    def sender(self) -> Sender | None:
+        """Where operators' notices go; None when no address is set, and then none are queued."""
+        if self.settings.notice_url is None:
+            return None
+        return WebhookMessenger(self.settings.notice_url).send
+
+
+def make_application(settings: Settings, *, name: str = "switchyard") -> Application:
+    """Put a process together."""
+    queue = RqJobQueue(settings.redis_url)
+    return Application(settings, make_engine(settings.database_url, name=name), queue, Doorbell(queue))
+
+
+@lru_cache(maxsize=1)
+def _application_of(process: int) -> Application:
+    return make_application(Settings.from_environment())
+
+
+def application() -> Application:
+    """The application of this process, from the environment. A forked child makes its own."""
+    return _application_of(os.getpid())
+
+
+def parser(vendor: str, currency: str) -> Callable[..., Any]:
+    """The pure body parser of a vendor, which needs neither credentials nor a network."""
+    return registry.parser(vendor, currency)
+
+
+def webhook_verifier(vendor: str) -> Callable[[Sequence[str], bytes, str | None], bool]:
+    """The signature check of a vendor's webhooks: (secrets, raw body, header) -> genuine."""
+    return registry.verifiers[vendor]

@@ -1,0 +1,244 @@
+"""Every invariant, recomputed from the facts: what `switchyard audit` and the nightly audit run.
+
+Each check is one query that returns the rows which break it, and nothing else. A check reads facts (movements, order
+lines, shipments, refunds, writes) and compares them with what is kept for speed (levels, reservations, listings).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from core.db import fetch
+from core.money import WITH_THREE_DECIMALS, WITHOUT_DECIMALS
+
+ROWS_SHOWN_MAX = 1000
+"""Enough to repair by; a check that finds more says so."""
+
+PUSH_WITHIN = timedelta(minutes=5)
+"""A difference younger than this is on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One invariant: a stable name, the sentence that holds, and the query for rows that break it."""
+
+    name: str
+    holds: str
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found. `rows` is empty where the invariant holds."""
+
+    name: str
+    holds: str
+    rows: Sequence[dict[str, Any]]
+    is_cut: bool
+
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        "level_is_sum_of_movements",
+        "what is on hand is the sum of its movements",
+        """
+        select coalesce(k.shop_id, m.shop_id) as shop_id, coalesce(k.sku_id, m.sku_id) as sku_id,
+            coalesce(k.location_id, m.location_id) as location_id, k.on_hand, m.units as movements
+        from (select * from stock_levels where {shop}) k
+        full join (
+            select shop_id, sku_id, location_id, sum(delta_units) as units from stock_movements where {shop} group by 1, 2, 3
+        ) m using (shop_id, sku_id, location_id)
+        where coalesce(k.on_hand, 0) <> coalesce(m.units, 0) or k.sku_id is null
+        """,
+    ),
+    Check(
+        "reserved_is_sum_of_reservations",
+        "what is reserved is the sum of what reservations hold",
+        """
+        select coalesce(k.shop_id, r.shop_id) as shop_id, coalesce(k.sku_id, r.sku_id) as sku_id,
+            coalesce(k.location_id, r.location_id) as location_id, k.reserved, r.units as held
+        from (select * from stock_levels where {shop}) k
+        full join (
+            select shop_id, sku_id, location_id, sum(held_units) as units from reservations where {shop} group by 1, 2, 3
+        ) r using (shop_id, sku_id, location_id)
+        where coalesce(k.reserved, 0) <> coalesce(r.units, 0)
+        """,
+    ),
+    Check(
+        "reservation_follows_its_line",
+        "a reservation promises its line's units, and has consumed what was shipped of it",
+        """
+        select r.shop_id, r.id as reservation_id, r.order_line_id, r.units, l.units as line_units, r.consumed_units,
+            coalesce(s.units, 0) as shipped_units
+        from reservations r
+        left join order_lines l on l.shop_id = r.shop_id and l.id = r.order_line_id
+        left join (
+            select fl.shop_id, fl.order_line_id, sum(fl.units) as units from fulfilment_lines fl
+            join fulfilments f on f.shop_id = fl.shop_id and f.id = fl.fulfilment_id and f.is_shipped
+            group by 1, 2
+        ) s on s.shop_id = r.shop_id and s.order_line_id = r.order_line_id
+        where r.{shop} and (l.id is null or r.units <> l.units or r.sku_id <> l.sku_id
+            or r.consumed_units <> coalesce(s.units, 0))
+        """,
+    ),
+    Check(
+        "reservation_is_balanced",
+        "of what was promised, what is neither shipped nor refunded is held, unless the order was cancelled",
+        """
+        select r.shop_id, r.id as reservation_id, r.order_line_id, r.held_units, r.units, r.consumed_units,
+            r.returned_units, r.written_off_units
+        from reservations r
+        join order_lines l on l.shop_id = r.shop_id and l.id = r.order_line_id
+        join orders o on o.shop_id = l.shop_id and o.id = l.order_id
+        left join (
+            select shop_id, order_line_id, sum(units) filter (where restock <> 'no_restock') as restocked,
+                sum(units) as refunded
+            from refund_lines group by 1, 2
+        ) f on f.shop_id = r.shop_id and f.order_line_id = r.order_line_id
+        where r.{shop} and r.held_units <> case when o.cancelled_at is not null then 0
+            else greatest(0, r.units - r.consumed_units) - r.written_off_units
+                - (coalesce(f.restocked, 0) - r.returned_units) end
+        """,
+    ),
+    Check(
+        "line_movements_match_reservation",
+        "the movements of an order line are what its reservation says was done",
+        """
+        select r.shop_id, r.id as reservation_id, r.order_line_id, m.units as movements,
+            r.opening_units + r.returned_units - r.consumed_units - r.written_off_units as expected
+        from reservations r
+        left join (
+            select shop_id, order_line_id, sum(delta_units) as units from stock_movements
+            where order_line_id is not null group by 1, 2
+        ) m on m.shop_id = r.shop_id and m.order_line_id = r.order_line_id
+        where r.{shop} and coalesce(m.units, 0)
+            <> r.opening_units + r.returned_units - r.consumed_units - r.written_off_units
+        """,
+    ),
+    Check(
+        "stocked_line_is_booked",
+        "every order line with stock has its reservation, and only such lines have one",
+        """
+        select l.shop_id, l.id as order_line_id, l.order_id, l.mapping, r.id as reservation_id
+        from (select * from order_lines where {shop}) l
+        full join (select * from reservations where {shop}) r on r.shop_id = l.shop_id and r.order_line_id = l.id
+        where (l.mapping = 'stocked') is distinct from (r.id is not null)
+        """,
+    ),
+    Check(
+        "return_is_booked",
+        "every return without order that restocks has moved its units, once",
+        """
+        select c.shop_id, c.id as customer_return_id, c.business_key, c.units, m.delta_units as moved
+        from customer_returns c
+        left join stock_movements m on m.shop_id = c.shop_id and m.business_key = 'return:' || c.business_key
+        where c.{shop} and coalesce(m.delta_units, 0) <> case c.disposition when 'restock' then c.units else 0 end
+        """,
+    ),
+    Check(
+        "line_total_is_rounded_once",
+        "a line's total is units times unit price, rounded half away from zero, less its discount",
+        """
+        select l.shop_id, l.id as order_line_id, l.units, l.unit_price, l.discount_minor, l.total_minor, o.currency
+        from order_lines l join orders o on o.shop_id = l.shop_id and o.id = l.order_id
+        where l.{shop} and l.total_minor <> round(l.units * l.unit_price * power(10::numeric, case
+            when o.currency = any(%(no_decimals)s) then 0 when o.currency = any(%(three_decimals)s) then 3 else 2 end))
+            - l.discount_minor
+        """,
+    ),
+    Check(
+        "inbox_is_settled",
+        "every message is handled, ignored, waiting with a deadline, or parked with a cause; none lies about",
+        """
+        select shop_id, id as message_id, topic, state, cause, received_at from inbox_messages
+        where {shop} and ((state = 'received' and received_at < %(now)s - %(patience)s)
+            or (state = 'waiting' and (waiting_for is null or waits_until is null or waits_until < %(now)s - %(patience)s))
+            or (state = 'parked' and cause is null) or (state = 'handled' and settled_at is null))
+        """,
+    ),
+    Check(
+        "listing_is_converged_or_explained",
+        "every published listing shows what it should, or a write, a refusal or a recent change explains why not",
+        """
+        select l.shop_id, l.id as listing_id, l.channel_ref, l.desired_units, l.published_units, l.push_problem
+        from listings l
+        left join listing_writes w on w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null
+        where l.{shop} and l.publishing = 'on' and l.desired_units is distinct from greatest(l.published_units, 0)
+            and w.id is null and l.push_problem is null
+            and not exists (select from stock_movements m where m.shop_id = l.shop_id and m.sku_id = l.sku_id
+                and m.recorded_at > %(now)s - %(push)s)
+            and not exists (select from reservations r where r.shop_id = l.shop_id and r.sku_id = l.sku_id
+                and r.created_at > %(now)s - %(push)s)
+            and not exists (select from listing_writes v where v.shop_id = l.shop_id and v.listing_id = l.id
+                and v.outcome_at > %(now)s - %(push)s)
+        """,
+    ),
+    Check(
+        "listing_wants_what_is_available",
+        "a published listing should show what is available of its SKU at its location, and never less than zero",
+        """
+        select l.shop_id, l.id as listing_id, l.channel_ref, l.desired_units, k.available
+        from listings l
+        left join stock_levels k on k.shop_id = l.shop_id and k.sku_id = l.sku_id and k.location_id = l.location_id
+        where l.{shop} and l.publishing = 'on'
+            and l.desired_units is distinct from greatest(0, coalesce(k.available, 0))
+        """,
+    ),
+    Check(
+        "write_is_settled_or_in_doubt",
+        "at most one write of a listing is open; an open one is about to leave, or its doubt is being looked at",
+        """
+        select w.shop_id, w.id as write_id, w.listing_id, w.sent_at, w.deadline_at, w.next_check_at
+        from listing_writes w
+        where w.{shop} and w.outcome is null
+            and ((w.sent_at is null and w.deadline_at < %(now)s - %(patience)s)
+                or (w.sent_at is not null and coalesce(w.next_check_at, w.sent_at) < %(now)s - %(patience)s)
+                or exists (select from listing_writes v where v.shop_id = w.shop_id and v.listing_id = w.listing_id
+                    and v.outcome is null and v.id <> w.id))
+        """,
+    ),
+    Check(
+        "write_outcome_is_complete",
+        "a settled write says when and how; what was withdrawn had not left",
+        """
+        select shop_id, id as write_id, listing_id, outcome, outcome_at, sent_at from listing_writes
+        where {shop} and ((outcome is null) <> (outcome_at is null) or (outcome = 'withdrawn' and sent_at is not null)
+            or (outcome in ('confirmed', 'refused', 'stale') and sent_at is null) or outcome_at < planned_at)
+        """,
+    ),
+    Check(
+        "act_is_named_and_reasoned",
+        "every act on record says who did it and why",
+        """
+        select shop_id, id as audit_entry_id, actor, act, subject from audit_entries
+        where {shop} and (btrim(actor) = '' or btrim(reason) = '')
+        """,
+    ),
+)
+
+PATIENCE = timedelta(minutes=5)
+
+
+def check(conn: Connection, now: datetime, *, shop_id: int | None = None, settled: bool = False) -> list[Finding]:
+    """Run every check on one shop or on all; `settled` allows nothing to be on its way any more."""
+    clause = "shop_id = %(shop)s" if shop_id is not None else "shop_id is not null"
+    params: dict[str, Any] = {
+        "shop": shop_id,
+        "now": now,
+        "patience": timedelta(0) if settled else PATIENCE,
+        "push": timedelta(0) if settled else PUSH_WITHIN,
+        "limit": ROWS_SHOWN_MAX + 1,
+        "no_decimals": list(WITHOUT_DECIMALS),
+        "three_decimals": list(WITH_THREE_DECIMALS),
+    }
+    findings = []
+    for item in CHECKS:
+        sql = f"select * from ({item.sql.replace('{shop}', clause)}) as broken limit %(limit)s"
+        rows = [dict(row) for row in fetch(conn, sql, **params)]
+        findings.append(Finding(item.name, item.holds, rows[:ROWS_SHOWN_MAX], len(rows) > ROWS_SHOWN_MAX))
+    return findings

@@ -1,0 +1,240 @@
+"""The operator's command line: `switchyard COMMAND`."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from core import bootstrap, invariants, logs
+from core.audit import Actor
+from core.bootstrap import Application
+from core.clock import utc_now
+from core.config import DEFAULT_HOME, SECRET_KEYS_FILE, Settings, port_base
+from core.connections.operations import new_key
+from core.db import fetch, read_only
+from core.errors import SwitchyardError
+from core.processes import write_private
+from workers import replay as replaying
+from workers import up as supervision
+from workers import world
+from workers.world import Progress
+
+console = Console(stderr=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name=None, version="0.1.0", prog_name="switchyard")
+def cli() -> None:
+    """Keeps stock, catalogue, shipments and seller money in step across a company's channels."""
+
+
+def main() -> None:
+    """Entry point: errors raised on purpose become one sentence and exit status 2."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except SwitchyardError as error:
+        console.print(f"[bold]switchyard:[/] {logs.mask(str(error))}", highlight=False, markup=True)
+        sys.exit(2)
+
+
+def _home() -> Path:
+    return Path(os.environ.get("SWITCHYARD_HOME", DEFAULT_HOME)).absolute()
+
+
+def _application() -> Application:
+    """The running instance that the environment or the home names. Raises MissingSetting when there is none."""
+    environment: dict[str, str] = {}
+    if "DATABASE_URL" not in os.environ and (state := supervision.read_state(_home())) is not None:
+        environment = state.environment()
+    return bootstrap.make_application(Settings.from_environment({**os.environ, **environment}), name="switchyard-cli")
+
+
+def _person() -> str:
+    return os.environ.get("SWITCHYARD_OPERATOR") or getpass.getuser()
+
+
+@cli.command()
+@click.option("--demo/--no-demo", default=True, help="Start the sandbox and connect its demo shop.")
+def up(demo: bool) -> None:
+    """Run everything on this machine until Ctrl-C; starts its own Postgres and Redis where none are named."""
+    home = _home()
+    home.mkdir(parents=True, exist_ok=True)
+    keys = home / SECRET_KEYS_FILE
+    if "SWITCHYARD_SECRET_KEYS" not in os.environ and not keys.exists():
+        write_private(keys, new_key())
+
+    def connect(addresses: Mapping[str, str]) -> None:
+        if demo:
+            with _progress("connecting the demo shop") as progress:
+                world.connect_demo(_application(), progress)
+
+    sys.exit(supervision.up(home, port_base(os.environ), demo=demo, on_ready=connect))
+
+
+@cli.command()
+def down() -> None:
+    """Stop what `up` runs here, from wherever; data stays."""
+    sys.exit(supervision.down(_home()))
+
+
+@cli.command()
+def seed() -> None:
+    """Connect the sandbox's demo shop to the running instance; safe to repeat."""
+    app = _application()
+    with _progress("connecting the demo shop") as progress:
+        pair = world.connect_demo(app, progress)
+    click.echo(f"Shop {world.DEMO_NAME} is connected to Shopify and Amazon (shop {pair.shop_id}).")
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(as_json: bool) -> None:
+    """Show each connection: what waits, what is in step, what is wrong."""
+    app = _application()
+    with read_only(app.engine) as conn:
+        rows = [dict(row) for row in fetch(conn, _STATUS_SQL)]
+    if as_json:
+        addresses = {"dashboard": app.settings.dashboard_url, "api": app.settings.api_url}
+        click.echo(json.dumps({"addresses": addresses, "connections": rows}, default=str, indent=2))
+        return
+    table = Table(title=f"Dashboard {app.settings.dashboard_url}", title_justify="left")
+    for column in ("shop", "connection", "class", "listings", "in step", "to push", "open writes", "unread", "parked"):
+        table.add_column(column, justify="left" if column in ("shop", "connection", "class") else "right")
+    for row in rows:
+        table.add_row(*(str(row[name]) for name in _STATUS_COLUMNS))
+    Console().print(table)
+    for row in rows:
+        if row["last_error"]:
+            click.echo(f"{row['shop']} {row['connection']}: {row['last_error']}")
+
+
+_STATUS_COLUMNS = ("shop", "connection", "class", "listings", "in_step", "to_push", "open_writes", "unread", "parked")
+_STATUS_SQL = """
+select s.name as shop, c.name as connection, c.guarantee_class as class, c.state, c.last_error,
+    l.listings, l.in_step, l.listings_on - l.in_step as to_push,
+    (select count(*) from listing_writes w where w.shop_id = c.shop_id and w.connection_id = c.id and w.outcome is null)
+        as open_writes,
+    (select count(*) from inbox_messages m where m.shop_id = c.shop_id and m.connection_id = c.id
+        and m.state = 'received') as unread,
+    (select count(*) from inbox_messages m where m.shop_id = c.shop_id and m.connection_id = c.id
+        and m.state = 'parked') as parked
+from connections c join shops s using (shop_id)
+cross join lateral (
+    select count(*) as listings, count(*) filter (where publishing = 'on') as listings_on,
+        count(*) filter (where publishing = 'on' and desired_units is not distinct from greatest(published_units, 0))
+            as in_step
+    from listings l where l.shop_id = c.shop_id and l.connection_id = c.id
+) l
+order by s.name, c.id
+"""
+
+
+@cli.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--totals",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Totals file with the opening stock; by default the one beside FILE, else worked out from FILE.",
+)
+@click.option("--clock-factor", type=click.FloatRange(min=0.01), default=60.0, show_default=True,
+              help="How many times faster than real the vendors' quotas and delays run.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def replay(file: Path, totals: Path | None, clock_factor: float, as_json: bool) -> None:
+    """Let the sandbox's shoppers place the orders of FILE (Online Retail form) on Shopify; Amazon follows."""
+    app = _application()
+    actor = Actor(_person(), f"replay of {file.name}")
+    with _progress("replaying") as progress:
+        summary = replaying.replay(app, file, totals or _totals_beside(file), clock_factor, actor, progress)
+    if as_json:
+        click.echo(json.dumps(replaying.as_json(summary), indent=2))
+        return
+    table = Table(show_header=False)
+    for name, value in replaying.as_json(summary).items():
+        table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
+    Console().print(table)
+
+
+def _totals_beside(file: Path) -> Path | None:
+    stem = file.name.removesuffix(".gz").removesuffix(".csv")
+    for name in (f"{stem}_sku_totals.csv.gz", f"{stem}_sku_totals.csv"):
+        if (file.parent / name).is_file():
+            return file.parent / name
+    return None
+
+
+@cli.command()
+@click.option("--settled", is_flag=True, help="Allow nothing to be on its way any more (nobody buys just now).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def audit(settled: bool, as_json: bool) -> None:
+    """Recompute every invariant from the facts; exit status 1 and the rows when one is broken."""
+    app = _application()
+    with read_only(app.engine) as conn:
+        findings = invariants.check(conn, utc_now(), settled=settled)
+    broken = [finding for finding in findings if finding.rows]
+    if as_json:
+        click.echo(
+            json.dumps({"clean": not broken, "checks": [_finding(item) for item in findings]}, default=str, indent=2)
+        )
+    else:
+        for finding in findings:
+            mark = "broken" if finding.rows else "holds "
+            click.echo(f"{mark}  {finding.holds}")
+            for row in finding.rows[:20]:
+                click.echo("        " + ", ".join(f"{name}={value}" for name, value in row.items()))
+            if len(finding.rows) > 20:
+                more = f"{len(finding.rows) - 20} more" + (" or more" if finding.is_cut else "")
+                click.echo(f"        and {more}: see --json")
+        click.echo("Clean." if not broken else f"{len(broken)} of {len(findings)} invariants are broken.")
+    sys.exit(1 if broken else 0)
+
+
+def _finding(item: invariants.Finding) -> dict[str, Any]:
+    return {"name": item.name, "holds": item.holds, "rows": list(item.rows), "is_cut": item.is_cut}
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Progress]:
+    """A bar on a terminal; one line a step otherwise."""
+    if not console.is_terminal:
+        yield _lines()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bar(*columns, console=console) as bar:
+        task = bar.add_task(title, total=None)
+
+        def show(step: str, done: int, total: int | None) -> None:
+            bar.update(task, description=step, completed=done, total=total)
+
+        yield show
+
+
+def _lines() -> Progress:
+    seen: set[str] = set()
+
+    def show(step: str, _done: int, _total: int | None) -> None:
+        if step not in seen:
+            seen.add(step)
+            click.echo(f"{step} ...", err=True)
+
+    return show
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""Jobs: connection.sync, connection.poll, poll.orders."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from core import bootstrap
+from core.audit import Actor
+from core.bootstrap import Application
+from core.catalog import operations as catalog
+from core.clock import utc_now
+from core.connections import operations as connections
+from core.connections import queries
+from core.connections.queries import ConnectionRow
+from core.db import fetch, read_only, unit_of_work
+from core.errors import Permanent, Retryable
+from core.inventory import operations as inventory
+from core.logs import bound, mask
+from core.messaging import inbox
+from core.messaging.doorbell import Lane, lane_lock
+from core.messaging.inbox import Incoming
+from core.orders import intake
+from core.orders import operations as orders
+from core.ports import SalesChannel
+from core.runs import operations as runs
+from workers.jobs.inbox import ring_pushes
+from workers.registry import job
+
+OVERLAP = timedelta(minutes=2)
+"""Polled again each time: vendors stamp whole seconds and index late."""
+
+
+@job("connection.sync", queue="catalog", timeout=3600)
+def sync_connection(*, shop_id: int, connection_id: int, sync_run_id: int) -> dict[str, Any]:
+    """Read a channel's places, catalogue and levels; take over what is new; poll its orders; push what differs."""
+    app = bootstrap.application()
+    with unit_of_work(app.engine) as conn:
+        if not runs.start_sync(conn, shop_id, sync_run_id, utc_now()):
+            return {"superseded": True}
+        row = queries.connection(conn, shop_id, connection_id)
+    with bound(sync_run=sync_run_id):
+        try:
+            counts = sync_now(app, row, sync_run_id)
+        except (Retryable, Permanent) as error:
+            with unit_of_work(app.engine) as conn:
+                runs.fail_sync(conn, shop_id, sync_run_id, utc_now(), mask(str(error)))
+                connections.note_problem(conn, shop_id, connection_id, mask(str(error)), utc_now())
+            return {"failed": mask(str(error))}
+        except Exception as error:
+            with unit_of_work(app.engine) as conn:
+                runs.fail_sync(conn, shop_id, sync_run_id, utc_now(), f"stopped by {type(error).__name__}")
+            raise
+    with unit_of_work(app.engine) as conn:
+        runs.finish_sync(conn, shop_id, sync_run_id, utc_now(), counts)
+        connections.note_problem(conn, shop_id, connection_id, None, utc_now())
+    ring_pushes(app)
+    return counts
+
+
+def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str, int]:
+    """The sync itself; returns what it counted. Raises what the channel raised."""
+    actor = Actor("sync", f"sync run {sync_run_id}")
+    with app.channel(row) as channel:
+        _step(app, row, sync_run_id, "reading locations", done=0, total=channel.listing_count())
+        with unit_of_work(app.engine) as conn:
+            row = connections.set_locations(conn, row, _our_locations(conn, row, channel), actor, utc_now())
+        read = 0
+        for page in channel.listings():
+            read += len(page)
+            with unit_of_work(app.engine) as conn:
+                catalog.take_in(conn, intake.listing_source(row), page, utc_now())
+            _step(app, row, sync_run_id, "reading listings and what they show", done=read)
+        _step(app, row, sync_run_id, "taking over stock", done=read)
+        with unit_of_work(app.engine) as conn:
+            counts = _take_over(conn, row, actor)
+        _step(app, row, sync_run_id, "asking for changed orders", done=read)
+        counts |= {"listings": read, "orders": poll_orders(app, row, channel)}
+    return counts
+
+
+def _take_over(conn: Any, row: ConnectionRow, actor: Actor) -> dict[str, int]:
+    now = utc_now()
+    taken = 0
+    if row.settings.get("is_sku_source"):
+        taken = inventory.take_over(conn, row.shop_id, row.id, actor, now).new
+    else:
+        inventory.set_baselines(conn, row.shop_id, row.id)
+    started = catalog.begin_publishing(conn, row.shop_id, row.id)
+    inventory.refresh_all_desired(conn, row.shop_id)
+    channel = intake.channel_of(conn, row, now)
+    late = intake.book_lines_mapped_late(conn, channel, now)
+    connections.note_catalogue_read(conn, row.shop_id, row.id, now)
+    return {"taken_over": taken, "publishing_started": started, "orders_mapped_late": late}
+
+
+def _our_locations(conn: Any, row: ConnectionRow, channel: SalesChannel) -> dict[str, int]:
+    """Our location for each of the channel's, made by name on first sight; a channel without places shows our first."""
+    known = dict(row.settings.get("locations") or {})
+    for place in channel.locations():
+        if place.ref in known:
+            continue
+        first = fetch(conn, "select id from locations where shop_id = %(shop)s order by id limit 1", shop=row.shop_id)
+        if place.ref == "" and first:
+            known[place.ref] = first[0]["id"]
+        else:
+            known[place.ref] = inventory.open_location(conn, row.shop_id, place.name or "Main", utc_now())
+    return known
+
+
+def _step(app: Application, row: ConnectionRow, run_id: int, step: str, *, done: int, total: int | None = None) -> None:
+    with unit_of_work(app.engine) as conn:
+        runs.progress(conn, row.shop_id, run_id, utc_now(), done=done, total=total, step=step)
+
+
+@job("poll.orders", queue="polls", timeout=30)
+def poll_all() -> dict[str, Any]:
+    """Queue a poll of every active connection."""
+    app = bootstrap.application()
+    with read_only(app.engine) as conn:
+        rows = queries.all_connections(conn)
+    for row in rows:
+        app.queue.enqueue("connection.poll", shop_id=row.shop_id, connection_id=row.id)
+    return {"connections": len(rows)}
+
+
+@job("connection.poll", queue="polls", timeout=170)
+def poll_connection(*, shop_id: int, connection_id: int) -> dict[str, Any]:
+    """Ask one channel for the orders changed since the last poll, into the same inbox as its webhooks."""
+    app = bootstrap.application()
+    with read_only(app.engine) as conn:
+        row = queries.connection(conn, shop_id, connection_id)
+    with app.channel(row) as channel:
+        try:
+            recorded = poll_orders(app, row, channel)
+        except (Retryable, Permanent) as error:
+            with unit_of_work(app.engine) as conn:
+                connections.note_problem(conn, shop_id, connection_id, mask(str(error)), utc_now())
+            raise
+    with unit_of_work(app.engine) as conn:
+        connections.note_problem(conn, shop_id, connection_id, None, utc_now())
+    return {"recorded": recorded}
+
+
+def poll_orders(app: Application, row: ConnectionRow, channel: SalesChannel) -> int:
+    """Record orders that changed and that we do not know in that version; returns how many.
+
+    The first poll begins when the connection was made: what is older is part of the baseline. The mark only ever
+    moves to a version that was recorded, never to "now".
+    """
+    lane = Lane("polls", row.shop_id, row.id)
+    recorded = 0
+    with lane_lock(app.engine, lane) as is_held:
+        if not is_held:
+            return 0
+        since = (row.orders_polled_to or row.created_at) - OVERLAP
+        for page in channel.orders_since(since):
+            with unit_of_work(app.engine) as conn:
+                fresh = orders.unknown_versions(conn, row.shop_id, row.id, [(ref, at) for ref, at, _ in page])
+                messages = [
+                    Incoming(f"poll:{ref}:{at.isoformat()}", "poll/orders", body, None)
+                    for ref, at, body in page
+                    if (ref, at) in fresh
+                ]
+                recorded += inbox.record(conn, row.shop_id, row.id, messages, "poll", utc_now())
+                connections.note_polled(conn, row.shop_id, row.id, max(at for _, at, _ in page))
+    if recorded:
+        app.doorbell.ring(Lane("events", row.shop_id, row.id))
+    return recorded

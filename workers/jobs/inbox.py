@@ -1,0 +1,79 @@
+"""Jobs: inbox.drain, sweep.inbox."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from core import bootstrap
+from core.bootstrap import Application
+from core.clock import utc_now
+from core.connections.queries import ConnectionRow, connection
+from core.db import read_only, unit_of_work
+from core.inventory import publishing
+from core.logs import bound
+from core.messaging import inbox
+from core.messaging.doorbell import Lane
+from core.orders.intake import Intake
+from workers.registry import job
+
+BATCH = 300
+"""Messages at once: enough to work in sets, few enough that one commit stays under a second."""
+
+DRAIN_SECONDS = 20
+
+
+@job("inbox.drain", queue="events", timeout=60, retry=(3, [1, 5, 30]))
+def drain_inbox(*, shop_id: int, connection_id: int) -> dict[str, Any]:
+    """Apply what a connection's inbox holds, for at most DRAIN_SECONDS."""
+    app = bootstrap.application()
+    lane = Lane("events", shop_id, connection_id)
+    with app.doorbell.draining(app.engine, lane) as drain, bound(lane=lane.key):
+        if not drain.is_held:
+            return {"busy": True}
+        with read_only(app.engine) as conn:
+            row = connection(conn, shop_id, connection_id)
+        handled = drain_lane(app, row, DRAIN_SECONDS)
+        with read_only(app.engine) as conn:
+            drain.has_more = inbox.has_received(conn, shop_id, connection_id)
+    return {"messages": handled}
+
+
+def drain_lane(app: Application, row: ConnectionRow, seconds: float) -> int:
+    """Drain batches until nothing is left or the time is up; returns how many messages had their turn.
+
+    Remembers the last id, so that dead index entries are read once; starts again from the beginning at the end, for
+    what was released meanwhile.
+    """
+    intake = Intake(row, bootstrap.parser(row.vendor, row.currency))
+    ends_at = time.monotonic() + seconds
+    handled = after_id = 0
+    while time.monotonic() < ends_at:
+        claimed, last_id = inbox.drain_batch(app.engine, row.shop_id, row.id, after_id, BATCH, intake, utc_now())
+        handled += claimed
+        if claimed:
+            ring_pushes(app)
+        if claimed < BATCH and after_id == 0:
+            break
+        after_id = last_id if claimed == BATCH else 0
+    return handled
+
+
+def ring_pushes(app: Application) -> None:
+    """Ring for every connection that has something to push now."""
+    with read_only(app.engine) as conn:
+        lanes = publishing.lanes_to_push(conn, utc_now())
+    for shop_id, connection_id in lanes:
+        app.doorbell.ring(Lane("stock", shop_id, connection_id))
+
+
+@job("sweep.inbox", queue="events", timeout=30)
+def sweep_inbox() -> dict[str, Any]:
+    """Ring again for whatever waits, should a ring have been lost, and end waits that took too long."""
+    app = bootstrap.application()
+    with unit_of_work(app.engine) as conn:
+        expired = inbox.expire_waiting(conn, utc_now())
+        lanes = inbox.lanes_with_received(conn)
+    for shop_id, connection_id in lanes:
+        app.doorbell.ring(Lane("events", shop_id, connection_id))
+    return {"lanes": len(lanes), "expired": expired}

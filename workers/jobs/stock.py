@@ -1,0 +1,220 @@
+"""Jobs: stock.push, stock.check, sweep.stock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from itertools import groupby
+from typing import Any
+
+from core import bootstrap
+from core.bootstrap import Application
+from core.catalog import operations as catalog
+from core.clock import utc_now
+from core.connections import operations as connections
+from core.connections.queries import ConnectionRow, connection
+from core.db import read_only, unit_of_work
+from core.errors import Permanent, Retryable
+from core.inventory import publishing
+from core.inventory.publishing import OpenWrite
+from core.logs import bound
+from core.messaging.doorbell import Lane
+from core.ports import QuantityResult, QuantityWrite, SalesChannel
+from workers.registry import job
+
+DRAIN_SECONDS = 20
+SENT_AT_ONCE = 20
+"""How many writes of a one-at-a-time channel are marked sent together: as many may be in doubt after a kill."""
+
+SENDERS = 4
+READ_AT_ONCE = 200
+# Durations of the vendor's side: divided by the connection's clock factor.
+FIRST_CHECK = timedelta(seconds=10)
+DOUBT_AFTER = timedelta(minutes=15)
+KEY_LIVES = timedelta(hours=23)
+
+
+@job("stock.push", queue="stock", timeout=90, retry=(3, [1, 5, 30]))
+def push_stock(*, shop_id: int, connection_id: int) -> dict[str, Any]:
+    """Bring a connection's listings to what they should show, most urgent first."""
+    app = bootstrap.application()
+    lane = Lane("stock", shop_id, connection_id)
+    with app.doorbell.draining(app.engine, lane) as drain, bound(lane=lane.key):
+        if not drain.is_held:
+            return {"busy": True}
+        with read_only(app.engine) as conn:
+            row = connection(conn, shop_id, connection_id)
+        if row.state != "active":
+            return {"paused": True}
+        with app.channel(row) as channel:
+            counts = push_lane(app, row, channel, DRAIN_SECONDS)
+        with read_only(app.engine) as conn:
+            drain.has_more = (shop_id, connection_id) in publishing.lanes_to_push(conn, utc_now())
+        app.doorbell.ring(Lane("stock-check", shop_id, connection_id))
+    return counts
+
+
+def push_lane(app: Application, row: ConnectionRow, channel: SalesChannel, seconds: float) -> dict[str, int]:
+    """Plan, commit, send and settle until nothing differs or the time is up; returns outcomes counted."""
+    lane = _lane(row, channel)
+    counts: dict[str, int] = {}
+    ends_at = time.monotonic() + seconds
+    with unit_of_work(app.engine) as conn:
+        counts["withdrawn"] = publishing.withdraw_unsent(conn, row.shop_id, row.id, utc_now())
+    while time.monotonic() < ends_at:
+        with unit_of_work(app.engine) as conn:
+            calls = publishing.plan(conn, lane, max(SENT_AT_ONCE, channel.writes_per_call), utc_now())
+        if not calls:
+            break
+        for sent, results in _send(app, row, channel, calls):
+            counts["sent"] = counts.get("sent", 0) + sent
+            for result in results:
+                counts[result.outcome] = counts.get(result.outcome, 0) + 1
+            with unit_of_work(app.engine) as conn:
+                publishing.settle(conn, row.shop_id, results, FIRST_CHECK / _factor(row), utc_now())
+                connections.note_problem(conn, row.shop_id, row.id, _problem(results), utc_now())
+        if counts.get("unsent"):
+            break
+    return counts
+
+
+def _lane(row: ConnectionRow, channel: SalesChannel) -> publishing.Lane:
+    return publishing.Lane(row.shop_id, row.id, channel.guarantee_class, channel.writes_per_call)
+
+
+def _factor(row: ConnectionRow) -> float:
+    return float(row.settings.get("clock_factor") or 1)
+
+
+def _problem(results: Sequence[QuantityResult]) -> str | None:
+    """What the connection as a whole suffers from: nothing got through."""
+    if any(result.outcome in ("confirmed", "accepted", "stale") for result in results) or not results:
+        return None
+    first = next((item for item in results if item.outcome in ("unsent", "unknown")), None)
+    return None if first is None else (first.detail or first.code or first.outcome)
+
+
+def _send(
+    app: Application, row: ConnectionRow, channel: SalesChannel, calls: Sequence[Sequence[QuantityWrite]]
+) -> Iterable[tuple[int, list[QuantityResult]]]:
+    """Mark writes as sent, in a commit of its own just before they leave, and send them."""
+    if channel.writes_per_call > 1:
+        for call in calls:
+            mine = _mark_sent(app, row, call)
+            yield len(mine), list(channel.set_quantities(mine)) if mine else []
+        return
+    writes = _mark_sent(app, row, [write for call in calls for write in call])
+    with ThreadPoolExecutor(SENDERS) as pool:
+        results = pool.map(lambda write: channel.set_quantities([write])[0], writes)
+        yield len(writes), list(results)
+
+
+def _mark_sent(app: Application, row: ConnectionRow, writes: Sequence[QuantityWrite]) -> list[QuantityWrite]:
+    with unit_of_work(app.engine) as conn:
+        ids = publishing.mark_sent(conn, row.shop_id, [write.write_id for write in writes], utc_now())
+    return [write for write in writes if write.write_id in ids]
+
+
+@job("stock.check", queue="stock-check", timeout=90, retry=(3, [1, 5, 30]))
+def check_writes(*, shop_id: int, connection_id: int) -> dict[str, Any]:
+    """Look at open writes that are due: read back what was accepted, settle what is in doubt."""
+    app = bootstrap.application()
+    lane = Lane("stock-check", shop_id, connection_id)
+    with app.doorbell.draining(app.engine, lane) as drain, bound(lane=lane.key):
+        if not drain.is_held:
+            return {"busy": True}
+        with read_only(app.engine) as conn:
+            row = connection(conn, shop_id, connection_id)
+        if row.state != "active":
+            return {"paused": True}
+        with app.channel(row) as channel:
+            counts = check_lane(app, row, channel, DRAIN_SECONDS)
+        with read_only(app.engine) as conn:
+            drain.has_more = (shop_id, connection_id) in publishing.lanes_to_check(conn, utc_now())
+    return counts
+
+
+def check_lane(app: Application, row: ConnectionRow, channel: SalesChannel, seconds: float) -> dict[str, int]:
+    """Check due writes until none is left or the time is up; returns how many were checked and settled."""
+    lane = _lane(row, channel)
+    counts = {"checked": 0, "settled": 0}
+    ends_at = time.monotonic() + seconds
+    while time.monotonic() < ends_at:
+        with unit_of_work(app.engine) as conn:
+            due = publishing.due_checks(conn, lane, max(READ_AT_ONCE, channel.writes_per_call), utc_now())
+            # Nobody else looks at them meanwhile, and a checker that dies leaves them to the next.
+            publishing.postpone_checks(
+                conn, row.shop_id, due, FIRST_CHECK / _factor(row), DOUBT_AFTER / _factor(row), utc_now()
+            )
+        if not due:
+            break
+        results = _settle_doubts(channel, due) if channel.guarantee_class == "A" else _read_back(channel, due)
+        with unit_of_work(app.engine) as conn:
+            publishing.settle(conn, row.shop_id, results, FIRST_CHECK / _factor(row), utc_now())
+        counts["checked"] += len(due)
+        counts["settled"] += sum(result.outcome not in ("unknown", "accepted") for result in results)
+        _ring_push(app, row)
+    return counts
+
+
+def _ring_push(app: Application, row: ConnectionRow) -> None:
+    app.doorbell.ring(Lane("stock", row.shop_id, row.id))
+
+
+def _read_back(channel: SalesChannel, due: Sequence[OpenWrite]) -> list[QuantityResult]:
+    refs = sorted({item.write.inventory_ref or item.write.listing_ref for item in due})
+    return publishing.results_of_reading_back(due, channel.levels(refs))
+
+
+def _settle_doubts(channel: SalesChannel, due: Sequence[OpenWrite]) -> list[QuantityResult]:
+    """Repeat each call whose outcome is unknown with the same key and the same variables.
+
+    While the channel remembers the key this returns the first outcome or applies it now, never both. Later the
+    request can no longer be under way: what the channel shows decides, and a difference is planned afresh.
+    """
+    now = utc_now()
+    results: list[QuantityResult] = []
+    for _, group in groupby(due, key=lambda item: item.write.idempotency_key):
+        items = list(group)
+        if items[0].sent_at + KEY_LIVES > now:
+            results.extend(channel.set_quantities([item.write for item in items]))
+        else:
+            results.extend(_read_stale(channel, items))
+    return results
+
+
+def _read_stale(channel: SalesChannel, items: Sequence[OpenWrite]) -> list[QuantityResult]:
+    seen = {level.inventory_ref: level for level in channel.levels([str(item.write.inventory_ref) for item in items])}
+    return [
+        QuantityResult(item.write.write_id, "stale", "KEY_EXPIRED", None, level.units, level.observed_at)
+        for item in items
+        if (level := seen.get(str(item.write.inventory_ref))) is not None
+    ]
+
+
+@job("sweep.stock", queue="stock", timeout=30)
+def sweep_stock() -> dict[str, Any]:
+    """Ring for listings to push and writes to check, should a ring have been lost."""
+    app = bootstrap.application()
+    with read_only(app.engine) as conn:
+        now = utc_now()
+        to_push, to_check = publishing.lanes_to_push(conn, now), publishing.lanes_to_check(conn, now)
+    for shop_id, connection_id in to_push:
+        app.doorbell.ring(Lane("stock", shop_id, connection_id))
+    for shop_id, connection_id in to_check:
+        app.doorbell.ring(Lane("stock-check", shop_id, connection_id))
+    return {"to_push": len(to_push), "to_check": len(to_check)}
+
+
+def learn_levels(app: Application, row: ConnectionRow, channel: SalesChannel, refs: Sequence[str]) -> int:
+    """Read what some listings show and believe it; returns how many SKUs that concerned."""
+    try:
+        observations = channel.levels(refs)
+    except (Retryable, Permanent) as error:
+        with unit_of_work(app.engine) as conn:
+            connections.note_problem(conn, row.shop_id, row.id, str(error), utc_now())
+        raise
+    with unit_of_work(app.engine) as conn:
+        return len(catalog.observe_levels(conn, row.shop_id, row.id, observations))
