@@ -264,7 +264,7 @@ class Control:
             raise Refused("invalid_ids", 'ids must be "same" or "new".')
         domain = given.get("domain")
         shop_id = None if domain is None else find_shop(self._store, str(domain))["id"]
-        return {"count": self._parts.courier.redeliver(shop_id, fresh_ids=ids == "new")}
+        return {"count": await self._parts.courier.redeliver(shop_id, fresh_ids=ids == "new")}
 
     async def shopify_levels(self, request: Request) -> Body:
         rows = self._store.all(

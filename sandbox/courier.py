@@ -75,13 +75,12 @@ class Courier:
         self._bell.set()
 
     def counts(self) -> dict[str, Any]:
-        counted = self._store.all("select state, count(*) from deliveries group by state")
-        states: dict[str, int] = {state: count for state, count in counted}
+        states: dict[str, int] = {}
         topics: dict[str, dict[str, int]] = {}
-        for topic, state, count in self._store.all(
-            "select topic, state, count(*) from deliveries group by topic, state"
-        ):
+        # Kept by triggers: counting half a million rows would hold up everybody else.
+        for topic, state, count in self._store.all("select * from delivery_counts where count > 0"):
             topics.setdefault(topic, {})[state] = count
+            states[state] = states.get(state, 0) + count
         failed = self._store.value("select count(*) from deliveries where state = 'queued' and attempts > 0")
         return {
             "queued": states.get("queued", 0) - len(self._taken),
@@ -93,39 +92,41 @@ class Courier:
             "by_topic": topics,
         }
 
-    def redeliver(self, shop_id: int | None, fresh_ids: bool) -> int:
+    async def redeliver(self, shop_id: int | None, fresh_ids: bool) -> int:
         """Queues every delivery already made once more, with its original body."""
-        chosen = "state = 'delivered'" + ("" if shop_id is None else " and shop_id = ?")
-        rows = self._store.all(
-            f"select * from deliveries where {chosen} order by id", () if shop_id is None else (shop_id,)
-        )
         # A redelivery of a redelivery would double the count with every call: each original goes out once.
-        originals = {(row["subscription_id"], row["body_id"], row["event_id"]): row for row in reversed(rows)}
-        again = list(originals.values())[::-1]
+        originals = self._store.all(
+            "select min(id) as id from deliveries where state = 'delivered' and (? is null or shop_id = ?)"
+            " group by subscription_id, body_id, event_id order by 1",
+            (shop_id, shop_id),
+        )
+        ids = [row["id"] for row in originals]
+        for start in range(0, len(ids), BATCH):
+            self._queue_again(ids[start : start + BATCH], fresh_ids)
+            await asyncio.sleep(0)
+        self._bell.set()
+        return len(ids)
+
+    def _queue_again(self, ids: list[int], fresh_ids: bool) -> None:
+        rows = self._store.all(f"select * from deliveries where id in ({marks(ids)}) order by id", ids)
         now = self._clock.now()
         with self._store.transaction():
-            ids = self._store.next_ids("delivery", len(again))
+            numbers = self._store.next_ids("delivery", len(rows))
             self._store.run_many(
                 "insert into deliveries (id, shop_id, subscription_id, topic, uri, body_id, webhook_id, event_id,"
                 " triggered_at, due_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (
-                        delivery_id,
-                        row["shop_id"],
-                        row["subscription_id"],
-                        row["topic"],
-                        row["uri"],
-                        row["body_id"],
+                        number,
+                        *(row[name] for name in ("shop_id", "subscription_id", "topic", "uri", "body_id")),
                         str(uuid4()) if fresh_ids else row["webhook_id"],
                         row["event_id"],
                         row["triggered_at"],
                         now,
                     )
-                    for delivery_id, row in zip(ids, again, strict=True)
+                    for number, row in zip(numbers, rows, strict=True)
                 ],
             )
-        self._bell.set()
-        return len(again)
 
     async def _feed_forever(self) -> None:
         while True:
@@ -187,7 +188,7 @@ class Courier:
             except Exception:
                 log.exception("Outcomes of %d deliveries were not recorded; they will be made again.", len(outcomes))
             self._taken.difference_update(row["id"] for row, _, _ in outcomes)
-            if len(self._parcels._queue) < BATCH:  # type: ignore[attr-defined]
+            if self._parcels.qsize() < BATCH:
                 self._bell.set()
 
     def _record(self, outcomes: list[tuple[Row, bool, str]]) -> None:

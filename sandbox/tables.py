@@ -102,6 +102,17 @@ create table if not exists deliveries (
     due_at real not null, first_failed_at real, last_result text
 );
 create index if not exists deliveries_due on deliveries (due_at, id) where state = 'queued';
+create index if not exists deliveries_failed on deliveries (id) where state = 'queued' and attempts > 0;
+create table if not exists delivery_counts (
+    topic text not null, state text not null, count integer not null, primary key (topic, state)
+) without rowid;
+create trigger if not exists delivery_added after insert on deliveries begin
+    insert into delivery_counts values (new.topic, new.state, 1) on conflict do update set count = count + 1;
+end;
+create trigger if not exists delivery_moved after update of state on deliveries when old.state != new.state begin
+    update delivery_counts set count = count - 1 where topic = old.topic and state = old.state;
+    insert into delivery_counts values (new.topic, new.state, 1) on conflict do update set count = count + 1;
+end;
 create index if not exists deliveries_by_subscription on deliveries (subscription_id) where state = 'queued';
 
 create table if not exists sellers (
