@@ -136,7 +136,11 @@ def _amazon(sandbox_url: str, seller: Mapping[str, Any], factor: float) -> NewCo
         base_url=f"{sandbox_url}/amazon",
         account_ref=seller["seller_id"],
         guarantee_class="B",
-        settings={"marketplace_id": seller["marketplace_ids"][0], "clock_factor": factor},
+        settings={
+            "marketplace_id": seller["marketplace_ids"][0],
+            "lwa_url": f"{sandbox_url}/amazon/auth/o2/token",
+            "clock_factor": factor,
+        },
         secrets={name: seller[name] for name in ("client_id", "client_secret", "refresh_token")},
     )
 

@@ -155,6 +155,8 @@ def poll_orders(app: Application, row: ConnectionRow, channel: SalesChannel) -> 
             return 0
         since = (row.orders_polled_to or row.created_at) - OVERLAP
         for page in channel.orders_since(since):
+            if not page:
+                continue
             with unit_of_work(app.engine) as conn:
                 fresh = orders.unknown_versions(conn, row.shop_id, row.id, [(ref, at) for ref, at, _ in page])
                 messages = [
