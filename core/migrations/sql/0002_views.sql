@@ -15,8 +15,9 @@ create view shop_list with (security_invoker = true) as
 select shop_id, name, time_zone, currency from shops;
 
 -- How one connection is doing. The lag is the age of the oldest thing received and not handled, or planned and not
--- settled, or waiting to be planned. A listing carries no time at which it began to differ: the last thing that could
--- have changed it stands in, so for those the lag reads "at least".
+-- settled, or waiting to be planned. A write in doubt does not count: it has a state of its own. A listing
+-- carries no time at which it began to differ: the last thing that could have changed it stands in, so for those the
+-- lag reads "at least".
 create view connection_health with (security_invoker = true) as
 with facts as (
     select
@@ -72,7 +73,8 @@ with facts as (
         from listings l where l.shop_id = c.shop_id and l.connection_id = c.id
     ) shown
     cross join lateral (
-        select count(*) as open_writes, count(w.doubt) as doubtful_writes, min(w.planned_at) as oldest_planned_at
+        select count(*) as open_writes, count(w.doubt) as doubtful_writes,
+            min(w.planned_at) filter (where w.doubt is null) as oldest_planned_at
         from listing_writes w where w.shop_id = c.shop_id and w.connection_id = c.id and w.outcome is null
     ) writes
     left join lateral (
@@ -91,6 +93,10 @@ with facts as (
             where t.shop_id = c.shop_id and t.connection_id = c.id
             and t.publishing = 'on' and t.desired_units is distinct from greatest(t.published_units, 0)
             and t.push_problem is null
+            and not exists (
+                select from listing_writes o
+                where o.shop_id = t.shop_id and o.listing_id = t.id and o.outcome is null
+            )
             order by t.id limit 200
         ) l
     ) unpushed on true
@@ -110,6 +116,7 @@ select
     j.listings_off, j.open_writes, j.doubtful_writes, j.behind_since,
     case
         when j.switch = 'paused' or j.last_heard_at is null then null
+        when j.behind_since is null and now() - j.last_heard_at > j.silence_allowed then null
         else extract(epoch from greatest(now() - coalesce(j.behind_since, now()), interval '0'))
     end::float8 as lag_seconds,
     extract(epoch from j.lag_allowed)::float8 as lag_allowed_seconds,

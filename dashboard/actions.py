@@ -1,0 +1,59 @@
+"""Every write of the dashboard: one core operation each, with the operator's name and reason."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import Protocol
+
+import streamlit as st
+from sqlalchemy import Engine
+
+from core import audit
+from core.audit import Actor
+from core.clock import utc_now
+from core.db import unit_of_work
+from core.errors import Retryable
+from core.ports import JobQueue
+from core.runs import operations as runs
+
+log = logging.getLogger(__name__)
+
+SYNC_KIND = "sync_connection"
+SYNC_JOB = "sync.connection"
+
+
+class Application(Protocol):
+    """What a write needs: where rows go, and the bell that says so."""
+
+    @property
+    def engine(self) -> Engine: ...
+
+    @property
+    def queue(self) -> JobQueue: ...
+
+
+@st.cache_resource(show_spinner=False)
+def application() -> Application:
+    """The process's own application, put together once."""
+    from core import bootstrap  # here, so that reading pages need no queue
+
+    return bootstrap.application()
+
+
+def start_sync(app: Application, shop_id: int, connection_id: int, actor: Actor, now: datetime | None = None) -> int:
+    """Ask for a sync of one connection; returns its run, or that of the one already open.
+
+    The request and its audit entry are one unit of work. The ring after it may get lost: the sweep repairs that.
+    """
+    at = now or utc_now()
+    with unit_of_work(app.engine) as conn:
+        run_id = runs.request_sync(conn, shop_id, connection_id, SYNC_KIND, "click", actor, at)
+        audit.record(
+            conn, shop_id, actor, "start_sync", f"connection:{connection_id}", at, sync_run_id=run_id, kind=SYNC_KIND
+        )
+    try:
+        app.queue.enqueue(SYNC_JOB, shop_id=shop_id, connection_id=connection_id, sync_run_id=run_id)
+    except Retryable as error:
+        log.warning("sync run %s not rung, the sweep will: %s", run_id, error)
+    return run_id

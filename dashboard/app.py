@@ -1,0 +1,45 @@
+"""What is served: the pages, a sign of life, and what happens when a page breaks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import streamlit as st
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from core import logs
+
+
+@asynccontextmanager
+async def lifespan(app: st.App) -> AsyncIterator[None]:
+    """Before the first click: logging, and the figures' library drawn once, which costs a second the first time."""
+    logs.configure()
+    from dashboard import charts, theme  # here: caches want the running server
+
+    charts.template(theme.LIGHT)
+    yield
+
+
+async def healthz(request: Request) -> Response:
+    """Alive; whether the database answers is shown on the pages."""
+    return PlainTextResponse("ok")
+
+
+def on_script_error(error: Exception) -> bool:
+    """What no panel caught: our card with a reference instead of a traceback."""
+    from dashboard import components
+
+    components.failed(error, "page")
+    return True
+
+
+app = st.App(
+    Path(__file__).parent / "main.py",
+    lifespan=lifespan,
+    routes=[Route("/healthz", healthz)],
+    on_script_error=on_script_error,
+)

@@ -1,0 +1,104 @@
+"""Drawers that show what a problem is made of, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import Any
+
+import streamlit as st
+
+from dashboard import components, evidence, formats, people
+from dashboard.problems import Problem
+
+Row = Mapping[str, Any]
+LIMIT = evidence.LIMIT
+
+
+@st.dialog("What this is made of", width="large", position="right", icon=":material/list_alt:")
+def show(problem: Problem) -> None:
+    """The rows behind a problem, and what to do about them."""
+    viewer = people.viewer()
+    st.markdown(f"**{problem.headline}**")
+    st.markdown(problem.sentence)
+    with components.panel(f"details-{problem.id}"):
+        _DRAWERS[problem.id.partition("-")[0]](problem, viewer)
+
+
+def _parked(problem: Problem, viewer: people.Viewer) -> None:
+    found = evidence.parked(viewer.shop.id, problem.row["connection_id"], problem.row["cause"])
+    body = [
+        (
+            f'<span class="sy-code">{row["message_id"]}</span>',
+            escape(row["topic"]),
+            components.when(row["received_at"], row["as_of"], viewer.shop.zone),
+            escape(row["detail"] or formats.UNKNOWN),
+        )
+        for row in found
+    ]
+    components.table([("Message", False), ("Topic", False), ("Received", False), ("Why", False)], body, "Parked messages")
+    _rest(problem.row["messages"], len(found))
+    st.markdown("**Next**: repair what the reason names, then handle them again:")
+    st.code(f"switchyard replay --connection {problem.row['connection_id']} --cause {problem.row['cause']}", language=None)
+
+
+def _unmapped(problem: Problem, viewer: people.Viewer) -> None:
+    found = evidence.unmapped(viewer.shop.id, problem.row["connection_id"], problem.row["currency"])
+    body = [
+        (
+            escape(row["order_name"]),
+            f'<span class="sy-code">{escape(row["code"] or formats.UNKNOWN)}</span><br>{escape(row["title"])}',
+            components.number(row["units"]),
+            escape(formats.money(row["total_minor"], problem.row["currency"])),
+            escape(row["mapping_reason"]),
+        )
+        for row in found
+    ]
+    heads = [("Order", False), ("Code and title", False), ("Units", True), ("Total", True), ("Why", False)]
+    components.table(heads, body, "Order lines without a SKU")
+    _rest(problem.row["lines"], len(found))
+    st.markdown("**Next**: give the listing its SKU; its order lines are then booked by themselves.")
+
+
+def _unpublished(problem: Problem, viewer: people.Viewer) -> None:
+    found = evidence.unpublished(viewer.shop.id, problem.row["connection_id"], problem.row["reason"])
+    body = [
+        (
+            f'<span class="sy-code">{escape(row["channel_code"] or row["channel_ref"])}</span>',
+            escape(row["title"]),
+            escape(row["sku_code"] or formats.UNKNOWN),
+            components.number(row["published_units"]),
+        )
+        for row in found
+    ]
+    components.table([("Listing", False), ("Title", False), ("SKU", False), ("Shows", True)], body, "Listings not published")
+    _rest(problem.row["listings"], len(found))
+
+
+def _job(problem: Problem, viewer: people.Viewer) -> None:
+    st.caption(
+        f"First {formats.ago(problem.row['since'], problem.row['last_at'], viewer.shop.zone)} of the last, "
+        f"which was {formats.exact(problem.row['last_at'], viewer.shop.zone)}. Fingerprint {problem.row['fingerprint'] or 'none'}."
+    )
+    st.code(problem.row["error"] or "It left no error.", language=None, wrap_lines=True)
+
+
+def _schedule(problem: Problem, viewer: people.Viewer) -> None:
+    st.json(problem.row["result"] or {"result": "none was left"})
+    if "audit" in problem.row["name"]:
+        st.markdown("**Next**: see every broken figure with its facts:")
+        st.code("switchyard audit", language=None)
+
+
+def _rest(total: int, shown: int) -> None:
+    if total > shown:
+        st.caption(f"The newest {formats.count(shown)} of {formats.count(total)}.")
+
+
+_DRAWERS: Mapping[str, Callable[[Problem, people.Viewer], None]] = {
+    "parked": _parked,
+    "unmapped": _unmapped,
+    "unpublished": _unpublished,
+    "job": _job,
+    "schedule": _schedule,
+}

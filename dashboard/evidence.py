@@ -1,0 +1,52 @@
+"""Reads of the rows behind a problem: the newest few, not cached, made when somebody asks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dashboard.queries import rows
+
+LIMIT = 20
+
+
+def parked(shop_id: int, connection_id: int, cause: str) -> list[dict[str, Any]]:
+    """The newest messages parked for one cause."""
+    return rows(
+        f"""
+        select message_id, topic, received_at, attempts, detail, now() as as_of from parked_messages
+        where shop_id = %(shop)s and connection_id = %(connection)s and cause = %(cause)s
+        order by message_id desc limit {LIMIT}
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        cause=cause,
+    )
+
+
+def unmapped(shop_id: int, connection_id: int, currency: str) -> list[dict[str, Any]]:
+    """The newest order lines without a SKU."""
+    return rows(
+        f"""
+        select order_line_id, order_name, placed_at, code, title, units, total_minor, mapping_reason
+        from unmapped_line_list
+        where shop_id = %(shop)s and connection_id = %(connection)s and currency = %(currency)s
+        order by order_line_id desc limit {LIMIT}
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        currency=currency,
+    )
+
+
+def unpublished(shop_id: int, connection_id: int, reason: str) -> list[dict[str, Any]]:
+    """Live listings that are not published for one reason."""
+    return rows(
+        f"""
+        select listing_id, channel_ref, channel_code, title, sku_code, published_units from unpublished_listing_list
+        where shop_id = %(shop)s and connection_id = %(connection)s and publishing_reason = %(reason)s
+        order by channel_code, listing_id limit {LIMIT}
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        reason=reason,
+    )

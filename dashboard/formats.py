@@ -1,0 +1,228 @@
+"""How numbers, money, times and states are shown: one function each, for screens, charts, exports and mails alike."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+UNKNOWN = "–"
+MINUS = "\N{MINUS SIGN}"
+
+# Currencies whose minor unit is not a hundredth (ISO 4217).
+_EXPONENTS = {"JPY": 0, "KRW": 0, "CLP": 0, "ISK": 0, "VND": 0, "XAF": 0, "XOF": 0, "BHD": 3, "JOD": 3, "KWD": 3, "OMR": 3, "TND": 3}
+_SIGNS = {"GBP": "£", "EUR": "€", "USD": "$", "JPY": "¥"}
+
+
+class State(NamedTuple):
+    """How one state is shown everywhere: never by colour alone."""
+
+    word: str
+    icon: str
+    colour: str
+    look: str
+
+
+# look: ok, attention, danger, paused, unknown; colour is Streamlit's name of the same tone.
+_LOOKS = {
+    "ok": ("check_circle", "green"),
+    "attention": ("warning", "orange"),
+    "danger": ("error", "red"),
+    "paused": ("pause_circle", "violet"),
+    "unknown": ("help", "gray"),
+    "busy": ("sync", "gray"),
+}
+
+_WORDS = {
+    # connections
+    "in_step": ("In step", "ok"),
+    "behind": ("Behind", "danger"),
+    "attention": ("Attention", "attention"),
+    "danger": ("Danger", "danger"),
+    "paused": ("Paused", "paused"),
+    "unknown": ("Unknown", "unknown"),
+    # listings
+    "to_push": ("To push", "busy"),
+    "writing": ("Being written", "busy"),
+    "refused": ("Refused", "attention"),
+    "doubtful": ("Doubtful", "attention"),
+    "off": ("Not published", "unknown"),
+    # stock
+    "short": ("Short", "danger"),
+    "scarce": ("Scarce", "attention"),
+    "enough": ("Enough", "ok"),
+    "unstocked": ("No stock by nature", "unknown"),
+    "unlisted": ("Not listed", "unknown"),
+    # runs and writes
+    "queued": ("Queued", "busy"),
+    "running": ("Running", "busy"),
+    "done": ("Done", "ok"),
+    "failed": ("Failed", "danger"),
+    "confirmed": ("Confirmed", "ok"),
+    "stale": ("Overtaken", "unknown"),
+    "withdrawn": ("Withdrawn", "unknown"),
+    "open": ("Open", "busy"),
+}
+
+
+def state(name: str | None) -> State:
+    """Icon, colour and word of a state; one that is not known here is shown as unknown, with its own name."""
+    word, look = _WORDS.get(name or "unknown", ((name or "unknown").replace("_", " ").capitalize(), "unknown"))
+    icon, colour = _LOOKS[look]
+    return State(word, icon, colour, look)
+
+
+def badge(name: str | None, word: str | None = None) -> str:
+    """A state as a Markdown badge; `word` replaces the usual one."""
+    shown = state(name)
+    return f":{shown.colour}-badge[:material/{shown.icon}: {word or shown.word}]"
+
+
+def count(number: int | None) -> str:
+    """1,284; a dash when it is not known."""
+    if number is None:
+        return UNKNOWN
+    return f"{number:,}".replace("-", MINUS)
+
+
+def signed(number: int | None) -> str:
+    """A change: +9, −3, 0."""
+    if number is None:
+        return UNKNOWN
+    return f"+{number:,}" if number > 0 else count(number)
+
+
+_SMALL = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
+
+
+def in_words(number: int) -> str:
+    """Three for 3, so that a sentence may begin with it; figures above ten."""
+    return _SMALL[number] if 0 <= number < len(_SMALL) else count(number)
+
+
+def plural(number: int, one: str, many: str | None = None) -> str:
+    """1 order, 17 orders."""
+    return f"{count(number)} {one if number == 1 else many or one + 's'}"
+
+
+def money(minor: int | None, currency: str) -> str:
+    """£843.10 from 84310 minor units; the currency always shows."""
+    if minor is None:
+        return UNKNOWN
+    digits = _EXPONENTS.get(currency, 2)
+    amount = f"{abs(Decimal(minor)).scaleb(-digits):,.{digits}f}"
+    sign = MINUS if minor < 0 else ""
+    symbol = _SIGNS.get(currency)
+    return f"{sign}{symbol}{amount}" if symbol else f"{sign}{currency} {amount}"
+
+
+def change(now: int, before: int) -> str | None:
+    """+12 % of `before`; None when there is nothing to compare with."""
+    if before <= 0:
+        return None
+    percent = round((now - before) * 100 / before)
+    return f"{signed(percent)} %"
+
+
+def duration(seconds: float | None) -> str:
+    """6 s, 19 min, 2 h 05 min, 3 d 4 h: at most two units."""
+    if seconds is None:
+        return UNKNOWN
+    whole = max(int(seconds), 0)
+    if whole < 60:
+        return f"{whole} s"
+    minutes = whole // 60
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes:02d} min"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h"
+
+
+def estimate(seconds: float | None) -> str:
+    """≈ 2 min; a dash when there is nothing to estimate from."""
+    return UNKNOWN if seconds is None else f"≈ {duration(seconds)}"
+
+
+def ago(instant: datetime | None, now: datetime, zone: str) -> str:
+    """19 min ago; from a day on, the day and time in the shop's zone."""
+    if instant is None:
+        return UNKNOWN
+    seconds = (now - instant).total_seconds()
+    if seconds >= 86_400:
+        return moment(instant, now, zone)
+    # "2 h ago" is enough when the exact time is one hover away.
+    return f"{duration(seconds)} ago"
+
+
+def moment(instant: datetime | None, now: datetime, zone: str) -> str:
+    """14:13 today, else 27 Nov 14:13; with the year when it is another one."""
+    if instant is None:
+        return UNKNOWN
+    there, today = instant.astimezone(ZoneInfo(zone)), now.astimezone(ZoneInfo(zone))
+    if there.date() == today.date():
+        return f"{there:%H:%M}"
+    if there.year == today.year:
+        return f"{there.day} {there:%b %H:%M}"
+    return f"{there.day} {there:%b %Y %H:%M}"
+
+
+def exact(instant: datetime | None, zone: str) -> str:
+    """Fri 27 Nov 2026, 14:13:10 GMT."""
+    if instant is None:
+        return UNKNOWN
+    there = instant.astimezone(ZoneInfo(zone))
+    return f"{there:%a} {there.day} {there:%b %Y, %H:%M:%S %Z}"
+
+
+def clock(instant: datetime, zone: str) -> str:
+    """14:32:10."""
+    return f"{instant.astimezone(ZoneInfo(zone)):%H:%M:%S}"
+
+
+def hour(instant: datetime, zone: str) -> int:
+    """The hour of the shop's day."""
+    return instant.astimezone(ZoneInfo(zone)).hour
+
+
+def place(zone: str) -> str:
+    """London, from Europe/London: how people name the shop's zone."""
+    return zone.rpartition("/")[2].replace("_", " ")
+
+
+def as_of(instant: datetime, zone: str) -> str:
+    """As of 14:32:10 · London."""
+    return f"As of {clock(instant, zone)} · {place(zone)}"
+
+
+_MARKDOWN = str.maketrans({mark: "\\" + mark for mark in "\\`*_{}[]()<>#+!|~:$"})
+
+
+def plain(text: str | None) -> str:
+    """Foreign text for Markdown: shown letter by letter, never as markup."""
+    return UNKNOWN if text is None else text.translate(_MARKDOWN)
+
+
+def sentence(text: str | None) -> str:
+    """Foreign text closed as a sentence, safe in Markdown."""
+    cleaned = (text or "").strip().rstrip(".")
+    return f"{plain(cleaned[:1].upper() + cleaned[1:])}." if cleaned else ""
+
+
+_REASONS = {
+    "receipt": "Received",
+    "shipment": "Shipped",
+    "customer_return": "Came back",
+    "adjustment": "Adjusted",
+    "count": "Counted",
+    "relocation": "Moved",
+    "write_off": "Written off",
+}
+
+
+def movement(reason: str) -> str:
+    """A movement's reason as people say it."""
+    return _REASONS.get(reason, reason.replace("_", " ").capitalize())

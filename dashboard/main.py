@@ -1,0 +1,136 @@
+"""The router: who is looking, at which shop, the navigation of their role, the page frame, and nothing else."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from dashboard import components, people, queries, theme
+
+log = logging.getLogger("dashboard")
+
+BUDGET_MS = 100
+SCREENS = Path(__file__).parent / "screens"
+
+
+def pages_for(role: str) -> dict[str, list[st.Page]]:
+    """Pages of a role by section; one that is not here cannot be reached by its address either."""
+    overview = st.Page(
+        SCREENS / "overview.py", title="Overview", icon=":material/dashboard:", url_path="overview", default=True
+    )
+    skus = st.Page(SCREENS / "skus.py", title="SKUs", icon=":material/inventory_2:", url_path="skus")
+    return {"Now": [overview], "Stock": [skus]}
+
+
+def viewer_of(person: people.Person, shops: list[dict[str, Any]]) -> people.Viewer | None:
+    """This person at the shop that the address names, else at the first; None when there is no shop."""
+    if not shops:
+        return None
+    wanted = st.query_params.get("shop")
+    row = next((s for s in shops if str(s["shop_id"]) == wanted), shops[0])
+    shop = people.Shop(row["shop_id"], row["name"], row["time_zone"], row["currency"])
+    return people.Viewer(person, shop, has_other_shops=len(shops) > 1)
+
+
+def draw_sidebar(
+    sections: dict[str, list[st.Page]], shops: list[dict[str, Any]], viewer: people.Viewer | None
+) -> None:
+    """The shop, and the pages by section."""
+    with st.sidebar, st.container(gap=None, key="nav"):
+        if viewer and viewer.has_other_shops:
+            _pick_shop(shops, viewer.shop)
+        for head, pages in sections.items():
+            st.caption(head)
+            for page in pages:
+                st.page_link(page, width="stretch", query_params=viewer.where() if viewer else None)
+
+
+def _pick_shop(shops: list[dict[str, Any]], shop: people.Shop) -> None:
+    names = {s["shop_id"]: s["name"] for s in shops}
+
+    def go() -> None:
+        st.query_params.clear()
+        st.query_params["shop"] = str(st.session_state["shop-picker"])
+
+    st.selectbox(
+        "Shop", list(names), index=list(names).index(shop.id), format_func=names.__getitem__, key="shop-picker", on_change=go
+    )
+
+
+def draw_top(is_disabled: bool) -> None:
+    """The search box: a code goes straight to its SKU, anything else to the list."""
+
+    def find() -> None:
+        st.session_state["wanted"] = st.session_state["find"].strip()
+        st.session_state["find"] = ""
+
+    with st.container(key="topbar", horizontal=True):
+        st.text_input(
+            "Find a SKU", type="search", key="find", placeholder="Find a SKU by code or barcode", icon=":material/search:",
+            label_visibility="collapsed", width=380, on_change=find, disabled=is_disabled,
+        )  # fmt: skip
+
+
+def follow_search(page: st.Page, viewer: people.Viewer) -> None:
+    """Go where the search box pointed."""
+    wanted = st.session_state.pop("wanted", "")
+    if not wanted:
+        return
+    codes = queries.find_sku(viewer.shop.id, wanted)
+    where = {"sku": codes[0]} if len(codes) == 1 else {"q": wanted}
+    st.switch_page(page, query_params=viewer.where(**where))
+
+
+def welcome() -> None:
+    """Nothing is set up yet: say what comes first."""
+    components.title("Welcome to Switchyard")
+    components.empty(
+        "There is no shop yet",
+        "Connect the first channel with “switchyard connect”, or fill a demonstration with “switchyard seed”: "
+        "this page shows it at once.",
+    )
+
+
+def draw(sections: dict[str, list[st.Page]], nav: st.Page) -> None:
+    """The frame, then the screen; when the shops cannot be read, the frame and the reason."""
+    person = people.operator()
+    try:
+        shops = queries.shops(person.scope)
+    except queries.Unreadable as error:
+        draw_sidebar(sections, [], None)
+        draw_top(is_disabled=True)
+        components.failed(error, "page")
+        return
+    viewer = viewer_of(person, shops)
+    draw_sidebar(sections, shops, viewer)
+    draw_top(is_disabled=viewer is None)
+    components.say()
+    if viewer is None:
+        welcome()
+        return
+    people.look_at(viewer)
+    with components.panel("search"):
+        follow_search(sections["Stock"][0], viewer)
+    nav.run()
+
+
+def run() -> None:
+    """One script run, timed."""
+    began = time.perf_counter()
+    st.set_page_config(page_title="Switchyard", page_icon=str(theme.STATIC / "fav.svg"), layout="wide")
+    st.logo(str(theme.STATIC / "logo.svg"), size="medium")
+    components.html(theme.style())
+    sections = pages_for(people.operator().role)
+    nav = st.navigation([page for pages in sections.values() for page in pages], position="hidden")
+    try:
+        draw(sections, nav)
+    finally:
+        spent = (time.perf_counter() - began) * 1000
+        log.log(logging.WARNING if spent > BUDGET_MS else logging.INFO, "page %s took %.0f ms", nav.title, spent)
+
+
+run()

@@ -1,0 +1,256 @@
+"""What needs a person, worst first: rows of the views turned into sentences. Pure: no database, no Streamlit."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from dashboard import formats
+
+Row = Mapping[str, Any]
+Found = Mapping[str, Sequence[Row]]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The one next step: `kind` is sync (a connection), details (a list of what is meant) or skus (a filtered list)."""
+
+    kind: str
+    label: str
+    connection_id: int | None = None
+    where: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One card. `rank` orders them: lower is worse."""
+
+    id: str
+    state: str
+    rank: int
+    headline: str
+    sentence: str
+    meta: tuple[str, ...]
+    since: datetime | None
+    step: Step
+    row: Row
+
+
+def collect(connections: Sequence[Row], found: Found, now: datetime, zone: str) -> list[Problem]:
+    """All problems, worst first; among equals the oldest first."""
+    problems = [problem for row in connections if (problem := _connection(row, now, zone)) is not None]
+    for kind, build in _BUILDERS.items():
+        problems += [build(row, now, zone) for row in found.get(kind, ())]
+    oldest = max((p.since for p in problems if p.since), default=now)
+    return sorted(problems, key=lambda p: (p.rank, p.since or oldest, p.id))
+
+
+def headline(problems: Sequence[Problem], connections: Sequence[Row]) -> tuple[str, str]:
+    """The answer in two short sentences: what needs somebody, and how many connections are in step."""
+    return _needs(len(problems)), _in_step(connections)
+
+
+def _needs(number: int) -> str:
+    if number == 0:
+        return "Nothing needs you."
+    return f"{formats.in_words(number)} {'thing needs' if number == 1 else 'things need'} you."
+
+
+def _in_step(connections: Sequence[Row]) -> str:
+    total, well = len(connections), sum(row["state"] == "in_step" for row in connections)
+    if total == 0:
+        return "No channel is connected yet."
+    if total == 1:
+        return "The channel is in step." if well else "The channel is not in step."
+    if well == total:
+        return "Both channels are in step." if total == 2 else f"All {formats.in_words(total).lower()} channels are in step."
+    if well == 0:
+        return "Neither channel is in step." if total == 2 else f"None of {formats.in_words(total).lower()} channels is in step."
+    return f"{formats.in_words(well)} of {formats.in_words(total).lower()} channels {'is' if well == 1 else 'are'} in step."
+
+
+def _connection(row: Row, now: datetime, zone: str) -> Problem | None:
+    """A connection that is behind, silent or answers with an error; what it merely carries has a card of its own."""
+    name, number = formats.plain(row["name"]), row["connection_id"]
+    step = Step("sync", "Sync now…", number)
+    error = formats.sentence(row["last_error"]) if _is_failing(row) else ""
+    load = _load(row)
+    if row["state"] == "behind":
+        return Problem(
+            f"behind-{number}", "danger", 0, f"{name} is {formats.duration(row['lag_seconds'])} behind",
+            _join(error, load or "Something received has not been handled."), (), row["behind_since"], step, row,
+        )  # fmt: skip
+    if row["state"] == "unknown" and row["last_heard_at"] is None:
+        return Problem(
+            f"silent-{number}", "unknown", 40, f"{name} has never been heard of",
+            _join(error, "Nothing has come from it and no call to it has succeeded, so nothing is known of its stock."),
+            (f"Connected as {formats.plain(row['vendor'])}",), None, step, row,
+        )  # fmt: skip
+    if row["state"] == "unknown":
+        quiet = (now - row["last_heard_at"]).total_seconds()
+        return Problem(
+            f"silent-{number}", "unknown", 10, f"{name} has been silent for {formats.duration(quiet)}",
+            _join(error, f"No event came and no call succeeded; more than {formats.duration(row['silence_allowed_seconds'])}"
+                  " of silence counts as not knowing.", load), (), row["last_heard_at"], step, row,
+        )  # fmt: skip
+    if error:
+        return Problem(
+            f"error-{number}", "attention", 15, f"{name} answers with an error", _join(error, load), (),
+            row["last_error_at"], step, row,
+        )  # fmt: skip
+    return None
+
+
+def _is_failing(row: Row) -> bool:
+    if not row["last_error"] or row["switch"] == "paused":
+        return False
+    heard, failed = row.get("last_heard_at"), row["last_error_at"]
+    return heard is None or (failed is not None and failed >= heard)
+
+
+def _load(row: Row) -> str:
+    parts = [
+        formats.plural(row["received"], "message") + " to handle" if row["received"] else "",
+        formats.plural(row["listings_to_push"], "listing") + " to push" if row["listings_to_push"] else "",
+        formats.plural(row["open_writes"], "open write") if row["open_writes"] else "",
+    ]
+    shown = [part for part in parts if part]
+    if not shown:
+        return ""
+    text = shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+    return f"Waiting: {text}."
+
+
+_PARKED = {
+    "unreadable": "could not be read",
+    "unexpected": "could not be handled",
+    "unknown_order": "name an order that never came",
+}
+
+
+def _parked(row: Row, now: datetime, zone: str) -> Problem:
+    many = formats.plural(row["messages"], "message")
+    what = _PARKED.get(row["cause"], f"are parked: {formats.plain(row['cause'].replace('_', ' '))}")
+    if row["messages"] == 1:
+        what = what.replace("are parked", "is parked").replace("name an", "names an")
+    return Problem(
+        _id("parked", row["connection_id"], row["cause"]), "attention", 20,
+        f"{many} from {formats.plain(row['connection'])} {what}",
+        _join(formats.sentence(row["detail"]), "Nothing is lost: each is kept word for word and can be handled again."),
+        (formats.plain(row["topic"]),), row["since"],
+        Step("details", "See messages…", row["connection_id"], {"cause": row["cause"]}), row,
+    )  # fmt: skip
+
+
+def _unmapped(row: Row, now: datetime, zone: str) -> Problem:
+    money = formats.money(row["total_minor"], row["currency"])
+    return Problem(
+        _id("unmapped", row["connection_id"], row["currency"]), "attention", 18,
+        f"{formats.plural(row['lines'], 'order line')} from {formats.plain(row['connection'])} "
+        f"{'has' if row['lines'] == 1 else 'have'} no SKU",
+        f"{formats.plural(row['units'], 'unit')} worth {formats.plain(money)} were sold and taken off no stock, "
+        f"such as {formats.plain(row['example_code'])} in {formats.plain(row['example_order'])}: "
+        f"{_lower(formats.sentence(row['reason']))}",
+        (formats.plural(row["orders"], "order"),), row["since"],
+        Step("details", "See lines…", row["connection_id"], {"currency": row["currency"]}), row,
+    )  # fmt: skip
+
+
+def _refused(row: Row, now: datetime, zone: str) -> Problem:
+    again = f"Tried again at {formats.moment(row['next_push_at'], now, zone)}." if row["next_push_at"] else ""
+    return Problem(
+        _id("refused", row["connection_id"], row["problem"]), "attention", 16,
+        f"{formats.plain(row['connection'])} refuses {formats.plural(row['listings'], 'quantity', 'quantities')}",
+        _join(formats.sentence(row["problem"]), again), _example(row), row["since"],
+        _sku_step(row, row["listings"]), row,
+    )  # fmt: skip
+
+
+def _doubtful(row: Row, now: datetime, zone: str) -> Problem:
+    again = f"Checked again at {formats.moment(row['next_check_at'], now, zone)}." if row["next_check_at"] else ""
+    many = formats.plural(row["writes"], "write")
+    return Problem(
+        _id("doubtful", row["connection_id"], row["doubt"]), "attention", 14,
+        f"Nobody knows whether {many} to {formats.plain(row['connection'])} arrived",
+        _join(formats.sentence(row["doubt"]), "Nothing else is written there until it is known.", again),
+        _example(row), row["since"], _sku_step(row, row["writes"]), row,
+    )  # fmt: skip
+
+
+def _unpublished(row: Row, now: datetime, zone: str) -> Problem:
+    return Problem(
+        _id("unpublished", row["connection_id"], row["reason"]), "attention", 30,
+        f"{formats.plural(row['listings'], 'live listing')} on {formats.plain(row['connection'])} "
+        f"{'is' if row['listings'] == 1 else 'are'} not kept in step",
+        _join(formats.sentence(row["reason"]), "What the channel shows is left as it is."),
+        (f"Such as {formats.plain(row['example'])}",), None,
+        Step("details", "See listings…", row["connection_id"], {"reason": row["reason"]}), row,
+    )  # fmt: skip
+
+
+def _job(row: Row, now: datetime, zone: str) -> Problem:
+    return Problem(
+        _id("job", row["function"], row["fingerprint"]), "danger" if row["runs"] >= 5 else "attention", 12,
+        f"{formats.plain(row['function'])} failed {_times(row['runs'])}",
+        _join(formats.sentence(_last_line(row["error"])), "It has not succeeded since."),
+        (f"last {formats.ago(row['last_at'], now, zone)}",), row["since"],
+        Step("details", "See error…"), row,
+    )  # fmt: skip
+
+
+def _schedule(row: Row, now: datetime, zone: str) -> Problem:
+    is_audit = "audit" in row["name"]
+    return Problem(
+        _id("schedule", row["name"]), "danger" if is_audit else "attention", 5 if is_audit else 13,
+        "The audit found something wrong" if is_audit else f"The schedule {formats.plain(row['name'])} failed",
+        "A figure no longer follows from the facts it is made of." if is_audit else "Its last run did not end well.",
+        (f"period {formats.plain(row['period'])}",), row["ended_at"] or row["started_at"],
+        Step("details", "See result…"), row,
+    )  # fmt: skip
+
+
+_BUILDERS = {
+    "parked": _parked,
+    "unmapped": _unmapped,
+    "refused": _refused,
+    "doubtful": _doubtful,
+    "unpublished": _unpublished,
+    "job": _job,
+    "schedule": _schedule,
+}
+
+
+def _id(kind: str, *parts: object) -> str:
+    """The same problem keeps its name while its numbers change; foreign words stay out of it."""
+    return f"{kind}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:10]}"
+
+
+def _sku_step(row: Row, number: int) -> Step:
+    code = row["example_code"]
+    if number == 1 and code:
+        return Step("skus", "Open SKU", where={"sku": code})
+    return Step("skus", "Open SKUs", where={"show": "not in step"})
+
+
+def _example(row: Row) -> tuple[str, ...]:
+    return (f"Such as {formats.plain(row['example_code'])}",) if row["example_code"] else ()
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{formats.count(number)} times"
+
+
+def _last_line(text: str | None) -> str:
+    lines = [line for line in (text or "").splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _join(*sentences: str) -> str:
+    return " ".join(sentence for sentence in sentences if sentence)
