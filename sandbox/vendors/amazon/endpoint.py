@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.clock import Clock
+from sandbox.clock import Clock, as_utc
 from sandbox.store import Row, Store
 from sandbox.vendors.amazon import patches
 from sandbox.vendors.amazon.auth import GrantRefused, grant_token, is_user_agent, seller_of
@@ -32,6 +32,13 @@ PATCH_INCLUDED = ("identifiers", "issues")
 # What listings here can be found by; the vendor's other identifiers exist but none of our listings carries one.
 IDENTIFIERS = {"SKU": "sku", "ASIN": "asin"}
 OTHER_IDENTIFIERS = ("EAN", "FNSKU", "GTIN", "ISBN", "JAN", "MINSAN", "UPC")
+# Both ends belong to the window.
+WINDOWS = {
+    "createdAfter": ("created_at", ">="),
+    "createdBefore": ("created_at", "<="),
+    "lastUpdatedAfter": ("updated_at", ">="),
+    "lastUpdatedBefore": ("updated_at", "<="),
+}
 SORTS = {"sku": "sku", "createdDate": "created_at", "lastUpdatedDate": "updated_at"}
 
 Handler = Callable[[Request, Row], Awaitable[Response]]
@@ -156,7 +163,10 @@ class Amazon:
         )
         if sort not in SORTS or order not in ("ASC", "DESC"):
             raise _bad("'sortBy' or 'sortOrder' is not one of the allowed values.")
-        total, rows = self._listings.search(seller, identifiers, column, (SORTS[sort], order.lower()), offset, size)
+        windows = _windows(request)
+        total, rows = self._listings.search(
+            seller, identifiers, column, windows, (SORTS[sort], order.lower()), offset, size
+        )
         body: dict[str, Any] = {"numberOfResults": total, "items": [_item(row, seller, included) for row in rows]}
         if pagination := _pagination(offset, size, total, len(rows)):
             body["pagination"] = pagination
@@ -243,6 +253,20 @@ def _identifiers(request: Request) -> tuple[list[str] | None, str]:
     if kind not in IDENTIFIERS:
         raise _bad(f"'identifiersType' does not take {kind!r}.")
     return identifiers, IDENTIFIERS[kind]
+
+
+def _windows(request: Request) -> list[tuple[str, str, str]]:
+    """Time filters as (column, comparison, instant)."""
+    found = []
+    for name, (column, comparison) in WINDOWS.items():
+        text = request.query_params.get(name)
+        if text is None:
+            continue
+        try:
+            found.append((column, comparison, as_utc(text)))
+        except ValueError:
+            raise _bad(f"'{name}' is not a date-time.") from None
+    return found
 
 
 def _page(request: Request) -> tuple[int, int]:

@@ -2,12 +2,13 @@
 
 import random
 import secrets
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import orjson
 
-from sandbox.clock import Clock, utc_now
+from sandbox.clock import Clock, as_utc, utc_now
 from sandbox.errors import NotFound, Refused
 from sandbox.store import Row, Store, marks
 from sandbox.vendors.amazon.patches import AVAILABILITY, DEFAULT_CHANNEL, Attributes
@@ -53,6 +54,11 @@ def find_seller(store: Store, seller_id: str) -> Row:
     return seller
 
 
+def _listed_at(seconds_ago: int) -> str:
+    """Sellers list one article after another: no two of a call share a creation time."""
+    return as_utc((datetime.now(UTC) - timedelta(seconds=seconds_ago)).isoformat())
+
+
 class Listings:
     """All listings of all sellers. Due submissions are settled whenever anybody looks or buys."""
 
@@ -63,10 +69,9 @@ class Listings:
 
     def add(self, seller: Row, wanted: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Lists unknown SKUs; known ones stay as they are. Raises Refused on a field of the wrong form."""
-        now = utc_now()
         answers = []
         with self._store.transaction():
-            for given in wanted:
+            for place, given in enumerate(wanted):
                 sku, quantity = given.get("sku"), given.get("quantity", 0)
                 if not isinstance(sku, str) or not sku:
                     raise Refused("invalid_sku", f"A listing needs a sku, not {sku!r}.")
@@ -74,7 +79,7 @@ class Listings:
                     raise Refused("invalid_quantity", f"{sku}: the quantity must be a whole number of at least 0.")
                 found = self.find(seller, sku)
                 if found is None:
-                    self._add(seller, sku, given, quantity, now)
+                    self._add(seller, sku, given, quantity, _listed_at(len(wanted) - place))
                     found = self.find(seller, sku)
                 assert found is not None
                 answers.append({"sku": sku, "asin": found["asin"]})
@@ -115,11 +120,24 @@ class Listings:
         return self._store.all("select * from listings where seller_id = ? order by sku", (seller["seller_id"],))
 
     def search(
-        self, seller: Row, identifiers: list[str] | None, column: str, sort: tuple[str, str], offset: int, size: int
+        self,
+        seller: Row,
+        identifiers: list[str] | None,
+        column: str,
+        windows: list[tuple[str, str, str]],
+        sort: tuple[str, str],
+        offset: int,
+        size: int,
     ) -> tuple[int, list[Row]]:
-        """How many match, and one page of them; `column` and `sort` must come from fixed lists."""
+        """How many match, and one page of them; `column`, `sort` and what `windows` compare come from fixed lists.
+
+        A window is (column, comparison, time in the form the store keeps).
+        """
         self._settle(seller)
         where, parameters = "seller_id = ?", [seller["seller_id"]]
+        for compared, comparison, instant in windows:
+            where += f" and {compared} {comparison} ?"
+            parameters.append(instant)
         if identifiers is not None:
             where += f" and {column} in ({marks(identifiers)})"
             parameters += identifiers
