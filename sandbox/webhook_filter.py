@@ -5,7 +5,7 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
-TERM = re.compile(r"""(?P<path>[A-Za-z_][\w.]*):(?P<op>>=|<=|>|<|)(?P<value>"[^"]*"|'[^']*'|[^\s()]+)""")
+TERM = re.compile(r"""(?P<path>[A-Za-z_][\w.]*):(?P<op>>=|<=|>|<|)(?P<value>"[^"]*"|'[^']*'|[^\s()<>][^\s()]*)""")
 TOKEN = re.compile(rf"\s*(?:(?P<join>AND\b|OR\b|NOT\b|-(?=\w)|\(|\))|(?P<term>{TERM.pattern}))")
 
 
