@@ -1,0 +1,123 @@
+"""Our small GraphQL schema held against the vendor's: every name in it exists there with the same type."""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+
+import pytest
+from graphql import (
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLScalarType,
+    GraphQLSchema,
+    build_schema,
+)
+
+from sandbox.courier import CONNECT_SECONDS, RETRY_WAITS, TOTAL_SECONDS
+from sandbox.vendors.shopify import connections, cost, endpoint, set_quantities, shops
+from sandbox.vendors.shopify.resolvers import schema
+
+ROOT = Path(__file__).resolve().parents[2]
+CONTRACTS = (ROOT / os.environ.get("SHARED_DIR", "../shared")).resolve() / "contracts" / "shopify"
+VERSIONS = ("2026-07", "2026-10")
+pytestmark = pytest.mark.skipif(
+    not CONTRACTS.is_dir(), reason=f"the vendor's schema is not at {CONTRACTS}: set SHARED_DIR to hold ours against it"
+)
+
+
+@cache
+def theirs(version: str) -> GraphQLSchema:
+    return build_schema((CONTRACTS / f"admin-{version}.graphql").read_text(), assume_valid=True)
+
+
+def differences(ours: GraphQLSchema, vendor: GraphQLSchema) -> list[str]:
+    found: list[str] = []
+    for name, kind in ours.type_map.items():
+        if name.startswith("__"):
+            continue
+        other = vendor.type_map.get(name)
+        if type(other) is not type(kind):
+            found.append(f"{name} is no {type(kind).__name__} at the vendor's")
+        elif isinstance(kind, GraphQLEnumType):
+            assert isinstance(other, GraphQLEnumType)
+            found += [f"{name}.{value}" for value in kind.values if value not in other.values]
+        elif isinstance(kind, GraphQLInputObjectType):
+            assert isinstance(other, GraphQLInputObjectType)
+            found += _input_differences(name, kind, other)
+        elif not isinstance(kind, GraphQLScalarType):
+            assert isinstance(kind, (GraphQLObjectType, GraphQLInterfaceType))
+            assert isinstance(other, (GraphQLObjectType, GraphQLInterfaceType))
+            found += _object_differences(name, kind, other)
+    return found
+
+
+def _input_differences(name: str, ours: GraphQLInputObjectType, vendor: GraphQLInputObjectType) -> list[str]:
+    found = []
+    for field, value in ours.fields.items():
+        other = vendor.fields.get(field)
+        if other is None or str(other.type) != str(value.type) or other.default_value != value.default_value:
+            found.append(f"{name}.{field}")
+    # A field that the vendor insists on must be insisted on here too.
+    needed = [field for field, value in vendor.fields.items() if str(value.type).endswith("!")]
+    return found + [f"{name}.{field} is missing" for field in needed if field not in ours.fields]
+
+
+def _object_differences(
+    name: str, ours: GraphQLObjectType | GraphQLInterfaceType, vendor: GraphQLObjectType | GraphQLInterfaceType
+) -> list[str]:
+    found = []
+    interfaces = {interface.name for interface in vendor.interfaces}
+    found += [f"{name} implements {one.name}" for one in ours.interfaces if one.name not in interfaces]
+    for field, value in ours.fields.items():
+        other = vendor.fields.get(field)
+        if other is None or str(other.type) != str(value.type):
+            found.append(f"{name}.{field}: {value.type}")
+            continue
+        for argument, given in value.args.items():
+            theirs_ = other.args.get(argument)
+            if theirs_ is None or str(theirs_.type) != str(given.type) or theirs_.default_value != given.default_value:
+                found.append(f"{name}.{field}({argument})")
+        needed = [argument for argument, given in other.args.items() if str(given.type).endswith("!")]
+        found += [f"{name}.{field}({argument}) is missing" for argument in needed if argument not in value.args]
+    return found
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_everything_in_our_schema_is_in_the_vendors(version: str) -> None:
+    assert differences(schema(), theirs(version)) == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_idempotent_directive_is_the_vendors(version: str) -> None:
+    ours, vendor = schema().get_directive("idempotent"), theirs(version).get_directive("idempotent")
+    assert ours is not None
+    assert vendor is not None
+    assert ours.locations == vendor.locations
+    assert {name: str(given.type) for name, given in ours.args.items()} == {
+        name: str(given.type) for name, given in vendor.args.items()
+    }
+
+
+def test_the_vendors_limits_and_plans_are_ours() -> None:
+
+    rules = json.loads((CONTRACTS / "rules.json").read_text())
+    limits = rules["limits"]
+    assert limits["inputArrayMax"] == endpoint.INPUT_ARRAY_MAX
+    assert limits["connectionFirstMax"] == connections.MAX_PAGE
+    assert limits["singleQueryCostMax"] == cost.MAX_QUERY_COST
+    assert limits["mutationBaseCost"] == cost.MUTATION_COST
+    assert limits["inventoryQuantityMax"] == set_quantities.LIMIT
+    assert limits["idempotencyKeyRetentionHours"] * 3600 == set_quantities.KEY_LIFETIME_SECONDS
+    for plan, (rate, capacity) in shops.PLANS.items():
+        assert rules["graphqlCost"][plan] == {"restoreRate": rate, "maximumAvailable": capacity}
+    assert tuple(rules["setQuantitiesNames"]) == set_quantities.NAMES
+    webhook = rules["webhook"]
+    assert (webhook["connectTimeoutSeconds"], webhook["totalTimeoutSeconds"]) == (CONNECT_SECONDS, TOTAL_SECONDS)
+    assert len(RETRY_WAITS) == webhook["retries"]
+    assert sum(RETRY_WAITS) == pytest.approx(webhook["retryWindowHours"] * 3600)
+    assert "inventorySetQuantities" in rules["idempotentDirectiveRequired"]

@@ -1,0 +1,103 @@
+"""Our webhook bodies held against deliveries that were captured: every field of those is there, in the same form."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.clock import Clock
+from sandbox.faults import Faults
+from sandbox.outbox import Outbox
+from sandbox.store import Row, Store
+from sandbox.vendors.shopify import bodies, inventory, orders, returns
+from sandbox.vendors.shopify.catalogue import Sample, shelve
+from sandbox.vendors.shopify.orders import WantedLine, WantedOrder
+from sandbox.vendors.shopify.shops import open_shop
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLES = (ROOT / os.environ.get("SHARED_DIR", "../shared")).resolve() / "contracts" / "shopify" / "samples"
+pytestmark = pytest.mark.skipif(
+    not SAMPLES.is_dir(), reason=f"captured deliveries are not at {SAMPLES}: set SHARED_DIR to hold ours against them"
+)
+
+# Left out on purpose: buyers here have no personal data beyond a country, and nobody staffs the shop.
+PERSONAL = {"email_marketing_consent", "sms_marketing_consent", "default_address"}
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """One body of each topic out of one order's life."""
+    store = Store(tmp_path)
+    outbox = Outbox(store, Clock(store), Faults(store, 7))
+    shop = open_shop(store, "x.myshopify.com", "X", "GBP", "Europe/London", "standard")
+    with store.transaction():
+        made = shelve(store, shop, [Sample("A", "A", "199.00", "2900001000000", True, "DENY", 9, "Acme", "Toys")])[0]
+    wanted = WantedOrder("k", None, None, "buyer", "GB", None, True, [WantedLine("A", 2, "199.00", None)])
+    order_id = orders.place(store, outbox, shop, wanted)
+    line = bodies.lines_of(store, order_id)[0]
+    part = {"line_id": line["id"], "quantity": 1, "restock_type": "return"}
+    returns.refund(store, outbox, shop, order_id, "r", [part])
+    body = bodies.order_body(store, shop, order_id)
+    yield {
+        "orders_create": body,
+        "orders_updated": body,
+        "orders_cancelled": body,
+        "refunds_create": body["refunds"][0],
+        "fulfillments_create": body["fulfillments"][0],
+        "inventory_levels_update": _level(store, shop, made.item_id),
+        "products_update": bodies.product_body(store, shop, made.product_id),
+    }
+    store.close()
+
+
+def _level(store: Store, shop: Row, item_id: int) -> dict[str, Any]:
+    place = store.one("select * from levels where item_id = ?", (item_id,))
+    assert place is not None
+    level = inventory.read_level(store, item_id, place["location_id"])
+    assert level is not None
+    return bodies.level_body(item_id, place["location_id"], level["available"], level["updated_at"], shop["timezone"])
+
+
+def missing(sample: Any, ours: Any, path: str = "") -> list[str]:
+    """Fields of the sample that ours lacks or has in another form; null on either side agrees with anything."""
+    if sample is None or ours is None:
+        return []
+    if isinstance(sample, dict):
+        if not isinstance(ours, dict):
+            return [f"{path} should be an object"]
+        found = [f"{path}.{name}" for name in sample if name not in ours and name not in PERSONAL]
+        return found + [
+            problem
+            for name in sample
+            if name in ours
+            for problem in missing(sample[name], ours[name], f"{path}.{name}")
+        ]
+    if isinstance(sample, list):
+        if not isinstance(ours, list):
+            return [f"{path} should be a list"]
+        return missing(sample[0], ours[0], f"{path}[]") if sample and ours else []
+    numbers = (int, float)
+    same = type(sample) is type(ours) or (isinstance(sample, numbers) and isinstance(ours, numbers))
+    return [] if same else [f"{path}: {type(ours).__name__} instead of {type(sample).__name__}"]
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "orders_create",
+        "orders_updated",
+        "orders_cancelled",
+        "refunds_create",
+        "fulfillments_create",
+        "inventory_levels_update",
+        "products_update",
+    ],
+)
+def test_a_body_has_every_field_of_a_captured_one(told: dict[str, Any], topic: str) -> None:
+    sample = json.loads((SAMPLES / f"{topic}.json").read_text())["body"]
+    assert missing(sample, told[topic]) == []
