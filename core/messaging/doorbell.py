@@ -88,10 +88,11 @@ class Doorbell:
         try:
             if not self._bell.raise_flag(_flag(lane), FLAG_SECONDS, only_if_down=True):
                 return True
+            self._enqueue(lane)
         except Retryable as error:
-            log.warning("lane %s not rung: %s", lane.key, error)
+            self._give_up(lane, error)
             return False
-        return self._enqueue(lane)
+        return True
 
     def answer(self, lane: Lane) -> bool:
         """Lower the flag: called by the lane's holder before its first claim."""
@@ -139,23 +140,21 @@ class Doorbell:
         with lane_lock(engine, lane) as held:
             yield held
 
-    def _ring_anyway(self, lane: Lane) -> bool:
+    def _ring_anyway(self, lane: Lane) -> None:
         try:
             self._bell.raise_flag(_flag(lane), FLAG_SECONDS, only_if_down=False)
+            self._enqueue(lane)
         except Retryable as error:
-            log.warning("lane %s not rung: %s", lane.key, error)
-            return False
-        return self._enqueue(lane)
+            self._give_up(lane, error)
 
-    def _enqueue(self, lane: Lane) -> bool:
-        try:
-            self._bell.enqueue(LANE_JOBS[lane.queue], shop_id=lane.shop_id, connection_id=lane.connection_id)
-        except Retryable as error:
-            log.warning("lane %s not rung: %s", lane.key, error)
-            # A flag without a job would swallow the next rings.
-            self.answer(lane)
-            return False
-        return True
+    def _enqueue(self, lane: Lane) -> None:
+        self._bell.enqueue(LANE_JOBS[lane.queue], shop_id=lane.shop_id, connection_id=lane.connection_id)
+
+    def _give_up(self, lane: Lane, error: Retryable) -> None:
+        """An answer that came too late may have raised the flag all the same; without a job it would swallow the next
+        rings. Lowering it costs at most a job too many."""
+        log.warning("lane %s not rung: %s", lane.key, error)
+        self.answer(lane)
 
     def _is_rung(self, lane: Lane) -> bool:
         try:
