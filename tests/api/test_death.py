@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import signal
+import socket
 
 import httpx
 import pytest
@@ -56,3 +58,38 @@ def test_what_was_acknowledged_under_load_is_in_the_inbox(served: Served, shop: 
         # The server shuts down cleanly, then ends by the signal that asked for it.
         assert code == -signal.SIGTERM
         assert recorded == acknowledged, "a clean end answers everybody whose row it wrote"
+
+
+GARBAGE = (
+    b"X-Shopify-Webhook-Id: a\x00b",
+    b"X-Shopify-Topic: \x00",
+    b"X-Shopify-Triggered-At: \xff\xfe\x01",
+    b"X-Shopify-Hmac-Sha256: \xe9\xe9",
+    b"Content-Length: 99999999999999999999999",
+    b"Content-Length: -1",
+    b"Transfer-Encoding: nonsense",
+    b"X-Long: " + b"x" * 200_000,
+    b"no colon at all",
+)
+
+
+def say(served: Served, shop: Shop, line: bytes) -> bytes:
+    """Send a genuine delivery with one more header line, as bytes; returns the answer."""
+    headers = "".join(f"{name}: {value}\r\n" for name, value in signed_headers(BODY).items())
+    head = f"POST {shop.path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}".encode()
+    length = b"" if line.startswith((b"Content-Length", b"Transfer")) else f"Content-Length: {len(BODY)}\r\n".encode()
+    answer = b""
+    with socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2])), timeout=30) as wire:
+        with contextlib.suppress(ConnectionError):
+            wire.sendall(head + length + line + b"\r\n\r\n" + BODY)
+            wire.shutdown(socket.SHUT_WR)
+            while chunk := wire.recv(65536):
+                answer += chunk
+    return answer
+
+
+def test_garbage_on_the_wire_is_never_our_failure(served: Served, shop: Shop) -> None:
+    for line in GARBAGE:
+        answer = say(served, shop, line)
+        assert answer == b"" or answer.split(b" ", 2)[1][:1] in b"24", (line[:40], answer[:200])
+    assert say(served, shop, b"X-Fine: yes").startswith(b"HTTP/1.1 200")

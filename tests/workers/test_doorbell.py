@@ -67,6 +67,20 @@ def test_a_flag_without_a_job_does_not_swallow_the_next_ring(redis_url: str, cli
     assert waiting(client) == 1
 
 
+class LateAnswers(RqJobQueue):
+    """Raises the flag and answers too late."""
+
+    def raise_flag(self, key: str, seconds: int, *, only_if_down: bool) -> bool:
+        super().raise_flag(key, seconds, only_if_down=only_if_down)
+        raise Retryable("too late")
+
+
+def test_a_late_answer_does_not_swallow_the_next_ring(redis_url: str, client: redis.Redis, lane: Lane) -> None:
+    assert Doorbell(LateAnswers(redis_url)).ring(lane) is False
+    assert Doorbell(RqJobQueue(redis_url)).ring(lane) is True
+    assert waiting(client) == 1
+
+
 def test_one_holder_per_lane(engine: Engine, lane: Lane) -> None:
     stock = Lane("stock", lane.shop_id, lane.connection_id)
     with lane_lock(engine, lane) as first, lane_lock(engine, lane) as second, lane_lock(engine, stock) as other:
