@@ -60,9 +60,11 @@ def number(value: int | None) -> str:
     return f'<span class="sy-negative">{text}</span>' if value is not None and value < 0 else text
 
 
-def bars(values: Sequence[float | None], label: str, look: str = "", small: bool = False) -> str:
-    """A sparkline as HTML: one bar a step, a dashed gap where nothing is known."""
-    top = max((value for value in values if value), default=0) or 1
+def bars(
+    values: Sequence[float | None], label: str, look: str = "", small: bool = False, full: float = 0
+) -> str:
+    """A sparkline as HTML: one bar a step, a dashed gap where nothing is known; `full` is the least full height."""
+    top = max((full, *(value for value in values if value))) or 1
     cells = "".join(
         '<i class="sy-gap"></i>' if value is None else f'<i style="height:{max(value / top * 100, 3):.0f}%"></i>'
         for value in values
@@ -76,7 +78,11 @@ def table(heads: Sequence[tuple[str, bool]], body: Sequence[Sequence[str]], labe
     kinds = ['class="sy-num"' if is_number else "" for _, is_number in heads]
 
     def line(cells: Sequence[str]) -> str:
-        return "<tr>" + "".join(f"<td {kind}>{cell}</td>" for kind, cell in zip(kinds, cells, strict=True)) + "</tr>"
+        shown = (
+            f'<td {kind} data-label="{escape(name)}"><span>{cell}</span></td>'
+            for kind, (name, _), cell in zip(kinds, heads, cells, strict=True)
+        )
+        return f"<tr>{''.join(shown)}</tr>"
 
     top = "".join(f'<th scope="col" {kind}>{escape(name)}</th>' for kind, (name, _) in zip(kinds, heads, strict=True))
     end = f"<tfoot>{line(foot)}</tfoot>" if foot else ""

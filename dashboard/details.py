@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 LIMIT = evidence.LIMIT
 
 
-@st.dialog("What this is made of", width="large", position="right", icon=":material/list_alt:")
+@st.dialog("What this is made of", width="medium", position="right", icon=":material/list_alt:")
 def show(problem: Problem) -> None:
     """The rows behind a problem, and what to do about them."""
     viewer = people.viewer()

@@ -53,6 +53,7 @@ def _lag_card(connections: Sequence[Row], pulse: Mapping[int, Sequence[Row]]) ->
             components.bars(
                 [row["slowest_seconds"] for row in steps] or [None] * 24,
                 "Longest handling time per five minutes over the last two hours", look,
+                full=slowest["lag_allowed_seconds"] if slowest else 0,
             )
             + _note(f"[{slowest['name']}](#connections)" if slowest else "No connection is known to be working", "2 h")
         )  # fmt: skip
@@ -156,7 +157,8 @@ def _step_button(viewer: people.Viewer, problem: Problem, connection: Row | None
             details.show(problem)
 
 
-_HEADS = ("Connection", "State", "Lag", "Last event", "To push", "Open writes", "Events / 5 min, 2 h", "Class")
+_HEADS = ("Connection", "State", "Lag", "Last event", "To push", "Open writes", "Events, 2 h", "Class")
+_NUMBERS = (4, 5)
 
 
 def draw_connections(viewer: people.Viewer, connections: Sequence[Row], pulse: Mapping[int, Sequence[Row]]) -> None:
@@ -165,12 +167,20 @@ def draw_connections(viewer: people.Viewer, connections: Sequence[Row], pulse: M
     if not connections:
         components.empty("No channel is connected", "Connect the first one with “switchyard connect”; it appears here at once.")
         return
-    with st.container(border=True, key="connections-table"):
+    with st.container(border=True, key="connections-table", gap=None):
         with st.container(horizontal=True, wrap=False, key="connection-head", vertical_alignment="center"):
-            components.html('<div class="sy-cells" aria-hidden="true">' + "".join(f"<div>{h}</div>" for h in _HEADS) + "</div>")
+            components.html('<div class="sy-cells" aria-hidden="true">' + _head_cells() + "</div>")
             st.html('<div class="sy-go"></div>', width="content")
         for row in connections:
             _connection_row(row, pulse.get(row["connection_id"], ()), viewer.shop.zone)
+
+
+def _head_cells() -> str:
+    return "".join(f'<div class="{"sy-num" if place in _NUMBERS else ""}">{h}</div>' for place, h in enumerate(_HEADS))
+
+
+def _cell_class(place: int) -> str:
+    return "sy-num" if place in _NUMBERS else "sy-wide" if place in (0, 6) else ""
 
 
 def _connection_row(row: Row, steps: Sequence[Row], zone: str) -> None:
@@ -188,13 +198,13 @@ def _connection_row(row: Row, steps: Sequence[Row], zone: str) -> None:
         escape(row["guarantee_class"]),
     )
     shown = "".join(
-        f'<div class="{"sy-wide" if place in (0, 6) else ""}">'
+        f'<div class="{_cell_class(place)}">'
         f'<span class="{"sy-hidden" if place < 2 else "sy-label"}">{head}</span>{cell}</div>'
         for place, (head, cell) in enumerate(zip(_HEADS, cells, strict=True))
     )
     with st.container(horizontal=True, wrap=False, key=f"connection-row-{number}", vertical_alignment="center"):
         components.html(f'<div class="sy-cells">{shown}</div>')
-        if st.button("Sync now…", key=f"sync-{number}", help=f"Read {formats.plain(row['name'])} and write what differs"):
+        if st.button("Sync now…", key=f"sync-{number}", width=100):
             syncing.ask(row)
 
 

@@ -134,7 +134,7 @@ select
 from judged j;
 
 -- Two hours in steps of five minutes: what came in, how long the slowest took, what was confirmed. At most the last
--- 20,000 of each are looked at: a step from before them is unknown (null), not zero.
+-- 10,000 of each are looked at: a step from before them is unknown (null), not zero.
 create view connection_pulse with (security_invoker = true) as
 select
     c.shop_id, c.id as connection_id, pulse.bucket_at,
@@ -147,13 +147,16 @@ cross join lateral (
         date_bin('5 minutes', now(), 'epoch') - interval '115 minutes' as begins,
         coalesce((
             select m.received_at from inbox_messages m
-            where m.shop_id = c.shop_id and m.connection_id = c.id order by m.received_at desc offset 19999 limit 1
+            where m.shop_id = c.shop_id and m.connection_id = c.id and m.received_at > now() - interval '2 hours'
+            order by m.received_at desc offset 9999 limit 1
         ), '-infinity') as received_from,
         coalesce((
             select w.outcome_at from listing_writes w
             where w.shop_id = c.shop_id and w.connection_id = c.id and w.outcome = 'confirmed'
-            order by w.outcome_at desc offset 19999 limit 1
+            and w.outcome_at > now() - interval '2 hours'
+            order by w.outcome_at desc offset 9999 limit 1
         ), '-infinity') as confirmed_from
+    offset 0  -- a fence: worked out once for a connection, not once for each of its steps
 ) reach
 cross join lateral (
     select
