@@ -54,6 +54,17 @@ class Courier:
         outbox.ring = self._bell.set
 
     async def run(self) -> None:
+        """Delivers until cancelled; whatever goes wrong inside, the round starts again from the store."""
+        while True:
+            try:
+                await self._round()
+            except Exception:
+                log.exception("The courier stumbled and starts again.")
+            self._taken.clear()
+            self._parcels = asyncio.Queue()
+            await asyncio.sleep(1)
+
+    async def _round(self) -> None:
         timeout = aiohttp.ClientTimeout(total=TOTAL_SECONDS, sock_connect=CONNECT_SECONDS, connect=CONNECT_SECONDS)
         connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=60)
         async with (

@@ -48,7 +48,7 @@ class Crowd:
 
 
 class Shoppers:
-    """Off until somebody turns them on; what they were doing does not survive a restart, what they did does."""
+    """Off until somebody turns them on, after a restart too; orders they left open are taken up when they come back."""
 
     def __init__(self, store: Store, clock: Clock, outbox: Outbox, seed: int) -> None:
         self._store = store
@@ -71,7 +71,20 @@ class Shoppers:
                 self._store.set_meta("shopper_runs", str(start))
             chance = random.Random(f"shoppers-{self._seed}-{domain}-{start}")
             self._crowds[domain] = Crowd(domain, pace_per_minute, chance, self._clock.now())
+            self._take_up(self._crowds[domain])
         return {"domain": domain, "running": running, "pace_per_minute": pace_per_minute}
+
+    def _take_up(self, crowd: Crowd) -> None:
+        """Orders that an earlier run left open are shipped too, or their goods would stay promised for ever."""
+        left_open = self._store.all(
+            "select id from orders o where shop_id = (select id from shops where domain = ?) and cancelled_at is null"
+            " and key like 'shopper-%' and exists"
+            " (select 1 from lines where order_id = o.id and quantity > fulfilled + removed) order by id",
+            (crowd.domain,),
+        )
+        for row in left_open:
+            due_at = self._clock.now() + crowd.chance.uniform(*SHIP_AFTER_SECONDS)
+            crowd.errands.append(Errand(due_at, "ship", row["id"]))
 
     async def run(self) -> None:
         while True:

@@ -20,7 +20,7 @@ from graphql import (
 
 from sandbox.courier import CONNECT_SECONDS, RETRY_WAITS, TOTAL_SECONDS
 from sandbox.vendors.shopify import connections, cost, endpoint, set_quantities, shops
-from sandbox.vendors.shopify.resolvers import schema
+from sandbox.vendors.shopify.sdl import schema
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACTS = (ROOT / os.environ.get("SHARED_DIR", "../shared")).resolve() / "contracts" / "shopify"

@@ -63,6 +63,8 @@ def test_an_untracked_product_is_sold_without_end(shop: ShopSide) -> None:
         ({"lines": [{"sku": "A", "quantity": 1, "price": 1.5}]}, "invalid_price"),
         ({"processed_at": "yesterday"}, "invalid_time"),
         ({"key": ""}, "invalid_key"),
+        ({"country": "United Kingdom"}, "unknown_country"),
+        ({"currency": "POUNDS"}, "unknown_currency"),
     ],
 )
 def test_an_impossible_order_is_refused_with_its_reason(shop: ShopSide, change: dict[str, Any], code: str) -> None:

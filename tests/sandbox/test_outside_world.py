@@ -72,3 +72,22 @@ def test_shoppers_leave_an_empty_shop(own: Outside) -> None:
 
 def test_shoppers_are_off_at_the_start(outside: Outside) -> None:
     assert demo(outside).data("{ orders(first: 1) { nodes { id } } }")["orders"]["nodes"] == []
+
+
+def test_orders_left_open_by_a_kill_are_shipped_when_shoppers_come_back(own: Outside) -> None:
+    shop = demo(own)
+    own.post("/shoppers", domain=DEMO_SHOP, pace_per_minute=6000, running=True)
+    query = "{ orders(first: 10, sortKey: ID) { nodes { displayFulfillmentStatus cancelledAt } } }"
+    wait_for(lambda: len(shop.data(query)["orders"]["nodes"]) >= 5)
+    own.kill()
+    own.start("--clock-factor", "1000")
+
+    def open_orders() -> list[dict[str, str]]:
+        orders = shop.data(query)["orders"]["nodes"]
+        return [
+            order for order in orders if order["displayFulfillmentStatus"] == "UNFULFILLED" and not order["cancelledAt"]
+        ]
+
+    assert open_orders()
+    own.post("/shoppers", domain=DEMO_SHOP, pace_per_minute=0.001, running=True)
+    wait_for(lambda: not open_orders())

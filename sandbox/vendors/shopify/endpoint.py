@@ -30,7 +30,8 @@ from sandbox.outbox import Outbox
 from sandbox.store import Row, Store
 from sandbox.vendors.shopify.auth import TokenRefused, grant_token, token_is_good
 from sandbox.vendors.shopify.cost import MAX_QUERY_COST, Meter
-from sandbox.vendors.shopify.resolvers import Root, schema
+from sandbox.vendors.shopify.resolvers import Root
+from sandbox.vendors.shopify.sdl import schema
 from sandbox.vendors.shopify.shops import PLANS
 
 # The living versions, oldest first.

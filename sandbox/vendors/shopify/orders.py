@@ -12,6 +12,7 @@ from sandbox.outbox import Act, Outbox
 from sandbox.store import Row, Store, marks
 from sandbox.vendors.shopify import bodies
 from sandbox.vendors.shopify.inventory import Move, Moves, apply
+from sandbox.vendors.shopify.sdl import codes
 from sandbox.vendors.shopify.shops import home_location
 
 
@@ -45,6 +46,9 @@ class WantedOrder:
         lines = [_read_line(key, line) for line in given.get("lines") or []]
         if not lines:
             raise Refused("no_lines", f"{key}: an order needs at least one line.")
+        for enum, name in (("CountryCode", "country"), ("CurrencyCode", "currency")):
+            if given.get(name) is not None and given[name] not in codes(enum):
+                raise Refused(f"unknown_{name}", f"{key}: no {name} {given[name]!r}.")
         return cls(
             key=key,
             name=given.get("name"),

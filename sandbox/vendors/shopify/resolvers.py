@@ -3,16 +3,11 @@
 # graphql-core finds a resolver by the vendor's own name for the field and calls it with the vendor's argument names.
 # ruff: noqa: A002, N802, N803
 
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from graphql import (
     GraphQLError,
     GraphQLResolveInfo,
-    GraphQLScalarType,
-    GraphQLSchema,
-    build_schema,
     get_directive_values,
 )
 
@@ -48,16 +43,6 @@ PRODUCT_TERMS = {
     "created_at": "created_at",
     "updated_at": "updated_at",
 }
-
-
-@lru_cache(maxsize=1)
-def schema() -> GraphQLSchema:
-    built = build_schema((Path(__file__).parent / "schema.graphql").read_text())
-    # The vendor writes these numbers as text, since they outgrow a double.
-    number = built.type_map["UnsignedInt64"]
-    assert isinstance(number, GraphQLScalarType)
-    number.serialize = str  # type: ignore[assignment]
-    return built
 
 
 class Root:

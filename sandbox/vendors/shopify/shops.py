@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from sandbox.errors import NotFound, Refused
 from sandbox.store import Row, Store
+from sandbox.vendors.shopify.sdl import codes
 
 # Points restored a second and bucket size for each plan.
 PLANS = {"standard": (100, 2000), "advanced": (200, 4000), "plus": (1000, 20000), "enterprise": (2000, 40000)}
@@ -16,6 +17,8 @@ def open_shop(store: Store, domain: str, name: str, currency: str, timezone: str
         raise Refused("unknown_plan", f"The plan {plan!r} is none of {', '.join(PLANS)}.")
     if timezone not in available_timezones():
         raise Refused("unknown_timezone", f"No timezone {timezone!r}.")
+    if currency not in codes("CurrencyCode"):
+        raise Refused("unknown_currency", f"No currency {currency!r}.")
     with store.transaction():
         found = store.one("select * from shops where domain = ?", (domain,))
         if found is not None:
