@@ -79,12 +79,11 @@ def say(served: Served, shop: Shop, line: bytes) -> bytes:
     head = f"POST {shop.path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}".encode()
     length = b"" if line.startswith((b"Content-Length", b"Transfer")) else f"Content-Length: {len(BODY)}\r\n".encode()
     answer = b""
-    with socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2])), timeout=30) as wire:
-        with contextlib.suppress(ConnectionError):
-            wire.sendall(head + length + line + b"\r\n\r\n" + BODY)
-            wire.shutdown(socket.SHUT_WR)
-            while chunk := wire.recv(65536):
-                answer += chunk
+    address = ("127.0.0.1", int(served.url.rpartition(":")[2]))
+    with socket.create_connection(address, timeout=30) as wire, contextlib.suppress(ConnectionError):
+        wire.sendall(head + length + line + b"\r\n\r\n" + BODY)
+        while chunk := wire.recv(65536):
+            answer += chunk
     return answer
 
 
