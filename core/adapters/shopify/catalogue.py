@@ -15,9 +15,20 @@ from core.ports import ChannelListing, ChannelLocation, LevelObservation
 
 _ARRAY_MAX = 250
 _LEVELS_MAX = 50
+# Points: a level with its place and quantity; a variant with its product, item and connection; an item with its own.
 _LEVEL_COST = 3
-_VARIANT_COST = 3
-_ITEM_COST = 1
+_VARIANT_COST = 6
+_ITEM_COST = 4
+
+
+def variants_per_page(levels: int) -> int:
+    """How many variants fit into one query when each may show so many levels."""
+    return max(1, min(_ARRAY_MAX, documents.QUERY_BUDGET // (_VARIANT_COST + _LEVEL_COST * levels)))
+
+
+def items_per_call(levels: int) -> int:
+    """How many inventory items fit into one query when each may show so many levels."""
+    return max(1, min(_ARRAY_MAX, documents.QUERY_BUDGET // (_ITEM_COST + _LEVEL_COST * levels)))
 
 
 class Catalogue:
@@ -41,9 +52,8 @@ class Catalogue:
     def listings(self) -> Iterator[Sequence[ChannelListing]]:
         """All variants by id, with the levels of their items."""
         levels = self._levels_per_item()
-        first = min(_ARRAY_MAX, documents.QUERY_BUDGET // (_VARIANT_COST + _LEVEL_COST * levels))
+        variables = {"first": variants_per_page(levels), "levels": levels}
         seen_at = self._now()
-        variables = {"first": first, "levels": levels}
         for page in pages(self._graphql, "variants", documents.VARIANTS, ("productVariants",), variables):
             for node in page:
                 self._complete(node["inventoryItem"], node["inventoryItem"]["legacyResourceId"])
@@ -63,7 +73,7 @@ class Catalogue:
     def levels(self, refs: Sequence[str]) -> Sequence[LevelObservation]:
         """Levels of inventory items; items that no longer exist are left out."""
         per_item = self._levels_per_item()
-        size = max(1, min(_ARRAY_MAX, documents.QUERY_BUDGET // (_ITEM_COST + _LEVEL_COST * per_item)))
+        size = items_per_call(per_item)
         wanted = list(dict.fromkeys(refs))
         found: list[LevelObservation] = []
         for start in range(0, len(wanted), size):

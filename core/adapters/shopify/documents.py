@@ -10,10 +10,6 @@ API_VERSION = "2026-10"
 QUERY_BUDGET = 900
 """Points; the rest of the 1000 is left for what the vendor may count otherwise."""
 
-ORDERS_PER_PAGE = 4
-LINES_PER_PAGE = 120
-ITEM_LEVELS_PER_PAGE = 50
-
 _LEVEL = """
 fragment Level on InventoryLevel {
   updatedAt

@@ -13,9 +13,6 @@ from core.adapters.shopify.client import GraphQL
 from core.adapters.shopify.fields import Body, Instant, refined
 from core.adapters.shopify.reading import as_model, pages
 
-_ALL_SHIPMENTS = 90
-_ALL_REFUNDS = 100
-
 Found = tuple[str, datetime, bytes]
 
 

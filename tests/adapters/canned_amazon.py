@@ -1,0 +1,71 @@
+"""A Selling Partner API that answers listings from a dictionary; accepted quantities are in force at once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+import httpx
+
+
+def _own_listings() -> dict[str, int]:
+    return dict.fromkeys([*(f"SKU {n}/%" for n in range(24)), "RED, LARGE"], 30)
+
+
+@dataclass
+class CannedSeller:
+    """The same 25 listings as the sandbox is given."""
+
+    units: dict[str, int] = field(default_factory=_own_listings)
+    submissions: list[tuple[str, int]] = field(default_factory=list)
+    tokens: int = 0
+    created: str = "2026-11-20T10:00:00Z"
+    window: int = 1000
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/auth/o2/token"):
+            self.tokens += 1
+            return httpx.Response(200, json={"access_token": f"a{self.tokens}", "expires_in": 3600})
+        sku = request.url.raw_path.decode().partition("?")[0].partition("/items/")[2].partition("/")[2]
+        answer = self._search(request) if not sku else self._item(request, unquote(sku))
+        answer.headers["x-amzn-RateLimit-Limit"] = "5.0"
+        return answer
+
+    def _search(self, request: httpx.Request) -> httpx.Response:
+        query = request.url.params
+        skus = list(self.units)
+        if "identifiers" in query:
+            skus = [sku for sku in skus if sku in query["identifiers"].split(",")]
+        start, size = int(query.get("pageToken", "0")), int(query.get("pageSize", "20"))
+        shown = skus[start : start + size]
+        pagination = {"nextToken": str(start + size)} if start + size < min(len(skus), self.window) else {}
+        items = [self._described(sku) for sku in shown]
+        return httpx.Response(200, json={"numberOfResults": len(skus), "items": items, "pagination": pagination})
+
+    def _item(self, request: httpx.Request, sku: str) -> httpx.Response:
+        if sku not in self.units:
+            return httpx.Response(404, json={"errors": [{"code": "NOT_FOUND", "message": f"SKU '{sku}' not found"}]})
+        if request.method == "GET":
+            return httpx.Response(200, json=self._described(sku))
+        quantity = json.loads(request.content)["patches"][0]["value"][0]["quantity"]
+        if quantity < 0:
+            issue = {"code": "90000900", "message": "must be 0 or more", "severity": "ERROR", "categories": []}
+            return httpx.Response(200, json={"sku": sku, "status": "INVALID", "submissionId": "s", "issues": [issue]})
+        self.submissions.append((sku, quantity))
+        self.units[sku] = quantity
+        return httpx.Response(200, json={"sku": sku, "status": "ACCEPTED", "submissionId": f"s{len(self.submissions)}"})
+
+    def _described(self, sku: str) -> dict[str, Any]:
+        summary = {
+            "marketplaceId": "A1F83G8C2ARO7P",
+            "asin": "B000000001",
+            "productType": "PRODUCT",
+            "status": ["BUYABLE"],
+            "itemName": f"Mug {sku}",
+            "createdDate": self.created,
+            "lastUpdatedDate": self.created,
+        }
+        availability = [{"fulfillmentChannelCode": "DEFAULT", "quantity": self.units[sku]}]
+        return {"sku": sku, "summaries": [summary], "fulfillmentAvailability": availability}

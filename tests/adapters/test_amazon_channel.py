@@ -1,0 +1,208 @@
+"""Amazon as a channel: the same tests against canned replies and against the fake Amazon."""
+
+from __future__ import annotations
+
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from core.adapters.amazon.channel import NoMarketplace
+from core.adapters.http import Refused, ServerFault, Throttled, Unauthorised
+from core.adapters.registry import make_channel
+from core.ports import QuantityWrite
+from tests.adapters.accounts import Account, amazon_account
+from tests.adapters.canned_amazon import CannedSeller
+
+SKU = "SKU 3/%"
+
+
+def test_reads_every_listing_once_with_its_quantity(seller: Account) -> None:
+    channel = seller.channel()
+    listings = [listing for page in channel.listings() for listing in page]
+    assert len(listings) == len({listing.ref for listing in listings}) == 25 == channel.listing_count()
+    assert {listing.levels[0].units for listing in listings} == {30}
+    assert all(listing.code == listing.ref and listing.title == f"Mug {listing.ref}" for listing in listings)
+    assert all(listing.is_tracked and listing.status == "active" and listing.product_ref for listing in listings)
+    assert [place.ref for place in channel.locations()] == [""]
+
+
+def test_levels_by_sku_even_with_commas_slashes_and_percent_signs(seller: Account) -> None:
+    wanted = [*(f"SKU {n}/%" for n in range(24)), "RED, LARGE", "not listed", "not, listed"]
+    levels = seller.channel().levels(wanted)
+    assert sorted(level.inventory_ref for level in levels) == sorted(wanted[:25])
+    assert {(level.units, level.location_ref) for level in levels} == {(30, "")}
+
+
+def test_an_accepted_quantity_is_in_force_later(seller: Account) -> None:
+    channel = seller.channel()
+    (result,) = channel.set_quantities([_write(SKU, 7)])
+    assert (result.outcome, bool(result.submission_ref)) == ("accepted", True)
+    until = time.monotonic() + 30
+    while channel.levels([SKU])[0].units != 7:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def test_the_patch_merges_the_quantity_alone(seller: Account) -> None:
+    seller.channel().set_quantities([_write("RED, LARGE", 7)])
+    (request,) = [request for request in seller.network.seen if request.method == "PATCH"]
+    assert request.url.raw_path.decode().partition("?")[0].endswith(f"/{seller.config.account_ref}/RED%2C%20LARGE")
+    (body,) = seller.network.bodies("PATCH")
+    value = [{"fulfillment_channel_code": "DEFAULT", "quantity": 7}]
+    patch = {"op": "merge", "path": "/attributes/fulfillment_availability", "value": value}
+    assert body == {"productType": "PRODUCT", "patches": [patch]}
+    assert re.fullmatch(r"Switchyard/\S+ \(Language=Python/[\d.]+; Platform=\w+\)", request.headers["user-agent"])
+    assert request.headers["x-amz-access-token"]
+
+
+def test_status_200_with_invalid_is_a_refusal_with_its_issue(seller: Account) -> None:
+    (result,) = seller.channel().set_quantities([_write(SKU, -1)])
+    assert result.outcome == "refused"
+    assert result.code
+    assert result.code in (result.detail or "")
+
+
+def test_an_unknown_sku_is_refused(seller: Account) -> None:
+    (result,) = seller.channel().set_quantities([_write("never listed", 1)])
+    assert (result.outcome, result.code) == ("refused", "NOT_FOUND")
+
+
+@pytest.mark.parametrize("mishap", ["lost_reply", "fault_after_effect", "not_json"])
+def test_without_a_sure_answer_the_outcome_is_unknown_and_nothing_is_sent_again(seller: Account, mishap: Any) -> None:
+    seller.network.plan(mishap, "PATCH")
+    (result,) = seller.channel().set_quantities([_write(SKU, 9)])
+    assert result.outcome == "unknown"
+    assert len(seller.network.bodies("PATCH")) == 1
+
+
+def test_a_refused_connection_is_tried_again_then_unsent(seller: Account) -> None:
+    channel = seller.channel()
+    seller.network.plan("refused_connection", "PATCH")
+    assert channel.set_quantities([_write(SKU, 9)])[0].outcome == "accepted"
+    seller.network.plan("refused_connection", "PATCH", times=99)
+    assert channel.set_quantities([_write(SKU, 9)])[0].outcome == "unsent"
+
+
+def test_throttling_waits_and_repeats_since_nothing_was_done(seller: Account) -> None:
+    seller.network.plan("throttled", "PATCH", times=2)
+    (result,) = seller.channel().set_quantities([_write(SKU, 9)])
+    assert result.outcome == "accepted"
+    assert [call.outcome for call in seller.log if call.operation == "patchListingsItem"] == [
+        "throttled",
+        "throttled",
+        "ok",
+    ]
+
+
+def test_an_expired_token_is_renewed_once(seller: Account) -> None:
+    channel = seller.channel()
+    seller.network.plan("unauthorised", "PATCH")
+    assert channel.set_quantities([_write(SKU, 9)])[0].outcome == "accepted"
+    seller.network.plan("unauthorised", "PATCH", times=2)
+    (result,) = channel.set_quantities([_write(SKU, 9)])
+    assert (result.outcome, result.code) == ("refused", "UNAUTHORISED")
+
+
+def test_a_withdrawn_consent_is_refused_not_retried(seller: Account) -> None:
+    seller.network.plan("unauthorised", "auth/o2/token", times=99)
+    channel = seller.channel()
+    with pytest.raises(Unauthorised):
+        channel.levels([SKU])
+    assert channel.set_quantities([_write(SKU, 9)])[0].outcome == "refused"
+
+
+def test_a_read_without_an_answer_is_said(seller: Account) -> None:
+    channel = seller.channel()
+    seller.network.plan("lost_reply", "GET", times=2)
+    assert len(channel.levels([SKU])) == 1
+    seller.network.plan("lost_reply", "GET", times=99)
+    with pytest.raises(ServerFault):
+        channel.levels([SKU])
+
+
+def test_several_threads_share_one_channel(seller: Account) -> None:
+    channel = seller.channel()
+    with ThreadPoolExecutor(5) as pool:
+        results = list(pool.map(lambda n: channel.set_quantities([_write(f"SKU {n}/%", 50 + n)])[0], range(20)))
+    assert {result.outcome for result in results} == {"accepted"}
+    assert len({result.submission_ref for result in results}) == 20
+    assert sum(call.operation == "amazon.token" for call in seller.log) == 1
+
+
+def test_the_quota_is_paced_on_the_vendors_clock() -> None:
+    account = amazon_account(CannedSeller())
+    channel = account.channel()
+    for n in range(20):
+        channel.set_quantities([_write(f"SKU {n}/%", n)])
+    # Five a second on a clock that runs a hundred times faster: 20 calls take at least 40 ms, starting from empty.
+    assert 0.02 < sum(account.slept) < 0.5
+
+
+def test_a_thousand_and_more_listings_are_read_in_windows() -> None:
+    canned = CannedSeller(units={f"S{n:05}": n for n in range(2350)})
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        """Creation times rise with the number; a search shows a thousand from `createdAfter` on."""
+        after = request.url.params.get("createdAfter")
+        start = int(datetime.fromisoformat(after).timestamp()) // 10 * 10 if after else 0
+        part = CannedSeller(units={sku: units for sku, units in canned.units.items() if units >= start})
+        reply = part(request)
+        body = reply.json()
+        for item in body.get("items", []):
+            moment = datetime.fromtimestamp(part.units[item["sku"]] // 10 * 10, UTC)
+            item["summaries"][0]["createdDate"] = moment.isoformat()
+        return httpx.Response(200, json=body)
+
+    account = amazon_account(answer)
+    listings = [listing for page in account.channel().listings() for listing in page]
+    assert sorted(listing.ref for listing in listings) == sorted(canned.units)
+
+
+def test_listings_that_cannot_be_told_apart_by_time_are_said_not_dropped() -> None:
+    account = amazon_account(CannedSeller(units={f"S{n:05}": n for n in range(1500)}))
+    with pytest.raises(Refused, match="creation time"):
+        list(account.channel().listings())
+
+
+def test_what_amazon_ships_is_not_counted() -> None:
+    def fba(request: httpx.Request) -> httpx.Response:
+        reply = CannedSeller()(request)
+        body = reply.json()
+        for item in body.get("items", []):
+            item["fulfillmentAvailability"] = [{"fulfillmentChannelCode": "AMAZON_EU"}]
+        return httpx.Response(200, json=body)
+
+    account = amazon_account(fba)
+    assert {level.units for level in account.channel().levels([SKU])} == {None}
+    assert not any(listing.is_tracked for page in account.channel().listings() for listing in page)
+
+
+def test_a_quota_that_stays_used_up_is_said() -> None:
+    account = amazon_account(CannedSeller())
+    account.network.plan("throttled", "", times=10**6)
+    account.config = replace(account.config, settings={**account.config.settings, "clock_factor": 0.001})
+    with pytest.raises(Throttled):
+        account.channel().levels([SKU])
+
+
+def test_orders_are_not_read_yet(seller: Account) -> None:
+    channel = seller.channel()
+    assert channel.parse("ORDER_CHANGE", b"{}", None) is None
+    assert list(channel.orders_since(datetime(2020, 1, 1, tzinfo=UTC))) == []
+    assert channel.ensure_subscriptions("https://one.test") == 0
+
+
+def test_a_marketplace_must_be_named() -> None:
+    account = amazon_account(CannedSeller())
+    with pytest.raises(NoMarketplace):
+        make_channel(replace(account.config, settings={}), None)  # type: ignore[arg-type]
+
+
+def _write(sku: str, units: int) -> QuantityWrite:
+    return QuantityWrite(1, sku, None, "", None, units, "key")
