@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from psycopg.types.json import Jsonb
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -20,7 +21,6 @@ from sqlalchemy import (
     Text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from psycopg.types.json import Jsonb
 
 from core.db import metadata, scalar
 from core.errors import BadInput

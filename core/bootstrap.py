@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from core.adapters import registry
+import core.adapters.registry as registry
 from core.adapters.base import ConnectionConfig, Deps
 from core.adapters.notices import WebhookMessenger
 from core.adapters.rq import RqJobQueue

@@ -55,9 +55,9 @@ def unit_of_work(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def read_only(engine: Engine) -> Iterator[Connection]:
     """A consistent snapshot in which the server itself refuses writes."""
-    with engine.connect().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True) as conn:
-        with conn.begin():
-            yield conn
+    snapshot = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    with snapshot.begin() as conn:
+        yield conn
 
 
 def fetch(conn: Connection, sql: str, **params: Any) -> Sequence[RowMapping]:

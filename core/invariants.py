@@ -51,7 +51,8 @@ CHECKS: tuple[Check, ...] = (
             coalesce(k.location_id, m.location_id) as location_id, k.on_hand, m.units as movements
         from (select * from stock_levels where {shop}) k
         full join (
-            select shop_id, sku_id, location_id, sum(delta_units) as units from stock_movements where {shop} group by 1, 2, 3
+            select shop_id, sku_id, location_id, sum(delta_units) as units
+            from stock_movements where {shop} group by 1, 2, 3
         ) m using (shop_id, sku_id, location_id)
         where coalesce(k.on_hand, 0) <> coalesce(m.units, 0) or k.sku_id is null
         """,
@@ -64,7 +65,8 @@ CHECKS: tuple[Check, ...] = (
             coalesce(k.location_id, r.location_id) as location_id, k.reserved, r.units as held
         from (select * from stock_levels where {shop}) k
         full join (
-            select shop_id, sku_id, location_id, sum(held_units) as units from reservations where {shop} group by 1, 2, 3
+            select shop_id, sku_id, location_id, sum(held_units) as units
+            from reservations where {shop} group by 1, 2, 3
         ) r using (shop_id, sku_id, location_id)
         where coalesce(k.reserved, 0) <> coalesce(r.units, 0)
         """,
@@ -157,7 +159,8 @@ CHECKS: tuple[Check, ...] = (
         """
         select shop_id, id as message_id, topic, state, cause, received_at from inbox_messages
         where {shop} and ((state = 'received' and received_at < %(now)s - %(patience)s)
-            or (state = 'waiting' and (waiting_for is null or waits_until is null or waits_until < %(now)s - %(patience)s))
+            or (state = 'waiting' and (waiting_for is null or waits_until is null
+                or waits_until < %(now)s - %(patience)s))
             or (state = 'parked' and cause is null) or (state = 'handled' and settled_at is null))
         """,
     ),
@@ -168,8 +171,10 @@ CHECKS: tuple[Check, ...] = (
         select l.shop_id, l.id as listing_id, l.channel_ref, l.desired_units, l.published_units, l.push_problem
         from listings l
         left join listing_writes w on w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null
-        where l.{shop} and l.publishing = 'on' and l.desired_units is distinct from greatest(l.published_units, 0)
+        where l.{shop} and l.publishing = 'on'
+            and (l.desired_units is distinct from greatest(l.published_units, 0) or l.unseen_units <> 0)
             and w.id is null and l.push_problem is null
+            and (l.unseen_since is null or l.unseen_since < %(now)s - %(push)s)
             and not exists (select from stock_movements m where m.shop_id = l.shop_id and m.sku_id = l.sku_id
                 and m.recorded_at > %(now)s - %(push)s)
             and not exists (select from reservations r where r.shop_id = l.shop_id and r.sku_id = l.sku_id

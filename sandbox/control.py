@@ -93,7 +93,8 @@ class Control:
         return {"ok": True}
 
     async def world(self, request: Request) -> Body:
-        return world.described(self._store, self._parts.clock.factor)
+        described = world.described(self._store, self._parts.clock.factor)
+        return {**described, "shoppers": self._parts.shoppers.listed()}
 
     async def open_shop(self, request: Request, given: Body) -> Body:
         domain = _text(given, "domain")

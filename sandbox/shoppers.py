@@ -47,6 +47,10 @@ class Crowd:
     errands: list[Errand] = field(default_factory=list)
 
 
+def _described(domain: str, running: bool, pace_per_minute: float) -> dict[str, object]:
+    return {"domain": domain, "running": running, "pace_per_minute": pace_per_minute}
+
+
 class Shoppers:
     """Off until somebody turns them on, after a restart too; orders they left open are taken up when they come back."""
 
@@ -72,7 +76,11 @@ class Shoppers:
             chance = random.Random(f"shoppers-{self._seed}-{domain}-{start}")
             self._crowds[domain] = Crowd(domain, pace_per_minute, chance, self._clock.now())
             self._take_up(self._crowds[domain])
-        return {"domain": domain, "running": running, "pace_per_minute": pace_per_minute}
+        return _described(domain, running, pace_per_minute)
+
+    def listed(self) -> list[dict[str, object]]:
+        """The crowds that are out, in the form in which they were sent."""
+        return [_described(crowd.domain, True, crowd.pace_per_minute) for crowd in self._crowds.values()]
 
     def _take_up(self, crowd: Crowd) -> None:
         """Orders that an earlier run left open are shipped too, or their goods would stay promised for ever."""

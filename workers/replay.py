@@ -126,13 +126,18 @@ def replay(
 
 @contextmanager
 def hurried(control: Control, factor: float) -> Iterator[None]:
-    """Run the sandbox's durations `factor` times faster for the length of the block."""
-    before = control.get("/world")["clock_factor"]
+    """Run the sandbox's durations `factor` times faster for the length of the block; its demo shoppers rest."""
+    world = control.get("/world")
+    resting = [entry for entry in world["shoppers"] if entry["running"]]
+    for entry in resting:
+        control.post("/shoppers", {**entry, "running": False})
     control.post("/clock", {"factor": factor})
     try:
         yield
     finally:
-        control.post("/clock", {"factor": before})
+        control.post("/clock", {"factor": world["clock_factor"]})
+        for entry in resting:
+            control.post("/shoppers", entry)
 
 
 def _open_world(
@@ -200,7 +205,7 @@ def _order(invoice: Invoice) -> dict[str, Any]:
         "name": f"#{invoice.number}",
         "processed_at": invoice.at.isoformat(),
         "customer_ref": first.customer,
-        "country": first.country,
+        "country": first.country_code or "ZZ",
         "currency": CURRENCY,
         "ship": True,
         "lines": [
@@ -294,7 +299,8 @@ def what_is_left(conn: Connection, pair: Pair) -> dict[str, int]:
             (select count(*) from inbox_messages where shop_id = %(shop)s and state = 'received') as unread_messages,
             (select count(*) from inbox_messages where shop_id = %(shop)s and state = 'waiting') as waiting_messages,
             (select count(*) from listings where shop_id = %(shop)s and publishing = 'on'
-                and desired_units is distinct from greatest(published_units, 0)) as listings_to_push,
+                and (desired_units is distinct from greatest(published_units, 0) or unseen_units <> 0))
+                as listings_to_push,
             (select count(*) from listing_writes where shop_id = %(shop)s and outcome is null) as open_writes
         """,
         shop=pair.shop_id,

@@ -36,6 +36,17 @@ COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "
 SERVICE_CODES = frozenset(("POST", "DOT", "C2", "M", "m", "D", "S", "BANK CHARGES", "AMAZONFEE", "CRUK", "B"))
 
 
+# ISO 3166-1 alpha-2; what is no country (European Community, Unspecified) has none.
+COUNTRY_CODES = {
+    "Australia": "AU", "Austria": "AT", "Bahrain": "BH", "Belgium": "BE", "Brazil": "BR", "Canada": "CA",
+    "Channel Islands": "JE", "Cyprus": "CY", "Czech Republic": "CZ", "Denmark": "DK", "EIRE": "IE", "Finland": "FI",
+    "France": "FR", "Germany": "DE", "Greece": "GR", "Hong Kong": "HK", "Iceland": "IS", "Israel": "IL", "Italy": "IT",
+    "Japan": "JP", "Lebanon": "LB", "Lithuania": "LT", "Malta": "MT", "Netherlands": "NL", "Norway": "NO",
+    "Poland": "PL", "Portugal": "PT", "RSA": "ZA", "Saudi Arabia": "SA", "Singapore": "SG", "Spain": "ES",
+    "Sweden": "SE", "Switzerland": "CH", "USA": "US", "United Arab Emirates": "AE", "United Kingdom": "GB",
+}  # fmt: skip
+
+
 class BadFile(BadInput):
     """The file is not of the form."""
 
@@ -60,7 +71,7 @@ class Line:
     at: datetime
     unit_price: Decimal
     customer: str | None
-    country: str
+    country_code: str | None
 
     @property
     def key(self) -> str:
@@ -130,7 +141,7 @@ def _line(path: Path, number: int, row: dict[str, str], invoice: str, ordinal: i
             at=datetime.strptime(row["InvoiceDate"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=LONDON).astimezone(UTC),
             unit_price=Decimal(row["UnitPrice"]),
             customer=row["CustomerID"].removesuffix(".0").strip() or None,
-            country=row["Country"],
+            country_code=COUNTRY_CODES.get(row["Country"].strip()),
         )
     except (ValueError, InvalidOperation, AttributeError, TypeError) as error:
         raise BadFile(

@@ -12,11 +12,14 @@ as a whole then ends as OutcomeUnknown.
 
 from __future__ import annotations
 
+import json
 import random
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal, Protocol
 
 import httpx
@@ -29,7 +32,14 @@ TIMEOUT = httpx.Timeout(connect=3.0, read=20.0, write=20.0, pool=5.0)
 
 # Shorter than any server's own idle limit, so that we rarely write into a connection it is closing.
 _LIMITS = httpx.Limits(max_connections=10, max_keepalive_connections=10, keepalive_expiry=2.0)
-_NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_NEVER_LEFT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    # Our own request is malformed (a line break in a secret): no server carries out half a request.
+    httpx.LocalProtocolError,
+)
 
 CallKind = Literal["read", "idempotent", "once"]
 Outcome = Literal["ok", "throttled", "refused", "error", "unknown"]
@@ -216,7 +226,7 @@ class Client:
             response = self._http.request(
                 call.method, call.url, params=call.params, json=call.json, data=call.form, headers=headers
             )
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             self._note(call, progress, called_at, began, None, None, error)
             self._lost(call, progress, error)
             return None
@@ -227,7 +237,7 @@ class Client:
         self._not_ok(call, progress, response.status_code, judged)
         return None
 
-    def _lost(self, call: Call, progress: _Progress, error: httpx.TransportError) -> None:
+    def _lost(self, call: Call, progress: _Progress, error: httpx.RequestError) -> None:
         why = type(error).__name__
         progress.failures += 1
         progress.pause = self._backoff(progress.failures)
@@ -307,7 +317,20 @@ class Client:
 
 def make_http(transport: httpx.BaseTransport | None = None) -> httpx.Client:
     """An HTTP client with our timeouts. Redirects are not followed: a body must not be sent on to strangers."""
-    return httpx.Client(timeout=TIMEOUT, limits=_LIMITS, transport=transport, follow_redirects=False, trust_env=False)
+    return httpx.Client(
+        timeout=TIMEOUT,
+        limits=_LIMITS,
+        transport=transport,
+        follow_redirects=False,
+        trust_env=False,
+        verify=_certificates(),
+    )
+
+
+@lru_cache(maxsize=1)
+def _certificates() -> ssl.SSLContext:
+    """Reading the authorities takes longer than many a call, so once per process."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def judge_status(response: httpx.Response, reason: str = "", code: str = "") -> Judgement:
@@ -351,3 +374,12 @@ def _error_text(judged: Judgement | None, error: Exception | None) -> str | None
     if judged is None or judged.kind == "ok":
         return None
     return mask(f"{judged.code} {judged.reason}".strip())[:300] or judged.kind
+
+
+def json_object(response: httpx.Response) -> dict[str, Any] | None:
+    """The answer's JSON object, or None when it is none. The standard reader keeps integers of any size exact."""
+    try:
+        answer = json.loads(response.content)
+    except (ValueError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) else None

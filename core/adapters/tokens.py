@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from core.adapters.base import ConnectionConfig, Deps
+import httpx
+
+from core.adapters.base import ConnectionConfig, Deps, make_client
+from core.adapters.http import Call, Judgement, Unauthorised, json_object, judge_status
 
 _MARGIN_SHARE = 0.1
 _MARGIN_MAX = timedelta(minutes=5)
@@ -58,6 +61,56 @@ class TokenProvider:
         with _guard:
             if _kept.get(self.key, ("",))[0] == refused:
                 del _kept[self.key]
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthGrant:
+    """Asks an OAuth token endpoint; the form's secrets are named, and must all be there.
+
+    Any 4xx but a throttle says that the credentials are not accepted (RFC 6749, section 5.2).
+    """
+
+    config: ConnectionConfig
+    deps: Deps
+    url: str
+    grant_type: str
+    needs: tuple[str, ...]
+    sends: Mapping[str, str] = field(default_factory=dict)
+
+    def fetch(self) -> Token:
+        """A new token. Raises Unauthorised when a secret is missing or refused, or what Client.call raises."""
+        operation = f"{self.config.vendor}.token"
+        if not all(self.config.secrets.get(name) for name in self.needs):
+            raise Unauthorised(operation, f"the connection needs {', '.join(self.needs)}: enter them")
+        form = {"grant_type": self.grant_type, **{name: self.config.secrets[name] for name in self.needs}}
+        client = make_client(self.config, self.deps, self)
+        answer = client.call(Call(operation, "POST", self.url, "read", form=form))
+        return Token(answer["access_token"], timedelta(seconds=_seconds(answer.get("expires_in"))))
+
+    def headers(self) -> dict[str, str]:
+        return {**self.sends, "Accept": "application/json"}
+
+    def renew(self) -> None:
+        """Nothing to renew: the credentials are what they are."""
+
+    def pace(self, call: Call, wait_at_most: float) -> None:
+        """No quota is named for tokens."""
+
+    def judge(self, call: Call, response: httpx.Response) -> Judgement:
+        answer = json_object(response) or {}
+        status = response.status_code
+        if 200 <= status < 300:
+            if not isinstance(answer.get("access_token"), str):
+                return Judgement("fault", code="NO_TOKEN", reason="the answer carries no token")
+            return Judgement("ok", data=answer)
+        if 400 <= status < 500 and status not in (408, 429):
+            return Judgement("unauthorised", reason=str(answer.get("error") or f"status {status}"))
+        return judge_status(response)
+
+
+def _seconds(expires_in: object) -> float:
+    """How long a token lives; an hour where the answer does not say."""
+    return float(expires_in) if isinstance(expires_in, (int, float)) and expires_in > 0 else 3600.0
 
 
 def token_key(config: ConnectionConfig, deps: Deps) -> Hashable:

@@ -62,6 +62,14 @@ listings = Table(
     Column("desired_units", Integer, comment="what it should show"),
     Column("published_units", Integer, comment="what we last knew it to show"),
     Column("published_at", DateTime(timezone=True), comment="the channel's time of that knowledge"),
+    Column(
+        "unseen_units",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="what the channel changed by itself and no booked order or refund explains yet; negative: sold",
+    ),
+    Column("unseen_since", DateTime(timezone=True), comment="since when, by our clock"),
     Column("baseline_at", DateTime(timezone=True), comment="the channel's time at which its number was taken over"),
     Column("exposed_units", Integer, comment="the most it may still sell unbooked; kept once exposure is on"),
     Column("next_push_at", DateTime(timezone=True), comment="not before then: set after a refusal"),
@@ -85,6 +93,8 @@ listings = Table(
         "shop_id",
         "connection_id",
         "id",
-        postgresql_where=text("publishing = 'on' and desired_units is distinct from greatest(published_units, 0)"),
+        postgresql_where=text(
+            "publishing = 'on' and (desired_units is distinct from greatest(published_units, 0) or unseen_units <> 0)"
+        ),
     ),
 )

@@ -46,7 +46,8 @@ def take_in(conn: Connection, source: ListingSource, listings: Sequence[ChannelL
     if source.creates_skus:
         _create_skus(conn, source, list(newest.values()), now)
     new_refs = _upsert(conn, source, [row for ref in sorted(newest) for row in _rows_of(newest[ref], source)])
-    observe_levels(conn, source.shop_id, source.connection_id, [o for item in newest.values() for o in item.levels])
+    levels = [level for item in newest.values() for level in item.levels]
+    observe_levels(conn, source.shop_id, source.connection_id, levels, now)
     return new_refs
 
 
@@ -126,12 +127,15 @@ def _upsert(conn: Connection, source: ListingSource, rows: Sequence[_Row]) -> li
 
 
 def observe_levels(
-    conn: Connection, shop_id: int, connection_id: int, observations: Sequence[LevelObservation]
+    conn: Connection, shop_id: int, connection_id: int, observations: Sequence[LevelObservation], now: datetime
 ) -> list[int]:
     """Believe what the channel says it shows, the newest observation of each place; returns the SKUs concerned.
 
     An observation names its item by inventory ref, or by listing ref on channels that have no other. Older ones than
     what we know are passed over, and so are those of items that the channel does not count.
+
+    What differs from what we knew is something the channel did by itself: most often a sale whose order has not been
+    booked yet. It is kept as `unseen_units`, so that nobody writes a number over it (see core.inventory.publishing).
     """
     newest: dict[tuple[str, str], LevelObservation] = {}
     for seen in observations:
@@ -153,7 +157,10 @@ def observe_levels(
             where l.published_at is null or l.published_at <= o.at
             order by l.id for update of l
         )
-        update listings l set published_units = seen.units, published_at = seen.at
+        update listings l set published_units = seen.units, published_at = seen.at,
+            unseen_units = l.unseen_units + seen.units - coalesce(l.published_units, seen.units),
+            unseen_since = case when seen.units <> coalesce(l.published_units, seen.units) then %(now)s
+                else l.unseen_since end
         from seen where l.shop_id = %(shop)s and l.id = seen.id and l.sku_id is not null
             and (l.published_at is null or l.published_at <= seen.at)
         returning l.sku_id
@@ -164,6 +171,7 @@ def observe_levels(
         places=[seen.location_ref for seen in ordered],
         units=[seen.units for seen in ordered],
         ats=[seen.observed_at for seen in ordered],
+        now=now,
     )
     return [row["sku_id"] for row in rows]
 

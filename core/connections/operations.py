@@ -189,6 +189,20 @@ def note_catalogue_read(conn: Connection, shop_id: int, connection_id: int, now:
     )
 
 
+def note_poll_complete(conn: Connection, shop_id: int, connection_id: int, began_at: datetime) -> None:
+    """Remember that a poll which began then has read everything that had changed."""
+    execute(
+        conn,
+        """
+        update connections set orders_polled_at = greatest(orders_polled_at, %(at)s)
+        where shop_id = %(shop)s and id = %(id)s
+        """,
+        shop=shop_id,
+        id=connection_id,
+        at=began_at,
+    )
+
+
 def note_polled(conn: Connection, shop_id: int, connection_id: int, version_at: datetime) -> None:
     """Move the mark of polled orders forward, never back."""
     execute(

@@ -13,19 +13,27 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
+from sqlalchemy.engine import RowMapping
 
 from core import audit
 from core.audit import Actor
 from core.db import execute, fetch, fetch_one
 from core.errors import Anticipated, BadInput
 from core.inventory.rules import ListingState, plan_write, urgency
-from core.ports import LevelObservation, QuantityResult, QuantityWrite
+from core.ports import LevelObservation, QuantityResult, QuantityWrite, WriteOutcome
 
 SEND_WITHIN = timedelta(seconds=60)
 """A sender that is later than this after planning must not send: the number is old."""
 
+UNSEEN_FOR = timedelta(minutes=2)
+"""How long a change that the channel made by itself may stay unexplained, if its orders were polled since."""
+
 _RETRY_AT_ONCE = ("NEIGHBOUR_STALE", "NEIGHBOUR_REFUSED")
 _BACKOFF_SECONDS_MAX = 3600
+
+
+Answered = tuple[RowMapping, QuantityResult]
+"""An open write (with what its listing shows) and its result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +50,21 @@ def plan(
     conn: Connection, lane: Lane, limit: int, now: datetime, sync_run_id: int | None = None
 ) -> list[list[QuantityWrite]]:
     """Commit-ready rows for the most urgent differences, grouped into calls that share an idempotency key."""
+    _give_up_unseen(conn, lane, now)
     rows = fetch(
         conn,
         """
-        select l.id, l.channel_ref, l.inventory_ref, l.channel_location_ref, l.desired_units, l.published_units
+        select l.id, l.channel_ref, l.inventory_ref, l.channel_location_ref, l.desired_units, l.published_units,
+            l.unseen_units
         from listings l
         where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'on'
-            and l.desired_units is distinct from greatest(l.published_units, 0)
+            and (l.desired_units is distinct from greatest(l.published_units, 0) or l.unseen_units <> 0)
+            and greatest(l.desired_units + l.unseen_units, 0) is distinct from greatest(l.published_units, 0)
             and (l.next_push_at is null or l.next_push_at <= %(now)s)
             and not exists (select from listing_writes w
                 where w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null)
-        order by (l.desired_units = 0) desc, (l.desired_units < l.published_units) desc nulls last, l.id
+        order by (l.desired_units + l.unseen_units <= 0) desc,
+            (l.desired_units + l.unseen_units < l.published_units) desc nulls last, l.id
         limit %(limit)s for update of l skip locked
         """,
         shop=lane.shop_id,
@@ -61,10 +73,7 @@ def plan(
         limit=limit,
     )
     by_id = {row["id"]: row for row in rows}
-    states = sorted(
-        (ListingState(row["id"], lane.guarantee_class, row["desired_units"], row["published_units"]) for row in rows),
-        key=urgency,
-    )
+    states = sorted((_state(row, lane) for row in rows), key=urgency)
     planned = [write for state in states if (write := plan_write(state)) is not None]
     calls: list[list[QuantityWrite]] = []
     for start in range(0, len(planned), lane.writes_per_call):
@@ -108,6 +117,16 @@ def plan(
             ]
         )
     return calls
+
+
+def _state(row: RowMapping, lane: Lane) -> ListingState:
+    return ListingState(
+        listing_id=row["id"],
+        guarantee_class=lane.guarantee_class,
+        desired_units=row["desired_units"],
+        published_units=row["published_units"],
+        unseen_units=row["unseen_units"],
+    )
 
 
 def mark_sent(conn: Connection, shop_id: int, write_ids: Sequence[int], now: datetime) -> set[int]:
@@ -177,7 +196,7 @@ def settle(
     _tell_listings(conn, shop_id, open_rows, now)
 
 
-def _close(conn: Connection, shop_id: int, pairs: Sequence, now: datetime) -> None:
+def _close(conn: Connection, shop_id: int, pairs: Sequence[Answered], now: datetime) -> None:
     # What surely never left is a refusal of ours: the row was marked sent, so it cannot be withdrawn.
     outcomes = ["refused" if result.outcome == "unsent" else result.outcome for _, result in pairs]
     codes = ["UNSENT" if result.outcome == "unsent" and not result.code else result.code for _, result in pairs]
@@ -226,17 +245,19 @@ def _keep_open(
     )
 
 
-def _tell_listings(conn: Connection, shop_id: int, pairs: Sequence, now: datetime) -> None:
+def _tell_listings(conn: Connection, shop_id: int, pairs: Sequence[Answered], now: datetime) -> None:
     """Carry outcomes over to the (locked) listings: what they show, and when to try again."""
     told = [(row["listing_id"], *_knowledge(row, result), *_next_try(row, result, now)) for row, result in pairs]
+    unseen = [_newly_unseen(row, result, item[1]) for (row, result), item in zip(pairs, told, strict=True)]
     execute(
         conn,
         """
         update listings l set published_units = n.published, published_at = n.published_at, push_failures = n.failures,
-            next_push_at = n.next_push_at, push_problem = n.problem
+            next_push_at = n.next_push_at, push_problem = n.problem, unseen_units = l.unseen_units + n.unseen,
+            unseen_since = case when n.unseen <> 0 then %(now)s else l.unseen_since end
         from unnest(%(ids)b::int8[], %(published)b::int4[], %(published_ats)b::timestamptz[], %(failures)b::int4[],
-            %(nexts)b::timestamptz[], %(problems)b::text[])
-            as n (id, published, published_at, failures, next_push_at, problem)
+            %(nexts)b::timestamptz[], %(problems)b::text[], %(unseen)b::int4[])
+            as n (id, published, published_at, failures, next_push_at, problem, unseen)
         where l.shop_id = %(shop)s and l.id = n.id
         """,
         shop=shop_id,
@@ -246,10 +267,12 @@ def _tell_listings(conn: Connection, shop_id: int, pairs: Sequence, now: datetim
         failures=[item[3] for item in told],
         nexts=[item[4] for item in told],
         problems=[item[5] for item in told],
+        unseen=unseen,
+        now=now,
     )
 
 
-def _knowledge(row, result: QuantityResult) -> tuple[int | None, datetime | None]:
+def _knowledge(row: RowMapping, result: QuantityResult) -> tuple[int | None, datetime | None]:
     """(units, instant) that we now know the listing to show.
 
     A confirmed compare-and-set adds its difference, never assigns: sales booked since it was planned have already
@@ -262,13 +285,20 @@ def _knowledge(row, result: QuantityResult) -> tuple[int | None, datetime | None
             return result.observed_units if result.observed_units is not None else row["to_units"], at
         if shown is not None and (known_at is None or at is None or known_at < at):
             return shown + row["to_units"] - row["from_units"], at
-    elif result.outcome == "stale" and result.observed_units is not None:
-        if known_at is None or result.at is None or known_at <= result.at:
-            return result.observed_units, result.at or known_at
+    is_fresh = known_at is None or result.at is None or known_at <= result.at
+    if result.outcome == "stale" and result.observed_units is not None and is_fresh:
+        return result.observed_units, result.at or known_at
     return shown, known_at
 
 
-def _next_try(row, result: QuantityResult, now: datetime) -> tuple[int, datetime | None, str | None]:
+def _newly_unseen(row: RowMapping, result: QuantityResult, shown: int | None) -> int:
+    """What a stale answer says the channel did by itself since we last knew."""
+    if result.outcome != "stale" or shown is None or row["published_units"] is None:
+        return 0
+    return shown - row["published_units"]
+
+
+def _next_try(row: RowMapping, result: QuantityResult, now: datetime) -> tuple[int, datetime | None, str | None]:
     """(failures so far, not before, the problem as people read it)."""
     if result.outcome in ("confirmed", "accepted", "stale") or result.code in _RETRY_AT_ONCE:
         return 0, None, None
@@ -392,7 +422,7 @@ def settle_by_hand(
     )
     if row is None:
         raise NotInDoubt(write_id)
-    outcome = "confirmed" if row["to_units"] == shown_units else "stale"
+    outcome: WriteOutcome = "confirmed" if row["to_units"] == shown_units else "stale"
     result = QuantityResult(write_id, outcome, code="BY_HAND", observed_units=shown_units, at=now)
     settle(conn, shop_id, [result], timedelta(0), now)
     audit.record(conn, shop_id, actor, "settle_write", f"listing_write:{write_id}", now, shown_units=shown_units)
@@ -405,7 +435,10 @@ def lanes_to_push(conn: Connection, now: datetime) -> list[tuple[int, int]]:
         """
         select c.shop_id, c.id from connections c where c.state = 'active' and (
             exists (select from listings l where l.shop_id = c.shop_id and l.connection_id = c.id
-                and l.publishing = 'on' and l.desired_units is distinct from greatest(l.published_units, 0)
+                and l.publishing = 'on'
+                and (l.desired_units is distinct from greatest(l.published_units, 0) or l.unseen_units <> 0)
+                and (greatest(l.desired_units + l.unseen_units, 0) is distinct from greatest(l.published_units, 0)
+                    or (l.unseen_units <> 0 and l.unseen_since < %(unseen_before)s))
                 and (l.next_push_at is null or l.next_push_at <= %(now)s)
                 and not exists (select from listing_writes w
                     where w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null))
@@ -433,4 +466,26 @@ def lanes_to_check(conn: Connection, now: datetime) -> list[tuple[int, int]]:
 
 
 def _lanes(conn: Connection, sql: str, now: datetime) -> list[tuple[int, int]]:
-    return [(row["shop_id"], row["id"]) for row in fetch(conn, sql, now=now)]
+    return [(row["shop_id"], row["id"]) for row in fetch(conn, sql, now=now, unseen_before=now - UNSEEN_FOR)]
+
+
+def _give_up_unseen(conn: Connection, lane: Lane, now: datetime) -> None:
+    """Stop waiting for orders that would explain what the channel did by itself: somebody edited it there.
+
+    Only after its orders were polled since, completely, and everything that arrived is handled.
+    """
+    execute(
+        conn,
+        """
+        update listings l set unseen_units = 0, unseen_since = null
+        from connections c
+        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'on'
+            and l.unseen_units <> 0 and l.unseen_since < %(before)s
+            and c.shop_id = l.shop_id and c.id = l.connection_id and c.orders_polled_at > l.unseen_since
+            and not exists (select from inbox_messages m where m.shop_id = l.shop_id
+                and m.connection_id = l.connection_id and m.state = 'received')
+        """,
+        shop=lane.shop_id,
+        connection=lane.connection_id,
+        before=now - UNSEEN_FOR,
+    )

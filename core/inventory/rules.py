@@ -72,12 +72,22 @@ def available_to_sell(available: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ListingState:
-    """One listing as the planner sees it. `published_units` None: not known."""
+    """One listing as the planner sees it. `published_units` None: not known.
+
+    `unseen_units` is what the channel changed by itself and nothing we booked explains yet (negative: it sold). What
+    we want is then as much out of date as what the channel shows is ahead of us.
+    """
 
     listing_id: int
     guarantee_class: str
     desired_units: int
     published_units: int | None
+    unseen_units: int = 0
+
+    @property
+    def target_units(self) -> int:
+        """What the channel should show once what it did by itself is booked."""
+        return max(0, self.desired_units + self.unseen_units)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +102,22 @@ class PlannedWrite:
 def plan_write(listing: ListingState) -> PlannedWrite | None:
     """The write that brings a listing to what it should show, or None when nothing is to be done.
 
-    Class A compares and sets, so it needs to know what the channel shows; class B sets absolutely.
+    Class A compares and sets, so it needs to know what the channel shows; class B sets absolutely. A sale of the
+    channel that we have not booked is never written over with the older, higher number.
     """
-    shown = listing.published_units
-    if shown is not None and max(shown, 0) == listing.desired_units:
+    shown, target = listing.published_units, listing.target_units
+    if shown is not None and max(shown, 0) == target:
         return None
     if listing.guarantee_class == "A":
-        return None if shown is None else PlannedWrite(listing.listing_id, shown, listing.desired_units)
-    return PlannedWrite(listing.listing_id, None, listing.desired_units)
+        return None if shown is None else PlannedWrite(listing.listing_id, shown, target)
+    return PlannedWrite(listing.listing_id, None, target)
 
 
 def urgency(listing: ListingState) -> tuple[int, int]:
     """Sort key of pushes: zeros first, then what goes down, then what goes up; each by listing."""
-    if listing.desired_units == 0:
+    if listing.target_units == 0:
         rank = 0
-    elif listing.published_units is not None and listing.desired_units < listing.published_units:
+    elif listing.published_units is not None and listing.target_units < listing.published_units:
         rank = 1
     else:
         rank = 2

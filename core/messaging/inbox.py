@@ -66,7 +66,8 @@ def record(
         fetch(
             conn,
             """
-            insert into inbox_messages (shop_id, connection_id, delivery_id, topic, road, body, triggered_at, received_at)
+            insert into inbox_messages (shop_id, connection_id, delivery_id, topic, road, body, triggered_at,
+                received_at)
             select %(shop)s, %(connection)s, d, t, %(road)s, b, at, %(now)s
             from unnest(%(deliveries)b::text[], %(topics)b::text[], %(bodies)b::bytea[], %(ats)b::timestamptz[])
                 as m (d, t, b, at)

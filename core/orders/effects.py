@@ -25,7 +25,10 @@ def line_ids(conn: Connection, shop_id: int, order_ids: Iterable[int]) -> dict[t
     """Our ids of all lines of some orders."""
     rows = fetch(
         conn,
-        "select order_id, channel_ref, id from order_lines where shop_id = %(shop)s and order_id = any(%(ids)b::int8[])",
+        """
+        select order_id, channel_ref, id from order_lines
+        where shop_id = %(shop)s and order_id = any(%(ids)b::int8[])
+        """,
         shop=shop_id,
         ids=sorted(set(order_ids)),
     )
@@ -301,7 +304,8 @@ def follow_channel(
 
     `sold` maps newly booked orders to when the channel took their units off; `refunded` maps newly booked refunds
     (order id, ref) to when it put units back. What happened before our knowledge of a listing (`published_at`) is
-    already in it. Without this, every sale would look like a difference to push.
+    already in it and explains what we saw the channel do by itself (`unseen_units`). Without this, every sale would
+    look like a difference to push.
     """
     rows = fetch(
         conn,
@@ -337,13 +341,16 @@ def follow_channel(
             where shop_id = %(shop)s and id = any(%(listings)b::int8[]) and published_units is not null
             order by id for update
         ), change as (
-            select locked.id, sum(n.delta) as delta
+            select locked.id, coalesce(sum(n.delta) filter (where n.at > locked.published_at), 0) as delta,
+                coalesce(sum(n.delta) filter (where n.at <= locked.published_at and n.delta < 0), 0) as sold,
+                coalesce(sum(n.delta) filter (where n.at <= locked.published_at and n.delta > 0), 0) as put_back
             from unnest(%(listings)b::int8[], %(ats)b::timestamptz[], %(deltas)b::int8[]) as n (id, at, delta)
             join locked on locked.id = n.id
-            where n.at > locked.published_at
             group by 1
         )
-        update listings l set published_units = l.published_units + change.delta
+        update listings l set published_units = l.published_units + change.delta,
+            unseen_units = case when l.unseen_units < 0 then least(0, l.unseen_units - change.sold)
+                else greatest(0, l.unseen_units - change.put_back) end
         from change where l.shop_id = %(shop)s and l.id = change.id
         """,
         shop=channel.shop_id,

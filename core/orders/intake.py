@@ -60,9 +60,7 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
     _take_in_listings(conn, connection, channel, [item for facts in said.values() for item in facts.listings], now)
     orders = merge_observations(order for facts in said.values() for order in facts.orders)
     accepted = operations.accept(conn, channel, orders, now) if orders else {}
-    standalone = {
-        item.order_ref for facts in said.values() for item in (*facts.fulfilments, *facts.refunds)
-    } - accepted.keys()
+    standalone = {item.order_ref for facts in said.values() for item in _about_orders(facts)} - accepted.keys()
     known = {ref: key.id for ref, key in accepted.items()} | operations.lock(conn, channel, standalone)
     lines = effects.line_ids(conn, channel.shop_id, known.values())
     verdicts = {message_id: _verdict(facts, known, lines) for message_id, facts in said.items()}
@@ -101,7 +99,7 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
         },
     )
     inventory.refresh_desired(conn, channel.shop_id, changed)
-    _observe_levels(conn, channel, said, verdicts)
+    _observe_levels(conn, channel, said, verdicts, now)
     inbox.release_waiting(
         conn, channel.shop_id, channel.connection_id, [key for ref in accepted for key in _keys_of(ref)]
     )
@@ -152,8 +150,12 @@ def _take_in_listings(
     )
 
 
+def _about_orders(facts: Facts) -> list[ChannelFulfilment | ChannelRefund]:
+    return [*facts.fulfilments, *facts.refunds]
+
+
 def _verdict(facts: Facts, known: dict[str, int], lines: effects.LineIds) -> Verdict:
-    for item in (*facts.fulfilments, *facts.refunds):
+    for item in _about_orders(facts):
         if item.order_ref not in known:
             return Verdict("waiting", waiting_for=f"order:{item.order_ref}")
         if not _is_complete(item, known, lines):
@@ -177,7 +179,9 @@ def _keys_of(order_ref: str) -> tuple[str, str]:
     return f"order:{order_ref}", f"order_line:{order_ref}"
 
 
-def _observe_levels(conn: Connection, channel: Channel, said: dict[int, Facts], verdicts: dict[int, Verdict]) -> None:
+def _observe_levels(
+    conn: Connection, channel: Channel, said: dict[int, Facts], verdicts: dict[int, Verdict], now: datetime
+) -> None:
     """Take over level observations; one of an item we do not list waits for it."""
     observations = [level for facts in said.values() for level in facts.levels]
     if not observations:
@@ -192,4 +196,4 @@ def _observe_levels(conn: Connection, channel: Channel, said: dict[int, Facts], 
         for level in facts.levels:
             if (level.inventory_ref, level.location_ref) not in known:
                 verdicts[message_id] = Verdict("waiting", waiting_for=f"item:{level.inventory_ref}")
-    catalog.observe_levels(conn, channel.shop_id, channel.connection_id, observations)
+    catalog.observe_levels(conn, channel.shop_id, channel.connection_id, observations, now)

@@ -153,6 +153,7 @@ def poll_orders(app: Application, row: ConnectionRow, channel: SalesChannel) -> 
     with lane_lock(app.engine, lane) as is_held:
         if not is_held:
             return 0
+        began_at = utc_now()
         since = (row.orders_polled_to or row.created_at) - OVERLAP
         for page in channel.orders_since(since):
             if not page:
@@ -166,6 +167,8 @@ def poll_orders(app: Application, row: ConnectionRow, channel: SalesChannel) -> 
                 ]
                 recorded += inbox.record(conn, row.shop_id, row.id, messages, "poll", utc_now())
                 connections.note_polled(conn, row.shop_id, row.id, max(at for _, at, _ in page))
+        with unit_of_work(app.engine) as conn:
+            connections.note_poll_complete(conn, row.shop_id, row.id, began_at)
     if recorded:
         app.doorbell.ring(Lane("events", row.shop_id, row.id))
     return recorded

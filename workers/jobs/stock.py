@@ -11,12 +11,10 @@ from typing import Any
 
 from core import bootstrap
 from core.bootstrap import Application
-from core.catalog import operations as catalog
 from core.clock import utc_now
 from core.connections import operations as connections
 from core.connections.queries import ConnectionRow, connection
 from core.db import read_only, unit_of_work
-from core.errors import Permanent, Retryable
 from core.inventory import publishing
 from core.inventory.publishing import OpenWrite
 from core.logs import bound
@@ -206,15 +204,3 @@ def sweep_stock() -> dict[str, Any]:
     for shop_id, connection_id in to_check:
         app.doorbell.ring(Lane("stock-check", shop_id, connection_id))
     return {"to_push": len(to_push), "to_check": len(to_check)}
-
-
-def learn_levels(app: Application, row: ConnectionRow, channel: SalesChannel, refs: Sequence[str]) -> int:
-    """Read what some listings show and believe it; returns how many SKUs that concerned."""
-    try:
-        observations = channel.levels(refs)
-    except (Retryable, Permanent) as error:
-        with unit_of_work(app.engine) as conn:
-            connections.note_problem(conn, row.shop_id, row.id, str(error), utc_now())
-        raise
-    with unit_of_work(app.engine) as conn:
-        return len(catalog.observe_levels(conn, row.shop_id, row.id, observations))

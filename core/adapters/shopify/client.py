@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 import httpx
 
 from core.adapters.base import ConnectionConfig, Deps, make_client
-from core.adapters.http import Call, CallKind, Judgement, Unauthorised, judge_status
+from core.adapters.http import Call, CallKind, Judgement, json_object, judge_status
 from core.adapters.limits import TokenBucket
 from core.adapters.shopify.documents import API_VERSION
-from core.adapters.tokens import Token, TokenProvider, token_key
+from core.adapters.tokens import OAuthGrant, TokenProvider, token_key
 
 # Standard plan until the first answer tells (shopify.dev/docs/api/usage/limits).
 _FIRST_RATE, _FIRST_BURST = 100.0, 2000.0
@@ -49,7 +47,10 @@ class _Dialect:
 
     def __post_init__(self) -> None:
         config, deps = self.config, self.deps
-        self._tokens = TokenProvider(token_key(config, deps), self._fetch_token, deps.now)
+        # Client-credentials grant; a token lives 24 hours.
+        url = f"{config.base_url.rstrip('/')}/admin/oauth/access_token"
+        grant = OAuthGrant(config, deps, url, "client_credentials", ("client_id", "client_secret"))
+        self._tokens = TokenProvider(token_key(config, deps), grant.fetch, deps.now)
         self._bucket = TokenBucket(
             f"shopify:{config.shop_id}:{config.connection_id}",
             _FIRST_RATE,
@@ -58,7 +59,6 @@ class _Dialect:
             config.clock_factor,
             deps.sleep,
         )
-        self._auth = make_client(config, deps, _AuthDialect())
 
     def headers(self) -> dict[str, str]:
         self._last_token = self._tokens.get()
@@ -71,7 +71,7 @@ class _Dialect:
         self._bucket.acquire(self._costs.get(call.operation, _UNKNOWN_COST), wait_at_most)
 
     def judge(self, call: Call, response: httpx.Response) -> Judgement:
-        answer = _json_object(response)
+        answer = json_object(response)
         version = response.headers.get("X-Shopify-API-Version")
         deprecation = response.headers.get("X-Shopify-API-Deprecated-Reason")
         if not 200 <= response.status_code < 300:
@@ -86,8 +86,8 @@ class _Dialect:
 
     def _learn(self, call: Call, answer: dict[str, Any] | None) -> tuple[float, str | None]:
         """(real seconds until this call would be affordable, quota left as people read it)."""
-        cost = ((answer or {}).get("extensions") or {}).get("cost") or {}
-        status = cost.get("throttleStatus") or {}
+        cost = _object(_object(_object(answer).get("extensions")).get("cost"))
+        status = _object(cost.get("throttleStatus"))
         available, rate = _number(status.get("currentlyAvailable")), _number(status.get("restoreRate"))
         size, requested = _number(status.get("maximumAvailable")), _number(cost.get("requestedQueryCost"))
         if requested is not None:
@@ -99,44 +99,6 @@ class _Dialect:
         missing = max(0.0, (requested or _UNKNOWN_COST) - available)
         wait = max(0.05, missing / (rate * self.config.clock_factor))
         return wait, f"{available:g} of {size:g}" if size else f"{available:g}"
-
-    def _fetch_token(self) -> Token:
-        """Client-credentials grant; lives 24 hours. Raises Unauthorised when the app's secret is not accepted."""
-        secrets = self.config.secrets
-        if not secrets.get("client_id") or not secrets.get("client_secret"):
-            raise Unauthorised("shopify.token", "the connection has no client_id or client_secret: enter them")
-        form = {
-            "grant_type": "client_credentials",
-            "client_id": secrets["client_id"],
-            "client_secret": secrets["client_secret"],
-        }
-        url = f"{self.config.base_url.rstrip('/')}/admin/oauth/access_token"
-        answer = self._auth.call(Call("shopify.token", "POST", url, "read", form=form))
-        return Token(answer["access_token"], timedelta(seconds=float(answer.get("expires_in") or 3600)))
-
-
-class _AuthDialect:
-    """The token endpoint: no token of its own, no quota."""
-
-    def headers(self) -> dict[str, str]:
-        return {"Accept": "application/json"}
-
-    def renew(self) -> None:
-        """Nothing to renew: the secret is what it is."""
-
-    def pace(self, call: Call, wait_at_most: float) -> None:
-        """The vendor names no quota for tokens."""
-
-    def judge(self, call: Call, response: httpx.Response) -> Judgement:
-        answer = _json_object(response)
-        if 200 <= response.status_code < 300:
-            if not isinstance((answer or {}).get("access_token"), str):
-                return Judgement("fault", code="NO_TOKEN", reason="the answer carries no token")
-            return Judgement("ok", data=answer)
-        reason = str((answer or {}).get("error") or f"status {response.status_code}")
-        if 400 <= response.status_code < 500 and response.status_code != 429:
-            return Judgement("unauthorised", reason=reason)
-        return judge_status(response)
 
 
 def _judge_answer(answer: dict[str, Any] | None, wait_seconds: float) -> Judgement:
@@ -161,8 +123,7 @@ def _judge_answer(answer: dict[str, Any] | None, wait_seconds: float) -> Judgeme
 
 
 def _code(error: Any) -> str:
-    extensions = error.get("extensions") if isinstance(error, dict) else None
-    return str((extensions or {}).get("code") or "") if isinstance(extensions, dict) else ""
+    return str(_object(_object(error).get("extensions")).get("code") or "")
 
 
 def _plain_errors(answer: dict[str, Any] | None) -> str:
@@ -173,13 +134,8 @@ def _plain_errors(answer: dict[str, Any] | None) -> str:
     return str(errors)[:300] if errors else ""
 
 
-def _json_object(response: httpx.Response) -> dict[str, Any] | None:
-    try:
-        # The standard reader keeps integers of any size exact.
-        answer = json.loads(response.content)
-    except ValueError:
-        return None
-    return answer if isinstance(answer, dict) else None
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _number(value: Any) -> float | None:

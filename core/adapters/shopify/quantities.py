@@ -169,6 +169,7 @@ def _input(writes: Sequence[QuantityWrite]) -> dict[str, Any]:
 
 def _user_error(error: Any) -> UserError:
     """`field` is like ["input", "quantities", "0", "changeFromQuantity"]."""
+    error = error if isinstance(error, dict) else {}
     path = [str(step) for step in error.get("field") or []]
     position = next((int(step) for step in path if step.isdigit()), None)
     return UserError(str(error.get("code") or "USER_ERROR"), str(error.get("message") or "")[:300], position)

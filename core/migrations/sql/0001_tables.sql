@@ -82,6 +82,7 @@ CREATE TABLE connections (
     guarantee_class TEXT NOT NULL,
     state TEXT DEFAULT 'active' NOT NULL,
     orders_polled_to TIMESTAMP WITH TIME ZONE,
+    orders_polled_at TIMESTAMP WITH TIME ZONE,
     catalogue_read_at TIMESTAMP WITH TIME ZONE,
     last_error TEXT,
     last_error_at TIMESTAMP WITH TIME ZONE,
@@ -94,6 +95,7 @@ CREATE TABLE connections (
 );
 comment on column connections.account_ref is 'the vendor''s name for the account: shop domain, seller id';
 comment on column connections.orders_polled_to is 'vendor''s time up to which orders were polled';
+comment on column connections.orders_polled_at is 'when the last complete poll began, by our clock';
 
 CREATE TABLE locations (
     shop_id BIGINT NOT NULL,
@@ -259,6 +261,8 @@ CREATE TABLE listings (
     desired_units INTEGER,
     published_units INTEGER,
     published_at TIMESTAMP WITH TIME ZONE,
+    unseen_units INTEGER DEFAULT '0' NOT NULL,
+    unseen_since TIMESTAMP WITH TIME ZONE,
     baseline_at TIMESTAMP WITH TIME ZONE,
     exposed_units INTEGER,
     next_push_at TIMESTAMP WITH TIME ZONE,
@@ -284,6 +288,8 @@ comment on column listings.publishing is 'whether we write its quantity';
 comment on column listings.desired_units is 'what it should show';
 comment on column listings.published_units is 'what we last knew it to show';
 comment on column listings.published_at is 'the channel''s time of that knowledge';
+comment on column listings.unseen_units is 'what the channel changed by itself and no booked order or refund explains yet; negative: sold';
+comment on column listings.unseen_since is 'since when, by our clock';
 comment on column listings.baseline_at is 'the channel''s time at which its number was taken over';
 comment on column listings.exposed_units is 'the most it may still sell unbooked; kept once exposure is on';
 comment on column listings.next_push_at is 'not before then: set after a refusal';
@@ -291,7 +297,7 @@ comment on column listings.push_problem is 'why the last write did not take';
 CREATE INDEX ix_listings_channel_code ON listings (shop_id, connection_id, channel_code);
 CREATE INDEX ix_listings_inventory_ref ON listings (shop_id, connection_id, inventory_ref, channel_location_ref);
 CREATE INDEX ix_listings_shop_id_sku_id ON listings (shop_id, sku_id);
-CREATE INDEX ix_listings_to_push ON listings (shop_id, connection_id, id) WHERE publishing = 'on' and desired_units is distinct from greatest(published_units, 0);
+CREATE INDEX ix_listings_to_push ON listings (shop_id, connection_id, id) WHERE publishing = 'on' and (desired_units is distinct from greatest(published_units, 0) or unseen_units <> 0);
 
 CREATE TABLE orders (
     shop_id BIGINT NOT NULL,
