@@ -109,7 +109,11 @@ class CannedShop:
             code = "INVALID_QUANTITY_NEGATIVE"
         elif one["changeFromQuantity"] not in (None, self.levels[one["inventoryItemId"].rpartition("/")[2]]):
             code = "CHANGE_FROM_QUANTITY_STALE"
-        return code and {"code": code, "field": ["input", "quantities", str(place), "quantity"], "message": "no"}
+        return (
+            None
+            if code is None
+            else {"code": code, "field": ["input", "quantities", str(place), "quantity"], "message": "no"}
+        )
 
     def place_order(self, ref: str, lines: int, fulfilments: int = 0, refunds: int = 0, discount: str = "0.00") -> None:
         self.orders.append(

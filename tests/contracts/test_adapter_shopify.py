@@ -168,7 +168,7 @@ def _selection_cost(schema: GraphQLSchema, fragments: Any, sizes: Any, selection
         elif isinstance(node, InlineFragmentNode):
             kind = schema.get_type(node.type_condition.name.value) if node.type_condition else parent
             cost += _selection_cost(schema, fragments, sizes, node.selection_set, kind)
-        else:
+        elif isinstance(node, FieldNode):
             cost += _field_cost(schema, fragments, sizes, node, parent)
     return cost
 
