@@ -17,13 +17,20 @@ from sqlalchemy.engine import RowMapping
 
 from core import audit
 from core.audit import Actor
-from core.db import execute, fetch, fetch_one
+from core.db import execute, fetch, fetch_one, scalar
 from core.errors import Anticipated, BadInput
 from core.inventory.rules import ListingState, plan_write, urgency
 from core.ports import LevelObservation, QuantityResult, QuantityWrite, WriteOutcome
 
 SEND_WITHIN = timedelta(seconds=60)
 """A sender that is later than this after planning must not send: the number is old."""
+
+_UNSEEN_IS_AN_EDIT = """
+    l.unseen_units <> 0 and l.unseen_since < %(unseen_before)s and c.orders_polled_at > l.unseen_since
+    and not exists (select from inbox_messages m where m.shop_id = l.shop_id and m.connection_id = l.connection_id
+        and m.state = 'received')
+"""
+"""Its orders were polled since, completely, and everything that arrived is handled: nothing will explain it."""
 
 UNSEEN_FOR = timedelta(minutes=2)
 """How long a change that the channel made by itself may stay unexplained, if its orders were polled since."""
@@ -175,7 +182,8 @@ def settle(
     rows = fetch(
         conn,
         """
-        select w.id, w.listing_id, w.from_units, w.to_units, l.published_at, l.published_units, l.push_failures
+        select w.id, w.listing_id, w.from_units, w.to_units, l.published_at, l.published_units, l.push_failures,
+            l.unseen_units
         from listing_writes w join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
         where w.shop_id = %(shop)s and w.id = any(%(ids)b::int8[]) and w.outcome is null
         order by w.listing_id for update
@@ -247,8 +255,8 @@ def _keep_open(
 
 def _tell_listings(conn: Connection, shop_id: int, pairs: Sequence[Answered], now: datetime) -> None:
     """Carry outcomes over to the (locked) listings: what they show, and when to try again."""
-    told = [(row["listing_id"], *_knowledge(row, result), *_next_try(row, result, now)) for row, result in pairs]
-    unseen = [_newly_unseen(row, result, item[1]) for (row, result), item in zip(pairs, told, strict=True)]
+    learnt = [_learnt(row, result) for row, result in pairs]
+    nexts = [_next_try(row, result, now) for row, result in pairs]
     execute(
         conn,
         """
@@ -261,41 +269,47 @@ def _tell_listings(conn: Connection, shop_id: int, pairs: Sequence[Answered], no
         where l.shop_id = %(shop)s and l.id = n.id
         """,
         shop=shop_id,
-        ids=[item[0] for item in told],
-        published=[item[1] for item in told],
-        published_ats=[item[2] for item in told],
-        failures=[item[3] for item in told],
-        nexts=[item[4] for item in told],
-        problems=[item[5] for item in told],
-        unseen=unseen,
+        ids=[row["listing_id"] for row, _ in pairs],
+        published=[item.units for item in learnt],
+        published_ats=[item.at for item in learnt],
+        failures=[failures for failures, _, _ in nexts],
+        nexts=[at for _, at, _ in nexts],
+        problems=[problem for _, _, problem in nexts],
+        unseen=[item.unseen_delta for item in learnt],
         now=now,
     )
 
 
-def _knowledge(row: RowMapping, result: QuantityResult) -> tuple[int | None, datetime | None]:
-    """(units, instant) that we now know the listing to show.
+@dataclass(frozen=True, slots=True)
+class _Knowledge:
+    """What an answer teaches of a listing: what it shows, since when, and the change of `unseen_units`."""
+
+    units: int | None
+    at: datetime | None
+    unseen_delta: int = 0
+
+
+def _learnt(row: RowMapping, result: QuantityResult) -> _Knowledge:
+    """What we know of the listing after this answer.
 
     A confirmed compare-and-set adds its difference, never assigns: sales booked since it was planned have already
-    been taken off. An observation as new as the write stands: it may have seen the write's own effect.
+    been taken off. If the channel was seen since and no longer shows what the write compared with, then what was seen
+    had the write's own effect in it, which is therefore explained.
     """
-    shown, known_at = row["published_units"], row["published_at"]
-    if result.outcome == "confirmed":
-        at = result.at or known_at
-        if row["from_units"] is None:
-            return result.observed_units if result.observed_units is not None else row["to_units"], at
-        if shown is not None and (known_at is None or at is None or known_at < at):
-            return shown + row["to_units"] - row["from_units"], at
+    shown, known_at, unseen = row["published_units"], row["published_at"], row["unseen_units"]
     is_fresh = known_at is None or result.at is None or known_at <= result.at
     if result.outcome == "stale" and result.observed_units is not None and is_fresh:
-        return result.observed_units, result.at or known_at
-    return shown, known_at
-
-
-def _newly_unseen(row: RowMapping, result: QuantityResult, shown: int | None) -> int:
-    """What a stale answer says the channel did by itself since we last knew."""
-    if result.outcome != "stale" or shown is None or row["published_units"] is None:
-        return 0
-    return shown - row["published_units"]
+        seen_by_itself = result.observed_units - (result.observed_units if shown is None else shown)
+        return _Knowledge(result.observed_units, result.at or known_at, seen_by_itself)
+    if result.outcome != "confirmed":
+        return _Knowledge(shown, known_at)
+    if row["from_units"] is None:
+        units = result.observed_units if result.observed_units is not None else row["to_units"]
+        return _Knowledge(units, result.at or known_at, -unseen)
+    delta = row["to_units"] - row["from_units"]
+    if shown is None or (not is_fresh and shown != row["from_units"]):
+        return _Knowledge(shown, known_at, -delta if shown is not None else 0)
+    return _Knowledge(shown + delta, max(known_at, result.at) if known_at and result.at else result.at or known_at)
 
 
 def _next_try(row: RowMapping, result: QuantityResult, now: datetime) -> tuple[int, datetime | None, str | None]:
@@ -352,6 +366,19 @@ def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[
         )
         for row in rows
     ]
+
+
+def next_check_at(conn: Connection, lane: Lane) -> datetime | None:
+    """When the next open write of the lane is due to be looked at."""
+    return scalar(
+        conn,
+        """
+        select min(coalesce(next_check_at, sent_at + interval '60 seconds')) from listing_writes
+        where shop_id = %(shop)s and connection_id = %(connection)s and outcome is null and sent_at is not null
+        """,
+        shop=lane.shop_id,
+        connection=lane.connection_id,
+    )
 
 
 def results_of_reading_back(
@@ -432,13 +459,13 @@ def lanes_to_push(conn: Connection, now: datetime) -> list[tuple[int, int]]:
     """(shop_id, connection_id) of every connection with a difference to push or an unsent write to withdraw."""
     return _lanes(
         conn,
-        """
+        f"""
         select c.shop_id, c.id from connections c where c.state = 'active' and (
             exists (select from listings l where l.shop_id = c.shop_id and l.connection_id = c.id
                 and l.publishing = 'on'
                 and (l.desired_units is distinct from greatest(l.published_units, 0) or l.unseen_units <> 0)
                 and (greatest(l.desired_units + l.unseen_units, 0) is distinct from greatest(l.published_units, 0)
-                    or (l.unseen_units <> 0 and l.unseen_since < %(unseen_before)s))
+                    or ({_UNSEEN_IS_AN_EDIT}))
                 and (l.next_push_at is null or l.next_push_at <= %(now)s)
                 and not exists (select from listing_writes w
                     where w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null))
@@ -470,22 +497,16 @@ def _lanes(conn: Connection, sql: str, now: datetime) -> list[tuple[int, int]]:
 
 
 def _give_up_unseen(conn: Connection, lane: Lane, now: datetime) -> None:
-    """Stop waiting for orders that would explain what the channel did by itself: somebody edited it there.
-
-    Only after its orders were polled since, completely, and everything that arrived is handled.
-    """
+    """Stop waiting for orders that would explain what the channel did by itself: somebody edited it there."""
     execute(
         conn,
-        """
+        f"""
         update listings l set unseen_units = 0, unseen_since = null
         from connections c
         where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'on'
-            and l.unseen_units <> 0 and l.unseen_since < %(before)s
-            and c.shop_id = l.shop_id and c.id = l.connection_id and c.orders_polled_at > l.unseen_since
-            and not exists (select from inbox_messages m where m.shop_id = l.shop_id
-                and m.connection_id = l.connection_id and m.state = 'received')
+            and c.shop_id = l.shop_id and c.id = l.connection_id and {_UNSEEN_IS_AN_EDIT}
         """,
         shop=lane.shop_id,
         connection=lane.connection_id,
-        before=now - UNSEEN_FOR,
+        unseen_before=now - UNSEEN_FOR,
     )

@@ -15,6 +15,7 @@ from core.inventory import operations as inventory
 from core.inventory.operations import Movement
 from core.inventory.rules import LineFacts, LineStock, line_stock
 from core.orders.operations import Channel
+from core.orders.rules import Shown, follow
 from core.ports import ChannelFulfilment, ChannelRefund
 
 LineIds = Mapping[tuple[int, str], int]
@@ -330,31 +331,38 @@ def follow_channel(
         refund_refs=[ref for _, ref in refunded],
         refund_ats=list(refunded.values()),
     )
-    ordered = sorted((row["listing_id"], row["at"], row["delta"]) for row in rows)
-    if not ordered:
+    if not rows:
         return
+    known = _lock_shown(conn, channel.shop_id, {row["listing_id"] for row in rows})
+    after = dict(known)
+    for listing_id, at, delta in sorted((row["listing_id"], row["at"], row["delta"]) for row in rows):
+        if listing_id in after:
+            after[listing_id] = follow(after[listing_id], delta, at)
+    changed = [listing_id for listing_id in sorted(after) if after[listing_id] != known[listing_id]]
     execute(
         conn,
         """
-        with locked as (
-            select id, published_at from listings
-            where shop_id = %(shop)s and id = any(%(listings)b::int8[]) and published_units is not null
-            order by id for update
-        ), change as (
-            select locked.id, coalesce(sum(n.delta) filter (where n.at > locked.published_at), 0) as delta,
-                coalesce(sum(n.delta) filter (where n.at <= locked.published_at and n.delta < 0), 0) as sold,
-                coalesce(sum(n.delta) filter (where n.at <= locked.published_at and n.delta > 0), 0) as put_back
-            from unnest(%(listings)b::int8[], %(ats)b::timestamptz[], %(deltas)b::int8[]) as n (id, at, delta)
-            join locked on locked.id = n.id
-            group by 1
-        )
-        update listings l set published_units = l.published_units + change.delta,
-            unseen_units = case when l.unseen_units < 0 then least(0, l.unseen_units - change.sold)
-                else greatest(0, l.unseen_units - change.put_back) end
-        from change where l.shop_id = %(shop)s and l.id = change.id
+        update listings l set published_units = n.published, unseen_units = n.unseen
+        from unnest(%(ids)b::int8[], %(published)b::int4[], %(unseen)b::int4[]) as n (id, published, unseen)
+        where l.shop_id = %(shop)s and l.id = n.id
         """,
         shop=channel.shop_id,
-        listings=[listing for listing, _, _ in ordered],
-        ats=[at for _, at, _ in ordered],
-        deltas=[delta for _, _, delta in ordered],
+        ids=changed,
+        published=[after[listing_id].published_units for listing_id in changed],
+        unseen=[after[listing_id].unseen_units for listing_id in changed],
     )
+
+
+def _lock_shown(conn: Connection, shop_id: int, listing_ids: Iterable[int]) -> dict[int, Shown]:
+    """What these listings show, locked by id; those of which nothing is known are left out."""
+    rows = fetch(
+        conn,
+        """
+        select id, published_units, published_at, unseen_units from listings
+        where shop_id = %(shop)s and id = any(%(ids)b::int8[]) and published_units is not null
+        order by id for update
+        """,
+        shop=shop_id,
+        ids=sorted(listing_ids),
+    )
+    return {row["id"]: Shown(row["published_units"], row["published_at"], row["unseen_units"]) for row in rows}

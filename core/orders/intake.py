@@ -19,7 +19,7 @@ from core.messaging import inbox
 from core.messaging.inbox import HANDLED, Received, Verdict
 from core.orders import effects, operations
 from core.orders.operations import Channel
-from core.orders.rules import distinct_refunds, merge_observations, newest_fulfilments, sold_at
+from core.orders.rules import distinct_refunds, merge_observations, newest_fulfilments
 from core.ports import ChannelFulfilment, ChannelRefund, Facts
 
 Parse = Callable[[str, bytes, datetime | None], Facts | None]
@@ -91,7 +91,7 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
     effects.follow_channel(
         conn,
         channel,
-        {key.id: sold_at(orders[ref]) for ref, key in accepted.items() if key.is_new},
+        {key.id: orders[ref].created_at for ref, key in accepted.items() if key.is_new},
         {
             (known[item.order_ref], item.ref): item.created_at
             for item in refunds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from core.catalog.queries import Identities, Target
 from core.ports import ChannelFulfilment, ChannelLine, ChannelOrder, ChannelRefund
@@ -79,11 +79,34 @@ def distinct_refunds(seen: Sequence[ChannelRefund]) -> tuple[ChannelRefund, ...]
     return tuple(distinct[key] for key in sorted(distinct))
 
 
-def sold_at(order: ChannelOrder) -> datetime:
-    """When the channel took the units off, as finely as is known.
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What we know a listing to show, since when, and what of it nothing booked explains yet (`unseen_units`)."""
 
-    Vendors stamp whole seconds; the version of the observation that announced the order is finer where it falls in
-    the same second.
+    published_units: int
+    published_at: datetime
+    unseen_units: int
+
+
+def follow(shown: Shown, delta: int, at: datetime) -> Shown:
+    """What a listing shows after the channel itself sold (negative) or put back `delta` units at `at`.
+
+    Vendors stamp whole seconds. What happened after the second of our knowledge changes what is shown; what happened
+    before it is in there already and explains what we saw. Within that very second the unexplained units decide.
     """
-    same_second = order.version_at.replace(microsecond=0) == order.created_at.replace(microsecond=0)
-    return max(order.version_at, order.created_at) if same_second else order.created_at
+    if at > shown.published_at:
+        return replace(shown, published_units=shown.published_units + delta)
+    explained = _toward_zero(shown.unseen_units, delta)
+    is_same_second = at + timedelta(seconds=1) > shown.published_at
+    if is_same_second and explained == 0:
+        return replace(shown, published_units=shown.published_units + delta)
+    return replace(shown, unseen_units=shown.unseen_units - explained)
+
+
+def _toward_zero(unseen: int, delta: int) -> int:
+    """How much of `delta` is explained by what was seen: never past zero, and only in the same direction."""
+    if unseen < 0 and delta < 0:
+        return max(unseen, delta)
+    if unseen > 0 and delta > 0:
+        return min(unseen, delta)
+    return 0

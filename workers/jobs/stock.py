@@ -28,6 +28,7 @@ SENT_AT_ONCE = 20
 
 SENDERS = 4
 READ_AT_ONCE = 200
+SOON_SECONDS = 2.0
 # Durations of the vendor's side: divided by the connection's clock factor.
 FIRST_CHECK = timedelta(seconds=10)
 DOUBT_AFTER = timedelta(minutes=15)
@@ -50,6 +51,7 @@ def push_stock(*, shop_id: int, connection_id: int) -> dict[str, Any]:
             counts = push_lane(app, row, channel, DRAIN_SECONDS)
         with read_only(app.engine) as conn:
             drain.has_more = (shop_id, connection_id) in publishing.lanes_to_push(conn, utc_now())
+    if counts.get("accepted") or counts.get("unknown"):
         app.doorbell.ring(Lane("stock-check", shop_id, connection_id))
     return counts
 
@@ -147,18 +149,30 @@ def check_lane(app: Application, row: ConnectionRow, channel: SalesChannel, seco
                 conn, row.shop_id, due, FIRST_CHECK / _factor(row), DOUBT_AFTER / _factor(row), utc_now()
             )
         if not due:
-            break
+            if not _wait_for_next(app, lane, ends_at):
+                break
+            continue
         results = _settle_doubts(channel, due) if channel.guarantee_class == "A" else _read_back(channel, due)
         with unit_of_work(app.engine) as conn:
             publishing.settle(conn, row.shop_id, results, FIRST_CHECK / _factor(row), utc_now())
         counts["checked"] += len(due)
         counts["settled"] += sum(result.outcome not in ("unknown", "accepted") for result in results)
-        _ring_push(app, row)
+        if results:
+            app.doorbell.ring(Lane("stock", row.shop_id, row.id))
     return counts
 
 
-def _ring_push(app: Application, row: ConnectionRow) -> None:
-    app.doorbell.ring(Lane("stock", row.shop_id, row.id))
+def _wait_for_next(app: Application, lane: publishing.Lane, ends_at: float) -> bool:
+    """Wait for a check that falls due soon; False when there is none: the sweep rings for the later ones."""
+    with read_only(app.engine) as conn:
+        next_at = publishing.next_check_at(conn, lane)
+    if next_at is None:
+        return False
+    wait = max(0.0, (next_at - utc_now()).total_seconds())
+    if wait > SOON_SECONDS or time.monotonic() + wait > ends_at:
+        return False
+    time.sleep(wait + 0.01)
+    return True
 
 
 def _read_back(channel: SalesChannel, due: Sequence[OpenWrite]) -> list[QuantityResult]:

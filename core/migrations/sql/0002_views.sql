@@ -8,7 +8,8 @@ create index ix_listings_push_problem on listings (shop_id, connection_id) where
 create index ix_listings_publishing_off on listings (shop_id, connection_id) where publishing = 'off';
 create index ix_job_runs_failed on job_runs (started_at) where outcome in ('failed', 'abandoned');
 create index ix_job_runs_finished on job_runs (function, started_at) where outcome = 'finished';
-create index ix_schedule_runs_failed on schedule_runs (started_at) where outcome = 'failed';
+create index ix_schedule_runs_failed on schedule_runs (started_at)
+    where outcome = 'failed' or coalesce(result ->> 'violations', '0') <> '0';
 create index ix_schedule_runs_name_started_at on schedule_runs (name, started_at);
 
 create view shop_list with (security_invoker = true) as
@@ -285,15 +286,18 @@ and not exists (
 )
 group by s.shop_id, r.fingerprint, r.function;
 
--- Schedules (the nightly audit among them) whose last ended run failed, within three days.
+-- Schedules whose last ended run failed, or found violations as the nightly audit does, within three days. A period
+-- may be one shop's, and says so at its end; any other concerns every shop.
 create view failed_schedules with (security_invoker = true) as
-select s.shop_id, r.name, r.period, r.started_at, r.ended_at, r.result
+select s.shop_id, r.name, r.period, r.started_at, r.ended_at, r.outcome, r.result ->> 'violations' as violations, r.result
 from schedule_runs r
-cross join shops s
-where r.outcome = 'failed' and r.started_at > now() - interval '3 days'
+join shops s on r.period !~ ':shop:[0-9]+$' or r.period like '%:shop:' || s.shop_id
+where (r.outcome = 'failed' or coalesce(r.result ->> 'violations', '0') <> '0')
+and r.started_at > now() - interval '3 days'
 and not exists (
     select from schedule_runs later
     where later.name = r.name and later.started_at > r.started_at and later.outcome is not null
+    and substring(later.period from ':shop:[0-9]+$') is not distinct from substring(r.period from ':shop:[0-9]+$')
 );
 
 -- One SKU's sums over its places, and how it stands: short when more is promised than is there, scarce at five or less.

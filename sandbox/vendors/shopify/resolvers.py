@@ -102,6 +102,16 @@ class Root:
         search(source, arguments.get("query"), VARIANT_TERMS)
         return connection(self._store, source, arguments, self._views.variant)
 
+    def productVariantsCount(self, info: GraphQLResolveInfo, **arguments: Any) -> View:
+        source = self._source(f"{VARIANTS} where v.shop_id = ?", VARIANT_SORTS, {"sortKey": "ID"})
+        search(source, arguments.get("query"), VARIANT_TERMS)
+        found = " and ".join([source.sql, *source.conditions])
+        count = int(self._store.value(f"select count(*) from ({found})", tuple(source.parameters)))
+        limit = arguments.get("limit")
+        if limit is not None and count > limit:
+            return {"count": limit, "precision": "AT_LEAST"}
+        return {"count": count, "precision": "EXACT"}
+
     def orders(self, info: GraphQLResolveInfo, **arguments: Any) -> View:
         source = self._source("select * from orders where shop_id = ?", ORDER_SORTS, arguments)
         search(source, arguments.get("query"), ORDER_TERMS)

@@ -1,5 +1,6 @@
 """Rows as GraphQL objects: plain values are read at once, everything deeper only when it is asked for."""
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -52,6 +53,8 @@ class Views:
             "InventoryLevel": self.level_by_gid,
             "Location": self.location_by_gid,
             "Order": self.order_by_gid,
+            "Fulfillment": self.fulfillment_by_gid,
+            "Refund": self.refund_by_gid,
             "WebhookSubscription": self.subscription_by_gid,
         }
         if kind == "Shop":
@@ -89,6 +92,18 @@ class Views:
     def order_by_gid(self, order_gid: str) -> View | None:
         row = self._one("select * from orders where shop_id = ? and id = ?", number_of(order_gid, "Order"))
         return None if row is None else self.order(row)
+
+    def fulfillment_by_gid(self, fulfillment_gid: str) -> View | None:
+        return self._part_of_order("fulfillments", number_of(fulfillment_gid, "Fulfillment"), self.fulfillment)
+
+    def refund_by_gid(self, refund_gid: str) -> View | None:
+        return self._part_of_order("refunds", number_of(refund_gid, "Refund"), self.refund)
+
+    def _part_of_order(self, table: str, number: int | None, view: Callable[[Row, Row], View]) -> View | None:
+        """`table` comes from the two callers above."""
+        row = None if number is None else self._store.one(f"select * from {table} where id = ?", (number,))
+        order = None if row is None else self._one("select * from orders where shop_id = ? and id = ?", row["order_id"])
+        return None if row is None or order is None else view(row, order)
 
     def subscription_by_gid(self, subscription_gid: str) -> View | None:
         row = subscriptions.by_gid(self._store, self._shop, subscription_gid)
