@@ -6,10 +6,9 @@ import logging
 from datetime import datetime
 from typing import Protocol
 
-import streamlit as st
 from sqlalchemy import Engine
 
-from core import audit
+from core import audit, bootstrap
 from core.audit import Actor
 from core.clock import utc_now
 from core.db import unit_of_work
@@ -20,7 +19,7 @@ from core.runs import operations as runs
 log = logging.getLogger(__name__)
 
 SYNC_KIND = "sync_connection"
-SYNC_JOB = "sync.connection"
+SYNC_JOB = "connection.sync"
 
 
 class Application(Protocol):
@@ -33,11 +32,8 @@ class Application(Protocol):
     def queue(self) -> JobQueue: ...
 
 
-@st.cache_resource(show_spinner=False)
 def application() -> Application:
     """The process's own application, put together once."""
-    from core import bootstrap  # here, so that reading pages need no queue
-
     return bootstrap.application()
 
 

@@ -48,9 +48,13 @@ def levels(points: Sequence[Mapping[str, Any]], tokens: Tokens, zone: str) -> go
         short = [value if value < 0 else None for value in free]
         figure.add_scatter(x=times, y=short, name="Short", mode="lines", line=_step(tokens.danger, 4, "solid"))
     low, high = min([0, *free, *hand]), max([1, *hand, *free])
-    figure.update_yaxes(title={"text": "units", "font": {"color": tokens.muted, "size": 13}}, range=[low * 1.08, high * 1.08])
+    figure.update_yaxes(
+        title={"text": "units", "font": {"color": tokens.muted, "size": 13}}, range=[low * 1.08, high * 1.08]
+    )
     span = (times[-1] - times[0]).total_seconds() if times else 0
-    figure.update_xaxes(showline=True, tickformat="%H:%M" if span <= 2 * 86_400 else "%-d %b", hoverformat="%-d %b %Y, %H:%M")
+    figure.update_xaxes(
+        showline=True, tickformat="%H:%M" if span <= 2 * 86_400 else "%-d %b", hoverformat="%-d %b %Y, %H:%M"
+    )
     return figure
 
 

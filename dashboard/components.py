@@ -60,9 +60,7 @@ def number(value: int | None) -> str:
     return f'<span class="sy-negative">{text}</span>' if value is not None and value < 0 else text
 
 
-def bars(
-    values: Sequence[float | None], label: str, look: str = "", small: bool = False, full: float = 0
-) -> str:
+def bars(values: Sequence[float | None], label: str, look: str = "", small: bool = False, full: float = 0) -> str:
     """A sparkline as HTML: one bar a step, a dashed gap where nothing is known; `full` is the least full height."""
     top = max((full, *(value for value in values if value))) or 1
     cells = "".join(
@@ -73,7 +71,9 @@ def bars(
     return f'<div class="{classes}" role="img" aria-label="{escape(label)}">{cells}</div>'
 
 
-def table(heads: Sequence[tuple[str, bool]], body: Sequence[Sequence[str]], label: str, foot: Sequence[str] = ()) -> None:
+def table(
+    heads: Sequence[tuple[str, bool]], body: Sequence[Sequence[str]], label: str, foot: Sequence[str] = ()
+) -> None:
     """A small table of ready HTML cells; `heads` are (name, is a number)."""
     kinds = ['class="sy-num"' if is_number else "" for _, is_number in heads]
 
@@ -149,7 +149,10 @@ def panel(key: str) -> Iterator[None]:
 
 def _is_control(error: Exception) -> bool:
     # st.stop, st.rerun and st.switch_page travel as exceptions of Streamlit's own.
-    return type(error).__module__.startswith("streamlit.") and type(error).__name__ in ("StopException", "RerunException")
+    return type(error).__module__.startswith("streamlit.") and type(error).__name__ in (
+        "StopException",
+        "RerunException",
+    )
 
 
 def say_later(text: str) -> None:
@@ -166,10 +169,12 @@ def say() -> None:
 def pager(key: str, newer: Callable[[], Any] | None, older: Callable[[], Any] | None, words: tuple[str, str]) -> None:
     """Two buttons through a keyset; one that leads nowhere is disabled."""
     with st.container(horizontal=True, horizontal_alignment="left", key=f"pager-{key}"):
+        st.button(words[0], key=f"{key}-back", icon=":material/chevron_left:", disabled=newer is None, on_click=newer)
         st.button(
-            words[0], key=f"{key}-back", icon=":material/chevron_left:", disabled=newer is None, on_click=newer
+            words[1],
+            key=f"{key}-on",
+            icon=":material/chevron_right:",
+            icon_position="right",
+            disabled=older is None,
+            on_click=older,
         )
-        st.button(
-            words[1], key=f"{key}-on", icon=":material/chevron_right:", icon_position="right",
-            disabled=older is None, on_click=older,
-        )  # fmt: skip

@@ -36,10 +36,14 @@ def _parked(problem: Problem, viewer: people.Viewer) -> None:
         )
         for row in found
     ]
-    components.table([("Message", False), ("Topic", False), ("Received", False), ("Why", False)], body, "Parked messages")
+    components.table(
+        [("Message", False), ("Topic", False), ("Received", False), ("Why", False)], body, "Parked messages"
+    )
     _rest(problem.row["messages"], len(found))
     st.markdown("**Next**: repair what the reason names, then handle them again:")
-    st.code(f"switchyard replay --connection {problem.row['connection_id']} --cause {problem.row['cause']}", language=None)
+    st.code(
+        f"switchyard replay --connection {problem.row['connection_id']} --cause {problem.row['cause']}", language=None
+    )
 
 
 def _unmapped(problem: Problem, viewer: people.Viewer) -> None:
@@ -71,21 +75,24 @@ def _unpublished(problem: Problem, viewer: people.Viewer) -> None:
         )
         for row in found
     ]
-    components.table([("Listing", False), ("Title", False), ("SKU", False), ("Shows", True)], body, "Listings not published")
+    components.table(
+        [("Listing", False), ("Title", False), ("SKU", False), ("Shows", True)], body, "Listings not published"
+    )
     _rest(problem.row["listings"], len(found))
 
 
 def _job(problem: Problem, viewer: people.Viewer) -> None:
     st.caption(
         f"First {formats.ago(problem.row['since'], problem.row['last_at'], viewer.shop.zone)} of the last, "
-        f"which was {formats.exact(problem.row['last_at'], viewer.shop.zone)}. Fingerprint {problem.row['fingerprint'] or 'none'}."
+        f"which was {formats.exact(problem.row['last_at'], viewer.shop.zone)}. "
+        f"Fingerprint {problem.row['fingerprint'] or 'none'}."
     )
     st.code(problem.row["error"] or "It left no error.", language=None, wrap_lines=True)
 
 
 def _schedule(problem: Problem, viewer: people.Viewer) -> None:
     st.json(problem.row["result"] or {"result": "none was left"})
-    if "audit" in problem.row["name"]:
+    if problem.row["violations"]:
         st.markdown("**Next**: see every broken figure with its facts:")
         st.code("switchyard audit", language=None)
 

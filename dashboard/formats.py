@@ -11,7 +11,20 @@ UNKNOWN = "–"
 MINUS = "\N{MINUS SIGN}"
 
 # Currencies whose minor unit is not a hundredth (ISO 4217).
-_EXPONENTS = {"JPY": 0, "KRW": 0, "CLP": 0, "ISK": 0, "VND": 0, "XAF": 0, "XOF": 0, "BHD": 3, "JOD": 3, "KWD": 3, "OMR": 3, "TND": 3}
+_EXPONENTS = {
+    "JPY": 0,
+    "KRW": 0,
+    "CLP": 0,
+    "ISK": 0,
+    "VND": 0,
+    "XAF": 0,
+    "XOF": 0,
+    "BHD": 3,
+    "JOD": 3,
+    "KWD": 3,
+    "OMR": 3,
+    "TND": 3,
+}
 _SIGNS = {"GBP": "£", "EUR": "€", "USD": "$", "JPY": "¥"}
 
 
@@ -99,6 +112,12 @@ _SMALL = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", 
 def in_words(number: int) -> str:
     """Three for 3, so that a sentence may begin with it; figures above ten."""
     return _SMALL[number] if 0 <= number < len(_SMALL) else count(number)
+
+
+def share(well: int, total: int) -> str:
+    """One of three channels is in step."""
+    verb = "is" if well == 1 else "are"
+    return f"{in_words(well)} of {in_words(total).lower()} channels {verb} in step."
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:

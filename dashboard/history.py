@@ -31,8 +31,8 @@ def movements(shop_id: int, sku_id: int, before: int | None) -> Page:
     return _page(
         rows(
             f"""
-            select movement_id, location, delta_units, reason, business_key, note, recorded_by, occurred_at, recorded_at,
-                   order_name
+            select movement_id, location, delta_units, reason, business_key, note, recorded_by, occurred_at,
+                   recorded_at, order_name
             from sku_movements
             where shop_id = %(shop)s and sku_id = %(sku)s and (%(before)s::bigint is null or movement_id < %(before)s)
             order by movement_id desc limit {PAGE + 1}

@@ -23,8 +23,10 @@ def summary(listings: Sequence[Row]) -> str:
         words = {1: "Its channel shows it.", 2: "Both channels show it."}
         return words.get(well, f"All {formats.in_words(well).lower()} channels show it.")
     if well == 0:
-        return {1: "Its channel is not in step.", 2: "Neither channel is in step."}.get(len(live), "No channel is in step.")
-    return f"{formats.in_words(well)} of {formats.in_words(len(live)).lower()} channels {'is' if well == 1 else 'are'} in step."
+        return {1: "Its channel is not in step.", 2: "Neither channel is in step."}.get(
+            len(live), "No channel is in step."
+        )
+    return formats.share(well, len(live))
 
 
 def explain(row: Row, zone: str) -> str:
@@ -35,19 +37,24 @@ def explain(row: Row, zone: str) -> str:
         case "off":
             text = f"We do not write it: {_plain_end(row['publishing_reason'])}{seen}"
         case "doubtful":
-            text = f"The write to {formats.count(row['write_to'])} has no known outcome: {_plain_end(row['write_doubt'])}"
+            text = (
+                f"The write to {formats.count(row['write_to'])} has no known outcome: {_plain_end(row['write_doubt'])}"
+            )
         case "refused":
             again = f" Tried again at {formats.moment(row['next_push_at'], now, zone)}." if row["next_push_at"] else ""
             text = f"{_capital(_plain_end(row['push_problem']))} Refused {_times(row['push_failures'])}.{again}"
         case "paused":
             text = f"The connection is paused, so nothing is sent.{seen}"
         case "writing":
-            text = f"Write to {formats.count(row['write_to'])} planned {formats.ago(row['write_planned_at'], now, zone)}, {_stage(row)}."
+            planned = formats.ago(row["write_planned_at"], now, zone)
+            text = f"Write to {formats.count(row['write_to'])} planned {planned}, {_stage(row)}."
         case "to_push":
             text = f"Waits for the next push.{seen}"
         case _:
             below = row["published_units"] is not None and row["published_units"] < 0
-            text = (f"It shows {formats.count(row['published_units'])}; to a shopper that is none." if below else "") + seen
+            text = (
+                f"It shows {formats.count(row['published_units'])}; to a shopper that is none." if below else ""
+            ) + seen
     return escape(text.strip())
 
 
@@ -64,7 +71,8 @@ def explain_write(row: Row, zone: str) -> str:
     return (
         f"We sent {start} → {formats.count(row['write_to'])} {sent}, and no sure answer came: "
         f"{formats.sentence(row['write_doubt'])[:1].lower()}{formats.sentence(row['write_doubt'])[1:]} "
-        f"It may have arrived or not, so both numbers count as possible and nothing else is written to this listing. {check}"
+        f"It may have arrived or not, so both numbers count as possible and nothing else is written to "
+        f"this listing. {check}"
     )
 
 

@@ -36,9 +36,7 @@ def viewer_of(person: people.Person, shops: list[dict[str, Any]]) -> people.View
     return people.Viewer(person, shop, has_other_shops=len(shops) > 1)
 
 
-def draw_sidebar(
-    sections: dict[str, list[st.Page]], shops: list[dict[str, Any]], viewer: people.Viewer | None
-) -> None:
+def draw_sidebar(sections: dict[str, list[st.Page]], shops: list[dict[str, Any]], viewer: people.Viewer | None) -> None:
     """The shop, and the pages by section."""
     with st.sidebar, st.container(gap=None, key="nav"):
         if viewer and viewer.has_other_shops:
@@ -57,7 +55,12 @@ def _pick_shop(shops: list[dict[str, Any]], shop: people.Shop) -> None:
         st.query_params["shop"] = str(st.session_state["shop-picker"])
 
     st.selectbox(
-        "Shop", list(names), index=list(names).index(shop.id), format_func=names.__getitem__, key="shop-picker", on_change=go
+        "Shop",
+        list(names),
+        index=list(names).index(shop.id),
+        format_func=names.__getitem__,
+        key="shop-picker",
+        on_change=go,
     )
 
 
@@ -70,9 +73,16 @@ def draw_top(is_disabled: bool) -> None:
 
     with st.container(key="topbar", horizontal=True):
         st.text_input(
-            "Find a SKU", type="search", key="find", placeholder="Find a SKU by code or barcode", icon=":material/search:",
-            label_visibility="collapsed", width=380, on_change=find, disabled=is_disabled,
-        )  # fmt: skip
+            "Find a SKU",
+            type="search",
+            key="find",
+            placeholder="Find a SKU by code or barcode",
+            icon=":material/search:",
+            label_visibility="collapsed",
+            width=380,
+            on_change=find,
+            disabled=is_disabled,
+        )
 
 
 def follow_search(page: st.Page, viewer: people.Viewer) -> None:

@@ -66,10 +66,18 @@ def _in_step(connections: Sequence[Row]) -> str:
     if total == 1:
         return "The channel is in step." if well else "The channel is not in step."
     if well == total:
-        return "Both channels are in step." if total == 2 else f"All {formats.in_words(total).lower()} channels are in step."
+        return (
+            "Both channels are in step."
+            if total == 2
+            else f"All {formats.in_words(total).lower()} channels are in step."
+        )
     if well == 0:
-        return "Neither channel is in step." if total == 2 else f"None of {formats.in_words(total).lower()} channels is in step."
-    return f"{formats.in_words(well)} of {formats.in_words(total).lower()} channels {'is' if well == 1 else 'are'} in step."
+        return (
+            "Neither channel is in step."
+            if total == 2
+            else f"None of {formats.in_words(total).lower()} channels is in step."
+        )
+    return formats.share(well, total)
 
 
 def _connection(row: Row, now: datetime, zone: str) -> Problem | None:
@@ -80,27 +88,58 @@ def _connection(row: Row, now: datetime, zone: str) -> Problem | None:
     load = _load(row)
     if row["state"] == "behind":
         return Problem(
-            f"behind-{number}", "danger", 0, f"{name} is {formats.duration(row['lag_seconds'])} behind",
-            _join(error, load or "Something received has not been handled."), (), row["behind_since"], step, row,
-        )  # fmt: skip
+            f"behind-{number}",
+            "danger",
+            0,
+            f"{name} is {formats.duration(row['lag_seconds'])} behind",
+            _join(error, load or "Something received has not been handled."),
+            (),
+            row["behind_since"],
+            step,
+            row,
+        )
     if row["state"] == "unknown" and row["last_heard_at"] is None:
         return Problem(
-            f"silent-{number}", "unknown", 40, f"{name} has never been heard of",
+            f"silent-{number}",
+            "unknown",
+            40,
+            f"{name} has never been heard of",
             _join(error, "Nothing has come from it and no call to it has succeeded, so nothing is known of its stock."),
-            (f"Connected as {formats.plain(row['vendor'])}",), None, step, row,
-        )  # fmt: skip
+            (f"Connected as {formats.plain(row['vendor'])}",),
+            None,
+            step,
+            row,
+        )
     if row["state"] == "unknown":
         quiet = (now - row["last_heard_at"]).total_seconds()
         return Problem(
-            f"silent-{number}", "unknown", 10, f"{name} has been silent for {formats.duration(quiet)}",
-            _join(error, f"No event came and no call succeeded; more than {formats.duration(row['silence_allowed_seconds'])}"
-                  " of silence counts as not knowing.", load), (), row["last_heard_at"], step, row,
-        )  # fmt: skip
+            f"silent-{number}",
+            "unknown",
+            10,
+            f"{name} has been silent for {formats.duration(quiet)}",
+            _join(
+                error,
+                f"No event came and no call succeeded; more than {formats.duration(row['silence_allowed_seconds'])}"
+                " of silence counts as not knowing.",
+                load,
+            ),
+            (),
+            row["last_heard_at"],
+            step,
+            row,
+        )
     if error:
         return Problem(
-            f"error-{number}", "attention", 15, f"{name} answers with an error", _join(error, load), (),
-            row["last_error_at"], step, row,
-        )  # fmt: skip
+            f"error-{number}",
+            "attention",
+            15,
+            f"{name} answers with an error",
+            _join(error, load),
+            (),
+            row["last_error_at"],
+            step,
+            row,
+        )
     return None
 
 
@@ -137,79 +176,116 @@ def _parked(row: Row, now: datetime, zone: str) -> Problem:
     if row["messages"] == 1:
         what = what.replace("are parked", "is parked").replace("name an", "names an")
     return Problem(
-        _id("parked", row["connection_id"], row["cause"]), "attention", 20,
+        _id("parked", row["connection_id"], row["cause"]),
+        "attention",
+        20,
         f"{many} from {formats.plain(row['connection'])} {what}",
         _join(formats.sentence(row["detail"]), "Nothing is lost: each is kept word for word and can be handled again."),
-        (formats.plain(row["topic"]),), row["since"],
-        Step("details", "See messages…", row["connection_id"], {"cause": row["cause"]}), row,
-    )  # fmt: skip
+        (formats.plain(row["topic"]),),
+        row["since"],
+        Step("details", "See messages…", row["connection_id"], {"cause": row["cause"]}),
+        row,
+    )
 
 
 def _unmapped(row: Row, now: datetime, zone: str) -> Problem:
     money = formats.money(row["total_minor"], row["currency"])
     return Problem(
-        _id("unmapped", row["connection_id"], row["currency"]), "attention", 18,
+        _id("unmapped", row["connection_id"], row["currency"]),
+        "attention",
+        18,
         f"{formats.plural(row['lines'], 'order line')} from {formats.plain(row['connection'])} "
         f"{'has' if row['lines'] == 1 else 'have'} no SKU",
         f"{formats.plural(row['units'], 'unit')} worth {formats.plain(money)} were sold and taken off no stock, "
         f"such as {formats.plain(row['example_code'])} in {formats.plain(row['example_order'])}: "
         f"{_lower(formats.sentence(row['reason']))}",
-        (formats.plural(row["orders"], "order"),), row["since"],
-        Step("details", "See lines…", row["connection_id"], {"currency": row["currency"]}), row,
-    )  # fmt: skip
+        (formats.plural(row["orders"], "order"),),
+        row["since"],
+        Step("details", "See lines…", row["connection_id"], {"currency": row["currency"]}),
+        row,
+    )
 
 
 def _refused(row: Row, now: datetime, zone: str) -> Problem:
     again = f"Tried again at {formats.moment(row['next_push_at'], now, zone)}." if row["next_push_at"] else ""
     return Problem(
-        _id("refused", row["connection_id"], row["problem"]), "attention", 16,
+        _id("refused", row["connection_id"], row["problem"]),
+        "attention",
+        16,
         f"{formats.plain(row['connection'])} refuses {formats.plural(row['listings'], 'quantity', 'quantities')}",
-        _join(formats.sentence(row["problem"]), again), _example(row), row["since"],
-        _sku_step(row, row["listings"]), row,
-    )  # fmt: skip
+        _join(formats.sentence(row["problem"]), again),
+        _example(row),
+        row["since"],
+        _sku_step(row, row["listings"]),
+        row,
+    )
 
 
 def _doubtful(row: Row, now: datetime, zone: str) -> Problem:
     again = f"Checked again at {formats.moment(row['next_check_at'], now, zone)}." if row["next_check_at"] else ""
     many = formats.plural(row["writes"], "write")
     return Problem(
-        _id("doubtful", row["connection_id"], row["doubt"]), "attention", 14,
+        _id("doubtful", row["connection_id"], row["doubt"]),
+        "attention",
+        14,
         f"Nobody knows whether {many} to {formats.plain(row['connection'])} arrived",
         _join(formats.sentence(row["doubt"]), "Nothing else is written there until it is known.", again),
-        _example(row), row["since"], _sku_step(row, row["writes"]), row,
-    )  # fmt: skip
+        _example(row),
+        row["since"],
+        _sku_step(row, row["writes"]),
+        row,
+    )
 
 
 def _unpublished(row: Row, now: datetime, zone: str) -> Problem:
     return Problem(
-        _id("unpublished", row["connection_id"], row["reason"]), "attention", 30,
+        _id("unpublished", row["connection_id"], row["reason"]),
+        "attention",
+        30,
         f"{formats.plural(row['listings'], 'live listing')} on {formats.plain(row['connection'])} "
         f"{'is' if row['listings'] == 1 else 'are'} not kept in step",
         _join(formats.sentence(row["reason"]), "What the channel shows is left as it is."),
-        (f"Such as {formats.plain(row['example'])}",), None,
-        Step("details", "See listings…", row["connection_id"], {"reason": row["reason"]}), row,
-    )  # fmt: skip
+        (f"Such as {formats.plain(row['example'])}",),
+        None,
+        Step("details", "See listings…", row["connection_id"], {"reason": row["reason"]}),
+        row,
+    )
 
 
 def _job(row: Row, now: datetime, zone: str) -> Problem:
     return Problem(
-        _id("job", row["function"], row["fingerprint"]), "danger" if row["runs"] >= 5 else "attention", 12,
+        _id("job", row["function"], row["fingerprint"]),
+        "danger" if row["runs"] >= 5 else "attention",
+        12,
         f"{formats.plain(row['function'])} failed {_times(row['runs'])}",
         _join(formats.sentence(_last_line(row["error"])), "It has not succeeded since."),
-        (f"last {formats.ago(row['last_at'], now, zone)}",), row["since"],
-        Step("details", "See error…"), row,
-    )  # fmt: skip
+        (f"last {formats.ago(row['last_at'], now, zone)}",),
+        row["since"],
+        Step("details", "See error…"),
+        row,
+    )
 
 
 def _schedule(row: Row, now: datetime, zone: str) -> Problem:
-    is_audit = "audit" in row["name"]
+    name, found = formats.plain(row["name"]), row["outcome"] != "failed"
     return Problem(
-        _id("schedule", row["name"]), "danger" if is_audit else "attention", 5 if is_audit else 13,
-        "The audit found something wrong" if is_audit else f"The schedule {formats.plain(row['name'])} failed",
-        "A figure no longer follows from the facts it is made of." if is_audit else "Its last run did not end well.",
-        (f"period {formats.plain(row['period'])}",), row["ended_at"] or row["started_at"],
-        Step("details", "See result…"), row,
-    )  # fmt: skip
+        _id("schedule", row["name"], row["period"]),
+        "danger" if found else "attention",
+        5 if found else 13,
+        "The nightly audit found something wrong" if found else f"The schedule {name} failed",
+        _violations(row) if found else "Its last run did not end well; nothing has been checked since.",
+        (f"period {formats.plain(row['period'])}",),
+        row["ended_at"] or row["started_at"],
+        Step("details", "See result…"),
+        row,
+    )
+
+
+def _violations(row: Row) -> str:
+    broken = (row["result"] or {}).get("broken") or {}
+    names = ", ".join(f"{formats.plain(str(name))} ({count})" for name, count in broken.items())
+    many = formats.plural(int(row["violations"]), "row breaks", "rows break")
+    return f"{many} an invariant{f': {names}' if names else ''}."
 
 
 _BUILDERS = {
@@ -232,7 +308,7 @@ def _sku_step(row: Row, number: int) -> Step:
     code = row["example_code"]
     if number == 1 and code:
         return Step("skus", "Open SKU", where={"sku": code})
-    return Step("skus", "Open SKUs", where={"show": "not in step"})
+    return Step("skus", "Open SKUs", where={"show": "Not in step"})
 
 
 def _example(row: Row) -> tuple[str, ...]:

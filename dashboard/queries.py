@@ -150,7 +150,7 @@ _PROBLEMS = {
     " from doubtful_writes",
     "unpublished": "select connection_id, connection, reason, listings, unmapped, example from unpublished_listings",
     "job": "select fingerprint, function, runs, since, last_at, error from failed_jobs",
-    "schedule": "select name, period, started_at, ended_at, result from failed_schedules",
+    "schedule": "select name, period, started_at, ended_at, outcome, violations, result from failed_schedules",
 }
 
 
@@ -202,7 +202,11 @@ _FILTERS = {
     "scarce": "k.stock_state = 'scarce'",
 }
 # Order by one number and then the code, so that a page can begin after any row.
-_SORTS = {"code": ("0::bigint", "asc"), "least available": ("coalesce(k.available, 0)", "asc"), "most reserved": ("-coalesce(k.reserved, 0)", "asc")}
+_SORTS = {
+    "code": ("0::bigint", "asc"),
+    "least available": ("coalesce(k.available, 0)", "asc"),
+    "most reserved": ("-coalesce(k.reserved, 0)", "asc"),
+}
 
 FILTERS = tuple(_FILTERS)
 SORTS = tuple(_SORTS)
@@ -272,8 +276,8 @@ def sku(shop_id: int, code: str) -> dict[str, Any] | None:
     """One SKU's sums."""
     return one(
         """
-        select sku_id, code, title, barcode, is_stocked, on_hand, reserved, unavailable, incoming, available, stock_state,
-               now() as as_of
+        select sku_id, code, title, barcode, is_stocked, on_hand, reserved, unavailable, incoming, available,
+               stock_state, now() as as_of
         from sku_stock where shop_id = %(shop)s and code = %(code)s
         """,
         shop=shop_id,

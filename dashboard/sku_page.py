@@ -72,7 +72,9 @@ def _draw_figures(sku: Row) -> None:
 def _draw_doubt(row: Row, zone: str) -> None:
     with components.card("doubtful", f"doubt-{row['write_id']}"), st.container(width="stretch", gap="xxsmall"):
         name = formats.plain(row["connection"])
-        st.markdown(f"{formats.badge('doubtful')} **Nobody knows whether {name} took {formats.count(row['write_to'])}**")
+        st.markdown(
+            f"{formats.badge('doubtful')} **Nobody knows whether {name} took {formats.count(row['write_to'])}**"
+        )
         st.markdown(explain_write(row, zone))
         st.caption(f"Write {row['write_id']} · {formats.plural(row['write_attempts'], 'attempt')}")
 
@@ -83,7 +85,8 @@ def _draw_listings(listings: Sequence[Row], zone: str) -> None:
         return
     body = [
         (
-            f"<b>{escape(row['connection'])}</b><br><span class='sy-meta'>{escape(row['channel_code'] or row['channel_ref'])}</span>",
+            f"<b>{escape(row['connection'])}</b><br>"
+            f"<span class='sy-meta'>{escape(row['channel_code'] or row['channel_ref'])}</span>",
             components.pill(row["state"]),
             components.number(row["published_units"]),
             components.number(row["desired_units"]),
@@ -100,8 +103,17 @@ def _draw_levels(sku: Row, levels: Sequence[Row]) -> None:
         components.empty("No place is known to have it", "A first receipt or count opens its level there.")
         return
     fields = ("on_hand", "reserved", "unavailable", "available", "incoming")
-    body = [(f"<b>{escape(row['location'])}</b>", *(components.number(row[field]) for field in fields)) for row in levels]
-    heads = [("Place", False), ("On hand", True), ("Reserved", True), ("Unavailable", True), ("Available", True), ("Incoming", True)]
+    body = [
+        (f"<b>{escape(row['location'])}</b>", *(components.number(row[field]) for field in fields)) for row in levels
+    ]
+    heads = [
+        ("Place", False),
+        ("On hand", True),
+        ("Reserved", True),
+        ("Unavailable", True),
+        ("Available", True),
+        ("Incoming", True),
+    ]
     foot = ("All places", *(components.number(sku[field]) for field in fields)) if len(levels) > 1 else ()
     components.table(heads, body, "Levels of this SKU by place", foot)
 
@@ -109,7 +121,13 @@ def _draw_levels(sku: Row, levels: Sequence[Row]) -> None:
 def _draw_past(viewer: people.Viewer, sku: Row) -> None:
     st.subheader("Over time", anchor="over-time")
     chosen = st.segmented_control(
-        "Range", list(RANGES), key="range", default="30 d", required=True, bind="query-params", label_visibility="collapsed"
+        "Range",
+        list(RANGES),
+        key="range",
+        default="30 d",
+        required=True,
+        bind="query-params",
+        label_visibility="collapsed",
     )
     with components.panel("levels"):
         _draw_chart(viewer, sku, RANGES[chosen or "30 d"])
@@ -129,9 +147,15 @@ def _draw_chart(viewer: people.Viewer, sku: Row, days: int) -> None:
         return
     figure = charts.levels(past.points, theme.tokens(), viewer.shop.zone)
     st.plotly_chart(figure, theme=None, key="levels", config=charts.CONFIG, alt=charts.describe(past.points))
-    reach = f" Looks back to {formats.exact(past.since, viewer.shop.zone)}, its newest {formats.count(history.DEPTH)} movements." if past.since else ""
+    reach = (
+        f" Looks back to {formats.exact(past.since, viewer.shop.zone)}: "
+        f"its newest {formats.count(history.DEPTH)} movements."
+        if past.since
+        else ""
+    )
     st.caption(
-        f"Counted back from now by every movement; {formats.place(viewer.shop.zone)} time. Promises count from their booking "
+        f"Counted back from now by every movement; {formats.place(viewer.shop.zone)} time. "
+        f"Promises count from their booking "
         f"until they were shipped; those cancelled since are left out.{reach}"
     )
 
@@ -154,7 +178,10 @@ def _draw_movements(viewer: people.Viewer, sku: Row) -> None:
             "Note": [row["note"] for row in page.rows],
             "Fact": [row["business_key"] for row in page.rows],
         },
-        hide_index=True, key=f"movements-{_before('movements')}", height="content", placeholder=formats.UNKNOWN,
+        hide_index=True,
+        key=f"movements-{_before('movements')}",
+        height="content",
+        placeholder=formats.UNKNOWN,
         alt=f"{len(page.rows)} movements of {sku['code']}, newest first",
         column_config={
             "When": config.TextColumn(width=110),
@@ -162,7 +189,7 @@ def _draw_movements(viewer: people.Viewer, sku: Row) -> None:
             "Order": config.TextColumn(width=90),
             "Fact": config.TextColumn(help="What it stands for: booked once, whatever arrives again"),
         },
-    )  # fmt: skip
+    )
     _turn("movements", page, "movement_id")
 
 
@@ -183,15 +210,19 @@ def _draw_writes(viewer: people.Viewer, sku: Row) -> None:
             "Said": [row["doubt"] or row["outcome_detail"] or row["outcome_code"] for row in page.rows],
             "Write no.": [str(row["write_id"]) for row in page.rows],
         },
-        hide_index=True, key=f"writes-{_before('writes')}", height="content", placeholder=formats.UNKNOWN,
+        hide_index=True,
+        key=f"writes-{_before('writes')}",
+        height="content",
+        placeholder=formats.UNKNOWN,
         alt=f"{len(page.rows)} writes of {sku['code']}, newest first",
         column_config={
             "Write": st.column_config.TextColumn(alignment="right"),
             "Outcome": st.column_config.MultiselectColumn(
-                options=sorted({w.word for w in words}), color=[w.colour for w in sorted(set(words))],  # type: ignore[list-item]
+                options=sorted({w.word for w in words}),
+                color=[w.colour for w in sorted(set(words))],
             ),
         },
-    )  # fmt: skip
+    )
     _turn("writes", page, "write_id")
 
 

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 import streamlit as st
+from sqlalchemy.exc import SQLAlchemyError
 
 from core.audit import Actor
 from core.errors import SwitchyardError
@@ -22,7 +23,9 @@ def ask(connection: Row) -> None:
     """What will be read and what may be written, then the reason."""
     viewer = people.viewer()
     name = str(connection["name"])
-    st.markdown(f"**{formats.plain(name)}** · {formats.plain(connection['vendor'])} · class {connection['guarantee_class']}")
+    st.markdown(
+        f"**{formats.plain(name)}** · {formats.plain(connection['vendor'])} · class {connection['guarantee_class']}"
+    )
     components.figures(
         [
             (formats.count(connection["listings"]), "listings to read"),
@@ -33,9 +36,14 @@ def ask(connection: Row) -> None:
     )
     st.markdown("\n".join(f"- {line}" for line in plan(connection, viewer.shop.zone)))
     if connection["switch"] == "paused":
-        st.warning("This connection is paused: nothing is sent to it until it is switched on again.", icon=":material/pause_circle:")
+        st.warning(
+            "This connection is paused: nothing is sent to it until it is switched on again.",
+            icon=":material/pause_circle:",
+        )
     elif connection["state"] == "unknown":
-        st.warning("It has not answered lately. The sync will wait for it and try again by itself.", icon=":material/help:")
+        st.warning(
+            "It has not answered lately. The sync will wait for it and try again by itself.", icon=":material/help:"
+        )
     with st.form("sync", border=False, enter_to_submit=True):
         reason = st.text_input("Reason", required=True, placeholder="Stock was counted this morning", key="sync-reason")
         with st.container(horizontal=True, horizontal_alignment="right"):
@@ -63,6 +71,9 @@ def _start(viewer: people.Viewer, connection: Row, reason: str) -> None:
     except SwitchyardError as error:
         st.error(formats.plain(str(error)), icon=":material/error:")
         return
+    except SQLAlchemyError as error:
+        components.failed(error, "sync")
+        return
     queries.last_runs.clear()
     st.query_params[_RUN] = str(run_id)
     components.say_later(f"Sync of {connection['name']} asked for. It starts within seconds.")
@@ -73,7 +84,9 @@ def draw_runs(viewer: people.Viewer) -> None:
     """Runs that are open now, and the one that the address names: a reload shows the same."""
     wanted = st.query_params.get(_RUN, "")
     found = queries.last_runs(viewer.shop.id, viewer.person.scope)
-    ids = {row["sync_run_id"] for row in found.values() if row["is_open"]} | ({int(wanted)} if wanted.isdigit() else set())
+    ids = {row["sync_run_id"] for row in found.values() if row["is_open"]} | (
+        {int(wanted)} if wanted.isdigit() else set()
+    )
     for run_id in sorted(ids):
         _draw_run(viewer, run_id)
 
@@ -112,7 +125,9 @@ def draw_progress(run: Row) -> None:
         st.progress(_share(run), text=progress_text(run))
         st.caption(f"Asked for by {formats.plain(run['requested_by'])}: {formats.plain(run['reason'])}")
         if run["error"]:
-            st.caption(f"Attempt {run['attempts']} ended: {formats.sentence(run['error'])} It is tried again by itself.")
+            st.caption(
+                f"Attempt {run['attempts']} ended: {formats.sentence(run['error'])} It is tried again by itself."
+            )
 
 
 def _share(run: Row) -> float:
@@ -124,7 +139,7 @@ def progress_text(run: Row) -> str:
     """Reading listings · 120 of 4,980 · ≈ 2 min left."""
     if run["state"] == "queued":
         return f"Waiting for a worker for {formats.duration(run['quiet_seconds'])}"
-    step = formats.plain(run["step"]) if run["step"] else "Starting"
+    step = formats.plain(run["step"][:1].upper() + run["step"][1:]) if run["step"] else "Starting"
     if not run["total"]:
         return step if not run["done"] else f"{step} · {formats.count(run['done'])}"
     text = f"{step} · {formats.count(run['done'])} of {formats.count(run['total'])}"
@@ -140,16 +155,24 @@ def draw_result(run: Row, zone: str) -> None:
             name = formats.plain(run["connection"])
             st.markdown(f"{formats.badge(run['state'])} **Sync of {name} {'is done' if is_done else 'failed'}**")
             if is_done:
-                counted = [(formats.count(v), k.replace("_", " ")) for k, v in run["counts"].items() if isinstance(v, int)]
+                counted = [
+                    (formats.count(v), k.replace("_", " ")) for k, v in run["counts"].items() if isinstance(v, int)
+                ]
                 components.html(
-                    '<div class="sy-row">' + "".join(f"<span><b>{escape(v)}</b> {escape(k)}</span>" for v, k in counted) + "</div>"
+                    '<div class="sy-row">'
+                    + "".join(f"<span><b>{escape(v)}</b> {escape(k)}</span>" for v, k in counted)
+                    + "</div>"
                 ) if counted else st.markdown("Nothing differed.")
             else:
-                st.markdown(f"{formats.sentence(run['error'])} Nothing is lost: what was read stays, the rest is read next time.")
+                st.markdown(
+                    f"{formats.sentence(run['error'])} "
+                    "Nothing is lost: what was read stays, the rest is read next time."
+                )
             started = run["started_at"] or run["requested_at"]
             st.caption(
                 f"{formats.moment(run['ended_at'], run['as_of'], zone)} · took "
-                f"{formats.duration((run['ended_at'] - started).total_seconds())} · {formats.plain(run['requested_by'])}: "
+                f"{formats.duration((run['ended_at'] - started).total_seconds())} · "
+                f"{formats.plain(run['requested_by'])}: "
                 f"{formats.plain(run['reason'])}"
             )
         st.button("Close", key=f"close-run-{run['sync_run_id']}", on_click=_forget_run)

@@ -44,34 +44,40 @@ def _lag_card(connections: Sequence[Row], pulse: Mapping[int, Sequence[Row]]) ->
     slowest = max(known, key=lambda row: (row["lag_seconds"], row["connection_id"]), default=None)
     with st.container(border=True, key="metric-lag", height="stretch"):
         st.metric(
-            "Slowest connection", formats.duration(slowest["lag_seconds"]) if slowest else formats.UNKNOWN,
+            "Slowest connection",
+            formats.duration(slowest["lag_seconds"]) if slowest else formats.UNKNOWN,
             help="Age of the oldest thing received and not handled, or to be written and not settled.",
-        )  # fmt: skip
+        )
         steps = pulse.get(slowest["connection_id"], ()) if slowest else ()
         look = "danger" if slowest and slowest["state"] == "behind" else ""
         components.html(
             components.bars(
                 [row["slowest_seconds"] for row in steps] or [None] * 24,
-                "Longest handling time per five minutes over the last two hours", look,
+                "Longest handling time per five minutes over the last two hours",
+                look,
                 full=slowest["lag_allowed_seconds"] if slowest else 0,
             )
             + _note(f"[{slowest['name']}](#connections)" if slowest else "No connection is known to be working", "2 h")
-        )  # fmt: skip
+        )
 
 
 def _orders_card(orders: Sequence[Row], zone: str, connections: Sequence[Row]) -> None:
     today = {row["hour"]: row for row in orders if row["days_ago"] == 0}
-    now, before = (
-        sum(row["orders_by_now"] for row in orders if row["days_ago"] == days) for days in (0, 7)
-    )
+    now, before = (sum(row["orders_by_now"] for row in orders if row["days_ago"] == days) for days in (0, 7))
     hour = formats.hour(connections[0]["as_of"], zone) if connections else 23
     with st.container(border=True, key="metric-orders", height="stretch"):
         st.metric(
-            "Orders today", formats.count(now), delta=formats.change(now, before), delta_description="v. last week",
-            help="Bought today, in the shop's zone, against the same weekday last week up to this time of day. Test orders are left out.",
-        )  # fmt: skip
+            "Orders today",
+            formats.count(now),
+            delta=formats.change(now, before),
+            delta_description="v. last week",
+            help="Bought today, in the shop's zone, against the same weekday last week up to this time of day. "
+            "Test orders are left out.",
+        )
         counts = [today[h]["orders"] if h in today else 0 for h in range(hour + 1)]
-        components.html(components.bars(counts, "Orders per hour of today") + _note("", f"by hour, {formats.place(zone)}"))
+        components.html(
+            components.bars(counts, "Orders per hour of today") + _note("", f"by hour, {formats.place(zone)}")
+        )
 
 
 def _push_card(viewer: people.Viewer, connections: Sequence[Row], pulse: Mapping[int, Sequence[Row]]) -> None:
@@ -79,12 +85,16 @@ def _push_card(viewer: people.Viewer, connections: Sequence[Row], pulse: Mapping
     total = sum(row["listings"] - row["listings_off"] for row in connections)
     with st.container(border=True, key="metric-push", height="stretch"):
         st.metric(
-            "Listings to push", formats.count(waiting),
-            help=f"Of {formats.plural(total, 'published listing')}, those whose channel shows another number than it should.",
-        )  # fmt: skip
-        components.html(components.bars(_sum_steps(pulse, "confirmed"), "Confirmed writes per five minutes over the last two hours"))
+            "Listings to push",
+            formats.count(waiting),
+            help=f"Of {formats.plural(total, 'published listing')}, those whose channel shows another number "
+            "than it should.",
+        )
+        components.html(
+            components.bars(_sum_steps(pulse, "confirmed"), "Confirmed writes per five minutes over the last two hours")
+        )
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-            st.page_link(SKUS, label="Open SKUs", icon="", query_params=viewer.where(show="not in step"))
+            st.page_link(SKUS, label="Open SKUs", icon="", query_params=viewer.where(show="Not in step"))
             components.html(_note("", "confirmed"))
 
 
@@ -99,12 +109,19 @@ def _parked_card(found: Mapping[str, Sequence[Row]], by_hour: Sequence[int]) -> 
     lines = sum(row["lines"] for row in found["unmapped"])
     with st.container(border=True, key="metric-parked", height="stretch"):
         st.metric(
-            "Parked or unmapped", formats.count(messages + lines),
+            "Parked or unmapped",
+            formats.count(messages + lines),
             help="Messages that could not be handled, and order lines that no SKU is known for. None is lost.",
-        )  # fmt: skip
+        )
         look = "attention" if messages else ""
-        made = f"[{formats.plural(messages, 'message')}, {formats.plural(lines, 'line')}](#needs-you)" if messages + lines else ""
-        components.html(components.bars(by_hour, "Parked messages per hour of arrival over a day", look) + _note(made, "24 h"))
+        made = (
+            f"[{formats.plural(messages, 'message')}, {formats.plural(lines, 'line')}](#needs-you)"
+            if messages + lines
+            else ""
+        )
+        components.html(
+            components.bars(by_hour, "Parked messages per hour of arrival over a day", look) + _note(made, "24 h")
+        )
 
 
 def _note(link: str, text: str) -> str:
@@ -148,7 +165,13 @@ def _problem_card(
 def _step_button(viewer: people.Viewer, problem: Problem, connection: Row | None, is_worst: bool) -> None:
     step = problem.step
     if step.kind == "skus":
-        st.page_link(SKUS, label=step.label, icon=":material/arrow_forward:", icon_position="right", query_params=viewer.where(**step.where))
+        st.page_link(
+            SKUS,
+            label=step.label,
+            icon=":material/arrow_forward:",
+            icon_position="right",
+            query_params=viewer.where(**step.where),
+        )
         return
     if st.button(step.label, key=f"do-{problem.id}", type="primary" if is_worst else "secondary"):
         if step.kind == "sync" and connection is not None:
@@ -165,7 +188,9 @@ def draw_connections(viewer: people.Viewer, connections: Sequence[Row], pulse: M
     """Each connection in a row, with its button."""
     st.subheader("Connections", anchor="connections")
     if not connections:
-        components.empty("No channel is connected", "Connect the first one with “switchyard connect”; it appears here at once.")
+        components.empty(
+            "No channel is connected", "Connect the first one with “switchyard connect”; it appears here at once."
+        )
         return
     with st.container(border=True, key="connections-table", gap=None):
         with st.container(horizontal=True, wrap=False, key="connection-head", vertical_alignment="center"):

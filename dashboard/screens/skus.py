@@ -12,9 +12,17 @@ from dashboard import components, formats, people, queries, sku_page
 Row = Mapping[str, Any]
 
 _STATES = ("short", "scarce", "enough", "unknown", "unstocked")
-_COLOURS = {"danger": "red", "attention": "orange", "ok": "green", "unknown": "gray", "busy": "gray", "paused": "violet"}
-_FILTER_WORDS = {"all": "All", "not in step": "Not in step", "short": "Short", "scarce": "Scarce"}
-_SORT_WORDS = {"code": "By code", "least available": "Least available first", "most reserved": "Most reserved first"}
+_COLOURS = {
+    "danger": "red",
+    "attention": "orange",
+    "ok": "green",
+    "unknown": "gray",
+    "busy": "gray",
+    "paused": "violet",
+}
+# What stands in the address is the word on the button, so the words are the options.
+_FILTERS = {"All": "all", "Not in step": "not in step", "Short": "short", "Scarce": "scarce"}
+_SORTS = {"By code": "code", "Least available first": "least available", "Most reserved first": "most reserved"}
 _CHANNELS_MAX = 3
 
 
@@ -27,25 +35,43 @@ def leave_page() -> None:
 def clear() -> None:
     """Show all SKUs."""
     leave_page()
-    st.session_state["show"], st.session_state["q"] = "all", ""
+    st.session_state["show"], st.session_state["q"] = "All", ""
 
 
 def draw_filters() -> tuple[str, str, str]:
     """Search, filter and order, each in the address."""
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
         show = st.segmented_control(
-            "Show", queries.FILTERS, format_func=_FILTER_WORDS.__getitem__, key="show", default="all", required=True,
-            bind="query-params", on_change=leave_page, label_visibility="collapsed",
-        )  # fmt: skip
+            "Show",
+            list(_FILTERS),
+            key="show",
+            default="All",
+            required=True,
+            bind="query-params",
+            on_change=leave_page,
+            label_visibility="collapsed",
+        )
         text = st.text_input(
-            "Code, title or barcode", type="search", key="q", bind="query-params", placeholder="Code, title or barcode",
-            icon=":material/search:", on_change=leave_page, label_visibility="collapsed", width=260,
-        )  # fmt: skip
+            "Code, title or barcode",
+            type="search",
+            key="q",
+            bind="query-params",
+            placeholder="Code, title or barcode",
+            icon=":material/search:",
+            on_change=leave_page,
+            label_visibility="collapsed",
+            width=260,
+        )
         sort = st.selectbox(
-            "Sort by", queries.SORTS, format_func=_SORT_WORDS.__getitem__, key="sort", bind="query-params",
-            on_change=leave_page, label_visibility="collapsed", width=190,
-        )  # fmt: skip
-    return show or "all", sort or "code", (text or "").strip()
+            "Sort by",
+            list(_SORTS),
+            key="sort",
+            bind="query-params",
+            on_change=leave_page,
+            label_visibility="collapsed",
+            width=190,
+        )
+    return _FILTERS[show or "All"], _SORTS[sort or "By code"], (text or "").strip()
 
 
 def position() -> tuple[tuple[int, str] | None, bool]:
@@ -87,9 +113,9 @@ def as_table(rows: Sequence[Row], names: Sequence[str]) -> dict[str, list[Any]]:
     """The page's rows as columns, a column for each channel."""
     columns: dict[str, list[Any]] = {
         "SKU": [row["code"] for row in rows],
-        "Title": [row["title"] for row in rows],
         "Stock": [[formats.state(row["stock_state"]).word] for row in rows],
         "Available": [row["available"] for row in rows],
+        "Title": [row["title"] for row in rows],
         "On hand": [row["on_hand"] for row in rows],
         "Reserved": [row["reserved"] for row in rows],
     }
@@ -110,7 +136,9 @@ def table_config(names: Sequence[str]) -> dict[str, Any]:
         ),
         **{name: config.NumberColumn(format="localized", width=80) for name in ("Available", "On hand", "Reserved")},
         **{
-            name: config.TextColumn(width=110, alignment="right", help="What it shows; → what it should show; ! refused or doubtful")
+            name: config.TextColumn(
+                width=110, alignment="right", help="What it shows; → what it should show; ! refused or doubtful"
+            )
             for name in names
         },
     }
@@ -120,7 +148,7 @@ def draw_table(viewer: people.Viewer, found: queries.SkuPage, mark: str) -> None
     """One page of SKUs; choosing a row opens it."""
     codes = [row["code"] for row in found.rows]
     connections = queries.connections(viewer.shop.id, viewer.person.scope)
-    names = [row["name"] for row in connections][:_CHANNELS_MAX]
+    names = [row["name"] for row in connections if row["listings"]][:_CHANNELS_MAX]
     key = f"skus-{mark}"
 
     def pick() -> None:
@@ -129,16 +157,24 @@ def draw_table(viewer: people.Viewer, found: queries.SkuPage, mark: str) -> None
             st.query_params["sku"] = codes[chosen[0]]
 
     st.dataframe(
-        as_table(found.rows, names), hide_index=True, key=key, column_config=table_config(names), height="content",
-        on_select=pick, selection_mode="single-row", placeholder=formats.UNKNOWN,
+        as_table(found.rows, names),
+        hide_index=True,
+        key=key,
+        column_config=table_config(names),
+        height="content",
+        on_select=pick,
+        selection_mode="single-row",
+        placeholder=formats.UNKNOWN,
         alt=f"{len(codes)} SKUs with their stock and what each channel shows",
-    )  # fmt: skip
+    )
 
 
 def draw_list(viewer: people.Viewer) -> None:
     """The list: filters outside, then one page."""
     components.title("SKUs", as_of="")
-    components.html('<div class="sy-muted">What we have of each, and what the channels show of it. Choose a row to see why.</div>')
+    components.html(
+        '<div class="sy-muted">What we have of each, and what the channels show of it. Choose a row to see why.</div>'
+    )
     show, sort, text = draw_filters()
     with components.panel("skus"):
         after, backwards = position()
@@ -153,9 +189,11 @@ def draw_list(viewer: people.Viewer) -> None:
         has_older = found.more or backwards
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             components.pager(
-                "skus", turn(first, "before") if has_newer else None, turn(last, "after") if has_older else None,
+                "skus",
+                turn(first, "before") if has_newer else None,
+                turn(last, "after") if has_older else None,
                 ("Previous", "Next"),
-            )  # fmt: skip
+            )
             st.caption(
                 f"{formats.plural(len(found.rows), 'SKU')} shown, {queries.PAGE} a page · scarce is 5 or less · "
                 f"{formats.as_of(first['as_of'], viewer.shop.zone)}"
@@ -164,9 +202,11 @@ def draw_list(viewer: people.Viewer) -> None:
 
 def _draw_nothing(show: str, text: str) -> None:
     if show == "all" and not text:
-        components.empty("There are no SKUs yet", "They appear when a channel is connected and its catalogue has been read.")
+        components.empty(
+            "There are no SKUs yet", "They appear when a channel is connected and its catalogue has been read."
+        )
         return
-    looked = " · ".join(part for part in (_FILTER_WORDS[show], f"“{text}”" if text else "") if part)
+    looked = " · ".join(part for part in (show.capitalize(), f"“{text}”" if text else "") if part)
     components.empty("No SKU matches", looked)
     st.button("Show all", key="show-all", on_click=clear)
 

@@ -30,18 +30,21 @@ def insert(conn: Connection, table: str, returning: str = "id", **values: Any) -
 
 
 def shop(conn: Connection, name: str = "Harbour Goods", zone: str = "Europe/London", currency: str = "GBP") -> int:
-    return insert(
-        conn, "shops", "shop_id", name=name, time_zone=zone, currency=currency, created_at=ago(days=400)
-    )
+    return insert(conn, "shops", "shop_id", name=name, time_zone=zone, currency=currency, created_at=ago(days=400))
 
 
 def connection(
     conn: Connection, shop_id: int, name: str = "Shopify UK", vendor: str = "shopify", grade: str = "A", **more: Any
 ) -> int:
     values = {
-        "base_url": "http://127.0.0.1:9/", "account_ref": name.lower().replace(" ", "-"), "guarantee_class": grade,
-        "orders_polled_to": ago(minutes=2), "catalogue_read_at": ago(hours=3), "created_at": ago(days=300), **more,
-    }  # fmt: skip
+        "base_url": "http://127.0.0.1:9/",
+        "account_ref": name.lower().replace(" ", "-"),
+        "guarantee_class": grade,
+        "orders_polled_to": ago(minutes=2),
+        "catalogue_read_at": ago(hours=3),
+        "created_at": ago(days=300),
+        **more,
+    }
     return insert(conn, "connections", shop_id=shop_id, name=name, vendor=vendor, **values)
 
 
@@ -65,9 +68,17 @@ def movement(
 ) -> int:
     values = {"reason": "receipt" if delta > 0 else "adjustment", "recorded_by": "erp", **more}
     return insert(
-        conn, "stock_movements", shop_id=shop_id, sku_id=sku_id, location_id=location_id, delta_units=delta,
-        business_key=f"fact:{next(_numbers)}", occurred_at=at, recorded_at=at, **values,
-    )  # fmt: skip
+        conn,
+        "stock_movements",
+        shop_id=shop_id,
+        sku_id=sku_id,
+        location_id=location_id,
+        delta_units=delta,
+        business_key=f"fact:{next(_numbers)}",
+        occurred_at=at,
+        recorded_at=at,
+        **values,
+    )
 
 
 def listing(
@@ -75,10 +86,16 @@ def listing(
 ) -> int:
     number = next(_numbers)
     values = {
-        "channel_ref": f"var-{number}", "title": "Thing", "is_tracked": True,
-        "publishing": "on" if sku_id else "off", "desired_units": 9, "published_units": 9, "published_at": ago(minutes=4),
-        "publishing_reason": "its stock number is taken over" if sku_id else "no SKU has this code", **more,
-    }  # fmt: skip
+        "channel_ref": f"var-{number}",
+        "title": "Thing",
+        "is_tracked": True,
+        "publishing": "on" if sku_id else "off",
+        "desired_units": 9,
+        "published_units": 9,
+        "published_at": ago(minutes=4),
+        "publishing_reason": "its stock number is taken over" if sku_id else "no SKU has this code",
+        **more,
+    }
     return insert(
         conn, "listings", shop_id=shop_id, connection_id=connection_id, sku_id=sku_id, location_id=location_id, **values
     )
@@ -88,67 +105,144 @@ def write(conn: Connection, shop_id: int, connection_id: int, listing_id: int, t
     at = more.pop("at", ago(minutes=4))
     values = {"planned_at": at, "deadline_at": at + timedelta(minutes=1), **more}
     return insert(
-        conn, "listing_writes", shop_id=shop_id, connection_id=connection_id, listing_id=listing_id, to_units=to,
-        idempotency_key=f"key-{next(_numbers)}", batch_position=0, **values,
-    )  # fmt: skip
+        conn,
+        "listing_writes",
+        shop_id=shop_id,
+        connection_id=connection_id,
+        listing_id=listing_id,
+        to_units=to,
+        idempotency_key=f"key-{next(_numbers)}",
+        batch_position=0,
+        **values,
+    )
 
 
-def confirmed(conn: Connection, shop_id: int, connection_id: int, listing_id: int, start: int, to: int, at: datetime) -> int:
+def confirmed(
+    conn: Connection, shop_id: int, connection_id: int, listing_id: int, start: int, to: int, at: datetime
+) -> int:
     return write(
-        conn, shop_id, connection_id, listing_id, to, at=at, from_units=start, sent_at=at + timedelta(seconds=1),
-        outcome="confirmed", outcome_at=at + timedelta(seconds=3), attempts=1,
-    )  # fmt: skip
+        conn,
+        shop_id,
+        connection_id,
+        listing_id,
+        to,
+        at=at,
+        from_units=start,
+        sent_at=at + timedelta(seconds=1),
+        outcome="confirmed",
+        outcome_at=at + timedelta(seconds=3),
+        attempts=1,
+    )
 
 
-def message(conn: Connection, shop_id: int, connection_id: int, at: datetime, state: str = "handled", **more: Any) -> int:
+def message(
+    conn: Connection, shop_id: int, connection_id: int, at: datetime, state: str = "handled", **more: Any
+) -> int:
     settled = None if state in ("received", "waiting") else at + timedelta(seconds=2)
     values = {"topic": "orders/create", "road": "webhook", "body": b"{}", "settled_at": settled, **more}
     return insert(
-        conn, "inbox_messages", shop_id=shop_id, connection_id=connection_id, delivery_id=f"d-{next(_numbers)}",
-        received_at=at, state=state, **values,
-    )  # fmt: skip
+        conn,
+        "inbox_messages",
+        shop_id=shop_id,
+        connection_id=connection_id,
+        delivery_id=f"d-{next(_numbers)}",
+        received_at=at,
+        state=state,
+        **values,
+    )
 
 
 def order(conn: Connection, shop_id: int, connection_id: int, at: datetime, name: str = "#1042", **more: Any) -> int:
     values = {"total_minor": 4310, "currency": "GBP", **more}
     return insert(
-        conn, "orders", shop_id=shop_id, connection_id=connection_id, channel_ref=f"o-{next(_numbers)}", name=name,
-        placed_at=at, channel_created_at=at, version_at=at, recorded_at=at, **values,
-    )  # fmt: skip
+        conn,
+        "orders",
+        shop_id=shop_id,
+        connection_id=connection_id,
+        channel_ref=f"o-{next(_numbers)}",
+        name=name,
+        placed_at=at,
+        channel_created_at=at,
+        version_at=at,
+        recorded_at=at,
+        **values,
+    )
 
 
 def line(conn: Connection, shop_id: int, order_id: int, sku_id: int | None, units: int = 1, **more: Any) -> int:
     mapping = {"mapping": "stocked"} if sku_id else {"mapping": "unmapped", "mapping_reason": "no SKU has this code"}
     values = {
-        "title": "Thing", "unit_price": "12.95", "discount_minor": 0, "total_minor": 1295 * units, **mapping, **more,
-    }  # fmt: skip
+        "title": "Thing",
+        "unit_price": "12.95",
+        "discount_minor": 0,
+        "total_minor": 1295 * units,
+        **mapping,
+        **more,
+    }
     return insert(
-        conn, "order_lines", shop_id=shop_id, order_id=order_id, channel_ref=f"l-{next(_numbers)}", ordinal=1,
-        units=units, sku_id=sku_id, **values,
-    )  # fmt: skip
+        conn,
+        "order_lines",
+        shop_id=shop_id,
+        order_id=order_id,
+        channel_ref=f"l-{next(_numbers)}",
+        ordinal=1,
+        units=units,
+        sku_id=sku_id,
+        **values,
+    )
 
 
 def promise(
-    conn: Connection, shop_id: int, sku_id: int, location_id: int, line_id: int, units: int, at: datetime, shipped: int = 0
+    conn: Connection,
+    shop_id: int,
+    sku_id: int,
+    location_id: int,
+    line_id: int,
+    units: int,
+    at: datetime,
+    shipped: int = 0,
 ) -> int:
     return insert(
-        conn, "reservations", shop_id=shop_id, sku_id=sku_id, location_id=location_id, order_line_id=line_id, units=units,
-        held_units=units - shipped, consumed_units=shipped, created_at=at,
-    )  # fmt: skip
+        conn,
+        "reservations",
+        shop_id=shop_id,
+        sku_id=sku_id,
+        location_id=location_id,
+        order_line_id=line_id,
+        units=units,
+        held_units=units - shipped,
+        consumed_units=shipped,
+        created_at=at,
+    )
 
 
 def call(conn: Connection, shop_id: int, connection_id: int, at: datetime, outcome: str = "ok") -> int:
     return insert(
-        conn, "api_calls", shop_id=shop_id, connection_id=connection_id, operation="levels", method="POST",
-        status=200, outcome=outcome, elapsed_ms=140, attempt=1, called_at=at,
-    )  # fmt: skip
+        conn,
+        "api_calls",
+        shop_id=shop_id,
+        connection_id=connection_id,
+        operation="levels",
+        method="POST",
+        status=200,
+        outcome=outcome,
+        elapsed_ms=140,
+        attempt=1,
+        called_at=at,
+    )
 
 
 def run(conn: Connection, shop_id: int, connection_id: int, state: str = "running", **more: Any) -> int:
     values = {
-        "kind": "sync_connection", "trigger": "click", "requested_by": "ada", "reason": "Stock was counted",
-        "requested_at": ago(seconds=70), "attempts": 1, "done": 0, **more,
-    }  # fmt: skip
+        "kind": "sync_connection",
+        "trigger": "click",
+        "requested_by": "ada",
+        "reason": "Stock was counted",
+        "requested_at": ago(seconds=70),
+        "attempts": 1,
+        "done": 0,
+        **more,
+    }
     values["counts"] = Jsonb(values.get("counts", {}))
     return insert(conn, "sync_runs", shop_id=shop_id, connection_id=connection_id, state=state, **values)
 
@@ -156,16 +250,33 @@ def run(conn: Connection, shop_id: int, connection_id: int, state: str = "runnin
 def job(conn: Connection, function: str, at: datetime, outcome: str = "failed", **more: Any) -> int:
     values = {"arguments": Jsonb(more.pop("arguments", {})), **more}
     return insert(
-        conn, "job_runs", job_ref=f"j-{next(_numbers)}", function=function, queue="reconcile", attempt=1, started_at=at,
-        ended_at=at + timedelta(seconds=4), outcome=outcome, **values,
-    )  # fmt: skip
+        conn,
+        "job_runs",
+        job_ref=f"j-{next(_numbers)}",
+        function=function,
+        queue="reconcile",
+        attempt=1,
+        started_at=at,
+        ended_at=at + timedelta(seconds=4),
+        outcome=outcome,
+        **values,
+    )
 
 
-def schedule(conn: Connection, name: str, at: datetime, outcome: str = "failed", result: Any = None) -> None:
+def schedule(
+    conn: Connection, name: str, at: datetime, outcome: str, result: Any = None, period: str | None = None
+) -> None:
     insert(
-        conn, "schedule_runs", "name", name=name, period=f"{at:%Y-%m-%d}", started_at=at,
-        ended_at=at + timedelta(seconds=9), outcome=outcome, result=Jsonb(result or {}),
-    )  # fmt: skip
+        conn,
+        "schedule_runs",
+        "name",
+        name=name,
+        period=period or f"{at:%Y-%m-%d}:shop:1",
+        started_at=at,
+        ended_at=at + timedelta(seconds=9),
+        outcome=outcome,
+        result=Jsonb(result or {}),
+    )
 
 
 def set_state(conn: Connection, table: str, row_id: int, **values: Any) -> None:

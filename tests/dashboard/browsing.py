@@ -1,0 +1,134 @@
+"""A real server and a real browser for the pages."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+READY = '[data-testid="stApp"][data-test-script-state="notRunning"]'
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serve(database_url: str, redis_url: str, folder: Path) -> Iterator[str]:
+    """The dashboard as it is started for people; yields its address."""
+    port = free_port()
+    command = [sys.executable, "-m", "streamlit", "run", "dashboard/app.py", "--server.port", str(port)]
+    environment = {
+        **os.environ,
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "PYTHONPATH": str(ROOT),
+        "SWITCHYARD_OPERATOR": "ada",
+    }
+    with (folder / "dashboard.log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, "--server.address", "127.0.0.1", "--server.headless", "true"],
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        _wait(f"http://127.0.0.1:{port}/healthz", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(300):
+        try:
+            with urllib.request.urlopen(address, timeout=1):
+                return
+        except OSError:
+            assert process.poll() is None, "the dashboard ended while starting"
+            time.sleep(0.1)
+    raise AssertionError("the dashboard did not start within 30 s")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium; a test that needs it fails without it, rather than passing unseen."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.fail(
+            "no chromium on PATH: install it (Debian: apt-get install chromium) or deselect with -m 'not browser'"
+        )
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Visit:
+    """One page with what went wrong in it."""
+
+    page: Page
+    strangers: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def settle(self) -> None:
+        """Until the script has run and the browser has drawn."""
+        self.page.wait_for_selector(READY, timeout=30_000)
+        self.page.wait_for_timeout(600)
+        self.page.wait_for_selector(READY, timeout=30_000)
+
+    def picture(self, path: Path) -> None:
+        """The whole page: it scrolls inside, so the window is made as high as its content."""
+        size = self.page.viewport_size
+        assert size is not None
+        height = self.page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+        self.page.set_viewport_size({"width": size["width"], "height": max(int(height), size["height"])})
+        self.page.wait_for_timeout(500)
+        self.page.screenshot(path=path)
+        self.page.set_viewport_size(size)
+
+
+@contextmanager
+def visit(browser: Browser, address: str, scheme: str = "light", phone: bool = False) -> Iterator[Visit]:
+    """Open an address; whatever leaves loopback or is complained about is kept."""
+    context = browser.new_context(
+        color_scheme="dark" if scheme == "dark" else "light",
+        viewport={"width": 390, "height": 844} if phone else {"width": 1280, "height": 800},
+        is_mobile=phone,
+    )
+    seen = Visit(context.new_page())
+    seen.page.on("request", lambda r: None if _is_ours(r.url) else seen.strangers.append(r.url))
+    seen.page.on(
+        "console", lambda m: seen.complaints.append(m.text) if m.type == "error" and not _is_known(m.location) else None
+    )
+    seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))
+    seen.page.goto(address)
+    seen.settle()
+    yield seen
+    context.close()
+
+
+def _is_ours(url: str) -> bool:
+    return url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:"))
+
+
+def _is_known(location: object) -> bool:
+    # On a deep link the client probes its base path with these two.
+    return str(dict(location)["url"]).endswith(("/_stcore/health", "/_stcore/host-config"))  # type: ignore[call-overload]

@@ -1,0 +1,75 @@
+"""A seeded database behind the pages, and a hand that opens them without a browser."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from sqlalchemy import Connection, Engine
+from streamlit.testing.v1 import AppTest
+
+from core import embedded
+from dashboard import queries
+
+MAIN = Path(__file__).resolve().parents[2] / "dashboard" / "main.py"
+
+Open = Callable[..., AppTest]
+
+
+def forget_all() -> None:
+    """Nothing of another test's database: not its answers, not its pool."""
+    st.cache_data.clear()
+    with contextlib.suppress(Exception):
+        queries.engine().dispose()
+    queries.engine.clear()
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch, database: embedded.Database) -> Iterator[None]:
+    """The environment that the dashboard reads, pointing at this test's database."""
+    forget_all()
+    monkeypatch.setenv("DATABASE_URL", database.url)
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("SWITCHYARD_OPERATOR", "ada")
+    yield
+    forget_all()
+
+
+@pytest.fixture
+def conn(engine: Engine) -> Iterator[Connection]:
+    """A connection that commits what the test seeds."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as open_connection:
+        yield open_connection
+
+
+@pytest.fixture
+def opened(settings: None) -> Open:
+    """Open a page: `opened()`, `opened("skus", sku="22423")`."""
+
+    def go(screen: str | None = None, **where: str) -> AppTest:
+        page = AppTest.from_file(str(MAIN), default_timeout=30)
+        for name, value in where.items():
+            page.query_params[name] = value
+        page.run()
+        if screen:
+            page.switch_page(f"screens/{screen}.py")
+            for name, value in where.items():
+                page.query_params[name] = value
+            page.run()
+        return page
+
+    return go
+
+
+def text_of(page: AppTest) -> str:
+    """All that a page says, in order of its kinds."""
+    kinds = ("html", "markdown", "caption", "subheader", "metric", "warning", "error")
+    said: list[str] = []
+    for kind in kinds:
+        for element in page.get(kind):
+            said.append(str(getattr(element, "value", None) or getattr(element.proto, "body", "")))
+            said.append(str(getattr(element, "label", "") or ""))
+    return "\n".join(said)

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from dashboard import listing_words, problems
+
+NOW = datetime(2026, 11, 27, 14, 32, tzinfo=UTC)
+ZONE = "Europe/London"
+
+
+def connection(**more: Any) -> dict[str, Any]:
+    return {
+        "connection_id": 1,
+        "name": "Amazon_UK",
+        "vendor": "amazon",
+        "state": "in_step",
+        "switch": "active",
+        "last_error": None,
+        "last_error_at": None,
+        "last_heard_at": NOW,
+        "received": 0,
+        "listings_to_push": 0,
+        "open_writes": 0,
+        "lag_seconds": 0.0,
+        "behind_since": None,
+        "silence_allowed_seconds": 1800.0,
+        **more,
+    }
+
+
+def parked(**more: Any) -> dict[str, Any]:
+    return {
+        "connection_id": 1,
+        "connection": "Shopify",
+        "cause": "unreadable",
+        "messages": 3,
+        "since": NOW,
+        "detail": "no *id*",
+        "topic": "orders/create",
+        **more,
+    }
+
+
+def job(**more: Any) -> dict[str, Any]:
+    return {
+        "fingerprint": "f",
+        "function": "stock.push",
+        "runs": 1,
+        "since": NOW,
+        "last_at": NOW,
+        "error": "a\nb",
+        **more,
+    }
+
+
+def collect(*connections: dict[str, Any], **found: list[dict[str, Any]]) -> list[problems.Problem]:
+    return problems.collect(connections, found, NOW, ZONE)
+
+
+def test_the_worst_comes_first_and_among_equals_the_oldest() -> None:
+    behind = connection(state="behind", lag_seconds=1140.0, behind_since=NOW - timedelta(minutes=19), received=41)
+    later = parked(cause="later", since=NOW)
+    earlier = parked(cause="earlier", since=NOW - timedelta(hours=1))
+    found = collect(behind, parked=[later, earlier], job=[job()])
+    assert [p.rank for p in found] == sorted(p.rank for p in found)
+    assert found[0].headline == r"Amazon\_UK is 19 min behind"
+    assert found[0].sentence == "Waiting: 41 messages to handle."
+    assert [p.row["cause"] for p in found if p.id.startswith("parked")] == ["earlier", "later"]
+
+
+def test_nothing_wrong_says_nothing() -> None:
+    assert collect(connection(), connection(state="paused", switch="paused", last_error="old", last_error_at=NOW)) == []
+
+
+@pytest.mark.parametrize(
+    ("states", "rest"),
+    [
+        ([], "No channel is connected yet."),
+        (["in_step"], "The channel is in step."),
+        (["in_step", "in_step"], "Both channels are in step."),
+        (["behind", "paused"], "Neither channel is in step."),
+        (["in_step", "behind", "behind"], "One of three channels is in step."),
+        (["in_step"] * 4, "All four channels are in step."),
+        (["behind"] * 3, "None of three channels is in step."),
+    ],
+)
+def test_the_headline_counts_the_channels(states: list[str], rest: str) -> None:
+    assert problems.headline([], [connection(state=s) for s in states]) == ("Nothing needs you.", rest)
+
+
+def test_the_headline_counts_what_needs_somebody() -> None:
+    one = collect(parked=[parked()])
+    assert problems.headline(one, [])[0] == "One thing needs you."
+    assert problems.headline(one * 3, [])[0] == "Three things need you."
+
+
+def test_an_error_is_news_only_while_nothing_succeeded_since() -> None:
+    old = connection(last_error="refused", last_error_at=NOW - timedelta(hours=1))
+    new = connection(last_error="refused", last_error_at=NOW + timedelta(seconds=1), state="attention")
+    assert collect(old) == []
+    assert [p.headline for p in collect(new)] == [r"Amazon\_UK answers with an error"]
+
+
+def test_silence_and_never_heard_are_unknown_not_fine() -> None:
+    silent = connection(state="unknown", last_heard_at=NOW - timedelta(minutes=47))
+    never = connection(state="unknown", last_heard_at=None)
+    assert [(p.state, p.headline) for p in collect(silent)] == [("unknown", r"Amazon\_UK has been silent for 47 min")]
+    assert [(p.state, p.step.kind) for p in collect(never)] == [("unknown", "sync")]
+
+
+def test_foreign_words_are_escaped_and_stay_out_of_names() -> None:
+    (found,) = collect(parked=[parked(connection="[x](http://a)", cause="strange *cause*")])
+    assert r"\[x\]\(http\://a\)" in found.headline
+    assert "*" not in found.id
+    assert " " not in found.id
+    assert r"no \*id\*" in found.sentence.lower()
+
+
+def test_a_problem_keeps_its_name_while_its_numbers_change() -> None:
+    assert collect(parked=[parked(messages=3)])[0].id == collect(parked=[parked(messages=4)])[0].id
+
+
+def listing(**more: Any) -> dict[str, Any]:
+    return {
+        "state": "in_step",
+        "publishing": "on",
+        "published_units": 9,
+        "desired_units": 9,
+        "published_at": NOW - timedelta(minutes=4),
+        "as_of": NOW,
+        "push_problem": None,
+        "push_failures": 0,
+        "next_push_at": None,
+        "publishing_reason": "no SKU has this code",
+        "write_to": None,
+        "write_from": None,
+        "write_doubt": None,
+        "write_sent_at": None,
+        "write_accepted_at": None,
+        "write_planned_at": None,
+        "write_next_check_at": None,
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (listing(), "Seen 4 min ago."),
+        (listing(published_units=-2), "It shows −2; to a shopper that is none. Seen 4 min ago."),
+        (listing(state="off"), "We do not write it: no SKU has this code. Seen 4 min ago."),
+        (listing(state="to_push"), "Waits for the next push. Seen 4 min ago."),
+        (
+            listing(
+                state="refused", push_problem="not <stocked>", push_failures=4, next_push_at=NOW + timedelta(minutes=9)
+            ),
+            "Not &lt;stocked&gt;. Refused 4 times. Tried again at 14:41.",
+        ),
+        (
+            listing(state="writing", write_to=3, write_planned_at=NOW - timedelta(seconds=6), write_sent_at=NOW),
+            "Write to 3 planned 6 s ago, sent, its answer is awaited.",
+        ),
+        (
+            listing(state="doubtful", write_to=3, write_doubt="no answer"),
+            "The write to 3 has no known outcome: no answer.",
+        ),
+    ],
+)
+def test_each_listing_says_why_in_words(row: dict[str, Any], why: str) -> None:
+    assert listing_words.explain(row, ZONE) == why
+
+
+def test_doubt_is_explained_with_what_happens_next() -> None:
+    row = listing(
+        write_from=9,
+        write_to=4,
+        write_doubt="No answer came",
+        write_sent_at=NOW,
+        write_next_check_at=NOW + timedelta(minutes=8),
+    )
+    said = listing_words.explain_write(row, ZONE)
+    assert said.startswith("We sent 9 → 4 at 14:32, and no sure answer came: no answer came.")
+    assert said.endswith("It is looked at again at 14:40.")
+
+
+def test_the_channels_in_one_sentence() -> None:
+    on, off, bad = listing(), listing(publishing="off", state="off"), listing(state="refused")
+    assert listing_words.summary([]) == "No channel lists it."
+    assert listing_words.summary([off]) == "No channel is written to."
+    assert listing_words.summary([on, on, off]) == "Both channels show it."
+    assert listing_words.summary([on, bad]) == "One of two channels is in step."
+    assert listing_words.summary([bad, bad]) == "Neither channel is in step."
