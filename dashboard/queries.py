@@ -75,7 +75,7 @@ def database_time() -> datetime:
 
 def forget() -> None:
     """Read everything afresh: after Try again, and after a write whose effect must show at once."""
-    for cached in (shops, connections, pulse, orders_today, parked_by_hour, problems, sku_page, last_runs):
+    for cached in (shops, connections, pulse, orders_today, parked_by_hour, problems, sku_page):
         cached.clear()
 
 
@@ -160,22 +160,16 @@ def problems(shop_id: int, scope: str) -> dict[str, list[dict[str, Any]]]:
     return {kind: rows(f"{sql} where shop_id = %(shop)s", shop=shop_id) for kind, sql in _PROBLEMS.items()}
 
 
-@st.cache_data(ttl=5, max_entries=200, show_spinner=False)
-def last_runs(shop_id: int, scope: str) -> dict[int, dict[str, Any]]:
-    """The newest sync run of each connection, by connection id."""
+def open_runs(shop_id: int) -> list[int]:
+    """Syncs that wait or run; not cached, so that a reload never misses one."""
     found = rows(
         """
-        select c.connection_id, r.sync_run_id, r.connection, r.state, r.is_open, r.ended_at, r.error
-        from (select connection_id from connection_health where shop_id = %(shop)s) c
-        cross join lateral (
-            select sync_run_id, connection, state, is_open, ended_at, error from sync_run_list l
-            where l.shop_id = %(shop)s and l.connection_id = c.connection_id and l.kind = 'sync_connection'
-            order by l.sync_run_id desc limit 1
-        ) r
+        select sync_run_id from sync_run_list
+        where shop_id = %(shop)s and is_open and kind = 'sync_connection' order by sync_run_id
         """,
         shop=shop_id,
     )
-    return {row["connection_id"]: row for row in found}
+    return [row["sync_run_id"] for row in found]
 
 
 def sync_run(shop_id: int, run_id: int) -> dict[str, Any] | None:

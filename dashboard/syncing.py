@@ -74,7 +74,6 @@ def _start(viewer: people.Viewer, connection: Row, reason: str) -> None:
     except SQLAlchemyError as error:
         components.failed(error, "sync")
         return
-    queries.last_runs.clear()
     st.query_params[_RUN] = str(run_id)
     components.say_later(f"Sync of {connection['name']} asked for. It starts within seconds.")
     st.rerun()
@@ -83,10 +82,7 @@ def _start(viewer: people.Viewer, connection: Row, reason: str) -> None:
 def draw_runs(viewer: people.Viewer) -> None:
     """Runs that are open now, and the one that the address names: a reload shows the same."""
     wanted = st.query_params.get(_RUN, "")
-    found = queries.last_runs(viewer.shop.id, viewer.person.scope)
-    ids = {row["sync_run_id"] for row in found.values() if row["is_open"]} | (
-        {int(wanted)} if wanted.isdigit() else set()
-    )
+    ids = {*queries.open_runs(viewer.shop.id), *([int(wanted)] if wanted.isdigit() else [])}
     for run_id in sorted(ids):
         _draw_run(viewer, run_id)
 
