@@ -244,10 +244,11 @@ def _book_ours(app: Application, pair: Pair, plans: Sequence[Plan], actor: Actor
     returns = [_return(line) for plan in plans for line in plan.returns]
     returns += [_bad_debt(line) for plan in plans for line in plan.bad_debt]
     now = utc_now()
-    with unit_of_work(app.engine) as conn:
-        if adjustments:
+    if adjustments:
+        with unit_of_work(app.engine) as conn:
             inventory.adjust(conn, pair.shop_id, location_id, adjustments, actor, now)
-        if returns:
+    if returns:
+        with unit_of_work(app.engine) as conn:
             orders.take_back(conn, pair.shop_id, location_id, returns, actor, now)
     if adjustments or returns:
         for row in (pair.shopify, pair.amazon):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -124,6 +124,50 @@ def _upsert(conn: Connection, source: ListingSource, rows: Sequence[_Row]) -> li
         versions=[row.listing.version_at for row in rows],
     )
     return sorted({row["channel_ref"] for row in returned if row["is_new"]})
+
+
+def lock_listings(
+    conn: Connection,
+    shop_id: int,
+    *,
+    sku_ids: Iterable[int] = (),
+    order_ids: Iterable[int] = (),
+    connection_id: int | None = None,
+    places: Iterable[tuple[str, str]] = (),
+) -> None:
+    """Lock listings in the one global order, by id, before anything else of a unit of work touches a listing.
+
+    All listings of `sku_ids`, those that the lines of `order_ids` were sold through, and those of the connection at
+    `places` (inventory ref, channel location ref). A unit of work that locked some, then others, could deadlock with
+    one that settles writes.
+    """
+    pairs = sorted(set(places))
+    fetch(
+        conn,
+        """
+        select 1 from listings l
+        where l.shop_id = %(shop)s and l.id in (
+            select id from listings where shop_id = %(shop)s and sku_id = any(%(skus)b::int8[])
+            union all
+            select listing_id from order_lines where shop_id = %(shop)s and order_id = any(%(orders)b::int8[])
+            union all
+            select n.id from unnest(%(items)b::text[], %(refs)b::text[]) as p (item, place)
+            join listings n on n.shop_id = %(shop)s and n.connection_id = %(connection)s and n.inventory_ref = p.item
+                and n.channel_location_ref = p.place)
+        order by l.id for update
+        """,
+        shop=shop_id,
+        skus=sorted(set(sku_ids)),
+        orders=sorted(set(order_ids)),
+        connection=connection_id,
+        items=[item for item, _ in pairs],
+        refs=[place for _, place in pairs],
+    )
+
+
+def lock_all_listings(conn: Connection, shop_id: int) -> None:
+    """Lock every listing of the shop, by id; for the few moments that touch many of them."""
+    fetch(conn, "select 1 from listings where shop_id = %(shop)s order by id for update", shop=shop_id)
 
 
 def observe_levels(

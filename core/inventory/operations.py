@@ -250,8 +250,7 @@ def skus_by_code(conn: Connection, shop_id: int, codes: set[str]) -> dict[str, t
 def take_over(conn: Connection, shop_id: int, connection_id: int, actor: Actor, now: datetime) -> Booked:
     """Make what a channel shows our opening stock, for SKUs at places we have no number of yet.
 
-    Where several listings show the same stock, the oldest is believed. Every listing of the connection that shows a
-    number gets its baseline: sales dated before it are already in the number.
+    Where several listings show the same stock, the oldest is believed. `set_baselines` belongs to it.
     """
     rows = fetch(
         conn,
@@ -282,7 +281,6 @@ def take_over(conn: Connection, shop_id: int, connection_id: int, actor: Actor, 
         if row["published_units"]
     ]
     new = move(conn, shop_id, movements, actor.name, now)
-    set_baselines(conn, shop_id, connection_id)
     if rows:
         audit.record(
             conn, shop_id, actor, "take_over_stock", f"connection:{connection_id}", now, skus=len(rows), moved=len(new)

@@ -88,6 +88,14 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
         lines,
     )
     changed = effects.settle_stock(conn, channel, touched, now)
+    catalog.lock_listings(
+        conn,
+        channel.shop_id,
+        sku_ids=changed,
+        order_ids=touched,
+        connection_id=channel.connection_id,
+        places=((level.inventory_ref, level.location_ref) for facts in said.values() for level in facts.levels),
+    )
     effects.follow_channel(
         conn,
         channel,

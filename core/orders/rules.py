@@ -98,9 +98,8 @@ def follow(shown: Shown, delta: int, at: datetime) -> Shown:
         return replace(shown, published_units=shown.published_units + delta)
     explained = _toward_zero(shown.unseen_units, delta)
     is_same_second = at + timedelta(seconds=1) > shown.published_at
-    if is_same_second and explained == 0:
-        return replace(shown, published_units=shown.published_units + delta)
-    return replace(shown, unseen_units=shown.unseen_units - explained)
+    later = delta - explained if is_same_second else 0
+    return replace(shown, published_units=shown.published_units + later, unseen_units=shown.unseen_units - explained)
 
 
 def _toward_zero(unseen: int, delta: int) -> int:

@@ -72,8 +72,11 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
                 catalog.take_in(conn, intake.listing_source(row), page, utc_now())
             _step(app, row, sync_run_id, "reading listings and what they show", done=read)
         _step(app, row, sync_run_id, "taking over stock", done=read)
+        # Orders and levels are locked before listings: so what was parked is booked in a unit of work of its own.
         with unit_of_work(app.engine) as conn:
-            counts = _take_over(conn, row, actor)
+            late = intake.book_lines_mapped_late(conn, intake.channel_of(conn, row, utc_now()), utc_now())
+        with unit_of_work(app.engine) as conn:
+            counts = _take_over(conn, row, actor) | {"orders_mapped_late": late}
         _step(app, row, sync_run_id, "asking for changed orders", done=read)
         counts |= {"listings": read, "orders": poll_orders(app, row, channel)}
     return counts
@@ -84,14 +87,12 @@ def _take_over(conn: Any, row: ConnectionRow, actor: Actor) -> dict[str, int]:
     taken = 0
     if row.settings.get("is_sku_source"):
         taken = inventory.take_over(conn, row.shop_id, row.id, actor, now).new
-    else:
-        inventory.set_baselines(conn, row.shop_id, row.id)
+    catalog.lock_all_listings(conn, row.shop_id)
+    inventory.set_baselines(conn, row.shop_id, row.id)
     started = catalog.begin_publishing(conn, row.shop_id, row.id)
     inventory.refresh_all_desired(conn, row.shop_id)
-    channel = intake.channel_of(conn, row, now)
-    late = intake.book_lines_mapped_late(conn, channel, now)
     connections.note_catalogue_read(conn, row.shop_id, row.id, now)
-    return {"taken_over": taken, "publishing_started": started, "orders_mapped_late": late}
+    return {"taken_over": taken, "publishing_started": started}
 
 
 def _our_locations(conn: Any, row: ConnectionRow, channel: SalesChannel) -> dict[str, int]:

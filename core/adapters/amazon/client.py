@@ -69,7 +69,8 @@ class _Dialect:
         self._tokens = TokenProvider(token_key(config, deps), grant.fetch, deps.now)
         for operation, (rate, burst) in USAGE_PLANS.items():
             key = f"amazon:{config.shop_id}:{config.connection_id}:{operation}"
-            self._buckets[operation] = TokenBucket(key, rate, burst, deps.redis_url, config.clock_factor, deps.sleep)
+            slack = max(1.0, burst // 2)  # the other half absorbs what the network delays and bunches
+            self._buckets[operation] = TokenBucket(key, rate, slack, deps.redis_url, config.clock_factor, deps.sleep)
 
     def headers(self) -> dict[str, str]:
         self._last_token = self._tokens.get()
