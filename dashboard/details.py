@@ -42,7 +42,9 @@ def _parked(problem: Problem, viewer: people.Viewer) -> None:
     _rest(problem.row["messages"], len(found))
     st.markdown("**Next**: repair what the reason names, then handle them again:")
     st.code(
-        f"switchyard replay --connection {problem.row['connection_id']} --cause {problem.row['cause']}", language=None
+        f"switchyard parked --connection {problem.row['connection_id']} --cause {problem.row['cause']}"
+        ' --again --reason "why it will work now"',
+        language=None,
     )
 
 

@@ -100,8 +100,7 @@ def welcome() -> None:
     components.title("Welcome to Switchyard")
     components.empty(
         "There is no shop yet",
-        "Connect the first channel with “switchyard connect”, or fill a demonstration with “switchyard seed”: "
-        "this page shows it at once.",
+        "Fill a demonstration with “switchyard seed”: this page shows it at once.",
     )
 
 

@@ -23,8 +23,11 @@ from core.bootstrap import Application
 from core.clock import utc_now
 from core.config import DEFAULT_HOME, SECRET_KEYS_FILE, Settings, port_base
 from core.connections.operations import new_key
-from core.db import fetch, read_only
-from core.errors import SwitchyardError
+from core.db import fetch, fetch_one, read_only, unit_of_work
+from core.errors import BadInput, SwitchyardError
+from core.inventory import publishing
+from core.messaging import inbox
+from core.messaging.doorbell import Lane
 from core.processes import write_private
 from workers import replay as replaying
 from workers import up as supervision
@@ -178,6 +181,49 @@ def _totals_beside(file: Path) -> Path | None:
         if (file.parent / name).is_file():
             return file.parent / name
     return None
+
+
+@cli.command()
+@click.option("--connection", "connection_id", type=int, help="Only of this connection.")
+@click.option("--cause", help="Only of this cause.")
+@click.option("--again", is_flag=True, help="Give them another turn; needs --reason.")
+@click.option("--reason", default="", help="Why they will go through now; kept on record.")
+def parked(connection_id: int | None, cause: str | None, again: bool, reason: str) -> None:
+    """Show what channels told us that a person must look at, or give it another turn."""
+    app = _application()
+    if again:
+        actor = Actor(_person(), reason)
+        with unit_of_work(app.engine) as conn:
+            lanes = inbox.replay_parked(conn, connection_id, cause, actor, utc_now())
+        for lane in lanes:
+            app.doorbell.ring(Lane("events", *lane))
+        click.echo(f"{sum(lanes.values())} messages have another turn.")
+        return
+    with read_only(app.engine) as conn:
+        rows = inbox.parked_causes(conn, connection_id, cause)
+    for row in rows:
+        click.echo(
+            f"connection {row['connection_id']}  {row['cause']}  {row['topic']}: {row['messages']}"
+            f" since {row['since']:%Y-%m-%d %H:%M} UTC, such as message {row['example']}: {row['detail']}"
+        )
+    if not rows:
+        click.echo("Nothing is parked.")
+
+
+@cli.command()
+@click.argument("write_id", type=int)
+@click.option("--shown", type=int, required=True, help="The quantity that the channel shows now, as you see it there.")
+@click.option("--reason", required=True, help="How you know; kept on record.")
+def settle(write_id: int, shown: int, reason: str) -> None:
+    """End the doubt of write WRITE_ID with what a person sees on the channel."""
+    app = _application()
+    with unit_of_work(app.engine) as conn:
+        row = fetch_one(conn, "select shop_id, connection_id from listing_writes where id = %(id)s", id=write_id)
+        if row is None:
+            raise BadInput(f"there is no write {write_id}: the SKU's page lists its writes with their numbers")
+        publishing.settle_by_hand(conn, row["shop_id"], write_id, shown, Actor(_person(), reason), utc_now())
+    app.doorbell.ring(Lane("stock", row["shop_id"], row["connection_id"]))
+    click.echo(f"Write {write_id} is settled; its listing is planned from {shown} units.")
 
 
 @cli.command()

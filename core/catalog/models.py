@@ -86,6 +86,8 @@ listings = Table(
     ),
     Index(None, "shop_id", "sku_id"),
     Index("ix_listings_inventory_ref", "shop_id", "connection_id", "inventory_ref", "channel_location_ref"),
+    Index("ix_listings_push_problem", "shop_id", "connection_id", postgresql_where=text("push_problem is not null")),
+    Index("ix_listings_publishing_off", "shop_id", "connection_id", postgresql_where=text("publishing = 'off'")),
     Index("ix_listings_channel_code", "shop_id", "connection_id", "channel_code"),
     # Zero and below are the same to a shopper, and a channel that may sell below zero shows negatives.
     Index(

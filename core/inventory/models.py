@@ -173,6 +173,13 @@ listing_writes = Table(
     CheckConstraint("outcome <> 'withdrawn' or sent_at is null", name="withdrawn_was_not_sent"),
     CheckConstraint("outcome is null or outcome = 'withdrawn' or sent_at is not null", name="answered_was_sent"),
     Index("uq_listing_writes_open", "shop_id", "listing_id", unique=True, postgresql_where=text("outcome is null")),
+    Index(
+        "ix_listing_writes_confirmed",
+        "shop_id",
+        "connection_id",
+        "outcome_at",
+        postgresql_where=text("outcome = 'confirmed'"),
+    ),
     Index("ix_listing_writes_open", "shop_id", "connection_id", "id", postgresql_where=text("outcome is null")),
     Index(None, "shop_id", "listing_id", "id"),
 )

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.engine import RowMapping
 
+from core import audit
+from core.audit import Actor
 from core.db import execute, fetch, is_data_error, scalar, unit_of_work
 from core.errors import BadInput, Permanent, Retryable
 
@@ -155,18 +158,47 @@ def release_waiting(conn: Connection, shop_id: int, connection_id: int, keys: Se
     )
 
 
-def replay(conn: Connection, shop_id: int, message_ids: Sequence[int]) -> int:
-    """Give parked messages another turn, as an operator asks; returns how many were parked."""
-    return execute(
+_PARKED = """
+    state = 'parked' and (%(connection)s::int8 is null or connection_id = %(connection)s)
+    and (%(cause)s::text is null or cause = %(cause)s)
+"""
+
+
+def parked_causes(conn: Connection, connection_id: int | None, cause: str | None) -> Sequence[RowMapping]:
+    """What is parked, by connection, cause and topic, with the newest as an example."""
+    return fetch(
         conn,
-        """
-        update inbox_messages set state = 'received', cause = null, detail = null, settled_at = null,
-            waiting_for = null, waits_until = null
-        where shop_id = %(shop)s and id = any(%(ids)b::int8[]) and state = 'parked'
+        f"""
+        select connection_id, cause, topic, count(*) as messages, min(received_at) as since, max(id) as example,
+            (array_agg(detail order by id desc))[1] as detail
+        from inbox_messages where {_PARKED} group by 1, 2, 3 order by 4 desc, 1, 2, 3
         """,
-        shop=shop_id,
-        ids=list(message_ids),
+        connection=connection_id,
+        cause=cause,
     )
+
+
+def replay_parked(
+    conn: Connection, connection_id: int | None, cause: str | None, actor: Actor, now: datetime
+) -> dict[tuple[int, int], int]:
+    """Give parked messages another turn; returns how many by (shop_id, connection_id). Each lane's act is on record."""
+    rows = fetch(
+        conn,
+        f"""
+        with again as (
+            update inbox_messages set state = 'received', cause = null, detail = null, settled_at = null,
+                waiting_for = null, waits_until = null
+            where {_PARKED} returning shop_id, connection_id
+        )
+        select shop_id, connection_id, count(*) as messages from again group by 1, 2 order by 1, 2
+        """,
+        connection=connection_id,
+        cause=cause,
+    )
+    for row in rows:
+        subject = f"connection:{row['connection_id']}"
+        audit.record(conn, row["shop_id"], actor, "replay_parked", subject, now, messages=row["messages"], cause=cause)
+    return {(row["shop_id"], row["connection_id"]): row["messages"] for row in rows}
 
 
 def has_received(conn: Connection, shop_id: int, connection_id: int) -> bool:

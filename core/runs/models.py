@@ -76,6 +76,8 @@ job_runs = Table(
     Column("fingerprint", Text, comment="groups failures of one cause"),
     CheckConstraint("outcome in ('finished', 'failed', 'abandoned')", name="outcome"),
     Index(None, "started_at"),
+    Index("ix_job_runs_failed", "started_at", postgresql_where=text("outcome in ('failed', 'abandoned')")),
+    Index("ix_job_runs_finished", "function", "started_at", postgresql_where=text("outcome = 'finished'")),
     Index("ix_job_runs_open", "worker", postgresql_where=text("outcome is null")),
 )
 
@@ -100,6 +102,12 @@ schedule_runs = Table(
     PrimaryKeyConstraint("name", "period"),
     CheckConstraint("outcome in ('finished', 'failed')", name="outcome"),
     Index(None, "started_at"),
+    Index("ix_schedule_runs_name_started_at", "name", "started_at"),
+    Index(
+        "ix_schedule_runs_failed",
+        "started_at",
+        postgresql_where=text("outcome = 'failed' or coalesce(result ->> 'violations', '0') <> '0'"),
+    ),
 )
 
 api_calls = Table(

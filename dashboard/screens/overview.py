@@ -189,7 +189,8 @@ def draw_connections(viewer: people.Viewer, connections: Sequence[Row], pulse: M
     st.subheader("Connections", anchor="connections")
     if not connections:
         components.empty(
-            "No channel is connected", "Connect the first one with “switchyard connect”; it appears here at once."
+            "No channel is connected",
+            "Connect the sandbox’s demo shop with “switchyard seed”; it appears here at once.",
         )
         return
     with st.container(border=True, key="connections-table", gap=None):
