@@ -43,7 +43,7 @@ connections = Table(
     Column("settings", JSONB, nullable=False, server_default=text("'{}'")),
     Column("guarantee_class", Text, nullable=False),
     Column("state", Text, nullable=False, server_default="active"),
-    Column("orders_polled_to", DateTime(timezone=True), comment="vendor's time up to which orders were polled"),
+    Column("orders_polled_to", DateTime(timezone=True), comment="vendor's time from which the next poll reads"),
     Column("orders_polled_at", DateTime(timezone=True), comment="when the last complete poll began, by our clock"),
     Column("catalogue_read_at", DateTime(timezone=True)),
     Column("last_error", Text),

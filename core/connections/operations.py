@@ -189,6 +189,17 @@ def note_catalogue_read(conn: Connection, shop_id: int, connection_id: int, now:
     )
 
 
+def note_polled(conn: Connection, shop_id: int, connection_id: int, version_at: datetime) -> None:
+    """Let the next poll read from here: everything before is recorded. A poll that is cut off goes on from here."""
+    execute(
+        conn,
+        "update connections set orders_polled_to = %(at)s where shop_id = %(shop)s and id = %(id)s",
+        shop=shop_id,
+        id=connection_id,
+        at=version_at,
+    )
+
+
 def note_poll_complete(conn: Connection, shop_id: int, connection_id: int, began_at: datetime) -> None:
     """Remember that a poll which began then has read everything that had changed."""
     execute(
@@ -200,20 +211,6 @@ def note_poll_complete(conn: Connection, shop_id: int, connection_id: int, began
         shop=shop_id,
         id=connection_id,
         at=began_at,
-    )
-
-
-def note_polled(conn: Connection, shop_id: int, connection_id: int, version_at: datetime) -> None:
-    """Move the mark of polled orders forward, never back."""
-    execute(
-        conn,
-        """
-        update connections set orders_polled_to = greatest(orders_polled_to, %(at)s)
-        where shop_id = %(shop)s and id = %(id)s
-        """,
-        shop=shop_id,
-        id=connection_id,
-        at=version_at,
     )
 
 

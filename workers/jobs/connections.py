@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from core import bootstrap
@@ -26,6 +28,9 @@ from core.ports import SalesChannel
 from core.runs import operations as runs
 from workers.jobs.inbox import ring_pushes
 from workers.registry import job
+
+POLL_SECONDS = 90.0
+"""A poll that takes longer goes on with the next one."""
 
 OVERLAP = timedelta(minutes=2)
 """Polled again each time: vendors stamp whole seconds and index late."""
@@ -147,29 +152,45 @@ def poll_orders(app: Application, row: ConnectionRow, channel: SalesChannel) -> 
     """Record orders that changed and that we do not know in that version; returns how many.
 
     The first poll begins when the connection was made: what is older is part of the baseline. The mark only ever
-    moves to a version that was recorded, never to "now".
+    moves to a version that was recorded, never to "now"; a poll that has read everything steps back by OVERLAP, one
+    that ran out of time goes on from its mark the next time.
     """
     lane = Lane("polls", row.shop_id, row.id)
-    recorded = 0
     with lane_lock(app.engine, lane) as is_held:
         if not is_held:
             return 0
-        began_at = utc_now()
-        since = (row.orders_polled_to or row.created_at) - OVERLAP
-        for page in channel.orders_since(since):
-            if not page:
-                continue
-            with unit_of_work(app.engine) as conn:
-                fresh = orders.unknown_versions(conn, row.shop_id, row.id, [(ref, at) for ref, at, _ in page])
-                messages = [
-                    Incoming(f"poll:{ref}:{at.isoformat()}", "poll/orders", body, None)
-                    for ref, at, body in page
-                    if (ref, at) in fresh
-                ]
-                recorded += inbox.record(conn, row.shop_id, row.id, messages, "poll", utc_now())
-                connections.note_polled(conn, row.shop_id, row.id, max(at for _, at, _ in page))
-        with unit_of_work(app.engine) as conn:
-            connections.note_poll_complete(conn, row.shop_id, row.id, began_at)
+        recorded = _poll_held(app, row, channel)
     if recorded:
         app.doorbell.ring(Lane("events", row.shop_id, row.id))
+    return recorded
+
+
+def _poll_held(app: Application, row: ConnectionRow, channel: SalesChannel) -> int:
+    began_at, ends_at = utc_now(), time.monotonic() + POLL_SECONDS
+    mark = row.orders_polled_to or row.created_at - OVERLAP
+    recorded = 0
+    for page in channel.orders_since(mark):
+        if page:
+            mark = max(at for _, at, _ in page)
+            recorded += _record_page(app, row, page, mark)
+        if time.monotonic() > ends_at:
+            return recorded
+    with unit_of_work(app.engine) as conn:
+        connections.note_polled(conn, row.shop_id, row.id, min(mark, began_at) - OVERLAP)
+        connections.note_poll_complete(conn, row.shop_id, row.id, began_at)
+    return recorded
+
+
+def _record_page(
+    app: Application, row: ConnectionRow, page: Sequence[tuple[str, datetime, bytes]], mark: datetime
+) -> int:
+    with unit_of_work(app.engine) as conn:
+        fresh = orders.unknown_versions(conn, row.shop_id, row.id, [(ref, at) for ref, at, _ in page])
+        messages = [
+            Incoming(f"poll:{ref}:{at.isoformat()}", "poll/orders", body, None)
+            for ref, at, body in page
+            if (ref, at) in fresh
+        ]
+        recorded = inbox.record(conn, row.shop_id, row.id, messages, "poll", utc_now())
+        connections.note_polled(conn, row.shop_id, row.id, mark)
     return recorded

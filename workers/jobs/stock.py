@@ -58,14 +58,14 @@ def push_stock(*, shop_id: int, connection_id: int) -> dict[str, Any]:
 
 def push_lane(app: Application, row: ConnectionRow, channel: SalesChannel, seconds: float) -> dict[str, int]:
     """Plan, commit, send and settle until nothing differs or the time is up; returns outcomes counted."""
-    lane = _lane(row, channel)
+    size = channel.writes_per_call
     counts: dict[str, int] = {}
     ends_at = time.monotonic() + seconds
     with unit_of_work(app.engine) as conn:
         counts["withdrawn"] = publishing.withdraw_unsent(conn, row.shop_id, row.id, utc_now())
     while time.monotonic() < ends_at:
         with unit_of_work(app.engine) as conn:
-            calls = publishing.plan(conn, lane, max(SENT_AT_ONCE, channel.writes_per_call), utc_now())
+            calls = publishing.plan(conn, _lane(row, channel, size), max(SENT_AT_ONCE, size), utc_now())
         if not calls:
             break
         for sent, results in _send(app, row, channel, calls):
@@ -75,13 +75,16 @@ def push_lane(app: Application, row: ConnectionRow, channel: SalesChannel, secon
             with unit_of_work(app.engine) as conn:
                 publishing.settle(conn, row.shop_id, results, FIRST_CHECK / _factor(row), utc_now())
                 connections.note_problem(conn, row.shop_id, row.id, _problem(results), utc_now())
+            # One stale pair holds up its whole call: smaller calls while the channel is busy selling.
+            is_stale = any(result.outcome == "stale" for result in results)
+            size = max(1, size // 4) if is_stale else min(channel.writes_per_call, size * 2)
         if counts.get("unsent"):
             break
     return counts
 
 
-def _lane(row: ConnectionRow, channel: SalesChannel) -> publishing.Lane:
-    return publishing.Lane(row.shop_id, row.id, channel.guarantee_class, channel.writes_per_call)
+def _lane(row: ConnectionRow, channel: SalesChannel, writes_per_call: int) -> publishing.Lane:
+    return publishing.Lane(row.shop_id, row.id, channel.guarantee_class, writes_per_call)
 
 
 def _factor(row: ConnectionRow) -> float:
@@ -138,7 +141,7 @@ def check_writes(*, shop_id: int, connection_id: int) -> dict[str, Any]:
 
 def check_lane(app: Application, row: ConnectionRow, channel: SalesChannel, seconds: float) -> dict[str, int]:
     """Check due writes until none is left or the time is up; returns how many were checked and settled."""
-    lane = _lane(row, channel)
+    lane = _lane(row, channel, channel.writes_per_call)
     counts = {"checked": 0, "settled": 0}
     ends_at = time.monotonic() + seconds
     while time.monotonic() < ends_at:

@@ -19,6 +19,8 @@ comment on column job_runs.job_ref is 'RQ''s job id';
 comment on column job_runs.function is 'registered name';
 comment on column job_runs.outcome is 'finished, failed or abandoned; null while it runs';
 comment on column job_runs.fingerprint is 'groups failures of one cause';
+CREATE INDEX ix_job_runs_failed ON job_runs (started_at) WHERE outcome in ('failed', 'abandoned');
+CREATE INDEX ix_job_runs_finished ON job_runs (function, started_at) WHERE outcome = 'finished';
 CREATE INDEX ix_job_runs_open ON job_runs (worker) WHERE outcome is null;
 CREATE INDEX ix_job_runs_started_at ON job_runs (started_at);
 
@@ -33,6 +35,8 @@ CREATE TABLE schedule_runs (
     CONSTRAINT ck_schedule_runs_outcome CHECK (outcome in ('finished', 'failed'))
 );
 comment on column schedule_runs.period is 'the period this run is for: once per name and period';
+CREATE INDEX ix_schedule_runs_failed ON schedule_runs (started_at) WHERE outcome = 'failed' or coalesce(result ->> 'violations', '0') <> '0';
+CREATE INDEX ix_schedule_runs_name_started_at ON schedule_runs (name, started_at);
 CREATE INDEX ix_schedule_runs_started_at ON schedule_runs (started_at);
 
 CREATE TABLE schedules (
@@ -94,7 +98,7 @@ CREATE TABLE connections (
     CONSTRAINT ck_connections_state CHECK (state in ('active', 'paused'))
 );
 comment on column connections.account_ref is 'the vendor''s name for the account: shop domain, seller id';
-comment on column connections.orders_polled_to is 'vendor''s time up to which orders were polled';
+comment on column connections.orders_polled_to is 'vendor''s time from which the next poll reads';
 comment on column connections.orders_polled_at is 'when the last complete poll began, by our clock';
 
 CREATE TABLE locations (
@@ -296,6 +300,8 @@ comment on column listings.next_push_at is 'not before then: set after a refusal
 comment on column listings.push_problem is 'why the last write did not take';
 CREATE INDEX ix_listings_channel_code ON listings (shop_id, connection_id, channel_code);
 CREATE INDEX ix_listings_inventory_ref ON listings (shop_id, connection_id, inventory_ref, channel_location_ref);
+CREATE INDEX ix_listings_publishing_off ON listings (shop_id, connection_id) WHERE publishing = 'off';
+CREATE INDEX ix_listings_push_problem ON listings (shop_id, connection_id) WHERE push_problem is not null;
 CREATE INDEX ix_listings_shop_id_sku_id ON listings (shop_id, sku_id);
 CREATE INDEX ix_listings_to_push ON listings (shop_id, connection_id, id) WHERE publishing = 'on' and (desired_units is distinct from greatest(published_units, 0) or unseen_units <> 0);
 
@@ -440,6 +446,7 @@ comment on column listing_writes.accepted_at is 'queued by a channel that applie
 comment on column listing_writes.outcome is 'null while open';
 comment on column listing_writes.observed_units is 'what the channel showed when it answered';
 comment on column listing_writes.doubt is 'why the outcome is not known';
+CREATE INDEX ix_listing_writes_confirmed ON listing_writes (shop_id, connection_id, outcome_at) WHERE outcome = 'confirmed';
 CREATE INDEX ix_listing_writes_open ON listing_writes (shop_id, connection_id, id) WHERE outcome is null;
 CREATE INDEX ix_listing_writes_shop_id_listing_id_id ON listing_writes (shop_id, listing_id, id);
 CREATE UNIQUE INDEX uq_listing_writes_open ON listing_writes (shop_id, listing_id) WHERE outcome is null;
