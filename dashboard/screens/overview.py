@@ -191,7 +191,6 @@ def draw_connections(viewer: people.Viewer, connections: Sequence[Row], pulse: M
         components.empty(
             "No channel is connected",
             "Connect the sandbox’s demo shop with “switchyard seed”; it appears here at once.",
-            "Connect the sandbox’s demo shop with “switchyard seed”; it appears here at once.",
         )
         return
     with st.container(border=True, key="connections-table", gap=None):

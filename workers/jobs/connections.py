@@ -167,16 +167,17 @@ def poll_orders(app: Application, row: ConnectionRow, channel: SalesChannel) -> 
 
 def _poll_held(app: Application, row: ConnectionRow, channel: SalesChannel) -> int:
     began_at, ends_at = utc_now(), time.monotonic() + POLL_SECONDS
-    mark = row.orders_polled_to or row.created_at - OVERLAP
+    mark: datetime | None = None
     recorded = 0
-    for page in channel.orders_since(mark):
+    for page in channel.orders_since(row.orders_polled_to or row.created_at - OVERLAP):
         if page:
             mark = max(at for _, at, _ in page)
             recorded += _record_page(app, row, page, mark)
         if time.monotonic() > ends_at:
             return recorded
     with unit_of_work(app.engine) as conn:
-        connections.note_polled(conn, row.shop_id, row.id, min(mark, began_at) - OVERLAP)
+        if mark is not None:
+            connections.note_polled(conn, row.shop_id, row.id, mark - OVERLAP)
         connections.note_poll_complete(conn, row.shop_id, row.id, began_at)
     return recorded
 

@@ -2,16 +2,6 @@
 -- security_invoker, so that a view shows nothing its reader could not read in the tables; every view has shop_id.
 -- Work is bounded by partial indexes, time windows and caps: a page costs the same at a thousand orders and a million.
 
-create index ix_listing_writes_confirmed on listing_writes (shop_id, connection_id, outcome_at)
-    where outcome = 'confirmed';
-create index ix_listings_push_problem on listings (shop_id, connection_id) where push_problem is not null;
-create index ix_listings_publishing_off on listings (shop_id, connection_id) where publishing = 'off';
-create index ix_job_runs_failed on job_runs (started_at) where outcome in ('failed', 'abandoned');
-create index ix_job_runs_finished on job_runs (function, started_at) where outcome = 'finished';
-create index ix_schedule_runs_failed on schedule_runs (started_at)
-    where outcome = 'failed' or coalesce(result ->> 'violations', '0') <> '0';
-create index ix_schedule_runs_name_started_at on schedule_runs (name, started_at);
-
 create view shop_list with (security_invoker = true) as
 select shop_id, name, time_zone, currency from shops;
 
