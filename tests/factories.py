@@ -161,21 +161,21 @@ def make_level(
 
 
 def make_channel_listing(
-    code: str = "MUG", units: int | None = 10, at: datetime | None = None, **more: Any
+    item: str = "MUG", units: int | None = 10, at: datetime | None = None, **more: Any
 ) -> ChannelListing:
     """A listing of the channel with what it shows; `units` None leaves the level out."""
     at = at or BASELINE
     values = {
-        "ref": f"variant:{code}",
-        "inventory_ref": f"item:{code}",
-        "product_ref": f"product:{code}",
-        "code": code,
+        "ref": f"variant:{item}",
+        "inventory_ref": f"item:{item}",
+        "product_ref": f"product:{item}",
+        "code": item,
         "barcode": None,
-        "title": f"The {code}",
+        "title": f"The {item}",
         "is_tracked": True,
         "status": "active",
         "version_at": at,
-        "levels": () if units is None else (make_level(code, units, at),),
+        "levels": () if units is None else (make_level(item, units, at),),
     }
     return ChannelListing(**{**values, **more})
 

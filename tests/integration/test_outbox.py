@@ -1,0 +1,140 @@
+"""The outbox: queued once by key, said once, tried again with a growing pause, dead in the end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from core.db import fetch, fetch_one, unit_of_work
+from core.errors import Permanent, Retryable
+from core.messaging import outbox
+from tests.factories import NOW, count, make_shop
+
+
+class Ear:
+    """Takes what is said; fails as often as it is told to."""
+
+    def __init__(self, *failures: Exception, hears: Callable[[], None] = lambda: None) -> None:
+        self.failures = list(failures)
+        self.heard: list[tuple[str, str]] = []
+        self.hears = hears
+
+    def __call__(self, kind: str, payload: dict[str, Any], dedupe_key: str) -> None:
+        self.heard.append((kind, dedupe_key))
+        self.hears()
+        if self.failures:
+            raise self.failures.pop(0)
+
+
+@pytest.fixture
+def shop_id(engine: Engine) -> int:
+    with unit_of_work(engine) as conn:
+        return make_shop(conn)
+
+
+def say(engine: Engine, shop_id: int, key: str = "k", kind: str = "notice") -> bool:
+    with unit_of_work(engine) as conn:
+        return outbox.add(conn, shop_id, kind, key, {"text": "hello"}, NOW)
+
+
+def row(engine: Engine) -> Any:
+    with engine.connect() as conn:
+        return fetch_one(conn, "select * from outbox_messages order by id limit 1")
+
+
+def test_the_same_words_are_queued_once(engine: Engine, shop_id: int) -> None:
+    assert [say(engine, shop_id), say(engine, shop_id), say(engine, shop_id, "other")] == [True, False, True]
+    assert say(engine, shop_id, kind="mail")
+
+
+def test_words_of_a_unit_of_work_that_failed_are_never_said(engine: Engine, shop_id: int) -> None:
+    with pytest.raises(ZeroDivisionError), unit_of_work(engine) as conn:
+        outbox.add(conn, shop_id, "notice", "k", {}, NOW)
+        raise ZeroDivisionError
+    assert not outbox.relay_one(engine, Ear(), NOW)
+
+
+def test_words_are_said_once(engine: Engine, shop_id: int) -> None:
+    say(engine, shop_id)
+    ear = Ear()
+    assert [outbox.relay_one(engine, ear, NOW), outbox.relay_one(engine, ear, NOW)] == [True, False]
+    assert ear.heard == [("notice", "k")]
+    assert (row(engine)["state"], row(engine)["attempts"], row(engine)["settled_at"]) == ("sent", 1, NOW)
+    assert not say(engine, shop_id)
+
+
+def test_nothing_is_said_before_its_time(engine: Engine, shop_id: int) -> None:
+    say(engine, shop_id)
+    assert not outbox.relay_one(engine, Ear(), NOW - timedelta(seconds=1))
+
+
+def test_the_pause_grows_with_each_failure_and_success_forgets_the_error(engine: Engine, shop_id: int) -> None:
+    say(engine, shop_id)
+    ear = Ear(*(Retryable("busy, says redis://app:s3cret@host") for _ in range(3)))
+    pauses, now = [], NOW
+    for _ in range(3):
+        assert outbox.relay_one(engine, ear, now)
+        pauses.append((row(engine)["next_attempt_at"] - now).total_seconds())
+        assert "s3cret" not in row(engine)["last_error"]
+        assert not outbox.relay_one(engine, ear, row(engine)["next_attempt_at"] - timedelta(seconds=1))
+        now = row(engine)["next_attempt_at"]
+    assert pauses == sorted(set(pauses))
+    assert outbox.relay_one(engine, ear, now)
+    assert (row(engine)["state"], row(engine)["attempts"], row(engine)["last_error"]) == ("sent", 4, None)
+
+
+def test_what_will_never_succeed_is_dead_at_once(engine: Engine, shop_id: int) -> None:
+    say(engine, shop_id)
+    outbox.relay_one(engine, Ear(Permanent("no such channel")), NOW)
+    assert (row(engine)["state"], row(engine)["last_error"], row(engine)["settled_at"]) == (
+        "dead",
+        "no such channel",
+        NOW,
+    )
+    assert not outbox.relay_one(engine, Ear(), NOW + timedelta(days=9))
+
+
+def test_after_the_last_attempt_the_words_are_dead_and_shown(engine: Engine, shop_id: int) -> None:
+    say(engine, shop_id)
+    ear, now = Ear(*(Retryable("busy") for _ in range(99))), NOW
+    while outbox.relay_one(engine, ear, now):
+        now += timedelta(hours=7)
+    assert len(ear.heard) == outbox.MAX_ATTEMPTS
+    assert row(engine)["state"] == "dead"
+
+
+def test_an_error_nobody_expected_leaves_the_words_waiting(engine: Engine, shop_id: int) -> None:
+    say(engine, shop_id)
+    with pytest.raises(KeyError):
+        outbox.relay_one(engine, Ear(KeyError("ours")), NOW)
+    assert (row(engine)["state"], row(engine)["attempts"]) == ("waiting", 0)
+
+
+def test_a_failing_message_does_not_hold_up_the_next(engine: Engine, shop_id: int) -> None:
+    say(engine, shop_id, "a")
+    say(engine, shop_id, "b")
+    ear = Ear(Retryable("busy"))
+    while outbox.relay_one(engine, ear, NOW):
+        pass
+    assert ear.heard == [("notice", "a"), ("notice", "b")]
+
+
+def test_while_one_relay_speaks_another_takes_the_next_message(engine: Engine, shop_id: int) -> None:
+    say(engine, shop_id, "a")
+    say(engine, shop_id, "b")
+    both = threading.Barrier(2, timeout=20)
+    ear = Ear(hears=both.wait)
+    relays = [threading.Thread(target=outbox.relay_one, args=(engine, ear, NOW)) for _ in range(2)]
+    for relay in relays:
+        relay.start()
+    for relay in relays:
+        relay.join(30)
+    assert sorted(ear.heard) == [("notice", "a"), ("notice", "b")]
+    with engine.connect() as conn:
+        assert count(conn, "outbox_messages", shop_id, "state = 'sent'") == 2
+        assert len(fetch(conn, "select 1 from outbox_messages")) == 2
