@@ -376,7 +376,8 @@ select
     (select count(*) from refunds where shop_id = %(shop)s) as refunds,
     (select count(*) from customer_returns where shop_id = %(shop)s) as returns_without_order,
     (select count(*) from stock_movements where shop_id = %(shop)s and reason = 'adjustment') as adjustments,
-    (select coalesce(sum((details ->> 'without_stock')::int), 0)::int8 from audit_entries
+    (select count(distinct skipped.key) from audit_entries
+        cross join lateral jsonb_array_elements_text(details -> 'without_stock_keys') as skipped (key)
         where shop_id = %(shop)s and act = 'adjust_stock') as adjustments_without_stock,
     (select max(recorded_at) from stock_movements where shop_id = %(shop)s and recorded_at >= %(since)s)
         as last_booking_at,

@@ -227,6 +227,8 @@ def adjust(
             now,
             new=booked.new,
             without_stock=booked.without_stock,
+            # By key, so that who counts them counts an act that was repeated once.
+            without_stock_keys=sorted({item.business_key for item in adjustments} - {m.business_key for m in wanted}),
             skus=sorted({item.code for item in adjustments})[:50],
         )
     return booked
