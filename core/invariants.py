@@ -172,7 +172,7 @@ CHECKS: tuple[Check, ...] = (
         from listings l
         left join listing_writes w on w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null
         where l.{shop} and l.publishing = 'on'
-            and (l.desired_units is distinct from greatest(l.published_units, 0) or l.unseen_units <> 0)
+            and (listing_differs(l.desired_units - l.short_units, l.published_units) or l.unseen_units <> 0)
             and w.id is null and l.push_problem is null
             and (l.unseen_since is null or l.unseen_since < %(now)s - %(push)s)
             and not exists (select from stock_movements m where m.shop_id = l.shop_id and m.sku_id = l.sku_id
@@ -187,11 +187,13 @@ CHECKS: tuple[Check, ...] = (
         "listing_wants_what_is_available",
         "a published listing should show what is available of its SKU at its location, and never less than zero",
         """
-        select l.shop_id, l.id as listing_id, l.channel_ref, l.desired_units, k.available
+        select l.shop_id, l.id as listing_id, l.channel_ref, l.desired_units, l.short_units,
+            k.available
         from listings l
         left join stock_levels k on k.shop_id = l.shop_id and k.sku_id = l.sku_id and k.location_id = l.location_id
         where l.{shop} and l.publishing = 'on'
-            and l.desired_units is distinct from greatest(0, coalesce(k.available, 0))
+            and (l.desired_units, l.short_units) is distinct from
+                (greatest(0, coalesce(k.available, 0)), greatest(0, -coalesce(k.available, 0)))
         """,
     ),
     Check(

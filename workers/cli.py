@@ -142,7 +142,7 @@ from connections c join shops s using (shop_id)
 cross join lateral (
     select count(*) as listings, count(*) filter (where publishing = 'on') as listings_on,
         count(*) filter (where publishing = 'on' and unseen_units = 0
-            and desired_units is not distinct from greatest(published_units, 0))
+            and not listing_differs(desired_units - short_units, published_units))
             as in_step
     from listings l where l.shop_id = c.shop_id and l.connection_id = c.id
 ) l

@@ -60,6 +60,13 @@ listings = Table(
     Column("publishing", Text, nullable=False, server_default="off", comment="whether we write its quantity"),
     Column("publishing_reason", Text, nullable=False),
     Column("desired_units", Integer, comment="what it should show"),
+    Column(
+        "short_units",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="how many more are promised than there are; desired is then 0",
+    ),
     Column("published_units", Integer, comment="what we last knew it to show"),
     Column("published_at", DateTime(timezone=True), comment="the channel's time of that knowledge"),
     Column(
@@ -89,14 +96,13 @@ listings = Table(
     Index("ix_listings_push_problem", "shop_id", "connection_id", postgresql_where=text("push_problem is not null")),
     Index("ix_listings_publishing_off", "shop_id", "connection_id", postgresql_where=text("publishing = 'off'")),
     Index("ix_listings_channel_code", "shop_id", "connection_id", "channel_code"),
-    # Zero and below are the same to a shopper, and a channel that may sell below zero shows negatives.
     Index(
         "ix_listings_to_push",
         "shop_id",
         "connection_id",
         "id",
         postgresql_where=text(
-            "publishing = 'on' and (desired_units is distinct from greatest(published_units, 0) or unseen_units <> 0)"
+            "publishing = 'on' and (listing_differs(desired_units - short_units, published_units) or unseen_units <> 0)"
         ),
     ),
 )

@@ -141,7 +141,7 @@ def reserve_delta(conn: Connection, shop_id: int, deltas: dict[tuple[int, int], 
 def refresh_desired(conn: Connection, shop_id: int, sku_ids: Iterable[int]) -> None:
     """Set what the listings of these SKUs should show, from their levels as they are now.
 
-    The formula is `rules.available_to_sell`, written as a set; a property test holds the two together.
+    The formulas are `rules.available_to_sell` and `rules.short`, written as a set; property tests hold them together.
     """
     ordered = sorted(set(sku_ids))
     if not ordered:
@@ -150,15 +150,17 @@ def refresh_desired(conn: Connection, shop_id: int, sku_ids: Iterable[int]) -> N
         conn,
         """
         with wanted as (
-            select l.id, greatest(0, coalesce(k.available, 0)) as units
+            select l.id, greatest(0, coalesce(k.available, 0)) as units,
+                greatest(0, -coalesce(k.available, 0)) as short
             from listings l
             left join stock_levels k
                 on k.shop_id = l.shop_id and k.sku_id = l.sku_id and k.location_id = l.location_id
             where l.shop_id = %(shop)s and l.sku_id = any(%(skus)b::int8[]) and l.publishing = 'on'
-                and l.desired_units is distinct from greatest(0, coalesce(k.available, 0))
+                and (l.desired_units, l.short_units) is distinct from
+                    (greatest(0, coalesce(k.available, 0)), greatest(0, -coalesce(k.available, 0)))
             order by l.id for update of l
         )
-        update listings l set desired_units = wanted.units from wanted
+        update listings l set desired_units = wanted.units, short_units = wanted.short from wanted
         where l.shop_id = %(shop)s and l.id = wanted.id
         """,
         shop=shop_id,

@@ -61,17 +61,17 @@ def plan(
     rows = fetch(
         conn,
         """
-        select l.id, l.channel_ref, l.inventory_ref, l.channel_location_ref, l.desired_units, l.published_units,
-            l.unseen_units
+        select l.id, l.channel_ref, l.inventory_ref, l.channel_location_ref, l.desired_units, l.short_units,
+            l.published_units, l.unseen_units
         from listings l
         where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'on'
-            and (l.desired_units is distinct from greatest(l.published_units, 0) or l.unseen_units <> 0)
-            and greatest(l.desired_units + l.unseen_units, 0) is distinct from greatest(l.published_units, 0)
+            and (listing_differs(l.desired_units - l.short_units, l.published_units) or l.unseen_units <> 0)
+            and listing_differs(l.desired_units - l.short_units + l.unseen_units, l.published_units)
             and (l.next_push_at is null or l.next_push_at <= %(now)s)
             and not exists (select from listing_writes w
                 where w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null)
-        order by (l.desired_units + l.unseen_units <= 0) desc,
-            (l.desired_units + l.unseen_units < l.published_units) desc nulls last, l.id
+        order by (l.desired_units - l.short_units + l.unseen_units <= 0) desc,
+            (l.desired_units - l.short_units + l.unseen_units < l.published_units) desc nulls last, l.id
         limit %(limit)s for update of l skip locked
         """,
         shop=lane.shop_id,
@@ -131,6 +131,7 @@ def _state(row: RowMapping, lane: Lane) -> ListingState:
         listing_id=row["id"],
         guarantee_class=lane.guarantee_class,
         desired_units=row["desired_units"],
+        short_units=row["short_units"],
         published_units=row["published_units"],
         unseen_units=row["unseen_units"],
     )
@@ -463,8 +464,8 @@ def lanes_to_push(conn: Connection, now: datetime) -> list[tuple[int, int]]:
         select c.shop_id, c.id from connections c where c.state = 'active' and (
             exists (select from listings l where l.shop_id = c.shop_id and l.connection_id = c.id
                 and l.publishing = 'on'
-                and (l.desired_units is distinct from greatest(l.published_units, 0) or l.unseen_units <> 0)
-                and (greatest(l.desired_units + l.unseen_units, 0) is distinct from greatest(l.published_units, 0)
+                and (listing_differs(l.desired_units - l.short_units, l.published_units) or l.unseen_units <> 0)
+                and (listing_differs(l.desired_units - l.short_units + l.unseen_units, l.published_units)
                     or ({_UNSEEN_IS_AN_EDIT}))
                 and (l.next_push_at is null or l.next_push_at <= %(now)s)
                 and not exists (select from listing_writes w

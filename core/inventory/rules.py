@@ -70,6 +70,20 @@ def available_to_sell(available: int) -> int:
     return max(0, available)
 
 
+def short(available: int) -> int:
+    """How many more are promised than there are."""
+    return max(0, -available)
+
+
+def differs(target: int, published: int | None) -> bool:
+    """Whether a channel shows something else than it should; `target` may be negative when we are short.
+
+    A shopper sees no difference between zero and less, and nobody can write a negative number: a channel that sold
+    below zero while we are short is left alone. The SQL function `listing_differs` is the same.
+    """
+    return published is None or (published != max(target, 0) and not (published < 0 and target < 0))
+
+
 @dataclass(frozen=True, slots=True)
 class ListingState:
     """One listing as the planner sees it. `published_units` None: not known.
@@ -83,11 +97,17 @@ class ListingState:
     desired_units: int
     published_units: int | None
     unseen_units: int = 0
+    short_units: int = 0
+
+    @property
+    def target(self) -> int:
+        """What is wanted once what the channel did by itself is booked; negative when we are short."""
+        return self.desired_units - self.short_units + self.unseen_units
 
     @property
     def target_units(self) -> int:
-        """What the channel should show once what it did by itself is booked."""
-        return max(0, self.desired_units + self.unseen_units)
+        """What the channel should show."""
+        return max(0, self.target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +126,7 @@ def plan_write(listing: ListingState) -> PlannedWrite | None:
     channel that we have not booked is never written over with the older, higher number.
     """
     shown, target = listing.published_units, listing.target_units
-    if shown is not None and max(shown, 0) == target:
+    if not differs(listing.target, shown):
         return None
     if listing.guarantee_class == "A":
         return None if shown is None else PlannedWrite(listing.listing_id, shown, target)

@@ -263,6 +263,7 @@ CREATE TABLE listings (
     publishing TEXT DEFAULT 'off' NOT NULL,
     publishing_reason TEXT NOT NULL,
     desired_units INTEGER,
+    short_units INTEGER DEFAULT '0' NOT NULL,
     published_units INTEGER,
     published_at TIMESTAMP WITH TIME ZONE,
     unseen_units INTEGER DEFAULT '0' NOT NULL,
@@ -290,6 +291,7 @@ comment on column listings.is_tracked is 'whether the channel counts its stock';
 comment on column listings.version_at is 'the channel''s time of these facts';
 comment on column listings.publishing is 'whether we write its quantity';
 comment on column listings.desired_units is 'what it should show';
+comment on column listings.short_units is 'how many more are promised than there are; desired is then 0';
 comment on column listings.published_units is 'what we last knew it to show';
 comment on column listings.published_at is 'the channel''s time of that knowledge';
 comment on column listings.unseen_units is 'what the channel changed by itself and no booked order or refund explains yet; negative: sold';
@@ -303,7 +305,7 @@ CREATE INDEX ix_listings_inventory_ref ON listings (shop_id, connection_id, inve
 CREATE INDEX ix_listings_publishing_off ON listings (shop_id, connection_id) WHERE publishing = 'off';
 CREATE INDEX ix_listings_push_problem ON listings (shop_id, connection_id) WHERE push_problem is not null;
 CREATE INDEX ix_listings_shop_id_sku_id ON listings (shop_id, sku_id);
-CREATE INDEX ix_listings_to_push ON listings (shop_id, connection_id, id) WHERE publishing = 'on' and (desired_units is distinct from greatest(published_units, 0) or unseen_units <> 0);
+CREATE INDEX ix_listings_to_push ON listings (shop_id, connection_id, id) WHERE publishing = 'on' and (listing_differs(desired_units - short_units, published_units) or unseen_units <> 0);
 
 CREATE TABLE orders (
     shop_id BIGINT NOT NULL,

@@ -54,10 +54,10 @@ with facts as (
             count(*) as listings,
             count(*) filter (
                 where l.publishing = 'on' and l.push_problem is null
-                and l.desired_units is not distinct from greatest(l.published_units, 0)
+                and not listing_differs(l.desired_units - l.short_units, l.published_units)
             ) as listings_in_step,
             count(*) filter (
-                where l.publishing = 'on' and l.desired_units is distinct from greatest(l.published_units, 0)
+                where l.publishing = 'on' and listing_differs(l.desired_units - l.short_units, l.published_units)
             ) as listings_to_push,
             count(*) filter (where l.publishing = 'on' and l.push_problem is not null) as listings_refused,
             count(*) filter (where l.publishing = 'off') as listings_off
@@ -82,7 +82,7 @@ with facts as (
         from (
             select t.shop_id, t.id, t.sku_id, t.published_at from listings t
             where t.shop_id = c.shop_id and t.connection_id = c.id
-            and t.publishing = 'on' and t.desired_units is distinct from greatest(t.published_units, 0)
+            and t.publishing = 'on' and listing_differs(t.desired_units - t.short_units, t.published_units)
             and t.push_problem is null
             and not exists (
                 select from listing_writes o
@@ -323,7 +323,7 @@ select
         when l.push_problem is not null then 'refused'
         when c.state = 'paused' then 'paused'
         when w.id is not null then 'writing'
-        when l.desired_units is distinct from greatest(l.published_units, 0) then 'to_push'
+        when listing_differs(l.desired_units - l.short_units, l.published_units) then 'to_push'
         else 'in_step'
     end as state
 from listings l
@@ -334,7 +334,7 @@ left join listing_writes w on w.shop_id = l.shop_id and w.listing_id = l.id and 
 -- SKUs with a listing that differs, was refused or is being written: found through partial indexes only.
 create view skus_not_in_step with (security_invoker = true) as
 select l.shop_id, l.sku_id from listings l
-where l.publishing = 'on' and l.desired_units is distinct from greatest(l.published_units, 0) and l.sku_id is not null
+where l.publishing = 'on' and listing_differs(l.desired_units - l.short_units, l.published_units) and l.sku_id is not null
 union
 select l.shop_id, l.sku_id from listings l
 where l.push_problem is not null and l.publishing = 'on' and l.sku_id is not null

@@ -13,5 +13,6 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.execute(sql_of("0001_functions.sql"))
     op.execute(sql_of("0001_tables.sql"))
     op.execute(sql_of("0001_guards.sql"))
