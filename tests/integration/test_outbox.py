@@ -53,9 +53,13 @@ def test_the_same_words_are_queued_once(engine: Engine, shop_id: int) -> None:
 
 
 def test_words_of_a_unit_of_work_that_failed_are_never_said(engine: Engine, shop_id: int) -> None:
-    with pytest.raises(ZeroDivisionError), unit_of_work(engine) as conn:
-        outbox.add(conn, shop_id, "notice", "k", {}, NOW)
-        raise ZeroDivisionError
+    def fail() -> None:
+        with unit_of_work(engine) as conn:
+            outbox.add(conn, shop_id, "notice", "k", {}, NOW)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert not outbox.relay_one(engine, Ear(), NOW)
 
 
