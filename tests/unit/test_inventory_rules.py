@@ -14,6 +14,7 @@ from core.inventory.rules import (
     available_to_sell,
     line_stock,
     plan_write,
+    short,
     urgency,
 )
 
@@ -127,10 +128,20 @@ def test_a_listing_never_shows_less_than_nothing(available: int, shown: int) -> 
     assert available_to_sell(available) == shown
 
 
+@pytest.mark.parametrize(("available", "promised_too_much"), [(-3, 3), (0, 0), (7, 0)])
+def test_what_is_promised_beyond_the_stock_is_short(available: int, promised_too_much: int) -> None:
+    assert short(available) == promised_too_much
+
+
 def listing(
-    desired: int, published: int | None, guarantee_class: str = "A", unseen: int = 0, listing_id: int = 1
+    desired: int,
+    published: int | None,
+    guarantee_class: str = "A",
+    unseen: int = 0,
+    listing_id: int = 1,
+    short: int = 0,
 ) -> ListingState:
-    return ListingState(listing_id, guarantee_class, desired, published, unseen)
+    return ListingState(listing_id, guarantee_class, desired, published, unseen, short)
 
 
 def test_class_a_compares_with_what_the_channel_shows() -> None:
@@ -153,8 +164,18 @@ def test_a_listing_that_shows_what_it_should_is_left_alone(guarantee_class: str)
 
 
 @pytest.mark.parametrize("guarantee_class", ["A", "B"])
-def test_below_zero_shows_as_nothing_so_it_is_not_raised_to_zero(guarantee_class: str) -> None:
-    assert plan_write(listing(0, -4, guarantee_class)) is None
+def test_a_channel_that_sold_below_zero_is_left_alone_while_we_are_short(guarantee_class: str) -> None:
+    assert plan_write(listing(0, -4, guarantee_class, short=1)) is None
+
+
+def test_zero_is_written_over_a_negative_once_we_are_no_longer_short() -> None:
+    assert plan_write(listing(0, -4)) == PlannedWrite(1, -4, 0)
+    assert plan_write(listing(0, -4, "B")) == PlannedWrite(1, None, 0)
+
+
+def test_while_we_are_short_a_channel_that_shows_some_is_brought_to_zero() -> None:
+    assert plan_write(listing(0, 2, short=3)) == PlannedWrite(1, 2, 0)
+    assert plan_write(listing(0, 0, short=3)) is None
 
 
 def test_a_sale_that_is_not_booked_yet_is_never_written_over_with_the_older_number() -> None:

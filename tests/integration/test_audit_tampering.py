@@ -1,0 +1,281 @@
+"""Every check of the audit, proven by breaking what it guards: it names the row, and nobody else cries out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, create_engine
+
+from core import embedded, invariants
+from core.db import execute, fetch_one, unit_of_work
+from core.inventory import publishing
+from core.inventory.publishing import Lane
+from core.orders import operations as orders
+from core.orders.operations import OrderlessReturn
+from core.ports import QuantityResult
+from tests.conftest import ROOT, TestServers
+from tests.factories import (
+    ACTOR,
+    NOW,
+    UNREADABLE,
+    adjust_stock,
+    body_of,
+    drain,
+    later,
+    make_fulfilment,
+    make_line,
+    make_order,
+    make_refund,
+    make_refund_line,
+    make_sku,
+    make_world,
+    record_bodies,
+    world_of,
+)
+
+
+@dataclass(frozen=True)
+class Tampering:
+    """What is broken: the row to pick, the change made to it, and how a finding names it."""
+
+    pick: str
+    """Selects the one row, as the columns by which findings name it and by which it is changed."""
+    change: str
+    named: tuple[str, ...]
+    also: tuple[str, ...] = ()
+    """Other checks that rightly cry out."""
+    constraint: tuple[str, str] | None = None
+    """(table, constraint) that stands in the way."""
+
+
+LOOSE_LEVEL = """
+    select k.shop_id, k.sku_id, k.location_id from stock_levels k
+    join skus s on s.shop_id = k.shop_id and s.id = k.sku_id where s.code = 'LOOSE'
+"""
+AT_LEVEL = "where shop_id = %(shop_id)s and sku_id = %(sku_id)s and location_id = %(location_id)s"
+MUG_LINE = "join order_lines l on l.id = {id} join orders o on o.id = l.order_id and o.channel_ref = '1001'"
+RESERVATION = (
+    f"select r.id as reservation_id, r.order_line_id from reservations r {MUG_LINE.format(id='r.order_line_id')}"
+)
+LINE = f"select l.id as order_line_id, l.order_id from order_lines x {MUG_LINE.format(id='x.id')}"
+LISTING = "select id as listing_id from listings where channel_ref = 'variant:MUG'"
+WRITE = "select id as write_id, listing_id from listing_writes where outcome {}"
+
+TAMPERINGS = {
+    "level_is_sum_of_movements": Tampering(
+        LOOSE_LEVEL,
+        f"update stock_levels set on_hand = on_hand + 1 {AT_LEVEL}",
+        ("shop_id", "sku_id", "location_id"),
+    ),
+    "reserved_is_sum_of_reservations": Tampering(
+        LOOSE_LEVEL,
+        f"update stock_levels set reserved = reserved + 1 {AT_LEVEL}",
+        ("shop_id", "sku_id", "location_id"),
+    ),
+    "reservation_follows_its_line": Tampering(
+        RESERVATION,
+        "update fulfilment_lines set units = units + 1 where order_line_id = %(order_line_id)s",
+        ("reservation_id", "order_line_id"),
+    ),
+    "reservation_is_balanced": Tampering(
+        RESERVATION,
+        "update refund_lines set units = units + 1 where order_line_id = %(order_line_id)s",
+        ("reservation_id", "order_line_id"),
+    ),
+    "line_movements_match_reservation": Tampering(
+        RESERVATION,
+        """
+        update stock_movements set order_line_id = null
+        where order_line_id = %(order_line_id)s and reason = 'shipment'
+        """,
+        ("reservation_id", "order_line_id"),
+    ),
+    "stocked_line_is_booked": Tampering(
+        LINE,
+        "update order_lines set mapping = 'unstocked' where id = %(order_line_id)s",
+        ("order_line_id", "order_id"),
+    ),
+    "return_is_booked": Tampering(
+        "select id as customer_return_id, business_key from customer_returns where disposition = 'restock'",
+        "update customer_returns set units = units + 1 where id = %(customer_return_id)s",
+        ("customer_return_id", "business_key"),
+    ),
+    "line_total_is_rounded_once": Tampering(
+        LINE,
+        "update order_lines set total_minor = total_minor + 1 where id = %(order_line_id)s",
+        ("order_line_id",),
+    ),
+    "inbox_is_settled": Tampering(
+        "select id as message_id from inbox_messages where state = 'handled' order by id limit 1",
+        "update inbox_messages set state = 'received' where id = %(message_id)s",
+        ("message_id",),
+    ),
+    "listing_is_converged_or_explained": Tampering(
+        LISTING,
+        "update listings set published_units = published_units - 1 where id = %(listing_id)s",
+        ("listing_id",),
+    ),
+    "listing_wants_what_is_available": Tampering(
+        LISTING,
+        """
+        update listings set desired_units = desired_units + 1, published_units = published_units + 1
+        where id = %(listing_id)s
+        """,
+        ("listing_id",),
+    ),
+    "write_is_settled_or_in_doubt": Tampering(
+        WRITE.format("is null"),
+        "update listing_writes set next_check_at = null where id = %(write_id)s",
+        ("write_id", "listing_id"),
+    ),
+    "write_outcome_is_complete": Tampering(
+        WRITE.format("= 'confirmed'"),
+        "update listing_writes set outcome_at = planned_at - interval '1 day' where id = %(write_id)s",
+        ("write_id", "listing_id"),
+    ),
+    "act_is_named_and_reasoned": Tampering(
+        "select id as audit_entry_id, subject from audit_entries where act = 'take_back'",
+        "update audit_entries set reason = ' ' where id = %(audit_entry_id)s",
+        ("audit_entry_id", "subject"),
+        constraint=("audit_entries", "ck_audit_entries_named_and_reasoned"),
+    ),
+}
+
+
+def test_every_check_has_its_tampering() -> None:
+    assert TAMPERINGS.keys() == {check.name for check in invariants.CHECKS}
+
+
+def build(engine: Engine) -> None:
+    """A small world with something of everything, at rest."""
+    with unit_of_work(engine) as conn:
+        world = make_world(conn, {"MUG": 10, "CUP": 5})
+        make_sku(conn, world.shop_id, "LOOSE")
+        make_sku(conn, world.shop_id, "POST", is_stocked=False)
+        world = world_of(conn, world.connection)
+        adjust_stock(conn, world, "LOOSE", 7)
+        adjust_stock(conn, world, "MUG", -2)
+        prices = make_line().unit_price
+        backs = [
+            OrderlessReturn(f"C1:{n}", code, 2, prices, "GBP", None, NOW) for n, code in enumerate(["MUG", "POST"])
+        ]
+        orders.take_back(conn, world.shop_id, world.location_id, backs, ACTOR, NOW)
+    order = make_order(lines=[make_line(units=4, price="0.335", discount_minor=3)])
+    record_bodies(
+        engine,
+        world,
+        body_of(order),
+        body_of(make_fulfilment(lines=[("1", 2)])),
+        body_of(make_refund(lines=[make_refund_line(units=1), make_refund_line(units=1, restock="cancel")][:1])),
+        body_of(make_order("1002", lines=[make_line("1", "CUP"), make_line("2", "STRANGE")])),
+        body_of(make_order("1003", cancelled_at=later(4), version_at=later(4))),
+        UNREADABLE,
+    )
+    drain(engine, world)
+    with unit_of_work(engine) as conn:
+        adjust_stock(conn, world, "CUP", 3)
+        lane = Lane(world.shop_id, world.connection.id, "A", 1)
+        mug, cup = (
+            call[0] for call in sorted(publishing.plan(conn, lane, 9, NOW), key=lambda call: call[0].listing_ref)[::-1]
+        )
+        publishing.mark_sent(conn, world.shop_id, [mug.write_id, cup.write_id], NOW)
+        results = [QuantityResult(mug.write_id, "confirmed", at=NOW), QuantityResult(cup.write_id, "unknown")]
+        publishing.settle(conn, world.shop_id, results, timedelta(days=365 * 500), NOW)
+
+
+@pytest.fixture(scope="module")
+def clean(servers: TestServers, template_database: embedded.Database) -> str:
+    """The name of a database with the clean world, to be copied."""
+    database = embedded.create_database(servers.home, "clean_world", template=template_database.name)
+    engine = create_engine(database.url)
+    build(engine)
+    engine.dispose()
+    return database.name
+
+
+@pytest.fixture
+def copy(servers: TestServers, clean: str, request: pytest.FixtureRequest) -> Iterator[embedded.Database]:
+    database = embedded.create_database(servers.home, "tampered", template=clean)
+    yield database
+    embedded.drop_database(servers.home, "tampered")
+
+
+def tamper(conn: Connection, tampering: Tampering) -> dict[str, Any]:
+    """Break one row, past every guard; returns the columns that name it."""
+    row = fetch_one(conn, tampering.pick)
+    assert row is not None
+    if tampering.constraint:
+        table, constraint = tampering.constraint
+        execute(conn, f"alter table {table} drop constraint {constraint}")
+    execute(conn, "set local session_replication_role = replica")
+    assert execute(conn, tampering.change, **row) == 1
+    return {name: row[name] for name in tampering.named}
+
+
+def audit(database: embedded.Database, servers: TestServers) -> tuple[int, dict[str, list[dict[str, Any]]]]:
+    """What `switchyard audit --json` says: its exit status, and the rows of each check that is broken."""
+    environment = {**os.environ, "DATABASE_URL": database.url, "REDIS_URL": servers.redis_url}
+    done = subprocess.run(
+        [sys.executable, "-m", "workers.cli", "audit", "--json"],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout, done.stderr
+    said = json.loads(done.stdout)
+    assert {item["name"] for item in said["checks"]} == TAMPERINGS.keys()
+    broken = {item["name"]: item["rows"] for item in said["checks"] if item["rows"]}
+    assert said["clean"] is not bool(broken)
+    return done.returncode, broken
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_a_clean_world_is_clean(copy: embedded.Database, servers: TestServers, settled: bool) -> None:
+    engine = create_engine(copy.url)
+    with engine.connect() as conn:
+        findings = invariants.check(conn, later(60), settled=settled)
+    engine.dispose()
+    assert [item.name for item in findings if item.rows] == []
+    if not settled:
+        assert audit(copy, servers) == (0, {})
+
+
+@pytest.mark.parametrize("name", TAMPERINGS)
+def test_the_check_names_exactly_the_row_that_was_tampered_with(
+    copy: embedded.Database, servers: TestServers, name: str
+) -> None:
+    tampering = TAMPERINGS[name]
+    root = create_engine(copy.superuser_url)
+    with root.begin() as conn:
+        broken_row = tamper(conn, tampering)
+    with root.connect() as conn:
+        findings = {item.name: item for item in invariants.check(conn, later(60)) if item.rows}
+    root.dispose()
+    assert findings.keys() == {name, *tampering.also}
+    (row,) = findings[name].rows
+    assert broken_row.items() <= row.items()
+    status, broken = audit(copy, servers)
+    assert (status, broken.keys()) == (1, findings.keys())
+    assert broken_row.items() <= broken[name][0].items()
+
+
+def test_another_shops_audit_does_not_name_it(copy: embedded.Database) -> None:
+    root = create_engine(copy.superuser_url)
+    with root.begin() as conn:
+        broken_row = tamper(conn, TAMPERINGS["level_is_sum_of_movements"])
+        shop_id = broken_row["shop_id"]
+        assert [item.name for item in invariants.check(conn, later(60), shop_id=shop_id + 1) if item.rows] == []
+        assert [item.name for item in invariants.check(conn, later(60), shop_id=shop_id) if item.rows] == [
+            "level_is_sum_of_movements"
+        ]
+    root.dispose()
