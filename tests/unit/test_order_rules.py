@@ -146,3 +146,11 @@ def test_within_the_second_of_our_knowledge_the_unexplained_units_decide() -> No
     assert follow(Shown(8, known_at, -2), -2, later(1)) == Shown(8, known_at, 0)
     assert follow(Shown(10, known_at, 0), -2, later(1)) == Shown(8, known_at, 0)
     assert follow(Shown(9, known_at, -1), -2, later(1)) == Shown(8, known_at, 0)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_cancellation_that_any_observation_of_a_batch_saw_is_kept(first: int) -> None:
+    """As it is between batches: vendors stamp whole seconds, so a cancellation may look no newer than an edit."""
+    same_second = [make_order(cancelled_at=later(5), version_at=later(5)), make_order(version_at=later(5))]
+    merged = merge_observations([same_second[first], same_second[1 - first]])
+    assert merged["1001"].cancelled_at == later(5)

@@ -1,0 +1,212 @@
+"""What holds of the pure rules for all numbers, and that their SQL twins say the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine
+
+from core.db import execute, scalar
+from core.inventory import operations as inventory
+from core.inventory import rules
+from core.inventory.rules import LineFacts, ListingState, available_to_sell, differs, line_stock, plan_write
+from core.money import line_total_minor
+from core.orders.rules import Shown, follow
+from tests.factories import NOW, listing_of, make_sku, make_world, world_of
+
+UNITS = st.integers(0, 6)
+
+
+@st.composite
+def line_facts(draw: st.DrawFn) -> LineFacts:
+    facts = LineFacts(
+        ordered=draw(UNITS),
+        shipped=draw(UNITS),
+        refunded_cancel=draw(UNITS),
+        refunded_return=draw(UNITS),
+        refunded_legacy=draw(UNITS),
+        refunded_no_restock=draw(UNITS),
+        is_cancelled=draw(st.booleans()),
+        is_before_baseline=draw(st.booleans()),
+    )
+    return replace(facts, restocked_before_baseline=draw(st.integers(0, restocked(facts))))
+
+
+def restocked(facts: LineFacts) -> int:
+    return facts.refunded_cancel + facts.refunded_return + facts.refunded_legacy
+
+
+@given(line_facts())
+def test_nothing_a_line_did_is_ever_negative_and_no_more_is_held_than_was_ordered(facts: LineFacts) -> None:
+    stock = line_stock(facts)
+    assert min(stock.held, stock.consumed, stock.returned, stock.written_off, stock.opening) >= 0
+    assert stock.held + stock.written_off <= facts.ordered
+    assert stock.consumed == facts.shipped
+
+
+@given(line_facts())
+def test_a_line_takes_what_left_or_is_promised_and_gives_what_was_restocked(facts: LineFacts) -> None:
+    """Conservation: every ordered or shipped unit is gone once, every restocked one is back once."""
+    stock = line_stock(facts)
+    opening = max(0, facts.ordered - facts.restocked_before_baseline) if facts.is_before_baseline else 0
+    expected = opening + restocked(facts) - max(facts.ordered, facts.shipped)
+    if facts.is_cancelled:
+        expected += line_stock(replace(facts, is_cancelled=False)).held
+    assert stock.available_effect == expected
+
+
+@given(line_facts(), st.sampled_from(["refunded_cancel", "refunded_return", "refunded_legacy"]))
+def test_one_more_unit_restocked_never_leaves_less(facts: LineFacts, kind: str) -> None:
+    facts = replace(facts, is_cancelled=False)
+    more = replace(facts, **{kind: getattr(facts, kind) + 1})
+    assert line_stock(more).available_effect == line_stock(facts).available_effect + 1
+
+
+@given(line_facts())
+def test_one_more_unit_ordered_or_shipped_never_leaves_more(facts: LineFacts) -> None:
+    facts = replace(facts, is_before_baseline=False)
+    before = line_stock(facts).available_effect
+    assert line_stock(replace(facts, ordered=facts.ordered + 1)).available_effect <= before
+    assert line_stock(replace(facts, shipped=facts.shipped + 1)).available_effect <= before
+
+
+@given(line_facts())
+def test_shipping_what_was_held_changes_nothing_available(facts: LineFacts) -> None:
+    facts = replace(facts, is_cancelled=False, shipped=min(facts.shipped, facts.ordered))
+    all_shipped = replace(facts, shipped=facts.ordered)
+    assert line_stock(all_shipped).available_effect == line_stock(facts).available_effect
+
+
+@given(line_facts())
+def test_a_cancellation_never_leaves_less(facts: LineFacts) -> None:
+    kept, cancelled = (line_stock(replace(facts, is_cancelled=is_so)) for is_so in (False, True))
+    assert cancelled.available_effect == kept.available_effect + kept.held
+
+
+@given(line_facts())
+def test_a_refund_without_restock_brings_nothing_back(facts: LineFacts) -> None:
+    more = replace(facts, refunded_no_restock=facts.refunded_no_restock + 1)
+    assert line_stock(more).available_effect <= line_stock(facts).available_effect
+
+
+@given(line_facts())
+def test_what_happened_wholly_before_the_baseline_changes_nothing(facts: LineFacts) -> None:
+    """Sold, shipped and restocked before: it is all in the number that was taken over."""
+    ordered = max(facts.ordered, facts.shipped, restocked(facts))
+    facts = replace(
+        facts,
+        ordered=ordered,
+        is_before_baseline=True,
+        is_cancelled=False,
+        restocked_before_baseline=restocked(facts),
+    )
+    assert line_stock(facts).available_effect == 0
+
+
+NUMBERS = st.integers(-5, 5)
+
+
+@given(NUMBERS, NUMBERS | st.none(), NUMBERS, st.sampled_from(["A", "B"]))
+def test_a_write_brings_a_listing_to_its_target_and_then_there_is_none_left(
+    available: int, published: int | None, unseen: int, guarantee_class: str
+) -> None:
+    state = ListingState(1, guarantee_class, available_to_sell(available), published, unseen, rules.short(available))
+    write = plan_write(state)
+    if write is None:
+        is_blind = guarantee_class == "A" and published is None
+        assert is_blind or not differs(state.target, published)
+        return
+    assert (write.to_units, write.to_units >= 0) == (state.target_units, True)
+    assert write.from_units == (published if guarantee_class == "A" else None)
+    assert plan_write(replace(state, published_units=write.to_units)) is None
+
+
+@given(st.integers(0, 9), st.lists(st.tuples(st.integers(1, 3), st.booleans()), max_size=6))
+def test_sales_told_before_or_after_they_were_seen_end_with_nothing_unexplained(
+    start: int, sales: list[tuple[int, bool]]
+) -> None:
+    """Sales seen in the level are explained by their orders; the others are followed. Either way nothing is left."""
+    seen = [units for units, is_seen in sales if is_seen]
+    level_at = NOW + timedelta(minutes=10)
+    shown = Shown(start - sum(seen), level_at, -sum(seen))
+    for minute, (units, is_seen) in enumerate(sales):
+        at = NOW + timedelta(minutes=minute if is_seen else 20 + minute)
+        shown = follow(shown, -units, at)
+    assert shown == Shown(start - sum(units for units, _ in sales), level_at, 0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**4), st.decimals(0, 999, places=3)), max_size=12))
+def test_rounding_each_line_once_misses_the_exact_sum_by_at_most_half_a_penny_a_line(
+    lines: list[tuple[int, Decimal]],
+) -> None:
+    rounded = sum(line_total_minor(units, price, "GBP") for units, price in lines)
+    exact = sum((price * units * 100 for units, price in lines), Decimal(0))
+    assert abs(rounded - exact) <= Decimal("0.5") * len(lines)
+
+
+@given(st.integers(-(10**4), 10**4), st.decimals(-999, 999, places=4), st.sampled_from(["GBP", "JPY", "KWD"]))
+def test_giving_a_whole_line_back_is_exactly_its_negative(units: int, price: Decimal, currency: str) -> None:
+    assert line_total_minor(-units, price, currency) == -line_total_minor(units, price, currency)
+
+
+# --- the same in SQL ---------------------------------------------------------------------------------------------
+
+LEVELS = st.tuples(st.integers(-9, 9), st.integers(0, 9), st.integers(0, 9))
+
+
+@settings(max_examples=60)
+@given(levels=st.lists(LEVELS | st.none(), min_size=1, max_size=5))
+def test_listings_want_what_the_rule_says_for_any_level(
+    history_engine: Engine, levels: list[tuple[int, int, int] | None]
+) -> None:
+    """`None`: a SKU without a level at its listing's location."""
+    codes = [f"C{number}" for number in range(len(levels))]
+    with history_engine.connect() as conn, conn.begin() as transaction:
+        world = make_world(conn, dict.fromkeys([*codes, "OTHER"], 0))
+        for code, level in zip(codes, levels, strict=True):
+            at = "where shop_id = %(shop)s and sku_id = %(sku)s"
+            if level is None:
+                execute(conn, f"delete from stock_levels {at}", shop=world.shop_id, sku=world.skus[code])
+            else:
+                names = ("on_hand", "reserved", "unavailable")
+                changes = ", ".join(f"{name} = %({name})s" for name in names)
+                values = dict(zip(names, level, strict=True))
+                execute(
+                    conn, f"update stock_levels set {changes} {at}", shop=world.shop_id, sku=world.skus[code], **values
+                )
+        inventory.refresh_desired(conn, world.shop_id, [world.skus[code] for code in codes])
+        for code, level in zip(codes, levels, strict=True):
+            available = 0 if level is None else level[0] - level[1] - level[2]
+            listing = listing_of(conn, world, code)
+            assert listing["desired_units"] == available_to_sell(available)
+            assert listing["short_units"] == rules.short(available)
+        transaction.rollback()
+
+
+@settings(max_examples=200)
+@given(target=NUMBERS, published=NUMBERS | st.none())
+def test_the_sql_that_finds_what_differs_is_the_rule(
+    history_engine: Engine, target: int, published: int | None
+) -> None:
+    with history_engine.connect() as conn:
+        found = scalar(
+            conn,
+            "select listing_differs(%(target)s::int4, %(published)s::int4)",
+            target=target,
+            published=published,
+        )
+    assert found is differs(target, published)
+
+
+def test_a_sku_without_listing_is_no_trouble_to_refresh(history_engine: Engine) -> None:
+    with history_engine.connect() as conn, conn.begin() as transaction:
+        world = make_world(conn)
+        make_sku(conn, world.shop_id, "LOOSE")
+        inventory.refresh_desired(conn, world.shop_id, world_of(conn, world.connection).skus.values())
+        inventory.refresh_desired(conn, world.shop_id, [])
+        assert listing_of(conn, world)["desired_units"] == 10
+        transaction.rollback()
