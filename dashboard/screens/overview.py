@@ -65,12 +65,13 @@ def _orders_card(orders: Sequence[Row], zone: str, connections: Sequence[Row]) -
     today = {row["hour"]: row for row in orders if row["days_ago"] == 0}
     now, before = (sum(row["orders_by_now"] for row in orders if row["days_ago"] == days) for days in (0, 7))
     hour = formats.hour(connections[0]["as_of"], zone) if connections else 23
+    change = formats.change(now, before)
     with st.container(border=True, key="metric-orders", height="stretch"):
         st.metric(
             "Orders today",
             formats.count(now),
-            delta=formats.change(now, before),
-            delta_description="v. last week",
+            delta=change,
+            delta_description="v. last week" if change else None,
             help="Bought today, in the shop's zone, against the same weekday last week up to this time of day. "
             "Test orders are left out.",
         )
