@@ -68,12 +68,13 @@ def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The system's Chromium; a test that needs it fails without it, rather than passing unseen."""
+    """The system's Chromium. Where there is none a newcomer's run says that it skips; CI, which installs it, fails."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
-        pytest.fail(
-            "no chromium on PATH: install it (Debian: apt-get install chromium) or deselect with -m 'not browser'"
-        )
+        why = "no chromium on PATH: install it to look at the pages (Debian: apt-get install chromium)"
+        if os.environ.get("CI"):
+            pytest.fail(why)
+        pytest.skip(why)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         yield browser
