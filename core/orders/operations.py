@@ -92,9 +92,6 @@ def _insert_orders(conn: Connection, channel: Channel, orders: Sequence[ChannelO
         now=now,
         placed=[order.placed_at for order in orders],
         created=[order.created_at for order in orders],
-        sources=[order.source_ref for order in orders],
-        customers=[order.customer_ref for order in orders],
-        countries=[order.country_code for order in orders],
         tests=[order.is_test for order in orders],
         **_changing(orders),
     )
@@ -112,6 +109,9 @@ def _changing(orders: Sequence[ChannelOrder]) -> dict[str, list[object]]:
         "statuses": [order.financial_status for order in orders],
         "currencies": [order.currency for order in orders],
         "totals": [order.total_minor for order in orders],
+        "sources": [order.source_ref for order in orders],
+        "customers": [order.customer_ref for order in orders],
+        "countries": [order.country_code for order in orders],
     }
 
 
@@ -123,10 +123,12 @@ def _update_newer(conn: Connection, channel: Channel, orders: Sequence[ChannelOr
         """
         update orders o set version_at = n.version_at, name = n.name, financial_status = n.status,
             total_minor = n.total, cancelled_at = coalesce(n.cancelled_at, o.cancelled_at),
-            cancel_reason = coalesce(n.reason, o.cancel_reason)
+            cancel_reason = coalesce(n.reason, o.cancel_reason), source_ref = coalesce(n.source, o.source_ref),
+            customer_ref = coalesce(n.customer, o.customer_ref), country_code = coalesce(n.country, o.country_code)
         from unnest(%(ids)b::int8[], %(names)b::text[], %(versions)b::timestamptz[], %(cancelled)b::timestamptz[],
-            %(reasons)b::text[], %(statuses)b::text[], %(totals)b::int8[])
-            as n (id, name, version_at, cancelled_at, reason, status, total)
+            %(reasons)b::text[], %(statuses)b::text[], %(totals)b::int8[], %(sources)b::text[],
+            %(customers)b::text[], %(countries)b::text[])
+            as n (id, name, version_at, cancelled_at, reason, status, total, source, customer, country)
         where o.shop_id = %(shop)s and o.id = n.id and n.version_at > o.version_at
         """,
         shop=channel.shop_id,

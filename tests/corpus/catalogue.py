@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+from sqlalchemy import Engine
+
 from core.adapters.shopify.parsing import parse
+from core.audit import Actor
+from core.catalog import operations as catalog
+from core.connections import operations as connections
+from core.connections.queries import ConnectionRow
+from core.db import unit_of_work
 from core.errors import BadInput
-from core.ports import Facts
+from core.inventory import operations as inventory
+from core.orders import intake
+from core.ports import ChannelListing, Facts, LevelObservation
 from tests.corpus.deliveries import deliveries
 
 CURRENCY = "USD"
@@ -59,3 +70,55 @@ def _facts(shared: Path) -> list[Facts]:
         if facts is not None:
             said.append(facts)
     return said
+
+
+OPENED_AT = datetime(2000, 1, 1, tzinfo=UTC)
+"""Before anything the bodies tell: the catalogue was read then, and every sale comes after its numbers."""
+
+OPENING_UNITS = 100
+"""More than any body says is left, so that the channel is only ever seen to have sold, never to have been restocked."""
+
+STOCK_KEEPER = Actor("tests", "to stock the shop of the corpus")
+
+
+def seed(engine: Engine, row: ConnectionRow, things: Sequence[Named]) -> ConnectionRow:
+    """Stock a connected shop with everything named, as its first sync would; returns the connection as it is then."""
+    with unit_of_work(engine) as conn:
+        places = sorted({thing.location_ref for thing in things if thing.location_ref})
+        ours = {place: inventory.open_location(conn, row.shop_id, f"Place {place}", OPENED_AT) for place in places}
+        row = connections.set_locations(conn, row, ours, STOCK_KEEPER, OPENED_AT)
+    with unit_of_work(engine) as conn:
+        catalog.take_in(conn, intake.listing_source(row), _listings(things, places), OPENED_AT)
+    with unit_of_work(engine) as conn:
+        inventory.take_over(conn, row.shop_id, row.id, STOCK_KEEPER, OPENED_AT)
+        catalog.lock_all_listings(conn, row.shop_id)
+        inventory.set_baselines(conn, row.shop_id, row.id)
+        catalog.begin_publishing(conn, row.shop_id, row.id)
+        inventory.refresh_all_desired(conn, row.shop_id)
+    return row
+
+
+def _listings(things: Sequence[Named], places: Sequence[str]) -> list[ChannelListing]:
+    """One for each variant, or for a code or an item that the bodies name without one."""
+    kept: dict[str, list[Named]] = {}
+    for thing in things:
+        ref = thing.variant_ref or (f"code:{thing.code}" if thing.code else f"item:{thing.inventory_ref}")
+        kept.setdefault(ref, []).append(thing)
+    return [_listing(ref, found, places) for ref, found in kept.items()]
+
+
+def _listing(ref: str, found: Sequence[Named], places: Sequence[str]) -> ChannelListing:
+    item = next((thing.inventory_ref for thing in found if thing.inventory_ref), None)
+    kept_at = [thing.location_ref for thing in found if thing.location_ref] or list(places[:1])
+    return ChannelListing(
+        ref=ref,
+        inventory_ref=item,
+        product_ref=None,
+        code=next((thing.code for thing in found if thing.code), None),
+        barcode=None,
+        title=f"Thing {ref}",
+        is_tracked=True,
+        status="active",
+        version_at=OPENED_AT,
+        levels=tuple(LevelObservation(item or ref, place, OPENING_UNITS, OPENED_AT) for place in kept_at),
+    )
