@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
@@ -117,18 +118,19 @@ def status(as_json: bool) -> None:
         addresses = {"dashboard": app.settings.dashboard_url, "api": app.settings.api_url}
         click.echo(json.dumps({"addresses": addresses, "connections": rows}, default=str, indent=2))
         return
-    table = Table(title=f"Dashboard {app.settings.dashboard_url}", title_justify="left")
-    for column in ("shop", "connection", "class", "listings", "in step", "to push", "open writes", "unread", "parked"):
-        table.add_column(column, justify="left" if column in ("shop", "connection", "class") else "right")
+    table = Table(title=f"Dashboard {app.settings.dashboard_url}", title_justify="left", box=box.SIMPLE_HEAD)
+    for name in _STATUS_COLUMNS:
+        is_text = name in ("shop", "connection")
+        table.add_column(name.replace("_", " "), justify="left" if is_text else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*(str(row[name]) for name in _STATUS_COLUMNS))
+        table.add_row(*(f"{row[name]:,}" if isinstance(row[name], int) else row[name] for name in _STATUS_COLUMNS))
     Console().print(table)
     for row in rows:
         if row["last_error"]:
             click.echo(f"{row['shop']} {row['connection']}: {row['last_error']}")
 
 
-_STATUS_COLUMNS = ("shop", "connection", "class", "listings", "in_step", "to_push", "open_writes", "unread", "parked")
+_STATUS_COLUMNS = ("shop", "connection", "listings", "in_step", "to_push", "open_writes", "unread", "parked")
 _STATUS_SQL = """
 select s.name as shop, c.name as connection, c.guarantee_class as class, c.state, c.last_error,
     l.listings, l.in_step, l.listings_on - l.in_step as to_push,
