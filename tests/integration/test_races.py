@@ -151,7 +151,10 @@ def race(engine: Engine, world: World, *roles: str) -> list[Any]:
     with contextlib.ExitStack() as stack:
         with _gate(engine):
             runners = [stack.enter_context(_process(role, *words)) for role in roles]
-            _until_waiting(engine, runners)
+            for runner in runners:
+                # Its connection is open and it is about to wait.
+                assert runner.stdout is not None
+                runner.stdout.readline()
         answers = [runner.communicate(timeout=60) for runner in runners]
     for runner, (_, errors) in zip(runners, answers, strict=True):
         assert runner.returncode == 0, errors
