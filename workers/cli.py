@@ -118,10 +118,12 @@ def status(as_json: bool) -> None:
         addresses = {"dashboard": app.settings.dashboard_url, "api": app.settings.api_url}
         click.echo(json.dumps({"addresses": addresses, "connections": rows}, default=str, indent=2))
         return
-    table = Table(title=f"Dashboard {app.settings.dashboard_url}", title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=f"Dashboard {app.settings.dashboard_url}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     for name in _STATUS_COLUMNS:
         is_text = name in ("shop", "connection")
-        table.add_column(name.replace("_", " "), justify="left" if is_text else "right", no_wrap=True)
+        table.add_column(_STATUS_COLUMNS[name], justify="left" if is_text else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(f"{row[name]:,}" if isinstance(row[name], int) else row[name] for name in _STATUS_COLUMNS))
     Console().print(table)
@@ -130,7 +132,16 @@ def status(as_json: bool) -> None:
             click.echo(f"{row['shop']} {row['connection']}: {row['last_error']}")
 
 
-_STATUS_COLUMNS = ("shop", "connection", "listings", "in_step", "to_push", "open_writes", "unread", "parked")
+_STATUS_COLUMNS = {
+    "shop": "shop",
+    "connection": "channel",
+    "listings": "listings",
+    "in_step": "in step",
+    "to_push": "to push",
+    "open_writes": "open",
+    "unread": "unread",
+    "parked": "parked",
+}
 _STATUS_SQL = """
 select s.name as shop, c.name as connection, c.guarantee_class as class, c.state, c.last_error,
     l.listings, l.in_step, l.listings_on - l.in_step as to_push,

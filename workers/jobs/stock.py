@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby
 from typing import Any
@@ -18,7 +20,7 @@ from core.db import read_only, unit_of_work
 from core.inventory import publishing
 from core.inventory.publishing import OpenWrite
 from core.logs import bound
-from core.messaging.doorbell import Lane
+from core.messaging.doorbell import Drain, Lane
 from core.ports import QuantityResult, QuantityWrite, SalesChannel
 from workers.registry import job
 
@@ -35,24 +37,44 @@ DOUBT_AFTER = timedelta(minutes=15)
 KEY_LIVES = timedelta(hours=23)
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A lane that is ours for now, with what working on it takes."""
+
+    app: Application
+    row: ConnectionRow
+    channel: SalesChannel
+    drain: Drain
+
+
+@contextmanager
+def _holding(queue: str, shop_id: int, connection_id: int) -> Iterator[_Held | None]:
+    """Hold a connection's lane of a queue; None when another drain has it, or the connection is paused."""
+    app = bootstrap.application()
+    lane = Lane(queue, shop_id, connection_id)
+    with app.doorbell.draining(app.engine, lane) as drain, bound(lane=lane.key):
+        row = None
+        if drain.is_held:
+            with read_only(app.engine) as conn:
+                row = connection(conn, shop_id, connection_id)
+        if row is None or row.state != "active":
+            yield None
+            return
+        with app.channel(row) as channel:
+            yield _Held(app, row, channel, drain)
+
+
 @job("stock.push", queue="stock", timeout=90, retry=(3, [1, 5, 30]))
 def push_stock(*, shop_id: int, connection_id: int) -> dict[str, Any]:
     """Bring a connection's listings to what they should show, most urgent first."""
-    app = bootstrap.application()
-    lane = Lane("stock", shop_id, connection_id)
-    with app.doorbell.draining(app.engine, lane) as drain, bound(lane=lane.key):
-        if not drain.is_held:
-            return {"busy": True}
-        with read_only(app.engine) as conn:
-            row = connection(conn, shop_id, connection_id)
-        if row.state != "active":
-            return {"paused": True}
-        with app.channel(row) as channel:
-            counts = push_lane(app, row, channel, DRAIN_SECONDS)
-        with read_only(app.engine) as conn:
-            drain.has_more = (shop_id, connection_id) in publishing.lanes_to_push(conn, utc_now())
-    if counts.get("accepted") or counts.get("unknown"):
-        app.doorbell.ring(Lane("stock-check", shop_id, connection_id))
+    with _holding("stock", shop_id, connection_id) as held:
+        if held is None:
+            return {"busy_or_paused": True}
+        counts = push_lane(held.app, held.row, held.channel, DRAIN_SECONDS)
+        with read_only(held.app.engine) as conn:
+            held.drain.has_more = (shop_id, connection_id) in publishing.lanes_to_push(conn, utc_now())
+        if counts.get("accepted") or counts.get("unknown"):
+            held.app.doorbell.ring(Lane("stock-check", shop_id, connection_id))
     return counts
 
 
@@ -123,19 +145,12 @@ def _mark_sent(app: Application, row: ConnectionRow, writes: Sequence[QuantityWr
 @job("stock.check", queue="stock-check", timeout=90, retry=(3, [1, 5, 30]))
 def check_writes(*, shop_id: int, connection_id: int) -> dict[str, Any]:
     """Look at open writes that are due: read back what was accepted, settle what is in doubt."""
-    app = bootstrap.application()
-    lane = Lane("stock-check", shop_id, connection_id)
-    with app.doorbell.draining(app.engine, lane) as drain, bound(lane=lane.key):
-        if not drain.is_held:
-            return {"busy": True}
-        with read_only(app.engine) as conn:
-            row = connection(conn, shop_id, connection_id)
-        if row.state != "active":
-            return {"paused": True}
-        with app.channel(row) as channel:
-            counts = check_lane(app, row, channel, DRAIN_SECONDS)
-        with read_only(app.engine) as conn:
-            drain.has_more = (shop_id, connection_id) in publishing.lanes_to_check(conn, utc_now())
+    with _holding("stock-check", shop_id, connection_id) as held:
+        if held is None:
+            return {"busy_or_paused": True}
+        counts = check_lane(held.app, held.row, held.channel, DRAIN_SECONDS)
+        with read_only(held.app.engine) as conn:
+            held.drain.has_more = (shop_id, connection_id) in publishing.lanes_to_check(conn, utc_now())
     return counts
 
 
