@@ -146,7 +146,7 @@ def least_opening(told: Told) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """One goods code; movements are positive here, as the totals file writes them, but adjustments have their sign."""
+    """One goods code: how many of each, positive, but adjustments have their sign. (The totals sign cancellations.)"""
 
     opening: int
     ordered: int
@@ -165,7 +165,7 @@ def expected_units(told: Told, totals: Path | None) -> dict[str, Units]:
             line["stock_code"]: Units(
                 opening=int(line["opening_stock_so_balance_never_negative"]),
                 ordered=int(line["ordered_units"]),
-                cancelled=int(line["cancelled_units"]),
+                cancelled=-int(line["cancelled_units"]),
                 adjusted=int(line["stock_adjustment_units"]),
             )
             for line in open_table(totals)
@@ -244,11 +244,13 @@ class Ours:
         return {row["code"]: (row["on_hand"], row["reserved"], row["unavailable"], row["available"]) for row in found}
 
     def given_back(self) -> list[dict[str, Any]]:
-        """Every line of money given back: (code, pence, kind), refunds of orders and returns without one alike."""
+        """Every line of money given back, refunds of orders and returns without one (these have a key) alike."""
         return self.rows(
-            "select l.code, rl.units, rl.subtotal_minor as minor, 'cancellation' as kind from refund_lines rl"
+            "select null as key, f.refunded_at as at, l.code, rl.units, rl.subtotal_minor as minor,"
+            " 'cancellation' as kind from refund_lines rl"
+            " join refunds f on f.shop_id = rl.shop_id and f.id = rl.refund_id"
             " join order_lines l on l.shop_id = rl.shop_id and l.id = rl.order_line_id where rl.shop_id = %(shop)s"
-            " union all select s.code, c.units, c.total_minor,"
+            " union all select c.business_key, c.returned_at, s.code, c.units, c.total_minor,"
             " case when c.business_key like 'A%%' then 'bad_debt' else 'cancellation' end from customer_returns c"
             " join skus s on s.shop_id = c.shop_id and s.id = c.sku_id where c.shop_id = %(shop)s"
         )
@@ -281,7 +283,9 @@ def compare(path: Path, totals: Path | None, database_url: str, shop: str = SHOP
         _compare_lines(report, told, orders, lines)
         _compare_stock(report, told, totals, ours, lines)
         _compare_adjustments(report, told, ours)
-        _compare_money(report, told, lines, ours.given_back())
+        given_back = ours.given_back()
+        _compare_given_back(report, told, given_back)
+        _compare_money(report, told, lines, given_back)
     return report
 
 
@@ -403,6 +407,32 @@ def _compare_adjustments(report: Report, told: Told, ours: Ours) -> None:
     in_vain = sum(1 for row in told.lines("adjustment") if not row.is_goods)
     report.compare("adjustments_without_stock", {"count": in_vain}, {"count": ours.adjusted_in_vain()})
     report.numbers["adjustments_without_stock"] = in_vain
+
+
+def _compare_given_back(report: Report, told: Told, given_back: list[dict[str, Any]]) -> None:
+    """Each cancelled line is a return of its own, named after its place, or part of a refund at its invoice's time."""
+    returns = {row["key"]: row for row in given_back if row["key"] is not None}
+    refunded: Counter[tuple[Any, ...]] = Counter()
+    expected: dict[str, tuple[Any, ...]] = {}
+    for number, row, ordinal in _numbered(told, "cancellation", "bad_debt"):
+        if f"{number}:{ordinal}" in returns:
+            expected[f"{number}:{ordinal}"] = (row.code, abs(row.units), -row.rounded, row.at)
+        else:
+            refunded[row.code, abs(row.units), -row.rounded, told.invoices[number][0].at] += 1
+    report.compare(
+        "return_code_units_pence_time",
+        expected,
+        {key: (row["code"], row["units"], row["minor"], row["at"]) for key, row in returns.items()},
+    )
+    found = Counter((row["code"], row["units"], row["minor"], row["at"]) for row in given_back if row["key"] is None)
+    report.compare("refund_code_units_pence_time", refunded, found)
+    report.numbers |= {"lines_refunded": sum(found.values()), "lines_returned_without_an_order": len(returns)}
+
+
+def _numbered(told: Told, *kinds: str) -> Iterator[tuple[str, Row, int]]:
+    for number, rows in told.invoices.items():
+        if told.kinds[number] in kinds:
+            yield from ((number, row, ordinal) for ordinal, row in enumerate(rows, start=1))
 
 
 def _compare_money(

@@ -135,6 +135,7 @@ class Play:
         self.world: World = make_world(conn, dict.fromkeys(CODES, 10), guarantee_class=guarantee_class)
         self.lane = Lane(self.world.shop_id, self.world.connection.id, guarantee_class, writes_per_call)
         self.channel = Channel(guarantee_class, dict.fromkeys(CODES, 10))
+        self.sold = 0
         self.orders: list[ChannelOrder] = []
         self.untold: list[Facts] = []
         self.levels: list[Facts] = []
@@ -163,7 +164,8 @@ class Play:
         units = min(units, self.channel.shown[code])
         if units > 0:
             self.channel.shown[code] -= units
-            ref = str(len(self.orders))
+            self.sold += 1
+            ref = str(self.sold)
             self.orders.append(make_order(ref, [make_line("1", code, units)], placed_at=self.now))
             self.untold.append(make_facts(self.orders[-1]))
 
