@@ -129,8 +129,11 @@ STEPS = st.tuples(
 class Play:
     """Us and the channel, one step at a time."""
 
-    def __init__(self, conn: Connection, guarantee_class: str, writes_per_call: int) -> None:
+    def __init__(
+        self, conn: Connection, guarantee_class: str, writes_per_call: int, *, hears_late: bool = True
+    ) -> None:
         self.conn = conn
+        self.hears_late = hears_late
         self.now = NOW
         self.world: World = make_world(conn, dict.fromkeys(CODES, 10), guarantee_class=guarantee_class)
         self.lane = Lane(self.world.shop_id, self.world.connection.id, guarantee_class, writes_per_call)
@@ -179,6 +182,8 @@ class Play:
 
     def do_look(self, which: int, _units: int) -> None:
         self.levels.append(make_facts(self.channel.level(CODES[which % 2], self.now)))
+        if not self.hears_late:
+            self.do_hear(0, 0)
 
     def do_apply(self, _which: int, _units: int) -> None:
         self.channel.apply_queued()
@@ -262,6 +267,9 @@ class Play:
         self.untold, self.levels, self.planned, self.marked = [], [], [], []
         for results in self.answered:
             self.settle(results)
+        self.answered = []
+        if self.lane.guarantee_class == "A" and not self.hears_late and not self.has_open():
+            self.assert_known()
         for _ in range(12):
             self.now += timedelta(hours=2)
             self.round()
@@ -302,14 +310,22 @@ class Play:
             shown = self.channel.shown[row["channel_code"]]
             publishing.settle_by_hand(self.conn, self.world.shop_id, row["id"], shown, ACTOR, self.now)
 
-    def is_busy(self) -> bool:
-        has_open = scalar(
+    def has_open(self) -> bool:
+        return scalar(
             self.conn,
             "select exists (select from listing_writes where shop_id = %(shop)s and outcome is null)",
             shop=self.world.shop_id,
         )
+
+    def is_busy(self) -> bool:
         lane = (self.world.shop_id, self.world.connection.id)
-        return has_open or lane in publishing.lanes_to_push(self.conn, self.now + timedelta(hours=2))
+        return self.has_open() or lane in publishing.lanes_to_push(self.conn, self.now + timedelta(hours=2))
+
+    def assert_known(self) -> None:
+        """Told everything, we know what the channel shows without looking, and nothing is unexplained."""
+        for code in CODES:
+            listing = listing_of(self.conn, self.world, code)
+            assert (listing["published_units"], listing["unseen_units"]) == (self.channel.shown[code], 0)
 
     def assert_in_step(self) -> None:
         for code in CODES:
@@ -352,6 +368,20 @@ def test_whatever_happens_on_the_way_the_channel_ends_showing_what_it_should(
         play.come_to_rest()
         play.assert_in_step()
         play.assert_intents_kept()
+        transaction.rollback()
+
+
+@settings(max_examples=60)
+@given(steps=st.lists(STEPS, max_size=40))
+def test_who_hears_levels_at_once_and_every_order_knows_what_the_channel_shows(
+    history_engine: Engine, steps: list[Step]
+) -> None:
+    with history_engine.connect() as conn, conn.begin() as transaction:
+        play = Play(conn, "A", 1, hears_late=False)
+        for step in steps:
+            play.step(*step)
+        play.come_to_rest()
+        play.assert_in_step()
         transaction.rollback()
 
 
