@@ -15,7 +15,8 @@ _bound: ContextVar[dict[str, Any]] = ContextVar("switchyard_log_fields", default
 
 # What must not reach a log: passwords in URLs, bearer-like values and mail addresses.
 _MASKS = (
-    (re.compile(r"(://[^:/@\s]+:)[^@\s]+@"), r"\1***@"),
+    (re.compile(r"(?i)\b((?:bearer|basic)\s+)[^\s\"',]+"), r"\1***"),
+    (re.compile(r"(://[^:/@\s]*:)[^@\s]+@"), r"\1***@"),
     (
         re.compile(r"(?i)((?:access[_-]?token|client_secret|refresh_token|password|authorization)\W{1,4})[^\s\"',&]+"),
         r"\1***",

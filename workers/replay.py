@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from core.audit import Actor
 from core.bootstrap import Application
 from core.clock import utc_now
-from core.db import fetch_one, read_only, unit_of_work
+from core.db import fetch, fetch_one, read_only, unit_of_work
 from core.errors import Permanent
 from core.inventory import operations as inventory
 from core.inventory.operations import Adjustment
@@ -40,7 +40,7 @@ from workers.retail_file import (
     opening_stock,
     read_invoices,
 )
-from workers.world import Control, Pair, Progress, connect_pair
+from workers.world import Control, Pair, Progress, connect_pair, sync_and_wait
 
 SHOP_NAME = "Online Retail"
 DOMAIN = "online-retail.myshopify.com"
@@ -157,7 +157,20 @@ def _open_world(
         goods = [item for item in part if item.is_goods]
         control.post(f"/amazon/{SELLER_ID}/listings", {"listings": [_listing(item, stock) for item in goods]})
         progress("stocking the shop", start + len(part), len(found))
-    return connect_pair(app, control, SHOP_NAME, DOMAIN, SELLER_ID, actor, progress)
+    pair = connect_pair(app, control, SHOP_NAME, DOMAIN, SELLER_ID, actor, progress)
+    if _has_new_articles(app, pair, found):
+        # Another file was replayed into the shop before: its catalogue has grown since it was read.
+        for row in (pair.shopify, pair.amazon):
+            sync_and_wait(app, row, actor, progress)
+    return pair
+
+
+def _has_new_articles(app: Application, pair: Pair, found: Sequence[Article]) -> bool:
+    with read_only(app.engine) as conn:
+        known = {
+            row["code"] for row in fetch(conn, "select code from skus where shop_id = %(shop)s", shop=pair.shop_id)
+        }
+    return any(item.code not in known for item in found)
 
 
 def _product(item: Article, stock: Mapping[str, int]) -> dict[str, Any]:

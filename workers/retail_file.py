@@ -20,6 +20,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -126,7 +127,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 raise BadFile(path, 1, f"the columns {', '.join(missing)} are missing")
             for row in reader:
                 yield reader.line_num, row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise BadInput(f"{path} cannot be read: {error}") from error
 
 
@@ -139,7 +140,7 @@ def _line(path: Path, number: int, row: dict[str, str], invoice: str, ordinal: i
             title=row["Description"].strip(),
             units=int(row["Quantity"]),
             at=datetime.strptime(row["InvoiceDate"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=LONDON).astimezone(UTC),
-            unit_price=Decimal(row["UnitPrice"]),
+            unit_price=_price(row["UnitPrice"]),
             customer=row["CustomerID"].removesuffix(".0").strip() or None,
             country_code=COUNTRY_CODES.get(row["Country"].strip()),
         )
@@ -147,6 +148,13 @@ def _line(path: Path, number: int, row: dict[str, str], invoice: str, ordinal: i
         raise BadFile(
             path, number, "Quantity must be a whole number, UnitPrice a number, InvoiceDate like 2010-12-01 08:26:00"
         ) from error
+
+
+def _price(text: str) -> Decimal:
+    price = Decimal(text)
+    if not price.is_finite():
+        raise ValueError(text)
+    return price
 
 
 @dataclass(frozen=True, slots=True)

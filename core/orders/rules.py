@@ -57,6 +57,9 @@ def merge_observations(observations: Iterable[ChannelOrder]) -> dict[str, Channe
         older, newer = (other, seen) if other.version_at <= seen.version_at else (seen, other)
         merged[seen.ref] = replace(
             newer,
+            # A cancellation is never taken back.
+            cancelled_at=newer.cancelled_at or older.cancelled_at,
+            cancel_reason=newer.cancel_reason or older.cancel_reason,
             fulfilments=newest_fulfilments((*older.fulfilments, *newer.fulfilments)),
             refunds=distinct_refunds((*older.refunds, *newer.refunds)),
         )
@@ -92,18 +95,31 @@ def follow(shown: Shown, delta: int, at: datetime) -> Shown:
     """What a listing shows after the channel itself sold (negative) or put back `delta` units at `at`.
 
     Vendors stamp whole seconds. What happened after the second of our knowledge changes what is shown; what happened
-    before it is in there already and explains what we saw. Within that very second the unexplained units decide.
+    before it is in there already, and explains its part of what we saw: never more than there is to explain, and in
+    doubt rather too few units are thought to be for sale than too many. Within that very second the unexplained units
+    decide: as much of the change as they allow was seen, the rest came later.
     """
     if at > shown.published_at:
         return replace(shown, published_units=shown.published_units + delta)
-    explained = _toward_zero(shown.unseen_units, delta)
-    is_same_second = at + timedelta(seconds=1) > shown.published_at
-    later = delta - explained if is_same_second else 0
-    return replace(shown, published_units=shown.published_units + later, unseen_units=shown.unseen_units - explained)
+    if at + timedelta(seconds=1) <= shown.published_at:
+        return replace(shown, unseen_units=_left_unseen(shown.unseen_units, delta))
+    was_seen = _toward_zero(shown.unseen_units, delta)
+    return replace(
+        shown,
+        published_units=shown.published_units + delta - was_seen,
+        unseen_units=shown.unseen_units - was_seen,
+    )
+
+
+def _left_unseen(unseen: int, delta: int) -> int:
+    """What stays unexplained after a change that was in what we saw; a late refund shows that more was sold."""
+    if unseen < 0:
+        return min(0, unseen - delta)
+    return min(unseen, max(0, unseen - delta))
 
 
 def _toward_zero(unseen: int, delta: int) -> int:
-    """How much of `delta` is explained by what was seen: never past zero, and only in the same direction."""
+    """How much of `delta` lies between `unseen` and zero."""
     if unseen < 0 and delta < 0:
         return max(unseen, delta)
     if unseen > 0 and delta > 0:

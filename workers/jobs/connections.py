@@ -159,10 +159,7 @@ def poll_orders(app: Application, row: ConnectionRow, channel: SalesChannel) -> 
     with lane_lock(app.engine, lane) as is_held:
         if not is_held:
             return 0
-        recorded = _poll_held(app, row, channel)
-    if recorded:
-        app.doorbell.ring(Lane("events", row.shop_id, row.id))
-    return recorded
+        return _poll_held(app, row, channel)
 
 
 def _poll_held(app: Application, row: ConnectionRow, channel: SalesChannel) -> int:
@@ -194,4 +191,6 @@ def _record_page(
         ]
         recorded = inbox.record(conn, row.shop_id, row.id, messages, "poll", utc_now())
         connections.note_polled(conn, row.shop_id, row.id, mark)
+    if recorded:
+        app.doorbell.ring(Lane("events", row.shop_id, row.id))
     return recorded
