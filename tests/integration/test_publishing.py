@@ -268,3 +268,17 @@ def test_a_level_seen_before_a_return_and_heard_after_it_never_offers_more_than_
             result = QuantityResult(write.write_id, outcome, observed_units=shown, at=later(minute))
             shown = write.to_units if outcome == "confirmed" else shown
             publishing.settle(conn, world.shop_id, [result], SOON, later(minute))
+
+
+def test_a_stale_answer_given_before_a_sale_and_settled_after_it_is_no_act_of_the_channel(
+    conn: Connection, world: World
+) -> None:
+    adjust_stock(conn, world, "MUG", 3)
+    (write,) = plan(conn, world)
+    publishing.mark_sent(conn, world.shop_id, [write.write_id], NOW)
+    answer = QuantityResult(write.write_id, "stale", observed_units=9, at=later(2))
+    for ref, minute in (("1", 1), ("2", 3)):
+        book(conn, world, make_order(ref, placed_at=later(minute)))
+    publishing.settle(conn, world.shop_id, [answer], SOON, later(4))
+    shown = listing_of(conn, world)
+    assert (shown["published_units"], shown["unseen_units"]) == (8, 0)

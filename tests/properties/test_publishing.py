@@ -218,6 +218,8 @@ class Play:
     def do_send(self, which: int, _units: int) -> None:
         if self.marked and (call := self.marked.pop(which % len(self.marked))):
             self.answered.append(self.channel.set_quantities(call, self.now))
+            if not self.hears_late:
+                self.do_settle(0, 0)
 
     def do_settle(self, which: int, _units: int) -> None:
         if self.answered:
@@ -268,7 +270,10 @@ class Play:
         for results in self.answered:
             self.settle(results)
         self.answered = []
-        if self.lane.guarantee_class == "A" and not self.hears_late and not self.has_open():
+        if self.lane.guarantee_class == "A" and not self.hears_late:
+            self.now += timedelta(hours=2)
+            self.do_withdraw(0, 0)
+            self.do_check(0, 0)
             self.assert_known()
         for _ in range(12):
             self.now += timedelta(hours=2)
@@ -372,8 +377,8 @@ def test_whatever_happens_on_the_way_the_channel_ends_showing_what_it_should(
 
 
 @settings(max_examples=60)
-@given(steps=st.lists(STEPS, max_size=40))
-def test_who_hears_levels_at_once_and_every_order_knows_what_the_channel_shows(
+@given(steps=st.lists(STEPS, min_size=6, max_size=40))
+def test_who_hears_levels_and_answers_at_once_and_every_order_knows_what_the_channel_shows(
     history_engine: Engine, steps: list[Step]
 ) -> None:
     with history_engine.connect() as conn, conn.begin() as transaction:
