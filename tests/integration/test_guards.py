@@ -207,7 +207,7 @@ def test_an_outcome_is_set_once(conn: Connection, world: World, written: int) ->
 def test_settling_again_changes_nothing(conn: Connection, world: World, written: int) -> None:
     publishing.mark_sent(conn, world.shop_id, [written], NOW)
     for outcome in ("confirmed", "refused"):
-        publishing.settle(conn, world.shop_id, [QuantityResult(written, outcome)], timedelta(0), NOW)  # type: ignore[arg-type]
+        publishing.settle(conn, world.shop_id, [QuantityResult(written, outcome)], timedelta(0), NOW)
     assert scalar(conn, "select outcome from listing_writes where id = %(id)s", id=written) == "confirmed"
 
 

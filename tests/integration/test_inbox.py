@@ -159,7 +159,7 @@ def test_a_cause_never_carries_the_message_of_an_unexpected_error(engine: Engine
 
 
 @contextmanager
-def victim(engine: Engine, bodies: int, world: World):  # type: ignore[no-untyped-def]
+def victim(engine: Engine, bodies: int, world: World):
     """Messages that must come out of a fault of the machinery as they went in."""
     record_bodies(engine, world, *orders(*range(1, bodies + 1)))
     yield

@@ -52,13 +52,13 @@ def assert_consistent(conn: Connection, world: World) -> None:
     assert found == {}
 
 
-def order_of(conn: Connection, world: World, ref: str = "1001"):  # type: ignore[no-untyped-def]
+def order_of(conn: Connection, world: World, ref: str = "1001"):
     return fetch_one(
         conn, "select * from orders where shop_id = %(shop)s and channel_ref = %(ref)s", shop=world.shop_id, ref=ref
     )
 
 
-def line_of(conn: Connection, world: World, ref: str = "1"):  # type: ignore[no-untyped-def]
+def line_of(conn: Connection, world: World, ref: str = "1"):
     return fetch_one(
         conn,
         "select * from order_lines where shop_id = %(shop)s and channel_ref = %(ref)s",

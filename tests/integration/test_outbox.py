@@ -19,7 +19,7 @@ from tests.factories import NOW, count, make_shop
 class Ear:
     """Takes what is said; fails as often as it is told to."""
 
-    def __init__(self, *failures: Exception, hears: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, *failures: Exception, hears: Callable[[], object] = lambda: None) -> None:
         self.failures = list(failures)
         self.heard: list[tuple[str, str]] = []
         self.hears = hears

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine
 from core import invariants
 from core.db import fetch
 from core.inventory.rules import LineFacts, LineStock, line_stock
-from core.ports import ChannelFulfilment, ChannelOrder, ChannelRefund, Facts
+from core.ports import ChannelFulfilment, ChannelOrder, ChannelRefund, Facts, Restock
 from tests.factories import (
     BASELINE,
     NOW,
@@ -44,7 +44,7 @@ LATE = "LATE"
 """A code whose listing comes as one of the messages."""
 
 SHIPPED = {"pending": False, "success": True, "cancelled": False}
-RESTOCKS = ["return", "cancel", "legacy_restock", "no_restock"]
+RESTOCKS: list[Restock] = ["return", "cancel", "legacy_restock", "no_restock"]
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,11 @@ def stories(draw: st.DrawFn, ref: str) -> Story:
     line_refs = st.sampled_from([str(index) for index in range(len(codes))])
     fulfilments: list[ChannelFulfilment] = []
     for number in range(draw(st.integers(0, 2))):
-        lines = draw(st.lists(st.tuples(line_refs, st.integers(1, 3)), min_size=1, max_size=2))
+        parcel = draw(st.lists(st.tuples(line_refs, st.integers(1, 3)), min_size=1, max_size=2))
         for step, status in enumerate(draw(st.lists(st.sampled_from([*SHIPPED]), min_size=1, max_size=3))):
             at = start + timedelta(minutes=step)
             fulfilments.append(
-                make_fulfilment(ref, lines, f"f{number}", status=status, is_shipped=SHIPPED[status], at=at)
+                make_fulfilment(ref, parcel, f"f{number}", status=status, is_shipped=SHIPPED[status], at=at)
             )
     refunds = []
     for number in range(draw(st.sampled_from([1, 2, 0]))):
@@ -104,7 +104,7 @@ def stories(draw: st.DrawFn, ref: str) -> Story:
             for item in draw(st.lists(given_back, min_size=draw(st.sampled_from([1, 0])), max_size=2))
         ]
         at = start + timedelta(minutes=number) if draw(st.booleans()) else later(5)
-        refunds.append(make_refund(ref, lines, f"r{number}", at))
+        refunds.append(make_refund(ref, items, f"r{number}", at))
     return Story(tuple(versions), tuple(fulfilments), tuple(refunds))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ def test_a_bearer_token_of_a_header_is_masked() -> None:
     assert "s3cret" not in logs.mask("Authorization: Bearer s3cret")
 
 
-def _written(record: logging.LogRecord) -> dict[str, str]:
+def _written(record: logging.LogRecord) -> dict[str, Any]:
     return json.loads(logs._JsonFormatter().format(record))
 
 
