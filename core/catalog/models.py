@@ -77,6 +77,7 @@ listings = Table(
         comment="what the channel changed by itself and no booked order or refund explains yet; negative: sold",
     ),
     Column("unseen_since", DateTime(timezone=True), comment="since when, by our clock"),
+    Column("followed_at", DateTime(timezone=True), comment="the latest sale or restock taken into published_units"),
     Column("baseline_at", DateTime(timezone=True), comment="the channel's time at which its number was taken over"),
     Column("exposed_units", Integer, comment="the most it may still sell unbooked; kept once exposure is on"),
     Column("next_push_at", DateTime(timezone=True), comment="not before then: set after a refusal"),

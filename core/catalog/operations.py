@@ -198,7 +198,9 @@ def observe_levels(
                 as o (item, place, units, at)
             join listings l on l.shop_id = %(shop)s and l.connection_id = %(connection)s
                 and l.inventory_ref = o.item and l.channel_location_ref = o.place
-            where l.published_at is null or l.published_at <= o.at
+            -- Older than what we know, or than a sale we took off since: the channel says more soon.
+            where (l.published_at is null or l.published_at <= o.at)
+                and (l.followed_at is null or l.followed_at <= o.at)
             order by l.id for update of l
         )
         update listings l set published_units = seen.units, published_at = seen.at,
@@ -207,6 +209,7 @@ def observe_levels(
                 else l.unseen_since end
         from seen where l.shop_id = %(shop)s and l.id = seen.id and l.sku_id is not null
             and (l.published_at is null or l.published_at <= seen.at)
+            and (l.followed_at is null or l.followed_at <= seen.at)
         returning l.sku_id
         """,
         shop=shop_id,

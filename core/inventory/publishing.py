@@ -184,7 +184,7 @@ def settle(
         conn,
         """
         select w.id, w.listing_id, w.from_units, w.to_units, l.published_at, l.published_units, l.push_failures,
-            l.unseen_units
+            l.unseen_units, l.followed_at
         from listing_writes w join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
         where w.shop_id = %(shop)s and w.id = any(%(ids)b::int8[]) and w.outcome is null
         order by w.listing_id for update
@@ -299,7 +299,8 @@ def _learnt(row: RowMapping, result: QuantityResult) -> _Knowledge:
     """
     shown, known_at, unseen = row["published_units"], row["published_at"], row["unseen_units"]
     is_fresh = known_at is None or result.at is None or known_at <= result.at
-    if result.outcome == "stale" and result.observed_units is not None and is_fresh:
+    is_followed = result.at is not None and row["followed_at"] is not None and result.at < row["followed_at"]
+    if result.outcome == "stale" and result.observed_units is not None and is_fresh and not is_followed:
         seen_by_itself = result.observed_units - (result.observed_units if shown is None else shown)
         return _Knowledge(result.observed_units, result.at or known_at, seen_by_itself)
     if result.outcome != "confirmed":

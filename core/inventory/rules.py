@@ -17,6 +17,7 @@ class LineFacts:
     refunded_no_restock: int = 0
     is_cancelled: bool = False
     is_before_baseline: bool = False
+    is_cancelled_before_baseline: bool = False
     restocked_before_baseline: int = 0
 
 
@@ -44,7 +45,7 @@ def line_stock(facts: LineFacts) -> LineStock:
     shipped; a legacy restock does not say which, so it does the same; what exceeds that came back from the customer.
     A refund without restock is taken from shipped units first (a broken parcel); beyond those the units leave the
     order unshipped and unsellable. A cancelled order holds nothing. Units sold before the listing's baseline were
-    never part of it, so they come in as opening stock, less what was already restocked before it.
+    never part of it, so they come in as opening stock, less what was already restocked or dropped before it.
     """
     unshipped = max(0, facts.ordered - facts.shipped)
     released = min(facts.refunded_cancel, unshipped)
@@ -55,7 +56,10 @@ def line_stock(facts: LineFacts) -> LineStock:
     came_back += facts.refunded_legacy - legacy_released
     lost_unshipped = max(0, facts.refunded_no_restock - max(0, facts.shipped - came_back))
     written_off = min(lost_unshipped, unshipped)
-    opening = max(0, facts.ordered - facts.restocked_before_baseline) if facts.is_before_baseline else 0
+    opening = 0
+    if facts.is_before_baseline:
+        dropped = unshipped - written_off if facts.is_cancelled_before_baseline else 0
+        opening = max(0, facts.ordered - facts.restocked_before_baseline - dropped)
     return LineStock(
         held=0 if facts.is_cancelled else unshipped - written_off,
         consumed=facts.shipped,

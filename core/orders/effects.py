@@ -221,6 +221,7 @@ def _facts(conn: Connection, channel: Channel, order_ids: Iterable[int]) -> Sequ
             group by 1
         )
         select line.id, line.units, line.sku_id, line.listing_id, line.cancelled_at is not null as is_cancelled,
+            coalesce(line.cancelled_at < p.baseline_at, false) as is_cancelled_before_baseline,
             coalesce(r.location_id, p.location_id, %(location)s) as location_id,
             coalesce(line.channel_created_at < p.baseline_at, false) as is_before_baseline,
             coalesce(s.units, 0)::int8 as shipped, coalesce(f.cancel, 0)::int8 as cancel,
@@ -251,6 +252,7 @@ def _facts_of(row: RowMapping) -> LineFacts:
         refunded_no_restock=row["no_restock"],
         is_cancelled=row["is_cancelled"],
         is_before_baseline=row["is_before_baseline"],
+        is_cancelled_before_baseline=row["is_cancelled_before_baseline"],
         restocked_before_baseline=row["before_baseline"],
     )
 
@@ -273,8 +275,8 @@ def _write_reservations(conn: Connection, shop_id: int, changes: Sequence[_Chang
         insert into reservations (shop_id, sku_id, location_id, order_line_id, units, held_units, consumed_units,
             returned_units, written_off_units, opening_units, revision, created_at)
         select %(shop)s, n.*, %(now)s from unnest(%(skus)b::int8[], %(places)b::int8[], %(lines)b::int8[],
-            %(units)b::int8[], %(held)b::int8[], %(consumed)b::int8[], %(returned)b::int8[], %(lost)b::int8[],
-            %(opening)b::int8[], %(revisions)b::int4[]) as n
+            %(units)b::int8[], %(held)b::int8[], %(consumed)b::int8[], %(returned)b::int8[],
+            %(lost)b::int8[], %(opening)b::int8[], %(revisions)b::int4[]) as n
         on conflict (shop_id, order_line_id) do update set units = excluded.units, held_units = excluded.held_units,
             consumed_units = excluded.consumed_units, returned_units = excluded.returned_units,
             written_off_units = excluded.written_off_units, opening_units = excluded.opening_units,
@@ -338,18 +340,24 @@ def follow_channel(
     for listing_id, at, delta in sorted((row["listing_id"], row["at"], row["delta"]) for row in rows):
         if listing_id in after:
             after[listing_id] = follow(after[listing_id], delta, at)
-    changed = [listing_id for listing_id in sorted(after) if after[listing_id] != known[listing_id]]
+    latest: dict[int, datetime] = {}
+    for row in rows:
+        latest[row["listing_id"]] = max(row["at"], latest.get(row["listing_id"], row["at"]))
+    changed = sorted(after)
     execute(
         conn,
         """
-        update listings l set published_units = n.published, unseen_units = n.unseen
-        from unnest(%(ids)b::int8[], %(published)b::int4[], %(unseen)b::int4[]) as n (id, published, unseen)
+        update listings l set published_units = n.published, unseen_units = n.unseen,
+            followed_at = greatest(l.followed_at, n.at)
+        from unnest(%(ids)b::int8[], %(published)b::int4[], %(unseen)b::int4[], %(ats)b::timestamptz[])
+            as n (id, published, unseen, at)
         where l.shop_id = %(shop)s and l.id = n.id
         """,
         shop=channel.shop_id,
         ids=changed,
         published=[after[listing_id].published_units for listing_id in changed],
         unseen=[after[listing_id].unseen_units for listing_id in changed],
+        ats=[latest[listing_id] for listing_id in changed],
     )
 
 

@@ -341,13 +341,6 @@ def test_an_order_cancelled_before_the_baseline_without_a_refund_changes_nothing
     assert_consistent(conn, world)
 
 
-def test_units_added_after_the_baseline_to_an_order_of_before_it_are_sold_now(conn: Connection, world: World) -> None:
-    order = make_order(lines=[make_line(units=1)], placed_at=BASELINE - timedelta(minutes=5))
-    book(conn, world, order)
-    book(conn, world, replace(order, lines=(make_line(units=3),), version_at=later(5)))
-    assert level_of(conn, world).available == 8
-
-
 def test_a_level_of_an_item_we_do_not_list_waits_for_it(conn: Connection, world: World) -> None:
     verdict = book(conn, world, make_level("NEW", 4))
     assert (verdict.state, verdict.waiting_for) == ("waiting", "item:item:NEW")

@@ -99,7 +99,7 @@ def stories(draw: st.DrawFn, ref: str) -> Story:
     refunds = []
     for number in range(draw(st.sampled_from([1, 2, 0]))):
         given_back = st.tuples(line_refs, st.integers(0, 3), st.sampled_from(RESTOCKS))
-        lines = [
+        items = [
             make_refund_line(*item)
             for item in draw(st.lists(given_back, min_size=draw(st.sampled_from([1, 0])), max_size=2))
         ]
@@ -234,6 +234,9 @@ def expected_stock(story: Story) -> dict[str, LineStock]:
                 is_cancelled=newest.cancelled_at is not None,
                 is_before_baseline=has_baseline[line.ref] and newest.created_at < BASELINE,
                 restocked_before_baseline=early[line.ref] if has_baseline[line.ref] else 0,
+                is_cancelled_before_baseline=has_baseline[line.ref]
+                and newest.cancelled_at is not None
+                and newest.cancelled_at < BASELINE,
             )
         )
         for line in newest.lines

@@ -268,6 +268,7 @@ CREATE TABLE listings (
     published_at TIMESTAMP WITH TIME ZONE,
     unseen_units INTEGER DEFAULT '0' NOT NULL,
     unseen_since TIMESTAMP WITH TIME ZONE,
+    followed_at TIMESTAMP WITH TIME ZONE,
     baseline_at TIMESTAMP WITH TIME ZONE,
     exposed_units INTEGER,
     next_push_at TIMESTAMP WITH TIME ZONE,
@@ -296,6 +297,7 @@ comment on column listings.published_units is 'what we last knew it to show';
 comment on column listings.published_at is 'the channel''s time of that knowledge';
 comment on column listings.unseen_units is 'what the channel changed by itself and no booked order or refund explains yet; negative: sold';
 comment on column listings.unseen_since is 'since when, by our clock';
+comment on column listings.followed_at is 'the latest sale or restock taken into published_units';
 comment on column listings.baseline_at is 'the channel''s time at which its number was taken over';
 comment on column listings.exposed_units is 'the most it may still sell unbooked; kept once exposure is on';
 comment on column listings.next_push_at is 'not before then: set after a refusal';
