@@ -270,7 +270,7 @@ class Play:
         for results in self.answered:
             self.settle(results)
         self.answered = []
-        if self.lane.guarantee_class == "A" and not self.hears_late:
+        if self.lane.guarantee_class == "A":
             self.now += timedelta(hours=2)
             self.do_withdraw(0, 0)
             self.do_check(0, 0)
