@@ -202,14 +202,11 @@ def test_compose_services_are_healthy_unprivileged_and_wait_for_each_other() -> 
             assert volume.split(":")[0] in loaded["volumes"]
     assert {name for name, service in services.items() if service.get("profiles")} == {"sandbox", "connect-demo"}
     assert re.search(r"^USER switchyard$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-
-
-def test_docker_itself_agrees() -> None:
-    if shutil.which("docker") is None or run("docker", "compose", "version").returncode != 0:
-        pytest.skip("no docker compose here")
-    names = set(re.findall(r"\$\{(\w+):\?", (ROOT / "docker-compose.yml").read_text()))
-    done = run("docker", "compose", "config", "--quiet", env={**os.environ, **dict.fromkeys(names, "x")})
-    assert done.returncode == 0, done.stderr
+    # Where the client is there, it has the last word on the form.
+    if shutil.which("docker") is not None and run("docker", "compose", "version").returncode == 0:
+        names = set(re.findall(r"\$\{(\w+):\?", (ROOT / "docker-compose.yml").read_text()))
+        done = run("docker", "compose", "config", "--quiet", env={**os.environ, **dict.fromkeys(names, "x")})
+        assert done.returncode == 0, done.stderr
 
 
 # The dependency rule -------------------------------------------------------------------------------------------------
