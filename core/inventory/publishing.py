@@ -413,7 +413,8 @@ def postpone_checks(
         update listing_writes w set attempts = w.attempts + 1,
             next_check_at = %(now)s + %(wait)s * least(power(2, w.attempts - 1), 64),
             doubt = coalesce(w.doubt, case when w.sent_at + %(doubt_after)s < %(now)s
-                then 'accepted, but the channel does not show it yet' end)
+                then case when w.accepted_at is null then 'its sender died before an answer was recorded'
+                    else 'accepted, but the channel does not show it yet' end end)
         where w.shop_id = %(shop)s and w.id = any(%(ids)b::int8[]) and w.outcome is null
         """,
         shop=shop_id,
