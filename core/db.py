@@ -96,3 +96,13 @@ def is_data_error(error: BaseException) -> bool:
         # psycopg refuses values it cannot send (a NUL in a text) before the server sees them.
         return type(error.orig).__name__ == "DataError"
     return state[:2] in _DATA_CLASSES
+
+
+def count_grown_tables(engine: Engine) -> int:
+    """Have the database count afresh what has outgrown its statistics; returns how many tables that were.
+
+    For whoever has just added rows in bulk: until autovacuum comes by, a minute later, new tables would be planned as
+    if they were empty.
+    """
+    with engine.begin() as conn:
+        return int(scalar(conn, "select count_grown_tables()"))

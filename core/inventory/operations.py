@@ -138,33 +138,63 @@ def reserve_delta(conn: Connection, shop_id: int, deltas: dict[tuple[int, int], 
     )
 
 
-def refresh_desired(conn: Connection, shop_id: int, sku_ids: Iterable[int]) -> None:
-    """Set what the listings of these SKUs should show, from their levels as they are now.
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What a listing shows after what its channel did by itself, the latest of it at `at`."""
 
+    listing_id: int
+    published_units: int
+    unseen_units: int
+    at: datetime
+
+
+def refresh_desired(conn: Connection, shop_id: int, sku_ids: Iterable[int], followed: Sequence[Followed] = ()) -> None:
+    """Set what the listings of these SKUs should show, from their levels as they are now, and what `followed` show.
+
+    Both at once: a listing that its channel sold from changes both, and is written once; as long as it stays in step,
+    no index of the table has to be touched.
     The formulas are `rules.available_to_sell` and `rules.short`, written as a set; property tests hold them together.
     """
     ordered = sorted(set(sku_ids))
-    if not ordered:
+    if not ordered and not followed:
         return
     execute(
         conn,
         """
-        with wanted as (
-            select l.id, greatest(0, coalesce(k.available, 0)) as units,
-                greatest(0, -coalesce(k.available, 0)) as short
-            from listings l
+        with shown as (
+            select * from unnest(%(ids)b::int8[], %(published)b::int4[], %(unseen)b::int4[], %(ats)b::timestamptz[])
+                as s (id, published, unseen, at)
+        ), touched as (
+            select id, true as is_wanted from listings
+            where shop_id = %(shop)s and sku_id = any(%(skus)b::int8[]) and publishing = 'on'
+            union all
+            select id, false from shown
+        ), wanted as (
+            select l.id, t.is_wanted, greatest(0, coalesce(k.available, 0)) as units,
+                greatest(0, -coalesce(k.available, 0)) as short, s.published, s.unseen, s.at
+            from (select id, bool_or(is_wanted) as is_wanted from touched group by 1) t
+            join listings l on l.shop_id = %(shop)s and l.id = t.id
             left join stock_levels k
                 on k.shop_id = l.shop_id and k.sku_id = l.sku_id and k.location_id = l.location_id
-            where l.shop_id = %(shop)s and l.sku_id = any(%(skus)b::int8[]) and l.publishing = 'on'
-                and (l.desired_units, l.short_units) is distinct from
-                    (greatest(0, coalesce(k.available, 0)), greatest(0, -coalesce(k.available, 0)))
+            left join shown s on s.id = l.id
+            where s.id is not null or (l.desired_units, l.short_units) is distinct from
+                (greatest(0, coalesce(k.available, 0)), greatest(0, -coalesce(k.available, 0)))
             order by l.id for update of l
         )
-        update listings l set desired_units = wanted.units, short_units = wanted.short from wanted
-        where l.shop_id = %(shop)s and l.id = wanted.id
+        update listings l set
+            desired_units = case when wanted.is_wanted then wanted.units else l.desired_units end,
+            short_units = case when wanted.is_wanted then wanted.short else l.short_units end,
+            published_units = coalesce(wanted.published, l.published_units),
+            unseen_units = coalesce(wanted.unseen, l.unseen_units),
+            followed_at = greatest(l.followed_at, wanted.at)
+        from wanted where l.shop_id = %(shop)s and l.id = wanted.id
         """,
         shop=shop_id,
         skus=ordered,
+        ids=[item.listing_id for item in followed],
+        published=[item.published_units for item in followed],
+        unseen=[item.unseen_units for item in followed],
+        ats=[item.at for item in followed],
     )
 
 

@@ -64,8 +64,7 @@ def plan(
         select l.id, l.channel_ref, l.inventory_ref, l.channel_location_ref, l.desired_units, l.short_units,
             l.published_units, l.unseen_units
         from listings l
-        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'on'
-            and (listing_differs(l.desired_units - l.short_units, l.published_units) or l.unseen_units <> 0)
+        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.is_to_push
             and listing_differs(l.desired_units - l.short_units + l.unseen_units, l.published_units)
             and (l.next_push_at is null or l.next_push_at <= %(now)s)
             and not exists (select from listing_writes w
@@ -464,9 +463,7 @@ def lanes_to_push(conn: Connection, now: datetime) -> list[tuple[int, int]]:
         conn,
         f"""
         select c.shop_id, c.id from connections c where c.state = 'active' and (
-            exists (select from listings l where l.shop_id = c.shop_id and l.connection_id = c.id
-                and l.publishing = 'on'
-                and (listing_differs(l.desired_units - l.short_units, l.published_units) or l.unseen_units <> 0)
+            exists (select from listings l where l.shop_id = c.shop_id and l.connection_id = c.id and l.is_to_push
                 and (listing_differs(l.desired_units - l.short_units + l.unseen_units, l.published_units)
                     or ({_UNSEEN_IS_AN_EDIT}))
                 and (l.next_push_at is null or l.next_push_at <= %(now)s)

@@ -6,9 +6,10 @@ States: received, then handled, waiting (something must come first), ignored (a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import RowMapping
@@ -24,7 +25,7 @@ WAIT_FOR = timedelta(hours=4)
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One message claimed from the inbox."""
+    """One message of the inbox. `prepared` is what its handler made of the body ahead of time, if it did."""
 
     id: int
     topic: str
@@ -32,6 +33,7 @@ class Received:
     triggered_at: datetime | None
     received_at: datetime
     attempts: int
+    prepared: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,16 @@ HANDLED = Verdict("handled")
 
 Handler = Callable[[Connection, Sequence[Received], datetime], dict[int, Verdict]]
 """Applies a batch in the caller's unit of work; a verdict for every message id."""
+
+
+class Reader(Protocol):
+    """Reads messages before their turn; see `core.messaging.ahead`."""
+
+    def begin(self, after_id: int) -> None:
+        """Start to read what follows `after_id`."""
+
+    def take(self) -> Mapping[int, Received]:
+        """What was read since, by id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +101,29 @@ def record(
 
 
 def drain_batch(
-    engine: Engine, shop_id: int, connection_id: int, after_id: int, limit: int, handler: Handler, now: datetime
+    engine: Engine,
+    shop_id: int,
+    connection_id: int,
+    after_id: int,
+    limit: int,
+    handler: Handler,
+    now: datetime,
+    reader: Reader | None = None,
 ) -> tuple[int, int]:
     """Claim and handle one batch of a lane; returns (how many were claimed, highest id claimed).
 
     `after_id` skips the dead index entries of what this drain has already settled. Errors of the machinery (a
     deadlock, a lost connection) propagate and nothing is settled; errors of the data are bisected down to the one
-    message that carries them, which is parked while the others go through.
+    message that carries them, which is parked while the others go through. With a `reader`, bodies that it has read
+    are not read again, and it goes on with the next ones while this batch is handled.
     """
+    known = reader.take() if reader is not None else {}
     with unit_of_work(engine) as conn:
-        batch = _claim(conn, shop_id, connection_id, after_id, limit)
+        batch = _claim(conn, shop_id, connection_id, after_id, limit, known)
         if not batch:
             return 0, after_id
+        if reader is not None and len(batch) == limit:
+            reader.begin(batch[-1].id)
         try:
             with conn.begin_nested():
                 verdicts = handler(conn, batch, now)
@@ -228,20 +251,54 @@ def lanes_with_received(conn: Connection) -> list[tuple[int, int]]:
     return [(row["shop_id"], row["id"]) for row in rows]
 
 
-def _claim(conn: Connection, shop_id: int, connection_id: int, after_id: int, limit: int) -> list[Received]:
+_MESSAGE_COLUMNS = "id, topic, body, triggered_at, received_at, attempts"
+
+
+def received_after(conn: Connection, shop_id: int, connection_id: int, after_id: int, limit: int) -> list[Received]:
+    """The lane's next messages, oldest first, without claiming them."""
     rows = fetch(
         conn,
-        """
-        select id, topic, body, triggered_at, received_at, attempts from inbox_messages
+        f"""
+        select {_MESSAGE_COLUMNS} from inbox_messages
         where shop_id = %(shop)s and connection_id = %(connection)s and state = 'received' and id > %(after)s
-        order by id limit %(limit)s for update skip locked
+        order by id limit %(limit)s
         """,
         shop=shop_id,
         connection=connection_id,
         after=after_id,
         limit=limit,
     )
-    return [Received(**{**row, "body": bytes(row["body"])}) for row in rows]
+    return [_received(row) for row in rows]
+
+
+def _claim(
+    conn: Connection, shop_id: int, connection_id: int, after_id: int, limit: int, known: Mapping[int, Received]
+) -> list[Received]:
+    """Lock the lane's next messages; the bodies of those that are `known` stay where they are."""
+    ids = scalar(
+        conn,
+        """
+        select array_agg(id order by id) from (
+            select id from inbox_messages
+            where shop_id = %(shop)s and connection_id = %(connection)s and state = 'received' and id > %(after)s
+            order by id limit %(limit)s for update skip locked
+        ) claimed
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        after=after_id,
+        limit=limit,
+    )
+    unread = [id_ for id_ in ids or () if id_ not in known]
+    read = {}
+    if unread:
+        sql = f"select {_MESSAGE_COLUMNS} from inbox_messages where shop_id = %(shop)s and id = any(%(ids)b::int8[])"
+        read = {row["id"]: _received(row) for row in fetch(conn, sql, shop=shop_id, ids=unread)}
+    return [known.get(id_) or read[id_] for id_ in ids or ()]
+
+
+def _received(row: RowMapping) -> Received:
+    return Received(**{**row, "body": bytes(row["body"])})
 
 
 def _isolate(

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
 from core.db import execute, fetch
-from core.inventory import operations as inventory
-from core.inventory.operations import Movement
-from core.inventory.rules import LineFacts, LineStock, line_stock
+from core.inventory.operations import Followed
 from core.orders.operations import Channel
 from core.orders.rules import Shown, follow
 from core.ports import ChannelFulfilment, ChannelRefund
@@ -134,167 +131,112 @@ def book_refunds(
     return set(ids)
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """A line whose booked stock differs from what its facts ask for."""
-
-    row: RowMapping
-    target: LineStock
-
-    @property
-    def revision(self) -> int:
-        return (self.row["revision"] or 0) + 1
-
-    def movements(self, at: datetime) -> list[Movement]:
-        row, target = self.row, self.target
-        deltas = {
-            "receipt": target.opening - (row["opening_units"] or 0),
-            "shipment": (row["consumed_units"] or 0) - target.consumed,
-            "customer_return": target.returned - (row["returned_units"] or 0),
-            "write_off": (row["written_off_units"] or 0) - target.written_off,
-        }
-        return [
-            Movement(
-                sku_id=row["sku_id"],
-                location_id=row["location_id"],
-                delta_units=delta,
-                reason=reason,
-                business_key=f"line:{row['id']}:{self.revision}:{reason}",
-                occurred_at=at,
-                order_line_id=row["id"],
-            )
-            for reason, delta in deltas.items()
-            if delta
-        ]
-
-
 def settle_stock(conn: Connection, channel: Channel, order_ids: Iterable[int], now: datetime) -> set[int]:
     """Bring stock in line with the facts of these (locked) orders; returns the SKUs that changed.
 
-    For each stocked line the target is a pure function of sums, and the difference to what is booked becomes
-    reservations and movements: one path for every event, whatever their number and order.
+    For each stocked line the target is a pure function of sums (`rules.line_stock`, written as the SQL function of the
+    same name), and the difference to what is booked becomes reservations and movements: one path for every event,
+    whatever their number and order. All of it is one statement: nothing of the lines leaves the database.
     """
-    changes = []
-    for row in _facts(conn, channel, order_ids):
-        target = line_stock(_facts_of(row))
-        booked = None if row["revision"] is None else _booked(row)
-        if booked != target or row["reserved_units"] != row["units"]:
-            changes.append(_Change(row, target))
-    if not changes:
+    params = {"shop": channel.shop_id, "location": channel.location_id, "ids": sorted(set(order_ids))}
+    if not params["ids"]:
         return set()
-    inventory.lock_levels(conn, channel.shop_id, ((c.row["sku_id"], c.row["location_id"]) for c in changes))
-    _write_reservations(conn, channel.shop_id, changes, now)
-    movements = [movement for change in changes for movement in change.movements(now)]
-    inventory.move(conn, channel.shop_id, movements, "intake", now)
-    held: defaultdict[tuple[int, int], int] = defaultdict(int)
-    for change in changes:
-        held[change.row["sku_id"], change.row["location_id"]] += change.target.held - (change.row["held_units"] or 0)
-    inventory.reserve_delta(conn, channel.shop_id, held)
-    return {change.row["sku_id"] for change in changes}
+    execute(conn, _MAKE_LEVELS, **params)
+    return {row["sku_id"] for row in fetch(conn, _SETTLE, **params, now=now)}
 
 
-def _facts(conn: Connection, channel: Channel, order_ids: Iterable[int]) -> Sequence[RowMapping]:
-    """Stocked lines of the orders with their facts summed and what is booked of them."""
-    return fetch(
-        conn,
-        """
-        with line as (
-            select l.id, l.order_id, l.units, l.sku_id, l.listing_id, o.cancelled_at, o.channel_created_at
-            from order_lines l join orders o on o.shop_id = l.shop_id and o.id = l.order_id
-            where l.shop_id = %(shop)s and l.order_id = any(%(ids)b::int8[]) and l.mapping = 'stocked'
-        ), shipped as (
-            select fl.order_line_id, sum(fl.units) as units
-            from line join fulfilment_lines fl on fl.shop_id = %(shop)s and fl.order_line_id = line.id
-            join fulfilments f on f.shop_id = fl.shop_id and f.id = fl.fulfilment_id and f.is_shipped
-            group by 1
-        ), refunded as (
-            select rl.order_line_id,
-                sum(rl.units) filter (where rl.restock = 'cancel') as cancel,
-                sum(rl.units) filter (where rl.restock = 'return') as came_back,
-                sum(rl.units) filter (where rl.restock = 'legacy_restock') as legacy,
-                sum(rl.units) filter (where rl.restock = 'no_restock') as no_restock,
-                sum(rl.units) filter (where rl.restock <> 'no_restock' and f.channel_created_at < p.baseline_at)
-                    as before_baseline
-            from line join refund_lines rl on rl.shop_id = %(shop)s and rl.order_line_id = line.id
-            join refunds f on f.shop_id = rl.shop_id and f.id = rl.refund_id
-            left join listings p on p.shop_id = rl.shop_id and p.id = line.listing_id
-            group by 1
-        )
-        select line.id, line.units, line.sku_id, line.listing_id, line.cancelled_at is not null as is_cancelled,
-            coalesce(line.cancelled_at < p.baseline_at, false) as is_cancelled_before_baseline,
-            coalesce(r.location_id, p.location_id, %(location)s) as location_id,
-            coalesce(line.channel_created_at < p.baseline_at, false) as is_before_baseline,
-            coalesce(s.units, 0)::int8 as shipped, coalesce(f.cancel, 0)::int8 as cancel,
-            coalesce(f.came_back, 0)::int8 as came_back, coalesce(f.legacy, 0)::int8 as legacy,
-            coalesce(f.no_restock, 0)::int8 as no_restock, coalesce(f.before_baseline, 0)::int8 as before_baseline,
-            r.units as reserved_units, r.held_units, r.consumed_units, r.returned_units, r.written_off_units,
-            r.opening_units, r.revision
+# Levels that lines of these orders need and that nobody has made yet.
+_MAKE_LEVELS = """
+    insert into stock_levels (shop_id, sku_id, location_id)
+    select distinct l.shop_id, l.sku_id, coalesce(r.location_id, p.location_id, %(location)s)
+    from order_lines l
+    left join reservations r on r.shop_id = l.shop_id and r.order_line_id = l.id
+    left join listings p on p.shop_id = l.shop_id and p.id = l.listing_id
+    left join stock_levels k on k.shop_id = l.shop_id and k.sku_id = l.sku_id
+        and k.location_id = coalesce(r.location_id, p.location_id, %(location)s)
+    where l.shop_id = %(shop)s and l.order_id = any(%(ids)b::int8[]) and l.mapping = 'stocked' and k.sku_id is null
+    order by 2, 3
+    on conflict (shop_id, sku_id, location_id) do nothing
+"""
+
+# Facts summed per line -> target -> what differs -> reservations, movements, levels. Levels are locked in their order.
+_SETTLE = """
+    with line as materialized (
+        select l.id, l.units, l.sku_id, o.cancelled_at, o.channel_created_at, p.baseline_at, p.location_id
+        from order_lines l
+        join orders o on o.shop_id = l.shop_id and o.id = l.order_id
+        left join listings p on p.shop_id = l.shop_id and p.id = l.listing_id
+        where l.shop_id = %(shop)s and l.order_id = any(%(ids)b::int8[]) and l.mapping = 'stocked'
+    ), shipped as (
+        select fl.order_line_id, sum(fl.units)::int8 as units
+        from line join fulfilment_lines fl on fl.shop_id = %(shop)s and fl.order_line_id = line.id
+        join fulfilments f on f.shop_id = fl.shop_id and f.id = fl.fulfilment_id and f.is_shipped
+        group by 1
+    ), refunded as (
+        select rl.order_line_id,
+            sum(rl.units) filter (where rl.restock = 'cancel')::int8 as cancel,
+            sum(rl.units) filter (where rl.restock = 'return')::int8 as came_back,
+            sum(rl.units) filter (where rl.restock = 'legacy_restock')::int8 as legacy,
+            sum(rl.units) filter (where rl.restock = 'no_restock')::int8 as no_restock,
+            sum(rl.units) filter (where rl.restock <> 'no_restock' and f.channel_created_at < line.baseline_at)::int8
+                as before_baseline
+        from line join refund_lines rl on rl.shop_id = %(shop)s and rl.order_line_id = line.id
+        join refunds f on f.shop_id = rl.shop_id and f.id = rl.refund_id
+        group by 1
+    ), changed as materialized (
+        select line.id, line.units, line.sku_id, coalesce(r.location_id, line.location_id, %(location)s) as location_id,
+            t.held, t.consumed, t.returned, t.written_off, t.opening, coalesce(r.revision, 0) + 1 as revision,
+            coalesce(r.held_units, 0) as held_before, coalesce(r.consumed_units, 0) as consumed_before,
+            coalesce(r.returned_units, 0) as returned_before, coalesce(r.written_off_units, 0) as written_off_before,
+            coalesce(r.opening_units, 0) as opening_before
         from line
         left join reservations r on r.shop_id = %(shop)s and r.order_line_id = line.id
-        left join listings p on p.shop_id = %(shop)s and p.id = line.listing_id
         left join shipped s on s.order_line_id = line.id
         left join refunded f on f.order_line_id = line.id
-        order by line.id
-        """,
-        shop=channel.shop_id,
-        location=channel.location_id,
-        ids=sorted(set(order_ids)),
-    )
-
-
-def _facts_of(row: RowMapping) -> LineFacts:
-    return LineFacts(
-        ordered=row["units"],
-        shipped=row["shipped"],
-        refunded_cancel=row["cancel"],
-        refunded_return=row["came_back"],
-        refunded_legacy=row["legacy"],
-        refunded_no_restock=row["no_restock"],
-        is_cancelled=row["is_cancelled"],
-        is_before_baseline=row["is_before_baseline"],
-        is_cancelled_before_baseline=row["is_cancelled_before_baseline"],
-        restocked_before_baseline=row["before_baseline"],
-    )
-
-
-def _booked(row: RowMapping) -> LineStock:
-    return LineStock(
-        held=row["held_units"],
-        consumed=row["consumed_units"],
-        returned=row["returned_units"],
-        written_off=row["written_off_units"],
-        opening=row["opening_units"],
-    )
-
-
-def _write_reservations(conn: Connection, shop_id: int, changes: Sequence[_Change], now: datetime) -> None:
-    ordered = sorted(changes, key=lambda change: change.row["id"])
-    execute(
-        conn,
-        """
+        cross join lateral line_stock(line.units, coalesce(s.units, 0), coalesce(f.cancel, 0),
+            coalesce(f.came_back, 0), coalesce(f.legacy, 0), coalesce(f.no_restock, 0), line.cancelled_at is not null,
+            coalesce(line.channel_created_at < line.baseline_at, false),
+            coalesce(line.cancelled_at < line.baseline_at, false), coalesce(f.before_baseline, 0)) t
+        where (r.units, r.held_units, r.consumed_units, r.returned_units, r.written_off_units, r.opening_units)
+            is distinct from (line.units, t.held, t.consumed, t.returned, t.written_off, t.opening)
+    ), promised as (
         insert into reservations (shop_id, sku_id, location_id, order_line_id, units, held_units, consumed_units,
             returned_units, written_off_units, opening_units, revision, created_at)
-        select %(shop)s, n.*, %(now)s from unnest(%(skus)b::int8[], %(places)b::int8[], %(lines)b::int8[],
-            %(units)b::int8[], %(held)b::int8[], %(consumed)b::int8[], %(returned)b::int8[],
-            %(lost)b::int8[], %(opening)b::int8[], %(revisions)b::int4[]) as n
+        select %(shop)s, sku_id, location_id, id, units, held, consumed, returned, written_off, opening, revision,
+            %(now)s
+        from changed order by id
         on conflict (shop_id, order_line_id) do update set units = excluded.units, held_units = excluded.held_units,
             consumed_units = excluded.consumed_units, returned_units = excluded.returned_units,
             written_off_units = excluded.written_off_units, opening_units = excluded.opening_units,
             revision = excluded.revision
-        """,
-        shop=shop_id,
-        now=now,
-        skus=[change.row["sku_id"] for change in ordered],
-        places=[change.row["location_id"] for change in ordered],
-        lines=[change.row["id"] for change in ordered],
-        units=[change.row["units"] for change in ordered],
-        held=[change.target.held for change in ordered],
-        consumed=[change.target.consumed for change in ordered],
-        returned=[change.target.returned for change in ordered],
-        lost=[change.target.written_off for change in ordered],
-        opening=[change.target.opening for change in ordered],
-        revisions=[change.revision for change in ordered],
+    ), moved as (
+        insert into stock_movements (shop_id, sku_id, location_id, delta_units, reason, business_key, order_line_id,
+            recorded_by, occurred_at, recorded_at)
+        select %(shop)s, c.sku_id, c.location_id, m.delta, m.reason, 'line:' || c.id || ':' || c.revision || ':'
+            || m.reason, c.id, 'intake', %(now)s, %(now)s
+        from changed c cross join lateral (values
+            ('receipt', c.opening - c.opening_before),
+            ('shipment', c.consumed_before - c.consumed),
+            ('customer_return', c.returned - c.returned_before),
+            ('write_off', c.written_off_before - c.written_off)) m (reason, delta)
+        where m.delta <> 0 order by c.id
+        on conflict (shop_id, business_key) do nothing returning sku_id, location_id, delta_units
+    ), delta as (
+        select sku_id, location_id, sum(hand) as hand, sum(held) as held from (
+            select sku_id, location_id, delta_units as hand, 0 as held from moved
+            union all
+            select sku_id, location_id, 0, held - held_before from changed
+        ) each group by 1, 2
+    ), locked as (
+        select k.sku_id, k.location_id, d.hand, d.held from delta d
+        join stock_levels k on k.shop_id = %(shop)s and k.sku_id = d.sku_id and k.location_id = d.location_id
+        order by 1, 2 for update of k
+    ), levelled as (
+        update stock_levels k set on_hand = k.on_hand + locked.hand, reserved = k.reserved + locked.held
+        from locked where k.shop_id = %(shop)s and k.sku_id = locked.sku_id and k.location_id = locked.location_id
     )
+    select distinct sku_id from changed
+"""
 
 
 def follow_channel(
@@ -302,29 +244,41 @@ def follow_channel(
     channel: Channel,
     sold: Mapping[int, datetime],
     refunded: Mapping[tuple[int, str], datetime],
-) -> None:
-    """Let our knowledge of what listings show follow what the channel itself just did.
+) -> list[Followed]:
+    """What we know (locked) listings to show after what the channel itself just did.
 
     `sold` maps newly booked orders to when the channel took their units off; `refunded` maps newly booked refunds
     (order id, ref) to when it put units back. What happened before our knowledge of a listing (`published_at`) is
     already in it and explains what we saw the channel do by itself (`unseen_units`). Without this, every sale would
-    look like a difference to push.
+    look like a difference to push. `inventory.operations.refresh_desired` writes it down.
+
+    What is later than our knowledge, nearly all of it, is only added up, by the database; the rest is followed one by
+    one as `rules.follow` says, oldest first.
     """
     rows = fetch(
         conn,
         """
-        select l.listing_id, -l.units as delta, o.at
-        from unnest(%(orders)b::int8[], %(ats)b::timestamptz[]) as o (id, at)
-        join order_lines l on l.shop_id = %(shop)s and l.order_id = o.id
-        where l.mapping = 'stocked' and l.listing_id is not null
-        union all
-        select l.listing_id, rl.units, n.at
-        from unnest(%(refund_orders)b::int8[], %(refund_refs)b::text[], %(refund_ats)b::timestamptz[])
-            as n (order_id, ref, at)
-        join refunds f on f.shop_id = %(shop)s and f.order_id = n.order_id and f.channel_ref = n.ref
-        join refund_lines rl on rl.shop_id = f.shop_id and rl.refund_id = f.id and rl.restock <> 'no_restock'
-        join order_lines l on l.shop_id = rl.shop_id and l.id = rl.order_line_id
-        where l.mapping = 'stocked' and l.listing_id is not null
+        with done as (
+            select l.listing_id, -l.units as delta, o.at
+            from unnest(%(orders)b::int8[], %(ats)b::timestamptz[]) as o (id, at)
+            join order_lines l on l.shop_id = %(shop)s and l.order_id = o.id
+            where l.mapping = 'stocked'
+            union all
+            select l.listing_id, rl.units, n.at
+            from unnest(%(refund_orders)b::int8[], %(refund_refs)b::text[], %(refund_ats)b::timestamptz[])
+                as n (order_id, ref, at)
+            join refunds f on f.shop_id = %(shop)s and f.order_id = n.order_id and f.channel_ref = n.ref
+            join refund_lines rl on rl.shop_id = f.shop_id and rl.refund_id = f.id and rl.restock <> 'no_restock'
+            join order_lines l on l.shop_id = rl.shop_id and l.id = rl.order_line_id
+            where l.mapping = 'stocked'
+        )
+        select p.id, p.published_units, p.published_at, p.unseen_units, max(d.at) as latest_at,
+            coalesce(sum(d.delta) filter (where d.at > p.published_at), 0)::int8 as later,
+            array_agg(d.delta order by d.at, d.delta) filter (where d.at <= p.published_at) as earlier,
+            array_agg(d.at order by d.at, d.delta) filter (where d.at <= p.published_at) as earlier_ats
+        from done d join listings p on p.shop_id = %(shop)s and p.id = d.listing_id
+        where p.published_units is not null
+        group by p.id, p.published_units, p.published_at, p.unseen_units order by p.id
         """,
         shop=channel.shop_id,
         orders=list(sold),
@@ -333,44 +287,12 @@ def follow_channel(
         refund_refs=[ref for _, ref in refunded],
         refund_ats=list(refunded.values()),
     )
-    if not rows:
-        return
-    known = _lock_shown(conn, channel.shop_id, {row["listing_id"] for row in rows})
-    after = dict(known)
-    for listing_id, at, delta in sorted((row["listing_id"], row["at"], row["delta"]) for row in rows):
-        if listing_id in after:
-            after[listing_id] = follow(after[listing_id], delta, at)
-    latest: dict[int, datetime] = {}
-    for row in rows:
-        latest[row["listing_id"]] = max(row["at"], latest.get(row["listing_id"], row["at"]))
-    changed = sorted(after)
-    execute(
-        conn,
-        """
-        update listings l set published_units = n.published, unseen_units = n.unseen,
-            followed_at = greatest(l.followed_at, n.at)
-        from unnest(%(ids)b::int8[], %(published)b::int4[], %(unseen)b::int4[], %(ats)b::timestamptz[])
-            as n (id, published, unseen, at)
-        where l.shop_id = %(shop)s and l.id = n.id
-        """,
-        shop=channel.shop_id,
-        ids=changed,
-        published=[after[listing_id].published_units for listing_id in changed],
-        unseen=[after[listing_id].unseen_units for listing_id in changed],
-        ats=[latest[listing_id] for listing_id in changed],
-    )
+    return [_followed(row) for row in rows]
 
 
-def _lock_shown(conn: Connection, shop_id: int, listing_ids: Iterable[int]) -> dict[int, Shown]:
-    """What these listings show, locked by id; those of which nothing is known are left out."""
-    rows = fetch(
-        conn,
-        """
-        select id, published_units, published_at, unseen_units from listings
-        where shop_id = %(shop)s and id = any(%(ids)b::int8[]) and published_units is not null
-        order by id for update
-        """,
-        shop=shop_id,
-        ids=sorted(listing_ids),
-    )
-    return {row["id"]: Shown(row["published_units"], row["published_at"], row["unseen_units"]) for row in rows}
+def _followed(row: RowMapping) -> Followed:
+    """What one listing shows after everything its channel did, the early first."""
+    shown = Shown(row["published_units"], row["published_at"], row["unseen_units"])
+    for delta, at in zip(row["earlier"] or (), row["earlier_ats"] or (), strict=True):
+        shown = follow(shown, delta, at)
+    return Followed(row["id"], shown.published_units + row["later"], shown.unseen_units, row["latest_at"])

@@ -39,17 +39,22 @@ class Intake:
         verdicts: dict[int, Verdict] = {}
         said: dict[int, Facts] = {}
         for message in batch:
-            try:
-                facts = self.parse(message.topic, message.body, message.triggered_at)
-            except BadInput as error:
-                verdicts[message.id] = Verdict("parked", cause="unreadable", detail=str(error))
-                continue
-            if facts is None:
-                verdicts[message.id] = IGNORED
+            meaning = self.prepare(message) if message.prepared is None else message.prepared
+            if isinstance(meaning, Verdict):
+                verdicts[message.id] = meaning
             else:
-                said[message.id] = facts
+                assert isinstance(meaning, Facts)
+                said[message.id] = meaning
         verdicts.update(apply(conn, self.connection, said, now))
         return verdicts
+
+    def prepare(self, message: Received) -> Facts | Verdict:
+        """What a message says, or the verdict on one that says nothing we use or cannot be read; needs no database."""
+        try:
+            facts = self.parse(message.topic, message.body, message.triggered_at)
+        except BadInput as error:
+            return Verdict("parked", cause="unreadable", detail=str(error))
+        return IGNORED if facts is None else facts
 
 
 def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], now: datetime) -> dict[int, Verdict]:
@@ -60,9 +65,12 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
     _take_in_listings(conn, connection, channel, [item for facts in said.values() for item in facts.listings], now)
     orders = merge_observations(order for facts in said.values() for order in facts.orders)
     accepted = operations.accept(conn, channel, orders, now) if orders else {}
-    standalone = {item.order_ref for facts in said.values() for item in _about_orders(facts)} - accepted.keys()
-    known = {ref: key.id for ref, key in accepted.items()} | operations.lock(conn, channel, standalone)
-    lines = effects.line_ids(conn, channel.shop_id, known.values())
+    spoken_of = {item.order_ref for facts in said.values() for item in _about_orders(facts)}
+    known = {ref: key.id for ref, key in accepted.items()}
+    known |= operations.lock(conn, channel, spoken_of - accepted.keys())
+    # Only shipments and refunds name lines; most batches are sales and levels.
+    naming = spoken_of | {ref for ref, order in orders.items() if order.fulfilments or order.refunds}
+    lines = effects.line_ids(conn, channel.shop_id, (known[ref] for ref in naming if ref in known))
     verdicts = {message_id: _verdict(facts, known, lines) for message_id, facts in said.items()}
     bookable = [facts for message_id, facts in said.items() if verdicts[message_id] == HANDLED]
     touched = set(known.values())
@@ -96,7 +104,7 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
         connection_id=channel.connection_id,
         places=((level.inventory_ref, level.location_ref) for facts in said.values() for level in facts.levels),
     )
-    effects.follow_channel(
+    followed = effects.follow_channel(
         conn,
         channel,
         {key.id: orders[ref].created_at for ref, key in accepted.items() if key.is_new},
@@ -106,7 +114,7 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
             if item.order_ref in known and (known[item.order_ref], item.ref) in new_refunds
         },
     )
-    inventory.refresh_desired(conn, channel.shop_id, changed)
+    inventory.refresh_desired(conn, channel.shop_id, changed, followed)
     _observe_levels(conn, channel, said, verdicts, now)
     inbox.release_waiting(
         conn, channel.shop_id, channel.connection_id, [key for ref in accepted for key in _keys_of(ref)]

@@ -20,7 +20,7 @@ from core.catalog.queries import identities
 from core.db import execute, fetch
 from core.inventory import operations as inventory
 from core.money import line_total_minor
-from core.orders.rules import map_line
+from core.orders import rules
 from core.ports import ChannelLine, ChannelOrder
 
 
@@ -153,7 +153,11 @@ def _update_newer(conn: Connection, channel: Channel, orders: Sequence[ChannelOr
 
 
 def _insert_lines(conn: Connection, channel: Channel, orders: Sequence[tuple[int, ChannelOrder]]) -> None:
-    """Insert lines we do not have; a line seen again keeps what was booked of it."""
+    """Insert lines we do not have; a line seen again keeps what was booked of it.
+
+    The same few thousand articles stand behind all lines: what lines share with others travels once and is joined to
+    them in the database.
+    """
     known = identities(
         conn,
         channel.shop_id,
@@ -161,37 +165,41 @@ def _insert_lines(conn: Connection, channel: Channel, orders: Sequence[tuple[int
         (line.variant_ref for _, order in orders for line in order.lines if line.variant_ref),
         (line.code for _, order in orders for line in order.lines if line.code),
     )
-    rows: list[tuple[int, int, ChannelLine]] = sorted(
-        (
-            (order_id, ordinal, line)
-            for order_id, order in orders
-            for ordinal, line in enumerate(_distinct_lines(order), start=1)
-        ),
-        key=lambda row: (row[0], row[2].ref),
-    )
-    mappings = [map_line(line, known) for _, _, line in rows]
+    articles: dict[tuple[str | None, str | None, str, Decimal], int] = {}
+    mappings: list[rules.Mapping] = []
+    rows: list[tuple[int, str, int, int, int, int, int]] = []
+    for order_id, order in orders:
+        for ordinal, line in enumerate(_distinct_lines(order), start=1):
+            key = (line.variant_ref, line.code, line.title, line.unit_price)
+            article = articles.get(key)
+            if article is None:
+                article = articles[key] = len(articles) + 1
+                mappings.append(rules.map_line(line, known))
+            rows.append((order_id, line.ref, ordinal, article, line.units, line.discount_minor, line.total_minor))
+    rows.sort()
+    columns = list(zip(*rows, strict=True)) or [()] * 7
+    names = ("orders", "refs", "ordinals", "articles", "units", "discounts", "totals")
     execute(
         conn,
         """
         insert into order_lines (shop_id, order_id, channel_ref, ordinal, variant_ref, code, title, units, unit_price,
             discount_minor, total_minor, mapping, mapping_reason, listing_id, sku_id)
-        select %(shop)s, n.* from unnest(%(orders)b::int8[], %(refs)b::text[], %(ordinals)b::int4[],
-            %(variants)b::text[], %(codes)b::text[], %(titles)b::text[], %(units)b::int8[], %(prices)b::numeric[],
-            %(discounts)b::int8[], %(totals)b::int8[], %(mappings)b::text[], %(reasons)b::text[],
-            %(listings)b::int8[], %(skus)b::int8[]) as n
+        select %(shop)s, n.order_id, n.ref, n.ordinal, a.variant, a.code, a.title, n.units, a.price, n.discount,
+            n.total, a.mapping, a.reason, a.listing, a.sku
+        from unnest(%(orders)b::int8[], %(refs)b::text[], %(ordinals)b::int4[], %(articles)b::int4[],
+            %(units)b::int8[], %(discounts)b::int8[], %(totals)b::int8[])
+            as n (order_id, ref, ordinal, article, units, discount, total)
+        join unnest(%(variants)b::text[], %(codes)b::text[], %(titles)b::text[], %(prices)b::numeric[],
+            %(mappings)b::text[], %(reasons)b::text[], %(listings)b::int8[], %(skus)b::int8[]) with ordinality
+            as a (variant, code, title, price, mapping, reason, listing, sku, number) on a.number = n.article
         on conflict (shop_id, order_id, channel_ref) do nothing
         """,
         shop=channel.shop_id,
-        orders=[order_id for order_id, _, _ in rows],
-        refs=[line.ref for _, _, line in rows],
-        ordinals=[ordinal for _, ordinal, _ in rows],
-        variants=[line.variant_ref for _, _, line in rows],
-        codes=[line.code for _, _, line in rows],
-        titles=[line.title for _, _, line in rows],
-        units=[line.units for _, _, line in rows],
-        prices=[line.unit_price for _, _, line in rows],
-        discounts=[line.discount_minor for _, _, line in rows],
-        totals=[line.total_minor for _, _, line in rows],
+        **{name: list(column) for name, column in zip(names, columns, strict=True)},
+        variants=[variant for variant, _, _, _ in articles],
+        codes=[code for _, code, _, _ in articles],
+        titles=[title for _, _, title, _ in articles],
+        prices=[price for _, _, _, price in articles],
         mappings=[mapping.kind for mapping in mappings],
         reasons=[mapping.reason for mapping in mappings],
         listings=[mapping.listing_id for mapping in mappings],
@@ -270,7 +278,7 @@ def map_parked_lines(conn: Connection, channel: Channel) -> set[int]:
         (row["variant_ref"] for row in rows if row["variant_ref"]),
         (row["code"] for row in rows if row["code"]),
     )
-    mapped = [(row, map_line(_line_of(row), known)) for row in rows]
+    mapped = [(row, rules.map_line(_line_of(row), known)) for row in rows]
     mapped = [(row, mapping) for row, mapping in mapped if mapping.kind != "unmapped"]
     order_ids = {row["order_id"] for row, _ in mapped}
     fetch(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from core import bootstrap
 from core.bootstrap import Application
 from core.clock import utc_now
 from core.connections.queries import ConnectionRow, connection
-from core.db import read_only, unit_of_work
+from core.db import count_grown_tables, read_only, unit_of_work
 from core.inventory import publishing
 from core.logs import bound
 from core.messaging import inbox
+from core.messaging.ahead import ReadAhead
 from core.messaging.doorbell import Lane
 from core.orders.intake import Intake
 from workers.registry import job
@@ -48,15 +53,39 @@ def drain_lane(app: Application, row: ConnectionRow, seconds: float) -> int:
     intake = Intake(row, bootstrap.parser(row.vendor, row.currency))
     ends_at = time.monotonic() + seconds
     handled = after_id = 0
-    while time.monotonic() < ends_at:
-        claimed, last_id = inbox.drain_batch(app.engine, row.shop_id, row.id, after_id, BATCH, intake, utc_now())
-        handled += claimed
-        if claimed:
-            ring_pushes(app)
-        if claimed < BATCH and after_id == 0:
-            break
-        after_id = last_id if claimed == BATCH else 0
+    with (
+        ReadAhead(app.engine, row.shop_id, row.id, BATCH, intake.prepare) as ahead,
+        garbage_collected_between_batches() as collect,
+    ):
+        while time.monotonic() < ends_at:
+            claimed, last_id = inbox.drain_batch(
+                app.engine, row.shop_id, row.id, after_id, BATCH, intake, utc_now(), ahead
+            )
+            handled += claimed
+            if claimed:
+                count_grown_tables(app.engine)
+                ring_pushes(app)
+            if claimed < BATCH and after_id == 0:
+                break
+            after_id = last_id if claimed == BATCH else 0
+            collect()
     return handled
+
+
+@contextmanager
+def garbage_collected_between_batches() -> Iterator[Callable[[], int]]:
+    """Keep Python's cycle collector from going over a batch's many small objects again and again.
+
+    They hold no cycles and are gone when the batch is; measured, the collector took a third of a drain's CPU time.
+    The block gets a function to call between batches.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield partial(gc.collect, 1)
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def ring_pushes(app: Application) -> None:
