@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from core.db import execute, scalar
+from core.db import execute, fetch_one, scalar
 from core.inventory import operations as inventory
 from core.inventory import rules
-from core.inventory.rules import LineFacts, ListingState, available_to_sell, differs, line_stock, plan_write
+from core.inventory.rules import LineFacts, LineStock, ListingState, available_to_sell, differs, line_stock, plan_write
 from core.money import line_total_minor
 from core.orders.rules import Shown, follow
 from tests.factories import NOW, listing_of, make_sku, make_world, world_of
@@ -185,6 +185,26 @@ def test_listings_want_what_the_rule_says_for_any_level(
             assert listing["desired_units"] == available_to_sell(available)
             assert listing["short_units"] == rules.short(available)
         transaction.rollback()
+
+
+@settings(max_examples=400)
+@given(facts=line_facts(), is_cancelled_before=st.booleans())
+def test_the_sql_that_settles_a_line_is_the_rule(
+    history_engine: Engine, facts: LineFacts, is_cancelled_before: bool
+) -> None:
+    facts = replace(facts, is_cancelled_before_baseline=is_cancelled_before)
+    with history_engine.connect() as conn:
+        row = fetch_one(
+            conn,
+            """
+            select * from line_stock(%(ordered)s, %(shipped)s, %(refunded_cancel)s, %(refunded_return)s,
+                %(refunded_legacy)s, %(refunded_no_restock)s, %(is_cancelled)s, %(is_before_baseline)s,
+                %(is_cancelled_before_baseline)s, %(restocked_before_baseline)s)
+            """,
+            **asdict(facts),
+        )
+    assert row is not None
+    assert LineStock(**row) == line_stock(facts)
 
 
 @settings(max_examples=200)
