@@ -1,0 +1,36 @@
+"""`python -m bench [NAME ...]`: measure, print a table, and with --json the figures as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import click
+from rich.console import Console
+
+from bench import apply, servers
+from bench.report import Report
+
+BENCHES: dict[str, Callable[..., Report]] = {"apply": apply.run}
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(BENCHES)))
+@click.option("--rounds", default=3, show_default=True, help="How often each figure is measured; the median counts.")
+@click.option("--size", default=1.0, show_default=True, help="Scales what is measured with; 1 is what results show.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output, the table on standard error.")
+def main(names: tuple[str, ...], rounds: int, size: float, as_json: bool) -> None:
+    """Measure our figures beside floors and baselines of the same run."""
+    console = Console(stderr=as_json, width=150)
+    reports = []
+    for name in names or BENCHES:
+        with servers.running() as running:
+            report = BENCHES[name](running, rounds, size=size)
+        report.draw(console)
+        reports.append(report.as_json())
+    if as_json:
+        click.echo(json.dumps(reports, indent=2))
+
+
+if __name__ == "__main__":
+    main()

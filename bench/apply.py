@@ -1,0 +1,229 @@
+"""`apply`: orders and lines booked a second by one worker from a full inbox.
+
+- ours: a worker process as in production, rung once; its drain takes hundreds of messages at a time.
+- baseline: what a job queue is usually used for, one RQ job an order. In-process worker (no fork), the same parser,
+  the same statements for a batch of one, the message locked as a row; neither the run is recorded nor a push rung for,
+  which is in its favour.
+- RQ's own: jobs that do nothing, forked and in-process: no design of one job an order can be faster.
+- floor: the same rows by bare COPY into the same tables, and one update of the levels a batch: no parsing, no looking
+  up, no order met twice.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import redis
+from sqlalchemy import Engine
+
+from bench import shop as shops
+from bench.processes import JOBS_QUEUE
+from bench.report import Report
+from bench.servers import Servers
+from bench.shop import Shop
+from bench.stream import ORDERS_ONLY, World, make_world
+from core import embedded
+from core.adapters.rq import RqJobQueue, queue_named
+from core.db import make_engine, scalar
+from core.messaging.doorbell import Doorbell, Lane
+
+ORDERS = 2400
+BASELINE_ORDERS = 240
+IDLE_JOBS = {"forked": 150, "in-process": 800}
+FLOOR_BATCH = 300
+
+
+def run(servers: Servers, rounds: int, *, size: float = 1.0) -> Report:
+    """Measure everything `rounds` times in turn; `size` scales the number of orders."""
+    world = make_world(max(50, round(ORDERS * size)), ORDERS_ONLY)
+    per_order = world.lines / world.orders
+    report = Report("apply", f"{world.orders} {world.origin}, {world.lines} lines ({per_order:.1f} each)")
+    ours, one_by_one, floor = [], [], []
+    idle: dict[str, list[float]] = {kind: [] for kind in IDLE_JOBS}
+    for _ in range(rounds):
+        ours.append(_ours(servers, world))
+        one_by_one.append(_baseline(servers, world, max(20, round(BASELINE_ORDERS * size))))
+        floor.append(_floor(servers, world))
+        for kind, count in IDLE_JOBS.items():
+            idle[kind].append(_idle(servers, kind, max(20, round(count * size))))
+    booked = report.add("ours: orders booked by one worker", "orders/s", ours)
+    report.add("ours: lines booked by one worker", "lines/s", [value * per_order for value in ours])
+    single = report.add("baseline: one RQ job an order", "orders/s", one_by_one)
+    for kind, trials in idle.items():
+        report.add(f"RQ's own jobs that do nothing, {kind}", "jobs/s", trials)
+    bare = report.add("floor: bare COPY and batched update", "orders/s", floor)
+    report.add("floor: lines", "lines/s", [value * per_order for value in floor])
+    report.compare("ours against one job an order", booked, single, aim=20)
+    report.compare("share of bare COPY that ours reaches", booked, bare)
+    return report
+
+
+@contextmanager
+def _shop(servers: Servers, world: World) -> Iterator[tuple[embedded.Database, Engine, Shop]]:
+    """A database with the shop connected and its inbox full."""
+    with servers.database() as database:
+        with redis.Redis.from_url(servers.redis_url) as client:
+            client.flushall()
+        engine, owner = make_engine(database.url), make_engine(database.superuser_url)
+        try:
+            shop = shops.connect(engine, world, servers.secret_key)
+            shops.fill_inbox(engine, shop.shopify, world.deliveries)
+            shops.analyse(owner)
+            yield database, engine, shop
+        finally:
+            engine.dispose()
+            owner.dispose()
+
+
+@contextmanager
+def _process(servers: Servers, database: embedded.Database, *command: str) -> Iterator[None]:
+    """A process that says "ready" when it is, ended at the end of the block."""
+    process = subprocess.Popen(
+        [sys.executable, *command], env=servers.environment(database), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.strip() == "ready":
+                break
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _ours(servers: Servers, world: World) -> float:
+    with _shop(servers, world) as (database, engine, shop):
+        lane = Lane("events", shop.shop_id, shop.shopify.id)
+        with _process(servers, database, "-m", "bench.processes", "worker", "events"):
+            began = time.perf_counter()
+            Doorbell(RqJobQueue(servers.redis_url)).ring(lane)
+            _wait_until_drained(engine)
+            spent = time.perf_counter() - began
+        _check(engine, world.orders, world.lines)
+    return world.orders / spent
+
+
+def _wait_until_drained(engine: Engine) -> None:
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        while scalar(conn, "select exists (select from inbox_messages where state = 'received')"):
+            time.sleep(0.02)
+
+
+def _check(engine: Engine, orders: int, lines: int) -> None:
+    """A figure counts only for work that was done."""
+    with engine.connect() as conn:
+        found = tuple(scalar(conn, f"select count(*) from {table}") for table in ("orders", "order_lines"))
+    if found != (orders, lines):
+        raise AssertionError(f"booked {found[0]} orders and {found[1]} lines instead of {orders} and {lines}")
+
+
+def _baseline(servers: Servers, world: World, count: int) -> float:
+    step = max(1, world.orders // count)
+    chosen = list(range(1, world.orders + 1, step))[:count]
+    with _shop(servers, world) as (database, engine, shop):
+        with engine.connect() as conn:
+            first = scalar(conn, "select min(id) from inbox_messages")
+        arguments = [
+            {"shop_id": shop.shop_id, "connection_id": shop.shopify.id, "message_id": first + number - 1}
+            for number in chosen
+        ]
+        with _process(servers, database, "-m", "bench.processes", "one_by_one"):
+            spent = _work_off(servers, "bench.one_order", arguments)
+        with engine.connect() as conn:
+            handled = scalar(conn, "select count(*) from inbox_messages where state = 'handled'")
+        if handled != len(chosen):
+            raise AssertionError(f"handled {handled} of {len(chosen)} messages")
+    return len(chosen) / spent
+
+
+def _idle(servers: Servers, kind: str, count: int) -> float:
+    with servers.database() as database:
+        with redis.Redis.from_url(servers.redis_url) as client:
+            client.flushall()
+        with _process(servers, database, "-m", "bench.processes", "idle", kind):
+            spent = _work_off(servers, "bench.nothing", [{"number": number} for number in range(count)])
+    return count / spent
+
+
+def _work_off(servers: Servers, name: str, arguments: Sequence[dict[str, Any]]) -> float:
+    """Queue jobs behind a closed gate, open it, and wait for the last; returns the seconds."""
+    with redis.Redis.from_url(servers.redis_url) as client:
+        queue = queue_named(JOBS_QUEUE, client)
+        with client.pipeline() as pipeline:
+            for each in arguments:
+                queue.enqueue_call(func=name, kwargs=each, result_ttl=600, pipeline=pipeline)
+            began = time.perf_counter()
+            pipeline.execute()
+        while queue.finished_job_registry.get_job_count(cleanup=False) < len(arguments):
+            if queue.failed_job_registry.get_job_count(cleanup=False):
+                raise AssertionError("a job of the baseline failed")
+            time.sleep(0.02)
+        return time.perf_counter() - began
+
+
+def _floor(servers: Servers, world: World) -> float:
+    """Book the same rows for real first, then take them out and put them in again, bare."""
+    with _shop(servers, world) as (database, engine, shop):
+        with _process(servers, database, "-m", "bench.processes", "worker", "events"):
+            Doorbell(RqJobQueue(servers.redis_url)).ring(Lane("events", shop.shop_id, shop.shopify.id))
+            _wait_until_drained(engine)
+        with psycopg.connect(database.superuser_url.replace("+psycopg", "", 1)) as conn:
+            tables = {name: _rows(conn, name) for name in _COPIED}
+            # Facts may not be taken out: only the superuser of a measurement gets past the guards, and only for this.
+            conn.execute("set session_replication_role = replica")
+            conn.execute("truncate orders, order_lines, reservations cascade")
+            conn.execute("update stock_levels set reserved = 0")
+            conn.execute("set session_replication_role = origin")
+            conn.commit()
+            return world.orders / _put_in(conn, tables)
+
+
+_COPIED = {
+    "orders": "id, shop_id, connection_id, channel_ref, name, source_ref, placed_at, channel_created_at, version_at,"
+    " cancelled_at, cancel_reason, financial_status, currency, total_minor, customer_ref, country_code, is_test,"
+    " recorded_at",
+    "order_lines": "order_id, id, shop_id, channel_ref, ordinal, variant_ref, code, title, units, unit_price,"
+    " discount_minor, total_minor, mapping, mapping_reason, listing_id, sku_id",
+    "reservations": "(select order_id from order_lines l where l.id = order_line_id), id, shop_id, sku_id, location_id,"
+    " order_line_id, units, held_units, revision, created_at",
+}
+
+
+def _rows(conn: psycopg.Connection, table: str) -> dict[int, list[tuple[Any, ...]]]:
+    """All rows of a table by their order."""
+    found: dict[int, list[tuple[Any, ...]]] = {}
+    for row in conn.execute(f"select {_COPIED[table]} from {table} order by 1, 2"):
+        found.setdefault(row[0], []).append(row if table != "reservations" else row[1:])
+    return found
+
+
+def _put_in(conn: psycopg.Connection, tables: dict[str, dict[int, list[tuple[Any, ...]]]]) -> float:
+    columns = {name: text.rpartition(")")[2].strip(" ,") for name, text in _COPIED.items()}
+    order_ids = sorted(tables["orders"])
+    began = time.perf_counter()
+    for start in range(0, len(order_ids), FLOOR_BATCH):
+        part = order_ids[start : start + FLOOR_BATCH]
+        with conn.transaction():
+            for table, rows in tables.items():
+                with conn.cursor().copy(f"copy {table} ({columns[table]}) from stdin") as copy:
+                    for order_id in part:
+                        for row in rows.get(order_id, ()):
+                            copy.write_row(row)
+            conn.execute(
+                """
+                update stock_levels k set reserved = k.reserved + r.units
+                from (select r.sku_id, r.location_id, sum(r.held_units) as units from reservations r
+                    join order_lines l on l.shop_id = r.shop_id and l.id = r.order_line_id
+                    where l.order_id between %s and %s group by 1, 2) r
+                where k.sku_id = r.sku_id and k.location_id = r.location_id
+                """,
+                [part[0], part[-1]],
+            )
+    return time.perf_counter() - began
