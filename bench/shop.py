@@ -109,9 +109,8 @@ def _list(engine: Engine, source: ListingSource, listings: Sequence[ChannelListi
 
 def _shopify(world: World, now: datetime) -> list[ChannelListing]:
     # Taken over before the first order was placed.
-    at = min(datetime.fromisoformat(delivery.triggered_at) for delivery in world.deliveries).replace(
-        second=0, microsecond=0
-    )
+    first = min((datetime.fromisoformat(delivery.triggered_at) for delivery in world.deliveries), default=now)
+    at = first.replace(second=0, microsecond=0)
     return [
         ChannelListing(
             ref=item.variant_ref,
