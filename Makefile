@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 HERE := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up down test check format lock clean
+.PHONY: help setup setup-dev up down test bench check format lock clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -23,6 +23,9 @@ down: $(VENV)/.setup ## Stop what runs here; data stays
 
 test: $(VENV)/.setup-dev ## Run the tests; ARGS="-k words" chooses some
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.setup ## Measure; ARGS="apply --json" chooses one (ingest, apply, replay)
+	$(BIN)/python -m bench $(ARGS)
 
 check: $(VENV)/.setup-dev ## Lint, format, types and the dependency rule
 	$(BIN)/ruff check .

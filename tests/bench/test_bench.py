@@ -1,0 +1,70 @@
+"""The measurements measure something: each runs small, says what it counted, and fails where nothing was done."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import load, stream
+from bench.report import Report
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def measured(*words: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *words, "--rounds", "1", "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    (report,) = json.loads(done.stdout)
+    assert all(figure["value"] > 0 for figure in report["figures"])
+    assert report["machine"]["cores"] > 0
+    found: dict[str, Any] = report
+    return found
+
+
+def test_booking_is_held_against_a_job_an_order_and_a_bare_copy() -> None:
+    report = measured("apply", "--size", "0.02")
+    names = [figure["name"] for figure in report["figures"]]
+    for word in ("ours: orders", "ours: lines", "baseline", "forked", "in-process", "floor"):
+        assert any(word in name for name in names), word
+    assert [ratio["aim"] for ratio in report["ratios"]] == [20, None]
+
+
+def test_the_door_is_held_against_a_bare_route_with_and_without_redis() -> None:
+    report = measured("ingest", "--size", "0.1")
+    assert [ratio["aim"] for ratio in report["ratios"]] == [0.8, 0.95]
+    assert sum("p99" in figure["name"] for figure in report["figures"]) == 3
+
+
+@pytest.mark.parametrize("size", [100, 700, 8_900])
+def test_a_body_has_the_size_that_is_said(size: int) -> None:
+    assert len(load.body_of(size)) == size
+
+
+def test_without_the_shared_file_orders_are_invented_and_said_to_be(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SHARED_DIR", str(tmp_path))
+    world = stream.make_world(5)
+    assert world.origin == "invented orders"
+    assert (len(world.deliveries), world.orders) == (5, 5)
+    assert world.lines == stream.make_world(5).lines
+
+
+def test_the_median_counts_and_an_aim_is_met_or_missed() -> None:
+    report = Report("x", "nothing")
+    ours, floor = report.add("ours", "a second", [30, 10, 20]), report.add("floor", "a second", [10, 10, 40])
+    report.compare("share", ours, floor, aim=3)
+    report.compare("again", ours, floor, aim=2)
+    assert [(ratio.value, ratio.is_met) for ratio in report.ratios] == [(2.0, False), (2.0, True)]
