@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import cache
 
 import redis
@@ -26,7 +27,8 @@ def main() -> None:
     """Play the role named on the command line."""
     logs.configure("WARNING")
     role, *words = sys.argv[1:]
-    {"worker": worker, "one_by_one": one_by_one, "idle": idle}[role](*words)
+    roles: dict[str, Callable[..., None]] = {"worker": worker, "one_by_one": one_by_one, "idle": idle}
+    roles[role](*words)
 
 
 def worker(queue: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -84,7 +84,7 @@ def analyse(owner: Engine) -> None:
         conn.exec_driver_sql("vacuum (analyze)")
 
 
-def _connection(vendor: str, settings: dict[str, object]) -> NewConnection:
+def _connection(vendor: str, settings: Mapping[str, object]) -> NewConnection:
     return NewConnection(
         vendor=vendor,
         name=vendor.capitalize(),
