@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 from collections.abc import Sequence
 
@@ -19,6 +18,6 @@ def verify_signature(secrets: Sequence[str], body: bytes, header: str | None) ->
     given = (header or "").strip().encode("utf-8", "replace")
     good = False
     for secret in secrets:
-        expected = base64.b64encode(hmac.new(secret.encode(), body, hashlib.sha256).digest())
+        expected = base64.b64encode(hmac.digest(secret.encode(), body, "sha256"))
         good |= hmac.compare_digest(expected, given) and bool(secret)
     return good
