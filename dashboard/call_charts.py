@@ -15,7 +15,7 @@ from dashboard.theme import Tokens
 
 Row = Mapping[str, Any]
 
-HEIGHT = 250
+HEIGHT = 210
 # A figure's points are bounded, so its channels are too: two lines of 48 steps each.
 CHANNELS_MAX = 5
 
@@ -149,14 +149,30 @@ def _bars(counted: Volume, outcomes: Sequence[str], window: Window, tokens: Toke
             marker={
                 "color": getattr(tokens, state.look),
                 "line": {"color": tokens.background, "width": 1},
-                "pattern": {"shape": _HATCHES.get(outcome, ""), "fgcolor": tokens.background, "size": 6},
+                "pattern": {
+                    "shape": _HATCHES.get(outcome, ""),
+                    "fillmode": "overlay",
+                    "fgcolor": tokens.background,
+                    "size": 5,
+                    "solidity": 0.35,
+                },
             },
             hovertemplate="%{y:,}",
         )
-    figure.update_layout(barmode="stack", hovermode="x unified", barcornerradius=2, showlegend=True)
-    figure.update_yaxes(rangemode="tozero", tickformat=",d")
+    figure.update_layout(
+        barmode="stack", hovermode="x unified", barcornerradius=2, showlegend=True, legend={"traceorder": "normal"}
+    )
+    figure.update_yaxes(rangemode="tozero", tickformat=",d", dtick=1 if _highest(sums, outcomes) <= 4 else None)
     _frame(figure, (counted.begins, counted.ends), zone)
     return figure
+
+
+def _highest(sums: Mapping[str, Mapping[datetime, int]], outcomes: Sequence[str]) -> int:
+    heights: dict[datetime, int] = {}
+    for outcome in outcomes:
+        for at, calls in sums.get(outcome, {}).items():
+            heights[at] = heights.get(at, 0) + calls
+    return max(heights.values(), default=0)
 
 
 def _empty(tokens: Tokens, unit: str) -> go.Figure:

@@ -36,9 +36,8 @@ def _show(viewer: people.Viewer, call_id: int) -> None:
         if row is None:
             components.empty(f"There is no call {call_id}", "Calls are kept for a time and then forgotten.")
             return
-        st.markdown(
-            f"{formats.badge(row['outcome'])} **{formats.plain(row['operation'])}** · {formats.plain(row['connection'])}"
-        )
+        asked, party = formats.plain(row["operation"]), formats.plain(row["connection"])
+        st.markdown(f"{formats.badge(row['outcome'])} **{asked}** · {party}")
         st.markdown(call_words.meaning(row["outcome"]))
         if row["outcome"] != "ok":
             st.code(call_words.error(row["error"], row["status"]), language=None, wrap_lines=True)

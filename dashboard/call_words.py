@@ -79,7 +79,8 @@ def answer(parties: Sequence[Row]) -> str:
     if not failing:
         return _all_answer([name for name, _ in called], len(parties))
     if len(failing) > 2:
-        return f"{formats.in_words(len(failing))} of {formats.in_words(len(called)).lower()} channels do not answer well."
+        bad, everybody = formats.in_words(len(failing)), formats.in_words(len(called)).lower()
+        return f"{bad} of {everybody} channels did not take their last call."
     words = {"says_no": "refused its last call", "no_answer": "did not answer its last call"}
     return f"{' and '.join(f'{name} {words[how]}' for name, how in failing)}."
 
@@ -89,7 +90,9 @@ def _all_answer(names: Sequence[str], parties: int) -> str:
         return f"{_list(names)} {'answers' if len(names) == 1 else 'answer'}."
     if len(names) == 1:
         return "The channel answers."
-    return "Both channels answer." if len(names) == 2 else f"All {formats.in_words(len(names)).lower()} channels answer."
+    if len(names) == 2:
+        return "Both channels answer."
+    return f"All {formats.in_words(len(names)).lower()} channels answer."
 
 
 def _list(names: Sequence[str]) -> str:
@@ -109,7 +112,9 @@ def balance(counted: Volume, window: str) -> str:
             return f"Every call counted in {last_of(window)} succeeded."
         return f"{least}{formats.plural(failed, 'call')} in {last_of(window)} did not succeed."
     if failed == 0:
-        return f"{'The one call' if total == 1 else f'All {formats.count(total)} calls'} in {last_of(window)} succeeded."
+        return (
+            f"{'The one call' if total == 1 else f'All {formats.count(total)} calls'} in {last_of(window)} succeeded."
+        )
     return f"{formats.count(failed)} of {formats.plural(total, 'call')} in {last_of(window)} did not succeed."
 
 

@@ -49,7 +49,7 @@ WINDOWS = {
 
 
 class Volume(NamedTuple):
-    """Calls by connection, outcome and step. `reach`: since when a connection's outcome is counted, where it was cut."""
+    """Calls by connection, outcome and step; `reach` says since when one is counted, where the depth cut it off."""
 
     begins: datetime
     ends: datetime

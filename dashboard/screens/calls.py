@@ -98,9 +98,7 @@ _HEADS = (
 )
 
 
-def _draw_parties(
-    viewer: people.Viewer, parties: Sequence[Row], counted: calls.Volume, taken: calls.Latency
-) -> None:
+def _draw_parties(viewer: people.Viewer, parties: Sequence[Row], counted: calls.Volume, taken: calls.Latency) -> None:
     with st.container(key="calls-parties"):
         components.table(
             _HEADS,
@@ -110,11 +108,11 @@ def _draw_parties(
 
 
 def _party_cells(party: Row, counted: calls.Volume, taken: calls.Latency, zone: str) -> tuple[str, ...]:
-    number, now = party["connection_id"], party["as_of"]
+    number = party["connection_id"]
     mine = counted.only(number)
     counts = {outcome: mine.count(outcome) for outcome in calls.OUTCOMES}
     total, failed = sum(counts.values()), sum(counts[kind] for kind in calls.FAILURES)
-    whole = taken.whole.get(number, {})
+    whole = taken.whole.get(number) or {}
     version = f"API {party['api_version']}" if party["api_version"] else party["vendor"]
     return (
         f"<b>{escape(party['name'])}</b>{_under(escape(version))}",
@@ -124,12 +122,15 @@ def _party_cells(party: Row, counted: calls.Volume, taken: calls.Latency, zone: 
         escape(formats.milliseconds(whole.get("median_ms"))),
         escape(formats.milliseconds(whole.get("slow_ms"))),
         _quota_cell(party, zone),
-        "Every call succeeded"
-        if party["last_bad_at"] is None and party["last_ok_at"]
-        else formats.UNKNOWN
-        if party["last_bad_at"] is None
-        else f"{escape(call_words.last_error(party))}{_under(components.when(party['last_bad_at'], now, zone))}",
+        _error_cell(party, zone),
     )
+
+
+def _error_cell(party: Row, zone: str) -> str:
+    if party["last_bad_at"] is None:
+        return formats.UNKNOWN
+    at = components.when(party["last_bad_at"], party["as_of"], zone)
+    return f"{escape(call_words.last_error(party))}{_under(at)}"
 
 
 def _failed_cell(failed: int, total: int, counts: Mapping[str, int], is_cut: bool) -> str:
@@ -146,8 +147,8 @@ def _quota_cell(party: Row, zone: str) -> str:
     said = escape(call_words.quota(party["quota_left"]))
     if party["quota_left"] is None:
         return said
-    at = components.when(party["quota_at"], party["as_of"], zone)
-    return f"{said}{_under(f'{escape(party["quota_operation"])}, {at}')}"
+    asked, at = escape(party["quota_operation"]), components.when(party["quota_at"], party["as_of"], zone)
+    return f"{said}{_under(f'{asked}, {at}')}"
 
 
 def _under(text: str) -> str:
@@ -189,14 +190,14 @@ def draw_pictures(window: str, connection_id: int | None) -> None:
                 f"No call in {call_words.last_of(window)}", "Look further back, or wait: calls are listed as they end."
             )
             return
-        with st.grid(2, min_column_width=360):
-            _draw_volume(viewer, counted, window)
-            _draw_failures(viewer, counted, window)
+        # One above the other: the same moment stands at the same place in all three.
+        _draw_volume(viewer, counted, window)
+        _draw_failures(viewer, counted, window)
         _draw_latency(viewer, parties, counted, taken, window, connection_id)
 
 
 def _draw_volume(viewer: people.Viewer, counted: calls.Volume, window: str) -> None:
-    with st.container(border=True, key="calls-volume", height="stretch"):
+    with st.container(border=True, key="calls-volume"):
         st.markdown("**Calls**, by what became of them")
         st.plotly_chart(
             call_charts.volume(counted, calls.WINDOWS[window], theme.tokens(), viewer.shop.zone),
@@ -213,7 +214,7 @@ def _draw_volume(viewer: people.Viewer, counted: calls.Volume, window: str) -> N
 
 
 def _draw_failures(viewer: people.Viewer, counted: calls.Volume, window: str) -> None:
-    with st.container(border=True, key="calls-failures", height="stretch"):
+    with st.container(border=True, key="calls-failures"):
         st.markdown("**What did not succeed**, on a scale of its own")
         if not counted.count(*calls.FAILURES):
             components.html(
@@ -283,7 +284,7 @@ def draw_list(viewer: people.Viewer, connection_id: int | None) -> None:
     st.subheader("Every call", anchor="every-call")
     with components.panel("calls-list"):
         operations = calls.operations(viewer.shop.id, viewer.person.scope)
-        with st.container(horizontal=True, vertical_alignment="bottom", key="calls-filters"):
+        with st.container(horizontal=True, vertical_alignment="center", key="calls-filters"):
             show = st.segmented_control(
                 "Show",
                 list(_SHOWS),
@@ -358,10 +359,8 @@ def as_table(rows: Sequence[Row], zone: str) -> dict[str, list[Any]]:
         "Status": [None if row["status"] is None else str(row["status"]) for row in rows],
         "Took": [formats.milliseconds(row["elapsed_ms"]) for row in rows],
         "Try": [str(row["attempt"]) for row in rows],
+        "Why": [None if row["outcome"] == "ok" else call_words.error(row["error"], row["status"]) for row in rows],
         "Quota left": [None if row["quota_left"] is None else call_words.quota(row["quota_left"]) for row in rows],
-        "Why": [
-            None if row["outcome"] == "ok" else call_words.error(row["error"], row["status"]) for row in rows
-        ],
         "Method": [row["method"] for row in rows],
         "Sync run": [None if row["sync_run_id"] is None else str(row["sync_run_id"]) for row in rows],
     }
@@ -371,19 +370,21 @@ def table_config(rows: Sequence[Row]) -> dict[str, Any]:
     """How each column is drawn."""
     config = st.column_config
     states = sorted({formats.state(row["outcome"]) for row in rows})
-    right = {name: config.TextColumn(width=62, alignment="right") for name in ("Status", "Took", "Try")}
+    right = {
+        name: config.TextColumn(width=width, alignment="right")
+        for name, width in (("Status", 56), ("Took", 62), ("Try", 40), ("Sync run", 72))
+    }
     return {
-        "When": config.TextColumn(width=108),
-        "Channel": config.TextColumn(width=110),
-        "Operation": config.TextColumn(width=150),
+        "When": config.TextColumn(width=112),
+        "Channel": config.TextColumn(width=96),
+        "Operation": config.TextColumn(width=144),
         "Outcome": config.MultiselectColumn(
-            options=[state.word for state in states], color=[state.colour for state in states], width=96
+            options=[state.word for state in states], color=[state.colour for state in states], width=92
         ),
         **right,
+        "Why": config.TextColumn(width=250),
         "Quota left": config.TextColumn(width=150),
-        "Why": config.TextColumn(width=190),
         "Method": config.TextColumn(width=66),
-        "Sync run": config.TextColumn(width=72, alignment="right"),
     }
 
 
@@ -421,7 +422,7 @@ def draw(viewer: people.Viewer) -> None:
         parties = calls.parties(viewer.shop.id, viewer.person.scope)
         connection_id, window = None, _WINDOW
         if parties:
-            with st.container(horizontal=True, vertical_alignment="bottom", key="calls-window"):
+            with st.container(horizontal=True, vertical_alignment="center", key="calls-window"):
                 window = draw_window()
                 connection_id = draw_channel(parties)
         with head:
