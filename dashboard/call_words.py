@@ -61,6 +61,8 @@ def error(text: str | None, status: int | None = None) -> str:
 def verdict(party: Row) -> str:
     """How a connection answers, by its last call that was not merely too early: a state of `formats`."""
     good, bad = party["last_ok_at"], party["last_bad_at"]
+    if party["switch"] == "paused":
+        return "paused"
     if good is None and bad is None:
         return "not_called"
     if bad is None or (good is not None and good >= bad) or party["last_bad_outcome"] == "throttled":
@@ -72,9 +74,9 @@ def answer(parties: Sequence[Row]) -> str:
     """Do they answer? Who does not is named."""
     if not parties:
         return "No channel is connected yet."
-    called = [(party["name"], verdict(party)) for party in parties if verdict(party) != "not_called"]
+    called = [(party["name"], verdict(party)) for party in parties if verdict(party) not in ("not_called", "paused")]
     if not called:
-        return "No channel was ever called."
+        return "No channel is called."
     failing = [(name, how) for name, how in called if how != "answers"]
     if not failing:
         return _all_answer([name for name, _ in called], len(parties))
@@ -101,8 +103,10 @@ def _list(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def balance(counted: Volume, window: str) -> str:
-    """How many of the window's calls did not succeed."""
+def balance(counted: Volume, window: str, parties: Sequence[Row]) -> str:
+    """How many of the window's calls did not succeed; nothing where none was ever made."""
+    if not any(party["last_ok_at"] or party["last_bad_at"] for party in parties):
+        return ""
     failed, total = counted.count(*FAILURES), counted.count()
     least = "At least " if any(outcome in FAILURES for _, outcome in counted.reach) else ""
     if total == 0:

@@ -21,8 +21,10 @@ OUTCOMES = ("ok", "throttled", "refused", "error", "unknown")
 FAILURES = OUTCOMES[1:]
 
 PAGE = 50
-# Calls of one connection and outcome that a picture counts, newest first.
+# Calls of one outcome that a picture counts, newest first, over all connections; each has its share, but not fewer than
+# the least.
 DEPTH = 50_000
+DEPTH_LEAST = 5_000
 # Calls per step and connection that a picture's percentiles come from, newest first.
 SAMPLE = 200
 
@@ -55,6 +57,7 @@ class Volume(NamedTuple):
     ends: datetime
     rows: list[dict[str, Any]]
     reach: dict[tuple[int, str], datetime]
+    depth: int
 
     def only(self, connection_id: int | None) -> Volume:
         """The same of one connection; of all for None."""
@@ -65,6 +68,7 @@ class Volume(NamedTuple):
             self.ends,
             [row for row in self.rows if row["connection_id"] == connection_id],
             {key: since for key, since in self.reach.items() if key[0] == connection_id},
+            self.depth,
         )
 
     def count(self, *outcomes: str) -> int:
@@ -101,10 +105,12 @@ def parties(shop_id: int, scope: str) -> list[dict[str, Any]]:
 
 
 @st.cache_data(ttl=5, max_entries=200, show_spinner=False)
-def volume(shop_id: int, scope: str, window: Window) -> Volume:
-    """Calls of the window by connection, outcome and step; only steps that hold any."""
+def volume(shop_id: int, scope: str, window: Window, connections: int) -> Volume:
+    """Calls of the window by connection, outcome and step; only steps that hold any. `connections`: among how many
+    the depth is shared."""
+    depth = max(DEPTH_LEAST, DEPTH // max(connections, 1))
     found = rows(
-        f"""
+        """
         with span as (
             select now() as ends,
                    date_bin(%(step)s * interval '1 second', now(), 'epoch') + %(step)s * interval '1 second'
@@ -120,7 +126,9 @@ def volume(shop_id: int, scope: str, window: Window) -> Volume:
             from (
                 select l.called_at from api_call_log l
                 where l.shop_id = c.shop_id and l.connection_id = c.connection_id and l.outcome = o.outcome
-                and l.called_at >= s.begins order by l.called_at desc limit {DEPTH}
+                and l.called_at >= s.begins order by l.called_at desc
+                -- Not a number: the planner then reckons with an early end and walks the index, as it should.
+                limit (select %(depth)s::bigint)
             ) newest
             group by 1
         ) counted on true
@@ -130,19 +138,20 @@ def volume(shop_id: int, scope: str, window: Window) -> Volume:
         step=window.step,
         seconds=window.seconds,
         outcomes=list(OUTCOMES),
+        depth=depth,
     )
     counted = [row for row in found if row["calls"]]
-    return Volume(found[0]["begins"], found[0]["ends"], counted, _reach(counted))
+    return Volume(found[0]["begins"], found[0]["ends"], counted, _reach(counted, depth), depth)
 
 
-def _reach(counted: Sequence[Row]) -> dict[tuple[int, str], datetime]:
+def _reach(counted: Sequence[Row], depth: int) -> dict[tuple[int, str], datetime]:
     totals: dict[tuple[int, str], int] = {}
     first: dict[tuple[int, str], datetime] = {}
     for row in counted:
         key = (row["connection_id"], row["outcome"])
         totals[key] = totals.get(key, 0) + row["calls"]
         first[key] = min(first.get(key, row["first_at"]), row["first_at"])
-    return {key: first[key] for key, total in totals.items() if total >= DEPTH}
+    return {key: first[key] for key, total in totals.items() if total >= depth}
 
 
 @st.cache_data(ttl=5, max_entries=200, show_spinner=False)
@@ -162,9 +171,10 @@ def latency(shop_id: int, scope: str, window: Window) -> Latency:
             s.ends - %(seconds)s * interval '1 second', s.ends - interval '1 second', %(step)s * interval '1 second'
         ) steps(bucket_at)
         cross join called_connections c
+        cross join unnest(array['ok']) o(outcome)
         cross join lateral (
             select l.elapsed_ms from api_call_log l
-            where l.shop_id = c.shop_id and l.connection_id = c.connection_id and l.outcome = 'ok'
+            where l.shop_id = c.shop_id and l.connection_id = c.connection_id and l.outcome = o.outcome
             and l.called_at >= steps.bucket_at and l.called_at < steps.bucket_at + %(step)s * interval '1 second'
             order by l.called_at desc limit {SAMPLE}
         ) taken

@@ -70,10 +70,10 @@ def draw_now(window: str) -> None:
         with st.skeleton(height=220):
             shop, scope = viewer.shop.id, viewer.person.scope
             parties = calls.parties(shop, scope)
-            counted = calls.volume(shop, scope, calls.WINDOWS[window])
+            counted = calls.volume(shop, scope, calls.WINDOWS[window], len(parties))
             taken = calls.latency(shop, scope, calls.WINDOWS[window])
         components.headline(
-            call_words.answer(parties), call_words.balance(counted, window), counted.ends, viewer.shop.zone
+            call_words.answer(parties), call_words.balance(counted, window, parties), counted.ends, viewer.shop.zone
         )
         if not parties:
             components.empty(
@@ -183,7 +183,7 @@ def draw_pictures(window: str, connection_id: int | None) -> None:
         with st.skeleton(height=520):
             shop, scope = viewer.shop.id, viewer.person.scope
             parties = calls.parties(shop, scope)
-            counted = calls.volume(shop, scope, calls.WINDOWS[window]).only(connection_id)
+            counted = calls.volume(shop, scope, calls.WINDOWS[window], len(parties)).only(connection_id)
             taken = calls.latency(shop, scope, calls.WINDOWS[window])
         if not counted.rows:
             components.empty(
@@ -209,7 +209,7 @@ def _draw_volume(viewer: people.Viewer, counted: calls.Volume, window: str) -> N
         if counted.reach:
             since = formats.exact(max(counted.reach.values()), viewer.shop.zone)
             st.caption(
-                f"Counts the newest {formats.count(calls.DEPTH)} of a channel and outcome: here back to {since}."
+                f"Counts the newest {formats.count(counted.depth)} of a channel and outcome: here back to {since}."
             )
 
 

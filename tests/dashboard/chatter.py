@@ -82,11 +82,11 @@ _DAY = """
 """
 
 
-def a_million(conn: Connection, hours: int, calls: int = 1_000_000, channels: int = 2) -> int:
-    """So many calls spread evenly over so many hours and channels, one in 49 not good; returns the shop."""
+def a_million(conn: Connection, hours: int, one_bad_in: int, calls: int = 1_000_000, channels: int = 2) -> int:
+    """So many calls spread evenly over so many hours and channels, one in so many not good; returns the shop."""
     shop = seed.shop(conn, "Big shop")
     numbers = [seed.connection(conn, shop, f"Channel {n}") for n in range(channels)]
-    execute(conn, _MILLION, shop=shop, channels=numbers, calls=calls, hours=hours)
+    execute(conn, _MILLION, shop=shop, channels=numbers, calls=calls, hours=hours, n=one_bad_in)
     return shop
 
 
@@ -99,7 +99,7 @@ _MILLION = """
         now() - (%(calls)s - n) * (%(hours)s * 3600.0 / %(calls)s) * interval '1 second'
     from generate_series(1, %(calls)s) n
     cross join lateral (
-        select case when n %% 49 <> 0 then 'ok'
-            else (array['throttled', 'refused', 'error', 'unknown'])[1 + (n / 49) %% 4] end as kind
+        select case when n %% %(n)s <> 0 then 'ok'
+            else (array['throttled', 'refused', 'error', 'unknown'])[1 + (n / %(n)s) %% 4] end as kind
     ) k
 """

@@ -42,7 +42,7 @@ def test_a_channel_that_was_never_called_is_no_zero(opened: Open, conn: Connecti
     page = opened("calls")
     assert not page.exception
     said = text_of(page)
-    assert "No channel was ever called." in said
+    assert "No channel is called." in said
     assert "Not called" in said
     assert "No call in the last hour" in said
     assert "No call was made yet" in said
@@ -186,29 +186,31 @@ def test_calls_are_counted_by_step_and_outcome_within_the_window(conn: Connectio
     for minute in (1, 1, 2, 59, 61.5):
         seed.call(conn, shop, a, seed.ago(minutes=minute))
     seed.call(conn, shop, b, seed.ago(minutes=30), "unknown")
-    counted = calls.volume(shop, "all", HOUR)
+    counted = calls.volume(shop, "all", HOUR, 2)
     assert (counted.count("ok"), counted.count(*calls.FAILURES), counted.count()) == (4, 1, 5)
     assert counted.only(b).count() == 1
     assert counted.reach == {}
     assert all(counted.begins <= row["bucket_at"] < counted.ends for row in counted.rows)
     assert {row["bucket_at"].second for row in counted.rows} == {0}
-    quiet = calls.volume(seed.shop(conn, "Other"), "all", HOUR)
+    quiet = calls.volume(seed.shop(conn, "Other"), "all", HOUR, 0)
     assert (quiet.rows, quiet.reach, quiet.begins < quiet.ends) == ([], {}, True)
 
 
 @pytest.mark.usefixtures("settings")
 def test_what_a_depth_cuts_off_is_said(conn: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "DEPTH", 10)
+    monkeypatch.setattr(calls, "DEPTH", 30)
+    monkeypatch.setattr(calls, "DEPTH_LEAST", 5)
     shop = seed.shop(conn)
     a = seed.connection(conn, shop)
     for minute in range(20):
         seed.call(conn, shop, a, seed.ago(minutes=minute))
     seed.call(conn, shop, a, seed.ago(minutes=50), "error")
-    counted = calls.volume(shop, "all", HOUR)
-    assert (counted.count("ok"), counted.count("error")) == (10, 1)
+    assert calls.volume(shop, "all", HOUR, 99).count("ok") == 5
+    counted = calls.volume(shop, "all", HOUR, 3)
+    assert (counted.count("ok"), counted.count("error"), counted.depth) == (10, 1, 10)
     assert list(counted.reach) == [(a, "ok")]
     assert counted.ends - counted.reach[a, "ok"] < timedelta(minutes=11)
-    assert call_words.balance(counted, "1 h") == "1 call in the last hour did not succeed."
+    assert call_words.balance(counted, "1 h", calls.parties(shop, "all")) == "1 call in the last hour did not succeed."
 
 
 @pytest.mark.usefixtures("settings")
@@ -270,14 +272,14 @@ def party(name: str, good: int | None, bad: int | None = None, outcome: str = "r
     def at(minutes: int | None) -> datetime | None:
         return None if minutes is None else NOW - timedelta(minutes=minutes)
 
-    return {"name": name, "last_ok_at": at(good), "last_bad_at": at(bad), "last_bad_outcome": outcome}
+    return {"name": name, "switch": "on", "last_ok_at": at(good), "last_bad_at": at(bad), "last_bad_outcome": outcome}
 
 
 @pytest.mark.parametrize(
     ("parties", "said"),
     [
         ([], "No channel is connected yet."),
-        ([party("A", None)], "No channel was ever called."),
+        ([party("A", None)], "No channel is called."),
         ([party("A", 1)], "The channel answers."),
         ([party("A", 1, 2), party("B", 3)], "Both channels answer."),
         ([party("A", 1), party("B", 3), party("C", 3)], "All three channels answer."),
@@ -289,6 +291,7 @@ def party(name: str, good: int | None, bad: int | None = None, outcome: str = "r
             [party("A", 5, 2), party("B", None, 3, "unknown")],
             "A refused its last call and B did not answer its last call.",
         ),
+        ([{**party("A", 5, 2), "switch": "paused"}, party("B", 1)], "B answers."),
         ([party(n, 5, 2) for n in "ABC"], "Three of three channels did not take their last call."),
     ],
 )
@@ -300,17 +303,19 @@ def counted(**by_outcome: int) -> calls.Volume:
     found = [
         {"connection_id": 1, "outcome": outcome, "bucket_at": NOW, "calls": n} for outcome, n in by_outcome.items()
     ]
-    return calls.Volume(NOW - timedelta(hours=1), NOW, found, {})
+    return calls.Volume(NOW - timedelta(hours=1), NOW, found, {}, 25_000)
 
 
 def test_the_balance_counts_exactly_or_says_that_it_does_not() -> None:
-    assert call_words.balance(counted(), "1 h") == "No call was made in the last hour."
-    assert call_words.balance(counted(ok=1), "24 h") == "The one call in the last day succeeded."
-    assert call_words.balance(counted(ok=1200), "6 h") == "All 1,200 calls in the last 6 hours succeeded."
+    assert call_words.balance(counted(), "1 h", [party("A", 1)]) == "No call was made in the last hour."
+    assert call_words.balance(counted(ok=1), "24 h", [party("A", 1)]) == "The one call in the last day succeeded."
+    assert (
+        call_words.balance(counted(ok=1200), "6 h", [party("A", 1)]) == "All 1,200 calls in the last 6 hours succeeded."
+    )
     some = counted(ok=3469, throttled=9, error=3)
-    assert call_words.balance(some, "1 h") == "12 of 3,481 calls in the last hour did not succeed."
+    assert call_words.balance(some, "1 h", [party("A", 1)]) == "12 of 3,481 calls in the last hour did not succeed."
     cut = some._replace(reach={(1, "error"): NOW})
-    assert call_words.balance(cut, "1 h") == "At least 12 calls in the last hour did not succeed."
+    assert call_words.balance(cut, "1 h", [party("A", 1)]) == "At least 12 calls in the last hour did not succeed."
     assert call_words.by_kind({"ok": 3469, "throttled": 9, "error": 3}) == "9 throttled, 3 failed"
 
 
