@@ -51,15 +51,17 @@ def latency(
     names: Mapping[int, str],
     colours: Mapping[int, str],
     window: Window,
-    span: tuple[datetime, datetime],
+    begins: datetime,
     tokens: Tokens,
     zone: str,
 ) -> go.Figure:
-    """Median (solid) and 95th percentile (dotted) of each channel; a step without calls is a gap. `span`: its ends."""
+    """Median (solid) and 95th percentile (dotted) of each channel; a step without calls is a gap."""
     figure = _empty(tokens, "ms")
+    figure.update_layout(height=HEIGHT + 40)
     shown = drawn_channels(taken, names)
-    first = min((row["bucket_at"] for row in taken.steps if row["connection_id"] in shown), default=span[1])
-    steps = _every(first, span[1], window.slow_step)
+    ends = begins + timedelta(seconds=window.seconds)
+    first = min((row["bucket_at"] for row in taken.steps if row["connection_id"] in shown), default=ends)
+    steps = _every(first, ends, window.slow_step)
     _bound(2 * len(steps) * len(shown))
     at = [local(step, zone) for step in steps]
     for number in shown:
@@ -76,7 +78,7 @@ def latency(
             )
     figure.update_layout(hovermode="x unified")
     figure.update_yaxes(rangemode="tozero")
-    _frame(figure, span, zone)
+    _frame(figure, begins, window, zone)
     return figure
 
 
@@ -163,7 +165,7 @@ def _bars(counted: Volume, outcomes: Sequence[str], window: Window, tokens: Toke
         barmode="stack", hovermode="x unified", barcornerradius=2, showlegend=True, legend={"traceorder": "normal"}
     )
     figure.update_yaxes(rangemode="tozero", tickformat=",d", dtick=1 if _highest(sums, outcomes) <= 4 else None)
-    _frame(figure, (counted.begins, counted.ends), zone)
+    _frame(figure, counted.begins, window, zone)
     return figure
 
 
@@ -181,9 +183,9 @@ def _empty(tokens: Tokens, unit: str) -> go.Figure:
     return figure
 
 
-def _frame(figure: go.Figure, span: tuple[datetime, datetime], zone: str) -> None:
+def _frame(figure: go.Figure, begins: datetime, window: Window, zone: str) -> None:
     """The whole window on the time axis, so that quiet stretches are seen as such."""
-    first, last = (local(at, zone) for at in span)
+    first, last = (local(at, zone) for at in (begins, begins + timedelta(seconds=window.seconds)))
     figure.update_xaxes(
         showline=True,
         range=[first, last],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from core.logs import mask
@@ -58,33 +59,52 @@ def error(text: str | None, status: int | None = None) -> str:
     return "no reason was given" if status is not None else "no answer came"
 
 
-def verdict(party: Row) -> str:
-    """How a connection answers, by its last call that was not merely too early: a state of `formats`."""
-    good, bad = party["last_ok_at"], party["last_bad_at"]
+def failing(party: Row, operations: Sequence[Row], since: datetime) -> list[Row]:
+    """The operations of a connection whose last call since then was refused or got no good answer."""
+    return [
+        row
+        for row in operations
+        if row["connection_id"] == party["connection_id"]
+        and row["last_bad_at"] is not None
+        and row["last_bad_at"] >= since
+        and (row["last_ok_at"] is None or row["last_ok_at"] < row["last_bad_at"])
+    ]
+
+
+def verdict(party: Row, operations: Sequence[Row], since: datetime) -> str:
+    """How a connection answers: a state of `formats`. One operation refused is a no, though others succeed."""
     if party["switch"] == "paused":
         return "paused"
-    if good is None and bad is None:
+    if party["last_ok_at"] is None and party["last_bad_at"] is None:
         return "not_called"
-    if bad is None or (good is not None and good >= bad) or party["last_bad_outcome"] == "throttled":
+    found = failing(party, operations, since)
+    if not found:
         return "answers"
-    return "says_no" if party["last_bad_outcome"] == "refused" else "no_answer"
+    return "says_no" if any(row["last_bad_outcome"] == "refused" for row in found) else "no_answer"
 
 
-def answer(parties: Sequence[Row]) -> str:
-    """Do they answer? Who does not is named."""
+def answer(parties: Sequence[Row], operations: Sequence[Row], since: datetime) -> str:
+    """Do they answer? Who does not is named, and what is refused."""
     if not parties:
         return "No channel is connected yet."
-    called = [(party["name"], verdict(party)) for party in parties if verdict(party) not in ("not_called", "paused")]
+    judged = [(party, verdict(party, operations, since)) for party in parties]
+    called = [(party, how) for party, how in judged if how not in ("not_called", "paused")]
     if not called:
         return "No channel is called."
-    failing = [(name, how) for name, how in called if how != "answers"]
-    if not failing:
-        return _all_answer([name for name, _ in called], len(parties))
-    if len(failing) > 2:
-        bad, everybody = formats.in_words(len(failing)), formats.in_words(len(called)).lower()
-        return f"{bad} of {everybody} channels did not take their last call."
-    words = {"says_no": "refused its last call", "no_answer": "did not answer its last call"}
-    return f"{' and '.join(f'{name} {words[how]}' for name, how in failing)}."
+    bad = [(party, how) for party, how in called if how != "answers"]
+    if not bad:
+        return _all_answer([party["name"] for party, _ in called], len(parties))
+    if len(bad) > 2:
+        some, everybody = formats.in_words(len(bad)), formats.in_words(len(called)).lower()
+        return f"{some} of {everybody} channels do not answer every call."
+    parts = (f"{party['name']} {_says(how, failing(party, operations, since))}" for party, how in bad)
+    return f"{' and '.join(parts)}."
+
+
+def _says(how: str, found: Sequence[Row]) -> str:
+    verb = "refuses" if how == "says_no" else "does not answer"
+    meant = [row["operation"] for row in found if how != "says_no" or row["last_bad_outcome"] == "refused"]
+    return f"{verb} {meant[0] if len(meant) == 1 else formats.plural(len(meant), 'operation')}"
 
 
 def _all_answer(names: Sequence[str], parties: int) -> str:

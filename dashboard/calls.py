@@ -192,13 +192,16 @@ def latency(shop_id: int, scope: str, window: Window) -> Latency:
     )
 
 
-@st.cache_data(ttl=60, max_entries=200, show_spinner=False)
-def operations(shop_id: int, scope: str) -> list[str]:
-    """Operations ever called, by name."""
-    found = rows(
-        "select distinct operation from api_call_operations where shop_id = %(shop)s order by operation", shop=shop_id
+@st.cache_data(ttl=5, max_entries=200, show_spinner=False)
+def operations(shop_id: int, scope: str) -> list[dict[str, Any]]:
+    """Operations ever called, by connection and name, with the last good and the last bad answer to each."""
+    return rows(
+        """
+        select connection_id, operation, last_ok_at, last_bad_at, last_bad_outcome
+        from api_call_operations where shop_id = %(shop)s order by connection_id, operation
+        """,
+        shop=shop_id,
     )
-    return [row["operation"] for row in found]
 
 
 @st.cache_data(ttl=5, max_entries=200, show_spinner=False)

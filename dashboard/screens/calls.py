@@ -22,6 +22,7 @@ _SHOWS: Mapping[str, tuple[str, ...]] = {
     **{formats.state(outcome).word: (outcome,) for outcome in calls.FAILURES},
 }
 _WINDOW = "1 h"
+_FAILING_MAX = 3
 _WARNING_IS_NEWS = timedelta(days=1)
 
 
@@ -70,10 +71,14 @@ def draw_now(window: str) -> None:
         with st.skeleton(height=220):
             shop, scope = viewer.shop.id, viewer.person.scope
             parties = calls.parties(shop, scope)
+            operations = calls.operations(shop, scope)
             counted = calls.volume(shop, scope, calls.WINDOWS[window], len(parties))
             taken = calls.latency(shop, scope, calls.WINDOWS[window])
         components.headline(
-            call_words.answer(parties), call_words.balance(counted, window, parties), counted.ends, viewer.shop.zone
+            call_words.answer(parties, operations, counted.begins),
+            call_words.balance(counted, window, parties),
+            counted.ends,
+            viewer.shop.zone,
         )
         if not parties:
             components.empty(
@@ -81,33 +86,41 @@ def draw_now(window: str) -> None:
                 "Connect the sandbox’s demo shop with “switchyard seed”; its calls appear here at once.",
             )
             return
-        _draw_parties(viewer, parties, counted, taken)
+        _draw_parties(viewer, parties, operations, counted, taken)
         for party in parties:
             _draw_warning(party, viewer.shop.zone)
 
 
 _HEADS = (
     ("Channel", False),
-    ("Last call", False),
+    ("State", False),
     ("Calls", True),
     ("Did not succeed", False),
     ("Median", True),
-    ("95 %", True),
+    ("95 % within", True),
     ("Quota left", False),
     ("Last that did not succeed", False),
 )
 
 
-def _draw_parties(viewer: people.Viewer, parties: Sequence[Row], counted: calls.Volume, taken: calls.Latency) -> None:
+def _draw_parties(
+    viewer: people.Viewer,
+    parties: Sequence[Row],
+    operations: Sequence[Row],
+    counted: calls.Volume,
+    taken: calls.Latency,
+) -> None:
     with st.container(key="calls-parties"):
         components.table(
             _HEADS,
-            [_party_cells(party, counted, taken, viewer.shop.zone) for party in parties],
+            [_party_cells(party, operations, counted, taken, viewer.shop.zone) for party in parties],
             "Channels and how they answer",
         )
 
 
-def _party_cells(party: Row, counted: calls.Volume, taken: calls.Latency, zone: str) -> tuple[str, ...]:
+def _party_cells(
+    party: Row, operations: Sequence[Row], counted: calls.Volume, taken: calls.Latency, zone: str
+) -> tuple[str, ...]:
     number = party["connection_id"]
     mine = counted.only(number)
     counts = {outcome: mine.count(outcome) for outcome in calls.OUTCOMES}
@@ -116,7 +129,7 @@ def _party_cells(party: Row, counted: calls.Volume, taken: calls.Latency, zone: 
     version = f"API {party['api_version']}" if party["api_version"] else party["vendor"]
     return (
         f"<b>{escape(party['name'])}</b>{_under(escape(version))}",
-        components.pill(call_words.verdict(party)),
+        _state_cell(party, operations, counted),
         f"{'over ' if mine.reach else ''}{components.number(total)}",
         _failed_cell(failed, total, counts, bool(mine.reach)),
         escape(formats.milliseconds(whole.get("median_ms"))),
@@ -131,6 +144,12 @@ def _error_cell(party: Row, zone: str) -> str:
         return formats.UNKNOWN
     at = components.when(party["last_bad_at"], party["as_of"], zone)
     return f"{escape(call_words.last_error(party))}{_under(at)}"
+
+
+def _state_cell(party: Row, operations: Sequence[Row], counted: calls.Volume) -> str:
+    state = components.pill(call_words.verdict(party, operations, counted.begins))
+    found = call_words.failing(party, operations, counted.begins)
+    return state + "".join(_under(escape(row["operation"])) for row in found[:_FAILING_MAX])
 
 
 def _failed_cell(failed: int, total: int, counts: Mapping[str, int], is_cut: bool) -> str:
@@ -254,7 +273,7 @@ def _draw_latency(
                 names,
                 colours,
                 calls.WINDOWS[window],
-                (counted.begins, counted.ends),
+                counted.begins,
                 theme.tokens(),
                 viewer.shop.zone,
             ),
@@ -283,7 +302,8 @@ def draw_list(viewer: people.Viewer, connection_id: int | None) -> None:
     """The calls themselves, newest first."""
     st.subheader("Every call", anchor="every-call")
     with components.panel("calls-list"):
-        operations = calls.operations(viewer.shop.id, viewer.person.scope)
+        known = calls.operations(viewer.shop.id, viewer.person.scope)
+        operations = sorted({row["operation"] for row in known})
         with st.container(horizontal=True, vertical_alignment="center", key="calls-filters"):
             show = st.segmented_control(
                 "Show",

@@ -74,7 +74,7 @@ def test_what_was_not_counted_is_shaded_and_named() -> None:
 def test_latency_has_two_lines_a_channel_in_its_colour_and_gaps_where_nothing_succeeded() -> None:
     taken = latency((1, 10, 130, 580), (1, 14, 140, 600), (2, 12, 450, 2000))
     colours = charts.channel_colours([2, 1], theme.LIGHT)
-    figure = call_charts.latency(taken, NAMES, colours, HOUR, SPAN, theme.LIGHT, "UTC")
+    figure = call_charts.latency(taken, NAMES, colours, HOUR, BEGINS, theme.LIGHT, "UTC")
     names = ["Shopify UK, median", "Shopify UK, 95 %", "Amazon UK, median", "Amazon UK, 95 %"]
     assert [line.name for line in figure.data] == names
     assert figure.data[0].y[:3] == (130, None, 140)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import streamlit as st
 from sqlalchemy import Connection
 
 from core import embedded
@@ -54,11 +55,12 @@ def test_a_day_with_failures_says_who_says_no(opened: Open, conn: Connection) ->
     shopify = seed.connection(conn, shop)
     amazon = seed.connection(conn, shop, "Amazon UK", "amazon", "B")
     chatter.a_day(conn, shop, shopify, amazon)
-    seed.call(conn, shop, amazon, seed.now(), "refused", status=403, error="denied [*bold*] <b>no</b> ada@example.com")
+    denied = "denied [*bold*] <b>no</b> ada@example.com"
+    seed.call(conn, shop, amazon, seed.now(), "refused", status=403, operation="patchListingsItem", error=denied)
     page = opened("calls")
     assert not page.exception
     said = text_of(page)
-    assert "Amazon UK refused its last call." in said
+    assert "Amazon UK refuses patchListingsItem." in said
     assert "calls in the last hour did not succeed." in said
     assert " of 2,000 points" in said
     assert "up to 5 calls a second" in said
@@ -260,43 +262,78 @@ def test_what_a_vendor_last_said_is_kept_apart_by_what_it_is_about(conn: Connect
     (party,) = calls.parties(shop, "all")
     assert (party["quota_left"], party["quota_operation"], party["api_version"]) == ("7 of 10", "Orders", "2026-07")
     assert (party["deprecation"], party["last_bad_operation"]) == ("going", "Items")
-    assert call_words.verdict(party) == "answers"
     assert call_words.last_error(party) == "Items, status 503: HTTP_503"
-    assert calls.operations(shop, "all") == ["Items", "Orders", "levels"]
+    known = calls.operations(shop, "all")
+    assert [row["operation"] for row in known] == ["Items", "Orders", "levels"]
+    assert [row["last_bad_outcome"] for row in known] == ["error", None, None]
+    assert call_words.verdict(party, known, seed.ago(hours=1)) == "no_answer"
+    assert call_words.verdict(party, known, seed.ago(minutes=4)) == "answers"
+    seed.call(conn, shop, a, seed.ago(seconds=5), operation="Items")
+    seed.call(conn, shop, a, seed.ago(seconds=4), "throttled", operation="Items")
+    st.cache_data.clear()
+    assert call_words.verdict(party, calls.operations(shop, "all"), seed.ago(hours=1)) == "answers"
 
 
 # --- its words ------------------------------------------------------------------------------------------------------
 
 
-def party(name: str, good: int | None, bad: int | None = None, outcome: str = "refused") -> dict[str, Any]:
-    def at(minutes: int | None) -> datetime | None:
-        return None if minutes is None else NOW - timedelta(minutes=minutes)
+HOUR_AGO = NOW - timedelta(hours=1)
 
-    return {"name": name, "switch": "on", "last_ok_at": at(good), "last_bad_at": at(bad), "last_bad_outcome": outcome}
+
+def party(name: str, is_called: bool = True, switch: str = "on") -> dict[str, Any]:
+    return {
+        "connection_id": ord(name),
+        "name": name,
+        "switch": switch,
+        "last_ok_at": NOW if is_called else None,
+        "last_bad_at": None,
+    }
+
+
+def asked(name: str, operation: str, good: int | None, bad: int | None, outcome: str = "refused") -> dict[str, Any]:
+    """An operation of a party with its last good and bad answer, so many minutes ago."""
+    ats = [None if minutes is None else NOW - timedelta(minutes=minutes) for minutes in (good, bad)]
+    return {
+        "connection_id": ord(name),
+        "operation": operation,
+        "last_ok_at": ats[0],
+        "last_bad_at": ats[1],
+        "last_bad_outcome": outcome,
+    }
 
 
 @pytest.mark.parametrize(
-    ("parties", "said"),
+    ("parties", "operations", "said"),
     [
-        ([], "No channel is connected yet."),
-        ([party("A", None)], "No channel is called."),
-        ([party("A", 1)], "The channel answers."),
-        ([party("A", 1, 2), party("B", 3)], "Both channels answer."),
-        ([party("A", 1), party("B", 3), party("C", 3)], "All three channels answer."),
-        ([party("A", 1), party("B", None)], "A answers."),
-        ([party("A", 1), party("B", 2), party("C", None)], "A and B answer."),
-        ([party("A", 5, 2), party("B", 3)], "A refused its last call."),
-        ([party("A", 5, 2, "throttled"), party("B", 3)], "Both channels answer."),
+        ([], [], "No channel is connected yet."),
+        ([party("A", is_called=False)], [], "No channel is called."),
+        ([party("A")], [], "The channel answers."),
+        ([party("A"), party("B")], [asked("A", "Orders", 1, 2)], "Both channels answer."),
+        ([party(n) for n in "ABC"], [], "All three channels answer."),
+        ([party("A"), party("B", is_called=False)], [], "A answers."),
+        ([party("A"), party("B"), party("C", switch="paused")], [], "A and B answer."),
+        # Other operations succeed meanwhile, and what was long ago counts no more.
         (
-            [party("A", 5, 2), party("B", None, 3, "unknown")],
-            "A refused its last call and B did not answer its last call.",
+            [party("A"), party("B")],
+            [asked("A", "Orders", 5, 2), asked("A", "Items", 1, None), asked("B", "Items", None, 90)],
+            "A refuses Orders.",
         ),
-        ([{**party("A", 5, 2), "switch": "paused"}, party("B", 1)], "B answers."),
-        ([party(n, 5, 2) for n in "ABC"], "Three of three channels did not take their last call."),
+        (
+            [party("A"), party("B")],
+            [asked("A", "Orders", 5, 2), asked("A", "Items", None, 1), asked("B", "Items", None, 3, "unknown")],
+            "A refuses 2 operations and B does not answer Items.",
+        ),
+        (
+            [party(n) for n in "ABCD"],
+            [asked(n, "Orders", None, 2) for n in "ABC"],
+            "Three of four channels do not answer every call.",
+        ),
     ],
 )
-def test_the_answer_names_who_says_no(parties: list[dict[str, Any]], said: str) -> None:
-    assert call_words.answer(parties) == said
+def test_the_answer_names_who_says_no(
+    parties: list[dict[str, Any]], operations: list[dict[str, Any]], said: str
+) -> None:
+    assert call_words.answer(parties, operations, HOUR_AGO) == said
 
 
 def counted(**by_outcome: int) -> calls.Volume:
@@ -307,15 +344,13 @@ def counted(**by_outcome: int) -> calls.Volume:
 
 
 def test_the_balance_counts_exactly_or_says_that_it_does_not() -> None:
-    assert call_words.balance(counted(), "1 h", [party("A", 1)]) == "No call was made in the last hour."
-    assert call_words.balance(counted(ok=1), "24 h", [party("A", 1)]) == "The one call in the last day succeeded."
-    assert (
-        call_words.balance(counted(ok=1200), "6 h", [party("A", 1)]) == "All 1,200 calls in the last 6 hours succeeded."
-    )
+    assert call_words.balance(counted(), "1 h", [party("A")]) == "No call was made in the last hour."
+    assert call_words.balance(counted(ok=1), "24 h", [party("A")]) == "The one call in the last day succeeded."
+    assert call_words.balance(counted(ok=1200), "6 h", [party("A")]) == "All 1,200 calls in the last 6 hours succeeded."
     some = counted(ok=3469, throttled=9, error=3)
-    assert call_words.balance(some, "1 h", [party("A", 1)]) == "12 of 3,481 calls in the last hour did not succeed."
+    assert call_words.balance(some, "1 h", [party("A")]) == "12 of 3,481 calls in the last hour did not succeed."
     cut = some._replace(reach={(1, "error"): NOW})
-    assert call_words.balance(cut, "1 h", [party("A", 1)]) == "At least 12 calls in the last hour did not succeed."
+    assert call_words.balance(cut, "1 h", [party("A")]) == "At least 12 calls in the last hour did not succeed."
     assert call_words.by_kind({"ok": 3469, "throttled": 9, "error": 3}) == "9 throttled, 3 failed"
 
 

@@ -88,11 +88,18 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def serious(page: object) -> list[tuple[str, list[str]]]:
-    found = Axe().run(page).response["violations"]
-    return [
-        (v["id"], [n["html"][:160] for n in v["nodes"][:3]]) for v in found if v["impact"] in ("serious", "critical")
-    ]
+def serious(seen: browsing.Visit) -> list[tuple[str, list[str]]]:
+    """What axe finds. What is being refreshed is faded for a moment: what is wrong is still so at a second look."""
+    for _ in range(2):
+        seen.settle()
+        found = [
+            (v["id"], [n["html"][:160] for n in v["nodes"][:3]])
+            for v in Axe().run(seen.page).response["violations"]
+            if v["impact"] in ("serious", "critical")
+        ]
+        if not found:
+            break
+    return found
 
 
 PAGES = {
@@ -113,7 +120,7 @@ def test_the_page_is_sound_in_every_look(
     site, path = PAGES[name]
     with browsing.visit(browser, getattr(sites, site) + path, scheme, phone) as seen:
         seen.picture(pictures / f"{name}-{scheme}{'-phone' if phone else ''}.png")
-        assert serious(seen.page) == []
+        assert serious(seen) == []
         assert seen.strangers == []
         assert seen.complaints == []
         wide = seen.page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
@@ -143,6 +150,22 @@ def test_what_is_chosen_is_in_the_address_and_survives_a_reload(sites: Sites, br
         assert seen.complaints == []
 
 
+def test_choosing_a_row_opens_it_and_closing_lets_it_be_chosen_again(sites: Sites, browser: Browser) -> None:
+    with browsing.visit(browser, f"{sites.day}/calls?show=Refused") as seen:
+        for _ in range(2):
+            # The table is a canvas: its first row's box lies below the head, at the left edge.
+            table = seen.page.get_by_test_id("stDataFrame")
+            table.scroll_into_view_if_needed()
+            table.click(position={"x": 18, "y": 52}, delay=80)
+            dialog = seen.page.get_by_role("dialog")
+            expect(dialog.get_by_text("it would say no again")).to_be_visible(timeout=10_000)
+            assert f"call={sites.refused_call}" in seen.page.url
+            dialog.get_by_role("button", name="Close").click(delay=80)
+            expect(dialog).to_be_hidden()
+            seen.settle()
+            assert "call=" not in seen.page.url
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_call_opens_by_its_address_survives_a_refresh_and_closes(
     sites: Sites, browser: Browser, pictures: Path, scheme: str
@@ -156,7 +179,7 @@ def test_a_call_opens_by_its_address_survives_a_refresh_and_closes(
         seen.page.wait_for_timeout(10_500)
         expect(dialog.get_by_text("it would say no again")).to_be_visible()
         seen.page.screenshot(path=pictures / f"calls-drawer-{scheme}.png")
-        assert serious(seen.page) == []
+        assert serious(seen) == []
         dialog.get_by_role("button", name="Close").click(delay=80)
         expect(dialog).to_be_hidden()
         seen.settle()

@@ -25,7 +25,7 @@ BOUNDS = {
     "parties": CHANNELS * (200 + len(calls.OUTCOMES) + 1),
     "volume": len(calls.OUTCOMES) * calls.DEPTH,
     "latency": CHANNELS * 48 * calls.SAMPLE,
-    "operations": CHANNELS * 100,
+    "operations": CHANNELS * 12 * (1 + 4),
     "page": CHANNELS * len(calls.OUTCOMES) * (calls.PAGE + 1),
     "call": 1,
 }

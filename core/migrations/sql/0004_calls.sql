@@ -62,10 +62,12 @@ left join lateral (
     order by a.called_at desc limit 1
 ) warned on true;
 
--- Operations ever called, found by leaping from one to the next: as many steps as there are operations, however many
--- calls.
+-- Operations ever called, with the last good and the last bad answer to each. They are found by leaping from one to the
+-- next: as many steps as there are operations, however many calls. A call that came too early is no bad answer.
 create view api_call_operations with (security_invoker = true) as
-select c.shop_id, c.id as connection_id, found.operation
+select
+    c.shop_id, c.id as connection_id, found.operation, latest.ok_at as last_ok_at, latest.bad_at as last_bad_at,
+    latest.bad_outcome as last_bad_outcome
 from connections c
 cross join lateral (
     with recursive leaps as (
@@ -82,7 +84,21 @@ cross join lateral (
         from leaps l where l.operation is not null
     )
     select operation from leaps where operation is not null
-) found;
+) found
+cross join lateral (
+    select
+        max(newest.called_at) filter (where newest.outcome = 'ok') as ok_at,
+        max(newest.called_at) filter (where newest.outcome <> 'ok') as bad_at,
+        (array_agg(newest.outcome order by newest.called_at desc) filter (where newest.outcome <> 'ok'))[1]
+            as bad_outcome
+    from (values ('ok'), ('refused'), ('error'), ('unknown')) kinds(outcome)
+    cross join lateral (
+        select a.called_at, a.outcome from api_calls a
+        where a.shop_id = c.shop_id and a.connection_id = c.id and a.operation = found.operation
+        and a.outcome = kinds.outcome
+        order by a.called_at desc, a.id desc limit 1
+    ) newest
+) latest;
 
 -- Names only, for what joins them to many calls.
 create view called_connections with (security_invoker = true) as
