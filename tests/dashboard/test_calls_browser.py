@@ -152,11 +152,13 @@ def test_what_is_chosen_is_in_the_address_and_survives_a_reload(sites: Sites, br
 
 def test_choosing_a_row_opens_it_and_closing_lets_it_be_chosen_again(sites: Sites, browser: Browser) -> None:
     with browsing.visit(browser, f"{sites.day}/calls?show=Refused") as seen:
+        seen.page.set_viewport_size({"width": 1280, "height": 3_400})
+        seen.settle()
         for _ in range(2):
             # The table is a canvas: its first row's box lies below the head, at the left edge.
-            table = seen.page.get_by_test_id("stDataFrame")
-            table.scroll_into_view_if_needed()
-            table.click(position={"x": 18, "y": 52}, delay=80)
+            place = seen.page.get_by_test_id("stDataFrame").bounding_box()
+            assert place is not None
+            seen.page.mouse.click(place["x"] + 18, place["y"] + 52, delay=80)
             dialog = seen.page.get_by_role("dialog")
             expect(dialog.get_by_text("it would say no again")).to_be_visible(timeout=10_000)
             assert f"call={sites.refused_call}" in seen.page.url
