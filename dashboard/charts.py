@@ -38,7 +38,7 @@ def levels(points: Sequence[Mapping[str, Any]], tokens: Tokens, zone: str) -> go
     """On hand and available as steps over time, zero always in sight; what is below zero is marked."""
     if len(points) > POINTS_MAX:
         raise ValueError(f"{len(points)} points: bucket them in SQL to at most {POINTS_MAX}")
-    times = [_local(point["at"], zone) for point in points]
+    times = [local(point["at"], zone) for point in points]
     hand = [int(point["on_hand"]) for point in points]
     free = [int(point["available"]) for point in points]
     figure = go.Figure(layout={"template": template(tokens), "height": 280, "hovermode": "x unified"})
@@ -58,6 +58,16 @@ def levels(points: Sequence[Mapping[str, Any]], tokens: Tokens, zone: str) -> go
     return figure
 
 
+def channel_colours(connection_ids: Sequence[int], tokens: Tokens) -> dict[int, str]:
+    """A colour for each channel, the same on every screen: by the order in which they were connected; the rest share
+    the colour of what is other."""
+    ordered = sorted(connection_ids)
+    return {
+        number: tokens.series[place] if place < len(tokens.series) else tokens.bar
+        for place, number in enumerate(ordered)
+    }
+
+
 def describe(points: Sequence[Mapping[str, Any]]) -> str:
     """The figure in one sentence, for those who do not see it."""
     if not points:
@@ -73,6 +83,6 @@ def _step(colour: str, width: float, dash: str) -> dict[str, Any]:
     return {"color": colour, "width": width, "dash": dash, "shape": "hv"}
 
 
-def _local(instant: datetime, zone: str) -> datetime:
-    # Plotly knows no zones: hand it the shop's wall clock.
+def local(instant: datetime, zone: str) -> datetime:
+    """The shop's wall clock: Plotly knows no zones."""
     return instant.astimezone(ZoneInfo(zone)).replace(tzinfo=None)

@@ -76,6 +76,15 @@ _WORDS = {
     "stale": ("Overtaken", "unknown"),
     "withdrawn": ("Withdrawn", "unknown"),
     "open": ("Open", "busy"),
+    # calls; refused and unknown are above
+    "ok": ("Succeeded", "ok"),
+    "throttled": ("Throttled", "attention"),
+    "error": ("Failed", "danger"),
+    # whom we call, by its last call
+    "answers": ("Answers", "ok"),
+    "says_no": ("Says no", "attention"),
+    "no_answer": ("No answer", "danger"),
+    "not_called": ("Not called", "unknown"),
 }
 
 
@@ -144,6 +153,25 @@ def change(now: int, before: int) -> str | None:
     return f"{signed(percent)} %"
 
 
+def percent(part: int, whole: int) -> str:
+    """0.3 %, 12 %, and never 0 % of something that happened."""
+    if whole <= 0:
+        return UNKNOWN
+    value = part * 100 / whole
+    if 0 < value < 0.1:
+        return "< 0.1 %"
+    return f"{value:.0f} %" if value >= 10 or value == 0 else f"{value:.1f} %"
+
+
+def milliseconds(value: int | None) -> str:
+    """140 ms, 1.2 s, 20 s."""
+    if value is None:
+        return UNKNOWN
+    if value < 1_000:
+        return f"{value} ms"
+    return f"{value / 1_000:.1f} s" if value < 10_000 else f"{value / 1_000:.0f} s"
+
+
 def duration(seconds: float | None) -> str:
     """6 s, 19 min, 2 h 05 min, 3 d 4 h: at most two units."""
     if seconds is None:
@@ -187,6 +215,11 @@ def moment(instant: datetime | None, now: datetime, zone: str) -> str:
     if there.year == today.year:
         return f"{there.day} {there:%b %H:%M}"
     return f"{there.day} {there:%b %Y %H:%M}"
+
+
+def moment_with_seconds(instant: datetime, now: datetime, zone: str) -> str:
+    """14:13:10 today, else 27 Nov 14:13:10: where many things happen within a minute."""
+    return f"{moment(instant, now, zone)}:{instant:%S}"
 
 
 def exact(instant: datetime | None, zone: str) -> str:

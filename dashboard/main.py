@@ -23,7 +23,8 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
         SCREENS / "overview.py", title="Overview", icon=":material/dashboard:", url_path="overview", default=True
     )
     skus = st.Page(SCREENS / "skus.py", title="SKUs", icon=":material/inventory_2:", url_path="skus")
-    return {"Now": [overview], "Stock": [skus]}
+    calls = st.Page(SCREENS / "calls.py", title="API calls", icon=":material/swap_horiz:", url_path="calls")
+    return {"Now": [overview], "Sync": [calls], "Stock": [skus]}
 
 
 def viewer_of(person: people.Person, shops: list[dict[str, Any]]) -> people.Viewer | None:

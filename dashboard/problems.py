@@ -38,6 +38,11 @@ class Problem:
     step: Step
     row: Row
 
+    @property
+    def is_about_calls(self) -> bool:
+        """Whether a connection's own answers, or their staying away, are part of it."""
+        return self.id.startswith(("error-", "silent-")) or (self.id.startswith("behind-") and _is_failing(self.row))
+
 
 def collect(connections: Sequence[Row], found: Found, now: datetime, zone: str) -> list[Problem]:
     """All problems, worst first; among equals the oldest first."""

@@ -131,4 +131,21 @@ api_calls = Table(
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
     Index(None, "shop_id", "connection_id", "called_at"),
+    Index(
+        "ix_api_calls_outcome",
+        "shop_id",
+        "connection_id",
+        "outcome",
+        "called_at",
+        "id",
+        postgresql_include=["elapsed_ms"],
+    ),
+    Index("ix_api_calls_operation", "shop_id", "connection_id", "operation", "outcome", "called_at", "id"),
+    Index(
+        "ix_api_calls_deprecation",
+        "shop_id",
+        "connection_id",
+        "called_at",
+        postgresql_where=text("deprecation is not null"),
+    ),
 )

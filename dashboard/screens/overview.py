@@ -15,6 +15,7 @@ from dashboard.problems import Problem
 
 Row = Mapping[str, Any]
 SKUS = Path(__file__).parent / "skus.py"
+CALLS = Path(__file__).parent / "calls.py"
 CARDS_MAX = 12
 
 
@@ -159,7 +160,10 @@ def _problem_card(
             st.markdown(problem.sentence)
             since = f"Since {formats.moment(problem.since, as_of, viewer.shop.zone)}" if problem.since else ""
             st.caption(" · ".join(part for part in (since, *problem.meta) if part))
-        with st.container(width="content", horizontal=True):
+        with st.container(width="content", horizontal=True, vertical_alignment="center"):
+            if connection is not None and problem.is_about_calls:
+                where = {"connection": connection["name"], "show": "Did not succeed"}
+                st.page_link(CALLS, label="See calls", icon=":material/swap_horiz:", query_params=viewer.where(**where))
             _step_button(viewer, problem, connection, is_worst)
 
 

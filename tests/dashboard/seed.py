@@ -216,19 +216,10 @@ def promise(
     )
 
 
-def call(conn: Connection, shop_id: int, connection_id: int, at: datetime, outcome: str = "ok") -> int:
+def call(conn: Connection, shop_id: int, connection_id: int, at: datetime, outcome: str = "ok", **more: Any) -> int:
+    values = {"operation": "levels", "method": "POST", "status": 200, "elapsed_ms": 140, "attempt": 1, **more}
     return insert(
-        conn,
-        "api_calls",
-        shop_id=shop_id,
-        connection_id=connection_id,
-        operation="levels",
-        method="POST",
-        status=200,
-        outcome=outcome,
-        elapsed_ms=140,
-        attempt=1,
-        called_at=at,
+        conn, "api_calls", shop_id=shop_id, connection_id=connection_id, outcome=outcome, called_at=at, **values
     )
 
 
