@@ -28,7 +28,7 @@ from core.errors import BadInput
 from core.inventory import operations as inventory
 from core.inventory.operations import Adjustment
 from core.messaging import inbox
-from core.messaging.inbox import Incoming, Verdict
+from core.messaging.inbox import Batch, Incoming, Verdict
 from core.money import line_total_minor
 from core.orders import intake
 from core.orders.intake import Intake
@@ -365,7 +365,7 @@ def record_bodies(engine: Engine, world: World, *bodies: bytes, topic: str = "fa
 def drain(engine: Engine, world: World, *, limit: int = 100, now: datetime = NOW) -> int:
     """Drain one batch of the world's lane; returns how many messages had their turn."""
     handler = Intake(world.connection, parse)
-    return inbox.drain_batch(engine, world.shop_id, world.connection.id, 0, limit, handler, now)[0]
+    return inbox.drain_batch(engine, world.shop_id, world.connection.id, 0, Batch(limit), handler, now)[0]
 
 
 def message(conn: Connection, message_id: int) -> Any:

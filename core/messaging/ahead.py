@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.db import read_only
 from core.messaging import inbox
-from core.messaging.inbox import Received
+from core.messaging.inbox import Batch, Received
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class ReadAhead:
     """Reads the next messages of one lane in a thread of its own; `core.messaging.inbox.Reader`.
 
-    with ReadAhead(engine, shop_id, connection_id, limit, intake.prepare) as ahead:
+    with ReadAhead(engine, shop_id, connection_id, size, intake.prepare) as ahead:
         ... drain_batch(..., reader=ahead) ...
 
     What `prepare` raises is not reported here: its message is prepared once more in its turn, where errors belong.
@@ -36,12 +36,12 @@ class ReadAhead:
         engine: Engine,
         shop_id: int,
         connection_id: int,
-        limit: int,
+        size: Batch,
         prepare: Callable[[Received], object],
     ) -> None:
         self._engine = engine
         self._lane = (shop_id, connection_id)
-        self._limit = limit
+        self._size = size
         self._prepare = prepare
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
         self._next: Future[dict[int, Received]] | None = None
@@ -71,7 +71,7 @@ class ReadAhead:
 
     def _read(self, after_id: int) -> dict[int, Received]:
         with read_only(self._engine) as conn:
-            found = inbox.received_after(conn, *self._lane, after_id, self._limit)
+            found = inbox.received_after(conn, *self._lane, after_id, self._size)
         return {message.id: self._prepared(message) for message in found}
 
     def _prepared(self, message: Received) -> Received:

@@ -52,6 +52,15 @@ Handler = Callable[[Connection, Sequence[Received], datetime], dict[int, Verdict
 """Applies a batch in the caller's unit of work; a verdict for every message id."""
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The most that is claimed at once. Messages differ a hundredfold in size and in what they cost to book, so both
+    their number and the bytes of their bodies are bounded."""
+
+    messages: int
+    body_bytes: int = 12 * 1024 * 1024
+
+
 class Reader(Protocol):
     """Reads messages before their turn; see `core.messaging.ahead`."""
 
@@ -105,7 +114,7 @@ def drain_batch(
     shop_id: int,
     connection_id: int,
     after_id: int,
-    limit: int,
+    size: Batch,
     handler: Handler,
     now: datetime,
     reader: Reader | None = None,
@@ -119,10 +128,10 @@ def drain_batch(
     """
     known = reader.take() if reader is not None else {}
     with unit_of_work(engine) as conn:
-        batch = _claim(conn, shop_id, connection_id, after_id, limit, known)
+        batch = _claim(conn, shop_id, connection_id, after_id, size, known)
         if not batch:
             return 0, after_id
-        if reader is not None and len(batch) == limit:
+        if reader is not None:
             reader.begin(batch[-1].id)
         try:
             with conn.begin_nested():
@@ -253,41 +262,52 @@ def lanes_with_received(conn: Connection) -> list[tuple[int, int]]:
 
 _MESSAGE_COLUMNS = "id, topic, body, triggered_at, received_at, attempts"
 
+# The head of a lane: so many messages, or fewer if their bodies together are so large; one at least.
+_HEAD = """
+    select id from (
+        select id, sum(bytes) over (order by id) - bytes as bytes_before from (
+            select id, octet_length(body) as bytes from inbox_messages
+            where shop_id = %(shop)s and connection_id = %(connection)s and state = 'received' and id > %(after)s
+            order by id limit %(limit)s
+        ) waiting
+    ) measured where bytes_before < %(bytes)s
+"""
 
-def received_after(conn: Connection, shop_id: int, connection_id: int, after_id: int, limit: int) -> list[Received]:
+
+def received_after(conn: Connection, shop_id: int, connection_id: int, after_id: int, size: Batch) -> list[Received]:
     """The lane's next messages, oldest first, without claiming them."""
     rows = fetch(
         conn,
         f"""
         select {_MESSAGE_COLUMNS} from inbox_messages
-        where shop_id = %(shop)s and connection_id = %(connection)s and state = 'received' and id > %(after)s
-        order by id limit %(limit)s
+        where shop_id = %(shop)s and id in ({_HEAD}) order by id
         """,
         shop=shop_id,
         connection=connection_id,
         after=after_id,
-        limit=limit,
+        limit=size.messages,
+        bytes=size.body_bytes,
     )
     return [_received(row) for row in rows]
 
 
 def _claim(
-    conn: Connection, shop_id: int, connection_id: int, after_id: int, limit: int, known: Mapping[int, Received]
+    conn: Connection, shop_id: int, connection_id: int, after_id: int, size: Batch, known: Mapping[int, Received]
 ) -> list[Received]:
     """Lock the lane's next messages; the bodies of those that are `known` stay where they are."""
     ids = scalar(
         conn,
-        """
+        f"""
         select array_agg(id order by id) from (
             select id from inbox_messages
-            where shop_id = %(shop)s and connection_id = %(connection)s and state = 'received' and id > %(after)s
-            order by id limit %(limit)s for update skip locked
+            where shop_id = %(shop)s and id in ({_HEAD}) and state = 'received' order by id for update skip locked
         ) claimed
         """,
         shop=shop_id,
         connection=connection_id,
         after=after_id,
-        limit=limit,
+        limit=size.messages,
+        bytes=size.body_bytes,
     )
     unread = [id_ for id_ in ids or () if id_ not in known]
     read = {}

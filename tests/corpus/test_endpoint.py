@@ -33,7 +33,7 @@ from core.connections.queries import ConnectionRow, connection
 from core.db import fetch, read_only, unit_of_work
 from core.embedded import Database
 from core.messaging import inbox
-from core.messaging.inbox import WAIT_FOR
+from core.messaging.inbox import WAIT_FOR, Batch
 from core.orders.intake import Intake
 from tests.api.conftest import DOMAIN, SECRET, signed_headers
 from tests.conftest import TestServers
@@ -69,7 +69,7 @@ class Shop:
         """Until the inbox has come to rest."""
         handler = Intake(self.row, bootstrap.parser("shopify", self.row.currency))
         while True:
-            claimed, _ = inbox.drain_batch(self.engine, self.row.shop_id, self.row.id, 0, BATCH, handler, now)
+            claimed, _ = inbox.drain_batch(self.engine, self.row.shop_id, self.row.id, 0, Batch(BATCH), handler, now)
             if not claimed:
                 return
 

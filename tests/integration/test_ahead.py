@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 from core.db import count_grown_tables, execute, fetch, unit_of_work
 from core.messaging import inbox
 from core.messaging.ahead import ReadAhead
-from core.messaging.inbox import HANDLED, Handler, Received, Verdict
+from core.messaging.inbox import HANDLED, Batch, Handler, Received, Verdict
 from core.orders.intake import Intake
 from tests.factories import NOW, POISON, UNREADABLE, World, body_of, make_order, make_world, parse, record_bodies
 
@@ -31,7 +31,7 @@ def drain(engine: Engine, world: World, handler: Handler, ahead: ReadAhead, limi
     sizes, after = [], 0
     while True:
         claimed, after = inbox.drain_batch(
-            engine, world.shop_id, world.connection.id, after, limit, handler, NOW, ahead
+            engine, world.shop_id, world.connection.id, after, Batch(limit), handler, NOW, ahead
         )
         if not claimed:
             return sizes
@@ -39,7 +39,7 @@ def drain(engine: Engine, world: World, handler: Handler, ahead: ReadAhead, limi
 
 
 def reading(engine: Engine, world: World, limit: int, prepare: object) -> ReadAhead:
-    return ReadAhead(engine, world.shop_id, world.connection.id, limit, prepare)  # type: ignore[arg-type]
+    return ReadAhead(engine, world.shop_id, world.connection.id, Batch(limit), prepare)  # type: ignore[arg-type]
 
 
 def states(engine: Engine) -> list[tuple[str, str | None]]:
@@ -84,11 +84,13 @@ def test_the_claim_alone_decides_whatever_was_read_ahead(engine: Engine, world: 
     ids = record_bodies(engine, world, *orders(1, 2, 3))
     intake = Intake(world.connection, parse)
     with reading(engine, world, 1, intake.prepare) as ahead:
-        inbox.drain_batch(engine, world.shop_id, world.connection.id, 0, 1, intake, NOW, ahead)
+        inbox.drain_batch(engine, world.shop_id, world.connection.id, 0, Batch(1), intake, NOW, ahead)
         with unit_of_work(engine) as conn:
             execute(conn, "update inbox_messages set state = 'ignored' where id = %(id)s", id=ids[1])
         record_bodies(engine, world, *orders(4))
-        claimed, last = inbox.drain_batch(engine, world.shop_id, world.connection.id, ids[0], 5, intake, NOW, ahead)
+        claimed, last = inbox.drain_batch(
+            engine, world.shop_id, world.connection.id, ids[0], Batch(5), intake, NOW, ahead
+        )
     assert (claimed, last) == (2, ids[2] + 1)
     assert [state for state, _ in states(engine)] == ["handled", "ignored", "handled", "handled"]
 
@@ -104,7 +106,7 @@ def test_a_database_that_does_not_answer_the_reader_costs_nothing_but_time(engin
         def execution_options(self, **_: object) -> Engine:
             return engine.execution_options(isolation_level="no such level")
 
-    with ReadAhead(Away(), world.shop_id, world.connection.id, 1, lambda message: message) as ahead:  # type: ignore[arg-type]
+    with ReadAhead(Away(), world.shop_id, world.connection.id, Batch(1), lambda message: message) as ahead:  # type: ignore[arg-type]
         assert drain(engine, world, handle, ahead, 1) == [1, 1]
 
 

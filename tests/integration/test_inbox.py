@@ -15,7 +15,7 @@ from core import embedded
 from core.db import execute, fetch, scalar, unit_of_work
 from core.errors import BadInput, Permanent, Retryable
 from core.messaging import inbox
-from core.messaging.inbox import HANDLED, WAIT_FOR, Handler, Incoming, Received, Verdict
+from core.messaging.inbox import HANDLED, WAIT_FOR, Batch, Handler, Incoming, Received, Verdict
 from core.orders.intake import Intake
 from tests.factories import (
     ACTOR,
@@ -62,7 +62,7 @@ def causes(engine: Engine, world: World) -> list[tuple[str | None, str | None]]:
 
 
 def handle(engine: Engine, world: World, handler: Handler, *, limit: int = 100, after: int = 0) -> tuple[int, int]:
-    return inbox.drain_batch(engine, world.shop_id, world.connection.id, after, limit, handler, NOW)
+    return inbox.drain_batch(engine, world.shop_id, world.connection.id, after, Batch(limit), handler, NOW)
 
 
 def orders(*numbers: int) -> list[bytes]:
@@ -394,3 +394,18 @@ def until_blocked(engine: Engine) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         while not scalar(conn, "select count(*) from pg_locks where not granted"):
             pass
+
+
+def test_a_batch_ends_where_its_bodies_grow_too_large_but_never_before_the_first(engine: Engine, world: World) -> None:
+    ids = record_bodies(engine, world, *orders(1, 2, 3, 4))
+    seen: list[list[int]] = []
+
+    def note(conn: Connection, batch: Sequence[Received], now: datetime) -> dict[int, Verdict]:
+        seen.append([message.id for message in batch])
+        return {message.id: HANDLED for message in batch}
+
+    with engine.connect() as conn:
+        size = scalar(conn, "select octet_length(body) from inbox_messages where id = %(id)s", id=ids[0])
+    for body_bytes in (1, size + 1, 100 * size):
+        inbox.drain_batch(engine, world.shop_id, world.connection.id, 0, Batch(100, body_bytes), note, NOW)
+    assert seen == [ids[:1], ids[1:3], ids[3:]]

@@ -26,6 +26,7 @@ from core.inventory import publishing
 from core.inventory.operations import Adjustment
 from core.inventory.publishing import Lane
 from core.messaging import inbox, outbox
+from core.messaging.inbox import Batch
 from core.orders.intake import Intake
 from tests.conftest import ROOT
 from tests.factories import (
@@ -64,7 +65,7 @@ def drain(engine: Engine, world: World) -> Any:
         handled.extend(message.id for message in batch)
         return Intake(world.connection, parse)(conn, batch, now)
 
-    while inbox.drain_batch(engine, world.shop_id, world.connection.id, 0, 5, note, NOW)[0]:
+    while inbox.drain_batch(engine, world.shop_id, world.connection.id, 0, Batch(5), note, NOW)[0]:
         pass
     return handled
 
