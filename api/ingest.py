@@ -22,9 +22,11 @@ from core.errors import Permanent, Retryable
 log = logging.getLogger(__name__)
 
 BATCH_ROWS = 256
-# A vendor waits five seconds for its answer.
+# A vendor waits five seconds for its answer, and a delivery for the batch at work and for its own.
 CONNECT_SECONDS = 2
-STATEMENT_MS = 4000
+STATEMENT_MS = 2200
+# The server keeps the limit above, unless it is frozen: then we are the ones who hang up.
+HANG_UP_SECONDS = 2.4
 
 _OPTIONS = (
     f"-c timezone=UTC -c statement_timeout={STATEMENT_MS} -c lock_timeout=2000 -c application_name=switchyard-ingest"
@@ -83,6 +85,7 @@ class Writer:
         self._connection: psycopg.AsyncConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_closing = False
+        self._has_hung_up = False
 
     async def record(self, delivery: Delivery) -> None:
         """Return once the delivery is committed, by us or by an earlier one of the same id.
@@ -153,13 +156,30 @@ class Writer:
         try:
             await self._insert(deliveries)
         except psycopg.OperationalError as error:
-            if isinstance(error, pg.QueryCanceled):
+            # What took its whole time is not given it again.
+            if isinstance(error, (pg.QueryCanceled, pg.LockNotAvailable)) or self._has_hung_up:
                 raise
             await self._disconnect()
             await self._insert(deliveries)
 
     async def _insert(self, deliveries: Sequence[Delivery]) -> None:
         connection = await self._connected()
+        self._has_hung_up = False
+        alarm = asyncio.get_running_loop().call_later(HANG_UP_SECONDS, self._hang_up, connection)
+        try:
+            await self._insert_over(connection, deliveries)
+        finally:
+            alarm.cancel()
+
+    def _hang_up(self, connection: psycopg.AsyncConnection) -> None:
+        """Close the connection under a statement that a frozen server will not end.
+
+        Whether it is carried out when the server thaws does not matter: the delivery comes again with the same key.
+        """
+        self._has_hung_up = True
+        connection.pgconn.finish()
+
+    async def _insert_over(self, connection: psycopg.AsyncConnection, deliveries: Sequence[Delivery]) -> None:
         # In the order of the unique key: two processes writing the same keys wait for each other, and never in a ring.
         ordered = sorted(deliveries, key=lambda delivery: delivery.key)
         async with connection.transaction():

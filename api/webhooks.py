@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from api.accounts import Account, Accounts
+from api.asking import NoAnswer
 from api.ingest import ComeBackLater, Delivery, Refused, Writer
 from core.connections.operations import NoSecretKeys, UnreadableSecret
 
@@ -121,7 +122,7 @@ class ShopifyWebhooks:
         read = self._accounts.get_again if again else self._accounts.get
         try:
             account = await read("shopify", connection_id)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, NoAnswer) as error:
             log.error("connection %s not read: %s", connection_id, type(error).__name__)
             raise Answer(503, "not ready to receive") from None
         except (NoSecretKeys, UnreadableSecret) as error:

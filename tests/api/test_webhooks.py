@@ -214,11 +214,20 @@ def test_instants_with_any_number_of_decimals(text: str, expected: datetime | No
 def test_health_says_what_is_missing(serve: Serve, shop: Shop) -> None:
     api = serve()
     assert api.get("/healthz").json() == {"status": "alive"}
-    assert api.get("/readyz").json() == {"status": "ready"}
+    assert api.get("/readyz").json() == {"status": "ready", "degraded": []}
     gone = make_engine("postgresql+psycopg://nobody:x@127.0.0.1:1/nothing")
     answer = serve(engine=gone, bell_answers=RqJobQueue("redis://127.0.0.1:1/0").ping).get("/readyz")
     assert answer.status_code == 503
-    assert answer.json()["missing"] == ["database", "redis"]
+    assert answer.json() == {"status": "not ready", "missing": ["database"], "degraded": ["redis"]}
+
+
+def test_without_redis_it_stays_ready_because_deliveries_are_still_taken(serve: Serve, shop: Shop) -> None:
+    bell = RqJobQueue("redis://127.0.0.1:1/0")
+    api = serve(bell_answers=bell.ping, doorbell=Doorbell(bell))
+    answer = api.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "degraded": ["redis"]})
+    assert api.post(shop.path, content=b"{}", headers=signed_headers(b"{}")).status_code == 200
+    assert len(shop.rows()) == 1
 
 
 @pytest.mark.parametrize(
