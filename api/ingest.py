@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -74,10 +75,10 @@ Waiting = tuple[Delivery, "asyncio.Future[None]"]
 
 
 class Writer:
-    """One per process. `committed` is called with every batch after its commit; it must not block."""
+    """One per process. `committed` is called with every batch and the seconds it took; it must not block."""
 
     def __init__(
-        self, database_url: str, committed: Callable[[Sequence[Delivery]], None], *, waiting_max: int = 2048
+        self, database_url: str, committed: Callable[[Sequence[Delivery], float], None], *, waiting_max: int = 2048
     ) -> None:
         self._url = database_url.replace("postgresql+psycopg://", "postgresql://", 1)
         self._committed = committed
@@ -100,6 +101,11 @@ class Writer:
         except asyncio.QueueFull:
             raise ComeBackLater("too many deliveries are waiting") from None
         await done
+
+    @property
+    def waiting(self) -> int:
+        """How many deliveries wait to be written."""
+        return self._queue.qsize()
 
     def start(self) -> None:
         """Begin to write."""
@@ -132,6 +138,7 @@ class Writer:
 
     async def _settle(self, batch: list[Waiting]) -> None:
         """Write a batch and tell everybody in it; never raises, because the next batch needs this task."""
+        began = time.perf_counter()
         try:
             await self._write([delivery for delivery, _ in batch])
         except psycopg.OperationalError as error:
@@ -149,7 +156,7 @@ class Writer:
             _tell(batch, ComeBackLater("an unforeseen error"))
         else:
             _tell(batch, None)
-            self._committed([delivery for delivery, _ in batch])
+            self._committed([delivery for delivery, _ in batch], time.perf_counter() - began)
 
     async def _write(self, deliveries: Sequence[Delivery]) -> None:
         """One commit. A connection that went stale meanwhile is replaced once: the insert may be repeated."""

@@ -11,6 +11,7 @@ import logging
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 import redis
@@ -21,9 +22,11 @@ from rq import SimpleWorker, Worker, worker_registration
 from rq.exceptions import DeserializationError
 from rq.job import UNEVALUATED, Job
 from rq.scheduler import RQScheduler
+from rq.utils import as_text, utcparse
 from rq.worker.base import BaseWorker
 
 from core.errors import BadInput, Permanent, Retryable
+from core.ports import QueueState
 from core.processes import ends_with_parent
 
 log = logging.getLogger(__name__)
@@ -266,9 +269,41 @@ class RqJobQueue:
         except redis.RedisError as error:
             raise _no_answer(error) from error
 
+    def queues(self) -> list[QueueState]:
+        """How each queue of ours stands."""
+        names = sorted(set(JOB_QUEUES.values()))
+        try:
+            workers = _workers(self._client)
+            with self._client.pipeline(transaction=False) as pipeline:
+                for name in names:
+                    pipeline.llen(RqQueue.redis_queue_namespace_prefix + name)
+                waiting = pipeline.execute()
+        except redis.RedisError as error:
+            raise _no_answer(error) from error
+        return [
+            QueueState(
+                name,
+                jobs,
+                sum(name in served for served, _ in workers),
+                max((beat for served, beat in workers if name in served), default=None),
+            )
+            for name, jobs in zip(names, waiting, strict=True)
+        ]
+
     def close(self) -> None:
         """Give the connections back to the system."""
         self._client.close()
+
+
+def _workers(client: redis.Redis) -> list[tuple[list[str], datetime]]:
+    """The queues and the last heartbeat of every worker whose key has not expired."""
+    with client.pipeline(transaction=False) as pipeline:
+        for key in sorted(worker_registration.get_keys(connection=client)):
+            pipeline.hmget(key, "queues", "last_heartbeat")
+        found = pipeline.execute()
+    return [
+        (as_text(queues).split(","), utcparse(as_text(beat))) for queues, beat in found if queues and beat is not None
+    ]
 
 
 def _no_answer(error: redis.RedisError) -> Retryable:

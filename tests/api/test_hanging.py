@@ -87,7 +87,10 @@ def test_deliveries_to_a_hanging_database_are_sent_away_and_come_in_later(
     with frozen(database) if how == "frozen" else locked(engine, database):
         assert_sent_away(asyncio.run(deliver(served, shop, 1000)))
         assert httpx.get(f"{served.url}/healthz", timeout=60).status_code == 200
+        scraped = httpx.get(served.metrics_url, timeout=60).text
+        assert 'switchyard_deliveries_refused_total{reason="unavailable"} 60.0' in scraped
         if how == "frozen":
+            assert 'switchyard_up{part="postgres"} 0.0' in scraped
             assert_nobody_piles_up(served, before)
     assert {answer.status_code for answer in asyncio.run(deliver(served, shop, 1000))} == {200}
     assert httpx.get(f"{served.url}/readyz", timeout=60).status_code == 200
@@ -97,9 +100,11 @@ def test_deliveries_to_a_hanging_database_are_sent_away_and_come_in_later(
 def assert_nobody_piles_up(served: Served, threads_before: int) -> None:
     """One thread hangs for each thing that is asked, however many want to know."""
     for _ in range(20):
+        assert httpx.get(served.metrics_url, timeout=60).status_code == 200
         answer = httpx.get(f"{served.url}/readyz", timeout=60)
         assert (answer.status_code, answer.json()["missing"]) == (503, ["database"])
-    assert threads(served) <= threads_before + 3
+    # One for readiness, one for metrics, and a few of the scrapers' own.
+    assert threads(served) <= threads_before + 6
 
 
 def test_a_process_that_does_not_even_know_the_connection_sends_away_too_and_can_end(
