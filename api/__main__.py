@@ -36,7 +36,7 @@ def dependencies() -> Dependencies:
 @click.option("--metrics-port", type=int, help="Serve /metrics there; nowhere when it is not given.")
 def main(host: str, port: int, metrics_host: str, metrics_port: int | None) -> None:
     """Serve until SIGTERM; whatever was acknowledged is committed."""
-    logs.configure()
+    logs.configure("api")
     try:
         app = create_app(dependencies())
         if metrics_port is not None:

@@ -24,11 +24,14 @@ from api.measures import Measured, Measures
 from api.webhooks import ShopifyWebhooks, Verify
 from core.clock import utc_now
 from core.db import read_only
+from core.logs import bound
 from core.measures import Snapshot, read
 from core.messaging.doorbell import Doorbell, Lane
 from core.ports import QueueState
 
 log = logging.getLogger(__name__)
+
+_FIELD_CHARACTERS_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,12 @@ def create_app(deps: Dependencies) -> Starlette:
             await ringer.stop()
 
     async def receive_shopify(request: Request) -> Response:
-        return await shopify(request)
+        response = await shopify(request)
+        # What is unavailable concerns everybody, and is told once for all by who finds out.
+        if 400 <= response.status_code < 500:
+            with bound(**_fields(request)):
+                log.info("a delivery was answered with %d", response.status_code)
+        return response
 
     app = Starlette(
         routes=[
@@ -141,11 +149,21 @@ def _snapshot(engine: Engine) -> Snapshot:
         return read(conn)
 
 
+def _fields(request: Request) -> dict[str, object]:
+    """What a request says of itself; nobody has verified it."""
+    fields = {
+        "connection": request.scope.get("path_params", {}).get("connection"),
+        "delivery": request.headers.get("x-shopify-webhook-id"),
+    }
+    return {name: value[:_FIELD_CHARACTERS_MAX] for name, value in fields.items() if value is not None}
+
+
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": str(error.detail).lower()}, error.status_code, error.headers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    with bound(**_fields(request)):
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return JSONResponse({"error": "an unforeseen error"}, 500)

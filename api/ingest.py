@@ -19,6 +19,7 @@ import psycopg
 from psycopg import errors as pg
 
 from core.errors import Permanent, Retryable
+from core.logs import bound
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +147,8 @@ class Writer:
             _tell(batch, ComeBackLater("the database does not answer"))
         except psycopg.Error as error:
             if len(batch) == 1:
-                log.error("a delivery was refused: %s", type(error).__name__)
+                with bound(connection=batch[0][0].connection_id, delivery=batch[0][0].delivery_id):
+                    log.error("the database refused a delivery: %s", type(error).__name__)
                 _tell(batch, Refused(type(error).__name__))
                 return
             for one in batch:

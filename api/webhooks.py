@@ -18,6 +18,7 @@ from api.accounts import Account, Accounts
 from api.asking import NoAnswer
 from api.ingest import ComeBackLater, Delivery, Refused, Writer
 from core.connections.operations import NoSecretKeys, UnreadableSecret
+from core.logs import bound
 
 log = logging.getLogger(__name__)
 
@@ -123,10 +124,12 @@ class ShopifyWebhooks:
         try:
             account = await read("shopify", connection_id)
         except (SQLAlchemyError, NoAnswer) as error:
-            log.error("connection %s not read: %s", connection_id, type(error).__name__)
+            with bound(connection=connection_id):
+                log.error("connection not read: %s", type(error).__name__)
             raise Answer(503, "not ready to receive") from None
         except (NoSecretKeys, UnreadableSecret) as error:
-            log.error("%s", error)
+            with bound(connection=connection_id):
+                log.error("%s", error)
             raise Answer(503, "not ready to receive") from None
         if account is None:
             raise Answer(404, "no such connection")

@@ -26,6 +26,7 @@ from rq.utils import as_text, utcparse
 from rq.worker.base import BaseWorker
 
 from core.errors import BadInput, Permanent, Retryable
+from core.logs import bound
 from core.ports import QueueState
 from core.processes import ends_with_parent
 
@@ -335,6 +336,16 @@ class _RetryScheduler(RQScheduler):
         super().work()
 
 
+def _fields(job: Job) -> dict[str, object]:
+    """What identifies a job in the log: itself, and the ids it was given."""
+    name = job.func_name
+    fields: dict[str, object] = {"job": job.id, "function": name, "attempt": getattr(job, "attempt", None)}
+    if name in REGISTRY and isinstance(job.kwargs, dict):
+        names = {"shop_id": "shop", "connection_id": "connection", "sync_run_id": "sync_run"}
+        fields |= {field: job.kwargs.get(argument) for argument, field in names.items()}
+    return fields
+
+
 class _Registering(BaseWorker):
     """Comes back after FLUSHALL: RQ registers a worker once, at birth, and never looks again."""
 
@@ -365,6 +376,11 @@ class _Registering(BaseWorker):
         super().maintain_heartbeats(job)
         self._register_if_forgotten()
 
+    def perform_job(self, job: Job, queue: RqQueue) -> bool:
+        """RQ's own, with the job in every line that is logged meanwhile, RQ's among them."""
+        with bound(**_fields(job)):
+            return super().perform_job(job, queue)
+
     def _register_if_forgotten(self) -> None:
         if self._is_horse or not self.birth_date or self.connection.sismember(self.redis_workers_keys, self.key):
             return
@@ -384,7 +400,9 @@ class SwWorker(_Registering, Worker):
 
     def handle_work_horse_killed(self, job: Job, retpid: Any, ret_val: Any, rusage: Any) -> None:
         """Close the run of a killed horse, for which RQ calls neither callbacks nor exception handlers."""
-        super().handle_work_horse_killed(job, retpid, ret_val, rusage)
+        with bound(**_fields(job)):
+            super().handle_work_horse_killed(job, retpid, ret_val, rusage)
+            log.error("the process running a job was killed")
         if _recorder is not None and isinstance(job, SwJob):
             how = "beyond its timeout" if ret_val is None else f"wait status {ret_val}"
             _recorder.killed(job, self.name, how)

@@ -6,6 +6,7 @@ States: received, then handled, waiting (something must come first), ignored (a 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +19,9 @@ from core import audit
 from core.audit import Actor
 from core.db import execute, fetch, is_data_error, scalar, unit_of_work
 from core.errors import BadInput, Permanent, Retryable
+from core.logs import bound
+
+log = logging.getLogger(__name__)
 
 WAIT_FOR = timedelta(hours=4)
 """How long a message may wait for what must come first: as long as the slowest vendor goes on delivering."""
@@ -127,6 +131,7 @@ def drain_batch(
     are not read again, and it goes on with the next ones while this batch is handled.
     """
     known = reader.take() if reader is not None else {}
+    parked: dict[int, Verdict] = {}
     with unit_of_work(engine) as conn:
         batch = _claim(conn, shop_id, connection_id, after_id, size, known)
         if not batch:
@@ -136,12 +141,15 @@ def drain_batch(
         try:
             with conn.begin_nested():
                 verdicts = handler(conn, batch, now)
-            _settle(conn, shop_id, verdicts, now)
-            return len(batch), batch[-1].id
+            _settle(conn, shop_id, verdicts, now, parked)
         except Exception as error:
             if not is_poison(error):
                 raise
-            _isolate(conn, shop_id, batch, handler, now, error)
+            _isolate(conn, shop_id, batch, handler, now, error, parked)
+    # Now that it is true.
+    for message_id, verdict in parked.items():
+        with bound(shop=shop_id, connection=connection_id, message=message_id, cause=verdict.cause):
+            log.warning("a message was parked: %s", verdict.detail)
     return len(batch), batch[-1].id
 
 
@@ -322,22 +330,28 @@ def _received(row: RowMapping) -> Received:
 
 
 def _isolate(
-    conn: Connection, shop_id: int, batch: Sequence[Received], handler: Handler, now: datetime, error: Exception
+    conn: Connection,
+    shop_id: int,
+    batch: Sequence[Received],
+    handler: Handler,
+    now: datetime,
+    error: Exception,
+    parked: dict[int, Verdict],
 ) -> None:
     """Bisect: each half in a savepoint of its own, until the message at fault stands alone."""
     if len(batch) == 1:
-        _settle(conn, shop_id, {batch[0].id: _parked_for(error)}, now)
+        _settle(conn, shop_id, {batch[0].id: _parked_for(error)}, now, parked)
         return
     middle = len(batch) // 2
     for half in (batch[:middle], batch[middle:]):
         try:
             with conn.begin_nested():
                 verdicts = handler(conn, half, now)
-            _settle(conn, shop_id, verdicts, now)
+            _settle(conn, shop_id, verdicts, now, parked)
         except Exception as inner:
             if not is_poison(inner):
                 raise
-            _isolate(conn, shop_id, half, handler, now, inner)
+            _isolate(conn, shop_id, half, handler, now, inner, parked)
 
 
 def _parked_for(error: Exception) -> Verdict:
@@ -347,7 +361,11 @@ def _parked_for(error: Exception) -> Verdict:
     return Verdict("parked", cause="unexpected", detail=f"handling it raised {type(error).__name__}")
 
 
-def _settle(conn: Connection, shop_id: int, verdicts: dict[int, Verdict], now: datetime) -> None:
+def _settle(
+    conn: Connection, shop_id: int, verdicts: dict[int, Verdict], now: datetime, parked: dict[int, Verdict]
+) -> None:
+    """Record how messages end their turn; `parked` takes note of those that a person must look at."""
+    parked.update((message_id, verdict) for message_id, verdict in verdicts.items() if verdict.state == "parked")
     execute(
         conn,
         """
