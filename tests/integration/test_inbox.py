@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, text
@@ -409,3 +410,27 @@ def test_a_batch_ends_where_its_bodies_grow_too_large_but_never_before_the_first
     for body_bytes in (1, size + 1, 100 * size):
         inbox.drain_batch(engine, world.shop_id, world.connection.id, 0, Batch(100, body_bytes), note, NOW)
     assert seen == [ids[:1], ids[1:3], ids[3:]]
+
+
+def test_what_is_parked_is_told_once_it_is_true_and_without_secrets(
+    engine: Engine, world: World, lines: Callable[[], list[dict[str, Any]]]
+) -> None:
+    def handler(conn: Connection, batch: Sequence[Received], now: datetime) -> dict[int, Verdict]:
+        if any(message.body == b"secret" for message in batch):
+            raise BadInput("cannot read jo@shop.example with shpat_0123456789abcdef")
+        if any(message.body == b"later" for message in batch) and len(batch) == 1:
+            raise Retryable("not now")
+        return Intake(world.connection, parse)(conn, batch, now)
+
+    ids = record_bodies(engine, world, *orders(1), b"secret", *orders(2), POISON)
+    handle(engine, world, handler)
+    told = [line for line in lines() if line["logger"] == "core.messaging.inbox"]
+    assert [(line["message"], line["cause"], line["connection"], line["level"]) for line in told] == [
+        (ids[1], "unreadable", world.connection.id, "warning"),
+        (ids[3], "unexpected", world.connection.id, "warning"),
+    ]
+    assert [word for word in ("jo@", "shpat_") if word in str(told)] == []
+    record_bodies(engine, world, b"secret", b"later")
+    with pytest.raises(Retryable):
+        handle(engine, world, handler)
+    assert len([line for line in lines() if line["logger"] == "core.messaging.inbox"]) == 2
