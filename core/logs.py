@@ -108,8 +108,8 @@ def configure(process: str | None = None, level: str = "INFO") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # One line a call is the request log's business (table api_calls), not the process log's.
-    for chatty in ("httpx", "httpcore", "rq.worker", "alembic"):
+    # One line a call is the business of the table api_calls and of the metrics, not of the process log.
+    for chatty in ("httpx", "httpcore", "rq.worker", "alembic", "uvicorn.access"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     for name in list(root.manager.loggerDict):
         adopt(logging.getLogger(name))

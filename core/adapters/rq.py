@@ -333,7 +333,11 @@ class _RetryScheduler(RQScheduler):
     def work(self) -> None:
         """The child's loop."""
         self._end_with_worker()
-        super().work()
+        try:
+            super().work()
+        except Exception as error:
+            # RQ logs it; as an exception the child would print it a second time, in many lines.
+            raise SystemExit(1) from error
 
 
 def _fields(job: Job) -> dict[str, object]:
