@@ -173,17 +173,30 @@ def is_poison(error: Exception) -> bool:
     )
 
 
+# Turns, not messages: one that waits, is released and handled counts as waiting and as handled.
+_TALLIED = """
+    tallied as (
+        insert into tallies (kind, connection_id, name, outcome, events)
+        select 'inbox', connection_id, '', state, count(*) from settled group by connection_id, state
+    )
+"""
+
+
 def expire_waiting(conn: Connection, now: datetime) -> int:
     """Park what waited longer than it may; returns how many."""
-    return execute(
-        conn,
-        """
-        update inbox_messages set state = 'parked', settled_at = %(now)s,
-            cause = 'unknown_' || split_part(waiting_for, ':', 1),
-            detail = 'waited until its deadline for ' || waiting_for
-        where state = 'waiting' and waits_until <= %(now)s
-        """,
-        now=now,
+    return len(
+        fetch(
+            conn,
+            f"""
+            with settled as (
+                update inbox_messages set state = 'parked', settled_at = %(now)s,
+                    cause = 'unknown_' || split_part(waiting_for, ':', 1),
+                    detail = 'waited until its deadline for ' || waiting_for
+                where state = 'waiting' and waits_until <= %(now)s returning connection_id, state
+            ), {_TALLIED} select from settled
+            """,
+            now=now,
+        )
     )
 
 
@@ -376,13 +389,16 @@ def _settle(
     parked.update((message_id, verdict) for message_id, verdict in verdicts.items() if verdict.state == "parked")
     execute(
         conn,
-        """
-        update inbox_messages m set state = v.state, cause = v.cause, detail = v.detail, waiting_for = v.waiting_for,
-            waits_until = case when v.state = 'waiting' then %(until)s end, attempts = m.attempts + 1,
-            settled_at = case when v.state in ('handled', 'ignored', 'parked') then %(now)s end
-        from unnest(%(ids)b::int8[], %(states)b::text[], %(causes)b::text[], %(details)b::text[], %(waits)b::text[])
-            as v (id, state, cause, detail, waiting_for)
-        where m.shop_id = %(shop)s and m.id = v.id
+        f"""
+        with settled as (
+            update inbox_messages m set state = v.state, cause = v.cause, detail = v.detail,
+                waiting_for = v.waiting_for, waits_until = case when v.state = 'waiting' then %(until)s end,
+                attempts = m.attempts + 1,
+                settled_at = case when v.state in ('handled', 'ignored', 'parked') then %(now)s end
+            from unnest(%(ids)b::int8[], %(states)b::text[], %(causes)b::text[], %(details)b::text[],
+                %(waits)b::text[]) as v (id, state, cause, detail, waiting_for)
+            where m.shop_id = %(shop)s and m.id = v.id returning m.connection_id, m.state
+        ), {_TALLIED} select 1
         """,
         shop=shop_id,
         now=now,

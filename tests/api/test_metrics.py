@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,6 +26,8 @@ from api.metrics import OpenToAnyone, create_metrics_app, serve_metrics
 from core import embedded, measures
 from core.adapters.rq import RqJobQueue, queue_named
 from core.db import execute, make_engine, read_only, scalar, unit_of_work
+from core.messaging import inbox
+from core.messaging.inbox import HANDLED, Received, Verdict
 from core.runs import operations as runs
 from tests.api.conftest import Serve, Served, Shop, signed_headers
 from workers.run import make_worker
@@ -138,14 +140,25 @@ def message(conn: Connection, shop: Shop, delivery: str, state: str, **more: obj
 def seed_inbox(conn: Connection, shop: Shop) -> None:
     message(conn, shop, "r1", "received")
     message(conn, shop, "r2", "received", received_at=NOW)
-    message(conn, shop, "w1", "waiting", waiting_for="order:1", waits_until=NOW)
     message(conn, shop, "p1", "parked", cause="unreadable")
     message(conn, shop, "p2", "parked", cause="unreadable")
     message(conn, shop, "p3", "parked", cause="unexpected")
     message(conn, shop, "h1", "handled")
-    execute(conn, "update inbox_messages set state = 'handled' where delivery_id in ('r2', 'w1')")
-    message(conn, shop, "w2", "waiting", waiting_for="order:1", waits_until=NOW)
-    message(conn, shop, "r3", "received", received_at=NOW)
+    message(conn, shop, "late", "waiting", waiting_for="order:2", waits_until=NOW)
+    assert inbox.expire_waiting(conn, NOW) == 1
+
+
+def seed_settled(shop: Shop) -> None:
+    """Two turns that handled and one that waits, before anything else is there."""
+    with unit_of_work(shop.engine) as conn:
+        for delivery in ("s1", "s2", "s3"):
+            message(conn, shop, delivery, "received")
+
+    def handler(_conn: Connection, batch: Sequence[Received], _now: datetime) -> dict[int, Verdict]:
+        first, second, third = (message.id for message in batch)
+        return {first: HANDLED, second: HANDLED, third: Verdict("waiting", waiting_for="order:1")}
+
+    assert inbox.drain_batch(shop.engine, shop.shop_id, shop.connection_id, 0, 10, handler, NOW)[0] == 3
 
 
 def seed_listings(conn: Connection, shop: Shop) -> None:
@@ -228,6 +241,7 @@ def seed_runs(conn: Connection, shop: Shop) -> None:
 
 
 def test_the_state_is_what_the_rows_say(serve: Serve, shop: Shop) -> None:
+    seed_settled(shop)
     with unit_of_work(shop.engine) as conn:
         seed_inbox(conn, shop)
         seed_listings(conn, shop)
@@ -236,11 +250,12 @@ def test_the_state_is_what_the_rows_say(serve: Serve, shop: Shop) -> None:
     here = {"connection": shop.connection_id}
     for part in ("postgres", "redis"):
         assert value(found, "switchyard_up", part=part) == 1
-    for state, count in (("received", 2), ("waiting", 1), ("parked", 3)):
+    for state, count in (("received", 2), ("waiting", 1), ("parked", 4)):
         assert value(found, "switchyard_inbox_messages", **here, state=state) == count
-    for cause, count in (("unreadable", 2), ("unexpected", 1)):
+    for cause, count in (("unreadable", 2), ("unexpected", 1), ("unknown_order", 1)):
         assert value(found, "switchyard_inbox_parked_messages", **here, cause=cause) == count
-    assert value(found, "switchyard_inbox_settled_total", **here, outcome="handled") == 2
+    for outcome, count in (("handled", 2), ("waiting", 1), ("parked", 1)):
+        assert value(found, "switchyard_inbox_settled_total", **here, outcome=outcome) == count
     assert (value(found, "switchyard_inbox_oldest_received_seconds", **here) or 0) >= 3600
     info = {"shop": shop.shop_id, "name": "Store", "vendor": "shopify", "state": "active"}
     assert value(found, "switchyard_connection_info", **here, **info) == 1
@@ -407,6 +422,7 @@ def families(api: TestClient) -> list[Metric]:
 
 def test_names_are_prometheus_conventions(serve: Serve, shop: Shop) -> None:
     """The parser of the strict form is the judge of the rest: suffixes, types, no sample twice."""
+    seed_settled(shop)
     with unit_of_work(shop.engine) as conn:
         seed_inbox(conn, shop)
         seed_listings(conn, shop)

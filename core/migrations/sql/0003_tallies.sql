@@ -1,6 +1,6 @@
 -- Counts that never fall, for monitoring: what ran, was called and was settled, also after its rows were pruned.
--- Only ever inserted by statement, so that nobody waits for a row that a frozen process holds; folded into few rows by
--- the sweep of runs (core.measures.fold).
+-- Only ever inserted, so that nobody waits for a row that a frozen process holds; folded into few rows by the sweep of
+-- runs (core.measures.fold). The inbox adds its own, in the statement that settles: triggers on big rows cost a tenth.
 create table tallies (
     id bigint generated always as identity,
     kind text not null,
@@ -37,18 +37,6 @@ begin
 end $$;
 create trigger tallied after insert on api_calls referencing new table as added
     for each statement execute function tally_api_calls();
-
--- Turns, not messages: one that waits, is released and handled counts as waiting and as handled.
-create function tally_inbox() returns trigger language plpgsql as $$
-begin
-    insert into tallies (kind, connection_id, name, outcome, events)
-    select 'inbox', n.connection_id, '', n.state, count(*)
-    from is_now n join was w using (shop_id, id)
-    where n.state <> 'received' and n.state <> w.state group by n.connection_id, n.state;
-    return null;
-end $$;
-create trigger tallied after update on inbox_messages referencing old table as was new table as is_now
-    for each statement execute function tally_inbox();
 
 -- Dead notices are rare and looked for at every scrape.
 create index ix_outbox_messages_dead on outbox_messages (shop_id, id) where state = 'dead';
