@@ -151,7 +151,7 @@ api_calls = Table(
     ),
 )
 
-# Counts for monitoring that never fall, written by triggers on what they count; see migration 0003.
+# Counts for monitoring that never fall, written by triggers on what they count; see migration 0006.
 tallies = Table(
     "tallies",
     metadata,

@@ -6,11 +6,11 @@ from alembic import op
 
 from core.migrations import sql_of
 
-revision = "0003"
-down_revision = "0002"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    op.execute(sql_of("0003_tallies.sql"))
+    op.execute(sql_of("0006_tallies.sql"))
