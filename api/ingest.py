@@ -162,11 +162,13 @@ class Writer:
 
     async def _write(self, deliveries: Sequence[Delivery]) -> None:
         """One commit. A connection that went stale meanwhile is replaced once: the insert may be repeated."""
+        was_connected = self._connection is not None
         try:
             await self._insert(deliveries)
         except psycopg.OperationalError as error:
-            # What took its whole time is not given it again.
-            if isinstance(error, (pg.QueryCanceled, pg.LockNotAvailable)) or self._has_hung_up:
+            # What took its whole time is not given it again, nor is a server that does not let us in.
+            has_waited = isinstance(error, (pg.QueryCanceled, pg.LockNotAvailable)) or self._has_hung_up
+            if has_waited or not was_connected:
                 raise
             await self._disconnect()
             await self._insert(deliveries)
