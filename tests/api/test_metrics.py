@@ -27,7 +27,7 @@ from core import embedded, measures
 from core.adapters.rq import RqJobQueue, queue_named
 from core.db import execute, make_engine, read_only, scalar, unit_of_work
 from core.messaging import inbox
-from core.messaging.inbox import HANDLED, Received, Verdict
+from core.messaging.inbox import HANDLED, Batch, Received, Verdict
 from core.runs import operations as runs
 from tests.api.conftest import Serve, Served, Shop, signed_headers
 from workers.run import make_worker
@@ -158,7 +158,7 @@ def seed_settled(shop: Shop) -> None:
         first, second, third = (message.id for message in batch)
         return {first: HANDLED, second: HANDLED, third: Verdict("waiting", waiting_for="order:1")}
 
-    assert inbox.drain_batch(shop.engine, shop.shop_id, shop.connection_id, 0, 10, handler, NOW)[0] == 3
+    assert inbox.drain_batch(shop.engine, shop.shop_id, shop.connection_id, 0, Batch(10), handler, NOW)[0] == 3
 
 
 def seed_listings(conn: Connection, shop: Shop) -> None:

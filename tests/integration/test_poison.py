@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 from core.db import fetch, unit_of_work
 from core.errors import BadInput
 from core.messaging import inbox
-from core.messaging.inbox import PARTS, Received, Verdict
+from core.messaging.inbox import PARTS, Batch, Received, Verdict
 from core.orders.intake import Intake
 from core.ports import Facts
 from tests.factories import (
@@ -84,7 +84,7 @@ class Channel:
         batches, after_id = 0, 0
         while True:
             lane = (self.world.shop_id, self.world.connection.id)
-            claimed, after_id = inbox.drain_batch(engine, *lane, after_id, BATCH, self, NOW)
+            claimed, after_id = inbox.drain_batch(engine, *lane, after_id, Batch(BATCH), self, NOW)
             if not claimed:
                 return batches
             batches += 1
@@ -146,7 +146,7 @@ def test_a_batch_of_nothing_but_poison_ends_too(engine: Engine, world: World) ->
         calls.append(len(batch))
         raise KeyError
 
-    assert inbox.drain_batch(engine, world.shop_id, world.connection.id, 0, 100, handler, NOW)[0] == 70
+    assert inbox.drain_batch(engine, world.shop_id, world.connection.id, 0, Batch(100), handler, NOW)[0] == 70
     assert settled(engine)[0] == {"parked": 70}
     # A tree whose leaves are the messages.
     assert len(calls) <= 70 + 70 // 2 + PARTS
