@@ -6,6 +6,7 @@ import click
 import uvicorn
 
 from api.app import Dependencies, create_app
+from api.metrics import create_metrics_app, serve_metrics
 from core import bootstrap, logs
 from core.errors import SwitchyardError
 
@@ -22,6 +23,8 @@ def dependencies() -> Dependencies:
         secret_keys=application.settings.secret_keys,
         doorbell=application.doorbell,
         bell_answers=application.queue.ping,
+        queues=application.queue.queues,
+        job_names=bootstrap.job_names(),
         verifier=bootstrap.webhook_verifier,
     )
 
@@ -29,11 +32,16 @@ def dependencies() -> Dependencies:
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8501, show_default=True)
-def main(host: str, port: int) -> None:
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Beyond loopback a token is needed.")
+@click.option("--metrics-port", type=int, help="Serve /metrics there; nowhere when it is not given.")
+def main(host: str, port: int, metrics_host: str, metrics_port: int | None) -> None:
     """Serve until SIGTERM; whatever was acknowledged is committed."""
-    logs.configure()
+    logs.configure("api")
     try:
         app = create_app(dependencies())
+        if metrics_port is not None:
+            token = bootstrap.application().settings.metrics_token
+            serve_metrics(create_metrics_app(app.state.registry, token), metrics_host, metrics_port, token)
     except SwitchyardError as error:
         raise click.ClickException(str(error)) from error
     uvicorn.run(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
+from api.asking import NoAnswer, in_thread
 from core.connections.operations import open_secrets
 from core.db import fetch_one, read_only
 
@@ -18,6 +19,9 @@ KEPT_SECONDS = 60.0
 REREAD_SECONDS = 1.0
 UNKNOWN_KEPT_SECONDS = 5.0
 KEPT_MAX = 10_000
+# A vendor waits five seconds for its answer.
+PATIENCE_SECONDS = 2.4
+READERS_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +60,23 @@ def load_account(engine: Engine, keys: Sequence[str], vendor: str, connection_id
 
 
 class Accounts:
-    """A cache in front of `load`, which blocks and therefore runs in a thread."""
+    """A cache in front of `load`, which blocks, may hang with its server, and therefore runs in threads, a few."""
 
-    def __init__(self, load: Callable[[str, int], Account | None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        load: Callable[[str, int], Account | None],
+        clock: Callable[[], float] = time.monotonic,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
         self._load = load
         self._clock = clock
+        self._patience_seconds = patience_seconds
         self._kept: OrderedDict[tuple[str, int], _Remembered] = OrderedDict()
-        self._locks: dict[tuple[str, int], asyncio.Lock] = {}
+        self._reading: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._readers = asyncio.Semaphore(READERS_MAX)
 
     async def get(self, vendor: str, connection_id: int) -> Account | None:
-        """The account, at most a minute old."""
+        """The account, at most a minute old. Raises NoAnswer, or what `load` raises."""
         known = self._kept.get((vendor, connection_id))
         if known is not None:
             kept_for = UNKNOWN_KEPT_SECONDS if known.account is None else KEPT_SECONDS
@@ -74,24 +85,34 @@ class Accounts:
         return await self._read((vendor, connection_id), asked_at=self._clock())
 
     async def get_again(self, vendor: str, connection_id: int) -> Account | None:
-        """The account read anew, unless it was a moment ago."""
+        """The account read anew, unless it was a moment ago. Raises NoAnswer, or what `load` raises."""
         return await self._read((vendor, connection_id), asked_at=self._clock() - REREAD_SECONDS)
 
     async def _read(self, key: tuple[str, int], asked_at: float) -> Account | None:
-        """Read once for all who ask at the same time."""
-        lock = self._locks.setdefault(key, asyncio.Lock())
+        """Read once for all who ask at the same time; each leaves when its own patience is over."""
+        ends_at = time.monotonic() + self._patience_seconds
+        while True:
+            known = self._kept.get(key)
+            if known is not None and known.read_at >= asked_at:
+                return known.account
+            reading = self._reading.get(key)
+            if reading is None:
+                reading = self._reading[key] = asyncio.create_task(self._read_now(key))
+                # Everybody may have left before it fails.
+                reading.add_done_callback(lambda done: done.cancelled() or done.exception())
+            await asyncio.wait({reading}, timeout=ends_at - time.monotonic())
+            if not reading.done():
+                raise NoAnswer("the connection could not be read in time")
+            reading.result()
+
+    async def _read_now(self, key: tuple[str, int]) -> None:
         try:
-            async with lock:
-                known = self._kept.get(key)
-                if known is not None and known.read_at >= asked_at:
-                    return known.account
+            async with self._readers:
                 read_at = self._clock()
-                account = await asyncio.to_thread(self._load, *key)
-                self._keep(key, _Remembered(account, read_at))
-                return account
+                account = await asyncio.wrap_future(in_thread(lambda: self._load(*key)))
+            self._keep(key, _Remembered(account, read_at))
         finally:
-            if not lock.locked():
-                self._locks.pop(key, None)
+            del self._reading[key]
 
     def _keep(self, key: tuple[str, int], remembered: _Remembered) -> None:
         self._kept[key] = remembered

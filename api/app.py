@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,27 +17,38 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from api.accounts import Accounts, load_account
+from api.exposition import KEPT_SECONDS, State
 from api.health import Health
 from api.ingest import Delivery, Writer
+from api.measures import Measured, Measures
 from api.webhooks import ShopifyWebhooks, Verify
 from core.clock import utc_now
+from core.db import read_only
+from core.logs import bound
+from core.measures import Snapshot, read
 from core.messaging.doorbell import Doorbell, Lane
+from core.ports import QueueState
 
 log = logging.getLogger(__name__)
+
+_FIELD_CHARACTERS_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """What the API is built from. `bell_answers` raises core.errors.Retryable while Redis is away."""
+    """What the API is built from. `bell_answers` and `queues` raise core.errors.Retryable while Redis is away."""
 
     database_url: str
     engine: Engine
     secret_keys: Sequence[str]
     doorbell: Doorbell
     bell_answers: Callable[[], None]
+    queues: Callable[[], Sequence[QueueState]]
+    job_names: Collection[str]
     verifier: Callable[[str], Verify]
     clock: Callable[[], datetime] = utc_now
     waiting_max: int = 2048
+    state_kept_seconds: float = KEPT_SECONDS
 
 
 class Ringer:
@@ -86,7 +97,16 @@ def create_app(deps: Dependencies) -> Starlette:
     """The API over its dependencies."""
     accounts = Accounts(lambda vendor, id_: load_account(deps.engine, deps.secret_keys, vendor, id_))
     ringer = Ringer(deps.doorbell)
-    writer = Writer(deps.database_url, ringer.committed, waiting_max=deps.waiting_max)
+
+    def committed(deliveries: Sequence[Delivery], seconds: float) -> None:
+        ringer.committed(deliveries)
+        measures.committed(deliveries, seconds)
+
+    writer = Writer(deps.database_url, committed, waiting_max=deps.waiting_max)
+    measures = Measures(lambda: writer.waiting)
+    measures.registry.register(
+        State(lambda: _snapshot(deps.engine), deps.queues, deps.job_names, deps.state_kept_seconds)
+    )
     shopify = ShopifyWebhooks(accounts, deps.verifier("shopify"), writer, deps.clock)
     health = Health(deps.engine, deps.bell_answers)
 
@@ -102,7 +122,12 @@ def create_app(deps: Dependencies) -> Starlette:
             await ringer.stop()
 
     async def receive_shopify(request: Request) -> Response:
-        return await shopify(request)
+        response = await shopify(request)
+        # What is unavailable concerns everybody, and is told once for all by who finds out.
+        if 400 <= response.status_code < 500:
+            with bound(**_fields(request)):
+                log.info("a delivery was answered with %d", response.status_code)
+        return response
 
     app = Starlette(
         routes=[
@@ -114,7 +139,23 @@ def create_app(deps: Dependencies) -> Starlette:
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
+    app.add_middleware(Measured, measures=measures)
+    app.state.registry = measures.registry
     return app
+
+
+def _snapshot(engine: Engine) -> Snapshot:
+    with read_only(engine) as conn:
+        return read(conn)
+
+
+def _fields(request: Request) -> dict[str, object]:
+    """What a request says of itself; nobody has verified it."""
+    fields = {
+        "connection": request.scope.get("path_params", {}).get("connection"),
+        "delivery": request.headers.get("x-shopify-webhook-id"),
+    }
+    return {name: value[:_FIELD_CHARACTERS_MAX] for name, value in fields.items() if value is not None}
 
 
 async def _refused(_: Request, error: Exception) -> Response:
@@ -123,5 +164,6 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    with bound(**_fields(request)):
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return JSONResponse({"error": "an unforeseen error"}, 500)

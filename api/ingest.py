@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,13 +19,16 @@ import psycopg
 from psycopg import errors as pg
 
 from core.errors import Permanent, Retryable
+from core.logs import bound
 
 log = logging.getLogger(__name__)
 
 BATCH_ROWS = 256
-# A vendor waits five seconds for its answer.
+# A vendor waits five seconds for its answer, and a delivery for the batch at work and for its own.
 CONNECT_SECONDS = 2
-STATEMENT_MS = 4000
+STATEMENT_MS = 2200
+# The server keeps the limit above, unless it is frozen: then we are the ones who hang up.
+HANG_UP_SECONDS = 2.4
 
 _OPTIONS = (
     f"-c timezone=UTC -c statement_timeout={STATEMENT_MS} -c lock_timeout=2000 -c application_name=switchyard-ingest"
@@ -72,10 +76,10 @@ Waiting = tuple[Delivery, "asyncio.Future[None]"]
 
 
 class Writer:
-    """One per process. `committed` is called with every batch after its commit; it must not block."""
+    """One per process. `committed` is called with every batch and the seconds it took; it must not block."""
 
     def __init__(
-        self, database_url: str, committed: Callable[[Sequence[Delivery]], None], *, waiting_max: int = 2048
+        self, database_url: str, committed: Callable[[Sequence[Delivery], float], None], *, waiting_max: int = 2048
     ) -> None:
         self._url = database_url.replace("postgresql+psycopg://", "postgresql://", 1)
         self._committed = committed
@@ -83,6 +87,7 @@ class Writer:
         self._connection: psycopg.AsyncConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_closing = False
+        self._has_hung_up = False
 
     async def record(self, delivery: Delivery) -> None:
         """Return once the delivery is committed, by us or by an earlier one of the same id.
@@ -97,6 +102,11 @@ class Writer:
         except asyncio.QueueFull:
             raise ComeBackLater("too many deliveries are waiting") from None
         await done
+
+    @property
+    def waiting(self) -> int:
+        """How many deliveries wait to be written."""
+        return self._queue.qsize()
 
     def start(self) -> None:
         """Begin to write."""
@@ -129,6 +139,7 @@ class Writer:
 
     async def _settle(self, batch: list[Waiting]) -> None:
         """Write a batch and tell everybody in it; never raises, because the next batch needs this task."""
+        began = time.perf_counter()
         try:
             await self._write([delivery for delivery, _ in batch])
         except psycopg.OperationalError as error:
@@ -136,7 +147,8 @@ class Writer:
             _tell(batch, ComeBackLater("the database does not answer"))
         except psycopg.Error as error:
             if len(batch) == 1:
-                log.error("a delivery was refused: %s", type(error).__name__)
+                with bound(connection=batch[0][0].connection_id, delivery=batch[0][0].delivery_id):
+                    log.error("the database refused a delivery: %s", type(error).__name__)
                 _tell(batch, Refused(type(error).__name__))
                 return
             for one in batch:
@@ -146,20 +158,39 @@ class Writer:
             _tell(batch, ComeBackLater("an unforeseen error"))
         else:
             _tell(batch, None)
-            self._committed([delivery for delivery, _ in batch])
+            self._committed([delivery for delivery, _ in batch], time.perf_counter() - began)
 
     async def _write(self, deliveries: Sequence[Delivery]) -> None:
         """One commit. A connection that went stale meanwhile is replaced once: the insert may be repeated."""
+        was_connected = self._connection is not None
         try:
             await self._insert(deliveries)
         except psycopg.OperationalError as error:
-            if isinstance(error, pg.QueryCanceled):
+            # What took its whole time is not given it again, nor is a server that does not let us in.
+            has_waited = isinstance(error, (pg.QueryCanceled, pg.LockNotAvailable)) or self._has_hung_up
+            if has_waited or not was_connected:
                 raise
             await self._disconnect()
             await self._insert(deliveries)
 
     async def _insert(self, deliveries: Sequence[Delivery]) -> None:
         connection = await self._connected()
+        self._has_hung_up = False
+        alarm = asyncio.get_running_loop().call_later(HANG_UP_SECONDS, self._hang_up, connection)
+        try:
+            await self._insert_over(connection, deliveries)
+        finally:
+            alarm.cancel()
+
+    def _hang_up(self, connection: psycopg.AsyncConnection) -> None:
+        """Close the connection under a statement that a frozen server will not end.
+
+        Whether it is carried out when the server thaws does not matter: the delivery comes again with the same key.
+        """
+        self._has_hung_up = True
+        connection.pgconn.finish()
+
+    async def _insert_over(self, connection: psycopg.AsyncConnection, deliveries: Sequence[Delivery]) -> None:
         # In the order of the unique key: two processes writing the same keys wait for each other, and never in a ring.
         ordered = sorted(deliveries, key=lambda delivery: delivery.key)
         async with connection.transaction():

@@ -15,8 +15,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from api.accounts import Account, Accounts
+from api.asking import NoAnswer
 from api.ingest import ComeBackLater, Delivery, Refused, Writer
 from core.connections.operations import NoSecretKeys, UnreadableSecret
+from core.logs import bound
 
 log = logging.getLogger(__name__)
 
@@ -121,11 +123,13 @@ class ShopifyWebhooks:
         read = self._accounts.get_again if again else self._accounts.get
         try:
             account = await read("shopify", connection_id)
-        except SQLAlchemyError as error:
-            log.error("connection %s not read: %s", connection_id, type(error).__name__)
+        except (SQLAlchemyError, NoAnswer) as error:
+            with bound(connection=connection_id):
+                log.error("connection not read: %s", type(error).__name__)
             raise Answer(503, "not ready to receive") from None
         except (NoSecretKeys, UnreadableSecret) as error:
-            log.error("%s", error)
+            with bound(connection=connection_id):
+                log.error("%s", error)
             raise Answer(503, "not ready to receive") from None
         if account is None:
             raise Answer(404, "no such connection")

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 import core.adapters.registry as registry
 from core.adapters.base import ConnectionConfig, Deps
 from core.adapters.notices import WebhookMessenger
-from core.adapters.rq import RqJobQueue
+from core.adapters.rq import JOB_QUEUES, RqJobQueue
 from core.clock import utc_now
 from core.config import Settings
 from core.connections.operations import open_secrets
@@ -102,6 +102,11 @@ def _application_of(process: int) -> Application:
 def application() -> Application:
     """The application of this process, from the environment. A forked child makes its own."""
     return _application_of(os.getpid())
+
+
+def job_names() -> frozenset[str]:
+    """Every job that is ours, by its registered name."""
+    return frozenset(JOB_QUEUES)
 
 
 def parser(vendor: str, currency: str) -> Callable[..., Any]:

@@ -35,6 +35,7 @@ class Settings:
     dashboard_url: str
     secret_keys: tuple[str, ...]
     notice_url: str | None
+    metrics_token: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -53,6 +54,7 @@ class Settings:
             sandbox_url=env.get("SWITCHYARD_SANDBOX_URL", f"http://127.0.0.1:{base + 2}"),
             secret_keys=_secret_keys(env, home),
             notice_url=env.get("SWITCHYARD_NOTICE_URL") or None,
+            metrics_token=env.get("SWITCHYARD_METRICS_TOKEN") or None,
         )
 
 

@@ -25,6 +25,8 @@ metadata = MetaData(
     }
 )
 
+CONNECT_SECONDS = 5
+
 # Below every job's timeout, so that the server gives up first and the connection stays usable.
 _OPTIONS = (
     "-c timezone=UTC -c statement_timeout={statement_ms} -c lock_timeout=5000"
@@ -39,7 +41,11 @@ def make_engine(url: str, *, name: str = "switchyard", pool_size: int = 5, state
         pool_size=pool_size,
         max_overflow=5,
         pool_pre_ping=True,
-        connect_args={"options": _OPTIONS.format(name=name, statement_ms=statement_seconds * 1000)},
+        connect_args={
+            "options": _OPTIONS.format(name=name, statement_ms=statement_seconds * 1000),
+            # psycopg would wait for two minutes for a server that takes the connection and says nothing.
+            "connect_timeout": CONNECT_SECONDS,
+        },
     )
     os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
     return engine

@@ -206,6 +206,16 @@ class SalesChannel(Protocol):
         """Have the channel call `address` for every topic we use; returns how many were changed."""
 
 
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """A queue's waiting jobs, its living workers, and when one of them last gave a sign (None without any)."""
+
+    name: str
+    waiting: int
+    workers: int
+    heartbeat_at: datetime | None
+
+
 class JobQueue(Protocol):
     """Rings a bell; what is to be done is in Postgres."""
 

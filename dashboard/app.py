@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import streamlit as st
+import streamlit.logger as streamlit_logger
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -17,7 +18,9 @@ from core import logs
 @asynccontextmanager
 async def lifespan(app: st.App) -> AsyncIterator[None]:
     """Before the first click: logging, and the figures' library drawn once, which costs a second the first time."""
-    logs.configure()
+    logs.configure("dashboard")
+    # Streamlit gives every logger of its own a handler and another form.
+    streamlit_logger.setup_formatter = logs.adopt
     from dashboard import charts, theme  # here: caches want the running server
 
     charts.template(theme.LIGHT)

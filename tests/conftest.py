@@ -6,20 +6,23 @@ The servers come from `core.embedded`, the same code that a newcomer's first `ma
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import json
+import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine, create_engine
 
-from core import embedded
+from core import embedded, logs
 from core.processes import process_started
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -106,6 +109,21 @@ def redis_url(servers: TestServers) -> Iterator[str]:
         # A test may have killed or stopped the server; the next one's flush says so.
         with contextlib.suppress(redis.ConnectionError):
             client.flushdb()
+
+
+@pytest.fixture
+def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """The log lines of this process as they would be written, read back."""
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(logs.JsonFormatter("tests"))
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
+    root.removeHandler(handler)
+    root.setLevel(before)
 
 
 @pytest.fixture(scope="session")

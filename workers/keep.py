@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from core import logs
 from core.processes import ends_with_parent, process_started, write_private
 
 log = logging.getLogger("keeper")
@@ -233,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if chosen.command and not chosen.one:
         parser.error("a command needs a name: --one NAME -- COMMAND")
-    logging.basicConfig(level=logging.INFO, format="keeper: %(message)s")
+    logs.configure("keeper")
     folder = Path(os.environ.get("SWITCHYARD_HOME") or ".switchyard").absolute() / "run"
     if chosen.one:
         return keep({chosen.one: chosen.command or [sys.executable, "-m", f"workers.{chosen.one}"]}, folder)

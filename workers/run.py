@@ -56,7 +56,7 @@ def make_worker(queue: str, redis_url: str) -> SwWorker:
 @click.option("--queue", required=True, type=click.Choice(list(QUEUES)), help="The one queue this process serves.")
 def main(queue: str) -> None:
     """Serve one queue until SIGTERM; a job at work is finished first."""
-    logs.configure()
+    logs.configure("worker")
     try:
         settings = Settings.from_environment()
     except SwitchyardError as error:
@@ -65,7 +65,8 @@ def main(queue: str) -> None:
     record_runs_with(PostgresRunRecorder(settings.database_url))
     worker = make_worker(queue, settings.redis_url)
     log.info("worker %s serves %s", worker.name, queue)
-    worker.work(with_scheduler=True, logging_level="WARNING")
+    with logs.bound(queue=queue):
+        worker.work(with_scheduler=True, logging_level="WARNING")
     log.info("worker %s ended", worker.name)
     sys.exit(0)
 

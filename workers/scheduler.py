@@ -164,7 +164,7 @@ def main() -> None:
     # rq-scheduler reads clocks in the process's own zone.
     os.environ["TZ"] = "UTC"
     time.tzset()
-    logs.configure()
+    logs.configure("scheduler")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

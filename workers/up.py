@@ -60,7 +60,7 @@ ADDRESSES = {
     "api": (1, "/healthz"),
     "sandbox": (2, "/_control/health"),
 }
-POSTGRES_PLACE, REDIS_PLACE = 3, 4
+POSTGRES_PLACE, REDIS_PLACE, METRICS_PLACE = 3, 4, 5
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class State:
     database_url: str
     migrate_url: str
     redis_url: str
+    metrics_url: str = ""
 
     def environment(self) -> dict[str, str]:
         """The settings with which another command reaches this instance."""
@@ -165,14 +166,15 @@ def _run(
     on_ready: Callable[[Mapping[str, str]], None] | None,
 ) -> int:
     _end_orphans(home)
-    ports = {name: _port(name, base, fixed=fixed) for name in ADDRESSES if name in lines}
+    ports = {name: _port(name, base + ADDRESSES[name][0], fixed=fixed) for name in ADDRESSES if name in lines}
+    metrics_port = _port("listener for metrics", base + METRICS_PLACE, fixed=fixed)
     servers = _servers(home, base)
     app_role = _app_role(servers)
     print("Bringing the database up to date ...", flush=True)
     migrate(servers.migrate_url, app_role)
-    state = _write_state(home, ports, servers)
+    state = _write_state(home, ports, servers, metrics_port)
     manager = _Manager(lambda stopping: _announce(state, stopping, on_ready))
-    environment = _environment(state, ports)
+    environment = _environment(state, {**ports, "metrics": metrics_port})
     for name, command in lines.items():
         # exec: the shell makes way, so that the process we know is the one we mean.
         process = manager.add_process(name, f"exec {command}", env=environment, cwd=str(ROOT))
@@ -206,8 +208,7 @@ def _app_role(servers: embedded.Servers) -> str | None:
     return app if app != owner else None
 
 
-def _port(name: str, base: int, *, fixed: bool) -> int:
-    wanted = base + ADDRESSES[name][0]
+def _port(name: str, wanted: int, *, fixed: bool) -> int:
     if port_is_free(wanted):
         return wanted
     if fixed:
@@ -354,7 +355,8 @@ def _already(state: State) -> str:
 
 
 def _table(state: State) -> str:
-    lines = [f"  {name:<10} {address}" for name, address in state.addresses.items()]
+    addresses = {**state.addresses, **({"metrics": state.metrics_url} if state.metrics_url else {})}
+    lines = [f"  {name:<10} {address}" for name, address in addresses.items()]
     home = os.path.relpath(state.home) if Path(state.home).is_relative_to(Path.cwd()) else state.home
     closing = f"Ctrl-C here, or `make down` anywhere, stops it. The data stays in {home}."
     return "\n" + "\n".join(lines) + f"\n\n{closing}\n"
@@ -380,7 +382,9 @@ def _claimed(home: Path) -> Iterator[State | None]:
         yield running
 
 
-def _write_state(home: Path, ports: Mapping[str, int], servers: embedded.Servers) -> State:
+def _write_state(
+    home: Path, ports: Mapping[str, int], servers: embedded.Servers, metrics_port: int | None = None
+) -> State:
     state = State(
         pid=os.getpid(),
         started=process_started(os.getpid()) or "",
@@ -391,6 +395,7 @@ def _write_state(home: Path, ports: Mapping[str, int], servers: embedded.Servers
         database_url=servers.database_url,
         migrate_url=servers.migrate_url,
         redis_url=servers.redis_url,
+        metrics_url=f"http://{LOOPBACK}:{metrics_port}/metrics" if metrics_port else "",
     )
     write_private(_run_folder(home) / "state.json", _as_json(state))
     return state

@@ -11,6 +11,7 @@ import logging
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 import redis
@@ -21,9 +22,12 @@ from rq import SimpleWorker, Worker, worker_registration
 from rq.exceptions import DeserializationError
 from rq.job import UNEVALUATED, Job
 from rq.scheduler import RQScheduler
+from rq.utils import as_text, utcparse
 from rq.worker.base import BaseWorker
 
 from core.errors import BadInput, Permanent, Retryable
+from core.logs import bound
+from core.ports import QueueState
 from core.processes import ends_with_parent
 
 log = logging.getLogger(__name__)
@@ -266,9 +270,41 @@ class RqJobQueue:
         except redis.RedisError as error:
             raise _no_answer(error) from error
 
+    def queues(self) -> list[QueueState]:
+        """How each queue of ours stands."""
+        names = sorted(set(JOB_QUEUES.values()))
+        try:
+            workers = _workers(self._client)
+            with self._client.pipeline(transaction=False) as pipeline:
+                for name in names:
+                    pipeline.llen(RqQueue.redis_queue_namespace_prefix + name)
+                waiting = pipeline.execute()
+        except redis.RedisError as error:
+            raise _no_answer(error) from error
+        return [
+            QueueState(
+                name,
+                jobs,
+                sum(name in served for served, _ in workers),
+                max((beat for served, beat in workers if name in served), default=None),
+            )
+            for name, jobs in zip(names, waiting, strict=True)
+        ]
+
     def close(self) -> None:
         """Give the connections back to the system."""
         self._client.close()
+
+
+def _workers(client: redis.Redis) -> list[tuple[list[str], datetime]]:
+    """The queues and the last heartbeat of every worker whose key has not expired."""
+    with client.pipeline(transaction=False) as pipeline:
+        for key in sorted(worker_registration.get_keys(connection=client)):
+            pipeline.hmget(key, "queues", "last_heartbeat")
+        found = pipeline.execute()
+    return [
+        (as_text(queues).split(","), utcparse(as_text(beat))) for queues, beat in found if queues and beat is not None
+    ]
 
 
 def _no_answer(error: redis.RedisError) -> Retryable:
@@ -297,7 +333,21 @@ class _RetryScheduler(RQScheduler):
     def work(self) -> None:
         """The child's loop."""
         self._end_with_worker()
-        super().work()
+        try:
+            super().work()
+        except Exception as error:
+            # RQ logs it; as an exception the child would print it a second time, in many lines.
+            raise SystemExit(1) from error
+
+
+def _fields(job: Job) -> dict[str, object]:
+    """What identifies a job in the log: itself, and the ids it was given."""
+    name = job.func_name
+    fields: dict[str, object] = {"job": job.id, "function": name, "attempt": getattr(job, "attempt", None)}
+    if name in REGISTRY and isinstance(job.kwargs, dict):
+        names = {"shop_id": "shop", "connection_id": "connection", "sync_run_id": "sync_run"}
+        fields |= {field: job.kwargs.get(argument) for argument, field in names.items()}
+    return fields
 
 
 class _Registering(BaseWorker):
@@ -330,6 +380,11 @@ class _Registering(BaseWorker):
         super().maintain_heartbeats(job)
         self._register_if_forgotten()
 
+    def perform_job(self, job: Job, queue: RqQueue) -> bool:
+        """RQ's own, with the job in every line that is logged meanwhile, RQ's among them."""
+        with bound(**_fields(job)):
+            return super().perform_job(job, queue)
+
     def _register_if_forgotten(self) -> None:
         if self._is_horse or not self.birth_date or self.connection.sismember(self.redis_workers_keys, self.key):
             return
@@ -349,7 +404,9 @@ class SwWorker(_Registering, Worker):
 
     def handle_work_horse_killed(self, job: Job, retpid: Any, ret_val: Any, rusage: Any) -> None:
         """Close the run of a killed horse, for which RQ calls neither callbacks nor exception handlers."""
-        super().handle_work_horse_killed(job, retpid, ret_val, rusage)
+        with bound(**_fields(job)):
+            super().handle_work_horse_killed(job, retpid, ret_val, rusage)
+            log.error("the process running a job was killed")
         if _recorder is not None and isinstance(job, SwJob):
             how = "beyond its timeout" if ret_val is None else f"wait status {ret_val}"
             _recorder.killed(job, self.name, how)

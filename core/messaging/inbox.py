@@ -6,6 +6,8 @@ States: received, then handled, waiting (something must come first), ignored (a 
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,9 +20,17 @@ from core import audit
 from core.audit import Actor
 from core.db import execute, fetch, is_data_error, scalar, unit_of_work
 from core.errors import BadInput, Permanent, Retryable
+from core.logs import bound
+
+log = logging.getLogger(__name__)
 
 WAIT_FOR = timedelta(hours=4)
 """How long a message may wait for what must come first: as long as the slowest vendor goes on delivering."""
+
+
+PARTS = 8
+"""Into how many parts a batch is split to find its poison: what fails once more is then an eighth and less of what
+failed first, where halves would make it as much again, and there are hardly more turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +132,12 @@ def drain_batch(
     """Claim and handle one batch of a lane; returns (how many were claimed, highest id claimed).
 
     `after_id` skips the dead index entries of what this drain has already settled. Errors of the machinery (a
-    deadlock, a lost connection) propagate and nothing is settled; errors of the data are bisected down to the one
+    deadlock, a lost connection) propagate and nothing is settled; errors of the data are narrowed down to the one
     message that carries them, which is parked while the others go through. With a `reader`, bodies that it has read
     are not read again, and it goes on with the next ones while this batch is handled.
     """
     known = reader.take() if reader is not None else {}
+    parked: dict[int, Verdict] = {}
     with unit_of_work(engine) as conn:
         batch = _claim(conn, shop_id, connection_id, after_id, size, known)
         if not batch:
@@ -136,12 +147,15 @@ def drain_batch(
         try:
             with conn.begin_nested():
                 verdicts = handler(conn, batch, now)
-            _settle(conn, shop_id, verdicts, now)
-            return len(batch), batch[-1].id
+            _settle(conn, shop_id, verdicts, now, parked)
         except Exception as error:
             if not is_poison(error):
                 raise
-            _isolate(conn, shop_id, batch, handler, now, error)
+            _isolate(conn, shop_id, batch, handler, now, error, parked)
+    # Now that it is true.
+    for message_id, verdict in parked.items():
+        with bound(shop=shop_id, connection=connection_id, message=message_id, cause=verdict.cause):
+            log.warning("a message was parked: %s", verdict.detail)
     return len(batch), batch[-1].id
 
 
@@ -159,17 +173,30 @@ def is_poison(error: Exception) -> bool:
     )
 
 
+# Turns, not messages: one that waits, is released and handled counts as waiting and as handled.
+_TALLIED = """
+    tallied as (
+        insert into tallies (kind, connection_id, name, outcome, events)
+        select 'inbox', connection_id, '', state, count(*) from settled group by connection_id, state
+    )
+"""
+
+
 def expire_waiting(conn: Connection, now: datetime) -> int:
     """Park what waited longer than it may; returns how many."""
-    return execute(
-        conn,
-        """
-        update inbox_messages set state = 'parked', settled_at = %(now)s,
-            cause = 'unknown_' || split_part(waiting_for, ':', 1),
-            detail = 'waited until its deadline for ' || waiting_for
-        where state = 'waiting' and waits_until <= %(now)s
-        """,
-        now=now,
+    return len(
+        fetch(
+            conn,
+            f"""
+            with settled as (
+                update inbox_messages set state = 'parked', settled_at = %(now)s,
+                    cause = 'unknown_' || split_part(waiting_for, ':', 1),
+                    detail = 'waited until its deadline for ' || waiting_for
+                where state = 'waiting' and waits_until <= %(now)s returning connection_id, state
+            ), {_TALLIED} select from settled
+            """,
+            now=now,
+        )
     )
 
 
@@ -322,41 +349,56 @@ def _received(row: RowMapping) -> Received:
 
 
 def _isolate(
-    conn: Connection, shop_id: int, batch: Sequence[Received], handler: Handler, now: datetime, error: Exception
+    conn: Connection,
+    shop_id: int,
+    batch: Sequence[Received],
+    handler: Handler,
+    now: datetime,
+    error: Exception,
+    parked: dict[int, Verdict],
 ) -> None:
-    """Bisect: each half in a savepoint of its own, until the message at fault stands alone."""
+    """Split: each part in a savepoint of its own, until the message at fault stands alone."""
     if len(batch) == 1:
-        _settle(conn, shop_id, {batch[0].id: _parked_for(error)}, now)
+        _settle(conn, shop_id, {batch[0].id: parked_for(error)}, now, parked)
         return
-    middle = len(batch) // 2
-    for half in (batch[:middle], batch[middle:]):
+    size = math.ceil(len(batch) / PARTS)
+    for start in range(0, len(batch), size):
+        part = batch[start : start + size]
         try:
             with conn.begin_nested():
-                verdicts = handler(conn, half, now)
-            _settle(conn, shop_id, verdicts, now)
+                verdicts = handler(conn, part, now)
+            _settle(conn, shop_id, verdicts, now, parked)
         except Exception as inner:
             if not is_poison(inner):
                 raise
-            _isolate(conn, shop_id, half, handler, now, inner)
+            _isolate(conn, shop_id, part, handler, now, inner, parked)
 
 
-def _parked_for(error: Exception) -> Verdict:
+def parked_for(error: Exception) -> Verdict:
+    """The verdict on a message whose handling raised poison (see is_poison)."""
     if isinstance(error, BadInput):
         return Verdict("parked", cause="unreadable", detail=str(error))
     # Only the kind of the error: its text may carry the customer's data.
     return Verdict("parked", cause="unexpected", detail=f"handling it raised {type(error).__name__}")
 
 
-def _settle(conn: Connection, shop_id: int, verdicts: dict[int, Verdict], now: datetime) -> None:
+def _settle(
+    conn: Connection, shop_id: int, verdicts: dict[int, Verdict], now: datetime, parked: dict[int, Verdict]
+) -> None:
+    """Record how messages end their turn; `parked` takes note of those that a person must look at."""
+    parked.update((message_id, verdict) for message_id, verdict in verdicts.items() if verdict.state == "parked")
     execute(
         conn,
-        """
-        update inbox_messages m set state = v.state, cause = v.cause, detail = v.detail, waiting_for = v.waiting_for,
-            waits_until = case when v.state = 'waiting' then %(until)s end, attempts = m.attempts + 1,
-            settled_at = case when v.state in ('handled', 'ignored', 'parked') then %(now)s end
-        from unnest(%(ids)b::int8[], %(states)b::text[], %(causes)b::text[], %(details)b::text[], %(waits)b::text[])
-            as v (id, state, cause, detail, waiting_for)
-        where m.shop_id = %(shop)s and m.id = v.id
+        f"""
+        with settled as (
+            update inbox_messages m set state = v.state, cause = v.cause, detail = v.detail,
+                waiting_for = v.waiting_for, waits_until = case when v.state = 'waiting' then %(until)s end,
+                attempts = m.attempts + 1,
+                settled_at = case when v.state in ('handled', 'ignored', 'parked') then %(now)s end
+            from unnest(%(ids)b::int8[], %(states)b::text[], %(causes)b::text[], %(details)b::text[],
+                %(waits)b::text[]) as v (id, state, cause, detail, waiting_for)
+            where m.shop_id = %(shop)s and m.id = v.id returning m.connection_id, m.state
+        ), {_TALLIED} select 1
         """,
         shop=shop_id,
         now=now,

@@ -80,4 +80,5 @@ outbox_messages = Table(
     UniqueConstraint("shop_id", "kind", "dedupe_key"),
     CheckConstraint("state in ('waiting', 'sent', 'dead')", name="state"),
     Index(None, "next_attempt_at", "id", postgresql_where=text("state = 'waiting'")),
+    Index("ix_outbox_messages_dead", "shop_id", "id", postgresql_where=text("state = 'dead'")),
 )

@@ -13,7 +13,6 @@ from core.catalog.operations import ListingSource
 from core.catalog.queries import known_inventory_refs
 from core.connections.queries import ConnectionRow
 from core.db import scalar
-from core.errors import BadInput
 from core.inventory import operations as inventory
 from core.messaging import inbox
 from core.messaging.inbox import HANDLED, Received, Verdict
@@ -52,8 +51,11 @@ class Intake:
         """What a message says, or the verdict on one that says nothing we use or cannot be read; needs no database."""
         try:
             facts = self.parse(message.topic, message.body, message.triggered_at)
-        except BadInput as error:
-            return Verdict("parked", cause="unreadable", detail=str(error))
+        except Exception as error:
+            # Found while reading, it needs no search: nobody else in the batch is touched by it.
+            if not inbox.is_poison(error):
+                raise
+            return inbox.parked_for(error)
         return IGNORED if facts is None else facts
 
 

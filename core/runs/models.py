@@ -1,4 +1,4 @@
-"""Tables: sync_runs, job_runs, schedules, schedule_runs, api_calls."""
+"""Tables: sync_runs, job_runs, schedules, schedule_runs, api_calls, tallies."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Double,
     ForeignKeyConstraint,
     Identity,
     Index,
@@ -148,4 +149,18 @@ api_calls = Table(
         "called_at",
         postgresql_where=text("deprecation is not null"),
     ),
+)
+
+# Counts for monitoring that never fall, written by triggers on what they count; see migration 0006.
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("connection_id", BigInteger, comment="ids of connections are unique among all shops"),
+    Column("name", Text, nullable=False, comment="function, operation, or empty"),
+    Column("outcome", Text, nullable=False),
+    Column("events", BigInteger, nullable=False),
+    Column("seconds", Double, nullable=False, server_default="0", comment="how long they took together"),
+    CheckConstraint("kind in ('job_run', 'api_call', 'inbox')", name="kind"),
 )

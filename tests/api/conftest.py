@@ -103,8 +103,11 @@ def dependencies(shop: Shop) -> Iterator[Dependencies]:
         secret_keys=shop.settings.secret_keys,
         doorbell=application.doorbell,
         bell_answers=application.queue.ping,
+        queues=application.queue.queues,
+        job_names=bootstrap.job_names(),
         verifier=bootstrap.webhook_verifier,
         clock=lambda: NOW,
+        state_kept_seconds=0,
     )
     application.engine.dispose()
 
@@ -138,26 +141,27 @@ class Served:
 
     process: subprocess.Popen[bytes]
     url: str
+    metrics_url: str
 
 
 @pytest.fixture
 def served(shop: Shop) -> Iterator[Served]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    with socket.socket() as probe, socket.socket() as other:
+        for each in (probe, other):
+            each.bind(("127.0.0.1", 0))
+        port, metrics_port = probe.getsockname()[1], other.getsockname()[1]
     environment = {
         **os.environ,
         "DATABASE_URL": shop.settings.database_url,
         "REDIS_URL": shop.settings.redis_url,
         "SWITCHYARD_SECRET_KEYS": ",".join(shop.settings.secret_keys),
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "api", "--host", "127.0.0.1", "--port", str(port)], cwd=ROOT, env=environment
-    )
+    ports = ["--port", str(port), "--metrics-port", str(metrics_port)]
+    process = subprocess.Popen([sys.executable, "-m", "api", "--host", "127.0.0.1", *ports], cwd=ROOT, env=environment)
     url = f"http://127.0.0.1:{port}"
     try:
         _wait_until_ready(url, process)
-        yield Served(process, url)
+        yield Served(process, url, f"http://127.0.0.1:{metrics_port}/metrics")
     finally:
         process.kill()
         process.wait(timeout=10)

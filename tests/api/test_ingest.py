@@ -27,7 +27,7 @@ def with_writer(
 ) -> None:
     async def run() -> None:
         batches: Batches = []
-        writer = Writer(shop.settings.database_url, batches.append, waiting_max=waiting_max)
+        writer = Writer(shop.settings.database_url, lambda batch, _: batches.append(batch), waiting_max=waiting_max)
         if start:
             writer.start()
         await act(writer, batches)
@@ -85,7 +85,7 @@ def test_a_full_queue_sends_away(shop: Shop) -> None:
         await asyncio.gather(*waiting)
 
     async def run() -> None:
-        writer = Writer(shop.settings.database_url, lambda _: None, waiting_max=5)
+        writer = Writer(shop.settings.database_url, lambda *_: None, waiting_max=5)
         await act(writer, [])
         await writer.stop()
 
@@ -103,7 +103,7 @@ def test_a_client_that_has_gone_takes_nobody_along(shop: Shop) -> None:
         assert [task.cancelled() for task in waiting] == [False, False, True, False, False]
 
     async def run() -> None:
-        writer = Writer(shop.settings.database_url, lambda _: None)
+        writer = Writer(shop.settings.database_url, lambda *_: None)
         await act(writer, [])
         await writer.stop()
 
@@ -113,7 +113,7 @@ def test_a_client_that_has_gone_takes_nobody_along(shop: Shop) -> None:
 
 def test_what_waits_at_the_end_is_written_and_nothing_is_taken_after(shop: Shop) -> None:
     async def run() -> None:
-        writer = Writer(shop.settings.database_url, lambda _: None)
+        writer = Writer(shop.settings.database_url, lambda *_: None)
         waiting = [asyncio.create_task(writer.record(delivery(shop, n))) for n in range(300)]
         await asyncio.sleep(0)
         writer.start()
@@ -139,7 +139,7 @@ def test_a_cut_connection_is_replaced_and_nobody_notices(shop: Shop, database: e
 
 def test_a_database_that_comes_back_is_found_again(shop: Shop) -> None:
     async def run() -> None:
-        writer = Writer("postgresql+psycopg://nobody:x@127.0.0.1:1/nothing", lambda _: None)
+        writer = Writer("postgresql+psycopg://nobody:x@127.0.0.1:1/nothing", lambda *_: None)
         writer.start()
         with pytest.raises(ComeBackLater, match="database"):
             await writer.record(delivery(shop, 1))

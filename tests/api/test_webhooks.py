@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 import pytest
@@ -214,11 +215,42 @@ def test_instants_with_any_number_of_decimals(text: str, expected: datetime | No
 def test_health_says_what_is_missing(serve: Serve, shop: Shop) -> None:
     api = serve()
     assert api.get("/healthz").json() == {"status": "alive"}
-    assert api.get("/readyz").json() == {"status": "ready"}
+    assert api.get("/readyz").json() == {"status": "ready", "degraded": []}
     gone = make_engine("postgresql+psycopg://nobody:x@127.0.0.1:1/nothing")
     answer = serve(engine=gone, bell_answers=RqJobQueue("redis://127.0.0.1:1/0").ping).get("/readyz")
     assert answer.status_code == 503
-    assert answer.json()["missing"] == ["database", "redis"]
+    assert answer.json() == {"status": "not ready", "missing": ["database"], "degraded": ["redis"]}
+
+
+def test_without_redis_it_stays_ready_because_deliveries_are_still_taken(serve: Serve, shop: Shop) -> None:
+    bell = RqJobQueue("redis://127.0.0.1:1/0")
+    api = serve(bell_answers=bell.ping, doorbell=Doorbell(bell))
+    answer = api.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "degraded": ["redis"]})
+    assert api.post(shop.path, content=b"{}", headers=signed_headers(b"{}")).status_code == 200
+    assert len(shop.rows()) == 1
+
+
+def test_what_is_logged_of_a_delivery_names_it_and_its_connection(
+    serve: Serve, shop: Shop, lines: Callable[[], list[dict[str, Any]]]
+) -> None:
+    api = serve()
+    assert api.post(shop.path, content=b"x", headers=signed_headers(b"{}", "d-7")).status_code == 401
+    api.post(shop.path, content=b"{}", headers=signed_headers(b"{}", "d-8" + "x" * 150))
+
+    def broken(*_: object) -> bool:
+        raise RuntimeError("of jo@shop.example")
+
+    failing = serve(verifier=lambda _: broken)
+    assert failing.post(shop.path, content=b"{}", headers=signed_headers(b"{}", "d-9")).status_code == 500
+    found = [line for line in lines() if line["logger"] == "api.app"]
+    connection = str(shop.connection_id)
+    assert [(line["level"], line["connection"], line["delivery"]) for line in found] == [
+        ("info", connection, "d-7"),
+        ("error", connection, "d-9"),
+    ]
+    assert "RuntimeError" in found[1]["error"]
+    assert "jo@" not in str(found)
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,8 @@ def _open_shop(
         secret_keys=application.settings.secret_keys,
         doorbell=application.doorbell,
         bell_answers=application.queue.ping,
+        queues=application.queue.queues,
+        job_names=bootstrap.job_names(),
         verifier=bootstrap.webhook_verifier,
         clock=lambda: NOW,
     )

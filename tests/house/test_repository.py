@@ -181,7 +181,7 @@ def test_compose_publishes_on_loopback_only_and_keeps_no_password() -> None:
         for port in service.get("ports", []):
             assert port.startswith("127.0.0.1:"), f"{name} publishes {port}"
     text = (ROOT / "docker-compose.yml").read_text()
-    for variable in re.findall(r"\$\{(\w*(?:PASSWORD|KEYS)\w*)([^}]*)\}", text):
+    for variable in re.findall(r"\$\{(\w*(?:PASSWORD|KEYS|TOKEN)\w*)([^}]*)\}", text):
         assert variable[1].startswith(":?"), f"{variable[0]} must be required"
 
 

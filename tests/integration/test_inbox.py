@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, text
@@ -109,6 +110,18 @@ def test_what_another_drain_has_claimed_is_skipped(engine: Engine, world: World)
     assert drain(engine, world) == 1
 
 
+def faulty_booking(world: World) -> Handler:
+    """Reads everything, and raises when the poison is to be booked: which message it was is not told."""
+
+    def handler(conn: Connection, batch: Sequence[Received], now: datetime) -> dict[int, Verdict]:
+        verdicts = Intake(world.connection, parse)(conn, batch, now)
+        if any(message.body == POISON for message in batch):
+            raise KeyError("a fault in our own code")
+        return verdicts
+
+    return handler
+
+
 @pytest.mark.parametrize("position", range(5))
 def test_the_poisonous_message_alone_is_parked_and_the_others_go_through(
     engine: Engine, world: World, position: int
@@ -116,7 +129,7 @@ def test_the_poisonous_message_alone_is_parked_and_the_others_go_through(
     bodies = orders(1, 2, 3, 4)
     bodies.insert(position, POISON)
     record_bodies(engine, world, *bodies)
-    assert drain(engine, world) == 5
+    assert handle(engine, world, faulty_booking(world))[0] == 5
     expected = ["handled"] * 4
     expected.insert(position, "parked")
     assert states(engine, world) == expected
@@ -127,7 +140,7 @@ def test_the_poisonous_message_alone_is_parked_and_the_others_go_through(
 
 def test_two_poisonous_messages_are_both_found(engine: Engine, world: World) -> None:
     record_bodies(engine, world, POISON, *orders(1), POISON, *orders(2))
-    drain(engine, world)
+    handle(engine, world, faulty_booking(world))
     assert states(engine, world) == ["parked", "handled", "parked", "handled"]
 
 
@@ -245,13 +258,26 @@ def test_not_now_is_never_poison(engine: Engine, world: World) -> None:
         handle(engine, world, then(world, busy))
 
 
-def test_a_fault_of_the_machinery_in_a_half_undoes_the_whole_batch(engine: Engine, world: World) -> None:
-    """Half of the batch was already booked in its savepoint when the connection fails for the other half."""
+def test_a_message_that_cannot_be_read_is_found_without_a_search(engine: Engine, world: World) -> None:
+    calls = []
+
+    def handler(conn: Connection, batch: Sequence[Received], now: datetime) -> dict[int, Verdict]:
+        calls.append(len(batch))
+        return Intake(world.connection, parse)(conn, batch, now)
+
+    record_bodies(engine, world, *orders(1), POISON, UNREADABLE, *orders(2))
+    handle(engine, world, handler)
+    assert states(engine, world) == ["handled", "parked", "parked", "handled"]
+    assert calls == [4]
+
+
+def test_a_fault_of_the_machinery_in_a_part_undoes_the_whole_batch(engine: Engine, world: World) -> None:
+    """Part of the batch was already booked in its savepoint when the connection fails for another part."""
 
     def handler(conn: Connection, batch: Sequence[Received], now: datetime) -> dict[int, Verdict]:
         if any(message.body == POISON for message in batch) and len(batch) == 1:
             raise Retryable("gone")
-        return Intake(world.connection, parse)(conn, batch, now)
+        return faulty_booking(world)(conn, batch, now)
 
     record_bodies(engine, world, *orders(1), POISON)
     with pytest.raises(Retryable):
@@ -409,3 +435,27 @@ def test_a_batch_ends_where_its_bodies_grow_too_large_but_never_before_the_first
     for body_bytes in (1, size + 1, 100 * size):
         inbox.drain_batch(engine, world.shop_id, world.connection.id, 0, Batch(100, body_bytes), note, NOW)
     assert seen == [ids[:1], ids[1:3], ids[3:]]
+
+
+def test_what_is_parked_is_told_once_it_is_true_and_without_secrets(
+    engine: Engine, world: World, lines: Callable[[], list[dict[str, Any]]]
+) -> None:
+    def handler(conn: Connection, batch: Sequence[Received], now: datetime) -> dict[int, Verdict]:
+        if any(message.body == b"secret" for message in batch):
+            raise BadInput("cannot read jo@shop.example with shpat_0123456789abcdef")
+        if any(message.body == b"later" for message in batch) and len(batch) == 1:
+            raise Retryable("not now")
+        return Intake(world.connection, parse)(conn, batch, now)
+
+    ids = record_bodies(engine, world, *orders(1), b"secret", *orders(2), POISON)
+    handle(engine, world, handler)
+    told = [line for line in lines() if line["logger"] == "core.messaging.inbox"]
+    assert [(line["message"], line["cause"], line["connection"], line["level"]) for line in told] == [
+        (ids[1], "unreadable", world.connection.id, "warning"),
+        (ids[3], "unexpected", world.connection.id, "warning"),
+    ]
+    assert [word for word in ("jo@", "shpat_") if word in str(told)] == []
+    record_bodies(engine, world, b"secret", b"later")
+    with pytest.raises(Retryable):
+        handle(engine, world, handler)
+    assert len([line for line in lines() if line["logger"] == "core.messaging.inbox"]) == 2

@@ -19,6 +19,7 @@ WITHOUT_SHOP = {
     "job_runs": "runs of the machinery: a job may serve every shop",
     "schedules": "one clock for all shops",
     "schedule_runs": "once per period, for all shops",
+    "tallies": "counts for monitoring, for all shops",
 }
 # A shop itself is found by its name before its id is known.
 KEYS_WITHOUT_SHOP = {"uq_shops_name"}

@@ -26,7 +26,7 @@ TICK = schedule.Schedule("test.tick", "runs.sweep", "a short period", every_seco
 
 def main() -> None:
     """Play the role named on the command line."""
-    logs.configure()
+    logs.configure("test")
     role, *words = sys.argv[1:]
     {"worker": worker, "scheduler": tick_scheduler, "holder": holder, "producer": producer}[role](*words)
 

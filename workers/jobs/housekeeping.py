@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from core import bootstrap, invariants
+from core import bootstrap, invariants, measures
 from core.adapters.rq import live_worker_names
 from core.clock import business_day, utc_now
 from core.db import fetch_one, read_only, unit_of_work
@@ -41,13 +41,15 @@ def audit_shop(*, shop_id: int) -> dict[str, Any]:
 
 @job("runs.sweep", queue="reports", timeout=60)
 def sweep_runs() -> dict[str, Any]:
-    """Close runs whose worker is gone, and queue again the syncs that nobody took."""
+    """Close runs whose worker is gone, queue again the syncs that nobody took, fold what monitoring counts."""
     app = bootstrap.application()
     client = redis.Redis.from_url(app.settings.redis_url)
     now = utc_now()
     with unit_of_work(app.engine) as conn:
         closed = runs.close_abandoned_runs(conn, live_worker_names(client), now)
         waiting = queries.waiting_syncs(conn, now - REQUEUE_SYNC_AFTER)
+    with unit_of_work(app.engine) as conn:
+        measures.fold(conn)
     for row in waiting:
         app.queue.enqueue(
             "connection.sync", shop_id=row["shop_id"], connection_id=row["connection_id"], sync_run_id=row["id"]

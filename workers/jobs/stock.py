@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ from core.logs import bound
 from core.messaging.doorbell import Drain, Lane
 from core.ports import QuantityResult, QuantityWrite, SalesChannel
 from workers.registry import job
+
+log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 20
 SENT_AT_ONCE = 20
@@ -71,6 +74,8 @@ def push_stock(*, shop_id: int, connection_id: int) -> dict[str, Any]:
         if held is None:
             return {"busy_or_paused": True}
         counts = push_lane(held.app, held.row, held.channel, DRAIN_SECONDS)
+        if any(counts.values()):
+            log.info("pushed", extra={"counts": counts})
         with read_only(held.app.engine) as conn:
             held.drain.has_more = (shop_id, connection_id) in publishing.lanes_to_push(conn, utc_now())
         if counts.get("accepted") or counts.get("unknown"):
@@ -149,6 +154,8 @@ def check_writes(*, shop_id: int, connection_id: int) -> dict[str, Any]:
         if held is None:
             return {"busy_or_paused": True}
         counts = check_lane(held.app, held.row, held.channel, DRAIN_SECONDS)
+        if any(counts.values()):
+            log.info("checked", extra={"counts": counts})
         with read_only(held.app.engine) as conn:
             held.drain.has_more = (shop_id, connection_id) in publishing.lanes_to_check(conn, utc_now())
     return counts

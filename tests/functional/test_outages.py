@@ -1,0 +1,189 @@
+"""Redis goes away, Postgres goes away: what the channel tells us meanwhile is kept, here or there, and handled once."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from core import embedded
+from core.db import fetch, read_only
+from core.embedded.place import known_place
+from core.embedded.postgres import Postgres
+from core.embedded.redis_server import RedisServer
+from tests.functional.systems import System, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+DOMAIN = "demo.myshopify.com"
+ORDERS = 30
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[System]:
+    """The demo, with its shoppers at rest: what happens is what the tests do."""
+    made = System()
+    try:
+        made.start()
+        made.control("/shoppers", {"domain": DOMAIN, "pace_per_minute": 1, "running": False})
+        wait_until(lambda: is_quiet(made), "what the shoppers bought is handled")
+        yield made
+        made.stop()
+    finally:
+        made.erase()
+
+
+def read(system: System, sql: str) -> list[dict[str, Any]]:
+    engine = system.engine()
+    try:
+        with read_only(engine) as conn:
+            return [dict(row) for row in fetch(conn, sql)]
+    finally:
+        engine.dispose()
+
+
+def counted(system: System) -> dict[str, int]:
+    (row,) = read(
+        system,
+        """
+            select (select count(*) from orders) as orders,
+                (select count(*) from inbox_messages) as messages,
+                (select count(*) from inbox_messages where state = 'received') as received,
+                (select count(*) from inbox_messages where state in ('waiting', 'parked')) as stuck
+            """,
+    )
+    return row
+
+
+def is_quiet(system: System) -> bool:
+    """Everything that the channel had to say is delivered and handled."""
+    deliveries = system.control("/deliveries")
+    return not deliveries["queued"] and not deliveries["in_flight"] and counted(system)["received"] == 0
+
+
+def buy(system: System, name: str) -> set[str]:
+    """Orders of one unit each; returns their names."""
+    levels = system.control(f"/shopify/{DOMAIN}/levels")["levels"]
+    plenty = sorted((row for row in levels if row["tracked"]), key=lambda row: -row["available"])[:ORDERS]
+    orders = [
+        {"key": f"{name}-{row['sku']}", "lines": [{"sku": row["sku"], "quantity": 1, "price": "2.50"}]}
+        for row in plenty
+    ]
+    placed = system.control(f"/shopify/{DOMAIN}/orders", {"orders": orders})
+    refused = [order for order in placed["orders"] if "name" not in order]
+    assert not refused, refused[:2]
+    return {str(order["name"]) for order in placed["orders"]}
+
+
+def known_orders(system: System) -> list[str]:
+    return [row["name"] for row in read(system, "select name from orders")]
+
+
+def assert_all_handled_once(system: System, bought: set[str]) -> None:
+    names = [name for name in known_orders(system) if name in bought]
+    assert sorted(names) == sorted(bought)
+    assert counted(system)["stuck"] == 0
+    deliveries = system.control("/deliveries")
+    assert (deliveries["given_up"], deliveries["failed"], deliveries["subscriptions_deleted"]) == (0, 0, 0)
+    system.cli("audit")
+
+
+def metrics(system: System) -> dict[str, float]:
+    """Samples by name and labels, as text."""
+    text = httpx.get(system.state().metrics_url, timeout=60).raise_for_status().text
+    return {
+        f"{sample.name}{sample.labels or ''}": sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def readiness(system: System) -> tuple[int, Any]:
+    answer = httpx.get(system.state().addresses["api"] + "/readyz", timeout=60)
+    return answer.status_code, answer.json()
+
+
+def start_again(system: System) -> None:
+    embedded.start(system.home, postgres_port=system.base + 3, redis_port=system.base + 4)
+
+
+def test_without_redis_webhooks_are_accepted_and_the_sweep_finds_them(system: System) -> None:
+    before = counted(system)
+    assert RedisServer(system.home, known_place(system.home)).stop()
+    try:
+        bought = buy(system, "without-redis")
+        wait_until(lambda: not system.control("/deliveries")["queued"], "everything is delivered")
+        delivered = system.control("/deliveries")
+        # Accepted at the first attempt, and on record.
+        assert delivered["failed"] == 0
+        kept = counted(system)
+        assert kept["messages"] - before["messages"] >= ORDERS
+        assert kept["received"] >= ORDERS
+        wait_until(lambda: readiness(system) == (200, {"status": "ready", "degraded": ["redis"]}), "it says so")
+        wait_until(lambda: metrics(system)["switchyard_up{'part': 'redis'}"] == 0, "metrics say so too")
+    finally:
+        start_again(system)
+    wait_until(lambda: is_quiet(system), "the sweep has rung for what was kept")
+    assert_all_handled_once(system, bought)
+    wait_until(lambda: readiness(system) == (200, {"status": "ready", "degraded": []}), "it says that all is well")
+
+
+def test_without_postgres_webhooks_are_refused_and_the_channel_brings_them_again(system: System) -> None:
+    address = system.state().addresses["api"]
+    unavailable = "switchyard_deliveries_refused_total{'reason': 'unavailable'}"
+    refused_before = metrics(system)[unavailable]
+    assert Postgres(system.home, known_place(system.home)).stop()
+    try:
+        bought = buy(system, "without-postgres")
+        wait_until(lambda: system.control("/deliveries")["failed"] >= ORDERS, "every first attempt has failed")
+        wait_until(lambda: readiness(system)[0] == 503, "it says that it is not ready")
+        assert readiness(system)[1]["missing"] == ["database"]
+        assert httpx.get(f"{address}/healthz", timeout=60).status_code == 200
+        wait_until(lambda: metrics(system)["switchyard_up{'part': 'postgres'}"] == 0, "metrics say so too")
+        # Refused by us, rather than cut off.
+        assert metrics(system)[unavailable] - refused_before >= ORDERS
+        answer = httpx.post(f"{address}/webhooks/shopify/1", content=b"{}", headers=HEADERS, timeout=60)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    finally:
+        start_again(system)
+    # The channel waits for a minute before its first retry, by its own clock.
+    system.control("/clock", {"factor": 600})
+    wait_until(lambda: is_quiet(system), "the channel has delivered everything again")
+    assert_all_handled_once(system, bought)
+
+
+HEADERS = {
+    "X-Shopify-Topic": "orders/create",
+    "X-Shopify-Hmac-Sha256": "not looked at without the secret",
+    "X-Shopify-Shop-Domain": DOMAIN,
+    "X-Shopify-Webhook-Id": "by-hand",
+}
+
+
+def test_what_the_whole_says_of_itself(system: System) -> None:
+    """After both outages: every part is counted, and every line that was written is JSON and names its process."""
+    wait_until(lambda: metrics(system)["switchyard_up{'part': 'postgres'}"] == 1, "it is seen to be back")
+    found = metrics(system)
+    assert found["switchyard_job_runs_total{'function': 'inbox.drain', 'outcome': 'finished'}"] > 0
+    assert found["switchyard_workers{'queue': 'events'}"] == 1
+    assert found["switchyard_schedule_last_success_timestamp_seconds{'schedule': 'sweep.inbox'}"] > 0
+    assert sum(value for name, value in found.items() if name.startswith("switchyard_api_calls_total")) > 0
+    assert sum(value for name, value in found.items() if name.startswith("switchyard_inbox_settled_total")) >= 60
+
+    # `up` puts the time and the name of the line in the Procfile before each; the sandbox is the outside world.
+    written = re.findall(r"^[\d:]+ (api|worker|scheduler|dashboard) +\| (.*)$", system.said(), re.MULTILINE)
+    assert len(written) > 20
+    lines = [(name, json.loads(text)) for name, text in written]
+    names = {(name, line["process"]) for name, line in lines}
+    assert names >= {
+        *((name, "keeper") for name in ("api", "worker", "scheduler", "dashboard")),
+        *((name, name) for name in ("api", "worker", "scheduler", "dashboard")),
+    }
+    pushed = [line for _, line in lines if line["text"] == "pushed"]
+    assert pushed
+    assert all(line["counts"] and line["lane"].startswith("stock:") and line["job"] for line in pushed)
