@@ -15,6 +15,7 @@ import core.adapters.registry as registry
 from core.adapters.base import ConnectionConfig, Deps
 from core.adapters.notices import WebhookMessenger
 from core.adapters.rq import JOB_QUEUES, RqJobQueue
+from core.adapters.rq_reading import RqBroker
 from core.clock import utc_now
 from core.config import Settings
 from core.connections.operations import open_secrets
@@ -22,7 +23,7 @@ from core.connections.queries import ConnectionRow
 from core.db import make_engine, read_only, unit_of_work
 from core.messaging.doorbell import Doorbell
 from core.messaging.outbox import Sender
-from core.ports import SalesChannel
+from core.ports import Broker, SalesChannel
 from core.runs.operations import record_calls
 
 _CALLS_AT_ONCE = 50
@@ -57,6 +58,7 @@ class Application:
     engine: Engine
     queue: RqJobQueue
     doorbell: Doorbell
+    broker: Broker
 
     @contextmanager
     def channel(self, connection: ConnectionRow) -> Iterator[SalesChannel]:
@@ -91,7 +93,8 @@ class Application:
 def make_application(settings: Settings, *, name: str = "switchyard") -> Application:
     """Put a process together."""
     queue = RqJobQueue(settings.redis_url)
-    return Application(settings, make_engine(settings.database_url, name=name), queue, Doorbell(queue))
+    broker = RqBroker(settings.redis_url)
+    return Application(settings, make_engine(settings.database_url, name=name), queue, Doorbell(queue), broker)
 
 
 @lru_cache(maxsize=1)

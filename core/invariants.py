@@ -155,13 +155,14 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "inbox_is_settled",
-        "every message is handled, ignored, waiting with a deadline, or parked with a cause; none lies about",
+        "every message is handled, ignored, discarded, waiting with a deadline, or parked with a cause",
         """
         select shop_id, id as message_id, topic, state, cause, received_at from inbox_messages
         where {shop} and ((state = 'received' and received_at < %(now)s - %(patience)s)
             or (state = 'waiting' and (waiting_for is null or waits_until is null
                 or waits_until < %(now)s - %(patience)s))
-            or (state = 'parked' and cause is null) or (state = 'handled' and settled_at is null))
+            or (state = 'parked' and cause is null)
+            or (state in ('handled', 'discarded') and settled_at is null))
         """,
     ),
     Check(

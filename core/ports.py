@@ -5,7 +5,7 @@ Vendor words end in the adapters; everything here is in the field's terms. All i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -222,9 +222,86 @@ class JobQueue(Protocol):
     def enqueue(self, name: str, /, **arguments: object) -> None:
         """Queue the job registered as `name`; raises Retryable when the queue does not answer."""
 
+    def enqueue_once(self, ref: str, name: str, arguments: Mapping[str, object]) -> bool:
+        """Queue the job under an id of its own; False when the queue knows that id already. Raises Retryable."""
+
+    def check(self, name: str, arguments: Mapping[str, object]) -> None:
+        """Raises BadInput or Permanent where `name` with `arguments` is nothing that may be queued."""
+
 
 class Messenger(Protocol):
     """Says something to operators."""
 
     def send(self, kind: str, payload: dict[str, object], dedupe_key: str) -> None:
         """Deliver once; raises Retryable or Permanent."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueReading:
+    """One queue as the broker knows it now. Instants are aware UTC; `jobs` are the names that wait in it.
+
+    `retrying` counts failed jobs that will be tried again by themselves, `failed` those that will not.
+    """
+
+    name: str
+    jobs: tuple[str, ...]
+    waiting: int
+    oldest_at: datetime | None
+    running: int
+    retrying: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReading:
+    """One live worker. `job` is the registered name it is at work on; what it does not say is None."""
+
+    name: str
+    queues: tuple[str, ...]
+    state: str
+    job: str | None
+    job_started_at: datetime | None
+    started_at: datetime | None
+    heard_at: datetime | None
+    done: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerReading:
+    """Everything that only the broker knows, read at `at`. `next_rings` is by entry id; a missing one rings never."""
+
+    at: datetime
+    queues: tuple[QueueReading, ...]
+    workers: tuple[WorkerReading, ...]
+    next_rings: Mapping[str, datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class FailedJob:
+    """An entry of the broker's registry of failed jobs."""
+
+    ref: str
+    function: str
+    arguments: Mapping[str, object]
+    queue: str
+    failed_at: datetime
+
+
+class Broker(Protocol):
+    """Reads the job queue's own state, and takes back what was dealt with. Reading changes nothing in it.
+
+    Every method raises Retryable when the broker does not answer.
+    """
+
+    def read(self) -> BrokerReading:
+        """Queues, workers and next rings, in the order of the queues' urgency."""
+
+    def states(self, refs: Sequence[str]) -> Mapping[str, str]:
+        """The broker's state of some jobs (queued, started, scheduled for a retry, failed); unknown ones are absent."""
+
+    def failed_jobs(self, limit: int) -> Sequence[FailedJob]:
+        """The newest failed jobs of every queue, at most `limit` of each."""
+
+    def take_back(self, refs: Collection[str]) -> int:
+        """Take jobs out of the registries of failed and of retried ones; returns how many were there."""

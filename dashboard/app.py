@@ -17,11 +17,11 @@ from core import logs
 
 @asynccontextmanager
 async def lifespan(app: st.App) -> AsyncIterator[None]:
-    """Before the first click: logging, and the figures' library drawn once, which costs a second the first time."""
+    """Before the first click: logging, the figures' library drawn once and what acts need, seconds the first time."""
     logs.configure("dashboard")
     # Streamlit gives every logger of its own a handler and another form.
     streamlit_logger.setup_formatter = logs.adopt
-    from dashboard import charts, theme  # here: caches want the running server
+    from dashboard import charts, job_actions, theme  # noqa: F401 (here: caches want the running server)
 
     charts.template(theme.LIGHT)
     yield

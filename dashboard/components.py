@@ -72,9 +72,13 @@ def bars(values: Sequence[float | None], label: str, look: str = "", small: bool
 
 
 def table(
-    heads: Sequence[tuple[str, bool]], body: Sequence[Sequence[str]], label: str, foot: Sequence[str] = ()
+    heads: Sequence[tuple[str, bool]],
+    body: Sequence[Sequence[str]],
+    label: str,
+    foot: Sequence[str] = (),
+    dense: bool = False,
 ) -> None:
-    """A small table of ready HTML cells; `heads` are (name, is a number)."""
+    """A small table of ready HTML cells; `heads` are (name, is a number). `dense`: two cells a line on a phone."""
     kinds = ['class="sy-num"' if is_number else "" for _, is_number in heads]
 
     def line(cells: Sequence[str]) -> str:
@@ -87,7 +91,8 @@ def table(
     top = "".join(f'<th scope="col" {kind}>{escape(name)}</th>' for kind, (name, _) in zip(kinds, heads, strict=True))
     end = f"<tfoot>{line(foot)}</tfoot>" if foot else ""
     html(
-        f'<div class="sy-scroll" tabindex="0" role="region" aria-label="{escape(label)}"><table class="sy-table">'
+        f'<div class="sy-scroll" tabindex="0" role="region" aria-label="{escape(label)}">'
+        f'<table class="sy-table{" sy-dense" if dense else ""}">'
         f"<thead><tr>{top}</tr></thead><tbody>{''.join(line(cells) for cells in body)}</tbody>{end}</table></div>"
     )
 
@@ -164,6 +169,17 @@ def say() -> None:
     """Say what a write left to be said."""
     if "said" in st.session_state:
         st.toast(st.session_state.pop("said"), icon=":material/check_circle:", duration="long")
+
+
+def open_here(label: str, key: str, **where: str) -> None:
+    """Go to another part of this page, which has an address of its own.
+
+    A button: a link to the page that one is on draws the new part and leaves the address as it was, so that the next
+    click is lost. Draws the whole page, also from within a fragment.
+    """
+    if st.button(label, key=key, type="tertiary", icon=":material/arrow_forward:", icon_position="right"):
+        st.query_params.update(where)
+        st.rerun()
 
 
 def pager(key: str, newer: Callable[[], Any] | None, older: Callable[[], Any] | None, words: tuple[str, str]) -> None:

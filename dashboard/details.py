@@ -25,29 +25,6 @@ def show(problem: Problem) -> None:
         _DRAWERS[problem.id.partition("-")[0]](problem, viewer)
 
 
-def _parked(problem: Problem, viewer: people.Viewer) -> None:
-    found = evidence.parked(viewer.shop.id, problem.row["connection_id"], problem.row["cause"])
-    body = [
-        (
-            f'<span class="sy-code">{row["message_id"]}</span>',
-            escape(row["topic"]),
-            components.when(row["received_at"], row["as_of"], viewer.shop.zone),
-            escape(row["detail"] or formats.UNKNOWN),
-        )
-        for row in found
-    ]
-    components.table(
-        [("Message", False), ("Topic", False), ("Received", False), ("Why", False)], body, "Parked messages"
-    )
-    _rest(problem.row["messages"], len(found))
-    st.markdown("**Next**: repair what the reason names, then handle them again:")
-    st.code(
-        f"switchyard parked --connection {problem.row['connection_id']} --cause {problem.row['cause']}"
-        ' --again --reason "why it will work now"',
-        language=None,
-    )
-
-
 def _unmapped(problem: Problem, viewer: people.Viewer) -> None:
     found = evidence.unmapped(viewer.shop.id, problem.row["connection_id"], problem.row["currency"])
     body = [
@@ -83,15 +60,6 @@ def _unpublished(problem: Problem, viewer: people.Viewer) -> None:
     _rest(problem.row["listings"], len(found))
 
 
-def _job(problem: Problem, viewer: people.Viewer) -> None:
-    st.caption(
-        f"First {formats.ago(problem.row['since'], problem.row['last_at'], viewer.shop.zone)} of the last, "
-        f"which was {formats.exact(problem.row['last_at'], viewer.shop.zone)}. "
-        f"Fingerprint {problem.row['fingerprint'] or 'none'}."
-    )
-    st.code(problem.row["error"] or "It left no error.", language=None, wrap_lines=True)
-
-
 def _schedule(problem: Problem, viewer: people.Viewer) -> None:
     st.json(problem.row["result"] or {"result": "none was left"})
     if problem.row["violations"]:
@@ -105,9 +73,7 @@ def _rest(total: int, shown: int) -> None:
 
 
 _DRAWERS: Mapping[str, Callable[[Problem, people.Viewer], None]] = {
-    "parked": _parked,
     "unmapped": _unmapped,
     "unpublished": _unpublished,
-    "job": _job,
     "schedule": _schedule,
 }

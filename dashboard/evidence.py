@@ -9,20 +9,6 @@ from dashboard.queries import rows
 LIMIT = 20
 
 
-def parked(shop_id: int, connection_id: int, cause: str) -> list[dict[str, Any]]:
-    """The newest messages parked for one cause."""
-    return rows(
-        f"""
-        select message_id, topic, received_at, attempts, detail, now() as as_of from parked_messages
-        where shop_id = %(shop)s and connection_id = %(connection)s and cause = %(cause)s
-        order by message_id desc limit {LIMIT}
-        """,
-        shop=shop_id,
-        connection=connection_id,
-        cause=cause,
-    )
-
-
 def unmapped(shop_id: int, connection_id: int, currency: str) -> list[dict[str, Any]]:
     """The newest order lines without a SKU."""
     return rows(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from hashlib import sha256
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -85,6 +86,26 @@ _WORDS = {
     "says_no": ("Says no", "attention"),
     "no_answer": ("No answer", "danger"),
     "not_called": ("Not called", "unknown"),
+    # lanes, queues, workers, schedules
+    "clear": ("Clear", "ok"),
+    "draining": ("Draining", "busy"),
+    "growing": ("Growing", "danger"),
+    "still": ("Stands still", "danger"),
+    "served": ("Served", "ok"),
+    "unserved": ("Nobody serves it", "danger"),
+    "idle": ("Idle", "ok"),
+    "busy": ("At work", "busy"),
+    "silent": ("Silent", "unknown"),
+    "on_time": ("On time", "ok"),
+    "late": ("Late", "danger"),
+    "never": ("Never ran", "unknown"),
+    # failed jobs and parked messages
+    "finished": ("Done", "ok"),
+    "abandoned": ("Worker gone", "danger"),
+    "requeued": ("Requeued", "busy"),
+    "discarded": ("Discarded", "unknown"),
+    "superseded": ("Done since", "ok"),
+    "parked": ("Parked", "attention"),
 }
 
 
@@ -194,6 +215,13 @@ def estimate(seconds: float | None) -> str:
     return UNKNOWN if seconds is None else f"≈ {duration(seconds)}"
 
 
+def rate(a_minute: float | None) -> str:
+    """12 a minute's worth: 0, 0.4, 12, 1,284; a dash when it is not known."""
+    if a_minute is None:
+        return UNKNOWN
+    return f"{a_minute:.1f}" if 0 < a_minute < 10 and a_minute % 1 else count(round(a_minute))
+
+
 def ago(instant: datetime | None, now: datetime, zone: str) -> str:
     """19 min ago; from a day on, the day and time in the shop's zone."""
     if instant is None:
@@ -248,6 +276,11 @@ def place(zone: str) -> str:
 def as_of(instant: datetime, zone: str) -> str:
     """As of 14:32:10 · London."""
     return f"As of {clock(instant, zone)} · {place(zone)}"
+
+
+def key(*parts: object) -> str:
+    """A short name for foreign words, the same in every process, for keys of widgets."""
+    return sha256(repr(parts).encode()).hexdigest()[:10]
 
 
 _MARKDOWN = str.maketrans({mark: "\\" + mark for mark in "\\`*_{}[]()<>#+!|~:$"})

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from dashboard import formats
+from dashboard import formats, job_words
 
 Row = Mapping[str, Any]
 Found = Mapping[str, Sequence[Row]]
@@ -16,7 +15,8 @@ Found = Mapping[str, Sequence[Row]]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The one next step: `kind` is sync (a connection), details (a list of what is meant) or skus (a filtered list)."""
+    """The one next step: `kind` is sync (a connection), details (a list of what is meant), skus (a filtered list) or
+    jobs (a cause on the screen of jobs)."""
 
     kind: str
     label: str
@@ -168,27 +168,17 @@ def _load(row: Row) -> str:
     return f"Waiting: {text}."
 
 
-_PARKED = {
-    "unreadable": "could not be read",
-    "unexpected": "could not be handled",
-    "unknown_order": "name an order that never came",
-}
-
-
 def _parked(row: Row, now: datetime, zone: str) -> Problem:
     many = formats.plural(row["messages"], "message")
-    what = _PARKED.get(row["cause"], f"are parked: {formats.plain(row['cause'].replace('_', ' '))}")
-    if row["messages"] == 1:
-        what = what.replace("are parked", "is parked").replace("name an", "names an")
     return Problem(
         _id("parked", row["connection_id"], row["cause"]),
         "attention",
         20,
-        f"{many} from {formats.plain(row['connection'])} {what}",
+        f"{many} from {formats.plain(row['connection'])} {job_words.parked_words(row['cause'], row['messages'])}",
         _join(formats.sentence(row["detail"]), "Nothing is lost: each is kept word for word and can be handled again."),
         (formats.plain(row["topic"]),),
         row["since"],
-        Step("details", "See messages…", row["connection_id"], {"cause": row["cause"]}),
+        Step("jobs", "Open messages", where={"parked": row["cause"], "connection": str(row["connection_id"])}),
         row,
     )
 
@@ -266,7 +256,7 @@ def _job(row: Row, now: datetime, zone: str) -> Problem:
         _join(formats.sentence(_last_line(row["error"])), "It has not succeeded since."),
         (f"last {formats.ago(row['last_at'], now, zone)}",),
         row["since"],
-        Step("details", "See error…"),
+        Step("jobs", "Open failures", where={"cause": row["fingerprint"], "function": row["function"]}),
         row,
     )
 
@@ -306,7 +296,7 @@ _BUILDERS = {
 
 def _id(kind: str, *parts: object) -> str:
     """The same problem keeps its name while its numbers change; foreign words stay out of it."""
-    return f"{kind}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:10]}"
+    return f"{kind}-{formats.key(*parts)}"
 
 
 def _sku_step(row: Row, number: int) -> Step:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
+from hashlib import sha256
+from traceback import format_tb
 
+import psycopg
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -28,11 +30,33 @@ _VOLATILE = (
 
 def describe(error: BaseException) -> str:
     """The error in a sentence, without the statement and the row that a database error carries along."""
-    if isinstance(error, DBAPIError):
-        lines = str(error.orig).splitlines()
+    original = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(error, DBAPIError) or isinstance(original, psycopg.Error):
+        lines = str(original).splitlines()
         kept = [line for line in lines if not line.startswith(("DETAIL:", "CONTEXT:", "LINE "))]
-        return f"{type(error.orig).__name__}: {' '.join(kept[:3])}"
+        return f"{type(original).__name__}: {' '.join(kept[:3])}"
     return f"{type(error).__name__}: {error}"
+
+
+def trace(error: BaseException) -> str:
+    """Where it broke, cause before consequence: files, lines and source, with each error as `describe` says it.
+
+    Python's own format would print an error's text as it is, and a database error's text holds the row.
+    """
+    chain: list[BaseException] = []
+    step: BaseException | None = error
+    while step is not None and step not in chain:
+        chain.append(step)
+        step = _before(step)
+    parts = ["".join(format_tb(step.__traceback__)) + describe(step) for step in reversed(chain)]
+    return "\n\nwhich led to:\n\n".join(parts)
+
+
+def _before(error: BaseException) -> BaseException | None:
+    """What led to `error`; behind a database error stands only the driver's own, which says the same."""
+    if isinstance(error, DBAPIError):
+        return None
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def fingerprint(function: str, error: BaseException) -> str:
@@ -42,7 +66,12 @@ def fingerprint(function: str, error: BaseException) -> str:
     for pattern, word in _VOLATILE:
         message = pattern.sub(word, message)
     text = f"{function}|{type(cause).__name__}|{message}"
-    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
+    return sha256(text.encode(errors="replace")).hexdigest()[:16]
+
+
+def never_began(function: str) -> str:
+    """The fingerprint of jobs that were taken and not begun."""
+    return sha256(f"{function}|never began".encode(errors="replace")).hexdigest()[:16]
 
 
 class PostgresRunRecorder:
@@ -83,6 +112,7 @@ class PostgresRunRecorder:
                     result=_outcome(result),
                     error=None if error is None else describe(error),
                     fingerprint=None if error is None else fingerprint(job.func_name, error),
+                    traceback=None if error is None else trace(error),
                 )
         except (SQLAlchemyError, TypeError, ValueError) as problem:
             log.error("run %s of %s not closed: %s", run_id, job.func_name, describe(problem))

@@ -1,4 +1,4 @@
-"""The one table of what happens by the clock.
+"""What happens by the clock: the rings of the table in `core.runs.schedules`.
 
 rq-scheduler only rings. Once per period is decided in Postgres: a ring takes its period (`schedule_runs`, unique by
 name and period) before it runs the job, so that two schedulers, a repeated ring or an old one do no harm.
@@ -23,52 +23,12 @@ from core.config import Settings
 from core.db import make_engine, read_only, unit_of_work
 from core.logs import bound
 from core.runs import operations, queries
+from core.runs.schedules import SCHEDULES, Schedule
 
 log = logging.getLogger(__name__)
 
-PREFIX = "schedule."
-DAILY_RING_SECONDS = 300
 # A day that failed, or whose worker died, is tried again.
 DAILY_RETAKE = timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """One line of the table: every so many seconds, or once per business day of each shop after an hour of its own.
-
-    A daily job gets `shop_id` and runs once for every shop.
-    """
-
-    name: str
-    job: str
-    description: str
-    every_seconds: int | None = None
-    daily_after_hour: int | None = None
-
-    def __post_init__(self) -> None:
-        if (self.every_seconds is None) == (self.daily_after_hour is None):
-            raise ValueError(f"schedule {self.name}: either every so many seconds or daily after an hour")
-
-    @property
-    def ring_job(self) -> str:
-        """The name under which it rings."""
-        return PREFIX + self.name
-
-    @property
-    def ring_seconds(self) -> int:
-        """How often it rings; a daily one asks often whether a day is due."""
-        return self.every_seconds or DAILY_RING_SECONDS
-
-
-SCHEDULES: tuple[Schedule, ...] = (
-    Schedule("sweep.inbox", "sweep.inbox", "ring for messages that wait; end waits that took too long", 15),
-    Schedule("sweep.stock", "sweep.stock", "ring for listings to push and writes to check", 15),
-    Schedule("outbox.relay", "outbox.relay", "say outside what is due", 15),
-    Schedule("poll.orders", "poll.orders", "ask every channel for changed orders", 60),
-    Schedule("runs.sweep", "runs.sweep", "close runs whose worker is gone, queue forgotten syncs again", 60),
-    Schedule("runs.prune", "runs.prune", "forget old runs and calls", 86400),
-    Schedule("audit.nightly", "audit.nightly", "recompute every invariant from the facts", daily_after_hour=2),
-)
 
 
 @dataclass(frozen=True, slots=True)

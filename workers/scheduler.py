@@ -25,19 +25,13 @@ from core.adapters.rq import JOB_QUEUES, SwJob
 from core.config import Settings
 from core.db import make_engine, read_only
 from core.runs import queries
-from workers.schedule import SCHEDULES, Schedule
+from core.runs.schedules import ENTRY_PREFIX, SCHEDULES, Schedule
 
 log = logging.getLogger(__name__)
 
-ID_PREFIX = "schedule-"
 LOOP_SECONDS = 1.0
 PAUSES_SECONDS = 5.0
 FAILURE_SECONDS = 86400
-
-
-def job_id(schedule: Schedule) -> str:
-    """The fixed id of a schedule's entry, in the characters RQ takes."""
-    return ID_PREFIX + schedule.name.replace(".", "-")
 
 
 class Ringer:
@@ -45,7 +39,7 @@ class Ringer:
 
     def __init__(self, connection: redis.Redis, schedules: tuple[Schedule, ...] = SCHEDULES) -> None:
         self._connection = connection
-        self._schedules = {job_id(schedule): schedule for schedule in schedules}
+        self._schedules = {schedule.entry_id: schedule for schedule in schedules}
         self._scheduler = Scheduler(connection=connection, interval=1, job_class=SwJob)
         # Entries of an earlier version are looked at once; later only what is missing is put back.
         self._known_alike: set[str] = set()
@@ -67,7 +61,7 @@ class Ringer:
         """Write missing and changed entries, cancel those that left the table or are paused."""
         wanted = {id_: entry for id_, entry in self._schedules.items() if entry.name not in paused}
         present = self._present()
-        stale = {id_ for id_ in present - wanted.keys() if id_.startswith(ID_PREFIX)}
+        stale = {id_ for id_ in present - wanted.keys() if id_.startswith(ENTRY_PREFIX)}
         for id_ in sorted(stale):
             self._scheduler.cancel(id_)
         # Writing an entry moves its next ring to now, so only what differs is written.

@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry as RedisRetry
 from rq import Queue as RqQueue
 from rq import SimpleWorker, Worker, worker_registration
-from rq.exceptions import DeserializationError
+from rq.exceptions import DeserializationError, DuplicateJobError
 from rq.job import UNEVALUATED, Job
 from rq.scheduler import RQScheduler
 from rq.utils import as_text, utcparse
@@ -231,44 +231,66 @@ class RqJobQueue:
 
     def enqueue(self, name: str, /, **arguments: object) -> None:
         """Queue the job registered as `name`. Raises BadInput for an unknown name, BadArguments, Retryable."""
-        queue = JOB_QUEUES.get(name)
-        if queue is None:
+        self._enqueue(name, arguments)
+
+    def enqueue_once(self, ref: str, name: str, arguments: Mapping[str, object]) -> bool:
+        """Queue the job under the id `ref`; False when Redis knows a job of that id, in whatever state.
+
+        Raises BadInput for an unknown name, BadArguments, Retryable.
+        """
+        try:
+            self._enqueue(name, arguments, job_id=ref, unique=True)
+        except DuplicateJobError:
+            return False
+        return True
+
+    def check(self, name: str, arguments: Mapping[str, object]) -> None:
+        """Raises BadInput for an unknown name, BadArguments for arguments that are no ids."""
+        if name not in JOB_QUEUES:
             raise BadInput(f"no job is named {name!r}")
         _check_arguments(name, arguments)
+
+    def _enqueue(self, name: str, arguments: Mapping[str, object], **more: Any) -> None:
+        self.check(name, arguments)
         try:
-            queue_named(queue, self._client).enqueue_call(
-                func=name, kwargs=arguments, result_ttl=RESULT_SECONDS, failure_ttl=FAILURE_SECONDS, description=name
+            queue_named(JOB_QUEUES[name], self._client).enqueue_call(
+                func=name,
+                kwargs=dict(arguments),
+                result_ttl=RESULT_SECONDS,
+                failure_ttl=FAILURE_SECONDS,
+                description=name,
+                **more,
             )
         except redis.RedisError as error:
-            raise _no_answer(error) from error
+            raise no_answer(error) from error
 
     def raise_flag(self, key: str, seconds: int, *, only_if_down: bool) -> bool:
         """Set a flag that falls by itself after `seconds`; returns whether it was set now."""
         try:
             return bool(self._client.set(key, 1, ex=seconds, nx=only_if_down))
         except redis.RedisError as error:
-            raise _no_answer(error) from error
+            raise no_answer(error) from error
 
     def lower_flag(self, key: str) -> None:
         """Clear a flag."""
         try:
             self._client.delete(key)
         except redis.RedisError as error:
-            raise _no_answer(error) from error
+            raise no_answer(error) from error
 
     def flag_is_up(self, key: str) -> bool:
         """Whether a flag is set."""
         try:
             return bool(self._client.exists(key))
         except redis.RedisError as error:
-            raise _no_answer(error) from error
+            raise no_answer(error) from error
 
     def ping(self) -> None:
         """Raises Retryable when Redis does not answer."""
         try:
             self._client.ping()
         except redis.RedisError as error:
-            raise _no_answer(error) from error
+            raise no_answer(error) from error
 
     def queues(self) -> list[QueueState]:
         """How each queue of ours stands."""
@@ -280,7 +302,7 @@ class RqJobQueue:
                     pipeline.llen(RqQueue.redis_queue_namespace_prefix + name)
                 waiting = pipeline.execute()
         except redis.RedisError as error:
-            raise _no_answer(error) from error
+            raise no_answer(error) from error
         return [
             QueueState(
                 name,
@@ -307,7 +329,8 @@ def _workers(client: redis.Redis) -> list[tuple[list[str], datetime]]:
     ]
 
 
-def _no_answer(error: redis.RedisError) -> Retryable:
+def no_answer(error: redis.RedisError) -> Retryable:
+    """What a caller is told when Redis is away."""
     return Retryable(f"the queue does not answer: {error}")
 
 

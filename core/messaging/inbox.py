@@ -1,7 +1,7 @@
 """The inbox: record once, claim in batches, settle in the same unit of work as the effect, isolate poison.
 
-States: received, then handled, waiting (something must come first), ignored (a topic we do not use) or parked
-(a person must look; the cause says why). Nothing leaves the inbox by being lost.
+States: received, then handled, waiting (something must come first), ignored (a topic we do not use), parked
+(a person must look; the cause says why) or discarded (a person gave it up). Nothing leaves the inbox by being lost.
 """
 
 from __future__ import annotations
@@ -217,6 +217,12 @@ def release_waiting(conn: Connection, shop_id: int, connection_id: int, keys: Se
     )
 
 
+ANOTHER_TURN = """
+    state = 'received', cause = null, detail = null, settled_at = null, waiting_for = null, waits_until = null,
+    discarded_by = null, discarded_reason = null
+"""
+"""What an update sets so that a message is claimed again."""
+
 _PARKED = """
     state = 'parked' and (%(connection)s::int8 is null or connection_id = %(connection)s)
     and (%(cause)s::text is null or cause = %(cause)s)
@@ -245,9 +251,7 @@ def replay_parked(
         conn,
         f"""
         with again as (
-            update inbox_messages set state = 'received', cause = null, detail = null, settled_at = null,
-                waiting_for = null, waits_until = null
-            where {_PARKED} returning shop_id, connection_id
+            update inbox_messages set {ANOTHER_TURN} where {_PARKED} returning shop_id, connection_id
         )
         select shop_id, connection_id, count(*) as messages from again group by 1, 2 order by 1, 2
         """,

@@ -41,11 +41,18 @@ inbox_messages = Table(
     Column("cause", Text, comment="why it is parked or ignored: a short stable word"),
     Column("detail", Text, comment="the cause in a sentence, without personal data"),
     Column("attempts", Integer, nullable=False, server_default="0"),
-    Column("settled_at", DateTime(timezone=True), comment="when it was handled, ignored or parked"),
+    Column("settled_at", DateTime(timezone=True), comment="when it was handled, ignored, parked or discarded"),
+    Column("discarded_by", Text, comment="who gave it up"),
+    Column("discarded_reason", Text, comment="and why"),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
     UniqueConstraint("shop_id", "connection_id", "delivery_id"),
-    CheckConstraint("state in ('received', 'handled', 'waiting', 'ignored', 'parked')", name="state"),
+    CheckConstraint("state in ('received', 'handled', 'waiting', 'ignored', 'parked', 'discarded')", name="state"),
+    CheckConstraint(
+        "(state = 'discarded') = (discarded_by is not null) and (state = 'discarded') = (discarded_reason is not null)"
+        " and (state <> 'discarded' or cause is not null)",
+        name="discarded_is_signed",
+    ),
     CheckConstraint("state <> 'parked' or cause is not null", name="parked_has_cause"),
     CheckConstraint("state <> 'waiting' or (waiting_for is not null and waits_until is not null)", name="waiting_ends"),
     CheckConstraint("road in ('webhook', 'poll')", name="road"),
@@ -58,6 +65,9 @@ inbox_messages = Table(
         postgresql_where=text("state = 'waiting'"),
     ),
     Index("ix_inbox_messages_parked", "shop_id", "connection_id", "id", postgresql_where=text("state = 'parked'")),
+    Index(
+        "ix_inbox_messages_discarded", "shop_id", "connection_id", "id", postgresql_where=text("state = 'discarded'")
+    ),
     Index("ix_inbox_messages_received_at", "shop_id", "connection_id", "received_at"),
 )
 

@@ -1,4 +1,4 @@
-"""Tables: sync_runs, job_runs, schedules, schedule_runs, api_calls, tallies."""
+"""Tables: sync_runs, job_runs, job_requeues, schedules, schedule_runs, api_calls, tallies."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     DateTime,
     Double,
     ForeignKeyConstraint,
@@ -75,11 +76,61 @@ job_runs = Table(
     Column("result", JSONB),
     Column("error", Text),
     Column("fingerprint", Text, comment="groups failures of one cause"),
+    Column("traceback", Text, comment="where it broke, without values"),
+    Column("resolution", Text, comment="what was done about the failure; null while nobody did anything"),
+    Column("resolved_at", DateTime(timezone=True)),
+    Column("resolved_by", Text, comment="a person, or the sweep for superseded"),
+    Column("resolved_reason", Text),
+    Column("requeued_as", Text, comment="RQ's id of the job that does it again"),
+    Column(
+        "subject",
+        Text,
+        Computed(
+            "function || ':' || coalesce(arguments ->> 'shop_id', '') || ':' ||"
+            " coalesce(arguments ->> 'connection_id', '')",
+            persisted=True,
+        ),
+        comment="function, shop, connection: a later success of it makes a failure moot",
+    ),
     CheckConstraint("outcome in ('finished', 'failed', 'abandoned')", name="outcome"),
+    CheckConstraint("resolution in ('requeued', 'discarded', 'superseded')", name="resolution"),
+    CheckConstraint(
+        "(resolution is null) = (resolved_at is null) and (resolution is null) = (resolved_by is null)"
+        " and (resolution is null) = (resolved_reason is null)"
+        " and (resolution is not distinct from 'requeued') = (requeued_as is not null)",
+        name="resolved_is_signed",
+    ),
     Index(None, "started_at"),
     Index("ix_job_runs_failed", "started_at", postgresql_where=text("outcome in ('failed', 'abandoned')")),
-    Index("ix_job_runs_finished", "function", "started_at", postgresql_where=text("outcome = 'finished'")),
+    Index("ix_job_runs_finished", "subject", "started_at", postgresql_where=text("outcome = 'finished'")),
+    Index("ix_job_runs_job_ref", "job_ref", "id"),
+    Index(
+        "ix_job_runs_unresolved",
+        "id",
+        postgresql_where=text("outcome in ('failed', 'abandoned') and resolution is null"),
+    ),
+    Index("ix_job_runs_resolved", "resolution", "id", postgresql_where=text("resolution is not null")),
     Index("ix_job_runs_open", "worker", postgresql_where=text("outcome is null")),
+)
+
+job_requeues = Table(
+    "job_requeues",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column(
+        "job_ref",
+        Text,
+        nullable=False,
+        comment="RQ's id of the job, named after the newest failure that it makes good",
+    ),
+    Column("function", Text, nullable=False),
+    Column("arguments", JSONB, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("requested_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("shop_id", "job_ref"),
+    ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
+    Index(None, "requested_at"),
 )
 
 schedules = Table(

@@ -15,6 +15,7 @@ from core.db import execute, fetch_one, scalar
 from core.logs import mask
 
 ERROR_CHARACTERS_MAX = 4000
+TRACEBACK_CHARACTERS_MAX = 20_000
 
 # A worker's key in Redis outlives it by less than two minutes; before that nobody can say that it is gone.
 WORKER_GRACE = timedelta(minutes=2)
@@ -121,13 +122,14 @@ def close_job_run(
     result: object = None,
     error: str | None = None,
     fingerprint: str | None = None,
+    traceback: str | None = None,
 ) -> None:
     """Record how a run ended. The process that ran it knows best: this also replaces a mistaken `abandoned`."""
     execute(
         conn,
         """
         update job_runs set ended_at = %(now)s, outcome = %(outcome)s, result = %(result)s, error = %(error)s,
-            fingerprint = %(fingerprint)s
+            fingerprint = %(fingerprint)s, traceback = %(traceback)s
         where id = %(id)s and (outcome is null or outcome = 'abandoned')
         """,
         id=run_id,
@@ -136,6 +138,7 @@ def close_job_run(
         result=_json(result),
         error=_text(error),
         fingerprint=fingerprint,
+        traceback=_text(traceback, TRACEBACK_CHARACTERS_MAX),
     )
 
 
@@ -358,6 +361,7 @@ def prune(conn: Connection, now: datetime, keep_days: int) -> dict[str, int]:
     """Forget runs, periods and calls older than `keep_days`; what is still open stays."""
     statements = {
         "job_runs": "delete from job_runs where started_at < %(before)s and outcome is not null",
+        "job_requeues": "delete from job_requeues where requested_at < %(before)s",
         "schedule_runs": "delete from schedule_runs where started_at < %(before)s",
         "sync_runs": "delete from sync_runs where requested_at < %(before)s and state in ('done', 'failed')",
         "api_calls": "delete from api_calls where called_at < %(before)s",
@@ -375,9 +379,9 @@ def _field(call: object, name: str, common: object) -> Any:
     return common if value is None else value
 
 
-def _text(error: str | None) -> str | None:
+def _text(error: str | None, characters: int = ERROR_CHARACTERS_MAX) -> str | None:
     """Fit for a text column and for eyes: masked, no NUL, bounded."""
-    return None if error is None else mask(error).replace("\0", "\ufffd")[:ERROR_CHARACTERS_MAX]
+    return None if error is None else mask(error).replace("\0", "\ufffd")[:characters]
 
 
 def _json(value: object) -> Jsonb | None:

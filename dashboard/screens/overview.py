@@ -16,6 +16,7 @@ from dashboard.problems import Problem
 Row = Mapping[str, Any]
 SKUS = Path(__file__).parent / "skus.py"
 CALLS = Path(__file__).parent / "calls.py"
+_PAGES = {"skus": SKUS, "jobs": Path(__file__).parent / "jobs.py"}
 CARDS_MAX = 12
 
 
@@ -169,9 +170,9 @@ def _problem_card(
 
 def _step_button(viewer: people.Viewer, problem: Problem, connection: Row | None, is_worst: bool) -> None:
     step = problem.step
-    if step.kind == "skus":
+    if step.kind in _PAGES:
         st.page_link(
-            SKUS,
+            _PAGES[step.kind],
             label=step.label,
             icon=":material/arrow_forward:",
             icon_position="right",

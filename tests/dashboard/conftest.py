@@ -11,7 +11,7 @@ import streamlit as st
 from sqlalchemy import Connection, Engine
 from streamlit.testing.v1 import AppTest
 
-from core import embedded
+from core import bootstrap, embedded
 from dashboard import queries
 
 MAIN = Path(__file__).resolve().parents[2] / "dashboard" / "main.py"
@@ -25,6 +25,7 @@ def forget_all() -> None:
     with contextlib.suppress(Exception):
         queries.engine().dispose()
     queries.engine.clear()
+    bootstrap._application_of.cache_clear()
 
 
 @pytest.fixture

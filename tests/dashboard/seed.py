@@ -239,14 +239,17 @@ def run(conn: Connection, shop_id: int, connection_id: int, state: str = "runnin
 
 
 def job(conn: Connection, function: str, at: datetime, outcome: str = "failed", **more: Any) -> int:
-    values = {"arguments": Jsonb(more.pop("arguments", {})), **more}
+    values = {
+        "arguments": Jsonb(more.pop("arguments", {})),
+        "job_ref": f"j-{next(_numbers)}",
+        "queue": "stock",
+        "attempt": 1,
+        **more,
+    }
     return insert(
         conn,
         "job_runs",
-        job_ref=f"j-{next(_numbers)}",
         function=function,
-        queue="reconcile",
-        attempt=1,
         started_at=at,
         ended_at=at + timedelta(seconds=4),
         outcome=outcome,

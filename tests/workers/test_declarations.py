@@ -8,7 +8,7 @@ import pytest
 
 from core.adapters.rq import JOB_QUEUES, REGISTRY
 from core.messaging.doorbell import LANE_JOBS
-from workers import registry, scheduler
+from workers import registry
 from workers.queues import QUEUES
 from workers.schedule import SCHEDULES
 
@@ -31,7 +31,7 @@ def test_every_schedule_rings_as_a_job() -> None:
     for schedule in SCHEDULES:
         ring = REGISTRY[schedule.ring_job]
         assert ring.spec.queue == JOB_QUEUES[schedule.job]
-    assert len({scheduler.job_id(schedule) for schedule in SCHEDULES}) == len(SCHEDULES)
+    assert len({schedule.entry_id for schedule in SCHEDULES}) == len(SCHEDULES)
 
 
 def test_every_queue_and_lane_has_jobs() -> None:

@@ -168,5 +168,6 @@ def test_pruning_keeps_what_is_young_or_open(conn: Connection, lane: Lane) -> No
             conn, [Call("a", called_at=now)], shop_id=lane.shop_id, connection_id=lane.connection_id
         )
     ask(conn, lane, now=old)
-    assert operations.prune(conn, NOW, 30) == {"job_runs": 1, "schedule_runs": 1, "sync_runs": 0, "api_calls": 1}
+    pruned = operations.prune(conn, NOW, 30)
+    assert pruned == {"job_runs": 1, "job_requeues": 0, "schedule_runs": 1, "sync_runs": 0, "api_calls": 1}
     assert len(queries.latest_sync_runs(conn, lane.shop_id)) == 1

@@ -16,7 +16,7 @@ from core.audit import Actor
 from core.db import fetch, scalar, unit_of_work
 from core.runs import operations
 from workers.schedule import SCHEDULES, Schedule, due_periods, ring
-from workers.scheduler import Pauses, Ringer, job_id
+from workers.scheduler import Pauses, Ringer
 
 NOW = datetime(2024, 5, 14, 12, 0, tzinfo=UTC)
 TICK = Schedule("tick", "runs.sweep", "often", every_seconds=15)
@@ -134,7 +134,7 @@ def test_a_flush_is_repaired_at_the_next_turn_and_rings_in_the_right_queue(clien
     ringer.turn(set())
     client.flushdb()
     ringer.turn(set())
-    assert entries(client) == {job_id(schedule) for schedule in SCHEDULES}
+    assert entries(client) == {schedule.entry_id for schedule in SCHEDULES}
     names = {job.func_name for job in queue_named("events", client).get_jobs()}
     assert names == {"schedule.sweep.inbox"}
     assert client.keys("rq:scheduler_instance:*")

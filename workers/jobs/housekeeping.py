@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -9,15 +10,21 @@ import redis
 
 from core import bootstrap, invariants, measures
 from core.adapters.rq import live_worker_names
+from core.bootstrap import Application
 from core.clock import business_day, utc_now
 from core.db import fetch_one, read_only, unit_of_work
+from core.errors import BadInput, Permanent
 from core.messaging import outbox
+from core.runs import failures, queries
 from core.runs import operations as runs
-from core.runs import queries
+from workers.recording import never_began
 from workers.registry import job
+
+log = logging.getLogger(__name__)
 
 KEEP_DAYS = 90
 REQUEUE_SYNC_AFTER = timedelta(seconds=60)
+ADOPTED_AT_ONCE = 1000
 
 
 @job("audit.nightly", queue="reports", timeout=3600)
@@ -41,20 +48,36 @@ def audit_shop(*, shop_id: int) -> dict[str, Any]:
 
 @job("runs.sweep", queue="reports", timeout=60)
 def sweep_runs() -> dict[str, Any]:
-    """Close runs whose worker is gone, queue again the syncs that nobody took, fold what monitoring counts."""
+    """Close runs whose worker is gone and failures that are moot; queue again what was asked for and nobody took;
+    fold what monitoring counts."""
     app = bootstrap.application()
     client = redis.Redis.from_url(app.settings.redis_url)
     now = utc_now()
+    failed = app.broker.failed_jobs(ADOPTED_AT_ONCE)
     with unit_of_work(app.engine) as conn:
         closed = runs.close_abandoned_runs(conn, live_worker_names(client), now)
+        adopted = failures.adopt(conn, failed, never_began)
+        superseded, settled = failures.close_superseded(conn, now)
         waiting = queries.waiting_syncs(conn, now - REQUEUE_SYNC_AFTER)
+        promised = failures.unanswered(conn, now)
     with unit_of_work(app.engine) as conn:
         measures.fold(conn)
     for row in waiting:
         app.queue.enqueue(
             "connection.sync", shop_id=row["shop_id"], connection_id=row["connection_id"], sync_run_id=row["id"]
         )
-    return {**closed, "requeued": len(waiting)}
+    app.broker.take_back(settled)
+    rung = sum(_ring_again(app, work) for work in promised)
+    return {**closed, "requeued": len(waiting), "adopted": adopted, "superseded": superseded, "rung_again": rung}
+
+
+def _ring_again(app: Application, work: failures.Work) -> bool:
+    try:
+        return app.queue.enqueue_once(work.ref, work.function, work.arguments)
+    except (BadInput, Permanent) as error:
+        # Promised by an earlier version that knew this job; the others must not wait for it.
+        log.error("work %s cannot be done again: %s", work.ref, error)
+        return False
 
 
 @job("runs.prune", queue="reports", timeout=300)

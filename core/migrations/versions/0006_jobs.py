@@ -1,4 +1,4 @@
-"""Counts for monitoring that never fall."""
+"""What became of failed jobs and parked messages, and the views of the Jobs screen."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from alembic import op
 from core.migrations import sql_of
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    op.execute(sql_of("0006_tallies.sql"))
+    op.execute(sql_of("0006_jobs.sql"))

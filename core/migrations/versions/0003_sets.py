@@ -6,11 +6,11 @@ from alembic import op
 
 from core.migrations import sql_of
 
-revision = "0005"
+revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    op.execute(sql_of("0005_sets.sql"))
+    op.execute(sql_of("0003_sets.sql"))

@@ -1,0 +1,65 @@
+"""The one table of what happens by the clock. The scheduler rings it, and the screen of jobs shows what is late."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+PREFIX = "schedule."
+ENTRY_PREFIX = "schedule-"
+DAILY_RING_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One line of the table: every so many seconds, or once per business day of each shop after an hour of its own.
+
+    A daily job gets `shop_id` and runs once for every shop.
+    """
+
+    name: str
+    job: str
+    description: str
+    every_seconds: int | None = None
+    daily_after_hour: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.every_seconds is None) == (self.daily_after_hour is None):
+            raise ValueError(f"schedule {self.name}: either every so many seconds or daily after an hour")
+
+    @property
+    def ring_job(self) -> str:
+        """The name under which it rings."""
+        return PREFIX + self.name
+
+    @property
+    def entry_id(self) -> str:
+        """The fixed id of its entry in rq-scheduler, in the characters RQ takes."""
+        return ENTRY_PREFIX + self.name.replace(".", "-")
+
+    @property
+    def ring_seconds(self) -> int:
+        """How often it rings; a daily one asks often whether a day is due."""
+        return self.every_seconds or DAILY_RING_SECONDS
+
+
+SCHEDULES: tuple[Schedule, ...] = (
+    Schedule("sweep.inbox", "sweep.inbox", "ring for messages that wait; end waits that took too long", 15),
+    Schedule("sweep.stock", "sweep.stock", "ring for listings to push and writes to check", 15),
+    Schedule("outbox.relay", "outbox.relay", "say outside what is due", 15),
+    Schedule("poll.orders", "poll.orders", "ask every channel for changed orders", 60),
+    Schedule("runs.sweep", "runs.sweep", "close runs whose worker is gone, queue forgotten syncs again", 60),
+    Schedule("runs.prune", "runs.prune", "forget old runs and calls", 86400),
+    Schedule("audit.nightly", "audit.nightly", "recompute every invariant from the facts", daily_after_hour=2),
+)
+
+
+def work_behind(function: str, arguments: Mapping[str, object], shop_id: int) -> tuple[str, dict[str, object]]:
+    """The job that a run is about, and its arguments: for a schedule's ring the job it rings for, else the run's own.
+
+    A ring takes its period before it runs, so that ringing again would find the period taken and do nothing.
+    """
+    for schedule in SCHEDULES:
+        if function == schedule.ring_job:
+            return schedule.job, {"shop_id": shop_id} if schedule.daily_after_hour is not None else {}
+    return function, dict(arguments)

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from core.ports import BrokerReading, QueueReading, WorkerReading
+from core.runs.schedules import SCHEDULES, Schedule
+from dashboard import formats, job_words
+
+NOW = datetime(2026, 11, 27, 14, 32, tzinfo=UTC)
+NOTHING = {"causes": 0, "jobs": 0, "parked_causes": 0, "messages": 0}
+
+
+def row(kind: str = "events", waiting: int = 0, oldest: float | None = None, switch: str = "active") -> dict[str, Any]:
+    return {
+        "connection_id": 1,
+        "connection": "Amazon UK",
+        "switch": switch,
+        "kind": kind,
+        "waiting": waiting,
+        "oldest_at": None if oldest is None else NOW - timedelta(seconds=oldest),
+        "as_of": NOW,
+    }
+
+
+def minutes(arrived: list[int | None], drained: list[int | None]) -> list[dict[str, Any]]:
+    """An hour of which the first minutes are given, and the rest is like the last of them."""
+    came, went = (values + [values[-1]] * (60 - len(values)) for values in (arrived, drained))
+    return [{"minute": n, "arrived": a, "drained": d} for n, (a, d) in enumerate(zip(came, went, strict=True))]
+
+
+def broker(missing: tuple[str, ...] = (), **more: Any) -> BrokerReading:
+    names = ("events", "stock")
+    queues = tuple(QueueReading(name, (), 0, None, 0, 0, 0) for name in names)
+    workers = tuple(
+        WorkerReading(name, (name,), "idle", None, None, NOW, NOW, 0, 0) for name in names if name not in missing
+    )
+    return BrokerReading(NOW, queues, workers, {}, **more)
+
+
+@pytest.mark.parametrize(
+    ("found", "arrived", "drained", "state", "left"),
+    [
+        (row(), [4], [4], "clear", None),
+        (row(waiting=30, oldest=10), [4], [4], "draining", None),
+        (row(waiting=30, oldest=300), [4], [10], "draining", 300.0),
+        (row(waiting=30, oldest=300), [10], [4], "growing", None),
+        (row(waiting=30, oldest=300), [4], [4], "growing", None),
+        (row(waiting=30, oldest=300), [4], [0], "still", None),
+        (row(waiting=30, oldest=300), [None], [None], "still", None),
+        (row(waiting=30, oldest=300, switch="paused"), [4], [0], "paused", None),
+        (row("stock", waiting=30, oldest=60), [None], [10], "draining", 180.0),
+        (row("stock", waiting=30, oldest=300), [None], [0], "still", None),
+        (row("stock-check", waiting=2, oldest=300), [1], [0], "draining", None),
+    ],
+)
+def test_arrival_against_drain(
+    found: dict[str, Any], arrived: list[int | None], drained: list[int | None], state: str, left: float | None
+) -> None:
+    view = job_words.lane(found, minutes(arrived, drained))
+    assert (view.state, view.left) == (state, left)
+
+
+def test_a_rate_is_the_mean_of_five_minutes_and_a_step_with_an_unknown_minute_is_unknown() -> None:
+    came: list[int | None] = [5, 0, 0, 0, 10, 7, 7, 7, 7, 7, *([1] * 47), None, None, None]
+    view = job_words.lane(row(), minutes(came, [0]))
+    assert view.arrived == 3.0
+    assert view.arrivals == (None, 5, 5, 5, 5, 5, 5, 5, 5, 5, 35, 15)
+
+
+def test_a_lane_without_minutes_is_unknown_not_idle() -> None:
+    view = job_words.lane(row(waiting=3, oldest=300), [])
+    assert (view.arrived, view.drained, view.arrivals) == (None, None, ())
+
+
+@pytest.mark.parametrize(
+    ("reading", "lanes", "totals", "late", "said"),
+    [
+        (None, [], {}, [], "Nobody is told of new work: Redis does not answer."),
+        (broker(missing=("events", "stock")), [], {}, [], "No worker is at its post: nothing gets done."),
+        (broker(missing=("events",)), [], {}, [], "Nobody serves events."),
+        (broker(), [row(waiting=3, oldest=300)], {}, [], "Amazon UK falls behind: messages to handle for 5 min."),
+        (broker(), [], {}, ["poll.orders"], "poll.orders is late."),
+        (broker(), [], {}, ["a", "b", "c"], "Three schedules are late."),
+        (broker(), [], {"causes": 1, "jobs": 4}, [], "The work gets done, but one cause needs you."),
+        (broker(), [], {"causes": 1, "jobs": 4, "parked_causes": 2, "messages": 3}, [],
+         "The work gets done, but three causes need you."),
+        (broker(), [], {}, [], "The work gets done."),
+    ],
+)  # fmt: skip
+def test_the_answer_names_the_worst(
+    reading: BrokerReading | None, lanes: list[Any], totals: dict[str, int], late: list[str], said: str
+) -> None:
+    views = [job_words.lane(found, minutes([4], [0])) for found in lanes]
+    assert job_words.headline({**NOTHING, **totals}, views, reading, late)[0] == said
+
+
+def test_what_is_open_is_said_even_when_something_is_worse() -> None:
+    totals = {"causes": 1, "jobs": 1, "parked_causes": 1, "messages": 3}
+    assert job_words.headline(totals, [], None)[1] == (
+        "Nothing is lost: what waits is in the database. 1 failed job and 3 parked messages."
+    )
+    assert job_words.headline(NOTHING, [], broker())[1] == "Nothing needs you. Nothing waits."
+
+
+def period(**more: Any) -> dict[str, Any]:
+    return {"is_paused": False, "started_at": NOW - timedelta(seconds=20), "outcome": "finished", "as_of": NOW, **more}
+
+
+@pytest.mark.parametrize(
+    ("last", "following", "is_known", "state"),
+    [
+        (period(), NOW, True, "on_time"),
+        (period(), NOW - timedelta(seconds=31), True, "late"),
+        (period(), None, True, "late"),
+        (period(), None, False, "on_time"),
+        (period(started_at=NOW - timedelta(seconds=91)), NOW, True, "late"),
+        (period(started_at=None, outcome=None), NOW, True, "never"),
+        (period(outcome="failed"), NOW, True, "failed"),
+        (period(is_paused=True), None, True, "paused"),
+    ],
+)
+def test_a_schedule_is_on_time_late_failed_or_paused(
+    last: dict[str, Any], following: datetime | None, is_known: bool, state: str
+) -> None:
+    schedule = Schedule("tick", "runs.sweep", "often", every_seconds=15)
+    assert job_words.schedule_state(schedule, last, following, is_known) == state
+
+
+def test_a_daily_schedule_may_be_a_day_old() -> None:
+    nightly = Schedule("nightly", "audit.nightly", "once a day", daily_after_hour=2)
+    for hours, state in ((25, "on_time"), (27, "late")):
+        last = period(started_at=NOW - timedelta(hours=hours))
+        assert job_words.schedule_state(nightly, last, NOW, True) == state
+    assert [job_words.rhythm(one) for one in (*SCHEDULES[:1], *SCHEDULES[-2:])] == [
+        "every 15 s",
+        "daily",
+        "daily after 02:00",
+    ]
+
+
+def test_a_worker_is_silent_when_nothing_was_heard_of_it() -> None:
+    heard = WorkerReading("w", ("events",), "busy", "inbox.drain", NOW - timedelta(seconds=6), NOW, NOW, 1, 0)
+    assert job_words.worker_state(heard, NOW) == "busy"
+    assert job_words.worker_word(heard, NOW) == "inbox.drain for 6 s"
+    assert job_words.worker_state(heard, NOW + timedelta(minutes=2)) == "silent"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "headline"),
+    [
+        ("ValueError: no *id*", "ValueError", r"No \*id\*"),
+        ("psycopg.errors.UndefinedTable: no table", "UndefinedTable", "No table"),
+        ("Traceback\nTimeout: no answer", "Timeout", "No answer"),
+        ("its worker is gone", "", "Its worker is gone"),
+        ("see: this has no kind", "see", "This has no kind"),
+        ("It broke here: badly", "", r"It broke here\: badly"),
+        (None, "", "It left no error"),
+    ],
+)
+def test_an_error_is_its_kind_and_its_sentence(error: str | None, kind: str, headline: str) -> None:
+    assert (job_words.failure_kind(error), job_words.failure_headline(error)) == (kind, headline)
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "words"),
+    [
+        ("unreadable", 3, "could not be read"),
+        ("unreadable", 1, "could not be read"),
+        ("unknown_order", 1, "names an order that never came"),
+        ("unknown_order", 2, "name an order that never came"),
+        ("odd_*cause*", 2, r"are parked: odd \*cause\*"),
+        ("odd", 1, "is parked: odd"),
+    ],
+)
+def test_what_is_wrong_with_messages(name: str, number: int, words: str) -> None:
+    assert job_words.parked_words(name, number) == words
+    assert job_words.parked_next(name)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(None, "–"), (0.0, "0"), (0.4, "0.4"), (3.0, "3"), (12.6, "13"), (1284.0, "1,284")]
+)
+def test_rates(value: float | None, shown: str) -> None:
+    assert formats.rate(value) == shown
+
+
+def test_keys_are_the_same_in_every_process() -> None:
+    assert formats.key("a", 1) == formats.key("a", 1) != formats.key("a", 2)
+    assert formats.key("a", 1) == "391d545b69"
