@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -63,8 +62,8 @@ def test_duplicates_within_and_across_batches_are_one_row(shop: Shop) -> None:
 
 
 def test_a_bad_row_fails_alone(shop: Shop) -> None:
-    bad = replace(delivery(shop, 5), topic="with\0nul")
-    foreign = replace(delivery(shop, 6), connection_id=999_999)
+    bad = delivery(shop, 5)._replace(topic="with\0nul")
+    foreign = delivery(shop, 6)._replace(connection_id=999_999)
 
     async def act(writer: Writer, _: Batches) -> None:
         outcomes = await record_all(writer, [delivery(shop, 1), bad, delivery(shop, 2), foreign, delivery(shop, 3)])

@@ -164,7 +164,7 @@ cross join lateral (
         min(case when l.place <= 200 then listing_changed_at(l.shop_id, l.id, l.sku_id, l.published_at) end)
     from (
         select t.*, row_number() over (order by t.id) as place from listings t
-        where t.shop_id = c.shop_id and t.connection_id = c.id and t.publishing = 'on' and t.push_problem is null
+        where t.shop_id = c.shop_id and t.connection_id = c.id and t.is_to_push and t.push_problem is null
         and listing_differs(t.desired_units - t.short_units, t.published_units)
         and not exists (
             select from listing_writes w where w.shop_id = t.shop_id and w.listing_id = t.id and w.outcome is null
