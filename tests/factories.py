@@ -439,7 +439,9 @@ def count(conn: Connection, table: str, shop_id: int, where: str = "true") -> in
 def identities_of(conn: Connection, world: World, codes: Iterable[str]) -> catalog_queries.Identities:
     codes = list(codes)
     refs = [f"variant:{code}" for code in codes]
-    return catalog_queries.identities(conn, world.shop_id, world.connection.id, refs, codes)
+    return catalog_queries.identities(
+        conn, world.shop_id, world.connection.id, [*((ref, None) for ref in refs), *((None, code) for code in codes)]
+    )
 
 
 def set_row(conn: Connection, table: str, row_id: int, **values: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -30,25 +30,43 @@ class Identities:
 
 
 def identities(
-    conn: Connection, shop_id: int, connection_id: int, refs: Iterable[str], codes: Iterable[str]
+    conn: Connection, shop_id: int, connection_id: int, named: Iterable[tuple[str | None, str | None]]
 ) -> Identities:
-    """Resolve identifiers of one connection. A code is tried on its listings first, then on our SKUs."""
-    by_ref = {
+    """Resolve what order lines of one connection name: (the channel's listing id, SKU code), either may be missing.
+
+    A code counts, and is looked up, only where the id does not decide. It is tried on the connection's listings first,
+    then on our SKUs.
+    """
+    pairs = set(named)
+    by_ref = _by_ref(conn, shop_id, connection_id, {ref for ref, _ in pairs if ref is not None})
+    codes = sorted({code for ref, code in pairs if code is not None and ref not in by_ref})
+    by_code, ambiguous = _by_code(conn, shop_id, connection_id, codes) if codes else ({}, frozenset())
+    return Identities(by_ref, by_code, ambiguous)
+
+
+def _by_ref(conn: Connection, shop_id: int, connection_id: int, refs: Iterable[str]) -> dict[str, Target]:
+    rows = fetch(
+        conn,
+        """
+        select distinct on (l.channel_ref) l.channel_ref, l.id as listing_id, l.sku_id, l.location_id, s.is_stocked
+        from listings l left join skus s on s.shop_id = l.shop_id and s.id = l.sku_id
+        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.channel_ref = any(%(refs)b::text[])
+        order by l.channel_ref, l.id
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        refs=sorted(refs),
+    )
+    return {
         row["channel_ref"]: Target(row["listing_id"], row["sku_id"], row["location_id"], bool(row["is_stocked"]))
-        for row in fetch(
-            conn,
-            """
-            select distinct on (l.channel_ref) l.channel_ref, l.id as listing_id, l.sku_id, l.location_id, s.is_stocked
-            from listings l left join skus s on s.shop_id = l.shop_id and s.id = l.sku_id
-            where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.channel_ref = any(%(refs)b::text[])
-            order by l.channel_ref, l.id
-            """,
-            shop=shop_id,
-            connection=connection_id,
-            refs=sorted(set(refs)),
-        )
+        for row in rows
     }
-    wanted_codes = sorted(set(codes))
+
+
+def _by_code(
+    conn: Connection, shop_id: int, connection_id: int, codes: Sequence[str]
+) -> tuple[dict[str, Target], frozenset[str]]:
+    """Targets of the codes that stand for one SKU, and the codes that stand for more."""
     by_code: dict[str, Target] = {}
     ambiguous: set[str] = set()
     for row in fetch(
@@ -62,7 +80,7 @@ def identities(
         """,
         shop=shop_id,
         connection=connection_id,
-        codes=wanted_codes,
+        codes=codes,
     ):
         if row["skus"] > 1:
             ambiguous.add(row["channel_code"])
@@ -77,11 +95,11 @@ def identities(
         where s.shop_id = %(shop)s and s.code = any(%(codes)b::text[])
         """,
         shop=shop_id,
-        codes=wanted_codes,
+        codes=codes,
     ):
         if row["code"] not in ambiguous:
             by_code.setdefault(row["code"], Target(None, row["id"], None, row["is_stocked"]))
-    return Identities(by_ref, by_code, frozenset(ambiguous))
+    return by_code, frozenset(ambiguous)
 
 
 def known_inventory_refs(

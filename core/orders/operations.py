@@ -162,8 +162,7 @@ def _insert_lines(conn: Connection, channel: Channel, orders: Sequence[tuple[int
         conn,
         channel.shop_id,
         channel.connection_id,
-        (line.variant_ref for _, order in orders for line in order.lines if line.variant_ref),
-        (line.code for _, order in orders for line in order.lines if line.code),
+        ((line.variant_ref, line.code) for _, order in orders for line in order.lines),
     )
     articles: dict[tuple[str | None, str | None, str, Decimal], int] = {}
     mappings: list[rules.Mapping] = []
@@ -275,8 +274,7 @@ def map_parked_lines(conn: Connection, channel: Channel) -> set[int]:
         conn,
         channel.shop_id,
         channel.connection_id,
-        (row["variant_ref"] for row in rows if row["variant_ref"]),
-        (row["code"] for row in rows if row["code"]),
+        ((row["variant_ref"], row["code"]) for row in rows),
     )
     mapped = [(row, rules.map_line(_line_of(row), known)) for row in rows]
     mapped = [(row, mapping) for row, mapping in mapped if mapping.kind != "unmapped"]
