@@ -227,7 +227,7 @@ def frozen_worker(on: Field, plan: Planned) -> Struck:
     The server closes the connections of a process that stays silent beyond its lease (a minute within a transaction,
     three for the lock of a lane). A run does not wait so long: the same connections are closed at once.
     """
-    queue = "events" if plan.worker_first else "stock"
+    queue = plan.frozen
     with on.faults_end(), ExitStack() as held:
         if queue == "events":
             lock = held.enter_context(on.database.table_lock(plan.table))

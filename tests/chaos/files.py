@@ -9,8 +9,8 @@ from pathlib import Path
 from tests.functional.files import COLUMNS, QUIRKS, REAL, write_file, write_slice
 
 CODES = 60
-COUNT_EVERY = 2
-"""After so many orders somebody counts a shelf: what our own people book makes Shopify's numbers differ, too."""
+DAMAGE_EVERY = 2
+"""After so many orders something breaks on a shelf: what our own people book makes Shopify's numbers differ, too."""
 
 
 def write_invented(path: Path, invoices: int) -> Path:
@@ -30,12 +30,12 @@ def write_invented(path: Path, invoices: int) -> Path:
             code, units, price = lines[0]
             back = f"C92{number:04d}"
             rows.append((back, code, f"ARTICLE {code}", f"-{units}", day, price, customer, "United Kingdom"))
-    return write_counted(write_file(path, tuple(rows)))
+    return write_damaged(write_file(path, tuple(rows)))
 
 
 def write_real(path: Path, shared: Path, invoices: int) -> Path:
     """The real file's first invoices."""
-    return write_counted(write_slice(path, shared, invoices))
+    return write_damaged(write_slice(path, shared, invoices))
 
 
 def has_real(shared: Path) -> bool:
@@ -43,20 +43,20 @@ def has_real(shared: Path) -> bool:
     return (shared / REAL).is_file()
 
 
-def write_counted(path: Path) -> Path:
-    """Add a stock adjustment after every COUNT_EVERY orders, of an article just sold."""
+def write_damaged(path: Path) -> Path:
+    """Add a stock adjustment after every DAMAGE_EVERY orders, of an article just sold."""
     with path.open(encoding="utf-8", newline="") as whole:
         rows = [tuple(row[name] for name in COLUMNS) for row in csv.DictReader(whole)]
-    counted: list[tuple[str, ...]] = []
+    written: list[tuple[str, ...]] = []
     orders: set[str] = set()
     for place, row in enumerate(rows):
-        counted.append(row)
+        written.append(row)
         invoice, code, at = row[0], row[1], row[4]
         is_last = place + 1 == len(rows) or rows[place + 1][0] != invoice
         if not is_last or not invoice.isdigit() or not code[:2].isdigit() or invoice in orders:
             continue
         orders.add(invoice)
-        if len(orders) % COUNT_EVERY == 0:
+        if len(orders) % DAMAGE_EVERY == 0:
             number = f"98{len(orders):06d}"
-            counted.append((number, code, "counted", str(5 + len(orders) % 7), at, "0", "", "United Kingdom"))
-    return write_file(path, tuple(counted))
+            written.append((number, code, "damages", str(-1 - len(orders) % 5), at, "0", "", "United Kingdom"))
+    return write_file(path, tuple(written))

@@ -47,6 +47,7 @@ class Planned:
     queue: str
     channel: str
     answer: str
+    frozen: str
     outage_seconds: float
     late_seconds: float
     pause_seconds: float
@@ -72,9 +73,10 @@ def draw(seed: int, blows: int) -> list[Planned]:
                 table=chosen.choice(TABLES),
                 # Half of the workers struck are those that book.
                 queue="events" if chosen.random() < 0.5 else chosen.choice(QUEUES),
-                # In turn, so that both have their share whatever the seed.
+                # In turn, so that each has its share whatever the seed.
                 channel=CHANNELS[turns[kind] % 2],
                 answer=("http_429", "http_500")[turns[kind] // 2 % 2],
+                frozen=("events", "stock")[turns[kind] // 2 % 2],
                 outage_seconds=round(chosen.uniform(0.2, 2.5), 2),
                 late_seconds=round(chosen.uniform(0.5, 3.0), 2),
                 # Now and then at once, now and then when all has come back.
