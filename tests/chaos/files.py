@@ -9,6 +9,9 @@ from pathlib import Path
 from tests.functional.files import COLUMNS, QUIRKS, REAL, write_file, write_slice
 
 CODES = 60
+RETURNED_AFTER = 30
+"""Orders between one and its cancellation."""
+
 DAMAGE_EVERY = 2
 """After so many orders something breaks on a shelf: what our own people book makes Shopify's numbers differ, too."""
 
@@ -17,6 +20,7 @@ def write_invented(path: Path, invoices: int) -> Path:
     """Every quirk of the form, then plain orders of a few articles, some of which are taken back; always the same."""
     chosen = random.Random("an invented shop")
     rows: list[tuple[str, ...]] = list(QUIRKS)
+    returned: list[tuple[int, tuple[str, ...]]] = []
     for number in range(invoices):
         customer = f"{18000 + chosen.randrange(40)}.0"
         day = f"2011-0{1 + number * 6 // invoices}-{chosen.randrange(1, 28):02d} {chosen.randrange(8, 18):02d}:00:00"
@@ -29,7 +33,10 @@ def write_invented(path: Path, invoices: int) -> Path:
         if chosen.random() < 0.15:
             code, units, price = lines[0]
             back = f"C92{number:04d}"
-            rows.append((back, code, f"ARTICLE {code}", f"-{units}", day, price, customer, "United Kingdom"))
+            row = (back, code, f"ARTICLE {code}", f"-{units}", day, price, customer, "United Kingdom")
+            returned.append((number + RETURNED_AFTER, row))
+        rows += [row for due, row in returned if due == number]
+    rows += [row for due, row in returned if due >= invoices]
     return write_damaged(write_file(path, tuple(rows)))
 
 
