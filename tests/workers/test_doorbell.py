@@ -11,9 +11,14 @@ import redis
 from sqlalchemy import Engine
 
 from core.adapters.rq import RqJobQueue, SwWorker, queue_named
+from core.bootstrap import Application
+from core.clock import utc_now
+from core.config import Settings
 from core.db import scalar, unit_of_work
 from core.errors import Retryable
 from core.messaging.doorbell import FLAG_SECONDS, Doorbell, Lane, lane_lock
+from core.messaging.inbox import Incoming, record
+from workers.jobs.inbox import sweep_inbox
 
 
 @pytest.fixture
@@ -64,6 +69,25 @@ class FullQueue(RqJobQueue):
 def test_a_flag_without_a_job_does_not_swallow_the_next_ring(redis_url: str, client: redis.Redis, lane: Lane) -> None:
     assert Doorbell(FullQueue(redis_url)).ring(lane) is False
     assert Doorbell(RqJobQueue(redis_url)).ring(lane) is True
+    assert waiting(client) == 1
+
+
+def test_a_sweep_rings_though_a_flag_stands_without_a_job(
+    redis_url: str, client: redis.Redis, lane: Lane, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left when a drain ends while Redis is away, or a worker dies with the job that it just took."""
+    queue = RqJobQueue(redis_url)
+    settings = Settings.from_environment({"DATABASE_URL": "postgresql://nobody@127.0.0.1/none", "REDIS_URL": redis_url})
+    application = Application(settings, engine, queue, Doorbell(queue))
+    monkeypatch.setattr("core.bootstrap.application", lambda: application)
+    with unit_of_work(engine) as conn:
+        message = Incoming("d-1", "orders/create", b"{}", None)
+        record(conn, lane.shop_id, lane.connection_id, [message], "webhook", utc_now())
+    application.doorbell.ring(lane)
+    queue_named("events", client).empty()
+    assert application.doorbell.ring(lane) is True
+    assert waiting(client) == 0
+    assert sweep_inbox() == {"lanes": 1, "expired": 0}
     assert waiting(client) == 1
 
 

@@ -239,7 +239,7 @@ def sweep_stock() -> dict[str, Any]:
         now = utc_now()
         to_push, to_check = publishing.lanes_to_push(conn, now), publishing.lanes_to_check(conn, now)
     for shop_id, connection_id in to_push:
-        app.doorbell.ring(Lane("stock", shop_id, connection_id))
+        app.doorbell.insist(Lane("stock", shop_id, connection_id))
     for shop_id, connection_id in to_check:
-        app.doorbell.ring(Lane("stock-check", shop_id, connection_id))
+        app.doorbell.insist(Lane("stock-check", shop_id, connection_id))
     return {"to_push": len(to_push), "to_check": len(to_check)}
