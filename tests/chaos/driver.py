@@ -41,6 +41,7 @@ AT_ONCE = 50
 TRIES = 4
 SALES_PER_BLOW = 2.5
 STALLED_SECONDS = 240
+SAY_SECONDS = 15
 HAND_AFTER_SECONDS = 10.0
 """Of no change: then a person looks at what is in doubt. The sandbox's own delay is over after a tenth of it."""
 
@@ -82,7 +83,7 @@ def run(options: Options) -> Report:
     with _world(invoices) as world:
         try:
             _chaos_run(world, invoices, plan, report, options.say)
-            _judge(world, options.file, calm, report)
+            _judge(world, options, calm, report)
         except (AssertionError, psycopg.Error, SQLAlchemyError, Retryable) as error:
             report.failure = f"{type(error).__name__}: {error}"
         finally:
@@ -118,7 +119,7 @@ def _quiet_run(invoices: Sequence[Invoice], say: Say) -> Dump:
             plans = placing.plan(invoices[start : start + AT_ONCE])
             placing.place(plans)
             placing.book(plans)
-        acts = _come_into_step(world)
+        acts = _come_into_step(world, say)
         assert not acts, f"the quiet run left writes in doubt: {acts}"
         found = dump(world.system.database_url, SHOP_NAME, by_name=True)
         say(f"quiet run: {sum(map(len, found.values()))} rows of {len(found)} tables")
@@ -148,7 +149,7 @@ def _chaos_run(world: World, invoices: Sequence[Invoice], plan: Sequence[Planned
         report.blow_seconds = time.monotonic() - began
         report.repeated_bookings = orders.repeated_bookings
         began = time.monotonic()
-        report.settled_by_hand = _come_into_step(world)
+        report.settled_by_hand = _come_into_step(world, say)
         report.settling_seconds = time.monotonic() - began
     finally:
         on.victims.end_spawned()
@@ -189,17 +190,20 @@ def _strike_all(on: Field, plan: Sequence[Planned], report: Report, say: Say) ->
         say(record.as_text())
 
 
-def _come_into_step(world: World) -> list[dict[str, Any]]:
+def _come_into_step(world: World, say: Say) -> list[dict[str, Any]]:
     """Wait until nothing is on its way any more, acting as the person who ends doubts; returns those acts.
 
     Raises AssertionError with what is left when nothing moves for STALLED_SECONDS.
     """
     acts: list[dict[str, Any]] = []
     before: Mapping[str, int] = {}
-    moved = time.monotonic()
+    moved = said = time.monotonic()
     while any((left := _what_is_left(world)).values()):
         if left != before:
             before, moved = left, time.monotonic()
+        if time.monotonic() - said > SAY_SECONDS:
+            said = time.monotonic()
+            say("coming into step: " + ", ".join(f"{count} {name}" for name, count in left.items() if count))
         silence = time.monotonic() - moved
         assert silence < STALLED_SECONDS, f"nothing moved for {silence:.0f} s and there is left: {left}"
         if silence > HAND_AFTER_SECONDS and left["open_writes"] and not left["undelivered"] + left["unread_messages"]:
@@ -252,20 +256,20 @@ def _settle_by_hand(world: World) -> list[dict[str, Any]]:
     return acts
 
 
-def _judge(world: World, file: Path, calm: Dump, report: Report) -> None:
+def _judge(world: World, options: Options, calm: Dump, report: Report) -> None:
     url, sandbox = world.system.database_url, world.system.sandbox_url
     report.comparisons["every row by business key, against the quiet run"] = changes(
         calm, dump(url, SHOP_NAME, by_name=True)
     )
-    told = compare_replay.compare(file, None, url, SHOP_NAME)
+    told = compare_replay.compare(options.file, None, url, SHOP_NAME)
     report.comparisons["the database against the file"] = [str(item) for item in told.shown()]
     channels = compare_channels.compare(url, sandbox, SHOP_NAME)
     report.comparisons["both channels against our stock"] = [str(item) for item in channels.shown()]
-    report.comparisons["audit --settled"] = _audited(world)
+    report.comparisons["audit --settled"] = _audited(world, report, options.say)
     report.comparisons["each period of a schedule handed out once"] = _periods(world)
 
 
-def _audited(world: World) -> list[str]:
+def _audited(world: World, report: Report, say: Say) -> list[str]:
     """The command's own verdict; a poll may put known orders into the inbox at any moment, so it may look again."""
     said: list[str] = []
     for _ in range(5):
@@ -273,19 +277,20 @@ def _audited(world: World) -> list[str]:
         if answer.returncode == 0:
             return []
         said = answer.stdout.splitlines() or [answer.stderr]
-        _come_into_step(world)
+        report.settled_by_hand += _come_into_step(world, say)
     return said
 
 
 def _periods(world: World) -> list[str]:
-    """Rings whose period was taken say so in their run: no two runs had the same one."""
+    """A ring says in its run which period it was given: no two runs had the same one."""
     with read_only(world.app.engine) as conn:
         rows = fetch(
             conn,
             "select function, key, count(*) as runs from job_runs cross join lateral jsonb_object_keys(result) key"
-            " where function like 'schedule.%%' and outcome = 'finished' group by 1, 2 having count(*) > 1",
+            " where function like 'schedule.%%' and outcome = 'finished' group by 1, 2",
         )
-    return [f"{row['function']} ran {row['runs']} times for period {row['key']}" for row in rows]
+    twice = [f"{row['function']}: {row['runs']} runs of period {row['key']}" for row in rows if row["runs"] > 1]
+    return twice if rows else ["no ring was given a period"]
 
 
 def _count(world: World, report: Report) -> None:
