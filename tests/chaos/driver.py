@@ -120,11 +120,10 @@ def _world(invoices: Sequence[Invoice]) -> Iterator[World]:
 
 def _quiet_run(invoices: Sequence[Invoice], say: Say) -> Dump:
     with _world(invoices) as world:
-        placing = Placing(world.app, world.control, world.pair, ACTOR)
-        for start in range(0, len(invoices), AT_ONCE):
-            plans = placing.plan(invoices[start : start + AT_ONCE])
-            placing.place(plans)
-            placing.book(plans)
+        orders = Orders(Placing(world.app, world.control, world.pair, ACTOR), invoices)
+        while orders.left:
+            orders.place(AT_ONCE)
+        orders.finish()
         acts = _come_into_step(world, say)
         assert not acts, f"the quiet run left writes in doubt: {acts}"
         found = dump(world.system.database_url, SHOP_NAME, by_name=True)
