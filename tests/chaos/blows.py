@@ -96,7 +96,7 @@ def _pushing(on: Field, plan: Planned, held: ExitStack) -> tuple[Drain, list[int
     lane = on.lane("stock", plan.channel)
     with on.holding(lane):
         _sell_what_differs(on, plan.channel)
-        held.enter_context(on.holding(on.lane("events")))
+        held.enter_context(on.filling())
         on.sell_until_received()
         on.arm("latency", MUTATION[plan.channel], IN_FLIGHT_SECONDS)
 
@@ -136,7 +136,7 @@ def worker(on: Field, plan: Planned) -> Struck:
             seen = on.see(row=drain.activity)
             hit = on.victims.kill_worker(parent, worker_first=plan.worker_first)
         return Struck(seen, hit, {"queue": plan.queue, "table": plan.table})
-    with on.holding(on.lane("events")):
+    with on.filling():
         on.sell_until_received()
         parent = on.wait(lambda: on.victims.kept(plan.queue), f"the {plan.queue} worker lives")
         seen = on.see()
@@ -149,7 +149,7 @@ def worker(on: Field, plan: Planned) -> Struck:
 
 def api(on: Field, plan: Planned) -> Struck:
     """While it records deliveries."""
-    with on.holding(on.lane("events")):
+    with on.filling():
         pid = on.wait(lambda: on.victims.kept("api"), "the api lives")
         on.sell_until_received()
         on.sell()
@@ -160,7 +160,7 @@ def api(on: Field, plan: Planned) -> Struck:
 
 def scheduler(on: Field, plan: Planned) -> Struck:
     """Nobody rings for a while."""
-    with on.holding(on.lane("events")):
+    with on.filling():
         on.sell_until_received()
         pid = on.wait(lambda: on.victims.kept("scheduler"), "the scheduler lives")
         struck = Struck(on.see(pid), [pid])
@@ -170,7 +170,7 @@ def scheduler(on: Field, plan: Planned) -> Struck:
 
 def redis(on: Field, plan: Planned) -> Struck:
     """Deliveries go on while it is away."""
-    with on.holding(on.lane("events")):
+    with on.filling():
         on.sell_until_received()
         pid = on.victims.server("redis")
         struck = Struck(on.see(), [pid], {"outage_seconds": plan.outage_seconds})
@@ -186,7 +186,7 @@ def redis(on: Field, plan: Planned) -> Struck:
 
 def flushall(on: Field, plan: Planned) -> Struck:
     """Queues, flags, limiters and schedules are forgotten."""
-    with on.holding(on.lane("events")), on.victims.client() as client:
+    with on.filling(), on.victims.client() as client:
         on.sell_until_received()
         struck = Struck(on.see(), [], {"keys": client.dbsize()})
         client.flushall()
@@ -214,7 +214,7 @@ def two_schedulers(on: Field, plan: Planned) -> Struck:
     """Both ring; the periods in Postgres are handed out once."""
     first = on.wait(lambda: on.victims.kept("scheduler"), "the scheduler lives")
     second = on.victims.spawn("workers.scheduler")
-    with on.holding(on.lane("events")):
+    with on.filling():
         on.sell_until_received()
         struck = Struck(on.see(), [], {"schedulers": [first, second], "seconds": SECOND_SCHEDULER_SECONDS})
     on.later(SECOND_SCHEDULER_SECONDS, lambda: on.victims.end_spawned(second))
@@ -264,7 +264,7 @@ def _taken_over(on: Field, lane: Any, second: int) -> int:
 
 def _late(kind: str) -> Blow:
     def blow(on: Field, plan: Planned) -> Struck:
-        with on.faults_end(), on.holding(on.lane("events")):
+        with on.faults_end(), on.filling():
             fault = on.arm(kind, "", plan.late_seconds)
             on.sell()
             # What is late by a fault is late for this portion, too.
@@ -283,7 +283,7 @@ def _misanswered(kind_of: Callable[[Planned], str]) -> Blow:
         with on.faults_end():
             with on.holding(on.lane("stock", plan.channel)):
                 _sell_what_differs(on, plan.channel)
-                with on.holding(on.lane("events")):
+                with on.filling():
                     on.sell_until_received()
                     count = random.Random(plan.number).randrange(1, 5)
                     fault = on.arm(kind_of(plan), MUTATION[plan.channel], count=count)

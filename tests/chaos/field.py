@@ -26,6 +26,7 @@ from workers.world import Control, Pair
 POLL_SECONDS = 0.02
 WAIT_SECONDS = 40
 PAUSE_SECONDS = 0.3
+FILLING_SECONDS = 1.5
 
 
 class NotReached(Exception):
@@ -172,22 +173,28 @@ class Field:
             entry[1]()
 
     @contextlib.contextmanager
-    def holding(self, lane: Lane) -> Iterator[Lock]:
-        """Hold a lane as another drain would, so that what arrives stays in the inbox; yields what lets go of it."""
-        inner = contextlib.ExitStack()
-        deadline = time.monotonic() + WAIT_SECONDS
-        with contextlib.ExitStack() as outer:
-            while True:
-                drain = inner.enter_context(self.app.doorbell.draining(self.app.engine, lane))
-                if drain.is_held:
-                    break
-                inner.close()
-                if time.monotonic() > deadline:
-                    raise NotReached(f"lane {lane.key} stayed busy")
-                time.sleep(0.1)
-            drain.has_more = True
-            outer.callback(inner.close)
-            yield inner
+    def holding(self, lane: Lane) -> Iterator[None]:
+        """Hold a lane as another drain would for the length of the block. Raises NotReached when it stays busy."""
+        with contextlib.ExitStack() as held:
+            self.wait(lambda: self._take(lane, held), f"lane {lane.key} is free")
+            yield
+
+    @contextlib.contextmanager
+    def filling(self) -> Iterator[None]:
+        """Keep what arrives in the inbox for the length of the block, by holding its lane; while a drain has work
+        without end there is enough of it anyway."""
+        with contextlib.ExitStack() as held:
+            with contextlib.suppress(NotReached):
+                self.wait(lambda: self._take(self.lane("events"), held), "the inbox is nobody's", FILLING_SECONDS)
+            yield
+
+    def _take(self, lane: Lane, held: contextlib.ExitStack) -> bool:
+        with contextlib.ExitStack() as trying:
+            drain = trying.enter_context(self.app.doorbell.draining(self.app.engine, lane))
+            if drain.is_held:
+                drain.has_more = True
+                held.push(trying.pop_all())
+            return drain.is_held
 
     # Seeing ------------------------------------------------------------------------------------------------------
 
