@@ -11,10 +11,11 @@ import redis
 from sqlalchemy import Engine
 
 from core.adapters.rq import RqJobQueue, SwWorker, queue_named
-from core.bootstrap import Application
+from core.bootstrap import make_application
 from core.clock import utc_now
 from core.config import Settings
 from core.db import scalar, unit_of_work
+from core.embedded import Database
 from core.errors import Retryable
 from core.messaging.doorbell import FLAG_SECONDS, Doorbell, Lane, lane_lock
 from core.messaging.inbox import Incoming, record
@@ -73,14 +74,13 @@ def test_a_flag_without_a_job_does_not_swallow_the_next_ring(redis_url: str, cli
 
 
 def test_a_sweep_rings_though_a_flag_stands_without_a_job(
-    redis_url: str, client: redis.Redis, lane: Lane, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, client: redis.Redis, lane: Lane, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is left when a drain ends while Redis is away, or a worker dies with the job that it just took."""
-    queue = RqJobQueue(redis_url)
-    settings = Settings.from_environment({"DATABASE_URL": "postgresql://nobody@127.0.0.1/none", "REDIS_URL": redis_url})
-    application = Application(settings, engine, queue, Doorbell(queue))
+    settings = Settings.from_environment({"DATABASE_URL": database.url, "REDIS_URL": redis_url})
+    application = make_application(settings)
     monkeypatch.setattr("core.bootstrap.application", lambda: application)
-    with unit_of_work(engine) as conn:
+    with unit_of_work(application.engine) as conn:
         message = Incoming("d-1", "orders/create", b"{}", None)
         record(conn, lane.shop_id, lane.connection_id, [message], "webhook", utc_now())
     application.doorbell.ring(lane)
@@ -89,6 +89,7 @@ def test_a_sweep_rings_though_a_flag_stands_without_a_job(
     assert waiting(client) == 0
     assert sweep_inbox() == {"lanes": 1, "expired": 0}
     assert waiting(client) == 1
+    application.engine.dispose()
 
 
 class LateAnswers(RqJobQueue):
