@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 HERE := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up down test bench check format lock clean
+.PHONY: help setup setup-dev up down test bench chaos check format lock clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -26,6 +26,9 @@ test: $(VENV)/.setup-dev ## Run the tests; ARGS="-k words" chooses some
 
 bench: $(VENV)/.setup ## Measure; ARGS="apply --json" chooses one (ingest, apply, replay)
 	$(BIN)/python -m bench $(ARGS)
+
+chaos: $(VENV)/.setup-dev ## Strike a whole running system; ARGS="--seed 7 --blows 120 --report chaos.json"
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 check: $(VENV)/.setup-dev ## Lint, format, types and the dependency rule
 	$(BIN)/ruff check .

@@ -34,8 +34,10 @@ log = logging.getLogger("keeper")
 
 PAUSE_SECONDS_MIN = 0.5
 PAUSE_SECONDS_MAX = 30.0
-# Who lived this long was well; the next start comes without a grown pause.
-HEALTHY_SECONDS = 60.0
+# Who lived this long had started well: whatever ended it, the next start comes without a grown pause. The pauses are
+# for what cannot start at all, and that shows within a few seconds; a process that is killed once a minute is missed
+# for half a second each time and not for half a minute.
+HEALTHY_SECONDS = 10.0
 # A drain may take 20 seconds.
 PATIENCE_SECONDS = 22.0
 POLL_SECONDS = 0.1

@@ -93,13 +93,6 @@ class Summary:
     deliveries: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class _Placed:
-    """What the shop made of the orders: our way from invoice and ordinal to its ids."""
-
-    orders: dict[str, tuple[int, list[int]]] = field(default_factory=dict)
-
-
 def replay(
     app: Application, path: Path, totals: Path | None, factor: float, actor: Actor, progress: Progress
 ) -> Summary:
@@ -113,9 +106,14 @@ def replay(
     stock = opening_stock(totals) if totals is not None else least_opening_stock(invoices)
     control = Control(app.settings.sandbox_url)
     with hurried(control, factor):
-        pair = _open_world(app, control, articles(invoices), stock, actor, progress)
+        pair = open_world(app, control, articles(invoices), stock, actor, progress)
         started_at = utc_now()
-        _place_all(app, control, pair, invoices, actor, progress)
+        placing = Placing(app, control, pair, actor)
+        for start in range(0, len(invoices), AT_ONCE):
+            plans = placing.plan(invoices[start : start + AT_ONCE])
+            placing.place(plans)
+            placing.book(plans)
+            progress("placing orders", min(start + AT_ONCE, len(invoices)), len(invoices))
         _wait_until_in_step(app, control, pair, len([i for i in invoices if i.kind == "order"]), progress)
         summary = _summary(app, pair, path, invoices, started_at, control)
         summary.clock_factor = factor
@@ -140,7 +138,7 @@ def hurried(control: Control, factor: float) -> Iterator[None]:
             control.post("/shoppers", entry)
 
 
-def _open_world(
+def open_world(
     app: Application,
     control: Control,
     found: Sequence[Article],
@@ -148,6 +146,10 @@ def _open_world(
     actor: Actor,
     progress: Progress,
 ) -> Pair:
+    """Stock a shop and a seller of the sandbox with these articles, and connect both; safe to repeat.
+
+    `stock` is the opening stock in units by code. Raises SyncFailed, SandboxRefused or Retryable.
+    """
     progress("stocking the shop", 0, len(found))
     control.post("/shops", {"domain": DOMAIN, "name": SHOP_NAME, "currency": CURRENCY, "plan": "plus"})
     control.post("/sellers", {"seller_id": SELLER_ID, "name": SHOP_NAME})
@@ -189,26 +191,64 @@ def _listing(item: Article, stock: Mapping[str, int]) -> dict[str, Any]:
     return {"sku": item.code, "title": item.title, "quantity": stock.get(item.code, 0)}
 
 
-def _place_all(
-    app: Application, control: Control, pair: Pair, invoices: Sequence[Invoice], actor: Actor, progress: Progress
-) -> None:
-    matcher, placed = Matcher(), _Placed()
-    for start in range(0, len(invoices), AT_ONCE):
-        plans = [matcher.plan(invoice) for invoice in invoices[start : start + AT_ONCE]]
-        _place_orders(control, placed, [plan.order for plan in plans if plan.order is not None])
-        _make_refunds(control, placed, [refund for plan in plans for refund in plan.refunds])
-        _book_ours(app, pair, plans, actor)
-        progress("placing orders", min(start + AT_ONCE, len(invoices)), len(invoices))
+class Placing:
+    """Lets what the file says happen, some invoices at a time and in file order.
 
+    Every invoice is planned once; what is planned may then be placed and booked any number of times, since everything
+    has a key made of its invoice.
+    """
 
-def _place_orders(control: Control, placed: _Placed, wanted: Sequence[Invoice]) -> None:
-    if not wanted:
-        return
-    answer = control.post(f"/shopify/{DOMAIN}/orders", {"orders": [_order(invoice) for invoice in wanted]})
-    for made in answer["orders"]:
-        if "error" in made:
-            raise RefusedByShop(made)
-        placed.orders[made["key"]] = (made["id"], [line["id"] for line in made["lines"]])
+    def __init__(self, app: Application, control: Control, pair: Pair, actor: Actor) -> None:
+        self._app, self._control, self._pair, self._actor = app, control, pair, actor
+        self._matcher = Matcher()
+        # What the shop made of the orders: our way from invoice and ordinal to its ids.
+        self._placed: dict[str, tuple[int, list[int]]] = {}
+
+    def plan(self, invoices: Sequence[Invoice]) -> list[Plan]:
+        """What the next invoices of the file ask for."""
+        return [self._matcher.plan(invoice) for invoice in invoices]
+
+    def place(self, plans: Sequence[Plan]) -> None:
+        """What shoppers do, in the sandbox alone. Raises RefusedByShop, SandboxRefused or Retryable."""
+        self._place_orders([plan.order for plan in plans if plan.order is not None])
+        self._make_refunds([refund for plan in plans for refund in plan.refunds])
+
+    def book(self, plans: Sequence[Plan]) -> None:
+        """What our own people do: adjustments, returns without order, and money written off.
+
+        Raises SQLAlchemyError when the database does not answer.
+        """
+        _book_ours(self._app, self._pair, plans, self._actor)
+
+    def _place_orders(self, wanted: Sequence[Invoice]) -> None:
+        if not wanted:
+            return
+        answer = self._control.post(f"/shopify/{DOMAIN}/orders", {"orders": [_order(invoice) for invoice in wanted]})
+        for made in answer["orders"]:
+            if "error" in made:
+                raise RefusedByShop(made)
+            self._placed[made["key"]] = (made["id"], [line["id"] for line in made["lines"]])
+
+    def _make_refunds(self, wanted: Sequence[Refund]) -> None:
+        if not wanted:
+            return
+        bodies = []
+        for refund in wanted:
+            order_id, line_ids = self._placed[refund.order]
+            bodies.append(
+                {
+                    "key": refund.key,
+                    "order_id": order_id,
+                    "processed_at": refund.at.isoformat(),
+                    "lines": [
+                        {"line_id": line_ids[ordinal - 1], "quantity": units, "restock_type": "return"}
+                        for ordinal, units in refund.lines
+                    ],
+                }
+            )
+        for made in self._control.post(f"/shopify/{DOMAIN}/refunds", {"refunds": bodies})["refunds"]:
+            if "error" in made:
+                raise RefusedByShop(made)
 
 
 def _order(invoice: Invoice) -> dict[str, Any]:
@@ -226,28 +266,6 @@ def _order(invoice: Invoice) -> dict[str, Any]:
             for line in invoice.lines
         ],
     }
-
-
-def _make_refunds(control: Control, placed: _Placed, wanted: Sequence[Refund]) -> None:
-    if not wanted:
-        return
-    bodies = []
-    for refund in wanted:
-        order_id, line_ids = placed.orders[refund.order]
-        bodies.append(
-            {
-                "key": refund.key,
-                "order_id": order_id,
-                "processed_at": refund.at.isoformat(),
-                "lines": [
-                    {"line_id": line_ids[ordinal - 1], "quantity": units, "restock_type": "return"}
-                    for ordinal, units in refund.lines
-                ],
-            }
-        )
-    for made in control.post(f"/shopify/{DOMAIN}/refunds", {"refunds": bodies})["refunds"]:
-        if "error" in made:
-            raise RefusedByShop(made)
 
 
 def _book_ours(app: Application, pair: Pair, plans: Sequence[Plan], actor: Actor) -> None:

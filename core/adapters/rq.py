@@ -376,6 +376,10 @@ def _fields(job: Job) -> dict[str, object]:
 class _Registering(BaseWorker):
     """Comes back after FLUSHALL: RQ registers a worker once, at birth, and never looks again."""
 
+    # Seconds between two looks at a Redis that is away. RQ doubles them up to a minute, which everything would then
+    # wait after a longer outage.
+    max_connection_wait_time = 4.0
+
     def _start_scheduler(self, burst: bool = False, logging_level: Any = None, *formats: str) -> None:
         self.scheduler = _RetryScheduler(
             self.queues,

@@ -171,6 +171,24 @@ def withdraw_unsent(conn: Connection, shop_id: int, connection_id: int, now: dat
     )
 
 
+def check_orphans(conn: Connection, shop_id: int, connection_id: int, now: datetime) -> int:
+    """Have writes looked at now that left and about whose answer nobody wrote a word; returns how many.
+
+    For the holder of the lane before it sends anything: whoever sent them has lost the lane, most likely by dying.
+    """
+    return execute(
+        conn,
+        """
+        update listing_writes set next_check_at = %(now)s
+        where shop_id = %(shop)s and connection_id = %(connection)s and outcome is null and sent_at is not null
+            and next_check_at is null
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        now=now,
+    )
+
+
 def settle(
     conn: Connection, shop_id: int, results: Sequence[QuantityResult], check_after: timedelta, now: datetime
 ) -> None:

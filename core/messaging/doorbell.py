@@ -14,7 +14,8 @@ A ring only says "there is work in this lane"; the work itself is rows in Postgr
 - A holder that ran out of time with rows left enqueues another job, whatever the flag says.
 
 What remains are deaths: of a holder before its last look, of a worker between taking a job and starting it, of Redis.
-Then the flag falls by itself, and the sweep (every 15 seconds) rings for every lane that still has rows.
+Then the flag may stand without a job until it falls by itself. The sweep (every 15 seconds) does not wait for that: it
+has seen the rows that wait, so it rings whatever the flag says, at the price of a job too many now and then.
 """
 
 from __future__ import annotations
@@ -94,6 +95,16 @@ class Doorbell:
             return False
         return True
 
+    def insist(self, lane: Lane) -> bool:
+        """Ring whatever the flag says: for who has seen that rows wait. Returns False when nobody could be told."""
+        try:
+            self._bell.raise_flag(_flag(lane), FLAG_SECONDS, only_if_down=False)
+            self._enqueue(lane)
+        except Retryable as error:
+            self._give_up(lane, error)
+            return False
+        return True
+
     def answer(self, lane: Lane) -> bool:
         """Lower the flag: called by the lane's holder before its first claim."""
         try:
@@ -129,7 +140,7 @@ class Doorbell:
         finally:
             # After the lock is free, also when the block raised.
             if drain.is_held and (drain.has_more or self._is_rung(lane)):
-                self._ring_anyway(lane)
+                self.insist(lane)
 
     @contextmanager
     def _second_try(self, engine: Engine, lane: Lane) -> Iterator[bool]:
@@ -139,13 +150,6 @@ class Doorbell:
             log.warning("lane %s not handed on: %s", lane.key, error)
         with lane_lock(engine, lane) as held:
             yield held
-
-    def _ring_anyway(self, lane: Lane) -> None:
-        try:
-            self._bell.raise_flag(_flag(lane), FLAG_SECONDS, only_if_down=False)
-            self._enqueue(lane)
-        except Retryable as error:
-            self._give_up(lane, error)
 
     def _enqueue(self, lane: Lane) -> None:
         self._bell.enqueue(LANE_JOBS[lane.queue], shop_id=lane.shop_id, connection_id=lane.connection_id)

@@ -76,7 +76,7 @@ QUIRKS_RETURNS = 8
 
 def write_quirks(path: Path) -> Path:
     """The invented file."""
-    return _write(path, QUIRKS)
+    return write_file(path, QUIRKS)
 
 
 def write_slice(path: Path, shared: Path, invoices: int) -> Path:
@@ -91,7 +91,7 @@ def write_slice(path: Path, shared: Path, invoices: int) -> Path:
             if len(seen) > invoices:
                 break
             taken.append(tuple(row))
-    return _write(path, tuple(taken))
+    return write_file(path, tuple(taken))
 
 
 def write_changed(path: Path, original: Path, column: str, value: str) -> Path:
@@ -99,10 +99,11 @@ def write_changed(path: Path, original: Path, column: str, value: str) -> Path:
     with original.open(encoding="utf-8", newline="") as whole:
         rows = list(csv.DictReader(whole))
     next(row for row in rows if row["InvoiceNo"].isdigit())[column] = value
-    return _write(path, tuple(tuple(row[name] for name in COLUMNS) for row in rows))
+    return write_file(path, tuple(tuple(row[name] for name in COLUMNS) for row in rows))
 
 
-def _write(path: Path, rows: tuple[tuple[str, ...], ...]) -> Path:
+def write_file(path: Path, rows: tuple[tuple[str, ...], ...]) -> Path:
+    """A file of the form with these lines."""
     with path.open("w", encoding="utf-8", newline="") as text:
         out = csv.writer(text, lineterminator="\n")
         out.writerow(COLUMNS)

@@ -101,6 +101,19 @@ def test_starts_a_killed_child_again_with_a_growing_pause(start: Start, notes: P
         assert f"it ended (SIGKILL); starting again in {pause} s".encode() in said
 
 
+def test_a_child_that_had_started_well_comes_back_without_a_grown_pause(tmp_path: Path, notes: Path) -> None:
+    """Killed every quarter of a minute it must not be missed for half a minute each time."""
+    child = keep._Child("it", [sys.executable, "-c", POLITE, str(notes)], tmp_path)
+    child.pause_seconds = keep.PAUSE_SECONDS_MAX
+    child.start()
+    assert child.process is not None
+    child.began -= 15
+    child.process.kill()
+    child.process.wait()
+    child.look()
+    assert child.due - time.monotonic() <= keep.PAUSE_SECONDS_MIN
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_passes_the_signal_on_and_ends_with_its_child(start: Start, notes: Path, number: signal.Signals) -> None:
     keeper = start(POLITE)

@@ -108,6 +108,23 @@ def test_what_was_sent_is_never_withdrawn(conn: Connection, world: World) -> Non
     assert publishing.withdraw_unsent(conn, world.shop_id, world.connection.id, later(60)) == 0
 
 
+def test_the_next_holder_of_the_lane_has_a_dead_senders_writes_looked_at(conn: Connection, world: World) -> None:
+    adjust_stock(conn, world, "MUG", -3)
+    (write,) = plan(conn, world)
+    lane = (world.shop_id, world.connection.id)
+    assert publishing.check_orphans(conn, *lane, later(0.02)) == 0, "it has not left"
+    publishing.mark_sent(conn, world.shop_id, [write.write_id], NOW)
+    assert publishing.lanes_to_check(conn, later(0.02)) == []
+    assert publishing.check_orphans(conn, *lane, later(0.02)) == 1
+    assert publishing.lanes_to_check(conn, later(0.02)) == [lane]
+    assert [item.write.write_id for item in publishing.due_checks(conn, lane_of(world), 10, later(0.02))] == [
+        write.write_id
+    ]
+    # One that was answered is looked at when its own time comes.
+    publishing.settle(conn, world.shop_id, [QuantityResult(write.write_id, "accepted")], SOON, later(0.02))
+    assert publishing.check_orphans(conn, *lane, later(0.03)) == 0
+
+
 def test_a_confirmed_write_is_what_the_listing_shows(conn: Connection, world: World) -> None:
     adjust_stock(conn, world, "MUG", -3)
     send(conn, world, "confirmed", at=NOW)

@@ -11,9 +11,15 @@ import redis
 from sqlalchemy import Engine
 
 from core.adapters.rq import RqJobQueue, SwWorker, queue_named
+from core.bootstrap import make_application
+from core.clock import utc_now
+from core.config import Settings
 from core.db import scalar, unit_of_work
+from core.embedded import Database
 from core.errors import Retryable
 from core.messaging.doorbell import FLAG_SECONDS, Doorbell, Lane, lane_lock
+from core.messaging.inbox import Incoming, record
+from workers.jobs.inbox import sweep_inbox
 
 
 @pytest.fixture
@@ -65,6 +71,25 @@ def test_a_flag_without_a_job_does_not_swallow_the_next_ring(redis_url: str, cli
     assert Doorbell(FullQueue(redis_url)).ring(lane) is False
     assert Doorbell(RqJobQueue(redis_url)).ring(lane) is True
     assert waiting(client) == 1
+
+
+def test_a_sweep_rings_though_a_flag_stands_without_a_job(
+    redis_url: str, client: redis.Redis, lane: Lane, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left when a drain ends while Redis is away, or a worker dies with the job that it just took."""
+    settings = Settings.from_environment({"DATABASE_URL": database.url, "REDIS_URL": redis_url})
+    application = make_application(settings)
+    monkeypatch.setattr("core.bootstrap.application", lambda: application)
+    with unit_of_work(application.engine) as conn:
+        message = Incoming("d-1", "orders/create", b"{}", None)
+        record(conn, lane.shop_id, lane.connection_id, [message], "webhook", utc_now())
+    application.doorbell.ring(lane)
+    queue_named("events", client).empty()
+    assert application.doorbell.ring(lane) is True
+    assert waiting(client) == 0
+    assert sweep_inbox() == {"lanes": 1, "expired": 0}
+    assert waiting(client) == 1
+    application.engine.dispose()
 
 
 class LateAnswers(RqJobQueue):

@@ -94,6 +94,25 @@ def test_workers_register_again_after_a_flush(
     eventually(lambda: client.get("test:notes") == b"1", "it still works")
 
 
+def test_a_worker_looks_often_for_a_redis_that_is_away(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+
+    def away(*_arguments: object, **_options: object) -> None:
+        raise redis.ConnectionError("away")
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 8:
+            raise KeyboardInterrupt
+
+    worker = SwWorker([queue_named("events", client)], connection=client, serializer="json")
+    monkeypatch.setattr(worker.queue_class, "dequeue_any", away)
+    monkeypatch.setattr("rq.worker.base.time.sleep", pause)
+    with pytest.raises(KeyboardInterrupt):
+        worker.dequeue_job_and_maintain_ttl(1)
+    assert max(pauses) <= 5
+
+
 @pytest.mark.slow
 def test_runs_of_a_killed_worker_are_closed_as_abandoned_and_its_retry_mover_goes_along(
     worker: Any, eventually: Eventually, client: redis.Redis, engine: Engine

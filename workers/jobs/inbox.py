@@ -103,5 +103,5 @@ def sweep_inbox() -> dict[str, Any]:
         expired = inbox.expire_waiting(conn, utc_now())
         lanes = inbox.lanes_with_received(conn)
     for shop_id, connection_id in lanes:
-        app.doorbell.ring(Lane("events", shop_id, connection_id))
+        app.doorbell.insist(Lane("events", shop_id, connection_id))
     return {"lanes": len(lanes), "expired": expired}

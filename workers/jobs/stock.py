@@ -90,6 +90,9 @@ def push_lane(app: Application, row: ConnectionRow, channel: SalesChannel, secon
     ends_at = time.monotonic() + seconds
     with unit_of_work(app.engine) as conn:
         counts["withdrawn"] = publishing.withdraw_unsent(conn, row.shop_id, row.id, utc_now())
+        counts["orphans"] = publishing.check_orphans(conn, row.shop_id, row.id, utc_now())
+    if counts["orphans"]:
+        app.doorbell.ring(Lane("stock-check", row.shop_id, row.id))
     while time.monotonic() < ends_at:
         with unit_of_work(app.engine) as conn:
             calls = publishing.plan(conn, _lane(row, channel, size), max(SENT_AT_ONCE, size), utc_now())
@@ -239,7 +242,7 @@ def sweep_stock() -> dict[str, Any]:
         now = utc_now()
         to_push, to_check = publishing.lanes_to_push(conn, now), publishing.lanes_to_check(conn, now)
     for shop_id, connection_id in to_push:
-        app.doorbell.ring(Lane("stock", shop_id, connection_id))
+        app.doorbell.insist(Lane("stock", shop_id, connection_id))
     for shop_id, connection_id in to_check:
-        app.doorbell.ring(Lane("stock-check", shop_id, connection_id))
+        app.doorbell.insist(Lane("stock-check", shop_id, connection_id))
     return {"to_push": len(to_push), "to_check": len(to_check)}
