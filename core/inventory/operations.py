@@ -323,11 +323,15 @@ def take_over(conn: Connection, shop_id: int, connection_id: int, actor: Actor, 
 
 
 def set_baselines(conn: Connection, shop_id: int, connection_id: int) -> None:
-    """Give listings that show a number their baseline: sales dated before it are already in the number."""
+    """Give listings that show a number their baseline: sales dated before it are already in the number.
+
+    Channels stamp whole seconds, so a sale of that very second may be in the number or not. It is taken off: in doubt
+    rather too few units are thought to be for sale than too many.
+    """
     execute(
         conn,
         """
-        update listings set baseline_at = published_at
+        update listings set baseline_at = date_trunc('second', published_at)
         where shop_id = %(shop)s and connection_id = %(connection)s and baseline_at is null
             and published_units is not null and sku_id is not null
         """,

@@ -315,6 +315,14 @@ def test_an_order_of_after_the_baseline_does_change_it(conn: Connection, world: 
     assert level_of(conn, world).available == 9
 
 
+def test_an_order_of_the_very_second_of_the_baseline_is_taken_off(conn: Connection) -> None:
+    """The channel stamps whole seconds: sold at .9 it says .0, and a number read at .3 still had its units."""
+    world = make_world(conn, baseline_at=BASELINE + timedelta(seconds=0.3))
+    book(conn, world, make_order(placed_at=BASELINE))
+    assert level_of(conn, world).available == 9
+    assert_consistent(conn, world)
+
+
 def test_what_was_sold_and_restocked_before_the_baseline_changes_nothing(conn: Connection, world: World) -> None:
     before = BASELINE - timedelta(minutes=5)
     refund = make_refund(lines=[make_refund_line(units=2, restock="cancel")], at=before + timedelta(minutes=1))
