@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import socket
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -181,12 +183,18 @@ class Writer:
             alarm.cancel()
 
     def _hang_up(self, connection: psycopg.AsyncConnection) -> None:
-        """Close the connection under a statement that a frozen server will not end.
+        """Shut the line under a statement that a frozen server will not end.
 
-        Whether it is carried out when the server thaws does not matter: the delivery comes again with the same key.
+        Shut, not closed: the event loop still watches the descriptor, and its number must not become another client's.
+        Whether the statement is carried out when the server thaws does not matter: the delivery comes again with the
+        same key.
         """
         self._has_hung_up = True
-        connection.pgconn.finish()
+        with (
+            contextlib.suppress(OSError, psycopg.Error),
+            socket.socket(fileno=os.dup(connection.pgconn.socket)) as line,
+        ):
+            line.shutdown(socket.SHUT_RDWR)
 
     async def _insert_over(self, connection: psycopg.AsyncConnection, deliveries: Sequence[Delivery]) -> None:
         # In the order of the unique key: two processes writing the same keys wait for each other, and never in a ring.

@@ -5,6 +5,8 @@
   the same statements for a batch of one, the message locked as a row; neither the run is recorded nor a push rung for,
   which is in its favour.
 - RQ's own: jobs that do nothing, forked and in-process: no design of one job an order can be faster.
+- poison: ours again with one order in a thousand that can never be handled: because it cannot be read, or because the
+  database refuses what it comes to (three lines of a milliard units each: more than a listing can be short of).
 - floor: the same rows by bare COPY into the same tables, and one update of the levels a batch: no parsing, no looking
   up, no order met twice.
 """
@@ -14,10 +16,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
+import orjson
 import psycopg
 import redis
 from sqlalchemy import Engine
@@ -27,7 +31,7 @@ from bench.processes import JOBS_QUEUE
 from bench.report import Report
 from bench.servers import Servers
 from bench.shop import Shop
-from bench.stream import ORDERS_ONLY, World, make_world
+from bench.stream import ORDERS_ONLY, Delivered, World, make_world
 from core import embedded
 from core.adapters.rq import RqJobQueue, queue_named
 from core.db import make_engine, scalar
@@ -37,7 +41,7 @@ from core.messaging.doorbell import Doorbell, Lane
 ORDERS = 2400
 BASELINE_ORDERS = 240
 IDLE_JOBS = {"forked": 150, "in-process": 800}
-FLOOR_BATCH = 300
+FLOOR_BATCH = 400
 
 
 def run(servers: Servers, rounds: int, *, size: float = 1.0) -> Report:
@@ -46,15 +50,21 @@ def run(servers: Servers, rounds: int, *, size: float = 1.0) -> Report:
     per_order = world.lines / world.orders
     report = Report("apply", f"{world.orders} {world.origin}, {world.lines} lines ({per_order:.1f} each)")
     ours, one_by_one, floor = [], [], []
+    poisoned: dict[str, list[float]] = {kind: [] for kind in POISONS}
     idle: dict[str, list[float]] = {kind: [] for kind in IDLE_JOBS}
     for _ in range(rounds):
         ours.append(_ours(servers, world))
+        for kind, spoil in POISONS.items():
+            poisoned[kind].append(_ours(servers, _with_poison(world, spoil)))
         one_by_one.append(_baseline(servers, world, max(20, round(BASELINE_ORDERS * size))))
         floor.append(_floor(servers, world))
         for kind, count in IDLE_JOBS.items():
             idle[kind].append(_idle(servers, kind, max(20, round(count * size))))
     booked = report.add("ours: orders booked by one worker", "orders/s", ours)
     report.add("ours: lines booked by one worker", "lines/s", [value * per_order for value in ours])
+    for kind, trials in poisoned.items():
+        figure = report.add(f"the same, one in a thousand {kind}", "orders/s", trials)
+        report.compare(f"with poison ({kind}) against without", figure, booked)
     single = report.add("baseline: one RQ job an order", "orders/s", one_by_one)
     for kind, trials in idle.items():
         report.add(f"RQ's own jobs that do nothing, {kind}", "jobs/s", trials)
@@ -107,7 +117,7 @@ def _ours(servers: Servers, world: World) -> float:
             Doorbell(RqJobQueue(servers.redis_url)).ring(lane)
             _wait_until_drained(engine, shop)
             spent = time.perf_counter() - began
-        _check(engine, world.orders, world.lines)
+        _check(engine, world)
     return world.orders / spent
 
 
@@ -118,12 +128,50 @@ def _wait_until_drained(engine: Engine, shop: Shop) -> None:
             time.sleep(0.05)
 
 
-def _check(engine: Engine, orders: int, lines: int) -> None:
+def _check(engine: Engine, world: World) -> None:
     """A figure counts only for work that was done."""
     with engine.connect() as conn:
-        found = tuple(scalar(conn, f"select count(*) from {table}") for table in ("orders", "order_lines"))
-    if found != (orders, lines):
-        raise AssertionError(f"booked {found[0]} orders and {found[1]} lines instead of {orders} and {lines}")
+        found = {
+            state: scalar(conn, f"select count(*) from inbox_messages where state = '{state}'")
+            for state in ("handled", "parked")
+        }
+        found["lines"] = scalar(conn, "select count(*) from order_lines")
+    expected = {"handled": world.orders, "parked": world.poisons, "lines": world.lines}
+    if found != expected:
+        raise AssertionError(f"{found} instead of {expected}")
+
+
+def _cut_short(body: bytes, stocked: Collection[str]) -> bytes:
+    return body[: len(body) // 2]
+
+
+def _too_many(body: bytes, stocked: Collection[str]) -> bytes:
+    """Readable, within every limit of the reader, and impossible to book."""
+    order = orjson.loads(body)
+    order["id"] += 10**9
+    line = {**order["line_items"][0], "variant_id": int(min(stocked))}
+    order["line_items"] = [{**line, "id": line["id"] + 10**9 + step, "quantity": 10**9} for step in range(3)]
+    return orjson.dumps(order)
+
+
+POISONS: dict[str, Callable[[bytes, Collection[str]], bytes]] = {
+    "unreadable": _cut_short,
+    "refused by the database": _too_many,
+}
+POISON_EVERY = 1000
+
+
+def _with_poison(world: World, spoil: Callable[[bytes, Collection[str]], bytes]) -> World:
+    """The same deliveries, and a spoilt one in the middle of every thousand."""
+    deliveries: list[Delivered] = []
+    stocked = {item.variant_ref for item in world.items if item.is_stocked}
+    poisons = 0
+    for number, delivery in enumerate(world.deliveries):
+        deliveries.append(delivery)
+        if number % POISON_EVERY == POISON_EVERY // 2 or (len(world.deliveries) < POISON_EVERY and number == 0):
+            poisons += 1
+            deliveries.append(replace(delivery, webhook_id=f"poison-{number}", body=spoil(delivery.body, stocked)))
+    return replace(world, deliveries=deliveries, poisons=poisons)
 
 
 def _baseline(servers: Servers, world: World, count: int) -> float:
@@ -171,53 +219,65 @@ def _work_off(servers: Servers, name: str, arguments: Sequence[dict[str, Any]]) 
 
 
 def _floor(servers: Servers, world: World) -> float:
-    """Book the same rows for real first, then take them out and put them in again, bare."""
+    """Book the rows for real first, take them out, as bytes ready for COPY, and put them in again, bare."""
     with _shop(servers, world) as (database, engine, shop):
         with _process(servers, database, "-m", "bench.processes", "worker", "events"):
             Doorbell(RqJobQueue(servers.redis_url)).ring(Lane("events", shop.shop_id, shop.shopify.id))
             _wait_until_drained(engine, shop)
         with psycopg.connect(database.superuser_url.replace("+psycopg", "", 1)) as conn:
-            tables = {name: _rows(conn, name) for name in _COPIED}
+            batches = _batches(conn)
             # Facts may not be taken out: only the superuser of a measurement gets past the guards, and only for this.
             conn.execute("set session_replication_role = replica")
             conn.execute("truncate orders, order_lines, reservations cascade")
             conn.execute("update stock_levels set reserved = 0")
             conn.execute("set session_replication_role = origin")
             conn.commit()
-            return world.orders / _put_in(conn, tables)
+            return world.orders / _put_in(conn, batches)
 
 
 _COPIED = {
-    "orders": "id, shop_id, connection_id, channel_ref, name, source_ref, placed_at, channel_created_at, version_at,"
-    " cancelled_at, cancel_reason, financial_status, currency, total_minor, customer_ref, country_code, is_test,"
-    " recorded_at",
-    "order_lines": "order_id, id, shop_id, channel_ref, ordinal, variant_ref, code, title, units, unit_price,"
-    " discount_minor, total_minor, mapping, mapping_reason, listing_id, sku_id",
-    "reservations": "(select order_id from order_lines l where l.id = order_line_id), id, shop_id, sku_id, location_id,"
-    " order_line_id, units, held_units, revision, created_at",
+    "orders": (
+        "id, shop_id, connection_id, channel_ref, name, source_ref, placed_at, channel_created_at, version_at,"
+        " cancelled_at, cancel_reason, financial_status, currency, total_minor, customer_ref, country_code, is_test,"
+        " recorded_at",
+        "id between {first} and {last}",
+    ),
+    "order_lines": (
+        "order_id, id, shop_id, channel_ref, ordinal, variant_ref, code, title, units, unit_price, discount_minor,"
+        " total_minor, mapping, mapping_reason, listing_id, sku_id",
+        "order_id between {first} and {last}",
+    ),
+    "reservations": (
+        "id, shop_id, sku_id, location_id, order_line_id, units, held_units, revision, created_at",
+        "order_line_id in (select id from order_lines where order_id between {first} and {last})",
+    ),
 }
 
+_Batch = tuple[int, int, dict[str, bytes]]
 
-def _rows(conn: psycopg.Connection, table: str) -> dict[int, list[tuple[Any, ...]]]:
-    """All rows of a table by their order."""
-    found: dict[int, list[tuple[Any, ...]]] = {}
-    for row in conn.execute(f"select {_COPIED[table]} from {table} order by 1, 2"):
-        found.setdefault(row[0], []).append(row if table != "reservations" else row[1:])
+
+def _batches(conn: psycopg.Connection) -> list[_Batch]:
+    """(first order, last order, the bytes of each table) of every FLOOR_BATCH orders."""
+    ids = [row[0] for row in conn.execute("select id from orders order by id")]
+    found = []
+    for start in range(0, len(ids), FLOOR_BATCH):
+        first, last = ids[start], ids[min(start + FLOOR_BATCH, len(ids)) - 1]
+        rows = {}
+        for table, (columns, where) in _COPIED.items():
+            chosen = f"select {columns} from {table} where {where.format(first=first, last=last)} order by 1, 2"
+            with conn.cursor().copy(f"copy ({chosen}) to stdout") as copy:
+                rows[table] = b"".join(bytes(data) for data in copy)
+        found.append((first, last, rows))
     return found
 
 
-def _put_in(conn: psycopg.Connection, tables: dict[str, dict[int, list[tuple[Any, ...]]]]) -> float:
-    columns = {name: text.rpartition(")")[2].strip(" ,") for name, text in _COPIED.items()}
-    order_ids = sorted(tables["orders"])
+def _put_in(conn: psycopg.Connection, batches: Sequence[_Batch]) -> float:
     began = time.perf_counter()
-    for start in range(0, len(order_ids), FLOOR_BATCH):
-        part = order_ids[start : start + FLOOR_BATCH]
+    for first, last, rows in batches:
         with conn.transaction():
-            for table, rows in tables.items():
-                with conn.cursor().copy(f"copy {table} ({columns[table]}) from stdin") as copy:
-                    for order_id in part:
-                        for row in rows.get(order_id, ()):
-                            copy.write_row(row)
+            for table, data in rows.items():
+                with conn.cursor().copy(f"copy {table} ({_COPIED[table][0]}) from stdin") as copy:
+                    copy.write(data)
             conn.execute(
                 """
                 update stock_levels k set reserved = k.reserved + r.units
@@ -226,6 +286,9 @@ def _put_in(conn: psycopg.Connection, tables: dict[str, dict[int, list[tuple[Any
                     where l.order_id between %s and %s group by 1, 2) r
                 where k.sku_id = r.sku_id and k.location_id = r.location_id
                 """,
-                [part[0], part[-1]],
+                [first, last],
             )
+        # As ours does: or foreign keys would be checked as if the tables were empty.
+        conn.execute("select count_grown_tables()")
+        conn.commit()
     return time.perf_counter() - began

@@ -25,7 +25,7 @@ JOBS_QUEUE = "bench"
 
 def main() -> None:
     """Play the role named on the command line."""
-    logs.configure("WARNING")
+    logs.configure("bench", "WARNING")
     role, *words = sys.argv[1:]
     roles: dict[str, Callable[..., None]] = {"worker": worker, "one_by_one": one_by_one, "idle": idle}
     roles[role](*words)

@@ -62,6 +62,7 @@ class World:
     deliveries: Sequence[Delivered]
     orders: int
     lines: int
+    poisons: int = 0
 
 
 def shared_dir() -> Path:

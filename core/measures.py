@@ -91,7 +91,7 @@ _CONNECTIONS = """
     cross join lateral (
         select
             (select count(*) from listings l where l.shop_id = c.shop_id and l.connection_id = c.id
-             and l.publishing = 'on' and listing_differs(l.desired_units - l.short_units, l.published_units)
+             and l.is_to_push and listing_differs(l.desired_units - l.short_units, l.published_units)
             ) as to_push,
             (select count(*) from listings l where l.shop_id = c.shop_id and l.connection_id = c.id
              and l.publishing = 'on' and l.push_problem is not null) as refused

@@ -330,8 +330,7 @@ def what_is_left(conn: Connection, pair: Pair) -> dict[str, int]:
         select
             (select count(*) from inbox_messages where shop_id = %(shop)s and state = 'received') as unread_messages,
             (select count(*) from inbox_messages where shop_id = %(shop)s and state = 'waiting') as waiting_messages,
-            (select count(*) from listings where shop_id = %(shop)s and publishing = 'on'
-                and (listing_differs(desired_units - short_units, published_units) or unseen_units <> 0))
+            (select count(*) from listings where shop_id = %(shop)s and is_to_push)
                 as listings_to_push,
             (select count(*) from listing_writes where shop_id = %(shop)s and outcome is null) as open_writes
         """,

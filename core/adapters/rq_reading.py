@@ -122,11 +122,17 @@ class RqBroker:
             for ref in refs:
                 pipeline.hgetall(Job.key_for(ref))
             hashes = pipeline.execute()
-        return [self._failed_job(ref, queue, raw) for ref, raw in zip(refs, hashes, strict=True) if raw]
+        found = (self._failed_job(ref, queue, raw) for ref, raw in zip(refs, hashes, strict=True) if raw)
+        return [job for job in found if job is not None]
 
-    def _failed_job(self, ref: str, queue: str, raw: Mapping[bytes, bytes]) -> FailedJob:
+    def _failed_job(self, ref: str, queue: str, raw: Mapping[bytes, bytes]) -> FailedJob | None:
+        """None for a hash that is not one of RQ's: whoever wrote it must not hold up the others."""
         job = SwJob(ref, connection=self._client)
-        job.restore(raw)
+        try:
+            job.restore(raw)
+        except (ValueError, TypeError, KeyError) as error:
+            log.warning("failed job %s cannot be read: %s", ref, type(error).__name__)
+            return None
         name = job.func_name
         arguments = {} if name == UNREADABLE or job.args or not isinstance(job.kwargs, dict) else job.kwargs
         ended = job.ended_at or job.enqueued_at or job.created_at

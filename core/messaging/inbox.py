@@ -137,21 +137,20 @@ def drain_batch(
     are not read again, and it goes on with the next ones while this batch is handled.
     """
     known = reader.take() if reader is not None else {}
+    batch: list[Received] = []
     parked: dict[int, Verdict] = {}
-    with unit_of_work(engine) as conn:
-        batch = _claim(conn, shop_id, connection_id, after_id, size, known)
-        if not batch:
-            return 0, after_id
-        if reader is not None:
-            reader.begin(batch[-1].id)
-        try:
-            with conn.begin_nested():
-                verdicts = handler(conn, batch, now)
-            _settle(conn, shop_id, verdicts, now, parked)
-        except Exception as error:
-            if not is_poison(error):
-                raise
-            _isolate(conn, shop_id, batch, handler, now, error, parked)
+    try:
+        with unit_of_work(engine) as conn:
+            batch = _claim(conn, shop_id, connection_id, after_id, size, known)
+            if not batch:
+                return 0, after_id
+            if reader is not None:
+                reader.begin(batch[-1].id)
+            _settle(conn, shop_id, handler(conn, batch, now), now, parked)
+    except Exception as error:
+        if not batch or not is_poison(error):
+            raise
+        parked = _isolate(engine, shop_id, batch, handler, now, error)
     # Now that it is true.
     for message_id, verdict in parked.items():
         with bound(shop=shop_id, connection=connection_id, message=message_id, cause=verdict.cause):
@@ -353,29 +352,49 @@ def _received(row: RowMapping) -> Received:
 
 
 def _isolate(
-    conn: Connection,
-    shop_id: int,
-    batch: Sequence[Received],
-    handler: Handler,
-    now: datetime,
-    error: Exception,
-    parked: dict[int, Verdict],
-) -> None:
-    """Split: each part in a savepoint of its own, until the message at fault stands alone."""
+    engine: Engine, shop_id: int, batch: Sequence[Received], handler: Handler, now: datetime, error: Exception
+) -> dict[int, Verdict]:
+    """Split what was rolled back until the message at fault stands alone; returns the verdicts on what is parked.
+
+    Each part is a unit of work of its own: parts handled one after the other in one would lock levels and listings out
+    of their order, and deadlock with another lane.
+    """
+    parked: dict[int, Verdict] = {}
     if len(batch) == 1:
-        _settle(conn, shop_id, {batch[0].id: parked_for(error)}, now, parked)
-        return
+        with unit_of_work(engine) as conn:
+            if _lock_again(conn, shop_id, batch):
+                _settle(conn, shop_id, {batch[0].id: parked_for(error)}, now, parked)
+        return parked
     size = math.ceil(len(batch) / PARTS)
     for start in range(0, len(batch), size):
         part = batch[start : start + size]
+        of_part: dict[int, Verdict] = {}
         try:
-            with conn.begin_nested():
-                verdicts = handler(conn, part, now)
-            _settle(conn, shop_id, verdicts, now, parked)
+            with unit_of_work(engine) as conn:
+                mine = _lock_again(conn, shop_id, part)
+                if mine:
+                    _settle(conn, shop_id, handler(conn, mine, now), now, of_part)
         except Exception as inner:
             if not is_poison(inner):
                 raise
-            _isolate(conn, shop_id, part, handler, now, inner, parked)
+            of_part = _isolate(engine, shop_id, part, handler, now, inner)
+        parked |= of_part
+    return parked
+
+
+def _lock_again(conn: Connection, shop_id: int, batch: Sequence[Received]) -> list[Received]:
+    """Those of a batch that still wait for their turn and are nobody else's."""
+    rows = fetch(
+        conn,
+        """
+        select id from inbox_messages where shop_id = %(shop)s and id = any(%(ids)b::int8[]) and state = 'received'
+        order by id for update skip locked
+        """,
+        shop=shop_id,
+        ids=[message.id for message in batch],
+    )
+    ids = {row["id"] for row in rows}
+    return [message for message in batch if message.id in ids]
 
 
 def parked_for(error: Exception) -> Verdict:

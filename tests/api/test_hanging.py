@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
+from api.ingest import HANG_UP_SECONDS
 from core import embedded
 from tests.api.conftest import Served, Shop, signed_headers
 
@@ -117,3 +121,45 @@ def test_a_process_that_does_not_even_know_the_connection_sends_away_too_and_can
         served.process.terminate()
         assert served.process.wait(timeout=60) == -signal.SIGTERM
     assert shop.rows() == []
+
+
+def test_who_connects_while_a_line_is_hung_up_is_answered(
+    served: Served, shop: Shop, database: embedded.Database
+) -> None:
+    """The number of a closed descriptor would be given to the next client, and the event loop still watched it."""
+    with httpx.Client(base_url=served.url, timeout=60) as client:
+        assert client.post(shop.path, content=b"{}", headers=signed_headers(b"{}", "d-1")).status_code == 200
+    backend = ingest_backend(database)
+    sender = threading.Thread(target=lambda: deliver_alone(served, shop, "d-2"))
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        sender.start()
+        newcomers = [greet(served, after) for after in (HANG_UP_SECONDS - 0.1, *[0.004] * 150)]
+        answers = [bool(newcomer.recv(4096)) for newcomer in newcomers]
+        sender.join(30)
+    finally:
+        os.kill(backend, signal.SIGCONT)
+    assert answers == [True] * len(newcomers)
+
+
+def ingest_backend(database: embedded.Database) -> int:
+    with psycopg.connect(_plain(database.superuser_url)) as conn:
+        row = conn.execute(
+            "select pid from pg_stat_activity where application_name = 'switchyard-ingest'"
+            " and datname = current_database()"
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def deliver_alone(served: Served, shop: Shop, delivery_id: str) -> None:
+    httpx.post(served.url + shop.path, content=b"{}", headers=signed_headers(b"{}", delivery_id), timeout=60)
+
+
+def greet(served: Served, after: float) -> socket.socket:
+    """A new client, a moment after the last one."""
+    time.sleep(after)
+    client = socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2])), 5)
+    client.settimeout(10)
+    client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    return client

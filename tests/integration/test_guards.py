@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
@@ -268,3 +269,29 @@ def test_after_its_end_a_write_leaves_room_for_the_next(conn: Connection, world:
     assert publishing.withdraw_unsent(conn, world.shop_id, world.connection.id, later(1)) == 1
     insert_write(conn, world, "next")
     assert len(fetch(conn, "select 1 from listing_writes where shop_id = %(s)s", s=world.shop_id)) == 2
+
+
+def test_what_counts_tables_as_their_owner_cannot_be_made_to_do_anything_else(
+    engine: Engine, database: embedded.Database
+) -> None:
+    """A caller's temporary schema is searched first for whatever a function does not look for elsewhere."""
+    evil = "orders; alter table stock_movements disable trigger user"
+    with psycopg.connect(database.url.replace("+psycopg", "", 1), autocommit=True) as caller:
+        for statement in (
+            f"create type pg_temp.e as enum ('{evil}')",
+            "create function pg_temp.f(pg_temp.e) returns pg_catalog.regclass language sql as"
+            " $$ select 'pg_catalog.pg_proc'::pg_catalog.regclass $$",
+            "create cast (pg_temp.e as pg_catalog.regclass) with function pg_temp.f(pg_temp.e) as implicit",
+            "create domain pg_temp.regclass as text",
+            "create temp table pg_class (oid pg_temp.e, relnamespace pg_catalog.oid, relname text, relpages int)",
+            f"insert into pg_temp.pg_class values ('{evil}', 'public'::regnamespace, 'orders', -1)",
+            "grant select on pg_temp.pg_class to public",
+            "select count_grown_tables()",
+        ):
+            caller.execute(statement)  # type: ignore[arg-type]
+    with engine.connect() as conn:
+        enabled = scalar(
+            conn,
+            "select tgenabled from pg_trigger where tgrelid = 'stock_movements'::regclass and tgname = 'append_only'",
+        )
+    assert enabled == "O"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, create_engine
 
+from core import embedded
 from core.db import fetch, unit_of_work
 from core.errors import BadInput
 from core.messaging import inbox
@@ -18,17 +21,24 @@ from core.orders.intake import Intake
 from core.ports import Facts
 from tests.factories import (
     ACTOR,
+    BASELINE,
     NOW,
     Level,
     World,
     body_of,
     count,
+    first_sync,
     level_of,
+    make_channel_listing,
+    make_connection,
     make_line,
     make_order,
+    make_refund,
     make_world,
     parse,
     record_bodies,
+    take_in,
+    world_of,
 )
 
 BATCH = 300
@@ -150,3 +160,61 @@ def test_a_batch_of_nothing_but_poison_ends_too(engine: Engine, world: World) ->
     assert settled(engine)[0] == {"parked": 70}
     # A tree whose leaves are the messages.
     assert len(calls) <= 70 + 70 // 2 + PARTS
+
+
+CODES = [f"S{number:02}" for number in range(40)]
+
+
+@pytest.mark.slow
+def test_poison_of_two_channels_that_share_skus_leaves_both_to_get_on(
+    engine: Engine, database: embedded.Database
+) -> None:
+    """What is split for its poison takes its locks in order, too: each part is a unit of work of its own."""
+    with unit_of_work(engine) as conn:
+        first = make_world(conn, dict.fromkeys(CODES, 1000))
+        second = make_connection(conn, first.shop_id, is_sku_source=False)
+        take_in(conn, second, [make_channel_listing(code, 1000, BASELINE) for code in CODES])
+        first_sync(conn, second)
+        other = world_of(conn, second)
+    chance = random.Random(1)
+    for world, name in ((first, "A"), (other, "B")):
+        bodies = []
+        for number in range(400):
+            units = 2**70 if number % 100 == 50 else 1
+            lines = [make_line(str(place), code, units) for place, code in enumerate(chance.sample(CODES, 2))]
+            bodies.append(body_of(make_order(f"{name}{number}", lines)))
+        record_bodies(engine, world, *bodies)
+    errors: list[BaseException] = []
+
+    def drain(world: World) -> None:
+        own = create_engine(database.url)
+        try:
+            claimed, after = 1, 0
+            while claimed:
+                claimed, after = inbox.drain_batch(
+                    own, world.shop_id, world.connection.id, after, Batch(100), Intake(world.connection, parse), NOW
+                )
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            own.dispose()
+
+    drains = [threading.Thread(target=drain, args=(world,)) for world in (first, other)]
+    for each in drains:
+        each.start()
+    for each in drains:
+        each.join()
+    assert errors == []
+    with engine.connect() as conn:
+        rows = fetch(conn, "select state, count(*) as messages from inbox_messages group by 1 order by 1")
+    assert [(row["state"], row["messages"]) for row in rows] == [("handled", 792), ("parked", 8)]
+
+
+def test_a_verdict_that_the_database_does_not_take_parks_its_message_and_no_other(engine: Engine, world: World) -> None:
+    """A refund waits for an order whose name is too long for an index."""
+    name = "".join(random.Random(2).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=4000))
+    record_bodies(engine, world, body_of(make_order("1")), body_of(make_refund(name)))
+    inbox.drain_batch(engine, world.shop_id, world.connection.id, 0, Batch(100), Intake(world.connection, parse), NOW)
+    with engine.connect() as conn:
+        rows = fetch(conn, "select state, cause from inbox_messages order by id")
+    assert [(row["state"], row["cause"]) for row in rows] == [("handled", None), ("parked", "unexpected")]

@@ -24,21 +24,23 @@ $$;
 -- our statements and by foreign keys, as if it were empty. So whoever fills tables in bulk says so, and those that have
 -- grown fourfold since they were last counted are counted again, until they are big enough for what autovacuum knows of
 -- them to be true for a minute longer. Cheap when there is nothing to do.
-create function count_grown_tables() returns integer language plpgsql security definer set search_path = public as $$
+-- Everything it names is looked for in the catalogue first, in a caller's own temporary schema last: it runs as the owner.
+create function count_grown_tables() returns integer language plpgsql security definer
+set search_path = pg_catalog, public, pg_temp as $$
 declare
     grown record;
     counted integer := 0;
 begin
     set local lock_timeout = '100ms';
     for grown in
-        select c.oid::regclass as name from pg_class c
+        select c.relname from pg_class c
         where c.relnamespace = 'public'::regnamespace and c.relname in ('inbox_messages', 'orders', 'order_lines',
             'reservations', 'stock_movements', 'stock_levels', 'listings', 'listing_writes', 'fulfilments',
             'fulfilment_lines', 'refunds', 'refund_lines')
         and c.relpages < 200 and pg_relation_size(c.oid) > 4 * 8192::bigint * greatest(1, c.relpages)
     loop
         begin
-            execute format('analyze %s', grown.name);
+            execute format('analyze public.%I', grown.relname);
             counted := counted + 1;
         exception when lock_not_available then
             null;  -- autovacuum is at it
