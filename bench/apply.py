@@ -154,14 +154,14 @@ def _too_many(body: bytes, stocked: Collection[str]) -> bytes:
     return orjson.dumps(order)
 
 
-POISONS: dict[str, Callable[[bytes, Collection[str]], bytes]] = {
-    "unreadable": _cut_short,
-    "refused by the database": _too_many,
-}
+Spoil = Callable[[bytes, Collection[str]], bytes]
+"""(body, refs of variants that have stock) -> a body that can never be handled."""
+
+POISONS: dict[str, Spoil] = {"unreadable": _cut_short, "refused by the database": _too_many}
 POISON_EVERY = 1000
 
 
-def _with_poison(world: World, spoil: Callable[[bytes, Collection[str]], bytes]) -> World:
+def _with_poison(world: World, spoil: Spoil) -> World:
     """The same deliveries, and a spoilt one in the middle of every thousand."""
     deliveries: list[Delivered] = []
     stocked = {item.variant_ref for item in world.items if item.is_stocked}
