@@ -15,7 +15,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
 from core.audit import Actor
 from core.bootstrap import Application
@@ -48,6 +50,7 @@ SELLER_ID = "A1ONLINERETAIL"
 AT_ONCE = 50
 """Invoices placed with one call."""
 
+BUSY_TRIES = 10
 STALLED_SECONDS = 300
 """Give up when nothing has moved for so long."""
 
@@ -216,9 +219,17 @@ class Placing:
     def book(self, plans: Sequence[Plan]) -> None:
         """What our own people do: adjustments, returns without order, and money written off.
 
-        Raises SQLAlchemyError when the database does not answer.
+        What had to wait too long for rows that a drain holds is booked again: its keys keep it once. Raises
+        SQLAlchemyError when the database does not answer.
         """
-        _book_ours(self._app, self._pair, plans, self._actor)
+        for left in reversed(range(BUSY_TRIES)):
+            try:
+                _book_ours(self._app, self._pair, plans, self._actor)
+            except OperationalError as error:
+                if not left or not isinstance(error.orig, LockNotAvailable):
+                    raise
+            else:
+                return
 
     def _place_orders(self, wanted: Sequence[Invoice]) -> None:
         if not wanted:

@@ -68,7 +68,7 @@ class Batch:
     their number and the bytes of their bodies are bounded."""
 
     messages: int
-    body_bytes: int = 12 * 1024 * 1024
+    body_bytes: int = 8 * 1024 * 1024
 
 
 class Reader(Protocol):

@@ -23,7 +23,7 @@ from core.orders.intake import Intake
 from workers.registry import job
 
 BATCH = Batch(messages=1000)
-"""Enough to work in sets, few enough that one commit stays under a second: a thousand levels or four hundred orders."""
+"""Enough to work in sets, few enough that a commit stays under a second: a thousand levels, or 300 large orders."""
 
 DRAIN_SECONDS = 20
 
