@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,3 +134,27 @@ def _is_ours(url: str) -> bool:
 def _is_known(location: object) -> bool:
     # On a deep link the client probes its base path with these two.
     return str(dict(location)["url"]).endswith(("/_stcore/health", "/_stcore/host-config"))  # type: ignore[call-overload]
+
+
+def serious(seen: Visit) -> list[tuple[str, list[str]]]:
+    """What axe finds. What is being refreshed is faded for a moment: what is wrong is still so at a second look."""
+    found: list[tuple[str, list[str]]] = []
+    for _ in range(2):
+        seen.settle()
+        found = [
+            (v["id"], [n["html"][:160] for n in v["nodes"][:3]])
+            for v in Axe().run(seen.page).response["violations"]
+            if v["impact"] in ("serious", "critical")
+        ]
+        if not found:
+            break
+    return found
+
+
+def assert_sound(seen: Visit) -> None:
+    """Readable for everybody, nothing from elsewhere, nothing complained about, nothing beyond the right edge."""
+    assert serious(seen) == []
+    assert seen.strangers == []
+    assert seen.complaints == []
+    wide = seen.page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert wide, "the page scrolls sideways"

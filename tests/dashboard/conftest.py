@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import streamlit as st
+from playwright.sync_api import Browser
 from sqlalchemy import Connection, Engine
 from streamlit.testing.v1 import AppTest
 
 from core import bootstrap, embedded
 from dashboard import queries
+from tests.dashboard import browsing
 
 MAIN = Path(__file__).resolve().parents[2] / "dashboard" / "main.py"
 
@@ -74,3 +77,18 @@ def text_of(page: AppTest) -> str:
             said.append(str(getattr(element, "value", None) or getattr(element.proto, "body", "")))
             said.append(str(getattr(element, "label", "") or ""))
     return "\n".join(said)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with browsing.chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pictures go: set SWITCHYARD_PICTURES to keep them."""
+    kept = os.environ.get("SWITCHYARD_PICTURES")
+    folder = Path(kept) if kept else tmp_path_factory.mktemp("pictures")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 from sqlalchemy import create_engine
 
@@ -58,21 +56,6 @@ def sites(
         embedded.drop_database(home, database.name)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing.chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where pictures go: set SWITCHYARD_PICTURES to keep them."""
-    kept = os.environ.get("SWITCHYARD_PICTURES")
-    folder = Path(kept) if kept else tmp_path_factory.mktemp("pictures")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 PAGES = {
     "overview": ("troubled", "/"),
     "overview-calm": ("calm", "/"),
@@ -93,17 +76,7 @@ def test_each_page_is_sound_in_every_look(
     site, path = PAGES[name]
     with browsing.visit(browser, getattr(sites, site) + path, scheme, phone) as seen:
         seen.picture(pictures / f"{name}-{scheme}{'-phone' if phone else ''}.png")
-        found = Axe().run(seen.page).response["violations"]
-        serious = [
-            (v["id"], [n["html"][:160] for n in v["nodes"][:3]])
-            for v in found
-            if v["impact"] in ("serious", "critical")
-        ]
-        assert serious == []
-        assert seen.strangers == []
-        assert seen.complaints == []
-        wide = seen.page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-        assert wide, "the page scrolls sideways"
+        browsing.assert_sound(seen)
 
 
 def test_a_sync_dialog_survives_the_refresh_and_starts_a_sync(sites: Sites, browser: Browser, pictures: Path) -> None:
@@ -115,8 +88,7 @@ def test_a_sync_dialog_survives_the_refresh_and_starts_a_sync(sites: Sites, brow
         seen.page.wait_for_timeout(11_500)
         expect(dialog.get_by_label("Reason")).to_have_value("Stock was counted")
         seen.page.screenshot(path=pictures / "sync-preview.png")
-        found = Axe().run(seen.page).response["violations"]
-        assert [v["id"] for v in found if v["impact"] in ("serious", "critical")] == []
+        assert browsing.serious(seen) == []
         dialog.get_by_role("button", name="Sync Shopify UK").click(delay=80)
         expect(seen.page.get_by_text("Waiting for a worker")).to_be_visible(timeout=15_000)
         expect(seen.page.get_by_text("Asked for by ada: Stock was counted")).to_be_visible()

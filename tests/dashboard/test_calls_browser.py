@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 from sqlalchemy import Connection, create_engine
 
@@ -73,35 +71,6 @@ def sites(
         embedded.drop_database(home, database.name)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing.chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where pictures go: set SWITCHYARD_PICTURES to keep them."""
-    kept = os.environ.get("SWITCHYARD_PICTURES")
-    folder = Path(kept) if kept else tmp_path_factory.mktemp("pictures")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def serious(seen: browsing.Visit) -> list[tuple[str, list[str]]]:
-    """What axe finds. What is being refreshed is faded for a moment: what is wrong is still so at a second look."""
-    for _ in range(2):
-        seen.settle()
-        found = [
-            (v["id"], [n["html"][:160] for n in v["nodes"][:3]])
-            for v in Axe().run(seen.page).response["violations"]
-            if v["impact"] in ("serious", "critical")
-        ]
-        if not found:
-            break
-    return found
-
-
 PAGES = {
     "calls": ("day", "/calls?window=24+h"),
     "calls-hour": ("day", "/calls?connection=Amazon+UK&show=Did+not+succeed"),
@@ -120,11 +89,7 @@ def test_the_page_is_sound_in_every_look(
     site, path = PAGES[name]
     with browsing.visit(browser, getattr(sites, site) + path, scheme, phone) as seen:
         seen.picture(pictures / f"{name}-{scheme}{'-phone' if phone else ''}.png")
-        assert serious(seen) == []
-        assert seen.strangers == []
-        assert seen.complaints == []
-        wide = seen.page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-        assert wide, "the page scrolls sideways"
+        browsing.assert_sound(seen)
 
 
 def test_what_is_chosen_is_in_the_address_and_survives_a_reload(sites: Sites, browser: Browser) -> None:
@@ -181,7 +146,7 @@ def test_a_call_opens_by_its_address_survives_a_refresh_and_closes(
         seen.page.wait_for_timeout(10_500)
         expect(dialog.get_by_text("it would say no again")).to_be_visible()
         seen.page.screenshot(path=pictures / f"calls-drawer-{scheme}.png")
-        assert serious(seen) == []
+        assert browsing.serious(seen) == []
         dialog.get_by_role("button", name="Close").click(delay=80)
         expect(dialog).to_be_hidden()
         seen.settle()

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 from sqlalchemy import Engine, create_engine
 
 from core import embedded
@@ -26,10 +25,7 @@ from core.adapters.rq import (
 from core.db import execute, fetch, scalar, unit_of_work
 from tests import factories
 from tests.dashboard import browsing, job_worlds, seed
-from tests.dashboard.test_browser import browser, pictures
 from workers.recording import PostgresRunRecorder
-
-__all__ = ["browser", "pictures"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -81,13 +77,6 @@ def sites(
         embedded.drop_database(home, database.name)
 
 
-def serious(page: Page) -> list[object]:
-    found = Axe().run(page).response["violations"]
-    return [
-        (v["id"], [n["html"][:160] for n in v["nodes"][:3]]) for v in found if v["impact"] in ("serious", "critical")
-    ]
-
-
 PAGES = {
     "jobs": ("failing", "/jobs"),
     "jobs-empty": ("empty", "/jobs"),
@@ -109,11 +98,7 @@ def test_each_look_of_the_screen_is_sound(
     address = getattr(sites, site) + path.format(shopify=sites.jobs.world.shopify)
     with browsing.visit(browser, address, scheme, phone) as seen:
         seen.picture(pictures / f"{name}-{scheme}{'-phone' if phone else ''}.png")
-        assert serious(seen.page) == []
-        assert seen.strangers == []
-        assert seen.complaints == []
-        wide = seen.page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-        assert wide, "the page scrolls sideways"
+        browsing.assert_sound(seen)
 
 
 def test_a_traceback_opens_where_it_is_asked_for_without_secrets(
@@ -125,7 +110,7 @@ def test_a_traceback_opens_where_it_is_asked_for_without_secrets(
         expect(seen.page.get_by_text("in push_stock").first).to_be_visible(timeout=15_000)
         expect(seen.page.get_by_role("region", name="Runs of this job")).to_be_visible()
         assert "abcdefgh" not in seen.page.content()
-        assert serious(seen.page) == []
+        assert browsing.serious(seen) == []
         seen.picture(pictures / "jobs-traceback.png")
 
 
@@ -187,7 +172,7 @@ def test_a_failed_job_is_requeued_from_the_screen_and_done(bench: Bench, browser
         page.wait_for_timeout(11_500)
         expect(dialog.get_by_label("Reason")).to_have_value("The token was renewed")
         page.screenshot(path=pictures / "jobs-requeue-preview.png")
-        assert serious(page) == []
+        assert browsing.serious(seen) == []
         dialog.get_by_role("button", name="Requeue 2").click(delay=80)
         expect(page.get_by_text("2 failed jobs are dealt with: 1 piece of work is queued again.")).to_be_visible()
         expect(page.get_by_text("Nothing failed and nothing is parked")).to_be_visible(timeout=15_000)
@@ -228,7 +213,7 @@ def test_a_parked_message_is_repaired_requeued_from_the_screen_and_handled(
         dialog = page.get_by_role("dialog")
         expect(dialog.get_by_role("heading", name="Requeue 1 message?")).to_be_visible()
         page.screenshot(path=pictures / "jobs-message-preview.png")
-        assert serious(page) == []
+        assert browsing.serious(seen) == []
         dialog.get_by_label("Reason").fill("The body is repaired")
         dialog.get_by_role("button", name="Requeue 1").click(delay=80)
         expect(page.get_by_text("1 message has another turn. It begins within seconds.")).to_be_visible()
