@@ -15,7 +15,7 @@ from core.clock import utc_now
 from core.connections import operations as connections
 from core.connections import queries
 from core.connections.queries import ConnectionRow
-from core.db import fetch, read_only, unit_of_work
+from core.db import count_grown_tables, fetch, read_only, unit_of_work
 from core.errors import Permanent, Retryable
 from core.inventory import operations as inventory
 from core.logs import bound, mask
@@ -75,6 +75,7 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
             read += len(page)
             with unit_of_work(app.engine) as conn:
                 catalog.take_in(conn, intake.listing_source(row), page, utc_now())
+            count_grown_tables(app.engine)
             _step(app, row, sync_run_id, "reading listings and what they show", done=read)
         _step(app, row, sync_run_id, "taking over stock", done=read)
         # Orders and levels are locked before listings: so what was parked is booked in a unit of work of its own.

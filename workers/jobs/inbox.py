@@ -53,6 +53,7 @@ def drain_lane(app: Application, row: ConnectionRow, seconds: float) -> int:
     intake = Intake(row, bootstrap.parser(row.vendor, row.currency))
     ends_at = time.monotonic() + seconds
     handled = after_id = 0
+    count_grown_tables(app.engine)
     with (
         ReadAhead(app.engine, row.shop_id, row.id, BATCH, intake.prepare) as ahead,
         without_collecting_garbage(),
