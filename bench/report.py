@@ -57,6 +57,7 @@ class Report:
     with_what: str
     figures: list[Figure] = field(default_factory=list)
     ratios: list[Ratio] = field(default_factory=list)
+    load_before: float = field(default_factory=lambda: os.getloadavg()[0])
 
     def add(self, name: str, unit: str, trials: Sequence[float], note: str = "") -> Figure:
         """Keep a figure."""
@@ -74,7 +75,7 @@ class Report:
             "bench": self.bench,
             "measured_with": self.with_what,
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": machine(),
+            "machine": {**machine(), "load_before": round(self.load_before, 2)},
             "figures": [{**asdict(figure), "value": figure.value} for figure in self.figures],
             "ratios": [{**asdict(ratio), "is_met": ratio.is_met} for ratio in self.ratios],
         }
@@ -112,7 +113,6 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in LIBRARIES},
         "commit": _commit(),
-        "load_before": round(os.getloadavg()[0], 2),
     }
 
 
