@@ -142,22 +142,9 @@ def lock_listings(
     one that settles writes.
     """
     pairs = sorted(set(places))
-    # The ids are gathered first, once, as an array: however wrong the planner is about the size of a new table, it then
-    # has nothing to join badly (seen: fourteen seconds for 21 listings of a shop that had just been connected).
     fetch(
         conn,
-        """
-        select 1 from listings l
-        where l.shop_id = %(shop)s and l.id = any(array(
-            select id from listings where shop_id = %(shop)s and sku_id = any(%(skus)b::int8[])
-            union all
-            select listing_id from order_lines where shop_id = %(shop)s and order_id = any(%(orders)b::int8[])
-            union all
-            select n.id from unnest(%(items)b::text[], %(refs)b::text[]) as p (item, place)
-            join listings n on n.shop_id = %(shop)s and n.connection_id = %(connection)s and n.inventory_ref = p.item
-                and n.channel_location_ref = p.place))
-        order by l.id for update
-        """,
+        _LOCK,
         shop=shop_id,
         skus=sorted(set(sku_ids)),
         orders=sorted(set(order_ids)),
@@ -165,6 +152,22 @@ def lock_listings(
         items=[item for item, _ in pairs],
         refs=[place for _, place in pairs],
     )
+
+
+# The ids are gathered first, once, as an array: however wrong the planner is about the size of a new table, it then has
+# nothing to join badly (seen: fourteen seconds for 21 listings of a shop that had just been connected).
+_LOCK = """
+    select 1 from listings l
+    where l.shop_id = %(shop)s and l.id = any(array(
+        select id from listings where shop_id = %(shop)s and sku_id = any(%(skus)b::int8[])
+        union all
+        select listing_id from order_lines where shop_id = %(shop)s and order_id = any(%(orders)b::int8[])
+        union all
+        select n.id from unnest(%(items)b::text[], %(refs)b::text[]) as p (item, place)
+        join listings n on n.shop_id = %(shop)s and n.connection_id = %(connection)s and n.inventory_ref = p.item
+            and n.channel_location_ref = p.place))
+    order by l.id for update
+"""
 
 
 def lock_all_listings(conn: Connection, shop_id: int) -> None:
