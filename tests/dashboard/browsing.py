@@ -136,11 +136,18 @@ def _is_known(location: object) -> bool:
     return str(dict(location)["url"]).endswith(("/_stcore/health", "/_stcore/host-config"))  # type: ignore[call-overload]
 
 
+LOOKS = [("light", False), ("dark", False), ("light", True)]
+"""(scheme, on a phone): dark changes colours only and the phone places only, so that both at once show nothing new."""
+
+LOOK_NAMES = ["light", "dark", "phone"]
+
+
 def serious(seen: Visit) -> list[tuple[str, list[str]]]:
     """What axe finds. What is being refreshed is faded for a moment: what is wrong is still so at a second look."""
     found: list[tuple[str, list[str]]] = []
-    for _ in range(2):
-        seen.settle()
+    for is_second in (False, True):
+        if is_second:
+            seen.settle()
         found = [
             (v["id"], [n["html"][:160] for n in v["nodes"][:3]])
             for v in Axe().run(seen.page).response["violations"]

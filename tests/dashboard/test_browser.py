@@ -67,8 +67,7 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize("phone", [False, True], ids=["wide", "phone"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "phone"), browsing.LOOKS, ids=browsing.LOOK_NAMES)
 @pytest.mark.parametrize("name", PAGES)
 def test_each_page_is_sound_in_every_look(
     sites: Sites, browser: Browser, pictures: Path, name: str, scheme: str, phone: bool

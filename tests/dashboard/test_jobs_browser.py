@@ -87,8 +87,7 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize("phone", [False, True], ids=["wide", "phone"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "phone"), browsing.LOOKS, ids=browsing.LOOK_NAMES)
 @pytest.mark.parametrize("name", PAGES)
 def test_each_look_of_the_screen_is_sound(
     sites: Sites, browser: Browser, pictures: Path, name: str, scheme: str, phone: bool
