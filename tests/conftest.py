@@ -24,6 +24,7 @@ from sqlalchemy import Engine, create_engine
 
 from core import embedded, logs
 from core.processes import process_started
+from tests.ports import claim_block
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -52,7 +53,7 @@ def servers() -> Iterator[TestServers]:
     # Open to pass through: when root runs the tests another account runs the servers.
     home.chmod(0o711)
     (home / "runner.json").write_text(json.dumps([os.getpid(), process_started(os.getpid())]))
-    base = 15000 + os.getpid() * 20 % 15000
+    base = claim_block()
     try:
         found = embedded.start(
             home,

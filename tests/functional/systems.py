@@ -20,10 +20,10 @@ from sqlalchemy import Engine, create_engine
 
 from core import embedded
 from core.processes import port_is_free, process_started
+from tests.ports import claim_block
 from workers.up import State, read_state
 
 ROOT = Path(__file__).resolve().parents[2]
-PORTS = range(31000, 32700, 20)
 UP_SECONDS = 150
 DOWN_SECONDS = 60
 NOT_OURS = ("DATABASE_URL", "DATABASE_MIGRATE_URL", "REDIS_URL", "SWITCHYARD_SECRET_KEYS")
@@ -38,19 +38,6 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = 90) -> 
     return found
 
 
-def free_block(taken: set[int]) -> int:
-    """First of ten free ports that nobody was given before."""
-    shift = os.getpid() % len(PORTS)
-    for base in (*PORTS[shift:], *PORTS[:shift]):
-        if base not in taken and all(port_is_free(port) for port in range(base, base + 10)):
-            taken.add(base)
-            return base
-    raise AssertionError("no block of free ports")
-
-
-_taken: set[int] = set()
-
-
 class System:
     """One instance: its home outlives its processes, so it can be started again."""
 
@@ -59,7 +46,7 @@ class System:
         # Open to pass through: when root runs the tests another account runs the servers.
         self.home.chmod(0o711)
         (self.home / "runner.json").write_text(json.dumps([os.getpid(), process_started(os.getpid())]))
-        self.base = free_block(_taken)
+        self.base = claim_block()
         self.process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from core import embedded
-from core.processes import port_is_free, process_started
+from core.processes import process_started
+from tests.ports import claim_block
 
 
 def _make_home() -> Path:
@@ -47,10 +48,7 @@ def second_home() -> Iterator[Path]:
 @pytest.fixture
 def base() -> int:
     """First of a block of ports, all of them free now."""
-    first = 20000 + os.getpid() % 500 * 20
-    while not all(port_is_free(port) for port in range(first, first + 20)):
-        first += 20
-    return first
+    return claim_block()
 
 
 @contextlib.contextmanager
