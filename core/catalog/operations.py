@@ -137,9 +137,9 @@ def lock_listings(
 ) -> None:
     """Lock listings in the one global order, by id, before anything else of a unit of work touches a listing.
 
-    All listings of `sku_ids`, those that the lines of `order_ids` were sold through, and those of the connection at
-    `places` (inventory ref, channel location ref). A unit of work that locked some, then others, could deadlock with
-    one that settles writes.
+    All listings of `sku_ids` and of bundles that contain them, those that the lines of `order_ids` were sold through,
+    and those of the connection at `places` (inventory ref, channel location ref). A unit of work that locked some, then
+    others, could deadlock with one that settles writes.
     """
     pairs = sorted(set(places))
     fetch(
@@ -160,6 +160,9 @@ _LOCK = """
     select 1 from listings l
     where l.shop_id = %(shop)s and l.id = any(array(
         select id from listings where shop_id = %(shop)s and sku_id = any(%(skus)b::int8[])
+        union all
+        select n.id from bundle_parts b join listings n on n.shop_id = b.shop_id and n.sku_id = b.bundle_sku_id
+        where b.shop_id = %(shop)s and b.part_sku_id = any(%(skus)b::int8[])
         union all
         select listing_id from order_lines where shop_id = %(shop)s and order_id = any(%(orders)b::int8[])
         union all
@@ -234,11 +237,15 @@ def begin_publishing(conn: Connection, shop_id: int, connection_id: int) -> int:
         conn,
         """
         update listings l set publishing = 'on', publishing_reason = 'its stock number is taken over'
-        from skus s, stock_levels k
+        from skus s
         where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'off'
             and l.is_tracked and l.status <> 'deleted'
             and s.shop_id = l.shop_id and s.id = l.sku_id and s.is_stocked
-            and k.shop_id = l.shop_id and k.sku_id = l.sku_id and k.location_id = l.location_id
+            and (exists (select from stock_levels k
+                    where k.shop_id = l.shop_id and k.sku_id = l.sku_id and k.location_id = l.location_id)
+                or exists (select from bundle_parts b join stock_levels k on k.shop_id = b.shop_id
+                        and k.sku_id = b.part_sku_id and k.location_id = l.location_id
+                    where b.shop_id = l.shop_id and b.bundle_sku_id = l.sku_id))
         """,
         shop=shop_id,
         connection=connection_id,

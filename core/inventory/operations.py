@@ -14,8 +14,10 @@ from sqlalchemy import Connection
 
 from core import audit
 from core.audit import Actor
+from core.catalog.operations import lock_listings
 from core.db import execute, fetch, scalar
 from core.errors import BadInput
+from core.inventory.queries import bundles_of
 
 
 class UnknownSku(BadInput):
@@ -28,7 +30,7 @@ class UnknownSku(BadInput):
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """One change of `on_hand`; `business_key` names the fact, so that it is booked once."""
+    """One change of `on_hand`, or of what is kept apart of it; `business_key` names the fact: it is booked once."""
 
     sku_id: int
     location_id: int
@@ -38,6 +40,7 @@ class Movement:
     occurred_at: datetime
     order_line_id: int | None = None
     note: str | None = None
+    unavailable_delta_units: int = 0
 
 
 def open_location(conn: Connection, shop_id: int, name: str, now: datetime) -> int:
@@ -88,17 +91,18 @@ def move(conn: Connection, shop_id: int, movements: Sequence[Movement], recorded
         conn,
         """
         with booked as (
-            insert into stock_movements (shop_id, sku_id, location_id, delta_units, reason, business_key,
-                order_line_id, note, recorded_by, occurred_at, recorded_at)
-            select %(shop)s, sku, place, delta, reason, key, line, note, %(by)s, at, %(now)s
-            from unnest(%(skus)b::int8[], %(places)b::int8[], %(deltas)b::int8[], %(reasons)b::text[],
-                %(keys)b::text[], %(lines)b::int8[], %(notes)b::text[], %(ats)b::timestamptz[])
-                as m (sku, place, delta, reason, key, line, note, at)
+            insert into stock_movements (shop_id, sku_id, location_id, delta_units, unavailable_delta_units, reason,
+                business_key, order_line_id, note, recorded_by, occurred_at, recorded_at)
+            select %(shop)s, sku, place, delta, apart, reason, key, line, note, %(by)s, at, %(now)s
+            from unnest(%(skus)b::int8[], %(places)b::int8[], %(deltas)b::int8[], %(aparts)b::int8[],
+                %(reasons)b::text[], %(keys)b::text[], %(lines)b::int8[], %(notes)b::text[], %(ats)b::timestamptz[])
+                as m (sku, place, delta, apart, reason, key, line, note, at)
             on conflict (shop_id, business_key) do nothing
-            returning sku_id, location_id, delta_units, business_key
+            returning sku_id, location_id, delta_units, unavailable_delta_units, business_key
         ), summed as (
-            update stock_levels k set on_hand = k.on_hand + b.delta
-            from (select sku_id, location_id, sum(delta_units) as delta from booked group by 1, 2) b
+            update stock_levels k set on_hand = k.on_hand + b.delta, unavailable = k.unavailable + b.apart
+            from (select sku_id, location_id, sum(delta_units) as delta, sum(unavailable_delta_units) as apart
+                from booked group by 1, 2) b
             where k.shop_id = %(shop)s and k.sku_id = b.sku_id and k.location_id = b.location_id
             returning 1
         )
@@ -110,6 +114,7 @@ def move(conn: Connection, shop_id: int, movements: Sequence[Movement], recorded
         skus=[movement.sku_id for movement in ordered],
         places=[movement.location_id for movement in ordered],
         deltas=[movement.delta_units for movement in ordered],
+        aparts=[movement.unavailable_delta_units for movement in ordered],
         reasons=[movement.reason for movement in ordered],
         keys=[movement.business_key for movement in ordered],
         lines=[movement.order_line_id for movement in ordered],
@@ -117,25 +122,6 @@ def move(conn: Connection, shop_id: int, movements: Sequence[Movement], recorded
         ats=[movement.occurred_at for movement in ordered],
     )
     return {row["business_key"] for row in rows}
-
-
-def reserve_delta(conn: Connection, shop_id: int, deltas: dict[tuple[int, int], int]) -> None:
-    """Change `reserved` of locked levels by the given units per (sku_id, location_id)."""
-    changed = sorted((pair, delta) for pair, delta in deltas.items() if delta)
-    if not changed:
-        return
-    execute(
-        conn,
-        """
-        update stock_levels k set reserved = k.reserved + d.delta
-        from unnest(%(skus)b::int8[], %(places)b::int8[], %(deltas)b::int8[]) as d (sku, place, delta)
-        where k.shop_id = %(shop)s and k.sku_id = d.sku and k.location_id = d.place
-        """,
-        shop=shop_id,
-        skus=[sku for (sku, _), _ in changed],
-        places=[place for (_, place), _ in changed],
-        deltas=[delta for _, delta in changed],
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +137,20 @@ class Followed:
 def refresh_desired(conn: Connection, shop_id: int, sku_ids: Iterable[int], followed: Sequence[Followed] = ()) -> None:
     """Set what the listings of these SKUs should show, from their levels as they are now, and what `followed` show.
 
-    Both at once: a listing that its channel sold from changes both, and is written once; as long as it stays in step,
-    no index of the table has to be touched.
-    The formulas are `rules.available_to_sell` and `rules.short`, written as a set; property tests hold them together.
+    Bundles that contain them are among those listings. Both at once: a listing that its channel sold from changes both,
+    and is written once; as long as it stays in step, no index of the table has to be touched.
+
+    A bundle's number depends on levels that this unit of work does not hold. Its listings are therefore locked before
+    its parts are read: whoever booked another part committed before that, or will refresh the listing after us.
+    The formulas are `rules.offer`, `rules.bundle_available` and `rules.short`, written as a set; property tests hold
+    them together.
     """
     ordered = sorted(set(sku_ids))
     if not ordered and not followed:
         return
+    bundles = bundles_of(conn, shop_id, ordered)
+    if bundles:
+        lock_listings(conn, shop_id, sku_ids=ordered)
     execute(
         conn,
         """
@@ -169,16 +162,26 @@ def refresh_desired(conn: Connection, shop_id: int, sku_ids: Iterable[int], foll
             where shop_id = %(shop)s and sku_id = any(%(skus)b::int8[]) and publishing = 'on'
             union all
             select id, false from shown
-        ), wanted as (
-            select l.id, t.is_wanted, greatest(0, coalesce(k.available, 0)) as units,
-                greatest(0, -coalesce(k.available, 0)) as short, s.published, s.unseen, s.at
+        ), pool as (
+            select l.id, t.is_wanted, coalesce(b.available, k.available, 0) as available
             from (select id, bool_or(is_wanted) as is_wanted from touched group by 1) t
             join listings l on l.shop_id = %(shop)s and l.id = t.id
             left join stock_levels k
                 on k.shop_id = l.shop_id and k.sku_id = l.sku_id and k.location_id = l.location_id
+            left join lateral (
+                select min(floor(coalesce(v.available, 0)::numeric / p.units))::int8 as available
+                from bundle_parts p left join stock_levels v
+                    on v.shop_id = p.shop_id and v.sku_id = p.part_sku_id and v.location_id = l.location_id
+                where p.shop_id = l.shop_id and p.bundle_sku_id = l.sku_id
+            ) b on l.sku_id = any(%(bundles)b::int8[])
+        ), wanted as (
+            select l.id, a.is_wanted, o.units, greatest(0, -a.available) as short, s.published, s.unseen, s.at
+            from pool a join listings l on l.shop_id = %(shop)s and l.id = a.id
             left join shown s on s.id = l.id
+            cross join lateral (select offer(a.available, l.safety_stock_units, l.share_percent, l.buffer_units,
+                l.floor_units, l.cap_units, l.is_offered) as units) o
             where s.id is not null or (l.desired_units, l.short_units) is distinct from
-                (greatest(0, coalesce(k.available, 0)), greatest(0, -coalesce(k.available, 0)))
+                (o.units, greatest(0, -a.available))
             order by l.id for update of l
         )
         update listings l set
@@ -190,7 +193,8 @@ def refresh_desired(conn: Connection, shop_id: int, sku_ids: Iterable[int], foll
         from wanted where l.shop_id = %(shop)s and l.id = wanted.id
         """,
         shop=shop_id,
-        skus=ordered,
+        skus=sorted({*ordered, *bundles}),
+        bundles=bundles,
         ids=[item.listing_id for item in followed],
         published=[item.published_units for item in followed],
         unseen=[item.unseen_units for item in followed],
@@ -291,8 +295,8 @@ def take_over(conn: Connection, shop_id: int, connection_id: int, actor: Actor, 
         """
         select distinct on (l.sku_id, l.location_id) l.sku_id, l.location_id, l.published_units, l.published_at
         from listings l join skus s on s.shop_id = l.shop_id and s.id = l.sku_id
-        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and s.is_stocked and l.is_tracked
-            and l.location_id is not null and l.published_units is not null
+        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and s.is_stocked and not s.is_bundle
+            and l.is_tracked and l.location_id is not null and l.published_units is not null
             and not exists (select from stock_levels k where k.shop_id = l.shop_id and k.sku_id = l.sku_id
                 and k.location_id = l.location_id)
         order by l.sku_id, l.location_id, l.id

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,22 +22,31 @@ class LineFacts:
     is_before_baseline: bool = False
     is_cancelled_before_baseline: bool = False
     restocked_before_baseline: int = 0
+    desk_units: int = 0
+    """Came back over the desk, whatever became of them."""
+    desk_kept: int = 0
+    """Of those, what is on hand again: restocked or in quarantine."""
+    desk_quarantined: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class LineStock:
-    """What a line has done to stock: `held` is reserved, the others are sums of movements."""
+    """What a line has done to stock: `held` is reserved, the others are sums of movements.
+
+    `quarantined` is the part of `returned` that is kept apart.
+    """
 
     held: int
     consumed: int
     returned: int
     written_off: int
     opening: int
+    quarantined: int = 0
 
     @property
     def available_effect(self) -> int:
         """Change of `available` caused by the line (negative: stock is gone or promised)."""
-        return self.opening + self.returned - self.held - self.consumed - self.written_off
+        return self.opening + self.returned - self.quarantined - self.held - self.consumed - self.written_off
 
 
 def line_stock(facts: LineFacts) -> LineStock:
@@ -46,6 +58,10 @@ def line_stock(facts: LineFacts) -> LineStock:
     A refund without restock is taken from shipped units first (a broken parcel); beyond those the units leave the
     order unshipped and unsellable. A cancelled order holds nothing. Units sold before the listing's baseline were
     never part of it, so they come in as opening stock, less what was already restocked or dropped before it.
+
+    Goods that came back may be told of twice, by the desk that took them and by the channel that refunded them. What
+    the desk saw it decided on; only what the channel says came back beyond that is restocked on its word. However it
+    is told, no more comes back than went out.
     """
     unshipped = max(0, facts.ordered - facts.shipped)
     released = min(facts.refunded_cancel, unshipped)
@@ -54,6 +70,8 @@ def line_stock(facts: LineFacts) -> LineStock:
     legacy_released = min(facts.refunded_legacy, unshipped)
     unshipped -= legacy_released
     came_back += facts.refunded_legacy - legacy_released
+    returned = facts.desk_kept + max(0, came_back - facts.desk_units)
+    returned = min(returned, max(facts.ordered, facts.shipped) - released - legacy_released)
     lost_unshipped = max(0, facts.refunded_no_restock - max(0, facts.shipped - came_back))
     written_off = min(lost_unshipped, unshipped)
     opening = 0
@@ -63,15 +81,49 @@ def line_stock(facts: LineFacts) -> LineStock:
     return LineStock(
         held=0 if facts.is_cancelled else unshipped - written_off,
         consumed=facts.shipped,
-        returned=came_back,
+        returned=returned,
         written_off=written_off,
         opening=opening,
+        quarantined=min(facts.desk_quarantined, returned),
     )
 
 
-def available_to_sell(available: int) -> int:
-    """What a listing should show of its pool: never below zero. Channel rules will take their share here."""
-    return max(0, available)
+@dataclass(frozen=True, slots=True)
+class ListingRule:
+    """What channel rules come to for one listing; units, never negative. The default offers the whole pool."""
+
+    safety_stock_units: int = 0
+    share_percent: Decimal = Decimal(100)
+    buffer_units: int = 0
+    floor_units: int = 0
+    cap_units: int | None = None
+    priority: int = 0
+    is_offered: bool = True
+
+
+OFFER_ALL = ListingRule()
+
+
+def offer(available: int, rule: ListingRule = OFFER_ALL) -> int:
+    """What a listing should show of its pool: never below zero, never more than the pool has.
+
+    In this order: the safety stock is taken off the pool; of the rest the channel gets its share, rounded down, less
+    its buffer; at least its floor, as far as the pool goes; at most its cap. The SQL function `offer` is the same.
+    """
+    if not rule.is_offered:
+        return 0
+    pool = max(0, available - rule.safety_stock_units)
+    share = int(pool * rule.share_percent // 100) - rule.buffer_units
+    shown = min(pool, max(rule.floor_units, share))
+    return shown if rule.cap_units is None else min(shown, rule.cap_units)
+
+
+def bundle_available(parts: Sequence[tuple[int, int]]) -> int:
+    """How many bundles there are, from (available, units in one bundle) of each part: as many as the scarcest allows.
+
+    Negative when a part is short: as many bundles as would have to be cancelled to make up for it.
+    """
+    return min(available // units for available, units in parts)
 
 
 def short(available: int) -> int:
@@ -146,3 +198,36 @@ def urgency(listing: ListingState) -> tuple[int, int]:
     else:
         rank = 2
     return rank, listing.listing_id
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One line that a holder asks for: units of each (SKU, location) that it takes, all of them or none."""
+
+    group: int
+    line: int
+    parts: tuple[tuple[tuple[int, int], int], ...]
+
+
+def grant(wishes: Sequence[Wish], available: Mapping[tuple[int, int], int], piecemeal: Collection[int]) -> set[Wish]:
+    """The wishes that can be met, first come first served.
+
+    A group (one holder's lines) is met whole or not at all, unless it is among the `piecemeal` ones, which take the
+    lines that can be had. A holder that gets nothing takes nothing away from those behind it.
+    """
+    left = dict(available)
+    granted: set[Wish] = set()
+    groups: dict[int, list[Wish]] = {}
+    for wish in wishes:
+        groups.setdefault(wish.group, []).append(wish)
+    for group, lines in groups.items():
+        for together in [[line] for line in lines] if group in piecemeal else [lines]:
+            asked: Counter[tuple[int, int]] = Counter()
+            for wish in together:
+                for pair, units in wish.parts:
+                    asked[pair] += units
+            if all(left.get(pair, 0) >= units for pair, units in asked.items()):
+                granted.update(together)
+                for pair, units in asked.items():
+                    left[pair] -= units
+    return granted
