@@ -118,6 +118,24 @@ def offer(available: int, rule: ListingRule = OFFER_ALL) -> int:
     return shown if rule.cap_units is None else min(shown, rule.cap_units)
 
 
+def offer_terms(available: int, rule: ListingRule = OFFER_ALL) -> list[tuple[str, int]]:
+    """Why `offer` comes to what it does: (what, change) in the order in which they apply, none of them 0.
+
+    `available` and all changes add up to `offer`. The names: none_left (below zero counts as none), safety_stock,
+    share, buffer, floor, cap, off.
+    """
+    steps = [("none_left", max(0, available))]
+    steps.append(("safety_stock", pool := max(0, available - rule.safety_stock_units)))
+    steps.append(("share", share := int(pool * rule.share_percent // 100)))
+    steps.append(("buffer", kept := max(0, share - rule.buffer_units)))
+    steps.append(("floor", shown := min(pool, max(rule.floor_units, kept))))
+    steps.append(("cap", shown if rule.cap_units is None else min(shown, rule.cap_units)))
+    steps.append(("off", offer(available, rule)))
+    before = [available, *(units for _, units in steps)]
+    changes = ((name, units - was) for (name, units), was in zip(steps, before, strict=False))
+    return [(name, change) for name, change in changes if change]
+
+
 def bundle_available(parts: Sequence[tuple[int, int]]) -> int:
     """How many bundles there are, from (available, units in one bundle) of each part: as many as the scarcest allows.
 

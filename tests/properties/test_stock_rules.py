@@ -22,6 +22,7 @@ from core.inventory.rules import (
     differs,
     line_stock,
     offer,
+    offer_terms,
     plan_write,
 )
 from core.money import line_total_minor
@@ -176,6 +177,14 @@ def test_what_is_offered_is_never_negative_nor_more_than_the_pool_nor_above_the_
 @given(st.integers(-30, 300), LISTING_RULES)
 def test_one_more_in_the_pool_never_offers_less(available: int, rule: ListingRule) -> None:
     assert 0 <= offer(available + 1, rule) - offer(available, rule) <= 1
+
+
+@given(st.integers(-30, 300), LISTING_RULES)
+def test_the_terms_of_an_offer_add_up_to_it(available: int, rule: ListingRule) -> None:
+    terms = offer_terms(available, rule)
+    assert available + sum(change for _, change in terms) == offer(available, rule)
+    assert all(change for _, change in terms)
+    assert all(change < 0 for name, change in terms if name not in ("none_left", "floor"))
 
 
 PARTS = st.lists(st.tuples(st.integers(-20, 50), st.integers(1, 5)), min_size=1, max_size=4)
