@@ -138,6 +138,15 @@ def _draw_levels(sku: Row, levels: Sequence[Row]) -> None:
 
 
 def _draw_past(viewer: people.Viewer, sku: Row) -> None:
+    if not sku["is_bundle"]:
+        _draw_own_past(viewer, sku)
+    st.subheader("Writes to channels", anchor="writes")
+    with components.panel("writes"):
+        _draw_writes(viewer, sku)
+
+
+def _draw_own_past(viewer: people.Viewer, sku: Row) -> None:
+    """What a bundle has not: stock of its own that moves."""
     st.subheader("Over time", anchor="over-time")
     chosen = st.segmented_control(
         "Range",
@@ -156,9 +165,6 @@ def _draw_past(viewer: people.Viewer, sku: Row) -> None:
     st.subheader("Movements", anchor="movements")
     with components.panel("movements"):
         _draw_movements(viewer, sku)
-    st.subheader("Writes to channels", anchor="writes")
-    with components.panel("writes"):
-        _draw_writes(viewer, sku)
 
 
 def _draw_chart(viewer: people.Viewer, sku: Row, days: int) -> None:

@@ -169,7 +169,7 @@ def test_one_sku_explains_its_number(opened: Open, conn: Connection) -> None:
     assert "Refused 4 times" in said
     doubtful = text_of(opened("skus", sku="85123A"))
     assert "Nobody knows whether Shopify UK took 4" in doubtful
-    assert [len(page.dataframe), bool(page.get("plotly_chart"))] == [2, True]
+    assert [len(page.dataframe), bool(page.get("plotly_chart"))] == [3, True]
     assert "There is no SKU nope" in text_of(opened("skus", sku="nope"))
 
 
@@ -225,7 +225,7 @@ def test_one_failing_panel_leaves_the_others_alone(
     said = text_of(page)
     assert "This part could not be shown." in said
     assert "Reference e-" in said
-    assert len(page.dataframe) == 1
+    assert len(page.dataframe) == 2
     assert page.get("plotly_chart")
 
 

@@ -256,6 +256,7 @@ select
     v.available, v.promised
 from stock_levels v
 join locations p on p.shop_id = v.shop_id and p.id = v.location_id
+join skus s on s.shop_id = v.shop_id and s.id = v.sku_id and not s.is_bundle
 union all
 select b.shop_id, b.sku_id, b.location_id, p.name, null, null, null, null, b.available, null
 from bundle_levels b
