@@ -188,6 +188,7 @@ listings = Table(
         "publishing = 'off' or (sku_id is not null and location_id is not null)", name="published_is_mapped"
     ),
     Index(None, "shop_id", "sku_id"),
+    Index(None, "shop_id", "location_id"),
     Index("ix_listings_inventory_ref", "shop_id", "connection_id", "inventory_ref", "channel_location_ref"),
     Index("ix_listings_push_problem", "shop_id", "connection_id", postgresql_where=text("push_problem is not null")),
     Index("ix_listings_publishing_off", "shop_id", "connection_id", postgresql_where=text("publishing = 'off'")),

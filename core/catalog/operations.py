@@ -240,6 +240,8 @@ def begin_publishing(conn: Connection, shop_id: int, connection_id: int) -> int:
         from skus s
         where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'off'
             and l.is_tracked and l.status <> 'deleted'
+            and not exists (select from connections c where c.shop_id = l.shop_id and c.id = l.connection_id
+                and c.guarantee_class = 'D')
             and s.shop_id = l.shop_id and s.id = l.sku_id and s.is_stocked
             and (exists (select from stock_levels k
                     where k.shop_id = l.shop_id and k.sku_id = l.sku_id and k.location_id = l.location_id)

@@ -29,9 +29,20 @@ locations = Table(
     Column("id", BigInteger, Identity(always=True), nullable=False),
     Column("name", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    Column(
+        "kind",
+        Text,
+        nullable=False,
+        server_default="own",
+        comment="own: a pool of ours; till: sold from without asking; external: not our stock",
+    ),
+    Column("connection_id", BigInteger, comment="the only channel of a till or an external location"),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
+    ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
     UniqueConstraint("shop_id", "name"),
+    CheckConstraint("kind in ('own', 'till', 'external')", name="kind"),
+    CheckConstraint("(kind = 'own') = (connection_id is null)", name="pool_has_one_channel"),
 )
 
 stock_levels = Table(
@@ -59,6 +70,7 @@ stock_levels = Table(
     CheckConstraint("unavailable >= 0", name="unavailable"),
     CheckConstraint("incoming >= 0", name="incoming"),
     CheckConstraint("promised between 0 and reserved", name="promised"),
+    Index(None, "shop_id", "location_id"),
     # A marketplace sale or a count may drive `available` negative: a shortage to show, not an error.
     postgresql_with={"fillfactor": "50"},
 )

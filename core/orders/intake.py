@@ -130,7 +130,7 @@ def channel_of(conn: Connection, connection: ConnectionRow, now: datetime) -> Ch
     location_id = next(iter(locations.values()), None)
     if location_id is None:
         location_id = scalar(
-            conn, "select min(id) from locations where shop_id = %(shop)s", shop=connection.shop_id
+            conn, "select min(id) from locations where shop_id = %(shop)s and kind = 'own'", shop=connection.shop_id
         ) or inventory.open_location(conn, connection.shop_id, "Main", now)
     return Channel(connection.shop_id, connection.id, location_id)
 
