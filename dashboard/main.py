@@ -25,7 +25,8 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
     skus = st.Page(SCREENS / "skus.py", title="SKUs", icon=":material/inventory_2:", url_path="skus")
     calls = st.Page(SCREENS / "calls.py", title="API calls", icon=":material/swap_horiz:", url_path="calls")
     jobs = st.Page(SCREENS / "jobs.py", title="Jobs", icon=":material/conveyor_belt:", url_path="jobs")
-    return {"Now": [overview], "Sync": [jobs, calls], "Stock": [skus]}
+    setup = st.Page(SCREENS / "setup.py", title="Set-up", icon=":material/settings:", url_path="setup")
+    return {"Now": [overview], "Sync": [jobs, calls], "Stock": [skus], "Shop": [setup]}
 
 
 def viewer_of(person: people.Person, shops: list[dict[str, Any]]) -> people.Viewer | None:

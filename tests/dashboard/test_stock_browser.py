@@ -41,7 +41,7 @@ def site(
     embedded.drop_database(home, database.name)
 
 
-PAGES = {"sku-plain": "/skus?sku=CANDLE-FIG", "sku-bundle": "/skus?sku=GIFT-TEA"}
+PAGES = {"sku-plain": "/skus?sku=CANDLE-FIG", "sku-bundle": "/skus?sku=GIFT-TEA", "setup": "/setup"}
 
 
 @pytest.mark.parametrize(("scheme", "phone"), browsing.LOOKS, ids=browsing.LOOK_NAMES)
@@ -92,3 +92,36 @@ def test_what_a_bundle_is_made_of_is_changed_with_a_reason_and_a_mistake_is_expl
     engine.dispose()
     assert tuple(said) == ("ada", "One more spoon")
     assert units == 7
+
+
+def test_a_location_is_added_and_a_channel_is_served_from_it(site: Site, browser: Browser, pictures: Path) -> None:
+    with browsing.visit(browser, f"{site.address}/setup") as seen:
+        seen.page.get_by_role("button", name="Add a location…").click(delay=80)
+        dialog = seen.page.get_by_role("dialog")
+        dialog.get_by_label("Name").fill("main")
+        dialog.get_by_label("Reason").fill("A second hall")
+        dialog.get_by_role("button", name="Add the location").click(delay=80)
+        expect(dialog.get_by_text("there is a location Main already")).to_be_visible(timeout=15_000)
+        assert browsing.serious(seen) == []
+        dialog.get_by_label("Name").fill("Leeds")
+        dialog.get_by_role("button", name="Add the location").click(delay=80)
+        expect(seen.page.get_by_text("Leeds is a location now.")).to_be_visible(timeout=15_000)
+        seen.page.get_by_role("button", name="Serve a place from elsewhere…").click(delay=80)
+        expect(dialog.get_by_text("would show less")).to_be_visible(timeout=15_000)
+        dialog.get_by_role("combobox").last.click()
+        seen.page.get_by_role("option", name="Leeds").click()
+        seen.settle()
+        expect(dialog.get_by_role("button", name="Serve 5 listings from there")).to_be_visible(timeout=15_000)
+        seen.page.screenshot(path=pictures / "serve.png")
+        dialog.get_by_label("Reason").fill("Leeds packs for it")
+        dialog.get_by_role("button", name="Serve 5 listings from there").click(delay=80)
+        expect(seen.page.get_by_text("5 listings served from there: 0 up, 5 down.")).to_be_visible(timeout=15_000)
+        assert seen.complaints == []
+    engine = create_engine(site.url)
+    with engine.begin() as conn:
+        acts = conn.exec_driver_sql("select act, reason from audit_entries order by id desc limit 2").all()
+    engine.dispose()
+    assert [tuple(entry) for entry in acts] == [
+        ("serve_place", "Leeds packs for it"),
+        ("add_location", "A second hall"),
+    ]
