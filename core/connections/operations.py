@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,6 +17,7 @@ from core.audit import Actor
 from core.connections.queries import ConnectionRow
 from core.db import execute, fetch, fetch_one, scalar
 from core.errors import BadInput, Permanent
+from core.money import CURRENCIES
 
 
 class UnreadableSecret(Permanent):
@@ -90,7 +90,7 @@ def set_up_shop(
         raise BadShop("a shop needs a name")
     if time_zone not in available_timezones():
         raise BadShop(f"there is no time zone {time_zone}: give an IANA name, such as Europe/London")
-    if not re.fullmatch(r"[A-Z]{3}", currency):
+    if currency not in CURRENCIES:
         raise BadShop(f"{currency or 'nothing'} is no currency: give its three letters (ISO 4217), such as GBP")
     before = fetch_one(
         conn, "select name, time_zone, currency from shops where shop_id = %(shop)s for update", shop=shop_id

@@ -37,7 +37,7 @@ def test_a_shop_that_nothing_is_known_of_is_set_up(opened: Open, conn: Connectio
     said = text_of(page)
     assert "There is no location yet" in said
     assert "No channel has told its places yet" in said
-    page.text_input(key="shop-currency").set_value("pounds")
+    page.text_input(key="shop-currency").set_value("POU")
     page.text_input(key="shop-reason").set_value("We moved")
     next(button for button in page.button if button.label == "Save the shop").click().run()
     assert "give its three letters" in text_of(page)
