@@ -215,11 +215,13 @@ left join orders o on o.shop_id = ol.shop_id and o.id = ol.order_id
 left join skus s on s.shop_id = ol.shop_id and s.id = ol.sku_id
 left join reservations r on r.shop_id = m.shop_id and r.order_line_id = m.order_line_id and r.sku_id = m.sku_id;
 
--- A SKU's promises that still hold or were shipped, each with its holder.
+-- A SKU's promises, each with its holder. What an order shipped left with its promise, which therefore still counts;
+-- what another holder shipped left by a movement that counts by itself.
 create view sku_promises with (security_invoker = true) as
 select
     r.shop_id, r.sku_id, r.id as reservation_id, r.order_line_id, r.holder_kind, r.holder_ref, r.location_id,
-    p.name as location, r.units, r.held_units, r.held_units + r.consumed_units as promised_units, r.state,
+    p.name as location, r.units, r.held_units,
+    r.held_units + case when r.order_line_id is null then 0 else r.consumed_units end as promised_units, r.state,
     r.expires_at, r.ended_at, r.created_at, o.name as order_name, c.name as connection, s.code as line_code
 from reservations r
 join locations p on p.shop_id = r.shop_id and p.id = r.location_id
