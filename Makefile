@@ -25,7 +25,7 @@ down: $(VENV)/.setup ## Stop what runs here; data stays
 JOBS := 3
 
 test: $(VENV)/.setup-dev ## Run the tests; ARGS="-k words" chooses some, JOBS=0 runs them one by one
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(VENV)/.setup ## Measure; ARGS="apply --json" chooses one (ingest, apply, replay)
 	$(BIN)/python -m bench $(ARGS)
