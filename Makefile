@@ -21,8 +21,11 @@ up: $(VENV)/.setup ## Run everything here, with demo shops; Ctrl-C stops it
 down: $(VENV)/.setup ## Stop what runs here; data stays
 	@$(BIN)/python -m workers.cli down
 
-test: $(VENV)/.setup-dev ## Run the tests; ARGS="-k words" chooses some
-	$(BIN)/python -m pytest $(ARGS)
+# Most tests wait, for servers to start and pages to settle: more processes than cores. A file stays in one of them.
+JOBS := 3
+
+test: $(VENV)/.setup-dev ## Run the tests; ARGS="-k words" chooses some, JOBS=0 runs them one by one
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(VENV)/.setup ## Measure; ARGS="apply --json" chooses one (ingest, apply, replay)
 	$(BIN)/python -m bench $(ARGS)
