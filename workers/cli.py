@@ -31,8 +31,8 @@ from core.messaging import inbox
 from core.messaging.doorbell import Lane
 from core.processes import write_private
 from workers import replay as replaying
+from workers import rules_cli, world
 from workers import up as supervision
-from workers import world
 from workers.world import Progress
 
 console = Console(stderr=True)
@@ -267,6 +267,9 @@ def audit(settled: bool, as_json: bool) -> None:
 
 def _finding(item: invariants.Finding) -> dict[str, Any]:
     return {"name": item.name, "holds": item.holds, "rows": list(item.rows), "is_cut": item.is_cut}
+
+
+cli.add_command(rules_cli.commands(_application, _person))
 
 
 @contextmanager
