@@ -25,7 +25,8 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
     skus = st.Page(SCREENS / "skus.py", title="SKUs", icon=":material/inventory_2:", url_path="skus")
     calls = st.Page(SCREENS / "calls.py", title="API calls", icon=":material/swap_horiz:", url_path="calls")
     jobs = st.Page(SCREENS / "jobs.py", title="Jobs", icon=":material/conveyor_belt:", url_path="jobs")
-    return {"Now": [overview], "Sync": [jobs, calls], "Stock": [skus]}
+    rules = st.Page(SCREENS / "rules.py", title="Channel rules", icon=":material/rule:", url_path="rules")
+    return {"Now": [overview], "Sync": [jobs, calls], "Stock": [skus, rules]}
 
 
 def viewer_of(person: people.Person, shops: list[dict[str, Any]]) -> people.Viewer | None:
