@@ -14,13 +14,16 @@ from core.errors import BadInput
 from core.inventory import rules
 from core.inventory.operations import skus_by_code
 from core.inventory.rules import ListingRule
+from core.policies import queries as policies
+from core.policies.rules import Resolved
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
     """One step of a sum: what it is, what it adds or takes, what that leaves; `rows` names where its rows are shown.
 
-    `rows`: movements, promises, quarantine, rules, or part:<code> for another SKU's page; None when there are none.
+    `rows`: movements, promises, quarantine, rule:<id> of a channel rule, or part:<code> for another SKU's page; None
+    when there are none.
     """
 
     name: str
@@ -70,7 +73,9 @@ def explain(conn: Connection, shop_id: int, code: str, channel: str | None = Non
     chosen = [row for row in rows if channel is None or channel.casefold() in row["connection"].casefold()]
     if channel is not None and not chosen:
         raise NotListed(code, channel, sorted({row["connection"] for row in rows}))
-    return [_explain(row, _pool(conn, shop_id, row)) for row in chosen]
+    return [
+        _explain(row, _pool(conn, shop_id, row), policies.explain(conn, shop_id, row["listing_id"])) for row in chosen
+    ]
 
 
 def _listings(conn: Connection, shop_id: int, sku_id: int) -> Sequence[RowMapping]:
@@ -152,11 +157,13 @@ def _running(steps: Sequence[tuple[str, str, int, str | None]], begin: int) -> l
     return terms
 
 
-def _explain(row: RowMapping, pool: Sequence[Term]) -> Explanation:
+def _explain(row: RowMapping, pool: Sequence[Term], resolved: Resolved | None) -> Explanation:
+    """The rule is the one on the listing's own row: what its number was made with, and soon what the rules come to."""
     rule = ListingRule(**{name: row[name] for name in ListingRule.__dataclass_fields__})
     available = pool[-1].leaves if pool else 0
     offered = [
-        (name, _RULE_WORDS[name](rule), units, _rows_of(name)) for name, units in rules.offer_terms(available, rule)
+        (name, _RULE_WORDS[name](rule), units, _rule_of(name, rule, resolved))
+        for name, units in rules.offer_terms(available, rule)
     ]
     return Explanation(
         listing_id=row["listing_id"],
@@ -184,8 +191,23 @@ _RULE_WORDS = {
 }
 
 
-def _rows_of(name: str) -> str | None:
-    return None if name == "none_left" else "rules"
+_RULE_TERMS = {
+    "safety_stock": "safety_stock_units",
+    "share": "share_percent",
+    "buffer": "buffer_units",
+    "floor": "floor_units",
+    "cap": "cap_units",
+    "off": "is_offered",
+}
+
+
+def _rule_of(name: str, rule: ListingRule, resolved: Resolved | None) -> str | None:
+    """The channel rule that a term is from; none where the rules have changed since and the listing follows soon."""
+    field = _RULE_TERMS.get(name)
+    if field is None or resolved is None or getattr(resolved.rule, field) != getattr(rule, field):
+        return None
+    source = resolved.sources[field]
+    return None if source is None else f"rule:{source.id}"
 
 
 def _afterwards(row: RowMapping) -> str:

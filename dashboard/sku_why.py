@@ -50,7 +50,7 @@ def sum_of(viewer: people.Viewer, item: Explanation) -> str:
     before = 0
     for number, term in enumerate(item.terms):
         shown = formats.count(term.units) if number == 0 else formats.signed(term.units)
-        lines.append(_line(shown, _linked(viewer, item, term), _bar(before, term.leaves, low, high)))
+        lines.append(_line(shown, _linked(viewer, term), _bar(before, term.leaves, low, high)))
         before = term.leaves
     total = "–" if item.should_show is None else formats.count(item.should_show)
     end = _line(f"<b>{total}</b>", "<b>should show</b>", _bar(0, item.should_show or 0, low, high, "sy-total"))
@@ -72,14 +72,14 @@ def _bar(begin: int, end: int, low: int, high: int, look: str = "") -> str:
     return f'<i class="{kind}" style="left:{left:.1f}%;width:{max(right - left, 0.6):.1f}%"></i>'
 
 
-def _linked(viewer: people.Viewer, item: Explanation, term: Term) -> str:
+def _linked(viewer: people.Viewer, term: Term) -> str:
     text = escape(term.text)
     if term.rows is None:
         return text
     if term.rows.startswith("part:"):
         address = f"skus?{urlencode(viewer.where(sku=term.rows.removeprefix('part:')))}"
-    elif term.rows == "rules":
-        address = f"rules?{urlencode(viewer.where(connection=str(item.connection_id)))}"
+    elif term.rows.startswith("rule:"):
+        address = f"rules?{urlencode(viewer.where(edit=term.rows.removeprefix('rule:')))}"
     else:
         address = _ANCHORS[term.rows]
     return f'<a href="{escape(address)}" target="_self">{text}</a>'

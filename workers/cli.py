@@ -29,8 +29,8 @@ from core.messaging import inbox
 from core.messaging.doorbell import Lane
 from core.processes import write_private
 from workers import replay as replaying
+from workers import rules_cli, world
 from workers import up as supervision
-from workers import world
 from workers.console import application, console, home, person
 from workers.why import why
 from workers.world import Progress
@@ -252,6 +252,9 @@ def audit(settled: bool, as_json: bool) -> None:
 
 def _finding(item: invariants.Finding) -> dict[str, Any]:
     return {"name": item.name, "holds": item.holds, "rows": list(item.rows), "is_cut": item.is_cut}
+
+
+cli.add_command(rules_cli.commands(application, person))
 
 
 @contextmanager
