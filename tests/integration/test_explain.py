@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import Connection, Engine
@@ -11,6 +13,9 @@ from core.db import execute, unit_of_work
 from core.explain import Explanation, NotListed, explain
 from core.inventory import bundles, promises
 from core.inventory.operations import UnknownSku, refresh_desired
+from core.policies import operations as policies
+from core.policies.queries import Change, living
+from core.policies.rules import Scope, Terms
 from tests.factories import NOW, World, listing_of, make_world
 
 ACTOR = Actor("ann", "a test")
@@ -77,6 +82,22 @@ def test_more_promised_than_there_is_shows_as_none_and_says_so(conn: Connection)
     item = only(explain(conn, world.shop_id, "MUG"))
     assert terms(item) == [("on_hand", 2), ("unavailable", -5), ("none_left", 3)]
     assert item.should_show == 0
+
+
+def test_a_term_names_the_rule_it_is_from_while_the_listing_is_made_with_it(conn: Connection) -> None:
+    world = make_world(conn, {"MUG": 100})
+    scope = Scope(sku_id=world.skus["MUG"])
+    change = Change(scope, Terms(share_percent=Decimal(20), buffer_units=3))
+    policies.save(conn, world.shop_id, [change], ACTOR, NOW)
+    assert terms(only(explain(conn, world.shop_id, "MUG"))) == [("on_hand", 100)]
+    policies.apply_to_skus(conn, world.shop_id, [world.skus["MUG"]])
+    (rule,) = living(conn, world.shop_id)
+    item = only(explain(conn, world.shop_id, "MUG"))
+    assert terms(item) == [("on_hand", 100), ("share", -80), ("buffer", -3)]
+    assert [term.rows for term in item.terms[1:]] == [f"rule:{rule.id}"] * 2
+    policies.save(conn, world.shop_id, [Change(scope, Terms(share_percent=Decimal(50)))], ACTOR, NOW)
+    # The listing follows in a moment: until then no living rule says what it was made with.
+    assert [term.rows for term in only(explain(conn, world.shop_id, "MUG")).terms[1:]] == [None, None]
 
 
 def test_a_code_or_a_channel_that_is_not_there_is_named(conn: Connection) -> None:
