@@ -176,7 +176,8 @@ CHECKS: tuple[Check, ...] = (
         """
         select coalesce(r.shop_id, m.shop_id) as shop_id, r.id as reservation_id,
             coalesce(r.order_line_id, m.order_line_id) as order_line_id, coalesce(r.sku_id, m.sku_id) as sku_id,
-            m.units as movements, r.opening_units + r.returned_units - r.consumed_units - r.written_off_units as expected,
+            m.units as movements,
+            r.opening_units + r.returned_units - r.consumed_units - r.written_off_units as expected,
             m.apart as movements_apart, r.quarantined_units as expected_apart
         from (select * from reservations where {shop} and order_line_id is not null) r
         full join (
@@ -205,7 +206,8 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "stocked_line_is_booked",
-        "every order line with stock has its reservation, and only such lines have one; of itself or of parts, not both",
+        "every order line with stock has its reservation, of itself or of the parts of a bundle, and only such lines"
+        " have one",
         """
         select coalesce(l.shop_id, r.shop_id) as shop_id, coalesce(l.id, r.order_line_id) as order_line_id,
             l.order_id, l.mapping, r.of_itself, r.of_parts
@@ -302,7 +304,8 @@ CHECKS: tuple[Check, ...] = (
         with moved as (
             select shop_id, sku_id from stock_movements where {shop} and recorded_at > %(now)s - %(push)s
             union
-            select shop_id, sku_id from reservations where {shop} and greatest(created_at, ended_at) > %(now)s - %(push)s
+            select shop_id, sku_id from reservations
+            where {shop} and greatest(created_at, ended_at) > %(now)s - %(push)s
         ), recent as (
             select shop_id, sku_id from moved
             union

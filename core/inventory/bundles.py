@@ -39,8 +39,8 @@ def set_components(
     a code that is not ours, BadBundle for a composition that cannot be.
     """
     ids = {name: found[0] for name, found in skus_by_code(conn, shop_id, {code, *components}).items()}
-    # One composition changes at a time in a shop, while no booking is under way: rules that look at several rows hold, and
-    # no level changes that the new composition is to be worked out from.
+    # One composition changes at a time in a shop, while no booking is under way: rules that look at several rows hold,
+    # and no level changes that the new composition is to be worked out from.
     fetch(conn, f"select pg_advisory_xact_lock({COMPOSITIONS})", shop=shop_id)
     _check(conn, shop_id, code, ids, components)
     bundle = ids[code]
