@@ -284,6 +284,16 @@ def ship(conn: Connection, shop_id: int, holders: Sequence[Holder], recorded_by:
     return len(ended)
 
 
+def shops_with_expired(conn: Connection, now: datetime) -> list[int]:
+    """The shops in which promises are held beyond their deadline."""
+    rows = fetch(
+        conn,
+        "select distinct shop_id from reservations where held_units > 0 and expires_at <= %(now)s order by 1",
+        now=now,
+    )
+    return [row["shop_id"] for row in rows]
+
+
 def expire(conn: Connection, shop_id: int, now: datetime, limit: int = 1000) -> int:
     """End promises whose deadline has passed, the oldest first, at most `limit`; returns how many ended."""
     rows = fetch(

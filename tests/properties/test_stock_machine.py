@@ -402,9 +402,7 @@ class StockMachine(RuleBasedStateMachine):
         """What one unit of a code takes, now."""
         found: Counter[str] = Counter()
         for component, each in self.made_of.get(code, {code: 1}).items():
-            for part, inner in (
-                self.made_of.get(component, {component: 1}).items() if code in self.made_of else [(component, 1)]
-            ):
+            for part, inner in self.made_of.get(component, {component: 1}).items():
                 found[part] += each * inner
         return dict(found)
 
