@@ -96,13 +96,11 @@ def reserve(conn: Connection, shop_id: int, promises: Sequence[Promise], now: da
     """
     _validate(promises)
     hold_compositions(conn, shop_id)
-    known = _known(conn, shop_id, [promise.holder for promise in promises])
     wishes = _wishes(conn, shop_id, promises)
-    fresh = [wish for wish in wishes if promises[wish.group].holder not in known]
-    available = _lock(conn, shop_id, {pair for wish in fresh for pair, _ in wish.parts})
-    # Somebody may have made the same promise while we waited for the levels.
-    known |= _known(conn, shop_id, [promise.holder for promise in promises if promise.holder not in known])
-    asked = [wish for wish in fresh if promises[wish.group].holder not in known]
+    available = _lock(conn, shop_id, {pair for wish in wishes for pair, _ in wish.parts})
+    # Not before the levels are ours: whoever made the same promise meanwhile has committed it.
+    known = _known(conn, shop_id, [promise.holder for promise in promises])
+    asked = [wish for wish in wishes if promises[wish.group].holder not in known]
     granted = grant(asked, available, {number for number, promise in enumerate(promises) if promise.takes_part})
     held = _summed(wish for wish in asked if wish in granted)
     refused = _summed(wish for wish in asked if wish not in granted)
