@@ -21,6 +21,9 @@ from core.db import make_engine
 from core.inventory import promises
 from core.inventory.promises import Holder, Promise
 
+WARM_UP = 8
+"""The driver prepares a statement when it has seen it five times."""
+
 T = TypeVar("T")
 Purchases = Sequence[tuple[str, int]]
 """(the buyer's key, the SKU), one unit each."""
@@ -46,7 +49,7 @@ def promise(url: str, wanted: dict[str, Any]) -> None:
                 answers = promises.reserve(conn, wanted["shop"], [_asked(wanted, ref, sku_id)], utc_now())
             assert answers[0].is_whole
 
-    with _connected(engine, count) as conns, ThreadPoolExecutor(count) as pool, _timed():
+    with _connected(engine, count, wanted) as conns, ThreadPoolExecutor(count) as pool, _timed():
         for done in [pool.submit(buy, conn, purchases[number::count]) for number, conn in enumerate(conns)]:
             done.result()
 
@@ -54,7 +57,7 @@ def promise(url: str, wanted: dict[str, Any]) -> None:
 def promise_in_sets(url: str, wanted: dict[str, Any]) -> None:
     """What a drain does with them: a thousand in a unit of work, on one connection."""
     engine = make_engine(url)
-    with _connected(engine, 1) as (conn,), _timed():
+    with _connected(engine, 1, wanted) as (conn,), _timed():
         for part in in_parts(wanted["purchases"], wanted["at_once"]):
             with conn.begin():
                 asked = [_asked(wanted, ref, sku_id) for ref, sku_id in part]
@@ -97,12 +100,23 @@ def _asked(wanted: dict[str, Any], ref: str, sku_id: int) -> Promise:
 
 
 @contextmanager
-def _connected(engine: Engine, count: int) -> Iterator[list[Connection]]:
+def _connected(engine: Engine, count: int, wanted: dict[str, Any]) -> Iterator[list[Connection]]:
     conns = [engine.connect() for _ in range(count)]
+    for conn in conns:
+        _warm(conn, wanted)
     yield conns
     for conn in conns:
         conn.close()
     engine.dispose()
+
+
+def _warm(conn: Connection, wanted: dict[str, Any]) -> None:
+    """A few purchases that are taken back: a connection that is in use has its statements prepared."""
+    for _ in range(WARM_UP):
+        transaction = conn.begin()
+        ref, sku_id = wanted["purchases"][0]
+        promises.reserve(conn, wanted["shop"], [_asked(wanted, ref, sku_id)], utc_now())
+        transaction.rollback()
 
 
 @contextmanager

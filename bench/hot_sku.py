@@ -7,8 +7,10 @@
   bare driver). It writes one row and the level: neither orders nor lines nor listings, which is in its favour.
 - buyers: 200 buyers through `promises.reserve`, a purchase in a unit of work, all of one SKU against each of a SKU of
   their own, from the same number of connections. Those of one SKU wait for each other's commits; those of many share
-  them, and are limited by the processors: `one connection` says what a purchase costs when nobody else is there, and
-  `waiting` how many of the connections wait for another's lock, looked at a hundred times a second.
+  them, and are limited by the processors alone: so much the more, the more processors there are or the longer a commit
+  takes. `one connection` says what a purchase costs when nobody else is there; `waiting` how many connections wait for
+  another's lock, looked at a hundred times a second; and the same once more with commits that take 10 ms longer, as to
+  a disk across a network or a standby that has to agree (`commit_delay` of PostgreSQL).
 
 All in the same run on one server with the settings that `make up` gives it: a commit is on disk before it is answered.
 """
@@ -47,6 +49,7 @@ BUYERS = 200
 PURCHASES_EACH = 10
 BUYER_PROCESSES = 4
 CONNECTIONS_EACH = 10
+SLOW_COMMIT_MS = 10
 
 Purchases = Sequence[tuple[str, int]]
 
@@ -68,33 +71,37 @@ def run(servers: Servers, rounds: int, *, size: float = 1.0) -> Report:
     each = max(1, round(PURCHASES_EACH * size))
     connections = BUYER_PROCESSES * CONNECTIONS_EACH
     report = Report("hot_sku", f"{orders:,} single-unit orders; {BUYERS} buyers, {each} purchases each")
-    as_orders, as_promises, by_hand = [], [], []
-    buyers: dict[str, list[float]] = {kind: [] for kind in ("one", "many", "alone", "one_waits", "many_waits")}
+    as_orders, as_promises, by_hand, alone = [], [], [], []
+    buyers: dict[tuple[bool, int], list[tuple[float, float]]] = {
+        (has_own, delay): [] for delay in (0, SLOW_COMMIT_MS) for has_own in (False, True)
+    }
     for _ in range(rounds):
         as_orders.append(_as_orders(servers, orders))
         as_promises.append(_of_one(servers, "promise_in_sets", orders, 1))
         by_hand.append(_of_one(servers, "by_hand", orders, BY_HAND_CONNECTIONS))
-        for kind in ("one", "many"):
-            rate, waiting = _buyers(servers, kind == "many", each)
-            buyers[kind].append(rate)
-            buyers[f"{kind}_waits"].append(waiting)
-        buyers["alone"].append(_of_one(servers, "promise", max(50, round(1000 * size)), 1))
+        alone.append(_of_one(servers, "promise", max(50, round(1000 * size)), 1))
+        for (has_own, delay), trials in buyers.items():
+            trials.append(_buyers(servers, has_own, each, delay))
     booked = report.add("ours: orders through the intake, a thousand at once", "orders/s", as_orders)
     promised = report.add("ours: promises, a thousand at once", "orders/s", as_promises)
     slow = report.add(f"baseline: a lock an order from {BY_HAND_CONNECTIONS} connections", "orders/s", by_hand)
-    one = report.add(f"{BUYERS} buyers of one SKU, {connections} connections", "purchases/s", buyers["one"])
-    many = report.add(f"{BUYERS} buyers of {BUYERS} SKUs, {connections} connections", "purchases/s", buyers["many"])
-    report.add("one connection", "purchases/s", buyers["alone"])
-    report.add("buyers of one SKU: waiting for another's lock", "connections", buyers["one_waits"])
-    report.add(f"buyers of {BUYERS} SKUs: waiting for another's lock", "connections", buyers["many_waits"])
     report.compare("orders of ours against a lock an order", booked, slow, aim=10)
     report.compare("promises of ours against a lock an order", promised, slow, aim=10)
-    report.compare(f"buyers of {BUYERS} SKUs against buyers of one", many, one, aim=10)
+    report.add("one connection", "purchases/s", alone)
+    for delay in (0, SLOW_COMMIT_MS):
+        slower = f", commits {delay} ms longer" if delay else ""
+        rates = []
+        for has_own, skus in ((False, "one SKU"), (True, f"{BUYERS} SKUs")):
+            name = f"{BUYERS} buyers of {skus}{slower}"
+            trials = buyers[has_own, delay]
+            rates.append(report.add(f"{name}: {connections} connections", "purchases/s", [rate for rate, _ in trials]))
+            report.add(f"{name}: waiting for another's lock", "connections", [waiting for _, waiting in trials])
+        report.compare(f"{BUYERS} SKUs against one{slower}", rates[1], rates[0], aim=10)
     return report
 
 
 @contextmanager
-def _market(servers: Servers) -> Iterator[_Market]:
+def _market(servers: Servers, commit_delay_ms: int = 0) -> Iterator[_Market]:
     items = [
         Item(f"SKU-{n:03}", f"Article {n}", str(1000 + n), str(5000 + n), True, 10**6) for n in range(1, BUYERS + 1)
     ]
@@ -104,6 +111,8 @@ def _market(servers: Servers) -> Iterator[_Market]:
         try:
             shop = shops.connect(engine, world, servers.secret_key)
             shops.analyse(owner)
+            _slow_down(owner, database.name, commit_delay_ms)
+            engine.dispose()
             with engine.connect() as conn:
                 place = scalar(conn, "select id from locations")
                 skus = tuple(conn.exec_driver_sql("select id from skus order by code").scalars())
@@ -111,6 +120,13 @@ def _market(servers: Servers) -> Iterator[_Market]:
         finally:
             engine.dispose()
             owner.dispose()
+
+
+def _slow_down(owner: Engine, database: str, commit_delay_ms: int) -> None:
+    """Have commits of connections to come wait so long before they go to disk, together with those that join them."""
+    with owner.begin() as conn:
+        conn.exec_driver_sql(f"alter database {database} set commit_delay = {commit_delay_ms * 1000}")
+        conn.exec_driver_sql(f"alter database {database} set commit_siblings = 0")
 
 
 def _as_orders(servers: Servers, count: int) -> float:
@@ -168,9 +184,9 @@ def _of_one(servers: Servers, role: str, count: int, processes: int) -> float:
     return count / spent
 
 
-def _buyers(servers: Servers, has_own: bool, each: int) -> tuple[float, float]:
+def _buyers(servers: Servers, has_own: bool, each: int, commit_delay_ms: int) -> tuple[float, float]:
     """Purchases a second of all buyers, and how many connections waited for another's lock meanwhile."""
-    with _market(servers) as market:
+    with _market(servers, commit_delay_ms) as market:
         purchases = [
             (f"buyer {buyer}: {number}", market.skus[buyer if has_own else 0])
             for number in range(each)
