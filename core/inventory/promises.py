@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -19,11 +20,14 @@ from typing import Literal
 from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
-from core.db import execute, fetch
+from core.db import execute, fetch, planned_once
 from core.errors import BadInput
 from core.inventory.operations import Movement, hold_compositions, move, refresh_desired
 from core.inventory.queries import parts_of
 from core.inventory.rules import Wish, grant
+
+FEW = 10
+"""Promises in one unit of work that a set need not be planned for."""
 
 HolderKind = Literal["checkout", "channel_order", "vendor_order"]
 
@@ -95,6 +99,11 @@ def reserve(conn: Connection, shop_id: int, promises: Sequence[Promise], now: da
     are not positive, and for a holder named twice.
     """
     _validate(promises)
+    with planned_once(conn) if len(promises) <= FEW else nullcontext():
+        return _reserve(conn, shop_id, promises, now)
+
+
+def _reserve(conn: Connection, shop_id: int, promises: Sequence[Promise], now: datetime) -> list[Answer]:
     hold_compositions(conn, shop_id)
     wishes = _wishes(conn, shop_id, promises)
     available = _lock(conn, shop_id, {pair for wish in wishes for pair, _ in wish.parts})

@@ -495,3 +495,8 @@ def test_a_sale_may_find_less_than_was_promised_and_is_a_shortage(conn: Connecti
     assert promises.release(conn, world.shop_id, [BASKET], NOW) == 1
     assert level_of(conn, world) == Level(5, 2, 3)
     assert broken(conn, world) == {}
+
+
+def test_the_plans_of_a_small_reservation_are_not_forced_on_what_follows(conn: Connection, world: World) -> None:
+    reserve(conn, world, "basket")
+    assert scalar(conn, "show plan_cache_mode") == "auto"
