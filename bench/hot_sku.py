@@ -9,7 +9,7 @@
   their own, from the same number of connections. Those of one SKU wait for each other's commits; those of many share
   them, and are limited by the processors alone: so much the more, the more processors there are or the longer a commit
   takes. `one connection` says what a purchase costs when nobody else is there; `waiting` how many connections wait for
-  another's lock, looked at a hundred times a second; and the same once more with commits that take 10 ms longer, as to
+  another's lock, looked at twenty times a second; and the same once more with commits that take 10 ms longer, as to
   a disk across a network or a standby that has to agree (`commit_delay` of PostgreSQL).
 
 All in the same run on one server with the settings that `make up` gives it: a commit is on disk before it is answered.
@@ -48,7 +48,7 @@ BY_HAND_CONNECTIONS = 8
 BUYERS = 200
 PURCHASES_EACH = 10
 BUYER_PROCESSES = 4
-CONNECTIONS_EACH = 10
+CONNECTIONS_EACH = 5
 SLOW_COMMIT_MS = 10
 
 Purchases = Sequence[tuple[str, int]]
@@ -246,13 +246,13 @@ def _line_of(process: subprocess.Popen[str]) -> str:
 
 @contextmanager
 def _watched(market: _Market) -> Iterator[list[int]]:
-    """How many connections wait for a lock, a hundred times a second, whenever any of them is at work."""
+    """How many connections wait for a lock, twenty times a second, whenever any of them is at work."""
     found: list[int] = []
     ended = threading.Event()
 
     def look() -> None:
         with market.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-            while not ended.wait(0.01):
+            while not ended.wait(0.05):
                 active, waiting = conn.exec_driver_sql(
                     "select count(*) filter (where state = 'active'), count(*) filter (where wait_event_type = 'Lock')"
                     " from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"

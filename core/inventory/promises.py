@@ -266,7 +266,8 @@ def release(conn: Connection, shop_id: int, holders: Sequence[Holder], now: date
 def hand_over(conn: Connection, shop_id: int, holders: Sequence[Holder], now: datetime) -> int:
     """End promises whose goods an order of ours takes over in the same unit of work; returns how many ended.
 
-    The order's lines hold the goods from then on. Safe to repeat.
+    The order's lines hold the goods from then on. Booked first, they have locked the order, its levels and its listings
+    in the one global order. Safe to repeat.
     """
     return len(_end(conn, shop_id, _held_by(conn, shop_id, holders), "consumed", now))
 

@@ -28,6 +28,7 @@ from tests.factories import (
     listing_of,
     make_line,
     make_order,
+    make_sku,
     make_world,
     moved,
 )
@@ -113,6 +114,16 @@ def test_a_place_that_has_none_and_a_sku_nobody_knows_have_nothing(conn: Connect
     strange = Promise(BASKET, world.location_id, ((10**12, 1),))
     assert promises.reserve(conn, world.shop_id, [strange], NOW)[0].missing == (Missing(10**12, 1, 0),)
     assert count(conn, "stock_levels", world.shop_id) == 2
+
+
+def test_what_has_no_stock_by_nature_keeps_nobody_from_the_rest(conn: Connection, world: World) -> None:
+    voucher = make_sku(conn, world.shop_id, "VOUCHER", is_stocked=False)
+    asked = Promise(BASKET, world.location_id, ((world.skus["MUG"], 2), (voucher, 1)))
+    (answer,) = promises.reserve(conn, world.shop_id, [asked], NOW)
+    assert (answer.held, answer.is_whole) == ({world.skus["MUG"]: 2}, True)
+    (again,) = promises.reserve(conn, world.shop_id, [asked], NOW)
+    assert (again.repeated, again.is_whole) == (True, True)
+    assert broken(conn, world) == {}
 
 
 def test_a_shortage_promises_nothing_and_says_none_is_there(conn: Connection, world: World) -> None:
