@@ -1,4 +1,4 @@
-"""Buyers of the measurements: `python -m bench.buyers ROLE URL`, what to buy as JSON in one line of standard input.
+"""Buyers of the measurements: `python -m bench.buyers ROLE`, what to buy as JSON in one line of standard input.
 
 They connect, say "ready", wait for the second line, buy, and say when they began and ended on the machine's own clock.
 """
@@ -6,6 +6,7 @@ They connect, say "ready", wait for the second line, buy, and say when they bega
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +32,7 @@ Purchases = Sequence[tuple[str, int]]
 
 def main() -> None:
     """Play the role named on the command line."""
-    role, url = sys.argv[1:]
+    role, url = sys.argv[1], os.environ["DATABASE_URL"]
     wanted = json.loads(sys.stdin.readline())
     roles: dict[str, Callable[..., None]] = {"promise": promise, "promise_in_sets": promise_in_sets, "by_hand": by_hand}
     roles[role](url, wanted)

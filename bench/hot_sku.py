@@ -18,6 +18,7 @@ All in the same run on one server with the settings that `make up` gives it: a c
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -220,7 +221,8 @@ def _buy(market: _Market, role: str, purchases: Purchases, processes: int, conne
 @contextmanager
 def _process(market: _Market, role: str, wanted: dict[str, object]) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.buyers", role, market.database.url],
+        [sys.executable, "-m", "bench.buyers", role],
+        env={**os.environ, "DATABASE_URL": market.database.url},
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
