@@ -8,7 +8,7 @@ from collections.abc import Callable
 import click
 from rich.console import Console
 
-from bench import apply, ingest, plan, replay, servers
+from bench import apply, hot_sku, ingest, plan, replay, servers
 from bench.report import Report
 
 BENCHES: dict[str, Callable[..., Report]] = {
@@ -16,6 +16,7 @@ BENCHES: dict[str, Callable[..., Report]] = {
     "apply": apply.run,
     "plan": plan.run,
     "replay": replay.run,
+    "hot_sku": hot_sku.run,
 }
 
 

@@ -41,6 +41,7 @@ JOB_QUEUES: Mapping[str, str] = {
     "sweep.stock": "stock",
     "policies.replan": "stock",
     "sweep.policies": "stock",
+    "promises.expire": "stock",
     "stock.check": "stock-check",
     "poll.orders": "polls",
     "connection.poll": "polls",

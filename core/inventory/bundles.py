@@ -17,7 +17,7 @@ from core import audit
 from core.audit import Actor
 from core.db import execute, fetch
 from core.errors import BadInput
-from core.inventory.operations import refresh_desired, skus_by_code
+from core.inventory.operations import COMPOSITIONS, refresh_desired, skus_by_code
 
 UNITS_MAX = 100_000
 """Of one component in a bundle: anything above is a typing error."""
@@ -39,8 +39,9 @@ def set_components(
     a code that is not ours, BadBundle for a composition that cannot be.
     """
     ids = {name: found[0] for name, found in skus_by_code(conn, shop_id, {code, *components}).items()}
-    # One composition changes at a time in a shop: rules that look at several rows hold, and nobody waits on a sale.
-    execute(conn, "select pg_advisory_xact_lock(hashtextextended('bundles:' || %(shop)s, 0))", shop=shop_id)
+    # One composition changes at a time in a shop, while no booking is under way: rules that look at several rows hold,
+    # and no level changes that the new composition is to be worked out from.
+    fetch(conn, f"select pg_advisory_xact_lock({COMPOSITIONS})", shop=shop_id)
     _check(conn, shop_id, code, ids, components)
     bundle = ids[code]
     before = _components(conn, shop_id).get(bundle, {})
@@ -125,6 +126,8 @@ def _check(conn: Connection, shop_id: int, code: str, ids: Mapping[str, int], co
         raise BadBundle(code, "it has stock of its own: move that to its components first, or use another SKU")
     if not own["is_stocked"]:
         raise BadBundle(code, "it has no stock by nature, as a service or a voucher")
+    if components and own["is_nested"]:
+        raise BadBundle(code, "it is part of a bundle that is part of another: bundles are nested once")
     for name, units in components.items():
         if not 0 < units <= UNITS_MAX:
             raise BadBundle(code, f"{units} of {name}: give 1 to {UNITS_MAX:,} of each component")

@@ -28,6 +28,14 @@ class UnknownSku(BadInput):
         super().__init__(f"no SKU has the code {shown}: codes are compared exactly, upper and lower case differ")
 
 
+class BundleHasNoStock(BadInput):
+    """Goods were to be booked under a bundle, where nobody would ever sell them."""
+
+    def __init__(self, codes: Sequence[str]) -> None:
+        shown = ", ".join(codes[:5]) + (f" and {len(codes) - 5} more" if len(codes) > 5 else "")
+        super().__init__(f"{shown}: a bundle has no stock of its own, book what it is made of instead")
+
+
 @dataclass(frozen=True, slots=True)
 class Movement:
     """One change of `on_hand`, or of what is kept apart of it; `business_key` names the fact: it is booked once."""
@@ -60,9 +68,24 @@ def open_location(conn: Connection, shop_id: int, name: str, now: datetime) -> i
     )
 
 
+def hold_compositions(conn: Connection, shop_id: int) -> None:
+    """Until this unit of work ends, what bundles are made of stays as it is; before it reads that or locks a level.
+
+    Shared: bookings never wait for each other here. Whoever changes a composition waits for the bookings under way, and
+    those that begin meanwhile wait for that (`bundles.set_components`): a level that somebody is changing cannot become
+    a bundle's part, or a bundle's own, behind the back of either.
+    """
+    fetch(conn, f"select pg_advisory_xact_lock_shared({COMPOSITIONS})", shop=shop_id)
+
+
+COMPOSITIONS = "hashtextextended('bundles:' || %(shop)s, 0)"
+"""SQL for the key of the lock on what a shop's bundles are made of."""
+
+
 def lock_levels(conn: Connection, shop_id: int, pairs: Iterable[tuple[int, int]]) -> None:
     """Make and lock the levels of (sku_id, location_id) pairs, in the one global order."""
     ordered = sorted(set(pairs))
+    hold_compositions(conn, shop_id)
     params = {"shop": shop_id, "skus": [sku for sku, _ in ordered], "locations": [place for _, place in ordered]}
     execute(
         conn,
@@ -85,7 +108,10 @@ def lock_levels(conn: Connection, shop_id: int, pairs: Iterable[tuple[int, int]]
 
 
 def move(conn: Connection, shop_id: int, movements: Sequence[Movement], recorded_by: str, now: datetime) -> set[str]:
-    """Book movements whose levels are locked; returns the business keys that were new."""
+    """Book movements whose levels are locked; returns the business keys that were new.
+
+    Raises BundleHasNoStock where goods would come to lie under a bundle.
+    """
     ordered = sorted(movements, key=lambda movement: movement.business_key)
     rows = fetch(
         conn,
@@ -106,7 +132,9 @@ def move(conn: Connection, shop_id: int, movements: Sequence[Movement], recorded
             where k.shop_id = %(shop)s and k.sku_id = b.sku_id and k.location_id = b.location_id
             returning 1
         )
-        select business_key from booked where (select count(*) from summed) >= 0
+        select b.business_key, case when b.delta_units > 0 and s.is_bundle then s.code end as bundle
+        from booked b join skus s on s.shop_id = %(shop)s and s.id = b.sku_id
+        where (select count(*) from summed) >= 0
         """,
         shop=shop_id,
         by=recorded_by,
@@ -121,6 +149,8 @@ def move(conn: Connection, shop_id: int, movements: Sequence[Movement], recorded
         notes=[movement.note for movement in ordered],
         ats=[movement.occurred_at for movement in ordered],
     )
+    if bundles := sorted({row["bundle"] for row in rows if row["bundle"] is not None}):
+        raise BundleHasNoStock(bundles)
     return {row["business_key"] for row in rows}
 
 
@@ -242,7 +272,8 @@ def adjust(
 ) -> Booked:
     """Book adjustments, receipts or counts in one unit of work, each once by its business key.
 
-    A SKU without stock moves nothing and is counted. Raises UnknownSku when a code is not ours (nothing is booked).
+    A SKU without stock moves nothing and is counted. Raises UnknownSku when a code is not ours, BundleHasNoStock when
+    one is a bundle's (nothing is booked).
     """
     known = skus_by_code(conn, shop_id, {adjustment.code for adjustment in adjustments})
     wanted = [

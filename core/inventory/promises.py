@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -19,11 +20,14 @@ from typing import Literal
 from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
-from core.db import execute, fetch
+from core.db import execute, fetch, planned_once
 from core.errors import BadInput
-from core.inventory.operations import Movement, move, refresh_desired
+from core.inventory.operations import Movement, hold_compositions, move, refresh_desired
 from core.inventory.queries import parts_of
 from core.inventory.rules import Wish, grant
+
+FEW = 10
+"""Promises in one unit of work that a set need not be planned for."""
 
 HolderKind = Literal["checkout", "channel_order", "vendor_order"]
 
@@ -60,51 +64,85 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one promise. `repeated`: it was made before, and nothing was done again."""
+    """What became of one promise.
+
+    `repeated`: it was made before, and nothing was done again. `has_ended`: some of what was given then has been
+    shipped, handed over, released or expired since.
+    """
 
     holder: Holder
     held: dict[int, int]
-    """Units by SKU with stock of its own."""
+    """Units by SKU with stock of its own, as given when it was made."""
     missing: tuple[Missing, ...] = ()
     repeated: bool = False
+    has_ended: bool = False
 
     @property
     def is_whole(self) -> bool:
-        """Whether everything asked for is held."""
-        return not self.missing
+        """Whether everything asked for is held, now."""
+        return not self.missing and not self.has_ended
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What a holder was given before: units by SKU, and whether some of it has ended."""
+
+    units: dict[int, int]
+    has_ended: bool
 
 
 def reserve(conn: Connection, shop_id: int, promises: Sequence[Promise], now: datetime) -> list[Answer]:
     """Hold stock for some holders in one unit of work, first come first served in the order given.
 
-    Idempotent by holder: one that holds, or held, anything is answered with what it was given then. What is not
-    there is part of the answer, not an error. Raises BadInput for units that are not positive.
+    Idempotent by holder: one that holds, or held, anything is answered with what it was given then, and with what of
+    its lines it was not given. What is not there is part of the answer, not an error. Raises BadInput for units that
+    are not positive, and for a holder named twice.
     """
     _validate(promises)
-    known = _known(conn, shop_id, [promise.holder for promise in promises])
-    fresh = [promise for promise in promises if promise.holder not in known]
-    wishes = _wishes(conn, shop_id, fresh)
+    with planned_once(conn) if len(promises) <= FEW else nullcontext():
+        return _reserve(conn, shop_id, promises, now)
+
+
+def _reserve(conn: Connection, shop_id: int, promises: Sequence[Promise], now: datetime) -> list[Answer]:
+    hold_compositions(conn, shop_id)
+    wishes = _wishes(conn, shop_id, promises)
     available = _lock(conn, shop_id, {pair for wish in wishes for pair, _ in wish.parts})
-    # Somebody may have made the same promise while we waited for the levels.
-    known |= _known(conn, shop_id, [promise.holder for promise in fresh])
-    asked = [wish for wish in wishes if fresh[wish.group].holder not in known]
-    granted = grant(asked, available, {number for number, promise in enumerate(fresh) if promise.takes_part})
-    held: dict[int, Counter[tuple[int, int]]] = {}
-    refused: dict[int, Counter[tuple[int, int]]] = {}
-    for wish in asked:
-        (held if wish in granted else refused).setdefault(wish.group, Counter()).update(dict(wish.parts))
-    _write(conn, shop_id, [(fresh[number], parts) for number, parts in sorted(held.items())], now)
+    # Not before the levels are ours: whoever made the same promise meanwhile has committed it.
+    known = _known(conn, shop_id, [promise.holder for promise in promises])
+    asked = [wish for wish in wishes if promises[wish.group].holder not in known]
+    granted = grant(asked, available, {number for number, promise in enumerate(promises) if promise.takes_part})
+    held = _summed(wish for wish in asked if wish in granted)
+    refused = _summed(wish for wish in asked if wish not in granted)
+    _write(conn, shop_id, [(promises[number], parts) for number, parts in sorted(held.items())], now)
     refresh_desired(conn, shop_id, {sku for parts in held.values() for sku, _ in parts})
-    answers = {
-        promise.holder: Answer(
+    wanted = _summed(wishes)
+    return [
+        _repeated(promise, known[promise.holder], wanted[number])
+        if promise.holder in known
+        else Answer(
             promise.holder,
             {sku: units for (sku, _), units in held.get(number, Counter()).items()},
             _missing(refused.get(number, Counter()), available),
         )
-        for number, promise in enumerate(fresh)
-    }
-    answers |= {holder: Answer(holder, units, repeated=True) for holder, units in known.items()}
-    return [answers[promise.holder] for promise in promises]
+        for number, promise in enumerate(promises)
+    ]
+
+
+def _summed(wishes: Iterable[Wish]) -> dict[int, Counter[tuple[int, int]]]:
+    """Units by level of each group."""
+    found: dict[int, Counter[tuple[int, int]]] = {}
+    for wish in wishes:
+        found.setdefault(wish.group, Counter()).update(dict(wish.parts))
+    return found
+
+
+def _repeated(promise: Promise, given: _Given, asked: Counter[tuple[int, int]]) -> Answer:
+    missing = tuple(
+        Missing(sku, units, given.units.get(sku, 0))
+        for (sku, _), units in sorted(asked.items())
+        if given.units.get(sku, 0) < units
+    )
+    return Answer(promise.holder, given.units, missing, repeated=True, has_ended=given.has_ended)
 
 
 def _validate(promises: Sequence[Promise]) -> None:
@@ -121,23 +159,24 @@ def _validate(promises: Sequence[Promise]) -> None:
         raise BadInput(f"{doubles[0]} is named twice: put the lines of one holder into one promise")
 
 
-def _known(conn: Connection, shop_id: int, holders: Sequence[Holder]) -> dict[Holder, dict[int, int]]:
+def _known(conn: Connection, shop_id: int, holders: Sequence[Holder]) -> dict[Holder, _Given]:
     """What holders were given before, whatever became of it since."""
-    found: dict[Holder, dict[int, int]] = {}
+    found: dict[Holder, _Given] = {}
     for row in fetch(
         conn,
         """
-        select r.holder_kind, r.holder_ref, r.sku_id, r.units
+        select r.holder_kind, r.holder_ref, jsonb_object_agg(r.sku_id, r.units) as units,
+            bool_or(r.held_units = 0) as has_ended
         from unnest(%(kinds)b::text[], %(refs)b::text[]) as h (kind, ref)
         join reservations r on r.shop_id = %(shop)s and r.holder_kind = h.kind and r.holder_ref = h.ref
-        order by r.id
+        group by 1, 2
         """,
         shop=shop_id,
         kinds=[holder.kind for holder in holders],
         refs=[holder.ref for holder in holders],
     ):
-        units = found.setdefault(Holder(row["holder_kind"], row["holder_ref"]), {})
-        units[row["sku_id"]] = units.get(row["sku_id"], 0) + row["units"]
+        units = {int(sku_id): count for sku_id, count in row["units"].items()}
+        found[Holder(row["holder_kind"], row["holder_ref"])] = _Given(units, row["has_ended"])
     return found
 
 
@@ -227,7 +266,8 @@ def release(conn: Connection, shop_id: int, holders: Sequence[Holder], now: date
 def hand_over(conn: Connection, shop_id: int, holders: Sequence[Holder], now: datetime) -> int:
     """End promises whose goods an order of ours takes over in the same unit of work; returns how many ended.
 
-    The order's lines hold the goods from then on. Safe to repeat.
+    The order's lines hold the goods from then on. Booked first, they have locked the order, its levels and its listings
+    in the one global order. Safe to repeat.
     """
     return len(_end(conn, shop_id, _held_by(conn, shop_id, holders), "consumed", now))
 
@@ -250,6 +290,16 @@ def ship(conn: Connection, shop_id: int, holders: Sequence[Holder], recorded_by:
     move(conn, shop_id, movements, recorded_by, now)
     refresh_desired(conn, shop_id, {row["sku_id"] for row in ended})
     return len(ended)
+
+
+def shops_with_expired(conn: Connection, now: datetime) -> list[int]:
+    """The shops in which promises are held beyond their deadline."""
+    rows = fetch(
+        conn,
+        "select distinct shop_id from reservations where held_units > 0 and expires_at <= %(now)s order by 1",
+        now=now,
+    )
+    return [row["shop_id"] for row in rows]
 
 
 def expire(conn: Connection, shop_id: int, now: datetime, limit: int = 1000) -> int:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
 from core.db import execute, fetch
-from core.inventory.operations import Followed
+from core.inventory.operations import Followed, hold_compositions
 from core.orders.operations import Channel
 from core.orders.rules import Shown, follow
 from core.ports import ChannelFulfilment, ChannelRefund
@@ -141,6 +141,7 @@ def settle_stock(conn: Connection, channel: Channel, order_ids: Iterable[int], n
     params = {"shop": channel.shop_id, "location": channel.location_id, "ids": sorted(set(order_ids))}
     if not params["ids"]:
         return set()
+    hold_compositions(conn, channel.shop_id)
     execute(conn, _MAKE_LEVELS, **params)
     return {row["sku_id"] for row in fetch(conn, _SETTLE, **params, now=now)}
 

@@ -76,3 +76,13 @@ def test_the_median_counts_and_an_aim_is_met_or_missed() -> None:
     report.compare("share", ours, floor, aim=3)
     report.compare("again", ours, floor, aim=2)
     assert [(ratio.value, ratio.is_met) for ratio in report.ratios] == [(2.0, False), (2.0, True)]
+
+
+def test_buyers_of_one_sku_are_held_against_a_lock_an_order_and_against_buyers_of_many() -> None:
+    report = measured("hot_sku", "--size", "0.02")
+    assert [ratio["aim"] for ratio in report["ratios"]] == [10, 10, 10, 10]
+    waiting = [figure["value"] for figure in report["figures"] if "waiting" in figure["name"]]
+    assert len(waiting) == 4
+    names = [figure["name"] for figure in report["figures"]]
+    for word in ("through the intake", "promises, a thousand", "baseline", "one connection", "commits 10 ms longer"):
+        assert any(word in name for name in names), word

@@ -90,7 +90,7 @@ create function refuse_empty_promise() returns trigger language plpgsql as $$
 begin
     if new.on_hand - new.reserved - new.unavailable < 0 then
         raise exception 'SKU % at location % has % available: % more cannot be promised', new.sku_id, new.location_id,
-            old.on_hand - old.reserved - old.unavailable, new.promised - old.promised
+            coalesce(old.on_hand - old.reserved - old.unavailable, 0), new.promised - coalesce(old.promised, 0)
             using errcode = 'check_violation', constraint = 'promises_are_covered';
     end if;
     return new;
