@@ -39,6 +39,8 @@ JOB_QUEUES: Mapping[str, str] = {
     "sweep.inbox": "events",
     "stock.push": "stock",
     "sweep.stock": "stock",
+    "policies.replan": "stock",
+    "sweep.policies": "stock",
     "stock.check": "stock-check",
     "poll.orders": "polls",
     "connection.poll": "polls",

@@ -43,6 +43,13 @@ skus = Table(
         server_default=text("false"),
         comment="made of other SKUs: has no stock of its own",
     ),
+    Column(
+        "is_category_kept",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="a person chose the category: the catalogue does not change it any more",
+    ),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
     UniqueConstraint("shop_id", "code"),

@@ -35,7 +35,8 @@ class _Row:
 def take_in(conn: Connection, source: ListingSource, listings: Sequence[ChannelListing], now: datetime) -> list[str]:
     """Insert or update listings, and the SKUs behind them where the connection is a source of SKUs.
 
-    An older observation never overwrites a newer one, and a mapping once made stays. Returns the channel refs that
+    An older observation never overwrites a newer one, and a mapping once made stays. A category is filled where there
+    is none; that of a source of SKUs is followed, except where a person chose another. Returns the channel refs that
     were new, whose parked order lines can be booked now.
     """
     newest: dict[str, ChannelListing] = {}
@@ -45,6 +46,7 @@ def take_in(conn: Connection, source: ListingSource, listings: Sequence[ChannelL
             newest[listing.ref] = listing
     if source.creates_skus:
         _create_skus(conn, source, list(newest.values()), now)
+    _set_categories(conn, source, list(newest.values()))
     new_refs = _upsert(conn, source, [row for ref in sorted(newest) for row in _rows_of(newest[ref], source)])
     levels = [level for item in newest.values() for level in item.levels]
     observe_levels(conn, source.shop_id, source.connection_id, levels, now)
@@ -63,10 +65,10 @@ def _create_skus(conn: Connection, source: ListingSource, listings: Sequence[Cha
     execute(
         conn,
         """
-        insert into skus (shop_id, code, title, barcode, is_stocked, created_at)
-        select %(shop)s, code, title, barcode, stocked, %(now)s
-        from unnest(%(codes)b::text[], %(titles)b::text[], %(barcodes)b::text[], %(stocked)b::bool[])
-            as s (code, title, barcode, stocked)
+        insert into skus (shop_id, code, title, barcode, is_stocked, created_at, category)
+        select %(shop)s, code, title, barcode, stocked, %(now)s, category
+        from unnest(%(codes)b::text[], %(titles)b::text[], %(barcodes)b::text[], %(stocked)b::bool[],
+            %(categories)b::text[]) as s (code, title, barcode, stocked, category)
         on conflict (shop_id, code) do nothing
         """,
         shop=source.shop_id,
@@ -75,6 +77,43 @@ def _create_skus(conn: Connection, source: ListingSource, listings: Sequence[Cha
         titles=[fresh[code].title for code in codes],
         barcodes=[fresh[code].barcode for code in codes],
         stocked=[fresh[code].is_tracked is not False for code in codes],
+        categories=[fresh[code].category for code in codes],
+    )
+
+
+def _set_categories(conn: Connection, source: ListingSource, listings: Sequence[ChannelListing]) -> None:
+    """Give SKUs the category that the channel says; before listings are locked, as everybody who changes SKUs does."""
+    said = [listing for listing in listings if listing.category is not None]
+    if not said:
+        return
+    execute(
+        conn,
+        """
+        with said as (
+            select distinct on (k.id) k.id, n.category
+            from unnest(%(refs)b::text[], %(codes)b::text[], %(categories)b::text[], %(versions)b::timestamptz[])
+                as n (ref, code, category, version_at)
+            left join lateral (
+                select sku_id, max(version_at) as version_at from listings
+                where shop_id = %(shop)s and connection_id = %(connection)s and channel_ref = n.ref
+                group by sku_id order by sku_id limit 1
+            ) l on true
+            join skus k on k.shop_id = %(shop)s
+                and (k.id = l.sku_id or (l.sku_id is null and k.code = n.code))
+            where l.version_at is null or l.version_at <= n.version_at
+            order by k.id, n.version_at desc
+        )
+        update skus s set category = said.category from said
+        where s.shop_id = %(shop)s and s.id = said.id and not s.is_category_kept
+            and (s.category is null or (%(follows)s and s.category <> said.category))
+        """,
+        shop=source.shop_id,
+        connection=source.connection_id,
+        follows=source.creates_skus,
+        refs=[listing.ref for listing in said],
+        codes=[listing.code for listing in said],
+        categories=[listing.category for listing in said],
+        versions=[listing.version_at for listing in said],
     )
 
 

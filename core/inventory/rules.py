@@ -172,6 +172,7 @@ class ListingState:
     published_units: int | None
     unseen_units: int = 0
     short_units: int = 0
+    priority: int = 0
 
     @property
     def target(self) -> int:
@@ -207,15 +208,19 @@ def plan_write(listing: ListingState) -> PlannedWrite | None:
     return PlannedWrite(listing.listing_id, None, target)
 
 
-def urgency(listing: ListingState) -> tuple[int, int]:
-    """Sort key of pushes: zeros first, then what goes down, then what goes up; each by listing."""
+def urgency(listing: ListingState) -> tuple[int, int, int]:
+    """Sort key of pushes: zeros first, then what goes down, then what goes up.
+
+    Among those alike, the higher priority is lowered last and raised first; then by listing. The order in
+    `publishing.plan` is the same; a test holds the two together.
+    """
     if listing.target_units == 0:
         rank = 0
     elif listing.published_units is not None and listing.target_units < listing.published_units:
         rank = 1
     else:
         rank = 2
-    return rank, listing.listing_id
+    return rank, -listing.priority if rank == 2 else listing.priority, listing.listing_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from core.messaging.inbox import HANDLED, Received, Verdict
 from core.orders import effects, operations
 from core.orders.operations import Channel
 from core.orders.rules import distinct_refunds, merge_observations, newest_fulfilments
-from core.ports import ChannelFulfilment, ChannelRefund, Facts
+from core.policies import operations as policies
+from core.ports import ChannelFulfilment, ChannelListing, ChannelRefund, Facts
 
 Parse = Callable[[str, bytes, datetime | None], Facts | None]
 
@@ -145,6 +146,16 @@ def listing_source(connection: ConnectionRow) -> ListingSource:
     )
 
 
+def take_in(conn: Connection, connection: ConnectionRow, listings: Sequence[ChannelListing], now: datetime) -> None:
+    """Take in what a channel lists, and give each listing the channel rules that are for it.
+
+    New listings, newly mapped ones and those of SKUs whose category changed: all by one rule, in the same unit of work.
+    """
+    policies.lock(conn, connection.shop_id)
+    catalog.take_in(conn, listing_source(connection), listings, now)
+    policies.apply_to_refs(conn, connection.shop_id, connection.id, (listing.ref for listing in listings))
+
+
 def book_lines_mapped_late(conn: Connection, channel: Channel, now: datetime) -> int:
     """Book parked order lines that have become mappable; returns how many orders were concerned."""
     order_ids = operations.map_parked_lines(conn, channel)
@@ -158,7 +169,7 @@ def _take_in_listings(
 ) -> None:
     if not listings:
         return
-    catalog.take_in(conn, listing_source(connection), listings, now)
+    take_in(conn, connection, listings, now)
     book_lines_mapped_late(conn, channel, now)
     inbox.release_waiting(
         conn,

@@ -75,7 +75,7 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
         for page in channel.listings():
             read += len(page)
             with unit_of_work(app.engine) as conn:
-                catalog.take_in(conn, intake.listing_source(row), page, utc_now())
+                intake.take_in(conn, row, page, utc_now())
             count_grown_tables(app.engine)
             _step(app, row, sync_run_id, "reading listings and what they show", done=read)
         _step(app, row, sync_run_id, "taking over stock", done=read)

@@ -7,4 +7,6 @@ grant execute on all functions in schema public to {role};
 revoke update, delete, truncate on
     stock_movements, audit_entries, fulfilment_lines, refunds, refund_lines, customer_returns, line_returns
 from {role};
-revoke delete, truncate on listing_writes, orders, order_lines, fulfilments, reservations, inbox_messages from {role};
+revoke delete, truncate on
+    listing_writes, orders, order_lines, fulfilments, reservations, inbox_messages, policy_versions, channel_policies
+from {role};
