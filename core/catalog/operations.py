@@ -47,6 +47,7 @@ def take_in(conn: Connection, source: ListingSource, listings: Sequence[ChannelL
     if source.creates_skus:
         _create_skus(conn, source, list(newest.values()), now)
     _set_categories(conn, source, list(newest.values()))
+    _lock_told_of(conn, source, list(newest.values()))
     new_refs = _upsert(conn, source, [row for ref in sorted(newest) for row in _rows_of(newest[ref], source)])
     levels = [level for item in newest.values() for level in item.levels]
     observe_levels(conn, source.shop_id, source.connection_id, levels, now)
@@ -114,6 +115,30 @@ def _set_categories(conn: Connection, source: ListingSource, listings: Sequence[
         codes=[listing.code for listing in said],
         categories=[listing.category for listing in said],
         versions=[listing.version_at for listing in said],
+    )
+
+
+def _lock_told_of(conn: Connection, source: ListingSource, listings: Sequence[ChannelListing]) -> None:
+    """Lock, by id, what a channel tells of and all listings of the same SKUs: the upsert would lock in any order."""
+    fetch(
+        conn,
+        """
+        select 1 from listings l
+        where l.shop_id = %(shop)s and l.id = any(array(
+            select id from listings
+            where shop_id = %(shop)s and connection_id = %(connection)s and channel_ref = any(%(refs)b::text[])
+            union all
+            select id from listings where shop_id = %(shop)s and sku_id = any(array(
+                select sku_id from listings
+                where shop_id = %(shop)s and connection_id = %(connection)s and channel_ref = any(%(refs)b::text[])
+                union all
+                select id from skus where shop_id = %(shop)s and code = any(%(codes)b::text[])))))
+        order by l.id for no key update
+        """,
+        shop=source.shop_id,
+        connection=source.connection_id,
+        refs=[listing.ref for listing in listings],
+        codes=[listing.code for listing in listings if listing.code],
     )
 
 
@@ -193,6 +218,7 @@ def lock_listings(
     )
 
 
+# No key of a listing ever changes, so order lines that name it may be inserted meanwhile: they would deadlock with us.
 # The ids are gathered first, once, as an array: however wrong the planner is about the size of a new table, it then has
 # nothing to join badly (seen: fourteen seconds for 21 listings of a shop that had just been connected).
 _LOCK = """
@@ -208,13 +234,13 @@ _LOCK = """
         select n.id from unnest(%(items)b::text[], %(refs)b::text[]) as p (item, place)
         join listings n on n.shop_id = %(shop)s and n.connection_id = %(connection)s and n.inventory_ref = p.item
             and n.channel_location_ref = p.place))
-    order by l.id for update
+    order by l.id for no key update
 """
 
 
 def lock_all_listings(conn: Connection, shop_id: int) -> None:
     """Lock every listing of the shop, by id; for the few moments that touch many of them."""
-    fetch(conn, "select 1 from listings where shop_id = %(shop)s order by id for update", shop=shop_id)
+    fetch(conn, "select 1 from listings where shop_id = %(shop)s order by id for no key update", shop=shop_id)
 
 
 def observe_levels(
@@ -248,7 +274,7 @@ def observe_levels(
             -- Older than what we know, or than a sale we took off since: the channel says more soon.
             where (l.published_at is null or l.published_at <= o.at)
                 and (l.followed_at is null or l.followed_at <= o.at)
-            order by l.id for update of l
+            order by l.id for no key update of l
         )
         update listings l set published_units = seen.units, published_at = seen.at,
             unseen_units = l.unseen_units + seen.units - coalesce(l.published_units, seen.units),

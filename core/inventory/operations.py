@@ -134,14 +134,23 @@ class Followed:
     at: datetime
 
 
-def refresh_desired(conn: Connection, shop_id: int, sku_ids: Iterable[int], followed: Sequence[Followed] = ()) -> None:
+def refresh_desired(
+    conn: Connection,
+    shop_id: int,
+    sku_ids: Iterable[int],
+    followed: Sequence[Followed] = (),
+    *,
+    are_locked: bool = False,
+) -> None:
     """Set what the listings of these SKUs should show, from their levels as they are now, and what `followed` show.
 
     Bundles that contain them are among those listings. Both at once: a listing that its channel sold from changes both,
     and is written once; as long as it stays in step, no index of the table has to be touched.
 
-    A bundle's number depends on levels that this unit of work does not hold. Its listings are therefore locked before
-    its parts are read: whoever booked another part committed before that, or will refresh the listing after us.
+    The listings are locked (`are_locked`: by the caller, by `lock_listings`) before anything is read. A bundle's number
+    depends on levels that this unit of work does not hold: whoever booked another part committed before that, or will
+    refresh the listing after us. And so with rules: under an old rule a booking may change nothing, so that without a
+    lock a re-plan beside it would count from the stock before it.
     The formulas are `rules.offer`, `rules.bundle_available` and `rules.short`, written as a set; property tests hold
     them together.
     """
@@ -149,7 +158,7 @@ def refresh_desired(conn: Connection, shop_id: int, sku_ids: Iterable[int], foll
     if not ordered and not followed:
         return
     bundles = bundles_of(conn, shop_id, ordered)
-    if bundles:
+    if not are_locked:
         lock_listings(conn, shop_id, sku_ids=ordered)
     execute(
         conn,
@@ -182,7 +191,7 @@ def refresh_desired(conn: Connection, shop_id: int, sku_ids: Iterable[int], foll
                 l.floor_units, l.cap_units, l.is_offered) as units) o
             where s.id is not null or (l.desired_units, l.short_units) is distinct from
                 (o.units, greatest(0, -a.available))
-            order by l.id for update of l
+            order by l.id for no key update of l
         )
         update listings l set
             desired_units = case when wanted.is_wanted then wanted.units else l.desired_units end,

@@ -72,7 +72,7 @@ def plan(
                 where w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null)
         order by case when target.units <= 0 then 0 when target.units < l.published_units then 1 else 2 end,
             case when target.units <= 0 or target.units < l.published_units then l.priority else -l.priority end, l.id
-        limit %(limit)s for update of l skip locked
+        limit %(limit)s for no key update of l skip locked
         """,
         shop=lane.shop_id,
         connection=lane.connection_id,
@@ -206,7 +206,7 @@ def settle(
             l.unseen_units, l.followed_at
         from listing_writes w join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
         where w.shop_id = %(shop)s and w.id = any(%(ids)b::int8[]) and w.outcome is null
-        order by w.listing_id for update
+        order by w.listing_id for no key update
         """,
         shop=shop_id,
         ids=sorted(by_id),

@@ -117,7 +117,7 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
             if item.order_ref in known and (known[item.order_ref], item.ref) in new_refunds
         },
     )
-    inventory.refresh_desired(conn, channel.shop_id, changed, followed)
+    inventory.refresh_desired(conn, channel.shop_id, changed, followed, are_locked=True)
     _observe_levels(conn, channel, said, verdicts, now)
     inbox.release_waiting(
         conn, channel.shop_id, channel.connection_id, [key for ref in accepted for key in _keys_of(ref)]

@@ -477,7 +477,7 @@ def _apply(conn: Connection, shop_id: int, listing_ids: Sequence[int]) -> int:
     fetch(
         conn,
         """
-        select 1 from listings where shop_id = %(shop)s and id = any(%(ids)b::int8[]) order by id for update
+        select 1 from listings where shop_id = %(shop)s and id = any(%(ids)b::int8[]) order by id for no key update
         """,
         shop=shop_id,
         ids=list(listing_ids),

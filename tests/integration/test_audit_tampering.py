@@ -131,6 +131,11 @@ TAMPERINGS = {
         """,
         ("listing_id",),
     ),
+    "listing_rule_is_resolved": Tampering(
+        LISTING,
+        "update listings set priority = priority + 1 where id = %(listing_id)s",
+        ("listing_id",),
+    ),
     "write_is_settled_or_in_doubt": Tampering(
         WRITE.format("is null"),
         "update listing_writes set next_check_at = null where id = %(write_id)s",
