@@ -6,6 +6,8 @@ the shop's own default, and what is built in. A term that a rule leaves empty is
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal, InvalidOperation
@@ -276,6 +278,31 @@ def read_typed(given: Mapping[str, object], where: str = "") -> Typed:
     if problems:
         raise BadRule(problems, where)
     return typed
+
+
+def read_rows(text: str) -> list[tuple[str, Typed]]:
+    """(place, rule) of every line of a CSV with a header; commas or semicolons. Raises BadRule for all that is wrong.
+
+    A line without terms means that the rule of its scope is to end.
+    """
+    header = text.lstrip("\ufeff").partition("\n")[0]
+    reader = csv.DictReader(
+        io.StringIO(text.lstrip("\ufeff")), delimiter=";" if header.count(";") > header.count(",") else ","
+    )
+    rows: list[tuple[str, Typed]] = []
+    problems: list[Problem] = []
+    for row in reader:
+        where = f"line {reader.line_num}"
+        try:
+            if None in row or None in row.values():
+                raise BadRule([Problem("", f"it has not as many fields as the header, which has {len(row)}")], where)
+            rows.append((where, read_typed({name.strip(): value for name, value in row.items()}, where)))
+        except BadRule as refused:
+            problems.append(Problem("", str(refused)))
+    if problems:
+        more = [Problem("", f"and {len(problems) - 20} more lines")] if len(problems) > 20 else []
+        raise BadRule([*problems[:20], *more])
+    return rows
 
 
 def _problem(item: Any) -> Problem:
