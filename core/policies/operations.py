@@ -268,6 +268,17 @@ def undo(conn: Connection, shop_id: int, version_id: int, actor: Actor, now: dat
     Raises CannotUndo when it was undone before, or when a later version touched one of its rules.
     """
     lock(conn, shop_id)
+    wanted = undoing(conn, shop_id, version_id)
+    _check(conn, shop_id, wanted)
+    new_id = _write(conn, shop_id, wanted, actor, now, undoes_id=version_id)
+    audit.record(
+        conn, shop_id, actor, "undo_rules", f"policy_version:{version_id}", now, version=new_id, rules=len(wanted)
+    )
+    return new_id
+
+
+def undoing(conn: Connection, shop_id: int, version_id: int) -> list[Change]:
+    """The changes that take a version back. Raises CannotUndo, BadInput."""
     version = fetch_one(
         conn,
         """
@@ -294,13 +305,7 @@ def undo(conn: Connection, shop_id: int, version_id: int, actor: Actor, now: dat
     changes = {policy_of(row).scope: Terms() for row in rows}
     changes |= {policy_of(row).scope: policy_of(row).terms for row in rows if row["ended_id"] == version_id}
     _refuse_if_touched(conn, shop_id, version_id, list(changes))
-    wanted = [Change(scope, terms) for scope, terms in changes.items()]
-    _check(conn, shop_id, wanted)
-    new_id = _write(conn, shop_id, wanted, actor, now, undoes_id=version_id)
-    audit.record(
-        conn, shop_id, actor, "undo_rules", f"policy_version:{version_id}", now, version=new_id, rules=len(wanted)
-    )
-    return new_id
+    return [Change(scope, terms) for scope, terms in changes.items()]
 
 
 def _refuse_if_touched(conn: Connection, shop_id: int, version_id: int, scopes: Sequence[Scope]) -> None:
