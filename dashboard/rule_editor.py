@@ -140,7 +140,9 @@ def _draw_form(
             )
         with st.container(horizontal=True, horizontal_alignment="right"):
             ends = row is not None and st.form_submit_button("Preview its end…")
-            sees = st.form_submit_button("Preview…", type="primary")
+            # One primary button a page: once previewed, that is to save.
+            is_seen = bool(st.query_params.get("see"))
+            sees = st.form_submit_button("Preview…", type="secondary" if is_seen else "primary")
     if not sees and not ends:
         return
     said = {

@@ -128,15 +128,12 @@ def version(shop_id: int, version_id: int) -> dict[str, Any] | None:
     )
 
 
-def open_versions(shop_id: int) -> list[int]:
-    """Versions whose listings do not all follow yet, oldest first; not cached, so that a reload never misses one."""
-    found = rows(
-        """
-        select id from policy_versions where shop_id = %(shop)s and finished_at is null order by id limit 5
-        """,
-        shop=shop_id,
+def open_version(shop_id: int) -> int | None:
+    """The version that the listings are being brought to, the oldest unfinished; not cached."""
+    found = one(
+        "select min(id) as id from policy_versions where shop_id = %(shop)s and finished_at is null", shop=shop_id
     )
-    return [row["id"] for row in found]
+    return found["id"] if found else None
 
 
 @st.cache_data(ttl=5, max_entries=100, show_spinner=False)

@@ -143,10 +143,10 @@ def ask_undo(viewer: people.Viewer, row: Row) -> None:
 
 
 def draw_progress(viewer: people.Viewer) -> None:
-    """Versions on their way to the listings, and the one that the address names: a reload shows the same."""
+    """The version on its way to the listings, and the one that the address names: a reload shows the same."""
     wanted = _number(_VERSION)
-    ids = {*rule_queries.open_versions(viewer.shop.id), *([wanted] if wanted is not None else [])}
-    for version_id in sorted(ids):
+    ids = {rule_queries.open_version(viewer.shop.id), wanted}
+    for version_id in sorted(filter(None, ids)):
         row = rule_queries.version(viewer.shop.id, version_id)
         if row is None:
             continue
@@ -214,14 +214,16 @@ def draw_list(viewer: people.Viewer) -> None:
             formats.as_of(totals["as_of"], viewer.shop.zone),
         )
         draw_progress(viewer)
-        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center",
-                          key="rules-top"):  # fmt: skip
-            st.markdown(
-                "Which channel may sell how much of what. The most specific rule wins, term by term: a SKU on a "
-                "channel, a SKU, a category on a channel, a category, a channel, everything.",
-                width="stretch",
-            )
-            st.button("New rule…", key="new-rule", type="primary", on_click=rule_editor.open_new)
+        with st.container(
+            horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="rules-top"
+        ):
+            with st.container(width="stretch"):
+                st.markdown(
+                    "Which channel may sell how much of what. The most specific rule wins, term by term: a SKU on a "
+                    "channel, a SKU, a category on a channel, a category, a channel, everything."
+                )
+            with st.container(width="content"):
+                st.button("New rule…", key="new-rule", type="primary", on_click=rule_editor.open_new)
         draw_rules(viewer, page, after)
         draw_versions(viewer, versions, before)
 

@@ -47,6 +47,14 @@ def test_the_door_is_held_against_a_bare_route_with_and_without_redis() -> None:
     assert sum("p99" in figure["name"] for figure in report["figures"]) == 3
 
 
+def test_a_rule_change_is_held_against_a_bare_update_and_listing_by_listing_while_somebody_books() -> None:
+    report = measured("plan", "--size", "0.01")
+    names = [figure["name"] for figure in report["figures"]]
+    for word in ("ours: listings", "floor", "baseline", "bookings alone", "bookings while", "the longest"):
+        assert any(word in name for name in names), word
+    assert [ratio["aim"] for ratio in report["ratios"]] == [10, None, 0.5]
+
+
 @pytest.mark.parametrize("size", [100, 700, 8_900])
 def test_a_body_has_the_size_that_is_said(size: int) -> None:
     assert len(load.body_of(size)) == size
