@@ -34,7 +34,7 @@ from core.clock import utc_now
 from core.config import Settings
 from core.connections import operations as connections
 from core.connections.operations import NewConnection
-from core.db import execute, fetch, fetch_one, make_engine, scalar, unit_of_work
+from core.db import execute, fetch, fetch_one, make_engine, read_only, scalar, unit_of_work
 from core.inventory import operations as inventory
 from core.inventory.rules import offer
 from core.policies import operations as policies
@@ -75,12 +75,13 @@ def run(servers: Servers, rounds: int, *, size: float = 1.0) -> Report:
     report = Report(
         "plan", f"{listings:,} listings of {listings // 2:,} SKUs on two channels, chunks of {policies.CHUNK}"
     )
-    ours, floor, one_by_one, beside = [], [], [], []
+    ours, floor, one_by_one, beside, preview = [], [], [], [], []
     alone_rate, alone_wait, beside_rate, beside_wait, beside_slow, alone_slow = [], [], [], [], [], []
     with servers.database() as built:
         shop = _build(built, listings)
         for number in range(rounds):
             with _copy(servers, built, f"plan_{number}_ours") as database:
+                preview.append(_preview(database, shop))
                 ours.append(_replan(servers, database, shop))
             with _copy(servers, built, f"plan_{number}_floor") as database:
                 floor.append(_floor(database, shop))
@@ -100,6 +101,7 @@ def run(servers: Servers, rounds: int, *, size: float = 1.0) -> Report:
                 beside_slow.append(booked["p99_ms"])
     planned = report.add("ours: listings re-planned", "listings/s", ours)
     report.add("ours: the whole change", "s", [listings / value for value in ours])
+    report.add("ours: its preview", "s", preview)
     bare = report.add("floor: one bare update of the same rows", "listings/s", floor)
     single = report.add("baseline: listing by listing", "listings/s", one_by_one)
     report.add("ours, while somebody books", "listings/s", beside)
@@ -208,6 +210,21 @@ def _replan(servers: Servers, database: embedded.Database, shop: Shop) -> float:
     finally:
         app.engine.dispose()
     return shop.listings / spent
+
+
+def _preview(database: embedded.Database, shop: Shop) -> float:
+    """Seconds until a person sees what each channel would show, and the first page of listings."""
+    engine = make_engine(database.url)
+    began = time.perf_counter()
+    with read_only(engine) as conn:
+        policies.check(conn, shop.shop_id, [CHANGE])
+        found = queries.preview(conn, shop.shop_id, [CHANGE])
+        rows = queries.preview_rows(conn, shop.shop_id, [CHANGE])
+    spent = time.perf_counter() - began
+    engine.dispose()
+    if sum(each.listings for each in found.channels) != shop.listings or len(rows) != queries.PREVIEW_ROWS:
+        raise AssertionError(f"the preview is not of all listings: {found}")
+    return spent
 
 
 def _check(engine: Engine, shop: Shop, counts: dict[str, int]) -> None:
