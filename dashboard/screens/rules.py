@@ -99,7 +99,7 @@ def draw_versions(viewer: people.Viewer, page: rule_queries.Page, before: int | 
 
 
 def ask_undo(viewer: people.Viewer, row: Row) -> None:
-    """What taking a version back would do; it is done to exactly that or to nothing."""
+    """What taking a version back would do, then why."""
     version_id = row["version_id"]
     try:
         changes, found = rule_queries.preview_undo(viewer.shop.id, version_id)
@@ -127,8 +127,7 @@ def ask_undo(viewer: people.Viewer, row: Row) -> None:
                 (formats.count(total["to_zero"]), "to zero"),
             ],
             [
-                f"{rule_words.count_of(restored)} come back as before, "
-                f"{rule_words.count_of(len(changes) - restored)} end.",
+                rule_words.undoing(restored, len(changes) - restored),
                 "It is a version of its own: it stays on record, and can be undone itself.",
             ],
             None,

@@ -104,6 +104,12 @@ def test_lists_come_page_by_page(opened: Open, world: World, engine: Engine) -> 
     assert {"Widest", "More specific", "Newest", "Older"} <= set(labels)
 
 
+def test_what_an_undo_does_is_said_in_words() -> None:
+    assert rule_words.undoing(0, 1) == "1 rule ends."
+    assert rule_words.undoing(1, 2) == "2 rules end, 1 rule comes back as it was."
+    assert rule_words.undoing(3, 0) == "3 rules come back as they were."
+
+
 def test_the_figure_has_two_bars_a_channel_and_says_the_same_in_words(world: World, settings: None) -> None:
     planned = rule_queries.preview(world.shop_id, "all", {"cap_units": "3"}, 0)
     figure = rule_words.now_and_then(planned.found.channels, LIGHT)
