@@ -11,7 +11,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.audit import Actor
 from core.errors import SwitchyardError
-from dashboard import components, formats, job_dialogs, people, rule_actions, rule_editor, rule_queries, rule_words
+from dashboard import (
+    components,
+    formats,
+    job_dialogs,
+    people,
+    queries,
+    rule_actions,
+    rule_editor,
+    rule_queries,
+    rule_words,
+)
 from dashboard.actions import application
 
 Row = Mapping[str, Any]
@@ -202,7 +212,8 @@ def draw_list(viewer: people.Viewer) -> None:
         try:
             with st.skeleton(height=360):
                 totals = rule_queries.totals(shop, scope)
-                page = rule_queries.living(shop, scope, after)
+                only = _only_channel(viewer)
+                page = rule_queries.living(shop, scope, after, only["connection_id"] if only else None)
                 versions = rule_queries.versions(shop, scope, before)
         except SQLAlchemyError as error:
             components.failed(error, "rules")
@@ -223,8 +234,19 @@ def draw_list(viewer: people.Viewer) -> None:
                 )
             with st.container(width="content"):
                 st.button("New rule…", key="new-rule", type="primary", on_click=rule_editor.open_new)
+        if only:
+            with st.container(horizontal=True, vertical_alignment="center", key="rules-only"):
+                st.markdown(f"Rules that listings on **{formats.plain(only['name'])}** may go by")
+                st.button("Show all", key="rules-all", type="tertiary", on_click=turn("connection", None))
         draw_rules(viewer, page, after)
         draw_versions(viewer, versions, before)
+
+
+def _only_channel(viewer: people.Viewer) -> Row | None:
+    """The connection whose rules the address asks for, by its number: as a number's explanation links to them."""
+    wanted = _number("connection")
+    found = queries.connections(viewer.shop.id, viewer.person.scope) if wanted is not None else []
+    return next((row for row in found if row["connection_id"] == wanted), None)
 
 
 def draw() -> None:

@@ -52,6 +52,19 @@ def test_rules_read_as_sentences_widest_first_with_who_and_why(opened: Open, wor
     assert [button.label for button in page.button if button.label == "Undo…"] == ["Undo…"] * 2
 
 
+def test_the_address_may_ask_for_the_rules_of_one_channel(opened: Open, world: World, engine: Engine) -> None:
+    with unit_of_work(engine) as conn:
+        other = factories.make_connection(conn, world.shop_id, is_sku_source=False, name="Second")
+    page = opened("rules", connection=str(other.id))
+    assert not page.exception
+    said = text_of(page)
+    assert "Rules that listings on **Second** may go by" in said
+    assert "Every channel · everything**: Safety stock 1" in said
+    assert "category Mugs**" not in said
+    page.button(key="rules-all").click().run()
+    assert "category Mugs**" in text_of(page)
+
+
 def test_the_editor_opens_a_rule_with_what_it_says(opened: Open, world: World, conn: Connection) -> None:
     row = next(row for row in rule_queries.living(world.shop_id, "all", None).rows if row["category"])
     page = opened("rules", edit=str(row["policy_id"]))
