@@ -61,13 +61,17 @@ def totals(shop_id: int, scope: str) -> dict[str, Any]:
 
 
 @st.cache_data(ttl=5, max_entries=200, show_spinner=False)
-def living(shop_id: int, scope: str, after_id: int | None) -> Page:
-    """The living rules, most specific last, after the rule `after_id` (one that has ended begins anew)."""
+def living(shop_id: int, scope: str, after_id: int | None, connection_id: int | None = None) -> Page:
+    """The living rules, most specific last, after the rule `after_id` (one that has ended begins anew).
+
+    With `connection_id` only those that its listings may go by.
+    """
     found = rows(
         f"""
         select policy_id, connection, category, code, title, breadth, version_id, saved_by, reason, saved_at,
             {", ".join(TERMS)}, now() as as_of
         from channel_policy_list where shop_id = %(shop)s
+            and (%(connection)s::int8 is null or connection_id is null or connection_id = %(connection)s)
             and (not exists (select from channel_policy_list where shop_id = %(shop)s and policy_id = %(after)s)
                 or {_KEY} > (select {_KEY[1:-1]} from channel_policy_list
                     where shop_id = %(shop)s and policy_id = %(after)s))
@@ -75,6 +79,7 @@ def living(shop_id: int, scope: str, after_id: int | None) -> Page:
         """,
         shop=shop_id,
         after=after_id,
+        connection=connection_id,
     )
     return Page(found[:RULES], len(found) > RULES)
 

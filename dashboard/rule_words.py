@@ -44,6 +44,14 @@ def did(row: Row) -> str:
     return f"undid version {row['undoes_id']}: {text}" if row["undoes_id"] else text
 
 
+def undoing(restored: int, ended: int) -> str:
+    """1 rule ends, 2 rules come back as they were."""
+    parts = [f"{count_of(ended)} {'ends' if ended == 1 else 'end'}"] if ended else []
+    if restored:
+        parts.append(f"{count_of(restored)} {'comes back as it was' if restored == 1 else 'come back as they were'}")
+    return ", ".join(parts) + "."
+
+
 def progress(row: Row) -> str:
     """120 of 4,980 listings follow."""
     if row["finished_at"] is not None:

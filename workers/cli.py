@@ -32,6 +32,7 @@ from workers import replay as replaying
 from workers import rules_cli, world
 from workers import up as supervision
 from workers.console import application, console, home, person
+from workers.rules_cli import rules
 from workers.why import why
 from workers.world import Progress
 
@@ -57,6 +58,7 @@ def main() -> None:
 
 
 cli.add_command(why)
+cli.add_command(rules)
 
 
 @cli.command()

@@ -21,6 +21,7 @@ from core.errors import BadInput, Retryable
 from core.policies import operations, queries
 from core.policies.queries import Change
 from core.policies.rules import TERMS, Terms, describe, describe_scope, read_rows, read_typed
+from workers import console
 
 _SHOP = click.option("--shop", "shop", help="Name of the shop; needed where there are several.")
 _REASON = click.option("--reason", required=True, help="Why; kept on record.")
@@ -50,102 +51,94 @@ def _rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def commands(application: Callable[[], Application], person: Callable[[], str]) -> click.Group:
-    """The group `rules`, working on what `application` finds, in the name of `person`."""
-
-    @click.group()
-    def rules() -> None:
-        """Decide which channel may sell how much of what. The most specific rule wins, term by term."""
-
-    @rules.command("list")
-    @_SHOP
-    @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-    def list_(shop: str | None, as_json: bool) -> None:
-        """Show the rules, most specific last, and the last versions."""
-        with read_only(application().engine) as conn:
-            shop_id = _shop_id(conn, shop)
-            living = [dict(row) for row in fetch(conn, _LIVING, shop=shop_id)]
-            versions = [dict(row) for row in fetch(conn, _VERSIONS, shop=shop_id)]
-        if as_json:
-            click.echo(json.dumps({"rules": living, "versions": versions}, default=str, indent=2))
-            return
-        for row in living:
-            where = describe_scope(row["connection"], row["category"], row["code"])
-            said = describe(Terms(**{name: row[name] for name in TERMS}))
-            click.echo(f"{where}: {said}  (version {row['version_id']}, {row['saved_by']}: {row['reason']})")
-        if not living:
-            click.echo("There are no rules: every channel is offered the whole pool.")
-        for row in versions:
-            state = "done" if row["finished_at"] else f"{row['listings_done']:,} of {row['listings_total'] or 0:,}"
-            undone = f", undone by {row['undone_by_id']}" if row["undone_by_id"] else ""
-            click.echo(f"version {row['version_id']}  {row['saved_at']:%Y-%m-%d %H:%M} UTC  {state}{undone}"
-                       f"  {row['saved_by']}: {row['reason']}")  # fmt: skip
-
-    @rules.command()
-    @_rule_options
-    @_SHOP
-    def preview(shop: str | None, **given: Any) -> None:
-        """Show what each channel would show under a rule; nothing is saved. Terms left out are inherited."""
-        with read_only(application().engine) as conn:
-            shop_id = _shop_id(conn, shop)
-            changes = _changes(conn, shop_id, given)
-            operations.check(conn, shop_id, changes)
-            _draw(queries.preview(conn, shop_id, changes), queries.preview_rows(conn, shop_id, changes, limit=20))
-
-    @rules.command("set")
-    @_rule_options
-    @_SHOP
-    @_REASON
-    def set_(shop: str | None, reason: str, **given: Any) -> None:
-        """Save a rule in place of the one its scope has. Terms left out are inherited."""
-        app = application()
-        with unit_of_work(app.engine) as conn:
-            shop_id = _shop_id(conn, shop)
-            changes = _changes(conn, shop_id, given)
-            version_id = operations.save(conn, shop_id, changes, Actor(person(), reason), utc_now())
-        _saved(app, shop_id, version_id)
-
-    @rules.command()
-    @click.argument("version", type=int)
-    @_SHOP
-    @_REASON
-    def undo(version: int, shop: str | None, reason: str) -> None:
-        """Take VERSION back: end the rules it began, restore those it ended."""
-        app = application()
-        with unit_of_work(app.engine) as conn:
-            shop_id = _shop_id(conn, shop)
-            version_id = operations.undo(conn, shop_id, version, Actor(person(), reason), utc_now())
-        _saved(app, shop_id, version_id)
-
-    @rules.command()
-    @click.argument("code")
-    @click.argument("name", required=False)
-    @click.option("--catalogue", is_flag=True, help="Leave it to the catalogue again.")
-    @_SHOP
-    @_REASON
-    def category(code: str, name: str | None, catalogue: bool, shop: str | None, reason: str) -> None:
-        """Choose the category of the SKU CODE; without NAME it has none."""
-        if catalogue and name is not None:
-            raise click.UsageError("give a category, or --catalogue, not both")
-        with unit_of_work(application().engine) as conn:
-            shop_id = _shop_id(conn, shop)
-            chosen = None if catalogue else name or ""
-            changed = operations.set_category(conn, shop_id, code, chosen, Actor(person(), reason), utc_now())
-        click.echo(f"{code} is of {name or 'the catalogue’s category' if catalogue or name else 'no category'};"
-                   f" {changed:,} listings changed.")  # fmt: skip
-
-    return rules
+@click.group()
+def rules() -> None:
+    """Decide which channel may sell how much of what. The most specific rule wins, term by term."""
 
 
-def _shop_id(conn: Connection, name: str | None) -> int:
-    shops = {row["name"]: row["shop_id"] for row in fetch(conn, "select name, shop_id from shops order by name")}
-    if name is None and len(shops) == 1:
-        return next(iter(shops.values()))
-    if name not in shops:
-        raise BadInput(
-            f"--shop: give one of {', '.join(shops)}" if shops else "there is no shop yet: connect one first"
-        )
-    return shops[name]
+@rules.command("list")
+@_SHOP
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(shop: str | None, as_json: bool) -> None:
+    """Show the rules, most specific last, and the last versions."""
+    app = console.application()
+    shop_id = console.shop_of(app, shop)
+    with read_only(app.engine) as conn:
+        living = [dict(row) for row in fetch(conn, _LIVING, shop=shop_id)]
+        versions = [dict(row) for row in fetch(conn, _VERSIONS, shop=shop_id)]
+    if as_json:
+        click.echo(json.dumps({"rules": living, "versions": versions}, default=str, indent=2))
+        return
+    for row in living:
+        where = describe_scope(row["connection"], row["category"], row["code"])
+        said = describe(Terms(**{name: row[name] for name in TERMS}))
+        click.echo(f"{where}: {said}  (version {row['version_id']}, {row['saved_by']}: {row['reason']})")
+    if not living:
+        click.echo("There are no rules: every channel is offered the whole pool.")
+    for row in versions:
+        state = "done" if row["finished_at"] else f"{row['listings_done']:,} of {row['listings_total'] or 0:,}"
+        undone = f", undone by {row['undone_by_id']}" if row["undone_by_id"] else ""
+        click.echo(f"version {row['version_id']}  {row['saved_at']:%Y-%m-%d %H:%M} UTC  {state}{undone}"
+                   f"  {row['saved_by']}: {row['reason']}")  # fmt: skip
+
+
+@rules.command()
+@_rule_options
+@_SHOP
+def preview(shop: str | None, **given: Any) -> None:
+    """Show what each channel would show under a rule; nothing is saved. Terms left out are inherited."""
+    app = console.application()
+    shop_id = console.shop_of(app, shop)
+    with read_only(app.engine) as conn:
+        changes = _changes(conn, shop_id, given)
+        operations.check(conn, shop_id, changes)
+        _draw(queries.preview(conn, shop_id, changes), queries.preview_rows(conn, shop_id, changes, limit=20))
+
+
+@rules.command("set")
+@_rule_options
+@_SHOP
+@_REASON
+def set_(shop: str | None, reason: str, **given: Any) -> None:
+    """Save a rule in place of the one its scope has. Terms left out are inherited."""
+    app = console.application()
+    shop_id = console.shop_of(app, shop)
+    with unit_of_work(app.engine) as conn:
+        changes = _changes(conn, shop_id, given)
+        version_id = operations.save(conn, shop_id, changes, Actor(console.person(), reason), utc_now())
+    _saved(app, shop_id, version_id)
+
+
+@rules.command()
+@click.argument("version", type=int)
+@_SHOP
+@_REASON
+def undo(version: int, shop: str | None, reason: str) -> None:
+    """Take VERSION back: end the rules it began, restore those it ended."""
+    app = console.application()
+    shop_id = console.shop_of(app, shop)
+    with unit_of_work(app.engine) as conn:
+        version_id = operations.undo(conn, shop_id, version, Actor(console.person(), reason), utc_now())
+    _saved(app, shop_id, version_id)
+
+
+@rules.command()
+@click.argument("code")
+@click.argument("name", required=False)
+@click.option("--catalogue", is_flag=True, help="Leave it to the catalogue again.")
+@_SHOP
+@_REASON
+def category(code: str, name: str | None, catalogue: bool, shop: str | None, reason: str) -> None:
+    """Choose the category of the SKU CODE; without NAME it has none."""
+    if catalogue and name is not None:
+        raise click.UsageError("give a category, or --catalogue, not both")
+    app = console.application()
+    shop_id = console.shop_of(app, shop)
+    with unit_of_work(app.engine) as conn:
+        chosen = None if catalogue else name or ""
+        changed = operations.set_category(conn, shop_id, code, chosen, Actor(console.person(), reason), utc_now())
+    click.echo(f"{code} is of {name or 'the catalogue’s category' if catalogue or name else 'no category'};"
+               f" {changed:,} listings changed.")  # fmt: skip
 
 
 def _changes(conn: Connection, shop_id: int, given: dict[str, Any]) -> list[Change]:
@@ -154,10 +147,11 @@ def _changes(conn: Connection, shop_id: int, given: dict[str, Any]) -> list[Chan
     if file is not None:
         if is_removed or any(value is not None for value in given.values()):
             raise click.UsageError("--file says it all: leave the other options out")
-        return [
-            operations.change_of(conn, shop_id, typed, where)
-            for where, typed in read_rows(file.read_text(encoding="utf-8"))
-        ]
+        try:
+            text = file.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise BadInput(f"{file.name} is not UTF-8: save it as “CSV UTF-8”") from None
+        return [operations.change_of(conn, shop_id, typed, where) for where, typed in read_rows(text)]
     change = operations.change_of(conn, shop_id, read_typed(given))
     if bool(change.terms.said) == is_removed:
         raise click.UsageError("give what the rule says, such as --share 20, or --remove to end it, and not both")
@@ -174,14 +168,14 @@ def _saved(app: Application, shop_id: int, version_id: int) -> None:
 
 
 def _draw(found: queries.Preview, rows: list[queries.PreviewRow]) -> None:
-    console = Console()
+    out = Console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("channel", "listings", "up", "down", "to zero", "the same", "units now", "units then"):
         table.add_column(name, justify="left" if name == "channel" else "right")
     for each in found.channels:
         counts = (each.listings, each.up, each.down, each.to_zero, each.same, each.desired_units, each.would_units)
         table.add_row(each.connection, *(f"{count:,}" for count in counts))
-    console.print(table)
+    out.print(table)
     if not found.channels:
         click.echo("It is for no listing yet.")
     for row in rows:

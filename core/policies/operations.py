@@ -23,14 +23,13 @@ from core.errors import Anticipated, BadInput
 from core.policies.queries import (
     LIVING,
     OFFER,
-    POOLS,
     SCOPES,
     Change,
     crossings,
     latest_version,
     living,
+    offered,
     policy_of,
-    resolved,
     scope_arrays,
     token_of,
 )
@@ -492,11 +491,9 @@ def _apply(conn: Connection, shop_id: int, listing_ids: Sequence[int]) -> int:
 
 _CHOSEN = "l.shop_id = %(shop)s and l.id = any(%(ids)b::int8[])"
 _APPLY = f"""
-    with rule as ({resolved(LIVING, _CHOSEN)}),
-    pool as ({POOLS.format(where=_CHOSEN)}),
-    wanted as (
-        select r.*, {OFFER.format(pool="a", rule="r")} as units, greatest(0, -a.available) as short
-        from rule r join pool a using (listing_id)
+    with wanted as (
+        select r.*, {OFFER.format("r")} as units, greatest(0, -r.available) as short
+        from ({offered(LIVING, _CHOSEN)}) r
     )
     update listings l set {", ".join(f"{name} = w.{name}" for name in TERMS)},
         desired_units = case when l.publishing = 'on' then w.units else l.desired_units end,

@@ -33,33 +33,32 @@ def _rung(number: int, policies: str) -> str:
 
 def _term(name: str) -> str:
     rungs = ", ".join(f"r{number}.{name}" for number in range(len(_LADDER)))
-    return f"coalesce({rungs}, {_SQL_DEFAULTS[name]}) as {name}"
+    column = "asked_floor_units" if name == "floor_units" else name
+    return f"coalesce({rungs}, {_SQL_DEFAULTS[name]}) as {column}"
 
 
-def resolved(policies: str, where: str) -> str:
+def resolved(policies: str, where: str, more: str = "", joins: str = "") -> str:
     """A SELECT of what rules come to, a row a mapped listing: `rules.resolve` written as a set.
 
     `policies` is a relation with at most one row a scope; `where` chooses among `listings l` and `skus s`. Columns:
-    shop_id, listing_id, the terms (the floor never above the cap), `asked_floor_units` as the rules have it.
+    shop_id, listing_id, the terms (the floor never above the cap), `asked_floor_units` as the rules have it, and `more`
+    of l, s and `joins`. Everything about a listing is read in one go over the listings: joined to itself afterwards, a
+    hundred thousand rows of unknown number would be planned as if they were a few.
     """
     return f"""
-        select shop_id, listing_id, safety_stock_units, share_percent, buffer_units,
-            least(floor_units, cap_units) as floor_units, floor_units as asked_floor_units, cap_units, priority,
-            is_offered
+        select found.*, least(asked_floor_units, cap_units) as floor_units
         from (
-            select l.shop_id, l.id as listing_id, {", ".join(_term(name) for name in TERMS)}
+            select l.shop_id, l.id as listing_id, {", ".join(_term(name) for name in TERMS)}{more}
             from listings l join skus s on s.shop_id = l.shop_id and s.id = l.sku_id
             {" ".join(_rung(number, policies) for number in range(len(_LADDER)))}
+            {joins}
             where {where}
         ) as found
     """
 
 
-POOLS = """
-    select l.shop_id, l.id as listing_id,
-        coalesce(case when s.is_bundle then b.available else k.available end, 0) as available
-    from listings l
-    join skus s on s.shop_id = l.shop_id and s.id = l.sku_id
+_AVAILABLE = ", coalesce(case when s.is_bundle then b.available else k.available end, 0) as available"
+_POOLS = """
     left join stock_levels k on k.shop_id = l.shop_id and k.sku_id = l.sku_id and k.location_id = l.location_id
     left join lateral (
         select min(floor(coalesce(v.available, 0)::numeric / p.units))::int8 as available
@@ -67,12 +66,16 @@ POOLS = """
             on v.shop_id = p.shop_id and v.sku_id = p.part_sku_id and v.location_id = l.location_id
         where p.shop_id = l.shop_id and p.bundle_sku_id = l.sku_id
     ) b on s.is_bundle
-    where {where}
 """
-"""What is available to listings, as `inventory.operations.refresh_desired` sees it."""
 
-OFFER = "offer({pool}.available, {rule}.safety_stock_units, {rule}.share_percent, {rule}.buffer_units," \
-    " {rule}.floor_units, {rule}.cap_units, {rule}.is_offered)"  # fmt: skip
+OFFER = "offer({0}.available, {0}.safety_stock_units, {0}.share_percent, {0}.buffer_units, {0}.floor_units," \
+    " {0}.cap_units, {0}.is_offered)"  # fmt: skip
+"""What a row of `offered` should show."""
+
+
+def offered(policies: str, where: str, more: str = "") -> str:
+    """The same with what is `available` to each listing, as `inventory.operations.refresh_desired` sees it."""
+    return resolved(policies, where, _AVAILABLE + more, _POOLS)
 
 
 # --- the rules there are ----------------------------------------------------------------------------------------------
@@ -279,11 +282,9 @@ def preview_rows(
         conn,
         f"""
         {_AS_IF}
-        select w.listing_id, n.name as connection, s.code, s.title, w.published_units, w.desired as desired_units,
+        select w.listing_id, n.name as connection, w.code, w.title, w.published_units, w.desired as desired_units,
             w.would as would_units
-        from would w
-        join connections n on n.shop_id = %(shop)s and n.id = w.connection_id
-        join skus s on s.shop_id = %(shop)s and s.id = w.sku_id
+        from would w join connections n on n.shop_id = %(shop)s and n.id = w.connection_id
         where w.is_on and w.listing_id > %(after)s and (not %(changed)s or w.would is distinct from w.desired)
         order by w.listing_id limit %(limit)s
         """,
@@ -302,12 +303,10 @@ def crossings(conn: Connection, shop_id: int, changes: Sequence[Change], limit: 
         conn,
         f"""
         {_AS_IF}
-        select n.name as connection, s.code, r.asked_floor_units, r.cap_units, count(*) over () as listings
-        from resolved r join listings l on l.shop_id = r.shop_id and l.id = r.listing_id
-        join skus s on s.shop_id = l.shop_id and s.id = l.sku_id
-        join connections n on n.shop_id = l.shop_id and n.id = l.connection_id
-        where r.asked_floor_units > r.cap_units
-        order by l.id limit %(limit)s
+        select n.name as connection, w.code, w.asked_floor_units, w.cap_units, count(*) over () as listings
+        from would w join connections n on n.shop_id = %(shop)s and n.id = w.connection_id
+        where w.asked_floor_units > w.cap_units
+        order by w.listing_id limit %(limit)s
         """,
         shop=shop_id,
         limit=limit,
@@ -328,7 +327,13 @@ _CHANGED = f"""
         {_TYPED}) as c (connection_id, category, sku_id, {", ".join(TERMS)})
 """
 _COLUMNS = f"shop_id, connection_id, category, sku_id, {', '.join(TERMS)}"
-# The rules as they would be; the listings they would change for; their pools; what each would show.
+_OFFERED = offered(
+    "policies",
+    "l.shop_id = %(shop)s and l.id in (select id from concerned)",
+    ", l.connection_id, l.sku_id, s.code, s.title, l.published_units, l.publishing = 'on' as is_on,"
+    " coalesce(l.desired_units, 0)::int8 as desired",
+)
+# The rules as they would be; the listings that the change is for; what each would show.
 _AS_IF = f"""
     with changed as materialized ({_CHANGED}),
     policies as materialized (
@@ -338,14 +343,5 @@ _AS_IF = f"""
         select {_COLUMNS} from changed
     ),
     concerned as materialized ({_concerned("changed")}),
-    resolved as (
-        {resolved("policies", "l.shop_id = %(shop)s and l.id in (select id from concerned)")}
-    ),
-    pool as ({POOLS.format(where="l.shop_id = %(shop)s and l.id in (select id from concerned)")}),
-    would as (
-        select l.id as listing_id, l.connection_id, l.sku_id, l.published_units, l.publishing = 'on' as is_on,
-            coalesce(l.desired_units, 0)::int8 as desired, {OFFER.format(pool="a", rule="r")} as would
-        from resolved r join pool a using (listing_id)
-        join listings l on l.shop_id = %(shop)s and l.id = listing_id
-    )
+    would as (select w.*, {OFFER.format("w")} as would from ({_OFFERED}) w)
 """

@@ -11,7 +11,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.audit import Actor
 from core.errors import SwitchyardError
-from dashboard import components, formats, job_dialogs, people, rule_actions, rule_editor, rule_queries, rule_words
+from dashboard import (
+    components,
+    formats,
+    job_dialogs,
+    people,
+    queries,
+    rule_actions,
+    rule_editor,
+    rule_queries,
+    rule_words,
+)
 from dashboard.actions import application
 
 Row = Mapping[str, Any]
@@ -99,7 +109,7 @@ def draw_versions(viewer: people.Viewer, page: rule_queries.Page, before: int | 
 
 
 def ask_undo(viewer: people.Viewer, row: Row) -> None:
-    """What taking a version back would do; it is done to exactly that or to nothing."""
+    """What taking a version back would do, then why."""
     version_id = row["version_id"]
     try:
         changes, found = rule_queries.preview_undo(viewer.shop.id, version_id)
@@ -127,8 +137,7 @@ def ask_undo(viewer: people.Viewer, row: Row) -> None:
                 (formats.count(total["to_zero"]), "to zero"),
             ],
             [
-                f"{rule_words.count_of(restored)} come back as before, "
-                f"{rule_words.count_of(len(changes) - restored)} end.",
+                rule_words.undoing(restored, len(changes) - restored),
                 "It is a version of its own: it stays on record, and can be undone itself.",
             ],
             None,
@@ -203,7 +212,8 @@ def draw_list(viewer: people.Viewer) -> None:
         try:
             with st.skeleton(height=360):
                 totals = rule_queries.totals(shop, scope)
-                page = rule_queries.living(shop, scope, after)
+                only = _only_channel(viewer)
+                page = rule_queries.living(shop, scope, after, only["connection_id"] if only else None)
                 versions = rule_queries.versions(shop, scope, before)
         except SQLAlchemyError as error:
             components.failed(error, "rules")
@@ -224,8 +234,19 @@ def draw_list(viewer: people.Viewer) -> None:
                 )
             with st.container(width="content"):
                 st.button("New rule…", key="new-rule", type="primary", on_click=rule_editor.open_new)
+        if only:
+            with st.container(horizontal=True, vertical_alignment="center", key="rules-only"):
+                st.markdown(f"Rules that listings on **{formats.plain(only['name'])}** may go by")
+                st.button("Show all", key="rules-all", type="tertiary", on_click=turn("connection", None))
         draw_rules(viewer, page, after)
         draw_versions(viewer, versions, before)
+
+
+def _only_channel(viewer: people.Viewer) -> Row | None:
+    """The connection whose rules the address asks for, by its number: as a number's explanation links to them."""
+    wanted = _number("connection")
+    found = queries.connections(viewer.shop.id, viewer.person.scope) if wanted is not None else []
+    return next((row for row in found if row["connection_id"] == wanted), None)
 
 
 def draw() -> None:

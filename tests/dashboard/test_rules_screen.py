@@ -52,6 +52,19 @@ def test_rules_read_as_sentences_widest_first_with_who_and_why(opened: Open, wor
     assert [button.label for button in page.button if button.label == "Undo…"] == ["Undo…"] * 2
 
 
+def test_the_address_may_ask_for_the_rules_of_one_channel(opened: Open, world: World, engine: Engine) -> None:
+    with unit_of_work(engine) as conn:
+        other = factories.make_connection(conn, world.shop_id, is_sku_source=False, name="Second")
+    page = opened("rules", connection=str(other.id))
+    assert not page.exception
+    said = text_of(page)
+    assert "Rules that listings on **Second** may go by" in said
+    assert "Every channel · everything**: Safety stock 1" in said
+    assert "category Mugs**" not in said
+    page.button(key="rules-all").click().run()
+    assert "category Mugs**" in text_of(page)
+
+
 def test_the_editor_opens_a_rule_with_what_it_says(opened: Open, world: World, conn: Connection) -> None:
     row = next(row for row in rule_queries.living(world.shop_id, "all", None).rows if row["category"])
     page = opened("rules", edit=str(row["policy_id"]))
@@ -102,6 +115,12 @@ def test_lists_come_page_by_page(opened: Open, world: World, engine: Engine) -> 
     assert "SKU S24" in text_of(page)
     labels = [button.label for button in page.button]
     assert {"Widest", "More specific", "Newest", "Older"} <= set(labels)
+
+
+def test_what_an_undo_does_is_said_in_words() -> None:
+    assert rule_words.undoing(0, 1) == "1 rule ends."
+    assert rule_words.undoing(1, 2) == "2 rules end, 1 rule comes back as it was."
+    assert rule_words.undoing(3, 0) == "3 rules come back as they were."
 
 
 def test_the_figure_has_two_bars_a_channel_and_says_the_same_in_words(world: World, settings: None) -> None:

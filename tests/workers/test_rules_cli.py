@@ -15,7 +15,7 @@ from core.db import fetch, unit_of_work
 from core.errors import BadInput
 from tests import factories
 from tests.factories import World, set_row
-from workers import rules_cli
+from workers import console, rules_cli
 from workers.jobs import policies as jobs
 
 
@@ -40,7 +40,10 @@ def app(
 
 
 def run(app: bootstrap.Application, *words: str) -> Result:
-    return CliRunner().invoke(rules_cli.commands(lambda: app, lambda: "ada"), words)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(console, "application", lambda: app)
+        patched.setenv("SWITCHYARD_OPERATOR", "ada")
+        return CliRunner().invoke(rules_cli.rules, words)
 
 
 def said(app: bootstrap.Application, *words: str) -> str:
