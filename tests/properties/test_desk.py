@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -217,6 +218,7 @@ class History(RuleBasedStateMachine):
             assert row["returned_units"] <= max(row["units"], row["consumed_units"])
 
 
+@pytest.mark.slow
 def test_any_history_of_the_desk_is_explained(history_engine: Engine) -> None:
     kind = type("HistoryHere", (History,), {"engine": history_engine})
     run_state_machine_as_test(
