@@ -150,15 +150,14 @@ class Basket:
                     max_value=line.most or UNITS_MAX,
                     step=1,
                     key=self._widget(line),
-                    width=150,
+                    width=140,
                     label_visibility="collapsed",
                 )
                 st.button(
-                    "Remove",
+                    ":material/close:",
                     key=f"drop-{self.act}-{line.name}",
                     help=f"Remove {line.code}",
                     type="tertiary",
-                    icon=":material/close:",
                     on_click=self._remove,
                     args=(line,),
                 )

@@ -90,11 +90,11 @@ def _ask_open(viewer: people.Viewer, place: int, name: str, category: str | None
 
 def draw(viewer: people.Viewer, row: Mapping[str, Any]) -> None:
     """One count: counting, then deciding."""
+    # Who counts is not told how counts compare: that is for whoever decides.
     components.figures(
         [
             (formats.count(row["to_count"]), "to count"),
             (formats.count(row["counted"]), "to decide on"),
-            (formats.count(row["differing"]), "of those differ"),
             (formats.count(row["approved"]), "approved"),
         ]
     )
@@ -180,6 +180,8 @@ def _draw_decisions(viewer: people.Viewer, row: Mapping[str, Any]) -> None:
     by_code = {line["code"]: line for line in found}
     only = st.multiselect("Only these", list(by_code), key=f"decide-{number}", placeholder="All of them", width=480)
     chosen = [by_code[code] for code in only] or found
+    differing = sum(1 for line in found if line["variance_units"])
+    components.html(f'<div class="sy-muted">{differing:,} of {len(found):,} differ from what was on record.</div>')
     net = sum(line["variance_units"] for line in chosen)
     with st.container(horizontal=True, horizontal_alignment="left", key="decide"):
         approve = st.button(

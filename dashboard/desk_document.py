@@ -14,9 +14,15 @@ from dashboard import components, desk_count, desk_dialogs, desk_queries, desk_w
 from dashboard.desk_dialogs import Asked
 
 
+def leave() -> None:
+    """Back to the desk."""
+    for name in ("document", "after"):
+        st.query_params.pop(name, None)
+
+
 def draw(viewer: people.Viewer, number: str) -> None:
     """The page of one document, by its number."""
-    components.open_here("Desk", "desk-back", document="")
+    st.button("Desk", key="desk-back", type="tertiary", icon=":material/arrow_back:", on_click=leave)
     row = desk_queries.document(viewer.shop.id, int(number)) if number.isdigit() and len(number) < 18 else None
     if row is None:
         components.empty(f"There is no document {number}", "The journal lists documents with their numbers.")
@@ -130,7 +136,7 @@ def _ask_close(viewer: people.Viewer, row: Mapping[str, Any]) -> None:
 def _draw_lines(viewer: people.Viewer, row: Mapping[str, Any]) -> None:
     after = st.query_params.get("after", "0")
     page = desk_queries.lines(viewer.shop.id, row["document_id"], int(after) if after.isdigit() else 0)
-    is_expected = row["kind"] in ("transfer", "purchase_order") and row["undoes_id"] is None
+    is_expected = row["kind"] in ("transfer", "purchase_order") and row["undoes_id"] is None and row["state"] != "draft"
     heads = [("SKU", False), ("Units", True)]
     if is_expected:
         heads += [("Received", True), ("To come", True)]

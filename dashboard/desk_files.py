@@ -65,8 +65,7 @@ def draw(viewer: people.Viewer) -> None:
 def _wanted(act: Act, found: dict[int, str]) -> Wanted:
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters-file"):
         options: list[int | None] = [None, *found]
-        names: dict[int | None, str] = {None: _EACH_ROW}
-        names.update(found)
+        names: dict[int | None, str] = dict([(None, _EACH_ROW), *found.items()])
         place = st.selectbox(
             "From" if act == "transfer" else "Location",
             options,

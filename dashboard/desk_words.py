@@ -35,7 +35,6 @@ _DONE = {
     "return": "taken back",
     "purchase_order": "expected",
     "release": "let out of quarantine",
-    "count": "counted",
 }
 
 
@@ -63,10 +62,15 @@ def verb(outcome: Outcome) -> str:
 
 def said(outcome: Outcome) -> str:
     """What an act says when it is done."""
-    what = f"{name(outcome.kind, outcome.document_id)}: {units_of_skus(outcome.units, outcome.skus)}"
+    called = name(outcome.kind, outcome.document_id)
+    if outcome.kind == "count" and outcome.is_new:
+        if not outcome.lines:
+            return f"{called}: the sheet is open, with {formats.plural(outcome.skus, 'SKU')}."
+        return f"{called}: a variance of {units_of_skus(outcome.units, outcome.skus)} is booked."
+    what = f"{called}: {units_of_skus(outcome.units, outcome.skus)}"
     if not outcome.is_new:
         return f"{what}. It was booked already, by {outcome.by}; nothing was booked twice."
-    return f"{what} {_DONE[outcome.kind]}."
+    return f"{what} {_DONE.get(outcome.kind, 'booked')}."
 
 
 def state(row: Mapping[str, Any]) -> tuple[str, str]:

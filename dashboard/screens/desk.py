@@ -105,13 +105,7 @@ def draw_journal(viewer: people.Viewer) -> None:
 def _draw_entry(row: Mapping[str, Any], zone: str) -> None:
     number = row["document_id"]
     name = desk_words.name(row["kind"], number, row["undoes_id"])
-    with st.container(
-        border=True,
-        key=f"entry-{number}",
-        horizontal=True,
-        horizontal_alignment="distribute",
-        vertical_alignment="center",
-    ):
+    with components.card(desk_words.state(row)[0], f"entry-{number}"):
         with st.container(width="stretch", gap=None):
             what = (
                 f"{desk_words.route(row)}: {formats.plural(row['skus'], 'SKU')}, {formats.signed(row['units'])} units"
@@ -157,7 +151,8 @@ def draw() -> None:
             desk_document.draw(viewer, number)
             return
         waits = desk_queries.waiting(viewer.shop.id, viewer.person.scope)
-        components.title("Desk", answer(waits), formats.as_of(waits["as_of"], viewer.shop.zone))
+        is_open = st.query_params.get("part", "Open") == "Open"
+        components.title("Desk", answer(waits) if is_open else "", formats.as_of(waits["as_of"], viewer.shop.zone))
         part = st.segmented_control(
             "Part",
             list(PARTS),

@@ -48,8 +48,10 @@ def test_an_empty_shop_says_what_comes_first(opened: Open, conn: Connection, nam
 
 @pytest.mark.parametrize("name", PARTS)
 def test_every_part_of_a_busy_desk_draws(opened: Open, busy: desk_worlds.Busy, name: str) -> None:
-    page = part(opened("desk"), name)
+    page = opened("desk")
     assert "1 count open, 2 transfers open, 1 purchase order to come, 1 late, 2 units in quarantine" in text_of(page)
+    part(page, name)
+    assert "Cannot read" not in text_of(page)
 
 
 def test_what_waits_is_listed_with_how_it_stands(opened: Open, busy: desk_worlds.Busy) -> None:
