@@ -144,7 +144,9 @@ class Basket:
                     about += [f"order {line.order_name}"] if line.order_name else []
                     if about:
                         st.caption(formats.plain(" · ".join(about)))
-                st.number_input(
+                # The widget's own memory ends where another part is shown; the basket's does not.
+                st.session_state.setdefault(self._widget(line), line.units)
+                units = st.number_input(
                     f"Units of {line.code}",
                     min_value=self.lowest,
                     max_value=line.most or UNITS_MAX,
@@ -153,6 +155,7 @@ class Basket:
                     width=140,
                     label_visibility="collapsed",
                 )
+                self._kept["lines"][line.name] = replace(line, units=int(units))
                 st.button(
                     ":material/close:",
                     key=f"drop-{self.act}-{line.name}",

@@ -74,6 +74,9 @@ def _draw_acts(viewer: people.Viewer, row: Mapping[str, Any]) -> None:
             if st.button("Cancel…", key="cancel"):
                 _ask_cancel(viewer, row)
         elif row["kind"] in ("transfer", "purchase_order") and row["done_at"] is None:
+            st.button(
+                "Receive…", type="primary", key="receive", icon=":material/input:", on_click=_receive, args=(row,)
+            )
             if st.button("Close what is outstanding…", key="close"):
                 _ask_close(viewer, row)
             if row["kind"] == "transfer" and not row["received_units"] and st.button("Undo…", key="undo"):
@@ -85,6 +88,14 @@ def _draw_acts(viewer: people.Viewer, row: Mapping[str, Any]) -> None:
             and st.button("Undo…", key="undo", icon=":material/undo:")
         ):
             desk_dialogs.undo(row["document_id"], row["kind"])
+
+
+def _receive(row: Mapping[str, Any]) -> None:
+    """Go to Receive, with this document chosen."""
+    leave()
+    st.session_state["part"] = "Receive"
+    st.session_state["receive-place"] = row["to_location_id"] or row["location_id"]
+    st.session_state["receive-of"] = row["document_id"]
 
 
 def _ask_send(viewer: people.Viewer, row: Mapping[str, Any]) -> None:

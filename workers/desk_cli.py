@@ -9,7 +9,6 @@ import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import Connection
 
 from core.audit import Actor
 from core.bootstrap import Application
@@ -21,6 +20,7 @@ from core.desk.files import DryRun
 from core.desk.rows import Act, Wanted
 from core.errors import BadInput
 from core.messaging.doorbell import Lane
+from workers.console import shop_of
 
 _SHOWN = 50
 
@@ -66,8 +66,8 @@ def _command(act: Act, what: str, application: Callable[[], Application], person
         reason: str,
     ) -> None:
         app = application()
+        shop_id = shop_of(app, shop)
         with read_only(app.engine) as conn:
-            shop_id = _shop(conn, shop)
             places = queries.locations(conn, shop_id)
         wanted = Wanted(act, _place(places, location), _place(places, target), disposition, against)
         data = path.read_bytes()
@@ -90,15 +90,6 @@ def _command(act: Act, what: str, application: Callable[[], Application], person
             click.echo(_said(outcome))
 
     return command
-
-
-def _shop(conn: Connection, name: str | None) -> int:
-    rows = fetch(conn, "select shop_id, name from shops order by name")
-    found = [row["shop_id"] for row in rows if name is None or row["name"] == name]
-    if len(found) != 1:
-        names = ", ".join(row["name"] for row in rows) or "none yet"
-        raise BadInput(f"name the shop with --shop: there is {names}")
-    return int(found[0])
 
 
 def _place(places: dict[int, str], name: str | None) -> int | None:

@@ -188,7 +188,10 @@ def _check_items(kind: Kind, items: Sequence[Item], found: Mapping[str, Named]) 
 
 
 def open_document(conn: Connection, shop_id: int, new: NewDocument, actor: Actor, now: datetime) -> int | None:
-    """Write a document; None when its business key is taken, so that it is booked already."""
+    """Write a document; None when its business key is taken, so that it is booked already. Raises BadInput."""
+    ours = queries.locations(conn, shop_id)
+    if new.location_id not in ours or (new.to_location_id is not None and new.to_location_id not in ours):
+        raise BadInput("that location is not ours to book at: its channel keeps its stock, or it does not exist")
     is_done = new.state in ("done", "cancelled")
     return scalar(
         conn,

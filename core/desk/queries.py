@@ -99,8 +99,12 @@ def codes_of(conn: Connection, shop_id: int, sku_ids: Iterable[int]) -> dict[int
 
 
 def locations(conn: Connection, shop_id: int) -> dict[int, str]:
-    """The shop's locations, by id, in order of name."""
-    rows = fetch(conn, "select id, name from locations where shop_id = %(shop)s order by name", shop=shop_id)
+    """The shop's locations where stock of ours can lie, by id, in order of name."""
+    rows = fetch(
+        conn,
+        "select id, name from locations where shop_id = %(shop)s and kind <> 'external' order by name",
+        shop=shop_id,
+    )
     return {row["id"]: row["name"] for row in rows}
 
 

@@ -113,7 +113,7 @@ def scan(page: Page, *words: str) -> None:
     for word in words:
         page.keyboard.type(word)
         page.keyboard.press("Enter")
-        page.wait_for_timeout(900)
+        page.wait_for_timeout(300)
 
 
 def confirm(page: Page, button: str, reason: str) -> None:
@@ -162,8 +162,14 @@ def test_a_delivery_is_scanned_by_keyboard_alone_booked_and_undone(
         assert seen.complaints == []
     assert (on_hand(engine, "MUG"), on_hand(engine, "CUP")) == (40, 25)
     with engine.connect() as conn:
-        acts = [tuple(r.values()) for r in fetch(conn, "select actor, act, reason from audit_entries "
-                                                       "where subject like 'document:%%' and actor = 'ada' order by id")]  # fmt: skip
+        rows = fetch(
+            conn,
+            """
+            select actor, act, reason from audit_entries
+            where subject like 'document:%%' and actor = 'ada' order by id
+            """,
+        )
+    acts = [tuple(row.values()) for row in rows]
     assert acts == [
         ("ada", "book_receipt", "The morning's delivery"),
         ("ada", "undo_receipt", "The wrong van"),

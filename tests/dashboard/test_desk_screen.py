@@ -95,6 +95,30 @@ def test_a_scan_adds_one_by_code_or_barcode_and_an_unknown_one_says_so(opened: O
     assert not page.error
 
 
+def test_a_quantity_that_was_typed_over_outlives_a_look_elsewhere(opened: Open, busy: desk_worlds.Busy) -> None:
+    page = part(opened("desk"), "Adjust")
+    scan(page, "adjust", "MUG")
+    page.number_input[0].set_value(-7).run()
+    part(page, "Journal")
+    part(page, "Adjust")
+    assert [field.value for field in page.number_input] == [-7]
+    scan(page, "adjust", "MUG")
+    assert [field.value for field in page.number_input] == [-8]
+
+
+def test_a_purchase_order_leads_to_its_receipt(opened: Open, busy: desk_worlds.Busy) -> None:
+    page = opened("desk", document=str(busy.order))
+    next(button for button in page.button if button.label == "Receive…").click().run()
+    assert not page.exception
+    assert page.selectbox(key="receive-of").value == busy.order
+    next(button for button in page.button if button.label.startswith("Fill in all")).click().run()
+    assert sorted((field.label, field.value) for field in page.number_input) == [
+        ("Units of CUP", 6),
+        ("Units of JUG", 14),
+        ("Units of MUG", 12),
+    ]
+
+
 def test_a_return_of_an_order_takes_no_more_than_left(opened: Open, busy: desk_worlds.Busy) -> None:
     page = part(opened("desk"), "Return")
     page.text_input(key="order").set_value("1042").run()

@@ -133,6 +133,17 @@ def test_a_bundle_is_neither_adjusted_nor_counted_nor_kept_apart(desk: Desk, act
     assert "no stock of its own" in refused(acts[act])
 
 
+def test_a_location_that_a_channel_keeps_is_not_booked_at(desk: Desk) -> None:
+    execute(
+        desk.conn,
+        "update locations set kind = 'external', connection_id = %(connection)s where id = %(yard)s",
+        connection=desk.world.connection.id,
+        yard=desk.yard_id,
+    )
+    assert "not ours to book at" in refused(lambda: desk.receive({"MUG": 1}, at=desk.yard_id))
+    assert "not ours to book at" in refused(lambda: desk.draft({"MUG": 1}))
+
+
 # --- purchase orders ---------------------------------------------------------------------------------------------
 
 

@@ -83,7 +83,7 @@ def test_errors_are_told_by_row_and_nothing_is_booked(line: Line, shop: int, eng
     ("more", "words"),
     [
         (["--location", "Attic", "--dry-run"], "there is no location Attic: there is Main, Yard"),
-        (["--shop", "Nobody's", "--dry-run"], "name the shop with --shop"),
+        (["--shop", "Nobody's", "--dry-run"], "there is no shop Nobody's"),
         (["--location", "Main"], "a reason"),
         (["--dry-run"], "is empty: name the location"),
     ],
