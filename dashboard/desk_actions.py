@@ -15,7 +15,7 @@ from core import bootstrap
 from core.audit import Actor
 from core.clock import utc_now
 from core.db import fetch, unit_of_work
-from core.desk import booking, counting, files, undo
+from core.desk import booking, counting, drafts, files, undo
 from core.desk.booking import Outcome
 from core.desk.files import DryRun
 from core.desk.rows import Wanted
@@ -109,3 +109,18 @@ def load(
         done = files.apply(conn, shop_id, wanted, name, data, actor, utc_now())
     ring(app, shop_id)
     return " ".join(desk_words.said(outcome) for outcome in done), done
+
+
+def keep_draft(app: Application, shop_id: int, person: str, act: str, key: str, lines: drafts.Lines) -> None:
+    """Keep what somebody is scanning, so that a page that is loaded again goes on with it."""
+    with unit_of_work(app.engine) as conn:
+        if lines:
+            drafts.keep(conn, shop_id, person, act, key, lines, utc_now())
+        else:
+            drafts.drop(conn, shop_id, person, act, key)
+
+
+def kept_draft(app: Application, shop_id: int, person: str, act: str) -> tuple[str, drafts.Lines] | None:
+    """What somebody was scanning when the page was closed."""
+    with app.engine.connect() as conn:
+        return drafts.kept(conn, shop_id, person, act)

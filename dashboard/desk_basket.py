@@ -7,7 +7,8 @@ browser: the next scan need not wait for the server.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 from uuid import uuid4
 
 import streamlit as st
@@ -15,7 +16,7 @@ import streamlit as st
 from core.desk.booking import Item
 from core.desk.queries import Returnable
 from core.desk.rules import UNITS_MAX
-from dashboard import components, desk_queries, desk_words, formats, people
+from dashboard import components, desk_actions, desk_queries, desk_words, formats, people
 
 LINES_MAX = 100
 """On a screen; a longer delivery comes as a file."""
@@ -40,19 +41,37 @@ class Line:
 
 
 class Basket:
-    """What one person scans for one act, kept while the page is open; `key` names the form that it becomes."""
+    """What one person scans for one act; `key` names the form that it becomes.
 
-    def __init__(self, act: str, step: int = 1, lowest: int = 1) -> None:
-        self.act, self.step, self.lowest = act, step, lowest
-        self._at = f"basket-{act}"
+    It is kept in the database: a phone that loads its page again goes on where it was.
+    """
+
+    def __init__(self, act: str, lowest: int = 1) -> None:
+        self.act, self.lowest = act, lowest
+        viewer = people.viewer()
+        self._owner = (viewer.shop.id, viewer.person.name)
+        self._at = f"basket-{viewer.shop.id}-{act}"
         if self._at not in st.session_state:
-            st.session_state[self._at] = {"key": uuid4().hex, "lines": {}, "said": ""}
+            st.session_state[self._at] = self._begun()
         self._kept = st.session_state[self._at]
+
+    def _begun(self) -> dict[str, Any]:
+        """A new form, or the one that was begun before."""
+        found = desk_actions.kept_draft(desk_actions.application(), *self._owner, self.act)
+        if found is None:
+            return {"key": f"form:{uuid4().hex}", "lines": {}, "said": ""}
+        lines = [Line(**values) for values in found[1]]
+        return {"key": found[0], "lines": {line.name: line for line in lines}, "said": ""}
+
+    def _keep(self) -> None:
+        lines = [asdict(line) for line in self._kept["lines"].values()]
+        desk_actions.keep_draft(desk_actions.application(), *self._owner, self.act, self.key, lines)
 
     @property
     def key(self) -> str:
         """The business key of what is booked from it."""
-        return f"form:{self._kept['key']}"
+        key: str = self._kept["key"]
+        return key
 
     @property
     def lines(self) -> list[Line]:
@@ -74,6 +93,8 @@ class Basket:
         """Begin anew, as a new form."""
         for line in self._kept["lines"].values():
             st.session_state.pop(self._widget(line), None)
+        self._kept["lines"] = {}
+        self._keep()
         st.session_state.pop(self._at, None)
 
     def add(self, line: Line) -> None:
@@ -89,6 +110,7 @@ class Basket:
             units = line.most
         lines[line.name] = replace(line, units=units)
         st.session_state[self._widget(line)] = units
+        self._keep()
 
     def refuse(self, why: str) -> None:
         """Say why a scan was not taken."""
@@ -103,6 +125,7 @@ class Basket:
     def _remove(self, line: Line) -> None:
         self._kept["lines"].pop(line.name, None)
         st.session_state.pop(self._widget(line), None)
+        self._keep()
 
     def take(self, word: str, make: Callable[[str], Line | None]) -> None:
         """One scan."""
@@ -155,7 +178,9 @@ class Basket:
                     width=140,
                     label_visibility="collapsed",
                 )
-                self._kept["lines"][line.name] = replace(line, units=int(units))
+                if self._kept["lines"][line.name].units != int(units):
+                    self._kept["lines"][line.name] = replace(line, units=int(units))
+                    self._keep()
                 st.button(
                     ":material/close:",
                     key=f"drop-{self.act}-{line.name}",

@@ -1,4 +1,4 @@
-"""Tables: stock_documents, stock_document_lines."""
+"""Tables: stock_documents, stock_document_lines, desk_drafts."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from core.db import metadata
 
@@ -153,4 +154,22 @@ stock_document_lines = Table(
         "order_line_id",
         postgresql_where=text("order_line_id is not null"),
     ),
+)
+
+desk_drafts = Table(
+    "desk_drafts",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("act", Text, nullable=False),
+    Column(
+        "business_key",
+        Text,
+        nullable=False,
+        comment="under which it will be booked, once, from however many pages",
+    ),
+    Column("lines", JSONB, nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("shop_id", "person", "act"),
+    ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
 )

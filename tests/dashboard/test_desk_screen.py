@@ -106,6 +106,17 @@ def test_a_quantity_that_was_typed_over_outlives_a_look_elsewhere(opened: Open, 
     assert [field.value for field in page.number_input] == [-8]
 
 
+def test_a_page_that_is_loaded_again_goes_on_with_what_was_scanned(opened: Open, busy: desk_worlds.Busy) -> None:
+    page = part(opened("desk"), "Receive")
+    scan(page, "receive", "MUG")
+    scan(page, "receive", "CUP")
+    page.number_input[1].set_value(7).run()
+    again = part(opened("desk"), "Receive")
+    assert [(field.label, field.value) for field in again.number_input] == [("Units of CUP", 1), ("Units of MUG", 7)]
+    next(button for button in again.button if button.label == "Clear").click().run()
+    assert not part(opened("desk"), "Receive").number_input
+
+
 def test_a_purchase_order_leads_to_its_receipt(opened: Open, busy: desk_worlds.Busy) -> None:
     page = opened("desk", document=str(busy.order))
     next(button for button in page.button if button.label == "Receive…").click().run()

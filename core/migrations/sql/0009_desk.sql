@@ -205,3 +205,16 @@ left join lateral (
 where l.mapping = 'stocked';
 create index ix_orders_shop_id_name on orders (shop_id, name);
 create index ix_skus_shop_id_barcode on skus (shop_id, barcode) where barcode is not null;
+
+-- What somebody is scanning and has not booked: kept, so that a phone that reloads its page loses nothing.
+create table desk_drafts (
+    shop_id bigint not null,
+    person text not null,
+    act text not null,
+    business_key text not null,
+    lines jsonb not null,
+    updated_at timestamptz not null,
+    constraint pk_desk_drafts primary key (shop_id, person, act),
+    constraint fk_desk_drafts_shops_shop_id foreign key (shop_id) references shops (shop_id)
+);
+comment on column desk_drafts.business_key is 'under which it will be booked, once, from however many pages';
