@@ -57,8 +57,8 @@ def draw_receive(viewer: people.Viewer) -> None:
     basket = Basket("receive")
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters-receive"):
         place = pick_place("Location", "receive-place", found)
-        sources = _sources(viewer, place)
-        words = {None: NO_DOCUMENT, **{row["document_id"]: _source_word(row) for row in sources}}
+        sources = coming_to(viewer, place)
+        words = {None: NO_DOCUMENT, **{row["document_id"]: source_word(row) for row in sources}}
         against = st.selectbox("Of", list(words), format_func=words.__getitem__, key="receive-of", width=300)
         reference = st.text_input("Delivery note", key="receive-ref", width=200, placeholder="optional")
     basket.draw_scan(plain_line(basket))
@@ -82,7 +82,7 @@ def draw_receive(viewer: people.Viewer) -> None:
     _confirm(basket, "Receive…", asked)
 
 
-def _sources(viewer: people.Viewer, place: int) -> list[dict[str, Any]]:
+def coming_to(viewer: people.Viewer, place: int) -> list[dict[str, Any]]:
     """What could be coming to a location: the oldest hundred of each kind."""
     coming: list[dict[str, Any]] = []
     for kind in ("purchase_order", "transfer"):
@@ -99,7 +99,8 @@ def _sources(viewer: people.Viewer, place: int) -> list[dict[str, Any]]:
     return coming
 
 
-def _source_word(row: Mapping[str, Any]) -> str:
+def source_word(row: Mapping[str, Any]) -> str:
+    """What a purchase order or transfer is offered as."""
     said = f"{desk_words.name(row['kind'], row['document_id'])}, {row['outstanding_units']:,} to come"
     return f"{said}, {row['reference']}" if row["reference"] else said
 
@@ -269,7 +270,9 @@ def _draw_sold(sold: Sequence[Any]) -> None:
 
 def draw_quarantine(viewer: people.Viewer) -> None:
     """What is kept apart, and its way out: for sale again, or gone."""
-    page = desk_queries.quarantine(viewer.shop.id, viewer.person.scope, st.query_params.get("after", ""))
+    place, mark, code = st.query_params.get("after", "").partition("~")
+    is_here = st.query_params.get("of") == "quarantine" and bool(mark) and place.isdigit() and len(place) < 18
+    page = desk_queries.quarantine(viewer.shop.id, viewer.person.scope, (code, int(place)) if is_here else None)
     if not page.rows:
         components.empty("Nothing is in quarantine", "Returns that somebody must look at first wait here.")
         return
@@ -290,7 +293,8 @@ def draw_quarantine(viewer: people.Viewer) -> None:
                     if st.button(word, key=f"{value}-{name}"):
                         _ask_release(viewer, row, int(units), value)
     if page.more:
-        components.open_here("More", "quarantine-more", after=page.rows[-1]["code"])
+        last = page.rows[-1]
+        components.open_here("More", "quarantine-more", of="quarantine", after=f"{last['location_id']}~{last['code']}")
 
 
 def _ask_release(viewer: people.Viewer, row: Mapping[str, Any], units: int, disposition: str) -> None:

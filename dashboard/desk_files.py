@@ -12,7 +12,7 @@ from core.desk.files import DryRun
 from core.desk.rows import Act, Wanted
 from core.desk.sheets import BYTES_MAX, ROWS_MAX
 from core.errors import SwitchyardError
-from dashboard import components, desk_actions, desk_dialogs, desk_queries, desk_words, formats, people
+from dashboard import components, desk_actions, desk_acts, desk_dialogs, desk_queries, desk_words, formats, people
 
 _ACTS: dict[str, Act] = {
     "Receive": "receive",
@@ -42,7 +42,7 @@ def draw(viewer: people.Viewer) -> None:
         "What the file is", list(_ACTS), default="Receive", required=True, key="file", bind="query-params"
     )
     act = _ACTS[word or "Receive"]
-    wanted = _wanted(act, found)
+    wanted = _wanted(viewer, act, found)
     uploaded = st.file_uploader(
         "CSV or XLSX",
         type=["csv", "txt", "tsv", "xlsx"],
@@ -62,7 +62,7 @@ def draw(viewer: people.Viewer) -> None:
         _draw_plan(viewer, wanted, plan, data, found)
 
 
-def _wanted(act: Act, found: dict[int, str]) -> Wanted:
+def _wanted(viewer: people.Viewer, act: Act, found: dict[int, str]) -> Wanted:
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters-file"):
         options: list[int | None] = [None, *found]
         names: dict[int | None, str] = dict([(None, _EACH_ROW), *found.items()])
@@ -77,7 +77,15 @@ def _wanted(act: Act, found: dict[int, str]) -> Wanted:
         to = None
         if act == "transfer":
             to = st.selectbox("To", options, format_func=names.__getitem__, key="file-to", width=240)
-    return Wanted(act, place, to)
+        against = None
+        if act == "receive" and place is not None:
+            coming: dict[int | None, str] = {None: desk_acts.NO_DOCUMENT}
+            for row in desk_acts.coming_to(viewer, place):
+                coming[row["document_id"]] = desk_acts.source_word(row)
+            against = st.selectbox(
+                "Of", list(coming), index=0, format_func=coming.__getitem__, key="file-of", width=300
+            )
+    return Wanted(act, place, to, against_id=against)
 
 
 def _draw_plan(viewer: people.Viewer, wanted: Wanted, plan: DryRun, data: bytes, found: dict[int, str]) -> None:

@@ -120,19 +120,21 @@ def variances(shop_id: int, document_id: int) -> list[dict[str, Any]]:
 
 
 @st.cache_data(ttl=5, max_entries=100, show_spinner=False)
-def quarantine(shop_id: int, scope: str, after: str = "") -> Page:
-    """What is kept apart, by code and place."""
+def quarantine(shop_id: int, scope: str, after: tuple[str, int] | None) -> Page:
+    """What is kept apart, by code and place; `after` is (code, location id) of the row before."""
+    code, place = after or ("", 0)
     found = rows(
         f"""
         select k.code, k.title, p.name as location, v.location_id, v.unavailable as units
         from stock_levels v
         join skus k on k.shop_id = v.shop_id and k.id = v.sku_id
         join locations p on p.shop_id = v.shop_id and p.id = v.location_id
-        where v.shop_id = %(shop)s and v.unavailable > 0 and k.code > %(after)s
-        order by k.code, p.name limit {PAGE + 1}
+        where v.shop_id = %(shop)s and v.unavailable > 0 and (k.code, v.location_id) > (%(code)s, %(place)s)
+        order by k.code, v.location_id limit {PAGE + 1}
         """,
         shop=shop_id,
-        after=after,
+        code=code,
+        place=place,
     )
     return Page(found[:PAGE], len(found) > PAGE)
 
@@ -146,8 +148,9 @@ def waiting(shop_id: int, scope: str) -> dict[str, Any]:
             count(*) filter (where kind = 'transfer') as transfers,
             count(*) filter (where kind = 'purchase_order') as purchase_orders,
             count(*) filter (where kind = 'purchase_order' and expected_on < current_date) as late,
-            (select coalesce(sum(unavailable), 0)::bigint from stock_levels where shop_id = %(shop)s) as apart,
-            (select count(*) from stock_levels where shop_id = %(shop)s) as levels,
+            (select coalesce(sum(unavailable), 0)::bigint from stock_levels
+                where shop_id = %(shop)s and unavailable > 0) as apart,
+            exists (select from stock_levels where shop_id = %(shop)s) as has_stock,
             now() as as_of
         from stock_documents where shop_id = %(shop)s and done_at is null
         """,

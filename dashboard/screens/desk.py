@@ -33,7 +33,7 @@ def leave_page() -> None:
 def draw_open(viewer: people.Viewer) -> None:
     """What waits for somebody, by kind."""
     waits = desk_queries.waiting(viewer.shop.id, viewer.person.scope)
-    if not waits["levels"] and not any(waits[key] for key in ("counts", "transfers", "purchase_orders")):
+    if not waits["has_stock"] and not any(waits[key] for key in ("counts", "transfers", "purchase_orders")):
         components.empty(
             "There is no stock yet", "Receive a first delivery, or connect a channel and take over its stock."
         )

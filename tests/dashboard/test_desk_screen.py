@@ -7,11 +7,14 @@ from sqlalchemy import Connection, Engine
 from streamlit.testing.v1 import AppTest
 
 from core.db import unit_of_work
+from core.desk import operations
+from core.desk.booking import Item
 from dashboard import desk_queries
 from dashboard.queries import Unreadable
 from tests.dashboard import desk_worlds, seed
 from tests.dashboard.conftest import Open, text_of
-from tests.desks import Desk
+from tests.desks import CLERK, Desk
+from tests.factories import NOW, make_sku
 
 PARTS = ["Open", "Receive", "Adjust", "Count", "Transfer", "Return", "Expect", "Files", "Journal"]
 
@@ -152,6 +155,24 @@ def test_who_counts_sees_no_number_of_ours(opened: Open, engine: Engine) -> None
     assert "Still to count" in said
     assert not any(number in said for number in ("38,417", "38417"))
     assert "On record" not in said
+
+
+def test_quarantine_is_paged_by_code_and_place_and_by_its_own_address(opened: Open, engine: Engine) -> None:
+    with unit_of_work(engine) as conn:
+        desk = desk_worlds.quiet(conn)
+        for number in range(20):
+            code = f"Q{number:02}"
+            make_sku(conn, desk.shop_id, code)
+            desk.take_back({code: 1}, "quarantine")
+        items = [Item("Q19", 3, "quarantine")]
+        operations.take_back(conn, desk.shop_id, desk.yard_id, items, "form:yard", CLERK, NOW)
+    said = text_of(opened("desk"))
+    assert "Q19" in said
+    assert "kept apart in Yard" not in said
+    page = opened("desk")
+    next(button for button in page.button if button.label == "More").click().run()
+    assert "kept apart in Yard" in text_of(page)
+    assert "Q00" in text_of(opened("desk", of="transfer", after="9"))
 
 
 def test_a_dead_database_shows_a_card_and_no_figures(

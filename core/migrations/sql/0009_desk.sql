@@ -203,6 +203,7 @@ left join lateral (
     select sum(lr.units) as units from line_returns lr where lr.shop_id = l.shop_id and lr.order_line_id = l.id
 ) t on true
 where l.mapping = 'stocked';
+create index ix_stock_levels_apart on stock_levels (shop_id, sku_id, location_id) where unavailable > 0;
 create index ix_orders_shop_id_name on orders (shop_id, name);
 create index ix_skus_shop_id_barcode on skus (shop_id, barcode) where barcode is not null;
 
