@@ -275,6 +275,68 @@ CHECKS: tuple[Check, ...] = (
         """,
     ),
     Check(
+        "incoming_is_sum_of_open_documents",
+        "what is incoming is what open purchase orders and sent transfers still expect, less what came of them",
+        """
+        select coalesce(k.shop_id, d.shop_id) as shop_id, coalesce(k.sku_id, d.sku_id) as sku_id,
+            coalesce(k.location_id, d.location_id) as location_id, k.incoming, d.units as outstanding
+        from (select * from stock_levels where {shop} and incoming <> 0) k
+        full join (
+            select l.shop_id, l.sku_id, coalesce(t.to_location_id, t.location_id) as location_id,
+                sum(greatest(0, l.units - coalesce(c.units, 0) - l.dropped_units))::int8 as units
+            from stock_documents t
+            join stock_document_lines l on l.shop_id = t.shop_id and l.document_id = t.id
+            left join (
+                select a.shop_id, a.against_id, r.sku_id, sum(r.units) as units
+                from stock_documents a
+                join stock_document_lines r on r.shop_id = a.shop_id and r.document_id = a.id
+                where a.against_id is not null group by 1, 2, 3
+            ) c on c.shop_id = t.shop_id and c.against_id = t.id and c.sku_id = l.sku_id
+            where t.{shop} and t.kind in ('purchase_order', 'transfer') and t.undoes_id is null
+                and (t.state in ('open', 'sent') or t.state = 'done')
+            group by 1, 2, 3 having sum(greatest(0, l.units - coalesce(c.units, 0) - l.dropped_units)) > 0
+        ) d using (shop_id, sku_id, location_id)
+        where coalesce(k.incoming, 0) <> coalesce(d.units, 0)
+        """,
+    ),
+    Check(
+        "document_is_booked_once",
+        "what the desk's documents say was moved or taken back is on record, each line once, and nothing else of them",
+        """
+        select coalesce(d.shop_id, m.shop_id) as shop_id, coalesce(d.key, m.business_key) as business_key,
+            d.delta, m.delta_units as moved, d.apart, m.unavailable_delta_units as moved_apart
+        from (
+            select l.shop_id, 'document:' || t.id || ':' || l.ordinal as key, e.delta, e.apart
+            from stock_documents t
+            join stock_document_lines l on l.shop_id = t.shop_id and l.document_id = t.id
+            cross join lateral (select
+                case
+                    when l.order_line_id is not null then l.units
+                    when t.kind in ('receipt', 'adjustment') then l.units
+                    when t.kind = 'count' then coalesce(l.units, 0)
+                    when t.kind = 'transfer' then
+                        case when t.sent_at is not null or t.undoes_id is not null then -l.units else 0 end
+                    when t.kind = 'return' and l.disposition <> 'write_off' then l.units
+                    when t.kind = 'release' and l.disposition = 'write_off' then -l.units
+                    else 0 end as delta,
+                case
+                    when l.order_line_id is not null then 0
+                    when t.kind = 'return' and l.disposition = 'quarantine' then l.units
+                    when t.kind = 'release' then -l.units
+                    else 0 end as apart) e
+            where t.{shop} and (e.delta <> 0 or e.apart <> 0)
+        ) d
+        full join (
+            select shop_id, business_key, delta_units, unavailable_delta_units from stock_movements
+            where {shop} and business_key like 'document:%%'
+            union all
+            select shop_id, business_key, units, 0 from line_returns
+            where {shop} and business_key like 'document:%%'
+        ) m on m.shop_id = d.shop_id and m.business_key = d.key
+        where (d.delta, d.apart) is distinct from (m.delta_units, m.unavailable_delta_units)
+        """,
+    ),
+    Check(
         "line_total_is_rounded_once",
         "a line's total is units times unit price, rounded half away from zero, less its discount",
         """

@@ -28,8 +28,8 @@ from core.inventory import publishing
 from core.messaging import inbox
 from core.messaging.doorbell import Lane
 from core.processes import write_private
+from workers import desk_cli, world
 from workers import replay as replaying
-from workers import rules_cli, world
 from workers import up as supervision
 from workers.console import application, console, home, person
 from workers.rules_cli import rules
@@ -256,7 +256,7 @@ def _finding(item: invariants.Finding) -> dict[str, Any]:
     return {"name": item.name, "holds": item.holds, "rows": list(item.rows), "is_cut": item.is_cut}
 
 
-cli.add_command(rules_cli.commands(application, person))
+cli.add_command(desk_cli.make_group(application, person))
 
 
 @contextmanager

@@ -55,6 +55,7 @@ skus = Table(
     UniqueConstraint("shop_id", "code"),
     CheckConstraint("is_stocked or not is_bundle", name="bundle_is_stocked"),
     Index(None, "shop_id", "category", postgresql_where=text("category is not null")),
+    Index(None, "shop_id", "barcode", postgresql_where=text("barcode is not null")),
 )
 
 bundle_components = Table(

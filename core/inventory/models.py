@@ -72,6 +72,8 @@ stock_levels = Table(
     CheckConstraint("promised between 0 and reserved", name="promised"),
     Index(None, "shop_id", "location_id"),
     # A marketplace sale or a count may drive `available` negative: a shortage to show, not an error.
+    # Few rows, which change with a person's decision: what is in quarantine.
+    Index("ix_stock_levels_apart", "shop_id", "sku_id", "location_id", postgresql_where=text("unavailable > 0")),
     postgresql_with={"fillfactor": "50"},
 )
 

@@ -52,6 +52,7 @@ orders = Table(
     UniqueConstraint("shop_id", "connection_id", "channel_ref"),
     Index(None, "shop_id", "recorded_at"),
     Index(None, "shop_id", "placed_at"),
+    Index(None, "shop_id", "name"),
 )
 
 order_lines = Table(

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine
 
 from core import embedded, invariants
 from core.db import execute, fetch_one, unit_of_work
+from core.inventory import operations as inventory
 from core.inventory import promises, publishing
 from core.inventory.promises import Holder
 from core.inventory.publishing import Lane
@@ -23,6 +24,7 @@ from core.orders import operations as orders
 from core.orders.operations import OrderlessReturn
 from core.ports import QuantityResult
 from tests.conftest import ROOT, TestServers
+from tests.desks import Desk
 from tests.factories import (
     ACTOR,
     NOW,
@@ -152,6 +154,19 @@ TAMPERINGS = {
         "update customer_returns set units = units + 1 where id = %(customer_return_id)s",
         ("customer_return_id", "business_key"),
     ),
+    "incoming_is_sum_of_open_documents": Tampering(
+        LOOSE_LEVEL,
+        f"update stock_levels set incoming = incoming + 1 {AT_LEVEL}",
+        ("shop_id", "sku_id", "location_id"),
+    ),
+    "document_is_booked_once": Tampering(
+        """
+        select l.shop_id, l.document_id, 'document:' || l.document_id || ':1' as business_key
+        from stock_document_lines l join stock_documents d on d.id = l.document_id and d.kind = 'adjustment'
+        """,
+        "update stock_document_lines set units = units - 1 where document_id = %(document_id)s",
+        ("shop_id", "business_key"),
+    ),
     "line_total_is_rounded_once": Tampering(
         LINE,
         "update order_lines set total_minor = total_minor + 1 where id = %(order_line_id)s",
@@ -224,6 +239,7 @@ def build(engine: Engine) -> None:
             for n, code in enumerate(["MUG", "POST", "SET"])
         ]
         orders.take_back(conn, world.shop_id, world.location_id, backs, ACTOR, NOW)
+        book_at_desk(Desk(conn, world, inventory.open_location(conn, world.shop_id, "Yard", NOW)))
     order = make_order(lines=[make_line(units=4, price="0.335", discount_minor=3)])
     record_bodies(
         engine,
@@ -247,6 +263,18 @@ def build(engine: Engine) -> None:
         publishing.mark_sent(conn, world.shop_id, [mug.write_id, cup.write_id], NOW)
         results = [QuantityResult(mug.write_id, "confirmed", at=NOW), QuantityResult(cup.write_id, "unknown")]
         publishing.settle(conn, world.shop_id, results, timedelta(days=365 * 500), NOW)
+
+
+def book_at_desk(desk: Desk) -> None:
+    """A document of each kind, some open, one undone."""
+    order = desk.order_goods({"LOOSE": 9}).document_id
+    desk.receive({"LOOSE": 4}, against_id=order)
+    transfer = desk.sent({"LOOSE": 3})
+    desk.receive({"LOOSE": 1}, at=desk.yard_id, against_id=transfer)
+    desk.take_back({"LOOSE": 2}, "quarantine")
+    desk.undo(desk.release({"LOOSE": 1}).document_id)
+    desk.adjust(LOOSE=-1)
+    desk.count(desk.open_count(codes=["LOOSE"]), LOOSE=5)
 
 
 @pytest.fixture(scope="module")

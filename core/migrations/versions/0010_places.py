@@ -7,7 +7,7 @@ from alembic import op
 from core.migrations import sql_of
 
 revision = "0010"
-down_revision = "0008"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
