@@ -18,7 +18,7 @@ from core.bootstrap import Application
 from core.clock import utc_now
 from core.db import fetch, read_only, unit_of_work
 from core.errors import BadInput, Retryable
-from core.policies import operations, queries
+from core.policies import categories, operations, queries
 from core.policies.queries import Change
 from core.policies.rules import TERMS, Terms, describe, describe_scope, read_rows, read_typed
 from workers import console
@@ -136,7 +136,7 @@ def category(code: str, name: str | None, catalogue: bool, shop: str | None, rea
     shop_id = console.shop_of(app, shop)
     with unit_of_work(app.engine) as conn:
         chosen = None if catalogue else name or ""
-        changed = operations.set_category(conn, shop_id, code, chosen, Actor(console.person(), reason), utc_now())
+        changed = categories.set_category(conn, shop_id, code, chosen, Actor(console.person(), reason), utc_now())
     click.echo(f"{code} is of {name or 'the catalogue’s category' if catalogue or name else 'no category'};"
                f" {changed:,} listings changed.")  # fmt: skip
 

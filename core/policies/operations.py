@@ -1,4 +1,4 @@
-"""Writes: rules in versions, the re-plan that brings listings to them, and categories of SKUs.
+"""Writes: rules in versions, and the re-plan that brings listings to them.
 
 Whatever decides which rule is for which listing (saving a version, taking in listings, choosing a category) happens one
 at a time in a shop: it begins with `lock`, before any row is locked. Bookings never take that lock and never read a
@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -50,8 +49,6 @@ CHANGES_MAX = 1000
 
 CHUNK = 1000
 """Listings re-planned in one unit of work: what a booking of one of them may have to wait for."""
-
-CATEGORY_MAX = 200
 
 
 class RulesChanged(Anticipated):
@@ -504,52 +501,3 @@ _APPLY = f"""
             is distinct from ({", ".join(f"w.{name}" for name in TERMS)})
             or (l.publishing = 'on' and (l.desired_units, l.short_units) is distinct from (w.units, w.short)))
 """
-
-
-# --- categories -------------------------------------------------------------------------------------------------------
-
-
-def set_category(conn: Connection, shop_id: int, code: str, category: str | None, actor: Actor, now: datetime) -> int:
-    """Choose the category of a SKU; an empty one means that it has none, None leaves it to the catalogue again.
-
-    What a person chose the catalogue does not change. Its listings follow the rules of the new category at once;
-    returns how many changed. Raises BadInput for an unknown SKU or a category that cannot be.
-    """
-    chosen = None if category is None else category.strip()
-    if chosen is not None and (len(chosen) > CATEGORY_MAX or not chosen.isprintable()):
-        raise BadInput(f"category of {code}: give at most {CATEGORY_MAX} printable characters")
-    lock(conn, shop_id)
-    before = fetch_one(
-        conn,
-        "select id, category from skus where shop_id = %(shop)s and code = %(code)s for update",
-        shop=shop_id,
-        code=code,
-    )
-    if before is None:
-        raise BadInput(f"no SKU has the code {code}: codes are compared exactly, upper and lower case differ")
-    now_is: Any = before["category"] if chosen is None else chosen or None
-    execute(
-        conn,
-        """
-        update skus set category = %(category)s, is_category_kept = %(kept)s
-        where shop_id = %(shop)s and id = %(sku)s
-        """,
-        shop=shop_id,
-        sku=before["id"],
-        category=now_is,
-        kept=chosen is not None,
-    )
-    changed = apply_to_skus(conn, shop_id, [before["id"]])
-    audit.record(
-        conn,
-        shop_id,
-        actor,
-        "set_category",
-        f"sku:{before['id']}",
-        now,
-        code=code,
-        category=now_is,
-        before=before["category"],
-        is_kept=chosen is not None,
-    )
-    return changed

@@ -18,8 +18,8 @@ from core.db import execute, fetch, fetch_one, scalar
 from core.errors import BadInput
 from core.inventory import bundles
 from core.orders import intake
+from core.policies import categories, queries
 from core.policies import operations as policies
-from core.policies import queries
 from core.policies.queries import Change
 from core.policies.rules import BadRule, Scope, Terms, read_typed
 from tests.factories import (
@@ -200,7 +200,7 @@ def test_a_floor_and_a_cap_that_meet_later_do_no_harm_the_cap_wins(conn: Connect
     save(conn, world, Scope(category="Mugs"), cap_units=4)
     save(conn, world, Scope(sku_id=world.skus["PEN"]), floor_units=9)
     replan(conn, world)
-    policies.set_category(conn, world.shop_id, "PEN", "Mugs", ACTOR, NOW)
+    categories.set_category(conn, world.shop_id, "PEN", "Mugs", ACTOR, NOW)
     row = listing_of(conn, world, "PEN")
     assert (row["floor_units"], row["cap_units"], row["desired_units"]) == (4, 4, 4)
     assert_clean(conn, world)
@@ -394,14 +394,14 @@ def test_another_channel_only_fills_an_empty_category(conn: Connection, world: W
 def test_what_a_person_chose_stays_until_it_is_left_to_the_catalogue_again(conn: Connection, world: World) -> None:
     save(conn, world, Scope(category="Pens"), cap_units=2)
     replan(conn, world)
-    assert policies.set_category(conn, world.shop_id, "MUG", " Pens ", ACTOR, NOW) == 1
+    assert categories.set_category(conn, world.shop_id, "MUG", " Pens ", ACTOR, NOW) == 1
     assert listing_of(conn, world, "MUG")["desired_units"] == 2
     tell(conn, world.connection, "MUG", "Mugs", 5)
     assert category(conn, world, "MUG") == "Pens"
-    policies.set_category(conn, world.shop_id, "MUG", "", ACTOR, NOW)
+    categories.set_category(conn, world.shop_id, "MUG", "", ACTOR, NOW)
     tell(conn, world.connection, "MUG", "Mugs", 6)
     assert category(conn, world, "MUG") is None
-    policies.set_category(conn, world.shop_id, "MUG", None, ACTOR, NOW)
+    categories.set_category(conn, world.shop_id, "MUG", None, ACTOR, NOW)
     tell(conn, world.connection, "MUG", "Mugs", 7)
     assert category(conn, world, "MUG") == "Mugs"
     assert count(conn, "audit_entries", world.shop_id, "act = 'set_category'") == 3
@@ -417,7 +417,7 @@ def test_a_category_that_cannot_be_is_refused(
     conn: Connection, world: World, code: str, chosen: str, said: str
 ) -> None:
     with pytest.raises(BadInput, match=said):
-        policies.set_category(conn, world.shop_id, code, chosen, ACTOR, NOW)
+        categories.set_category(conn, world.shop_id, code, chosen, ACTOR, NOW)
 
 
 # --- the re-plan -----------------------------------------------------------------------------------------------------
