@@ -384,6 +384,8 @@ CHECKS: tuple[Check, ...] = (
             and not exists (select from recent r where r.shop_id = l.shop_id and r.sku_id = l.sku_id)
             and not exists (select from listing_writes v where v.shop_id = l.shop_id and v.listing_id = l.id
                 and v.outcome_at > %(now)s - %(push)s)
+            and not exists (select from policy_versions p where p.shop_id = l.shop_id
+                and coalesce(p.finished_at, %(now)s) > %(now)s - %(push)s)
         """,
     ),
     Check(
