@@ -113,8 +113,7 @@ def scan(seen: browsing.Visit, *words: str) -> None:
     for word in words:
         seen.page.keyboard.type(word)
         seen.page.keyboard.press("Enter")
-        seen.page.wait_for_timeout(300)
-    seen.settle()
+        seen.settle()
 
 
 def confirm(page: Page, button: str, reason: str) -> None:
