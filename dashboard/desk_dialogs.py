@@ -29,6 +29,8 @@ class Asked:
     about: Sequence[str] = ()
     after: Callable[[Outcome], None] | None = None
     is_undoable: bool = True
+    done: str | None = None
+    """What it says when it is done, before its units and SKUs; by default what its document is."""
 
 
 def ask(asked: Asked) -> None:
@@ -84,8 +86,8 @@ def _do(asked: Asked, reason: str) -> None:
     if asked.after is not None:
         asked.after(done)
     if asked.is_undoable:
-        remember(done)
-    look_again(desk_words.said(done))
+        remember(done, asked.done)
+    look_again(desk_words.said(done, asked.done))
 
 
 def undo(document_id: int, kind: str) -> None:
@@ -102,6 +104,7 @@ def undo(document_id: int, kind: str) -> None:
             about=["A document with the opposite movements is booked; both stay in the journal."],
             after=lambda _done: forget_done(),
             is_undoable=False,
+            done=f"{desk_words.name(kind, document_id)} is undone",
         )
     )
 
@@ -130,10 +133,10 @@ def simple(title: str, icon: str, hint: str, verb: str, text: str, act: Callable
     st.dialog(title, width="medium", icon=icon)(draw)()
 
 
-def remember(done: Outcome) -> None:
+def remember(done: Outcome, words: str | None = None) -> None:
     """Keep what was done last on top of the page, with the way to take it back."""
     if done.is_new:
-        st.session_state[_DONE] = (done.document_id, done.kind, desk_words.said(done))
+        st.session_state[_DONE] = (done.document_id, done.kind, desk_words.said(done, words))
 
 
 def forget_done() -> None:

@@ -107,6 +107,7 @@ def _ask_send(viewer: people.Viewer, row: Mapping[str, Any]) -> None:
             lambda conn, actor: documents.send_transfer(conn, shop, number, actor, utc_now()),
             "The van is here",
             verb=f"Send {formats.plural(row['units'], 'unit')}",
+            done=f"Transfer {number} has left",
             about=[f"They leave {row['location']} now and are incoming at {row['to_location']} until received."],
         )
     )
@@ -121,6 +122,7 @@ def _ask_cancel(viewer: people.Viewer, row: Mapping[str, Any]) -> None:
             lambda conn, actor: documents.cancel_transfer(conn, shop, number, actor, utc_now()),
             "Not needed any more",
             verb=f"Cancel transfer {number}",
+            done=f"Transfer {number} is cancelled",
             about=["Nothing has left, so nothing moves."],
             is_undoable=False,
         )
@@ -138,6 +140,7 @@ def _ask_close(viewer: people.Viewer, row: Mapping[str, Any]) -> None:
             lambda conn, actor: documents.close_outstanding(conn, shop, number, actor, utc_now()),
             "The parcel is lost" if is_transfer else "The supplier has no more",
             verb=f"Close {formats.plural(row['outstanding_units'], 'unit')}",
+            done=f"{desk_words.name(row['kind'], number)} is closed",
             about=[what],
             is_undoable=False,
         )

@@ -60,9 +60,13 @@ def verb(outcome: Outcome) -> str:
     return f"{_VERBS.get(outcome.kind, 'Book')} {units_of_skus(outcome.units, outcome.skus)}"
 
 
-def said(outcome: Outcome) -> str:
-    """What an act says when it is done."""
+def said(outcome: Outcome, done: str | None = None) -> str:
+    """What an act says when it is done; `done` are its own words, where it does not book a document of its kind."""
     called = name(outcome.kind, outcome.document_id)
+    if done is not None and outcome.is_new:
+        return f"{done}: {units_of_skus(outcome.units, outcome.skus)}."
+    if done is not None:
+        return f"{done}. That was done already, by {outcome.by}; nothing was done twice."
     if outcome.kind == "count" and outcome.is_new:
         if not outcome.lines:
             return f"{called}: the sheet is open, with {formats.plural(outcome.skus, 'SKU')}."

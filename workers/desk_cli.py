@@ -107,7 +107,7 @@ def _print(plan: DryRun, places: dict[int, str]) -> None:
         click.echo(str(problem))
     if plan.problems:
         return
-    click.echo(f"{plan.rows:,} rows, {plan.units:,} units of {plan.skus:,} SKUs.")
+    click.echo(f"{_many(plan.rows, 'row')}, {_amount(plan.units, plan.skus)}.")
     for note in plan.notes:
         click.echo(note)
     changes = [change for outcome in plan.outcomes for change in outcome.changes]
@@ -132,4 +132,12 @@ def _print_changes(changes: list[Change], places: dict[int, str]) -> None:
 
 def _said(outcome: Outcome) -> str:
     waits = {"count": ", which waits for approval", "transfer": ", which waits to be sent"}.get(outcome.kind, "")
-    return f"Document {outcome.document_id}: {outcome.units:,} units of {outcome.skus:,} SKUs{waits}."
+    return f"Document {outcome.document_id}: {_amount(outcome.units, outcome.skus)}{waits}."
+
+
+def _amount(units: int, skus: int) -> str:
+    return f"{_many(units, 'unit')} of {_many(skus, 'SKU')}"
+
+
+def _many(number: int, word: str) -> str:
+    return f"{number:,} {word}" + ("" if number == 1 else "s")

@@ -108,12 +108,12 @@ def on_hand(engine: Engine, code: str, place: str = "Main") -> int:
         )
 
 
-def scan(page: Page, *words: str) -> None:
+def scan(seen: browsing.Visit, *words: str) -> None:
     """A scanner: a keyboard that types a code and Enter, into whatever has the focus."""
     for word in words:
-        page.keyboard.type(word)
-        page.keyboard.press("Enter")
-        page.wait_for_timeout(300)
+        seen.page.keyboard.type(word)
+        seen.page.keyboard.press("Enter")
+        seen.settle()
 
 
 def confirm(page: Page, button: str, reason: str) -> None:
@@ -128,11 +128,11 @@ def test_a_delivery_is_scanned_by_keyboard_alone_booked_and_undone(
     with browsing.visit(browser, floor + "/desk?part=Receive") as seen:
         page = seen.page
         page.get_by_label("Scan or type a code").focus()
-        scan(page, "MUG", "5012345678900", "CUP", "NOPE", "MUG")
+        scan(seen, "MUG", "5012345678900", "CUP", "NOPE", "MUG")
         expect(page.get_by_label("Units of MUG")).to_have_value("3")
         expect(page.get_by_label("Units of CUP")).to_have_value("1")
         expect(page.get_by_text("is no SKU code and no barcode of ours")).to_be_hidden()
-        scan(page, "NOPE")
+        scan(seen, "NOPE")
         expect(page.get_by_text("is no SKU code and no barcode of ours")).to_be_visible()
         page.get_by_label("Units of CUP").focus()
         page.keyboard.press("Control+A")
@@ -153,10 +153,12 @@ def test_a_delivery_is_scanned_by_keyboard_alone_booked_and_undone(
         expect(page.get_by_text("12 units of 2 SKUs received").first).to_be_visible(timeout=15_000)
         expect(page.get_by_text("Nothing scanned yet")).to_be_visible(timeout=15_000)
         assert (on_hand(engine, "MUG"), on_hand(engine, "CUP")) == (43, 34)
+        seen.settle()
         page.get_by_role("button", name="Undo…").click(delay=80)
         expect(dialog.get_by_text("43 → 40").first).to_be_visible()
         page.screenshot(path=pictures / "desk-undo-preview.png")
         confirm(page, "Undo receipt", "The wrong van")
+        expect(page.get_by_text("is undone: 12 units of 2 SKUs.")).to_be_visible(timeout=15_000)
         expect(page.get_by_role("dialog")).to_be_hidden(timeout=15_000)
         seen.settle()
         assert seen.complaints == []
@@ -176,6 +178,33 @@ def test_a_delivery_is_scanned_by_keyboard_alone_booked_and_undone(
     ]
 
 
+def test_a_transfer_is_drafted_sent_and_received(floor: str, engine: Engine, browser: Browser, pictures: Path) -> None:
+    with browsing.visit(browser, floor + "/desk?part=Transfer") as seen:
+        page = seen.page
+        page.get_by_label("Scan or type a code").focus()
+        scan(seen, "CUP", "CUP")
+        page.get_by_role("button", name="Draft…").click(delay=80)
+        confirm(page, "Draft 2 units of 1 SKU", "To fill up the yard")
+        expect(page.get_by_role("button", name="Send…")).to_be_visible(timeout=15_000)
+        seen.settle()
+        page.get_by_role("button", name="Send…").click(delay=80)
+        confirm(page, "Send 2 units", "The van is here")
+        expect(page.get_by_text("has left: 2 units of 1 SKU.").first).to_be_visible(timeout=15_000)
+        seen.picture(pictures / "desk-sent.png")
+        seen.settle()
+        page.get_by_role("button", name="Receive…").click(delay=80)
+        expect(page.get_by_role("button", name="Fill in all that is still to come")).to_be_enabled(timeout=15_000)
+        seen.settle()
+        page.get_by_role("button", name="Fill in all that is still to come").click(delay=80)
+        expect(page.get_by_label("Units of CUP")).to_have_value("2")
+        seen.settle()
+        page.get_by_role("button", name="Receive…").click(delay=80)
+        confirm(page, "Receive 2 units of 1 SKU", "All there")
+        expect(page.get_by_text("2 units of 1 SKU received").first).to_be_visible(timeout=15_000)
+        assert seen.complaints == []
+    assert (on_hand(engine, "CUP"), on_hand(engine, "CUP", "Yard")) == (23, 2)
+
+
 def test_a_shelf_is_counted_blind_and_its_variance_approved(
     floor: str, engine: Engine, browser: Browser, pictures: Path
 ) -> None:
@@ -184,16 +213,19 @@ def test_a_shelf_is_counted_blind_and_its_variance_approved(
         page.get_by_role("button", name="Open a sheet…").click(delay=80)
         confirm(page, "Open the sheet", "The monthly count")
         expect(page.get_by_text("Still to count")).to_be_visible(timeout=15_000)
+        seen.settle()
         page.get_by_label("Scan or type a code").focus()
-        scan(page, "MUG", "CUP")
+        scan(seen, "MUG", "CUP")
         page.get_by_label("Units of MUG").fill("38")
         page.get_by_label("Units of MUG").press("Enter")
+        seen.settle()
         page.get_by_label("Units of CUP").fill("25")
         page.get_by_label("Units of CUP").press("Enter")
         seen.settle()
         seen.picture(pictures / "desk-counting-phone.png")
         page.get_by_role("button", name="Enter 2 counts").click(delay=80)
         expect(page.get_by_text("2 counts entered").first).to_be_visible(timeout=15_000)
+        seen.settle()
         page.get_by_role("radio", name="Decide").click(delay=80)
         expect(page.get_by_role("button", name="Approve 2 lines, −2…")).to_be_visible(timeout=15_000)
         seen.settle()
@@ -218,7 +250,7 @@ def test_a_return_of_an_order_is_taken_back_and_undone(
         page.get_by_role("radio", name="Quarantine").click(delay=80)
         seen.settle()
         page.get_by_label("Scan or type a code").focus()
-        scan(page, "MUG", "MUG", "MUG")
+        scan(seen, "MUG", "MUG", "MUG")
         expect(page.get_by_text("No more of MUG can come back of order #1042")).to_be_visible()
         page.get_by_role("button", name="Take back…").click(delay=80)
         dialog = page.get_by_role("dialog")
@@ -228,6 +260,7 @@ def test_a_return_of_an_order_is_taken_back_and_undone(
         confirm(page, "Take back 2 units of 1 SKU", "Did not fit")
         expect(page.get_by_text("2 units of 1 SKU taken back").first).to_be_visible(timeout=15_000)
         assert on_hand(engine, "MUG") == 42
+        seen.settle()
         page.get_by_role("button", name="Undo…").click(delay=80)
         confirm(page, "Undo return", "Another customer's")
         expect(page.get_by_role("dialog")).to_be_hidden(timeout=15_000)
@@ -255,6 +288,7 @@ def test_a_file_with_errors_is_explained_and_a_right_one_booked(
         page.get_by_role("button", name="Book 2 rows of good.csv").click(delay=80)
         expect(page.get_by_text("10 units of 2 SKUs received").first).to_be_visible(timeout=15_000)
         assert on_hand(engine, "MUG") == 49
+        seen.settle()
         upload.set_input_files({"name": "good.csv", "mimeType": "text/csv", "buffer": b"SKU;Qty\nMUG;7\nSET;1\n"})
         expect(page.get_by_text("was booked by ada")).to_be_visible(timeout=15_000)
         assert seen.complaints == []

@@ -61,7 +61,7 @@ def test_a_delivery_is_looked_at_booked_and_refused_the_second_time(line: Line, 
     with engine.connect() as conn:
         assert scalar(conn, "select count(*) from stock_documents") == 0
     status, said = line("receive", data, "--location", "Main", "--reason", "the morning's delivery")
-    assert (status, "3 units of 1 SKUs." in said) == (0, True)
+    assert (status, "3 units of 1 SKU." in said) == (0, True)
     status, said = line("receive", data, "--location", "Main", "--reason", "again")
     assert status == 2
     assert "was booked by ada" in said
