@@ -420,19 +420,6 @@ CHECKS: tuple[Check, ...] = (
         """,
     ),
     Check(
-        "listing_rule_is_resolved",
-        "a mapped listing carries what the channel rules come to for it, unless a saved change is on its way to it",
-        f"""
-        select l.shop_id, l.id as listing_id, l.channel_ref, l.share_percent, r.share_percent as should_be_share,
-            l.buffer_units, r.buffer_units as should_be_buffer, l.cap_units, r.cap_units as should_be_cap
-        from ({resolved(LIVING, "l.{shop}")}) r
-        join listings l on l.shop_id = r.shop_id and l.id = r.listing_id
-        where ({", ".join(f"l.{name}" for name in TERMS)}) is distinct from ({", ".join(f"r.{name}" for name in TERMS)})
-            and not exists (select from policy_versions v where v.shop_id = l.shop_id and v.finished_at is null
-                and v.saved_at > %(now)s - %(patience)s)
-        """,
-    ),
-    Check(
         "write_is_settled_or_in_doubt",
         "at most one write of a listing is open; an open one is about to leave, or its doubt is being looked at",
         """

@@ -190,6 +190,19 @@ def _upsert(conn: Connection, source: ListingSource, rows: Sequence[_Row]) -> li
     return sorted({row["channel_ref"] for row in returned if row["is_new"]})
 
 
+def lock_places(conn: Connection, shop_id: int, connection_id: int) -> None:
+    """Until this unit of work ends, nobody else takes its listings in, or serves its places from elsewhere.
+
+    For both of them, before any row: a listing that is new gets the location that serves its place.
+    """
+    fetch(
+        conn,
+        "select pg_advisory_xact_lock(hashtextextended('places:' || %(shop)s || ':' || %(connection)s, 0))",
+        shop=shop_id,
+        connection=connection_id,
+    )
+
+
 def lock_listings(
     conn: Connection,
     shop_id: int,

@@ -215,17 +215,27 @@ def note_problem(conn: Connection, shop_id: int, connection_id: int, problem: st
 def set_locations(
     conn: Connection, row: ConnectionRow, locations: Mapping[str, int], actor: Actor, now: datetime
 ) -> ConnectionRow:
-    """Remember which of our locations each of the channel's places is; returns the connection as it is now."""
-    settings = {**row.settings, "locations": dict(locations)}
-    if settings != row.settings:
+    """Remember our location for each of the channel's places that has none yet; returns the connection as it is now.
+
+    What somebody said meanwhile of a place stays.
+    """
+    found = scalar(
+        conn,
+        "select settings from connections where shop_id = %(shop)s and id = %(id)s for no key update",
+        shop=row.shop_id,
+        id=row.id,
+    )
+    locations = {**locations, **(found.get("locations") or {})}
+    settings = {**found, "locations": locations}
+    if settings != found:
         execute(
             conn,
             "update connections set settings = settings || %(settings)s where shop_id = %(shop)s and id = %(id)s",
             shop=row.shop_id,
             id=row.id,
-            settings=Jsonb({"locations": dict(locations)}),
+            settings=Jsonb({"locations": locations}),
         )
-        audit.record(conn, row.shop_id, actor, "map_locations", f"connection:{row.id}", now, locations=dict(locations))
+        audit.record(conn, row.shop_id, actor, "map_locations", f"connection:{row.id}", now, locations=locations)
     return replace(row, settings=settings)
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from core import audit
 from core.audit import Actor
-from core.catalog.operations import lock_listings
+from core.catalog.operations import lock_listings, lock_places
 from core.db import execute, fetch, fetch_one, scalar
 from core.errors import BadInput
 from core.inventory.operations import open_location, refresh_desired
@@ -160,6 +160,9 @@ def serve(
     What was sold before stays promised where it was; what is sold from now on is taken from there. Raises NotServable,
     BadInput.
     """
+    lock_places(conn, shop_id, connection_id)
+    # Before any listing, as whoever books an order of it does; weakly, since orders only need it to stay.
+    places = _places(conn, shop_id, connection_id)
     served = preview_serving(conn, shop_id, connection_id, place_ref, location_id)
     rows = fetch(
         conn,
@@ -179,7 +182,7 @@ def serve(
         "update connections set settings = settings || %(settings)s where shop_id = %(shop)s and id = %(id)s",
         shop=shop_id,
         id=connection_id,
-        settings=Jsonb({"locations": {**_places(conn, shop_id, connection_id), place_ref: location_id}}),
+        settings=Jsonb({"locations": {**places, place_ref: location_id}}),
     )
     execute(
         conn,
@@ -210,7 +213,7 @@ def serve(
 def _places(conn: Connection, shop_id: int, connection_id: int) -> dict[str, int]:
     found = scalar(
         conn,
-        "select settings -> 'locations' from connections where shop_id = %(shop)s and id = %(id)s for update",
+        "select settings -> 'locations' from connections where shop_id = %(shop)s and id = %(id)s for no key update",
         shop=shop_id,
         id=connection_id,
     )

@@ -146,6 +146,45 @@ def settle_stock(conn: Connection, channel: Channel, order_ids: Iterable[int], n
     return {row["sku_id"] for row in fetch(conn, _SETTLE, **params, now=now)}
 
 
+def lock_levels_of(
+    conn: Connection,
+    channel: Channel,
+    order_ids: Iterable[int],
+    channel_refs: Iterable[str],
+    codes: Iterable[str],
+) -> None:
+    """Lock, in their order, the levels that some (locked) orders hold, and those of SKUs named by ref or by code."""
+    hold_compositions(conn, channel.shop_id)
+    fetch(
+        conn,
+        """
+        with named as (
+            select sku_id from listings
+            where shop_id = %(shop)s and connection_id = %(connection)s and channel_ref = any(%(refs)b::text[])
+            union
+            select id from skus where shop_id = %(shop)s and code = any(%(codes)b::text[])
+            union
+            select r.sku_id from order_lines l
+            join reservations r on r.shop_id = l.shop_id and r.order_line_id = l.id
+            where l.shop_id = %(shop)s and l.order_id = any(%(orders)b::int8[])
+        ), wanted as (
+            select sku_id from named
+            union
+            select b.part_sku_id from named join bundle_parts b
+                on b.shop_id = %(shop)s and b.bundle_sku_id = named.sku_id
+        )
+        select 1 from stock_levels k
+        where k.shop_id = %(shop)s and k.sku_id = any(array(select sku_id from wanted where sku_id is not null))
+        order by k.sku_id, k.location_id for update of k
+        """,
+        shop=channel.shop_id,
+        connection=channel.connection_id,
+        refs=sorted(set(channel_refs)),
+        codes=sorted(set(codes)),
+        orders=sorted(set(order_ids)),
+    )
+
+
 # What one unit of a line takes: what it took when it was first booked, else what its bundle is made of, else itself.
 _PARTS = """
     left join reservations r on r.shop_id = %(shop)s and r.order_line_id = line.id

@@ -28,7 +28,7 @@ def set_category(conn: Connection, shop_id: int, code: str, category: str | None
     lock(conn, shop_id)
     before = fetch_one(
         conn,
-        "select id, category from skus where shop_id = %(shop)s and code = %(code)s for update",
+        "select id, category from skus where shop_id = %(shop)s and code = %(code)s for no key update",
         shop=shop_id,
         code=code,
     )

@@ -406,8 +406,8 @@ def replan(
 ) -> int:
     """Bring the next listings of a version (ascending ids) to the rules as they are now; returns how many changed.
 
-    The mark moves in the same unit of work, so that whoever goes on after a death goes on exactly there. A chunk that
-    is behind the mark already changes nothing.
+    The mark moves in the same unit of work, so that whoever goes on after a death goes on exactly there. What is
+    behind the mark already is left alone.
     """
     mark = scalar(
         conn,
@@ -418,9 +418,10 @@ def replan(
         shop=shop_id,
         version=version_id,
     )
-    if mark is None or mark >= listing_ids[0]:
+    left = [listing_id for listing_id in listing_ids if mark is not None and listing_id > mark]
+    if not left:
         return 0
-    changed = _apply(conn, shop_id, listing_ids)
+    changed = _apply(conn, shop_id, left)
     execute(
         conn,
         """
@@ -431,8 +432,8 @@ def replan(
         """,
         shop=shop_id,
         version=version_id,
-        last=listing_ids[-1],
-        done=len(listing_ids),
+        last=left[-1],
+        done=len(left),
         changed=changed,
         is_last=is_last,
         now=now,
