@@ -191,6 +191,13 @@ line_returns = Table(
         comment="restock: for sale again; quarantine: kept apart; write_off: gone for good",
     ),
     Column("note", Text),
+    Column(
+        "fulfilment_ids",
+        ARRAY(BigInteger),
+        nullable=False,
+        server_default="{}",
+        comment="what had left by then: the parcels it can have come back of",
+    ),
     Column("returned_at", DateTime(timezone=True), nullable=False),
     Column("recorded_by", Text, nullable=False),
     Column("recorded_at", DateTime(timezone=True), nullable=False),
