@@ -184,6 +184,7 @@ line_returns = Table(
     Column("order_line_id", BigInteger, nullable=False),
     Column("business_key", Text, nullable=False),
     Column("units", BigInteger, nullable=False, comment="of the line; negative undoes"),
+    Column("undoes_key", Text, comment="which return it takes back"),
     Column(
         "disposition",
         Text,
@@ -204,7 +205,8 @@ line_returns = Table(
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "order_line_id"], ["order_lines.shop_id", "order_lines.id"]),
     UniqueConstraint("shop_id", "business_key"),
-    CheckConstraint("units <> 0", name="units"),
+    ForeignKeyConstraint(["shop_id", "undoes_key"], ["line_returns.shop_id", "line_returns.business_key"]),
+    CheckConstraint("units <> 0 and (units < 0) = (undoes_key is not null)", name="units"),
     CheckConstraint("disposition in ('restock', 'quarantine', 'write_off')", name="disposition"),
     Index(None, "shop_id", "order_line_id"),
 )

@@ -120,6 +120,7 @@ create table line_returns (
     order_line_id bigint not null,
     business_key text not null,
     units bigint not null,
+    undoes_key text,
     disposition text not null,
     note text,
     fulfilment_ids bigint[] not null default '{}',
@@ -130,11 +131,14 @@ create table line_returns (
     constraint fk_line_returns_order_lines_shop_id_order_line_id foreign key (shop_id, order_line_id)
         references order_lines (shop_id, id),
     constraint uq_line_returns_shop_id_business_key unique (shop_id, business_key),
-    constraint ck_line_returns_units check (units <> 0),
+    constraint fk_line_returns_line_returns_shop_id_undoes_key foreign key (shop_id, undoes_key)
+        references line_returns (shop_id, business_key),
+    constraint ck_line_returns_units check (units <> 0 and (units < 0) = (undoes_key is not null)),
     constraint ck_line_returns_disposition check (disposition in ('restock', 'quarantine', 'write_off'))
 );
 create index ix_line_returns_shop_id_order_line_id on line_returns (shop_id, order_line_id);
 comment on column line_returns.units is 'of the line; negative undoes';
+comment on column line_returns.undoes_key is 'which return it takes back';
 comment on column line_returns.disposition is 'restock: for sale again; quarantine: kept apart; write_off: gone for good';
 comment on column line_returns.fulfilment_ids is 'what had left by then: the parcels it can have come back of';
 create trigger append_only before update or delete or truncate on line_returns
@@ -148,17 +152,20 @@ returns table (units bigint, quarantined bigint, written_off bigint, recalled bi
     select coalesce(sum(n.units), 0)::int8,
         coalesce(sum(n.units) filter (where n.disposition = 'quarantine'), 0)::int8,
         coalesce(sum(n.units) filter (where n.disposition = 'write_off'), 0)::int8,
-        greatest(0, max(n.lasting - n.left_units))::int8
+        greatest(0, max(n.so_far - n.left_units))::int8
     from (
-        -- What is undone was never there.
-        select r.*, min(r.so_far) over (order by r.id rows between current row and unbounded following) as lasting
+        select r.units, r.disposition, sum(r.units) over (order by r.id) as so_far,
+            (select coalesce(sum(fl.units), 0) from fulfilment_lines fl
+                join fulfilments f on f.shop_id = fl.shop_id and f.id = fl.fulfilment_id and f.is_shipped
+                where fl.shop_id = desk_returns.shop and fl.order_line_id = desk_returns.line
+                    and fl.fulfilment_id = any(r.fulfilment_ids)) as left_units
         from (
-            select b.id, b.units, b.disposition, sum(b.units) over (order by b.id) as so_far,
-                (select coalesce(sum(fl.units), 0) from fulfilment_lines fl
-                    join fulfilments f on f.shop_id = fl.shop_id and f.id = fl.fulfilment_id and f.is_shipped
-                    where fl.shop_id = b.shop_id and fl.order_line_id = b.order_line_id
-                        and fl.fulfilment_id = any(b.fulfilment_ids)) as left_units
-            from line_returns b where b.shop_id = desk_returns.shop and b.order_line_id = desk_returns.line
+            select b.id, b.disposition, b.fulfilment_ids, b.units + coalesce(sum(u.units), 0) as units
+            from line_returns b
+            left join line_returns u on u.shop_id = b.shop_id and u.order_line_id = b.order_line_id
+                and u.undoes_key = b.business_key
+            where b.shop_id = desk_returns.shop and b.order_line_id = desk_returns.line and b.units > 0
+            group by b.id, b.disposition, b.fulfilment_ids, b.units
         ) r
     ) n
 $$;
