@@ -176,10 +176,14 @@ declare
     shipped bigint;
     back bigint;
 begin
-    select coalesce(array_agg(f.id order by f.id), '{}'), coalesce(sum(fl.units), 0) into new.fulfilment_ids, shipped
+    select coalesce(array_agg(f.id order by f.id), '{}'), coalesce(sum(fl.units) filter (where f.is_shipped), 0)
+    into new.fulfilment_ids, shipped
     from fulfilment_lines fl
-    join fulfilments f on f.shop_id = fl.shop_id and f.id = fl.fulfilment_id and f.is_shipped
-    where fl.shop_id = new.shop_id and fl.order_line_id = new.order_line_id;
+    join fulfilments f on f.shop_id = fl.shop_id and f.id = fl.fulfilment_id
+    -- What had left for an earlier return had left for this one.
+    where fl.shop_id = new.shop_id and fl.order_line_id = new.order_line_id and (f.is_shipped or exists (
+        select from line_returns r where r.shop_id = fl.shop_id and r.order_line_id = fl.order_line_id
+            and f.id = any(r.fulfilment_ids)));
     select d.units - d.recalled into back from desk_returns(new.shop_id, new.order_line_id) d;
     if new.units > shipped - back and new.units > 0 then
         raise exception 'order line %: % left and % came back: % more cannot', new.order_line_id, shipped, back,
