@@ -134,8 +134,8 @@ CHECKS: tuple[Check, ...] = (
         "what a line's reservation holds, got back and lost is what the facts of its line come to",
         """
         select r.shop_id, r.id as reservation_id, r.order_line_id, r.held_units, r.units, r.consumed_units,
-            r.returned_units, r.written_off_units, r.opening_units, r.quarantined_units, t.held * r.units_each as held,
-            t.returned * r.units_each as returned
+            r.returned_units, r.written_off_units, r.opening_units, r.quarantined_units, r.recalled_units,
+            t.held * r.units_each as held, t.returned * r.units_each as returned
         from reservations r
         join order_lines l on l.shop_id = r.shop_id and l.id = r.order_line_id
         join orders o on o.shop_id = l.shop_id and o.id = l.order_id
@@ -155,19 +155,19 @@ CHECKS: tuple[Check, ...] = (
             where x.{shop} group by 1, 2
         ) f on f.shop_id = r.shop_id and f.order_line_id = r.order_line_id
         left join (
-            select shop_id, order_line_id,
-                sum(units) filter (where disposition <> 'write_off')::int8 as kept,
-                sum(units) filter (where disposition = 'quarantine')::int8 as quarantined
-            from line_returns where {shop} group by 1, 2
+            select b.shop_id, b.order_line_id, x.*
+            from (select distinct shop_id, order_line_id from line_returns where {shop}) b
+            cross join lateral desk_returns(b.shop_id, b.order_line_id) x
         ) d on d.shop_id = r.shop_id and d.order_line_id = r.order_line_id
         cross join lateral line_stock(l.units, r.consumed_units / r.units_each, coalesce(f.cancel, 0),
             coalesce(f.came_back, 0), coalesce(f.legacy, 0), coalesce(f.no_restock, 0), o.cancelled_at is not null,
             coalesce(o.channel_created_at < p.baseline_at, false), coalesce(o.cancelled_at < p.baseline_at, false),
-            coalesce(f.before_baseline, 0), r.taken_back_units / r.units_each, coalesce(d.kept, 0),
-            coalesce(d.quarantined, 0)) t
-        where r.{shop} and (r.held_units, r.returned_units, r.written_off_units, r.opening_units, r.quarantined_units)
+            coalesce(f.before_baseline, 0), r.taken_back_units / r.units_each, coalesce(d.quarantined, 0),
+            coalesce(d.written_off, 0), coalesce(d.recalled, 0)) t
+        where r.{shop} and (r.held_units, r.returned_units, r.written_off_units, r.opening_units, r.quarantined_units,
+                r.recalled_units)
             is distinct from (t.held * r.units_each, t.returned * r.units_each, t.written_off * r.units_each,
-                t.opening * r.units_each, t.quarantined * r.units_each)
+                t.opening * r.units_each, t.quarantined * r.units_each, coalesce(d.recalled, 0) * r.units_each)
         """,
     ),
     Check(

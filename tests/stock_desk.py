@@ -97,8 +97,10 @@ def take_back_line(
     units: int = 1,
     disposition: str = "restock",
     now: datetime = NOW,
-) -> None:
-    """Goods of a line come back over the desk: the fact, then its stock."""
+    undoes: str | None = None,
+) -> str:
+    """Goods of a line come back over the desk: the fact, whose key is returned, then its stock."""
+    key = unique("desk")
     order_id = scalar(
         conn,
         """
@@ -112,20 +114,22 @@ def take_back_line(
     execute(
         conn,
         """
-        insert into line_returns (shop_id, order_line_id, business_key, units, disposition, returned_at, recorded_by,
-            recorded_at)
-        select shop_id, id, %(key)s, %(units)s, %(disposition)s, %(now)s, 'Ada', %(now)s from order_lines
+        insert into line_returns (shop_id, order_line_id, business_key, units, undoes_key, disposition, returned_at,
+            recorded_by, recorded_at)
+        select shop_id, id, %(key)s, %(units)s, %(undoes)s, %(disposition)s, %(now)s, 'Ada', %(now)s from order_lines
         where shop_id = %(shop)s and order_id = %(order)s and channel_ref = %(line)s
         """,
         shop=world.shop_id,
-        key=unique("desk"),
+        key=key,
         units=units,
+        undoes=undoes,
         disposition=disposition,
         now=now,
         order=order_id,
         line=line_ref,
     )
     refresh_desired(conn, world.shop_id, settle_stock(conn, world.channel, [order_id], now))
+    return key
 
 
 def line_parts(conn: Connection, world: World, order_ref: str = "1001", line_ref: str = "1") -> dict[str, Any]:

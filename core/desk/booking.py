@@ -363,7 +363,7 @@ def book(
     touched.refuse_not_apart(_taken_from_quarantine(new, lines, sold))
     add_lines(conn, shop_id, document_id, lines)
     move(conn, shop_id, _movements(new, document_id, lines, now), actor.name, now)
-    take_back_lines(conn, shop_id, sold, _line_returns(document_id, lines, now), actor.name, now)
+    take_back_lines(conn, shop_id, sold, _line_returns(new, document_id, lines, now), actor.name, now)
     if incoming is not None:
         expect(conn, shop_id, incoming(document_id))
     changes = touched.changes()
@@ -451,10 +451,17 @@ def _movements(new: NewDocument, document_id: int, lines: Sequence[NewLine], now
     return movements
 
 
-def _line_returns(document_id: int, lines: Sequence[NewLine], now: datetime) -> list[LineReturn]:
+def _line_returns(new: NewDocument, document_id: int, lines: Sequence[NewLine], now: datetime) -> list[LineReturn]:
+    """What undoes a document has its lines, in turn."""
     return [
         LineReturn(
-            key_of(document_id, ordinal), line.order_line_id, line.units, line.disposition or "restock", line.note, now
+            key_of(document_id, ordinal),
+            line.order_line_id,
+            line.units,
+            line.disposition or "restock",
+            line.note,
+            now,
+            None if new.undoes_id is None else key_of(new.undoes_id, ordinal),
         )
         for ordinal, line in enumerate(lines, start=1)
         if line.order_line_id is not None

@@ -142,13 +142,20 @@ reservations = Table(
     Column("held_units", BigInteger, nullable=False, comment="still to be shipped"),
     Column("consumed_units", BigInteger, nullable=False, server_default="0", comment="shipped"),
     Column("returned_units", BigInteger, nullable=False, server_default="0", comment="came back and were restocked"),
-    Column("quarantined_units", BigInteger, nullable=False, server_default="0", comment="came back and are kept apart"),
+    Column("quarantined_units", BigInteger, nullable=False, server_default="0", comment="came back and were put apart"),
     Column(
         "taken_back_units",
         BigInteger,
         nullable=False,
         server_default="0",
         comment="came back over the desk, whatever became of them",
+    ),
+    Column(
+        "recalled_units",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="of those, of parcels that by now never left, as the channel says",
     ),
     Column(
         "written_off_units", BigInteger, nullable=False, server_default="0", comment="refunded unshipped, not restocked"
@@ -199,8 +206,11 @@ reservations = Table(
     CheckConstraint("held_units <= units", name="held_within_promise"),
     # Whatever arrives again, and by whichever road: no more comes back of a line than went out of it.
     CheckConstraint("returned_units <= greatest(units, consumed_units)", name="restocked_once"),
-    CheckConstraint("taken_back_units between 0 and greatest(units, consumed_units)", name="taken_back_once"),
-    CheckConstraint("quarantined_units between 0 and returned_units", name="quarantined"),
+    CheckConstraint(
+        "recalled_units >= 0 and taken_back_units - recalled_units between 0 and consumed_units",
+        name="taken_back_once",
+    ),
+    CheckConstraint("quarantined_units between 0 and taken_back_units", name="quarantined"),
     Index(None, "shop_id", "sku_id", "location_id", postgresql_where=text("held_units > 0")),
     Index(None, "shop_id", "sku_id", "id"),
     Index(

@@ -24,16 +24,17 @@ class LineFacts:
     restocked_before_baseline: int = 0
     desk_units: int = 0
     """Came back over the desk, whatever became of them."""
-    desk_kept: int = 0
-    """Of those, what is on hand again: restocked or in quarantine."""
     desk_quarantined: int = 0
+    desk_written_off: int = 0
+    desk_recalled: int = 0
+    """Of `desk_units`, what came of parcels that, as the channel says by now, never left."""
 
 
 @dataclass(frozen=True, slots=True)
 class LineStock:
     """What a line has done to stock: `held` is reserved, the others are sums of movements.
 
-    `quarantined` is the part of `returned` that is kept apart.
+    `quarantined` is what was put apart of what is on hand, whatever was decided on it since.
     """
 
     held: int
@@ -62,29 +63,41 @@ def line_stock(facts: LineFacts) -> LineStock:
     Goods that came back may be told of twice, by the desk that took them and by the channel that refunded them. What
     the desk saw it decided on; only what the channel says came back beyond that is restocked on its word. However it
     is told, no more comes back than went out.
+
+    A parcel that came back over the desk may be told of once more: the channel cancels its fulfilment. Then the goods
+    never left, as far as the line goes, and lie where the desk put them: restocked adds nothing, in quarantine they
+    stay, and what was written off is lost to stock though it is still owed. A refund of them brings nothing back
+    either: it releases what is owed.
     """
     unshipped = max(0, facts.ordered - facts.shipped)
+    back = max(0, min(facts.desk_units - facts.desk_recalled, facts.shipped))
+    recalled = facts.desk_units - back
     released = min(facts.refunded_cancel, unshipped)
     unshipped -= released
     came_back = facts.refunded_return + facts.refunded_cancel - released
     legacy_released = min(facts.refunded_legacy, unshipped)
     unshipped -= legacy_released
     came_back += facts.refunded_legacy - legacy_released
-    returned = facts.desk_kept + max(0, came_back - facts.desk_units)
-    returned = min(returned, max(facts.ordered, facts.shipped) - released - legacy_released)
-    lost_unshipped = max(0, facts.refunded_no_restock - max(0, facts.shipped - came_back))
-    written_off = min(lost_unshipped, unshipped)
+    at_desk = min(unshipped, recalled, max(0, came_back - back))
+    unshipped -= at_desk
+    came_back -= at_desk
+    returnable = max(facts.ordered, facts.shipped) - released - legacy_released - at_desk
+    restocked = min(max(0, came_back - back), returnable - back)
+    written_off_back = min(facts.desk_written_off, back)
+    # Of units that leave the order unsellable, the desk decided on those that it has.
+    dropped_units = min(max(0, facts.refunded_no_restock - max(0, facts.shipped - came_back)), unshipped)
+    lost = max(0, dropped_units - (recalled - at_desk))
     opening = 0
     if facts.is_before_baseline:
-        dropped = unshipped - written_off if facts.is_cancelled_before_baseline else 0
+        dropped = unshipped - dropped_units if facts.is_cancelled_before_baseline else 0
         opening = max(0, facts.ordered - facts.restocked_before_baseline - dropped)
     return LineStock(
-        held=0 if facts.is_cancelled else unshipped - written_off,
+        held=0 if facts.is_cancelled else unshipped - dropped_units,
         consumed=facts.shipped,
-        returned=returned,
-        written_off=written_off,
+        returned=back - written_off_back + restocked,
+        written_off=lost + facts.desk_written_off - written_off_back,
         opening=opening,
-        quarantined=min(facts.desk_quarantined, returned),
+        quarantined=facts.desk_quarantined,
     )
 
 

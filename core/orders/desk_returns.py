@@ -44,7 +44,7 @@ class SoldLine:
 
 @dataclass(frozen=True, slots=True)
 class LineReturn:
-    """Units of an order line that came back; negative takes an earlier return back."""
+    """Units of an order line that came back; negative takes back the return of the key `undoes_key`."""
 
     business_key: str
     order_line_id: int
@@ -52,6 +52,7 @@ class LineReturn:
     disposition: str
     note: str | None
     returned_at: datetime
+    undoes_key: str | None = None
 
 
 def lock_sold(conn: Connection, shop_id: int, line_ids: Iterable[int]) -> dict[int, SoldLine]:
@@ -106,11 +107,12 @@ def take_back_lines(
     execute(
         conn,
         """
-        insert into line_returns (shop_id, order_line_id, business_key, units, disposition, note, returned_at,
-            recorded_by, recorded_at)
-        select %(shop)s, line, key, units, disposition, note, at, %(by)s, %(now)s
-        from unnest(%(lines)b::int8[], %(keys)b::text[], %(units)b::int8[], %(dispositions)b::text[],
-            %(notes)b::text[], %(ats)b::timestamptz[]) as n (line, key, units, disposition, note, at)
+        insert into line_returns (shop_id, order_line_id, business_key, units, undoes_key, disposition, note,
+            returned_at, recorded_by, recorded_at)
+        select %(shop)s, line, key, units, undoes, disposition, note, at, %(by)s, %(now)s
+        from unnest(%(lines)b::int8[], %(keys)b::text[], %(units)b::int8[], %(undone)b::text[],
+            %(dispositions)b::text[], %(notes)b::text[], %(ats)b::timestamptz[])
+            as n (line, key, units, undoes, disposition, note, at)
         on conflict (shop_id, business_key) do nothing
         """,
         shop=shop_id,
@@ -119,6 +121,7 @@ def take_back_lines(
         lines=[item.order_line_id for item in ordered],
         keys=[item.business_key for item in ordered],
         units=[item.units for item in ordered],
+        undone=[item.undoes_key for item in ordered],
         dispositions=[item.disposition for item in ordered],
         notes=[item.note for item in ordered],
         ats=[item.returned_at for item in ordered],

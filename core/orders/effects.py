@@ -233,17 +233,17 @@ _SETTLE = f"""
         join refunds f on f.shop_id = rl.shop_id and f.id = rl.refund_id
         group by 1
     ), desk as (
-        select lr.order_line_id, sum(lr.units)::int8 as units,
-            coalesce(sum(lr.units) filter (where lr.disposition <> 'write_off'), 0)::int8 as kept,
-            coalesce(sum(lr.units) filter (where lr.disposition = 'quarantine'), 0)::int8 as quarantined
-        from line join line_returns lr on lr.shop_id = %(shop)s and lr.order_line_id = line.id
-        group by 1
+        select b.order_line_id, d.* from (
+            select distinct lr.order_line_id
+            from line join line_returns lr on lr.shop_id = %(shop)s and lr.order_line_id = line.id
+        ) b cross join lateral desk_returns(%(shop)s, b.order_line_id) d
     ), changed as materialized (
         select line.id, line.sku_id as line_sku_id, line.units * e.each as units, e.sku_id, e.each,
             coalesce(r.location_id, line.location_id, %(location)s) as location_id,
             t.held * e.each as held, t.consumed * e.each as consumed, t.returned * e.each as returned,
             t.written_off * e.each as written_off, t.opening * e.each as opening,
             t.quarantined * e.each as quarantined, coalesce(d.units, 0) * e.each as taken_back,
+            coalesce(d.recalled, 0) * e.each as recalled,
             coalesce(r.revision, 0) + 1 as revision,
             coalesce(r.held_units, 0) as held_before, coalesce(r.consumed_units, 0) as consumed_before,
             coalesce(r.returned_units, 0) as returned_before, coalesce(r.written_off_units, 0) as written_off_before,
@@ -258,23 +258,25 @@ _SETTLE = f"""
             coalesce(f.came_back, 0), coalesce(f.legacy, 0), coalesce(f.no_restock, 0), line.cancelled_at is not null,
             coalesce(line.channel_created_at < line.baseline_at, false),
             coalesce(line.cancelled_at < line.baseline_at, false), coalesce(f.before_baseline, 0),
-            coalesce(d.units, 0), coalesce(d.kept, 0), coalesce(d.quarantined, 0)) t
+            coalesce(d.units, 0), coalesce(d.quarantined, 0), coalesce(d.written_off, 0), coalesce(d.recalled, 0)) t
         where (r.units, r.held_units, r.consumed_units, r.returned_units, r.written_off_units, r.opening_units,
-                r.quarantined_units, r.taken_back_units)
+                r.quarantined_units, r.taken_back_units, r.recalled_units)
             is distinct from (line.units * e.each, t.held * e.each, t.consumed * e.each, t.returned * e.each,
-                t.written_off * e.each, t.opening * e.each, t.quarantined * e.each, coalesce(d.units, 0) * e.each)
+                t.written_off * e.each, t.opening * e.each, t.quarantined * e.each, coalesce(d.units, 0) * e.each,
+                coalesce(d.recalled, 0) * e.each)
     ), promised as (
         insert into reservations (shop_id, sku_id, location_id, order_line_id, units, units_each, held_units,
             consumed_units, returned_units, written_off_units, opening_units, quarantined_units, taken_back_units,
-            revision, created_at)
+            recalled_units, revision, created_at)
         select %(shop)s, sku_id, location_id, id, units, each, held, consumed, returned, written_off, opening,
-            quarantined, taken_back, revision, %(now)s
+            quarantined, taken_back, recalled, revision, %(now)s
         from changed order by id, sku_id
         on conflict (shop_id, order_line_id, sku_id) do update set units = excluded.units,
             held_units = excluded.held_units, consumed_units = excluded.consumed_units,
             returned_units = excluded.returned_units, written_off_units = excluded.written_off_units,
             opening_units = excluded.opening_units, quarantined_units = excluded.quarantined_units,
-            taken_back_units = excluded.taken_back_units, revision = excluded.revision
+            taken_back_units = excluded.taken_back_units, recalled_units = excluded.recalled_units,
+            revision = excluded.revision
     ), moved as (
         insert into stock_movements (shop_id, sku_id, location_id, delta_units, unavailable_delta_units, reason,
             business_key, order_line_id, recorded_by, occurred_at, recorded_at)

@@ -51,6 +51,7 @@ alter table reservations
     add column units_each bigint not null default 1,
     add column quarantined_units bigint not null default 0,
     add column taken_back_units bigint not null default 0,
+    add column recalled_units bigint not null default 0,
     add column expires_at timestamptz,
     add column ended_at timestamptz,
     add column is_expired boolean not null default false;
@@ -71,14 +72,16 @@ alter table reservations
     add constraint ck_reservations_units_each check (units_each > 0),
     -- Whatever arrives again, and by whichever road: no more comes back of a line than went out of it.
     add constraint ck_reservations_restocked_once check (returned_units <= greatest(units, consumed_units)),
-    add constraint ck_reservations_taken_back_once check (taken_back_units between 0 and greatest(units, consumed_units)),
-    add constraint ck_reservations_quarantined check (quarantined_units between 0 and returned_units);
+    add constraint ck_reservations_taken_back_once
+        check (recalled_units >= 0 and taken_back_units - recalled_units between 0 and consumed_units),
+    add constraint ck_reservations_quarantined check (quarantined_units between 0 and taken_back_units);
 create index ix_reservations_expires_at on reservations (expires_at) where held_units > 0 and expires_at is not null;
 comment on column reservations.order_line_id is 'whose promise it is; null for a promise that ends by a deadline or by hand';
 comment on column reservations.holder_ref is 'who holds it, in the holder''s own words: a checkout, a purchase order''s line';
 comment on column reservations.units_each is 'how many one unit of the line takes: what the bundle was made of when it was sold';
-comment on column reservations.quarantined_units is 'came back and are kept apart';
+comment on column reservations.quarantined_units is 'came back and were put apart';
 comment on column reservations.taken_back_units is 'came back over the desk, whatever became of them';
+comment on column reservations.recalled_units is 'of those, of parcels that by now never left, as the channel says';
 comment on column reservations.expires_at is 'released by itself after that';
 
 alter table stock_levels add column promised bigint not null default 0;
@@ -117,8 +120,10 @@ create table line_returns (
     order_line_id bigint not null,
     business_key text not null,
     units bigint not null,
+    undoes_key text,
     disposition text not null,
     note text,
+    fulfilment_ids bigint[] not null default '{}',
     returned_at timestamptz not null,
     recorded_by text not null,
     recorded_at timestamptz not null,
@@ -126,14 +131,68 @@ create table line_returns (
     constraint fk_line_returns_order_lines_shop_id_order_line_id foreign key (shop_id, order_line_id)
         references order_lines (shop_id, id),
     constraint uq_line_returns_shop_id_business_key unique (shop_id, business_key),
-    constraint ck_line_returns_units check (units <> 0),
+    constraint fk_line_returns_line_returns_shop_id_undoes_key foreign key (shop_id, undoes_key)
+        references line_returns (shop_id, business_key),
+    constraint ck_line_returns_units check (units <> 0 and (units < 0) = (undoes_key is not null)),
     constraint ck_line_returns_disposition check (disposition in ('restock', 'quarantine', 'write_off'))
 );
 create index ix_line_returns_shop_id_order_line_id on line_returns (shop_id, order_line_id);
 comment on column line_returns.units is 'of the line; negative undoes';
+comment on column line_returns.undoes_key is 'which return it takes back';
 comment on column line_returns.disposition is 'restock: for sale again; quarantine: kept apart; write_off: gone for good';
+comment on column line_returns.fulfilment_ids is 'what had left by then: the parcels it can have come back of';
 create trigger append_only before update or delete or truncate on line_returns
     for each statement execute function refuse_change();
+
+-- What came back of a line over the desk, and of that what no parcel that is still said to have left accounts for. A
+-- return is of a parcel that had left by then; in doubt, of one that still counts as left. Later returns have more
+-- parcels to be of, so the most that the returns up to any of them exceed theirs is how many are of none.
+create function desk_returns(shop bigint, line bigint)
+returns table (units bigint, quarantined bigint, written_off bigint, recalled bigint) language sql stable as $$
+    select coalesce(sum(n.units), 0)::int8,
+        coalesce(sum(n.units) filter (where n.disposition = 'quarantine'), 0)::int8,
+        coalesce(sum(n.units) filter (where n.disposition = 'write_off'), 0)::int8,
+        greatest(0, max(n.so_far - n.left_units))::int8
+    from (
+        select r.units, r.disposition, sum(r.units) over (order by r.id) as so_far,
+            (select coalesce(sum(fl.units), 0) from fulfilment_lines fl
+                join fulfilments f on f.shop_id = fl.shop_id and f.id = fl.fulfilment_id and f.is_shipped
+                where fl.shop_id = desk_returns.shop and fl.order_line_id = desk_returns.line
+                    and fl.fulfilment_id = any(r.fulfilment_ids)) as left_units
+        from (
+            select b.id, b.disposition, b.fulfilment_ids, b.units + coalesce(sum(u.units), 0) as units
+            from line_returns b
+            left join line_returns u on u.shop_id = b.shop_id and u.order_line_id = b.order_line_id
+                and u.undoes_key = b.business_key
+            where b.shop_id = desk_returns.shop and b.order_line_id = desk_returns.line and b.units > 0
+            group by b.id, b.disposition, b.fulfilment_ids, b.units
+        ) r
+    ) n
+$$;
+
+-- No more comes back over the desk than left and has not come back; which parcels had left is kept with it.
+create function refuse_return_of_nothing() returns trigger language plpgsql as $$
+declare
+    shipped bigint;
+    back bigint;
+begin
+    select coalesce(array_agg(f.id order by f.id), '{}'), coalesce(sum(fl.units) filter (where f.is_shipped), 0)
+    into new.fulfilment_ids, shipped
+    from fulfilment_lines fl
+    join fulfilments f on f.shop_id = fl.shop_id and f.id = fl.fulfilment_id
+    -- What had left for an earlier return had left for this one.
+    where fl.shop_id = new.shop_id and fl.order_line_id = new.order_line_id and (f.is_shipped or exists (
+        select from line_returns r where r.shop_id = fl.shop_id and r.order_line_id = fl.order_line_id
+            and f.id = any(r.fulfilment_ids)));
+    select d.units - d.recalled into back from desk_returns(new.shop_id, new.order_line_id) d;
+    if new.units > shipped - back and new.units > 0 then
+        raise exception 'order line %: % left and % came back: % more cannot', new.order_line_id, shipped, back,
+            new.units using errcode = 'check_violation', constraint = 'returns_had_left';
+    end if;
+    return new;
+end $$;
+create trigger returns_had_left before insert on line_returns
+    for each row execute function refuse_return_of_nothing();
 
 -- What an order line should have done to stock, from all its facts at once: core.inventory.rules.line_stock written as
 -- SQL. A test holds the two together. One SELECT of expressions: the planner puts it into the statement that uses it.
@@ -141,24 +200,30 @@ drop function line_stock;
 create function line_stock(
     ordered bigint, shipped bigint, cancelled_units bigint, came_back bigint, legacy bigint, no_restock bigint,
     is_cancelled boolean, is_before_baseline boolean, is_cancelled_before_baseline boolean,
-    restocked_before_baseline bigint, desk_units bigint, desk_kept bigint, desk_quarantined bigint
+    restocked_before_baseline bigint, desk_units bigint, desk_quarantined bigint, desk_written_off bigint,
+    desk_recalled bigint
 ) returns table (held bigint, consumed bigint, returned bigint, written_off bigint, opening bigint, quarantined bigint)
 language sql immutable as $$
     select
-        case when is_cancelled then 0 else d.unshipped - e.written_off end, shipped, f.returned, e.written_off,
+        case when is_cancelled then 0 else d.unshipped - e.dropped end, shipped,
+        a.back - w.back + least(greatest(0, d.came_back - a.back),
+            greatest(ordered, shipped) - b.released - c.released - g.at_desk - a.back),
+        greatest(0, e.dropped - (a.recalled - g.at_desk)) + desk_written_off - w.back,
         case when is_before_baseline then greatest(0, ordered - restocked_before_baseline
-            - case when is_cancelled_before_baseline then d.unshipped - e.written_off else 0 end) else 0 end,
-        least(desk_quarantined, f.returned)
-    from (select greatest(0, ordered - shipped) as unshipped) a
+            - case when is_cancelled_before_baseline then d.unshipped - e.dropped else 0 end) else 0 end,
+        desk_quarantined
+    from (select greatest(0, ordered - shipped) as unshipped, o.back, desk_units - o.back as recalled
+        from (select greatest(0, least(desk_units - desk_recalled, shipped)) as back) o) a
+    cross join lateral (select least(desk_written_off, a.back) as back) w
     cross join lateral (select least(cancelled_units, a.unshipped) as released) b
     cross join lateral (select least(legacy, a.unshipped - b.released) as released) c
     cross join lateral (select a.unshipped - b.released - c.released as unshipped,
-        line_stock.came_back + cancelled_units - b.released + legacy - c.released as came_back,
-        greatest(ordered, shipped) - b.released - c.released as returnable) d
+        line_stock.came_back + cancelled_units - b.released + legacy - c.released as came_back) t
+    -- A refund of what the desk has of parcels that never left, as the channel says, releases what is owed.
+    cross join lateral (select least(t.unshipped, a.recalled, greatest(0, t.came_back - a.back)) as at_desk) g
+    cross join lateral (select t.unshipped - g.at_desk as unshipped, t.came_back - g.at_desk as came_back) d
     cross join lateral (select least(greatest(0, no_restock - greatest(0, shipped - d.came_back)), d.unshipped)
-        as written_off) e
-    -- What the desk saw come back it decided on; what the channel says came back beyond that is taken at its word.
-    cross join lateral (select least(desk_kept + greatest(0, d.came_back - desk_units), d.returnable) as returned) f
+        as dropped) e
 $$;
 
 -- Channel rules, as they apply to each listing: worked out when a rule changes, read with every change of stock.

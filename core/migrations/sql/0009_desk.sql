@@ -184,8 +184,8 @@ left join orders o on o.shop_id = ol.shop_id and o.id = ol.order_id;
 create view returnable_lines with (security_invoker = true) as
 select l.shop_id, l.id as order_line_id, l.order_id, o.name as order_name, o.connection_id, c.name as connection,
     o.placed_at, l.ordinal, l.sku_id, k.code, l.title, k.barcode, k.is_bundle, l.units, coalesce(s.units, 0)::bigint as shipped_units,
-    coalesce(t.units, 0)::bigint as taken_back_units,
-    greatest(0, coalesce(s.units, 0) - coalesce(t.units, 0))::bigint as returnable_units, r.location_id,
+    (t.units - t.recalled) as taken_back_units,
+    greatest(0, coalesce(s.units, 0) - t.units + t.recalled)::bigint as returnable_units, r.location_id,
     p.name as location
 from order_lines l
 join orders o on o.shop_id = l.shop_id and o.id = l.order_id
@@ -199,9 +199,7 @@ left join lateral (
     join fulfilments f on f.shop_id = fl.shop_id and f.id = fl.fulfilment_id and f.is_shipped
     where fl.shop_id = l.shop_id and fl.order_line_id = l.id
 ) s on true
-left join lateral (
-    select sum(lr.units) as units from line_returns lr where lr.shop_id = l.shop_id and lr.order_line_id = l.id
-) t on true
+cross join lateral desk_returns(l.shop_id, l.id) t
 where l.mapping = 'stocked';
 create index ix_stock_levels_apart on stock_levels (shop_id, sku_id, location_id) where unavailable > 0;
 create index ix_orders_shop_id_name on orders (shop_id, name);
