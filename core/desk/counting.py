@@ -20,7 +20,7 @@ from core.desk import queries
 from core.desk.booking import NewDocument, NewLine, Outcome, Touched, key_of, lock_document, open_document, repeated
 from core.desk.rules import LINES_MAX, UNITS_MAX
 from core.errors import Anticipated, BadInput
-from core.inventory.operations import Movement, lock_levels, move, refresh_desired
+from core.inventory.operations import Movement, lock_levels, move, refresh_desired, settle_numbers
 
 
 class CountChanged(Anticipated):
@@ -214,6 +214,8 @@ def approve(
         if variances[row["ordinal"]]
     ]
     move(conn, shop_id, movements, actor.name, now)
+    # Also where nothing moved: that there are none on the shelf is a number too.
+    settle_numbers(conn, shop_id, touched.pairs)
     changes = touched.changes()
     refresh_desired(conn, shop_id, {change.sku_id for change in changes})
     if lines:

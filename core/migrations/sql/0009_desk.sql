@@ -1,3 +1,7 @@
+-- A level that somebody's expectation made says nothing of our stock: a channel's number is still to be taken over.
+alter table stock_levels add column is_placeholder boolean not null default false;
+comment on column stock_levels.is_placeholder is 'made to be locked or expected at: its number is not ours yet';
+
 -- What the desk writes down: one document for each act, with its lines. What was booked of a line is never changed; a
 -- document is undone by another one.
 create table stock_documents (
