@@ -24,11 +24,11 @@ from core.inventory.operations import Movement, lock_levels, move, refresh_desir
 
 
 class CountChanged(Anticipated):
-    """Lines were counted anew, or decided on, since somebody looked at their variances."""
+    """Lines were counted anew, decided on, or counted and booked elsewhere since somebody looked at their variances."""
 
-    def __init__(self, codes: Sequence[str]) -> None:
+    def __init__(self, codes: Sequence[str], why: str = "changed since you looked: look again") -> None:
         shown = ", ".join(codes[:10]) + (f" and {len(codes) - 10} more" if len(codes) > 10 else "")
-        super().__init__(f"{shown} changed since you looked: look again")
+        super().__init__(f"{shown} {why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +151,8 @@ def enter_counts(
         conn,
         """
         update stock_document_lines l set count_state = 'counted', counted_units = n.units, on_hand_units = k.on_hand,
+            last_movement_id = coalesce((select m.id from stock_movements m where m.shop_id = k.shop_id
+                and m.sku_id = k.sku_id order by m.id desc limit 1), 0),
             counted_by = %(by)s, counted_at = %(now)s, entry_key = %(key)s, decided_by = null, decided_at = null
         from unnest(%(skus)b::int8[], %(units)b::int8[]) as n (sku, units)
         join stock_levels k on k.shop_id = %(shop)s and k.sku_id = n.sku and k.location_id = %(location)s
@@ -198,6 +200,7 @@ def approve(
     lines = _still_as_seen(rows, seen, passed="approved")
     place = found["location_id"]
     touched = Touched(conn, shop_id, ((row["sku_id"], place) for row in lines))
+    _refuse_counted_since(conn, shop_id, place, lines)
     _decide(conn, shop_id, document_id, "approved", lines, actor, now)
     variances = {row["ordinal"]: row["counted_units"] - row["on_hand_units"] for row in lines}
     movements = [
@@ -292,6 +295,32 @@ def _still_as_seen(rows: Mapping[int, RowMapping], seen: Sequence[Seen], passed:
     if changed:
         raise CountChanged(changed)
     return lines
+
+
+def _refuse_counted_since(conn: Connection, shop_id: int, place: int, lines: Sequence[RowMapping]) -> None:
+    """Raises CountChanged where a count, or a channel's opening number, was booked since a line was counted.
+
+    It found what this line found, most likely: booked again, one loss would be two. The levels are locked, as they were
+    when the line was counted, so movements of a SKU there have their ids in the order they were booked in.
+    """
+    rows = fetch(
+        conn,
+        """
+        select n.code from unnest(%(codes)b::text[], %(skus)b::int8[], %(lasts)b::int8[]) as n (code, sku, last)
+        where exists (select from stock_movements m where m.shop_id = %(shop)s and m.sku_id = n.sku and m.id > n.last
+            and m.location_id = %(place)s and (m.reason = 'count' or m.business_key like 'opening:%%'))
+        order by n.code
+        """,
+        shop=shop_id,
+        place=place,
+        codes=[row["code"] for row in lines],
+        skus=[row["sku_id"] for row in lines],
+        lasts=[row["last_movement_id"] for row in lines],
+    )
+    if rows:
+        verb = "was" if len(rows) == 1 else "were"
+        why = f"{verb} counted and booked since the count of this sheet: it may have found the same. Count again"
+        raise CountChanged([row["code"] for row in rows], why)
 
 
 def _decide(

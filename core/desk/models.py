@@ -116,6 +116,11 @@ stock_document_lines = Table(
     Column("count_state", Text),
     Column("counted_units", BigInteger),
     Column("on_hand_units", BigInteger, comment="what was on record at the moment the count was entered"),
+    Column(
+        "last_movement_id",
+        BigInteger,
+        comment="of its SKU, on record at the moment the count was entered; 0 for none",
+    ),
     Column("counted_by", Text),
     Column("counted_at", DateTime(timezone=True)),
     Column("entry_key", Text, comment="the form by which the count was entered, so that it is entered once"),

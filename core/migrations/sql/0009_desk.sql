@@ -78,6 +78,7 @@ create table stock_document_lines (
     count_state text,
     counted_units bigint,
     on_hand_units bigint,
+    last_movement_id bigint,
     counted_by text,
     counted_at timestamptz,
     entry_key text,
@@ -111,6 +112,7 @@ comment on column stock_document_lines.units is 'what it moves or expects; a cou
 comment on column stock_document_lines.received_units is 'of a purchase order or transfer: came so far';
 comment on column stock_document_lines.dropped_units is 'of a purchase order or transfer: lost, or no longer expected';
 comment on column stock_document_lines.on_hand_units is 'what was on record at the moment the count was entered';
+comment on column stock_document_lines.last_movement_id is 'of its SKU, on record at the moment the count was entered; 0 for none';
 comment on column stock_document_lines.entry_key is 'the form by which the count was entered, so that it is entered once';
 create unique index uq_stock_document_lines_counted_once on stock_document_lines (shop_id, document_id, sku_id)
     where count_state is not null;
