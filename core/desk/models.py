@@ -49,6 +49,13 @@ stock_documents = Table(
     Column("done_by", Text),
     Column("done_at", DateTime(timezone=True)),
     Column("closing_reason", Text, comment="why what was outstanding is no longer expected"),
+    Column(
+        "written_in",
+        BigInteger,
+        nullable=False,
+        server_default=text("(pg_current_xact_id()::text::bigint)"),
+        comment="the transaction that wrote it: no other adds lines to what is done",
+    ),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "location_id"], ["locations.shop_id", "locations.id"]),
     ForeignKeyConstraint(["shop_id", "to_location_id"], ["locations.shop_id", "locations.id"]),
