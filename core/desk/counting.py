@@ -130,11 +130,7 @@ def enter_counts(
     known = queries.require_named(conn, shop_id, counted)
     rows = {row["sku_id"]: row for row in queries.lines_of(conn, shop_id, document_id)}
     units = _units_by_sku(counted, known)
-    wanted = {
-        sku_id: number
-        for sku_id, number in units.items()
-        if sku_id not in rows or rows[sku_id]["entry_key"] != entry_key
-    }
+    wanted = {sku_id: units[sku_id] for sku_id in _not_entered(conn, shop_id, document_id, units, entry_key)}
     if not wanted:
         return 0
     if found["done_at"] is not None:
@@ -153,7 +149,7 @@ def enter_counts(
         update stock_document_lines l set count_state = 'counted', counted_units = n.units, on_hand_units = k.on_hand,
             last_movement_id = coalesce((select m.id from stock_movements m where m.shop_id = k.shop_id
                 and m.sku_id = k.sku_id order by m.id desc limit 1), 0),
-            counted_by = %(by)s, counted_at = %(now)s, entry_key = %(key)s, decided_by = null, decided_at = null
+            counted_by = %(by)s, counted_at = %(now)s, decided_by = null, decided_at = null
         from unnest(%(skus)b::int8[], %(units)b::int8[]) as n (sku, units)
         join stock_levels k on k.shop_id = %(shop)s and k.sku_id = n.sku and k.location_id = %(location)s
         where l.shop_id = %(shop)s and l.document_id = %(document)s and l.sku_id = n.sku
@@ -163,7 +159,6 @@ def enter_counts(
         location=found["location_id"],
         by=actor.name,
         now=now,
-        key=entry_key,
         skus=list(wanted),
         units=list(wanted.values()),
     )
@@ -171,6 +166,27 @@ def enter_counts(
         conn, shop_id, actor, "enter_counts", f"document:{document_id}", now, lines=len(wanted), added=len(fresh)
     )
     return len(wanted)
+
+
+def _not_entered(
+    conn: Connection, shop_id: int, document_id: int, sku_ids: Iterable[int], entry_key: str
+) -> list[int]:
+    """The SKUs that this form has not entered before, in their order; from now on it has."""
+    wanted = list(sku_ids)
+    rows = fetch(
+        conn,
+        """
+        insert into count_entries (shop_id, document_id, sku_id, entry_key)
+        select %(shop)s, %(document)s, n.sku, %(key)s from unnest(%(skus)b::int8[]) as n (sku)
+        on conflict do nothing returning sku_id
+        """,
+        shop=shop_id,
+        document=document_id,
+        key=entry_key,
+        skus=wanted,
+    )
+    new = {row["sku_id"] for row in rows}
+    return [sku_id for sku_id in wanted if sku_id in new]
 
 
 def _units_by_sku(counted: Mapping[str, int], known: Mapping[str, queries.Named]) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""Tables: stock_documents, stock_document_lines, desk_drafts."""
+"""Tables: stock_documents, stock_document_lines, count_entries, desk_drafts."""
 
 from __future__ import annotations
 
@@ -130,7 +130,6 @@ stock_document_lines = Table(
     ),
     Column("counted_by", Text),
     Column("counted_at", DateTime(timezone=True)),
-    Column("entry_key", Text, comment="the form by which the count was entered, so that it is entered once"),
     Column("decided_by", Text),
     Column("decided_at", DateTime(timezone=True)),
     PrimaryKeyConstraint("shop_id", "document_id", "ordinal"),
@@ -166,6 +165,19 @@ stock_document_lines = Table(
         "order_line_id",
         postgresql_where=text("order_line_id is not null"),
     ),
+)
+
+# Every form by which a SKU was counted, so that each is entered once, also when a newer count came between.
+count_entries = Table(
+    "count_entries",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("document_id", BigInteger, nullable=False),
+    Column("sku_id", BigInteger, nullable=False),
+    Column("entry_key", Text, nullable=False),
+    PrimaryKeyConstraint("shop_id", "document_id", "sku_id", "entry_key"),
+    ForeignKeyConstraint(["shop_id", "document_id"], ["stock_documents.shop_id", "stock_documents.id"]),
+    ForeignKeyConstraint(["shop_id", "sku_id"], ["skus.shop_id", "skus.id"]),
 )
 
 desk_drafts = Table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from core.db import execute, fetch
 from core.desk import counting
@@ -64,6 +65,26 @@ def test_an_entry_that_is_sent_again_later_is_not_entered_against_another_record
     desk.sell("1", units=4, shipped=4)
     assert desk.count(sheet, key="entry:1", MUG=10) == 0
     assert desk.variances(sheet) == {"MUG": 0}
+
+
+def test_a_form_that_is_repeated_after_a_newer_one_changes_nothing(desk: Desk) -> None:
+    sheet = desk.open_count(codes=["MUG"])
+    desk.count(sheet, key="form:1", MUG=8)
+    desk.count(sheet, key="form:2", MUG=9, CUP=5)
+    assert desk.count(sheet, key="form:1", MUG=8) == 0
+    assert desk.variances(sheet) == {"MUG": -1, "CUP": 0}
+    assert desk.count(sheet, key="form:1", MUG=8, CUP=4) == 1
+    assert desk.variances(sheet) == {"MUG": -1, "CUP": -1}
+    desk.refuse(sheet)
+    assert desk.count(sheet, key="form:2", MUG=9, CUP=5) == 0
+    assert desk.variances(sheet) == {}
+
+
+def test_which_forms_were_entered_is_only_added_to(desk: Desk) -> None:
+    desk.count(desk.open_count(codes=["MUG"]), MUG=8)
+    for statement in ("update count_entries set entry_key = 'other'", "delete from count_entries"):
+        with pytest.raises(DBAPIError, match=r"are facts|permission denied"), desk.conn.begin_nested():
+            execute(desk.conn, statement)
 
 
 def test_counting_anew_replaces_the_count_and_its_record(desk: Desk) -> None:

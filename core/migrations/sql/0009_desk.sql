@@ -83,7 +83,6 @@ create table stock_document_lines (
     last_movement_id bigint,
     counted_by text,
     counted_at timestamptz,
-    entry_key text,
     decided_by text,
     decided_at timestamptz,
     constraint pk_stock_document_lines primary key (shop_id, document_id, ordinal),
@@ -115,7 +114,6 @@ comment on column stock_document_lines.received_units is 'of a purchase order or
 comment on column stock_document_lines.dropped_units is 'of a purchase order or transfer: lost, or no longer expected';
 comment on column stock_document_lines.on_hand_units is 'what was on record at the moment the count was entered';
 comment on column stock_document_lines.last_movement_id is 'of its SKU, on record at the moment the count was entered; 0 for none';
-comment on column stock_document_lines.entry_key is 'the form by which the count was entered, so that it is entered once';
 create unique index uq_stock_document_lines_counted_once on stock_document_lines (shop_id, document_id, sku_id)
     where count_state is not null;
 create index ix_stock_document_lines_shop_id_sku_id_document_id on stock_document_lines (shop_id, sku_id, document_id);
@@ -174,6 +172,20 @@ create trigger what_is_done_is_whole before insert on stock_document_lines
 create trigger never_deleted before delete or truncate on stock_document_lines
     for each statement execute function refuse_change();
 create trigger never_deleted before delete or truncate on stock_documents
+    for each statement execute function refuse_change();
+
+-- Every form by which a SKU was counted, so that each is entered once, also when a newer count came between.
+create table count_entries (
+    shop_id bigint not null,
+    document_id bigint not null,
+    sku_id bigint not null,
+    entry_key text not null,
+    constraint pk_count_entries primary key (shop_id, document_id, sku_id, entry_key),
+    constraint fk_count_entries_stock_documents_shop_id_document_id foreign key (shop_id, document_id)
+        references stock_documents (shop_id, id),
+    constraint fk_count_entries_skus_shop_id_sku_id foreign key (shop_id, sku_id) references skus (shop_id, id)
+);
+create trigger append_only before update or delete or truncate on count_entries
     for each statement execute function refuse_change();
 
 -- What is on its way: still expected of purchase orders, and of transfers that have left.
