@@ -17,7 +17,17 @@ from core import audit
 from core.audit import Actor
 from core.db import execute, fetch
 from core.desk import queries
-from core.desk.booking import NewDocument, NewLine, Outcome, Touched, key_of, lock_document, open_document, repeated
+from core.desk.booking import (
+    NewDocument,
+    NewLine,
+    Outcome,
+    Touched,
+    key_of,
+    lock_document,
+    open_document,
+    refuse_bundles,
+    repeated,
+)
 from core.desk.rules import LINES_MAX, UNITS_MAX
 from core.errors import Anticipated, BadInput
 from core.inventory.operations import Movement, lock_levels, move, refresh_desired, settle_numbers
@@ -143,6 +153,7 @@ def enter_counts(
         raise BadInput(f"that is more than one sheet takes ({LINES_MAX:,} SKUs): open another count")
     _add_to_sheet(conn, shop_id, document_id, fresh)
     lock_levels(conn, shop_id, ((sku_id, found["location_id"]) for sku_id in wanted))
+    refuse_bundles(conn, shop_id, wanted)
     execute(
         conn,
         """

@@ -21,13 +21,16 @@ from core.db import execute, fetch, make_engine, scalar, unit_of_work
 from core.desk import files, operations, undo
 from core.desk.booking import Item
 from core.desk.rows import Act, Wanted
-from core.errors import Anticipated
+from core.errors import Anticipated, BadInput
+from core.inventory import bundles
+from core.inventory import operations as inventory
+from core.inventory.operations import hold_compositions
 from core.messaging import inbox
 from core.messaging.inbox import Batch
 from core.orders.intake import Intake
 from tests.conftest import ROOT
 from tests.desks import CLERK, Desk, make_desk
-from tests.factories import NOW, body_of, make_refund, make_refund_line, parse, record_bodies, world_of
+from tests.factories import NOW, body_of, make_refund, make_refund_line, make_sku, parse, record_bodies, world_of
 
 START = 78
 """Key of the lock that a race waits for."""
@@ -297,6 +300,43 @@ def test_files_and_forms_of_one_purchase_order_deadlock_with_nobody(
     with engine.connect() as conn:
         after = at(conn, desk)
         assert (after.level("MUG"), after.state(order), after.broken()) == ((50, 0, 5, 50), "open", [])
+
+
+Acts = dict[str, Callable[[Desk], Any]]
+
+ACTS: Acts = {
+    "purchase_order": lambda desk: desk.order_goods({"KIT": 5}),
+    "draft": lambda desk: desk.draft({"KIT": 5}),
+    "receipt": lambda desk: desk.receive({"KIT": 5}),
+    "return": lambda desk: desk.take_back({"KIT": 5}, "write_off"),
+    "count": lambda desk: desk.count(desk.open_count(codes=["MUG"]), KIT=5),
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_nothing_is_booked_of_what_becomes_a_bundle_meanwhile(
+    engine: Engine, desk: Desk, act: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody makes it a bundle after the act has read that it is none, and before the act holds compositions."""
+    with unit_of_work(engine) as conn:
+        make_sku(conn, desk.shop_id, "KIT")
+
+    def hold_later(conn: Any, shop_id: int) -> None:
+        if not become:
+            become.append(True)
+            with unit_of_work(engine) as other:
+                bundles.set_components(other, shop_id, "KIT", {"MUG": 1}, CLERK, NOW)
+        hold_compositions(conn, shop_id)
+
+    become: list[bool] = []
+    monkeypatch.setattr(inventory, "hold_compositions", hold_later)
+    with pytest.raises(BadInput, match="KIT.* a bundle"), unit_of_work(engine) as conn:
+        ACTS[act](at(conn, desk))
+    assert become
+    with engine.connect() as conn:
+        after = at(conn, desk)
+        assert after.broken() == []
+        assert scalar(conn, "select count(*) from stock_document_lines where shop_id = %(s)s", s=desk.shop_id) == 0
 
 
 if __name__ == "__main__":
