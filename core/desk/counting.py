@@ -179,9 +179,7 @@ def enter_counts(
     return len(wanted)
 
 
-def _not_entered(
-    conn: Connection, shop_id: int, document_id: int, sku_ids: Iterable[int], entry_key: str
-) -> list[int]:
+def _not_entered(conn: Connection, shop_id: int, document_id: int, sku_ids: Iterable[int], entry_key: str) -> list[int]:
     """The SKUs that this form has not entered before, in their order; from now on it has."""
     wanted = list(sku_ids)
     rows = fetch(

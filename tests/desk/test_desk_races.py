@@ -135,7 +135,8 @@ def receive_single(engine: Engine, shop: int, main: int, place: int) -> Any:
 
 
 ROLES: dict[str, Callable[[Engine, int, int, int], Any]] = {
-    role.__name__: role for role in (
+    role.__name__: role
+    for role in (
         receive_same,
         receive_own,
         undo_it,
@@ -284,9 +285,7 @@ def test_files_for_two_locations_deadlock_with_nobody(engine: Engine, database: 
         assert after.broken() == []
 
 
-def test_files_and_forms_of_one_purchase_order_deadlock_with_nobody(
-    engine: Engine, database: Any, desk: Desk
-) -> None:
+def test_files_and_forms_of_one_purchase_order_deadlock_with_nobody(engine: Engine, database: Any, desk: Desk) -> None:
     with unit_of_work(engine) as conn:
         order = at(conn, desk).order_goods({"MUG": 25, "CUP": 25}).document_id
     said = race(
