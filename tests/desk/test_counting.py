@@ -182,9 +182,7 @@ def test_two_sheets_that_counted_the_same_loss_book_it_once(desk: Desk) -> None:
     desk.count(first, MUG=8, CUP=5)
     desk.count(second, MUG=8, CUP=4)
     desk.approve(first)
-    with pytest.raises(
-        CountChanged, match=r"^MUG was counted and booked since the count of this sheet: .* Count again$"
-    ):
+    with pytest.raises(CountChanged, match=r"^MUG was counted and booked since the count of this sheet: .* again$"):
         desk.approve(second)
     assert (desk.level("MUG")[0], desk.level("CUP")[0]) == (8, 5)
     desk.approve(second, "CUP")

@@ -329,7 +329,7 @@ def test_nothing_is_booked_of_what_becomes_a_bundle_meanwhile(
 
     become: list[bool] = []
     monkeypatch.setattr(inventory, "hold_compositions", hold_later)
-    with pytest.raises(BadInput, match="KIT.* a bundle"), unit_of_work(engine) as conn:
+    with pytest.raises(BadInput, match=r"KIT.* a bundle"), unit_of_work(engine) as conn:
         ACTS[act](at(conn, desk))
     assert become
     with engine.connect() as conn:
