@@ -18,7 +18,6 @@ from dashboard.desk_basket import Basket, Line, order_line, plain_line
 from dashboard.desk_dialogs import Asked
 
 NO_DOCUMENT = "Nothing in particular"
-_OFFERED_MAX = 100
 
 
 def places() -> Mapping[int, str]:
@@ -57,7 +56,8 @@ def draw_receive(viewer: people.Viewer) -> None:
     basket = Basket("receive")
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters-receive"):
         place = pick_place("Location", "receive-place", found)
-        sources = coming_to(viewer, place)
+        chosen = st.session_state.get("receive-of")
+        sources = desk_queries.coming_to(viewer.shop.id, viewer.person.scope, place, chosen)
         words = {None: NO_DOCUMENT, **{row["document_id"]: source_word(row) for row in sources}}
         against = st.selectbox("Of", list(words), format_func=words.__getitem__, key="receive-of", width=300)
         reference = st.text_input("Delivery note", key="receive-ref", width=200, placeholder="optional")
@@ -80,23 +80,6 @@ def draw_receive(viewer: people.Viewer) -> None:
         )
 
     _confirm(basket, "Receive…", asked)
-
-
-def coming_to(viewer: people.Viewer, place: int) -> list[dict[str, Any]]:
-    """What could be coming to a location: the oldest hundred of each kind."""
-    coming: list[dict[str, Any]] = []
-    for kind in ("purchase_order", "transfer"):
-        page = desk_queries.open_documents(viewer.shop.id, viewer.person.scope, kind)
-        while len(coming) < _OFFERED_MAX:
-            coming += [
-                row
-                for row in page.rows
-                if (row["to_location_id"] or row["location_id"]) == place and row["state"] != "draft"
-            ]
-            if not page.more:
-                break
-            page = desk_queries.open_documents(viewer.shop.id, viewer.person.scope, kind, page.rows[-1]["document_id"])
-    return coming
 
 
 def source_word(row: Mapping[str, Any]) -> str:

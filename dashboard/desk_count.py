@@ -180,8 +180,10 @@ def _draw_decisions(viewer: people.Viewer, row: Mapping[str, Any]) -> None:
     by_code = {line["code"]: line for line in found}
     only = st.multiselect("Only these", list(by_code), key=f"decide-{number}", placeholder="All of them", width=480)
     chosen = [by_code[code] for code in only] or found
-    differing = sum(1 for line in found if line["variance_units"])
-    components.html(f'<div class="sy-muted">{differing:,} of {len(found):,} differ from what was on record.</div>')
+    said = f"{row['differing']:,} of {row['counted']:,} differ from what was on record."
+    if row["counted"] > len(found):
+        said += f" At most {len(found):,} are decided on at a time, the largest variances first."
+    components.html(f'<div class="sy-muted">{said}</div>')
     net = sum(line["variance_units"] for line in chosen)
     with st.container(horizontal=True, horizontal_alignment="left", key="decide"):
         approve = st.button(
@@ -209,9 +211,8 @@ def _draw_variances(found: Sequence[Mapping[str, Any]], zone: str, row: Mapping[
     heads = [("SKU", False), ("Counted", True), ("On record then", True), ("Variance", True), ("Counted by", False)]
     components.table(heads, body, "Variances, the largest first", dense=True)
     if len(found) > _SHOWN:
-        components.html(
-            f'<div class="sy-muted">The {_SHOWN} largest of {len(found):,}. Decide on these, and the next follow.</div>'
-        )
+        said = f"The {_SHOWN} largest of {row['counted']:,}. Decide on these, and the next follow."
+        components.html(f'<div class="sy-muted">{said}</div>')
 
 
 def _draw_decided(viewer: people.Viewer, row: Mapping[str, Any]) -> None:

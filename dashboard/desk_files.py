@@ -80,7 +80,7 @@ def _wanted(viewer: people.Viewer, act: Act, found: dict[int, str]) -> Wanted:
         against = None
         if act == "receive" and place is not None:
             coming: dict[int | None, str] = {None: desk_acts.NO_DOCUMENT}
-            for row in desk_acts.coming_to(viewer, place):
+            for row in desk_queries.coming_to(viewer.shop.id, viewer.person.scope, place):
                 coming[row["document_id"]] = desk_acts.source_word(row)
             against = st.selectbox(
                 "Of", list(coming), index=0, format_func=coming.__getitem__, key="file-of", width=300

@@ -13,6 +13,10 @@ from dashboard.queries import engine, one, rows
 
 PAGE = 20
 LINES = 50
+COMING = 100
+"""Of each kind: who looks for one in a longer list opens it from what waits."""
+DECISIONS = 500
+"""Decided on at a time."""
 
 
 class Page(NamedTuple):
@@ -44,6 +48,27 @@ def open_documents(shop_id: int, scope: str, kind: str, after: int = 0) -> Page:
         after=after,
     )
     return Page(found[:PAGE], len(found) > PAGE)
+
+
+@st.cache_data(ttl=5, max_entries=100, show_spinner=False)
+def coming_to(shop_id: int, scope: str, place: int, also: int | None = None) -> list[dict[str, Any]]:
+    """What is coming to a location: the oldest purchase orders and transfers, and the document `also`, if it is."""
+    return rows(
+        f"""
+        select {_DOCUMENT} from desk_documents
+        where shop_id = %(shop)s and document_id = any(
+            select c.id from unnest(array['purchase_order', 'transfer']) as k (kind) cross join lateral (
+                select d.id from stock_documents d
+                where d.shop_id = %(shop)s and d.kind = k.kind and d.done_at is null and d.state in ('open', 'sent')
+                    and coalesce(d.to_location_id, d.location_id) = %(place)s
+                order by d.id <> coalesce(%(also)s::bigint, 0), d.id limit {COMING}
+            ) c)
+        order by kind, document_id
+        """,
+        shop=shop_id,
+        place=place,
+        also=also,
+    )
 
 
 @st.cache_data(ttl=5, max_entries=100, show_spinner=False)
@@ -107,12 +132,12 @@ def sheet(shop_id: int, document_id: int, after: int = 0) -> Page:
 
 
 def variances(shop_id: int, document_id: int) -> list[dict[str, Any]]:
-    """All counted lines of a sheet that wait for a decision; those that differ most come first. At most a sheet's."""
+    """Counted lines of a sheet that wait for a decision: those that differ most, and no more than are decided on at once."""
     return rows(
-        """
+        f"""
         select ordinal, code, title, counted_units, on_hand_units, variance_units, counted_by, counted_at
         from desk_lines where shop_id = %(shop)s and document_id = %(id)s and count_state = 'counted'
-        order by abs(variance_units) desc, ordinal
+        order by abs(variance_units) desc, ordinal limit {DECISIONS}
         """,
         shop=shop_id,
         id=document_id,
@@ -194,5 +219,5 @@ def sold_lines(shop_id: int, order_name: str) -> list[Returnable]:
 
 def forget() -> None:
     """Read everything afresh: a write must show at once."""
-    for cached in (open_documents, journal, quarantine, waiting):
+    for cached in (open_documents, coming_to, journal, quarantine, waiting):
         cached.clear()

@@ -322,10 +322,11 @@ def begin_publishing(conn: Connection, shop_id: int, connection_id: int) -> int:
                 and c.guarantee_class = 'D')
             and s.shop_id = l.shop_id and s.id = l.sku_id and s.is_stocked
             and (exists (select from stock_levels k
-                    where k.shop_id = l.shop_id and k.sku_id = l.sku_id and k.location_id = l.location_id)
+                    where k.shop_id = l.shop_id and k.sku_id = l.sku_id and k.location_id = l.location_id
+                        and not k.is_placeholder)
                 or exists (select from bundle_parts b join stock_levels k on k.shop_id = b.shop_id
                         and k.sku_id = b.part_sku_id and k.location_id = l.location_id
-                    where b.shop_id = l.shop_id and b.bundle_sku_id = l.sku_id))
+                    where b.shop_id = l.shop_id and b.bundle_sku_id = l.sku_id and not k.is_placeholder))
         """,
         shop=shop_id,
         connection=connection_id,

@@ -20,7 +20,7 @@ from core.desk import queries, rules
 from core.desk.queries import LevelRow, Named
 from core.desk.rules import LINES_MAX, UNITS_MAX, Kind
 from core.errors import Anticipated, BadInput
-from core.inventory.operations import Movement, lock_levels, move, refresh_desired
+from core.inventory.operations import BundleHasNoStock, Movement, lock_levels, move, refresh_desired
 from core.inventory.queries import parts_of
 from core.orders.desk_returns import LineReturn, SoldLine, lock_sold, take_back_lines
 
@@ -293,13 +293,31 @@ def expect(conn: Connection, shop_id: int, deltas: Mapping[Pair, int]) -> None:
     )
 
 
-class Touched:
-    """Levels that an act locks, as they were; what it changed, and whether it took what was sold."""
+def refuse_bundles(conn: Connection, shop_id: int, sku_ids: Iterable[int]) -> None:
+    """Raises BundleHasNoStock when a SKU is a bundle; once levels are locked: until then it may become one."""
+    rows = fetch(
+        conn,
+        "select code from skus where shop_id = %(shop)s and id = any(%(ids)b::int8[]) and is_bundle order by code",
+        shop=shop_id,
+        ids=sorted(sku_ids),
+    )
+    if rows:
+        raise BundleHasNoStock([row["code"] for row in rows])
 
-    def __init__(self, conn: Connection, shop_id: int, pairs: Iterable[Pair]) -> None:
+
+class Touched:
+    """Levels that an act locks, as they were; what it changed, and whether it took what was sold.
+
+    `of_orders` are levels of what orders were booked as when they were sold. Raises BundleHasNoStock when another is of
+    a bundle.
+    """
+
+    def __init__(self, conn: Connection, shop_id: int, pairs: Iterable[Pair], of_orders: Iterable[Pair] = ()) -> None:
         self.conn, self.shop_id = conn, shop_id
-        self.pairs = sorted(set(pairs))
+        named = set(pairs)
+        self.pairs = sorted(named.union(of_orders))
         lock_levels(conn, shop_id, self.pairs)
+        refuse_bundles(conn, shop_id, {sku for sku, _ in named})
         self.before = queries.levels(conn, shop_id, self.pairs)
         self.codes = queries.codes_of(conn, shop_id, {sku for sku, _ in self.pairs})
 
@@ -359,7 +377,7 @@ def book(
     _check_returns(new, lines, sold)
     pairs = {(line.sku_id, new.location_id) for line in lines if line.order_line_id is None}
     back = {(part, line.location_id) for line in sold.values() if line.location_id for part, _ in line.parts}
-    touched = Touched(conn, shop_id, pairs | back | set(awaited))
+    touched = Touched(conn, shop_id, pairs | set(awaited), back)
     touched.refuse_not_apart(_taken_from_quarantine(new, lines, sold))
     add_lines(conn, shop_id, document_id, lines)
     move(conn, shop_id, _movements(new, document_id, lines, now), actor.name, now)

@@ -17,18 +17,28 @@ from core import audit
 from core.audit import Actor
 from core.db import execute, fetch
 from core.desk import queries
-from core.desk.booking import NewDocument, NewLine, Outcome, Touched, key_of, lock_document, open_document, repeated
+from core.desk.booking import (
+    NewDocument,
+    NewLine,
+    Outcome,
+    Touched,
+    key_of,
+    lock_document,
+    open_document,
+    refuse_bundles,
+    repeated,
+)
 from core.desk.rules import LINES_MAX, UNITS_MAX
 from core.errors import Anticipated, BadInput
-from core.inventory.operations import Movement, lock_levels, move, refresh_desired
+from core.inventory.operations import Movement, lock_levels, move, refresh_desired, settle_numbers
 
 
 class CountChanged(Anticipated):
-    """Lines were counted anew, or decided on, since somebody looked at their variances."""
+    """Lines were counted anew, decided on, or counted and booked elsewhere since somebody looked at their variances."""
 
-    def __init__(self, codes: Sequence[str]) -> None:
+    def __init__(self, codes: Sequence[str], why: str = "changed since you looked: look again") -> None:
         shown = ", ".join(codes[:10]) + (f" and {len(codes) - 10} more" if len(codes) > 10 else "")
-        super().__init__(f"{shown} changed since you looked: look again")
+        super().__init__(f"{shown} {why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +140,7 @@ def enter_counts(
     known = queries.require_named(conn, shop_id, counted)
     rows = {row["sku_id"]: row for row in queries.lines_of(conn, shop_id, document_id)}
     units = _units_by_sku(counted, known)
-    wanted = {
-        sku_id: number
-        for sku_id, number in units.items()
-        if sku_id not in rows or rows[sku_id]["entry_key"] != entry_key
-    }
+    wanted = {sku_id: units[sku_id] for sku_id in _not_entered(conn, shop_id, document_id, units, entry_key)}
     if not wanted:
         return 0
     if found["done_at"] is not None:
@@ -147,11 +153,14 @@ def enter_counts(
         raise BadInput(f"that is more than one sheet takes ({LINES_MAX:,} SKUs): open another count")
     _add_to_sheet(conn, shop_id, document_id, fresh)
     lock_levels(conn, shop_id, ((sku_id, found["location_id"]) for sku_id in wanted))
+    refuse_bundles(conn, shop_id, wanted)
     execute(
         conn,
         """
         update stock_document_lines l set count_state = 'counted', counted_units = n.units, on_hand_units = k.on_hand,
-            counted_by = %(by)s, counted_at = %(now)s, entry_key = %(key)s, decided_by = null, decided_at = null
+            last_movement_id = coalesce((select m.id from stock_movements m where m.shop_id = k.shop_id
+                and m.sku_id = k.sku_id order by m.id desc limit 1), 0),
+            counted_by = %(by)s, counted_at = %(now)s, decided_by = null, decided_at = null
         from unnest(%(skus)b::int8[], %(units)b::int8[]) as n (sku, units)
         join stock_levels k on k.shop_id = %(shop)s and k.sku_id = n.sku and k.location_id = %(location)s
         where l.shop_id = %(shop)s and l.document_id = %(document)s and l.sku_id = n.sku
@@ -161,7 +170,6 @@ def enter_counts(
         location=found["location_id"],
         by=actor.name,
         now=now,
-        key=entry_key,
         skus=list(wanted),
         units=list(wanted.values()),
     )
@@ -169,6 +177,25 @@ def enter_counts(
         conn, shop_id, actor, "enter_counts", f"document:{document_id}", now, lines=len(wanted), added=len(fresh)
     )
     return len(wanted)
+
+
+def _not_entered(conn: Connection, shop_id: int, document_id: int, sku_ids: Iterable[int], entry_key: str) -> list[int]:
+    """The SKUs that this form has not entered before, in their order; from now on it has."""
+    wanted = list(sku_ids)
+    rows = fetch(
+        conn,
+        """
+        insert into count_entries (shop_id, document_id, sku_id, entry_key)
+        select %(shop)s, %(document)s, n.sku, %(key)s from unnest(%(skus)b::int8[]) as n (sku)
+        on conflict do nothing returning sku_id
+        """,
+        shop=shop_id,
+        document=document_id,
+        key=entry_key,
+        skus=wanted,
+    )
+    new = {row["sku_id"] for row in rows}
+    return [sku_id for sku_id in wanted if sku_id in new]
 
 
 def _units_by_sku(counted: Mapping[str, int], known: Mapping[str, queries.Named]) -> dict[int, int]:
@@ -198,6 +225,7 @@ def approve(
     lines = _still_as_seen(rows, seen, passed="approved")
     place = found["location_id"]
     touched = Touched(conn, shop_id, ((row["sku_id"], place) for row in lines))
+    _refuse_counted_since(conn, shop_id, place, lines)
     _decide(conn, shop_id, document_id, "approved", lines, actor, now)
     variances = {row["ordinal"]: row["counted_units"] - row["on_hand_units"] for row in lines}
     movements = [
@@ -214,6 +242,8 @@ def approve(
         if variances[row["ordinal"]]
     ]
     move(conn, shop_id, movements, actor.name, now)
+    # Also where nothing moved: that there are none on the shelf is a number too.
+    settle_numbers(conn, shop_id, touched.pairs)
     changes = touched.changes()
     refresh_desired(conn, shop_id, {change.sku_id for change in changes})
     if lines:
@@ -290,6 +320,32 @@ def _still_as_seen(rows: Mapping[int, RowMapping], seen: Sequence[Seen], passed:
     if changed:
         raise CountChanged(changed)
     return lines
+
+
+def _refuse_counted_since(conn: Connection, shop_id: int, place: int, lines: Sequence[RowMapping]) -> None:
+    """Raises CountChanged where a count, or a channel's opening number, was booked since a line was counted.
+
+    It found what this line found, most likely: booked again, one loss would be two. The levels are locked, as they were
+    when the line was counted, so movements of a SKU there have their ids in the order they were booked in.
+    """
+    rows = fetch(
+        conn,
+        """
+        select n.code from unnest(%(codes)b::text[], %(skus)b::int8[], %(lasts)b::int8[]) as n (code, sku, last)
+        where exists (select from stock_movements m where m.shop_id = %(shop)s and m.sku_id = n.sku and m.id > n.last
+            and m.location_id = %(place)s and (m.reason = 'count' or m.business_key like 'opening:%%'))
+        order by n.code
+        """,
+        shop=shop_id,
+        place=place,
+        codes=[row["code"] for row in lines],
+        skus=[row["sku_id"] for row in lines],
+        lasts=[row["last_movement_id"] for row in lines],
+    )
+    if rows:
+        verb = "was" if len(rows) == 1 else "were"
+        why = f"{verb} counted and booked since the count of this sheet: it may have found the same. Count again"
+        raise CountChanged([row["code"] for row in rows], why)
 
 
 def _decide(

@@ -15,12 +15,16 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine
 
 from core.audit import Actor
+from core.catalog.operations import lock_listings
 from core.db import fetch, fetch_one
 from core.desk import counting, documents, operations, queries, rules
-from core.desk.booking import Item, Outcome
+from core.desk.booking import Item, Outcome, Pair, lock_document
 from core.desk.queries import Named, Returnable
 from core.desk.rows import Act, Problem, Reading, Row, Wanted, read_rows
 from core.errors import Anticipated, BadInput
+from core.inventory.operations import hold_compositions, lock_levels
+from core.inventory.queries import parts_of
+from core.orders.desk_returns import lock_sold
 
 KINDS: Mapping[str, rules.Kind] = {
     "receive": "receipt",
@@ -277,6 +281,7 @@ def _book(
     now: datetime,
 ) -> list[Outcome]:
     key = _free_key(conn, shop_id, wanted.act, name, data)
+    _lock(conn, shop_id, wanted, groups)
     outcomes = []
     for number, group in enumerate(groups, start=1):
         done = _book_one(conn, shop_id, wanted, group, f"{key}:{number}", name, actor, now)
@@ -285,6 +290,36 @@ def _book(
             raise AlreadyLoaded(name, done.by, done.at or now, done.document_id)
         outcomes.append(done)
     return outcomes
+
+
+def _lock(conn: Connection, shop_id: int, wanted: Wanted, groups: Sequence[_Group]) -> None:
+    """Lock what all documents of a file touch, in the one order, before the first of them is booked.
+
+    One after the other they would lock levels after listings, and deadlock with whoever books one of them beside us.
+    """
+    awaited: list[Pair] = []
+    if wanted.against_id is not None:
+        kinds = ("purchase_order", "transfer")
+        source = lock_document(conn, shop_id, wanted.against_id, kinds, "purchase order or transfer")
+        place = source["to_location_id"] or source["location_id"]
+        awaited = [(line.sku_id, place) for line in queries.expected_of(conn, shop_id, wanted.against_id)]
+    items = [(place, item) for group in groups for place in (group.location_id, group.to_id) for item in group.items]
+    sold = lock_sold(conn, shop_id, {item.order_line_id for _, item in items if item.order_line_id is not None})
+    hold_compositions(conn, shop_id)
+    named = queries.require_named(conn, shop_id, {item.code for _, item in items})
+    parts = parts_of(conn, shop_id, {sku.sku_id for sku in named.values()})
+    pairs = {
+        *awaited,
+        *((part, line.location_id) for line in sold.values() if line.location_id for part, _ in line.parts),
+        *(
+            (part, place)
+            for place, item in items
+            if place is not None and item.order_line_id is None
+            for part, _ in parts[named[item.code].sku_id]
+        ),
+    }
+    lock_levels(conn, shop_id, pairs)
+    lock_listings(conn, shop_id, sku_ids={sku for sku, _ in pairs})
 
 
 def _book_one(

@@ -1,4 +1,4 @@
-"""Tables: stock_documents, stock_document_lines, desk_drafts."""
+"""Tables: stock_documents, stock_document_lines, count_entries, desk_drafts."""
 
 from __future__ import annotations
 
@@ -49,6 +49,13 @@ stock_documents = Table(
     Column("done_by", Text),
     Column("done_at", DateTime(timezone=True)),
     Column("closing_reason", Text, comment="why what was outstanding is no longer expected"),
+    Column(
+        "written_in",
+        BigInteger,
+        nullable=False,
+        server_default=text("(pg_current_xact_id()::text::bigint)"),
+        comment="the transaction that wrote it: no other adds lines to what is done",
+    ),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "location_id"], ["locations.shop_id", "locations.id"]),
     ForeignKeyConstraint(["shop_id", "to_location_id"], ["locations.shop_id", "locations.id"]),
@@ -116,9 +123,13 @@ stock_document_lines = Table(
     Column("count_state", Text),
     Column("counted_units", BigInteger),
     Column("on_hand_units", BigInteger, comment="what was on record at the moment the count was entered"),
+    Column(
+        "last_movement_id",
+        BigInteger,
+        comment="of its SKU, on record at the moment the count was entered; 0 for none",
+    ),
     Column("counted_by", Text),
     Column("counted_at", DateTime(timezone=True)),
-    Column("entry_key", Text, comment="the form by which the count was entered, so that it is entered once"),
     Column("decided_by", Text),
     Column("decided_at", DateTime(timezone=True)),
     PrimaryKeyConstraint("shop_id", "document_id", "ordinal"),
@@ -154,6 +165,19 @@ stock_document_lines = Table(
         "order_line_id",
         postgresql_where=text("order_line_id is not null"),
     ),
+)
+
+# Every form by which a SKU was counted, so that each is entered once, also when a newer count came between.
+count_entries = Table(
+    "count_entries",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("document_id", BigInteger, nullable=False),
+    Column("sku_id", BigInteger, nullable=False),
+    Column("entry_key", Text, nullable=False),
+    PrimaryKeyConstraint("shop_id", "document_id", "sku_id", "entry_key"),
+    ForeignKeyConstraint(["shop_id", "document_id"], ["stock_documents.shop_id", "stock_documents.id"]),
+    ForeignKeyConstraint(["shop_id", "sku_id"], ["skus.shop_id", "skus.id"]),
 )
 
 desk_drafts = Table(

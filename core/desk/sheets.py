@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import openpyxl
-from openpyxl.utils.exceptions import InvalidFileException
 
 from core.errors import BadInput
 
@@ -106,17 +105,24 @@ def _csv_rows(name: str, data: bytes, known_heads: Collection[str]) -> Iterator[
     if named:
         # Excel's own way of naming the separator.
         text, skipped = rest, 1
-    separator = named.group(1) if named else _separator(text, known_heads)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        if named.group(1) not in _SEPARATORS:
+            raise UnreadableFile(f"{name}: “{first.strip()}” names no separator: use a comma, a semicolon or a tab")
     number = skipped
     try:
-        for cells in reader:
+        separator = named.group(1) if named else _separator(text, known_heads)
+        for cells in csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True):
             number += 1
             yield number, [_text_cell(cell) for cell in cells]
     except csv.Error as error:
-        raise UnreadableFile(
-            f"{name}, row {number + 1}: a quotation mark is not closed or stands in the middle of a cell ({error})"
-        ) from None
+        why = (
+            f"there is a cell of more than {csv.field_size_limit():,} characters: is a quotation mark missing above it?"
+            if "field limit" in str(error)
+            else f"a quotation mark is not closed or stands in the middle of a cell ({error})"
+        )
+        raise UnreadableFile(f"{name}, row {number + 1}: {why}") from None
+
+
+_SEPARATORS = (",", ";", "\t", "|")
 
 
 def _decoded(name: str, data: bytes) -> str:
@@ -165,7 +171,7 @@ def _xlsx_rows(name: str, data: bytes) -> Iterator[tuple[int, Sequence[Cell]]]:
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=False, keep_links=False)
     except UnreadableFile:
         raise
-    except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, OSError, SyntaxError, TypeError):
+    except Exception:  # noqa: BLE001 (damaged, encrypted, packed in another way: the readers raise what they like)
         raise UnreadableFile(
             f"{name} is not a readable .xlsx file: open it, save it again, or save it as CSV"
         ) from None
@@ -178,7 +184,7 @@ def _xlsx_rows(name: str, data: bytes) -> Iterator[tuple[int, Sequence[Cell]]]:
     try:
         for number, row in enumerate(sheet.iter_rows(), start=1):
             yield number, [_xlsx_cell(cell) for cell in row[: COLUMNS_MAX + 1]]
-    except (KeyError, ValueError, SyntaxError, TypeError, zipfile.BadZipFile):
+    except Exception:  # noqa: BLE001 (as above: what is damaged may show only now)
         raise UnreadableFile(f"{name} is damaged: open it, save it again, or save it as CSV") from None
     finally:
         book.close()

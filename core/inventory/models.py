@@ -62,6 +62,13 @@ stock_levels = Table(
         server_default="0",
         comment="what is reserved for holders other than order lines: promised by us, never beyond what is available",
     ),
+    Column(
+        "is_placeholder",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="made to be locked or expected at: its number is not ours yet",
+    ),
     Column("available", BigInteger, Computed("on_hand - reserved - unavailable", persisted=True)),
     PrimaryKeyConstraint("shop_id", "sku_id", "location_id"),
     ForeignKeyConstraint(["shop_id", "sku_id"], ["skus.shop_id", "skus.id"]),

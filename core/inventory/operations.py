@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
+from sqlalchemy.engine import RowMapping
 
 from core import audit
 from core.audit import Actor
@@ -83,15 +84,18 @@ COMPOSITIONS = "hashtextextended('bundles:' || %(shop)s, 0)"
 
 
 def lock_levels(conn: Connection, shop_id: int, pairs: Iterable[tuple[int, int]]) -> None:
-    """Make and lock the levels of (sku_id, location_id) pairs, in the one global order."""
+    """Make and lock the levels of (sku_id, location_id) pairs, in the one global order.
+
+    A level made here is a placeholder: what moves or is held there, or `settle_numbers`, makes its number ours.
+    """
     ordered = sorted(set(pairs))
     hold_compositions(conn, shop_id)
     params = {"shop": shop_id, "skus": [sku for sku, _ in ordered], "locations": [place for _, place in ordered]}
     execute(
         conn,
         """
-        insert into stock_levels (shop_id, sku_id, location_id)
-        select %(shop)s, s, l from unnest(%(skus)b::int8[], %(locations)b::int8[]) as p (s, l)
+        insert into stock_levels (shop_id, sku_id, location_id, is_placeholder)
+        select %(shop)s, s, l, true from unnest(%(skus)b::int8[], %(locations)b::int8[]) as p (s, l)
         on conflict (shop_id, sku_id, location_id) do nothing
         """,
         **params,
@@ -104,6 +108,22 @@ def lock_levels(conn: Connection, shop_id: int, pairs: Iterable[tuple[int, int]]
         where k.shop_id = %(shop)s order by k.sku_id, k.location_id for update of k
         """,
         **params,
+    )
+
+
+def settle_numbers(conn: Connection, shop_id: int, pairs: Iterable[tuple[int, int]]) -> None:
+    """Say that the numbers of (locked) levels are ours, also where nothing moved because they are 0."""
+    ordered = sorted(set(pairs))
+    execute(
+        conn,
+        """
+        update stock_levels k set is_placeholder = false
+        from unnest(%(skus)b::int8[], %(locations)b::int8[]) as p (s, l)
+        where k.shop_id = %(shop)s and k.sku_id = p.s and k.location_id = p.l and k.is_placeholder
+        """,
+        shop=shop_id,
+        skus=[sku for sku, _ in ordered],
+        locations=[place for _, place in ordered],
     )
 
 
@@ -126,7 +146,8 @@ def move(conn: Connection, shop_id: int, movements: Sequence[Movement], recorded
             on conflict (shop_id, business_key) do nothing
             returning sku_id, location_id, delta_units, unavailable_delta_units, business_key
         ), summed as (
-            update stock_levels k set on_hand = k.on_hand + b.delta, unavailable = k.unavailable + b.apart
+            update stock_levels k set on_hand = k.on_hand + b.delta, unavailable = k.unavailable + b.apart,
+                is_placeholder = false
             from (select sku_id, location_id, sum(delta_units) as delta, sum(unavailable_delta_units) as apart
                 from booked group by 1, 2) b
             where k.shop_id = %(shop)s and k.sku_id = b.sku_id and k.location_id = b.location_id
@@ -330,21 +351,13 @@ def take_over(conn: Connection, shop_id: int, connection_id: int, actor: Actor, 
 
     Where several listings show the same stock, the oldest is believed. `set_baselines` belongs to it.
     """
-    rows = fetch(
-        conn,
-        """
-        select distinct on (l.sku_id, l.location_id) l.sku_id, l.location_id, l.published_units, l.published_at
-        from listings l join skus s on s.shop_id = l.shop_id and s.id = l.sku_id
-        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and s.is_stocked and not s.is_bundle
-            and l.is_tracked and l.location_id is not null and l.published_units is not null
-            and not exists (select from stock_levels k where k.shop_id = l.shop_id and k.sku_id = l.sku_id
-                and k.location_id = l.location_id)
-        order by l.sku_id, l.location_id, l.id
-        """,
-        shop=shop_id,
-        connection=connection_id,
-    )
-    lock_levels(conn, shop_id, ((row["sku_id"], row["location_id"]) for row in rows))
+    pairs = {(row["sku_id"], row["location_id"]) for row in _unknown_numbers(conn, shop_id, connection_id)}
+    lock_levels(conn, shop_id, pairs)
+    # Again, now that nobody else can book there: what was booked before we had the lock is our number.
+    rows = [
+        row for row in _unknown_numbers(conn, shop_id, connection_id) if (row["sku_id"], row["location_id"]) in pairs
+    ]
+    settle_numbers(conn, shop_id, ((row["sku_id"], row["location_id"]) for row in rows))
     movements = [
         Movement(
             sku_id=row["sku_id"],
@@ -364,6 +377,24 @@ def take_over(conn: Connection, shop_id: int, connection_id: int, actor: Actor, 
             conn, shop_id, actor, "take_over_stock", f"connection:{connection_id}", now, skus=len(rows), moved=len(new)
         )
     return Booked(new=len(new), repeated=len(movements) - len(new), without_stock=len(rows) - len(movements))
+
+
+def _unknown_numbers(conn: Connection, shop_id: int, connection_id: int) -> Sequence[RowMapping]:
+    """What a channel shows of SKUs at places that we have no number of; where several listings do, the oldest."""
+    return fetch(
+        conn,
+        """
+        select distinct on (l.sku_id, l.location_id) l.sku_id, l.location_id, l.published_units, l.published_at
+        from listings l join skus s on s.shop_id = l.shop_id and s.id = l.sku_id
+        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and s.is_stocked and not s.is_bundle
+            and l.is_tracked and l.location_id is not null and l.published_units is not null
+            and not exists (select from stock_levels k where k.shop_id = l.shop_id and k.sku_id = l.sku_id
+                and k.location_id = l.location_id and not k.is_placeholder)
+        order by l.sku_id, l.location_id, l.id
+        """,
+        shop=shop_id,
+        connection=connection_id,
+    )
 
 
 def set_baselines(conn: Connection, shop_id: int, connection_id: int) -> None:

@@ -303,7 +303,7 @@ _SETTLE = f"""
         order by 1, 2 for update of k
     ), levelled as (
         update stock_levels k set on_hand = k.on_hand + locked.hand, reserved = k.reserved + locked.held,
-            unavailable = k.unavailable + locked.apart
+            unavailable = k.unavailable + locked.apart, is_placeholder = false
         from locked where k.shop_id = %(shop)s and k.sku_id = locked.sku_id and k.location_id = locked.location_id
     )
     select distinct sku_id from changed

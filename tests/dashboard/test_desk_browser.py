@@ -269,6 +269,81 @@ def test_a_return_of_an_order_is_taken_back_and_undone(
     assert on_hand(engine, "MUG") == 40
 
 
+def test_a_delivery_by_file_and_a_count_and_a_return_are_each_undone(
+    floor: str, engine: Engine, browser: Browser, pictures: Path
+) -> None:
+    with browsing.visit(browser, floor + "/desk") as seen:
+        page = seen.page
+        dialog = page.get_by_role("dialog")
+
+        def look_at(part: str) -> None:
+            page.get_by_role("radiogroup", name="Part").get_by_role("radio", name=part).click(delay=80)
+            seen.settle()
+
+        def undo(button: str) -> None:
+            page.get_by_role("button", name="Undo…").click(delay=80)
+            confirm(page, button, "It was a try")
+            expect(page.get_by_text("is undone").first).to_be_visible(timeout=15_000)
+            expect(dialog).to_be_hidden(timeout=15_000)
+            seen.settle()
+
+        look_at("Files")
+        page.locator("input[type=file]").set_input_files(
+            {"name": "van.csv", "mimeType": "text/csv", "buffer": b"SKU,Quantity\nMUG,7\nCUP,3\n"}
+        )
+        expect(page.get_by_role("button", name="Book 2 rows of van.csv")).to_be_visible(timeout=15_000)
+        seen.settle()
+        page.get_by_label("Reason").fill("The morning's delivery")
+        page.get_by_role("button", name="Book 2 rows of van.csv").click(delay=80)
+        expect(page.get_by_text("10 units of 2 SKUs received").first).to_be_visible(timeout=15_000)
+        assert (on_hand(engine, "MUG"), on_hand(engine, "CUP")) == (47, 28)
+        seen.settle()
+        undo("Undo receipt")
+        assert (on_hand(engine, "MUG"), on_hand(engine, "CUP")) == (40, 25)
+
+        look_at("Count")
+        page.get_by_role("button", name="Open a sheet…").click(delay=80)
+        confirm(page, "Open the sheet", "The monthly count")
+        expect(page.get_by_text("Still to count")).to_be_visible(timeout=15_000)
+        seen.settle()
+        page.get_by_label("Scan or type a code").focus()
+        scan(seen, "MUG", "CUP", "JUG")
+        for code, units in (("MUG", "38"), ("CUP", "26"), ("JUG", "8")):
+            page.get_by_label(f"Units of {code}").fill(units)
+            page.get_by_label(f"Units of {code}").press("Enter")
+            seen.settle()
+        page.get_by_role("button", name="Enter 3 counts").click(delay=80)
+        expect(page.get_by_text("3 counts entered").first).to_be_visible(timeout=15_000)
+        seen.settle()
+        page.get_by_role("radio", name="Decide").click(delay=80)
+        seen.settle()
+        page.get_by_role("button", name="Approve 3 lines, −1…").click(delay=80)
+        confirm(page, "Approve 3 lines", "Counted twice, the same")
+        expect(dialog).to_be_hidden(timeout=15_000)
+        seen.settle()
+        assert (on_hand(engine, "MUG"), on_hand(engine, "CUP")) == (38, 26)
+        seen.picture(pictures / "desk-count-done.png")
+        undo("Undo count")
+        assert (on_hand(engine, "MUG"), on_hand(engine, "CUP")) == (40, 25)
+        page.get_by_role("button", name="Desk", exact=True).click(delay=80)
+        seen.settle()
+
+        look_at("Return")
+        page.get_by_label("Order").fill("#1042")
+        page.get_by_label("Order").press("Enter")
+        seen.settle()
+        page.get_by_label("Scan or type a code").focus()
+        scan(seen, "MUG", "MUG")
+        page.get_by_role("button", name="Take back…").click(delay=80)
+        confirm(page, "Take back 2 units of 1 SKU", "Did not fit")
+        expect(page.get_by_text("2 units of 1 SKU taken back").first).to_be_visible(timeout=15_000)
+        assert on_hand(engine, "MUG") == 42
+        seen.settle()
+        undo("Undo return")
+        assert seen.complaints == []
+    assert (on_hand(engine, "MUG"), on_hand(engine, "CUP")) == (40, 25)
+
+
 def test_a_file_with_errors_is_explained_and_a_right_one_booked(
     floor: str, engine: Engine, browser: Browser, pictures: Path
 ) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine
 from streamlit.testing.v1 import AppTest
 
 from core.db import unit_of_work
-from core.desk import operations
+from core.desk import documents, operations
 from core.desk.booking import Item
 from dashboard import desk_queries
 from dashboard.queries import Unreadable
@@ -131,6 +131,44 @@ def test_a_purchase_order_leads_to_its_receipt(opened: Open, busy: desk_worlds.B
         ("Units of JUG", 14),
         ("Units of MUG", 12),
     ]
+
+
+def test_what_is_coming_is_offered_by_kind_and_no_more_than_can_be_looked_through(
+    opened: Open, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk_queries, "COMING", 3)
+    with unit_of_work(engine) as conn:
+        desk = desk_worlds.quiet(conn)
+        orders = [desk.order_goods({"MUG": 1}).document_id for _ in range(5)]
+        desk.receive({"CUP": 2}, at=desk.yard_id)
+        back = documents.draft_transfer(
+            conn, desk.shop_id, desk.yard_id, desk.main_id, [Item("CUP", 2)], "t", CLERK, NOW
+        ).document_id
+        desk.send(back)
+        desk.sent({"MUG": 1})
+    chosen = part(opened("desk"), "Receive").selectbox(key="receive-of")
+    assert [word.split(",")[0] for word in chosen.options] == [
+        "Nothing in particular",
+        *(f"Purchase order {number}" for number in orders[:3]),
+        f"Transfer {back}",
+    ]
+    page = opened("desk", document=str(orders[4]))
+    next(button for button in page.button if button.label == "Receive…").click().run()
+    assert not page.exception
+    assert page.selectbox(key="receive-of").value == orders[4]
+
+
+def test_the_largest_variances_are_decided_on_first(
+    opened: Open, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk_queries, "DECISIONS", 2)
+    with unit_of_work(engine) as conn:
+        desk = desk_worlds.quiet(conn)
+        sheet = desk.open_count()
+        desk.count(sheet, MUG=41, CUP=20, JUG=8)
+    page = opened("desk", document=str(sheet))
+    assert "2 of 3 differ from what was on record. At most 2 are decided on at a time" in text_of(page)
+    assert "Approve 2 lines, −4…" in [button.label for button in page.button]
 
 
 def test_a_return_of_an_order_takes_no_more_than_left(opened: Open, busy: desk_worlds.Busy) -> None:

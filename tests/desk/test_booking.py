@@ -309,11 +309,62 @@ def test_a_preview_is_the_act_itself_and_leaves_nothing(engine: Engine) -> None:
     assert done.changes == previewed.changes
 
 
+WRITTEN = (
+    "kind = 'adjustment'",
+    "location_id = %(other)s",
+    "against_id = id",
+    "business_key = 'other'",
+    "reference = 'other'",
+    "reason = 'other'",
+    "expected_on = '2026-01-01'",
+    "created_by = 'other'",
+    "created_at = now()",
+    "written_in = written_in + 1",
+    "state = 'open', kind = 'purchase_order', done_at = null, done_by = null",
+)
+
+
+@pytest.mark.parametrize("change", WRITTEN)
+def test_what_a_document_is_never_changes(desk: Desk, change: str) -> None:
+    done = desk.receive({"MUG": 12})
+    with pytest.raises(DBAPIError, match="is written down: undo it instead"), desk.conn.begin_nested():
+        execute(
+            desk.conn,
+            f"update stock_documents set {change} where id = %(id)s",
+            id=done.document_id,
+            other=desk.yard_id,
+        )
+
+
+@pytest.mark.parametrize("end", ["receipt", "purchase_order", "cancelled"])
+def test_what_is_done_takes_no_more_lines(engine: Engine, end: str) -> None:
+    with unit_of_work(engine) as conn:
+        desk = make_desk(conn)
+        document = {
+            "receipt": lambda: desk.receive({"MUG": 12}),
+            "purchase_order": lambda: desk.order_goods({"MUG": 12}),
+            "cancelled": lambda: desk.draft({"MUG": 1}),
+        }[end]().document_id
+    with unit_of_work(engine) as conn:
+        desk = Desk(conn, desk.world, desk.yard_id)
+        if end == "purchase_order":
+            desk.close(document)
+        elif end == "cancelled":
+            desk.cancel(document)
+    line = """
+        insert into stock_document_lines (shop_id, document_id, ordinal, sku_id, units)
+        values (%(shop)s, %(id)s, 99, %(sku)s, 5)
+    """
+    with pytest.raises(DBAPIError, match="is closed: it takes no more lines"), unit_of_work(engine) as conn:
+        execute(conn, line, shop=desk.shop_id, id=document, sku=desk.world.skus["CUP"])
+
+
 def test_what_was_written_down_is_neither_changed_nor_deleted(desk: Desk) -> None:
     done = desk.receive({"MUG": 12})
     for statement in (
         "update stock_document_lines set units = 13 where document_id = %(id)s",
         "update stock_document_lines set sku_id = sku_id + 1 where document_id = %(id)s",
+        "update stock_document_lines set note = 'other' where document_id = %(id)s",
         "delete from stock_document_lines where document_id = %(id)s",
         "delete from stock_documents where id = %(id)s",
     ):

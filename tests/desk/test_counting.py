@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from core.db import execute, fetch
 from core.desk import counting
 from core.desk.counting import CountChanged, Seen
 from core.errors import BadInput
 from tests.desks import CLERK, Desk
-from tests.factories import NOW, listing_of, make_sku, moved
+from tests.factories import (
+    NOW,
+    first_sync,
+    later,
+    level_of,
+    listing_of,
+    make_channel_listing,
+    make_sku,
+    moved,
+    take_in,
+    world_of,
+)
 
 
 def test_a_sheet_lists_what_has_a_level_there_and_no_number_of_ours(desk: Desk) -> None:
@@ -53,6 +65,26 @@ def test_an_entry_that_is_sent_again_later_is_not_entered_against_another_record
     desk.sell("1", units=4, shipped=4)
     assert desk.count(sheet, key="entry:1", MUG=10) == 0
     assert desk.variances(sheet) == {"MUG": 0}
+
+
+def test_a_form_that_is_repeated_after_a_newer_one_changes_nothing(desk: Desk) -> None:
+    sheet = desk.open_count(codes=["MUG"])
+    desk.count(sheet, key="form:1", MUG=8)
+    desk.count(sheet, key="form:2", MUG=9, CUP=5)
+    assert desk.count(sheet, key="form:1", MUG=8) == 0
+    assert desk.variances(sheet) == {"MUG": -1, "CUP": 0}
+    assert desk.count(sheet, key="form:1", MUG=8, CUP=4) == 1
+    assert desk.variances(sheet) == {"MUG": -1, "CUP": -1}
+    desk.refuse(sheet)
+    assert desk.count(sheet, key="form:2", MUG=9, CUP=5) == 0
+    assert desk.variances(sheet) == {}
+
+
+def test_which_forms_were_entered_is_only_added_to(desk: Desk) -> None:
+    desk.count(desk.open_count(codes=["MUG"]), MUG=8)
+    for statement in ("update count_entries set entry_key = 'other'", "delete from count_entries"):
+        with pytest.raises(DBAPIError, match=r"are facts|permission denied"), desk.conn.begin_nested():
+            execute(desk.conn, statement)
 
 
 def test_counting_anew_replaces_the_count_and_its_record(desk: Desk) -> None:
@@ -143,6 +175,51 @@ def test_a_count_is_not_finished_while_something_waits_for_a_decision(desk: Desk
     desk.refuse(sheet)
     counting.finish(desk.conn, desk.shop_id, sheet, CLERK, NOW)
     assert (desk.state(sheet), desk.level("MUG")[0]) == ("cancelled", 10)
+
+
+def test_two_sheets_that_counted_the_same_loss_book_it_once(desk: Desk) -> None:
+    first, second = desk.open_count(codes=["MUG", "CUP"]), desk.open_count(codes=["MUG", "CUP"])
+    desk.count(first, MUG=8, CUP=5)
+    desk.count(second, MUG=8, CUP=4)
+    desk.approve(first)
+    with pytest.raises(CountChanged, match=r"^MUG was counted and booked since the count of this sheet: .* again$"):
+        desk.approve(second)
+    assert (desk.level("MUG")[0], desk.level("CUP")[0]) == (8, 5)
+    desk.approve(second, "CUP")
+    desk.count(second, MUG=8)
+    desk.approve(second)
+    assert (desk.level("MUG")[0], desk.level("CUP")[0], desk.state(second)) == (8, 4, "done")
+
+
+def test_what_was_counted_after_another_count_was_booked_is_booked_too(desk: Desk) -> None:
+    first, second = desk.open_count(codes=["MUG"]), desk.open_count(codes=["MUG"])
+    desk.count(first, MUG=8)
+    desk.approve(first)
+    desk.count(second, MUG=7)
+    desk.approve(second)
+    assert desk.level("MUG")[0] == 7
+
+
+def test_a_count_booked_elsewhere_is_no_reason_to_count_again(desk: Desk) -> None:
+    sheet = desk.open_count(codes=["MUG"])
+    desk.count(sheet, MUG=8)
+    yard = counting.open_count(desk.conn, desk.shop_id, desk.yard_id, "y", CLERK, NOW, codes=["MUG"]).document_id
+    desk.count(yard, MUG=3)
+    desk.approve(yard)
+    desk.approve(sheet)
+    assert (desk.level("MUG")[0], desk.level("MUG", desk.yard_id)[0]) == (8, 3)
+
+
+def test_a_number_taken_over_since_it_was_counted_asks_for_a_new_count(desk: Desk) -> None:
+    take_in(desk.conn, desk.world.connection, [make_channel_listing("PAN", 50, later(1))])
+    sheet = desk.open_count(codes=["PAN"])
+    desk.count(sheet, PAN=48)
+    first_sync(desk.conn, desk.world.connection)
+    with pytest.raises(CountChanged, match="PAN was counted"):
+        desk.approve(sheet)
+    desk.count(sheet, PAN=48)
+    desk.approve(sheet)
+    assert level_of(desk.conn, world_of(desk.conn, desk.world.connection), "PAN").on_hand == 48
 
 
 @pytest.mark.parametrize("units", [-1, 1_000_001])

@@ -18,15 +18,19 @@ from sqlalchemy import Engine
 
 from core.connections.queries import connection as connection_row
 from core.db import execute, fetch, make_engine, scalar, unit_of_work
-from core.desk import operations, undo
+from core.desk import files, operations, undo
 from core.desk.booking import Item
-from core.errors import Anticipated
+from core.desk.rows import Act, Wanted
+from core.errors import Anticipated, BadInput
+from core.inventory import bundles
+from core.inventory import operations as inventory
+from core.inventory.operations import hold_compositions
 from core.messaging import inbox
 from core.messaging.inbox import Batch
 from core.orders.intake import Intake
 from tests.conftest import ROOT
 from tests.desks import CLERK, Desk, make_desk
-from tests.factories import NOW, body_of, make_refund, make_refund_line, parse, record_bodies, world_of
+from tests.factories import NOW, body_of, make_refund, make_refund_line, make_sku, parse, record_bodies, world_of
 
 START = 78
 """Key of the lock that a race waits for."""
@@ -84,8 +88,65 @@ def refund(engine: Engine, shop: int, place: int, connection: int) -> Any:
     return inbox.drain_batch(engine, shop, connection, 0, Batch(10), Intake(world.connection, parse), NOW)[0]
 
 
+def load_files(engine: Engine, shop: int, main: int, yard: int) -> Any:
+    """Files that bring goods to both locations and adjust them there, the rows in an order of one's own."""
+    said = []
+    for n in range(8):
+        act: Act = "receive" if n % 2 else "adjust"
+        rows = [f"{code},1,{place},{os.getpid()}/{n}" for place in ("Main", "Yard") for code in ("MUG", "CUP")]
+        data = "\n".join(["sku,units,location,reason", *rows[:: 1 if n % 3 else -1]]).encode()
+        with unit_of_work(engine) as conn:
+            said += [done.units for done in files.apply(conn, shop, Wanted(act), "both.csv", data, CLERK, NOW)]
+    return said
+
+
+def load_orders_file(engine: Engine, shop: int, main: int, order: int) -> Any:
+    """Files of goods that came of one purchase order."""
+    said = []
+    for n in range(5):
+        data = f"sku,units,reason\nCUP,1,{os.getpid()}/{n}\nMUG,1,\n".encode()
+        wanted = Wanted("receive", main, against_id=order)
+        with unit_of_work(engine) as conn:
+            said += [done.is_new for done in files.apply(conn, shop, wanted, "came.csv", data, CLERK, NOW)]
+    return [[new, 0] for new in said]
+
+
+def rehearse_files(engine: Engine, shop: int, main: int, yard: int) -> Any:
+    """Dry runs of transfers both ways and of counts of both locations; nothing of them stays."""
+    found = []
+    for n in range(6):
+        transfers = f"sku,units,location,to\nMUG,{n + 1},Yard,Main\nCUP,1,Main,Yard\nMUG,1,Main,Yard\n".encode()
+        counts = f"sku,units,location\nMUG,{n},Yard\nCUP,{n},Main\nMUG,{n},Main\n".encode()
+        for act, data in (("transfer", transfers), ("count", counts)):
+            found.append(files.dry_run(engine, shop, Wanted(act), "both.csv", data, CLERK, NOW))  # type: ignore[arg-type]
+    return [str(problem) for dry in found for problem in dry.problems]
+
+
+def receive_single(engine: Engine, shop: int, main: int, place: int) -> Any:
+    """One receipt after another at one of the two."""
+    items = [Item("MUG", 1), Item("CUP", 1)]
+    return [
+        tried(
+            engine,
+            lambda conn, n=n: operations.receive(conn, shop, place, items, f"form:{os.getpid()}:{n}", CLERK, NOW),
+        )
+        for n in range(20)
+    ]
+
+
 ROLES: dict[str, Callable[[Engine, int, int, int], Any]] = {
-    role.__name__: role for role in (receive_same, receive_own, undo_it, take_back, refund)
+    role.__name__: role
+    for role in (
+        receive_same,
+        receive_own,
+        undo_it,
+        take_back,
+        refund,
+        load_files,
+        load_orders_file,
+        rehearse_files,
+        receive_single,
+    )
 }
 
 
@@ -198,6 +259,83 @@ def test_one_unit_that_desks_and_channel_take_back_is_restocked_once(engine: Eng
         (row,) = fetch(conn, "select returned_units, taken_back_units from reservations where shop_id = %(s)s",
                        s=desk.shop_id)  # fmt: skip
         assert tuple(row.values()) == (1, 1)
+
+
+def test_files_for_two_locations_deadlock_with_nobody(engine: Engine, database: Any, desk: Desk) -> None:
+    with unit_of_work(engine) as conn:
+        at(conn, desk).receive({"MUG": 50, "CUP": 50}, at=desk.yard_id)
+    loaded, other, rehearsed, at_main, at_yard = race(
+        engine,
+        database.url,
+        desk,
+        ("load_files", desk.yard_id),
+        ("load_files", desk.yard_id),
+        ("rehearse_files", desk.yard_id),
+        ("receive_single", desk.main_id),
+        ("receive_single", desk.yard_id),
+    )
+    assert loaded == other == [2] * 16
+    assert rehearsed == []
+    assert [new for new, _ in at_main + at_yard] == [True] * 40
+    with engine.connect() as conn:
+        after = at(conn, desk)
+        brought = 2 * 8 + 20
+        assert (after.level("MUG")[0], after.level("CUP")[0]) == (10 + brought, 5 + brought)
+        assert {after.level(code, desk.yard_id)[0] for code in ("MUG", "CUP")} == {50 + brought}
+        assert after.broken() == []
+
+
+def test_files_and_forms_of_one_purchase_order_deadlock_with_nobody(engine: Engine, database: Any, desk: Desk) -> None:
+    with unit_of_work(engine) as conn:
+        order = at(conn, desk).order_goods({"MUG": 25, "CUP": 25}).document_id
+    said = race(
+        engine,
+        database.url,
+        desk,
+        *[("load_orders_file", order), ("receive_own", order)] * 2,
+        ("receive_single", desk.main_id),
+    )
+    assert [new for runner in said for new, _ in runner] == [True] * 40
+    with engine.connect() as conn:
+        after = at(conn, desk)
+        assert (after.level("MUG"), after.state(order), after.broken()) == ((50, 0, 5, 50), "open", [])
+
+
+Acts = dict[str, Callable[[Desk], Any]]
+
+ACTS: Acts = {
+    "purchase_order": lambda desk: desk.order_goods({"KIT": 5}),
+    "draft": lambda desk: desk.draft({"KIT": 5}),
+    "receipt": lambda desk: desk.receive({"KIT": 5}),
+    "return": lambda desk: desk.take_back({"KIT": 5}, "write_off"),
+    "count": lambda desk: desk.count(desk.open_count(codes=["MUG"]), KIT=5),
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_nothing_is_booked_of_what_becomes_a_bundle_meanwhile(
+    engine: Engine, desk: Desk, act: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody makes it a bundle after the act has read that it is none, and before the act holds compositions."""
+    with unit_of_work(engine) as conn:
+        make_sku(conn, desk.shop_id, "KIT")
+
+    def hold_later(conn: Any, shop_id: int) -> None:
+        if not become:
+            become.append(True)
+            with unit_of_work(engine) as other:
+                bundles.set_components(other, shop_id, "KIT", {"MUG": 1}, CLERK, NOW)
+        hold_compositions(conn, shop_id)
+
+    become: list[bool] = []
+    monkeypatch.setattr(inventory, "hold_compositions", hold_later)
+    with pytest.raises(BadInput, match=r"KIT.* a bundle"), unit_of_work(engine) as conn:
+        ACTS[act](at(conn, desk))
+    assert become
+    with engine.connect() as conn:
+        after = at(conn, desk)
+        assert after.broken() == []
+        assert scalar(conn, "select count(*) from stock_document_lines where shop_id = %(s)s", s=desk.shop_id) == 0
 
 
 if __name__ == "__main__":

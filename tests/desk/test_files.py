@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import random
+import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -181,6 +183,87 @@ def bomb() -> bytes:
 def test_a_file_that_is_no_table_is_refused_whole(data: bytes, words: str) -> None:
     with pytest.raises(UnreadableFile, match=words):
         sheets.read("file.csv", data, CODES)
+
+
+def workbook() -> bytes:
+    return xlsx(("SKU", "units"), *((f"A{n}", n) for n in range(50)))
+
+
+def damaged_zip(seed: int) -> bytes:
+    """A workbook with a few of its packed bytes changed, or cut off."""
+    chance, data = random.Random(seed), bytearray(workbook())
+    if seed % 10 == 0:
+        return bytes(data[: chance.randrange(4, len(data))])
+    for _ in range(chance.choice((1, 1, 2, 5, 20))):
+        data[chance.randrange(4, len(data))] = chance.randrange(256)
+    return bytes(data)
+
+
+def damaged_parts(seed: int) -> bytes:
+    """A workbook with a few bytes changed, or cut off, in one of the files that are packed in it."""
+    chance, out = random.Random(seed), io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(workbook())) as good, zipfile.ZipFile(out, "w") as bad:
+        chosen = chance.choice([name for name in good.namelist() if not name.startswith("docProps")])
+        for name in good.namelist():
+            data = bytearray(good.read(name))
+            if name == chosen and seed % 10 == 0:
+                del data[chance.randrange(len(data)) :]
+            elif name == chosen:
+                for _ in range(chance.choice((1, 2, 5, 20))):
+                    data[chance.randrange(len(data))] = chance.randrange(256)
+            bad.writestr(name, bytes(data))
+    return out.getvalue()
+
+
+def damaged_csv(seed: int) -> bytes:
+    chance = random.Random(seed)
+    data = bytearray(csv(*chance.choice((("sku,units", "MUG,3"), ("sep=;", "sku;units", "MUG;3"), ('"sku"', '"MUG"')))))
+    for _ in range(chance.choice((1, 2, 5))):
+        data[chance.randrange(len(data))] = chance.choice(b'",;=\r\n\t\x1f\x80\xff a')
+    return bytes(data)
+
+
+@pytest.mark.parametrize("damaged", [damaged_zip, damaged_parts, damaged_csv])
+def test_a_damaged_file_is_read_or_refused_and_never_fails(damaged: Callable[[int], bytes]) -> None:
+    refused, failed = 0, {}
+    for seed in range(400):
+        try:
+            sheets.read("file", damaged(seed), CODES)
+        except UnreadableFile:
+            refused += 1
+        except Exception as error:
+            failed[seed] = f"{type(error).__name__}: {error}"[:120]
+    assert not failed
+    assert 0 < refused < 400
+
+
+def packed_as(offset: int, value: int) -> bytes:
+    """A workbook whose list of files says something else at that offset of each."""
+    data = bytearray(workbook())
+    for entry in re.finditer(rb"PK\x01\x02", bytes(data)):
+        data[entry.start() + offset] = value
+    return bytes(data)
+
+
+ENCRYPTED, PACKED_UNKNOWN = packed_as(8, 1), packed_as(10, 99)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (ENCRYPTED, "not a readable .xlsx file: open it, save it again"),
+        (PACKED_UNKNOWN, "not a readable .xlsx file: open it, save it again"),
+        (b"a" * 200_000, "cell of more than"),
+        (b'"' + b"a" * 200_000 + b'",units\nMUG,1\n', "cell of more than"),
+        (b"sku,units\n" + b"a" * 200_000 + b",1\n", "cell of more than"),
+        (b'sep="\nsku"units\nMUG"1\n', "names no separator"),
+        (b"sep=a\nskuaunits\nMUGa1\n", "names no separator"),
+        (b'"sku\n', "quotation mark"),
+    ],
+)
+def test_what_a_reader_would_fail_at_is_said_in_words(data: bytes, words: str) -> None:
+    with pytest.raises(UnreadableFile, match=words):
+        sheets.read("file", data, CODES)
 
 
 def test_a_file_that_unpacks_to_too_much_is_not_unpacked() -> None:

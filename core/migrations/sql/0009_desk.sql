@@ -1,3 +1,7 @@
+-- A level that somebody's expectation made says nothing of our stock: a channel's number is still to be taken over.
+alter table stock_levels add column is_placeholder boolean not null default false;
+comment on column stock_levels.is_placeholder is 'made to be locked or expected at: its number is not ours yet';
+
 -- What the desk writes down: one document for each act, with its lines. What was booked of a line is never changed; a
 -- document is undone by another one.
 create table stock_documents (
@@ -20,6 +24,7 @@ create table stock_documents (
     done_by text,
     done_at timestamptz,
     closing_reason text,
+    written_in bigint not null default (pg_current_xact_id()::text::bigint),
     constraint pk_stock_documents primary key (shop_id, id),
     constraint fk_stock_documents_locations_shop_id_location_id foreign key (shop_id, location_id)
         references locations (shop_id, id),
@@ -55,6 +60,7 @@ comment on column stock_documents.undoes_id is 'the document that this one takes
 comment on column stock_documents.reference is 'the other side''s number: delivery note, supplier, file';
 comment on column stock_documents.expected_on is 'when a purchase order should come';
 comment on column stock_documents.closing_reason is 'why what was outstanding is no longer expected';
+comment on column stock_documents.written_in is 'the transaction that wrote it: no other adds lines to what is done';
 create index ix_stock_documents_open on stock_documents (shop_id, kind, id) where done_at is null;
 create index ix_stock_documents_shop_id_kind_id on stock_documents (shop_id, kind, id);
 create index ix_stock_documents_against_id on stock_documents (shop_id, against_id) where against_id is not null;
@@ -74,9 +80,9 @@ create table stock_document_lines (
     count_state text,
     counted_units bigint,
     on_hand_units bigint,
+    last_movement_id bigint,
     counted_by text,
     counted_at timestamptz,
-    entry_key text,
     decided_by text,
     decided_at timestamptz,
     constraint pk_stock_document_lines primary key (shop_id, document_id, ordinal),
@@ -107,7 +113,7 @@ comment on column stock_document_lines.units is 'what it moves or expects; a cou
 comment on column stock_document_lines.received_units is 'of a purchase order or transfer: came so far';
 comment on column stock_document_lines.dropped_units is 'of a purchase order or transfer: lost, or no longer expected';
 comment on column stock_document_lines.on_hand_units is 'what was on record at the moment the count was entered';
-comment on column stock_document_lines.entry_key is 'the form by which the count was entered, so that it is entered once';
+comment on column stock_document_lines.last_movement_id is 'of its SKU, on record at the moment the count was entered; 0 for none';
 create unique index uq_stock_document_lines_counted_once on stock_document_lines (shop_id, document_id, sku_id)
     where count_state is not null;
 create index ix_stock_document_lines_shop_id_sku_id_document_id on stock_document_lines (shop_id, sku_id, document_id);
@@ -116,9 +122,11 @@ create index ix_stock_document_lines_order_line_id on stock_document_lines (shop
 
 create function keep_document_line() returns trigger language plpgsql as $$
 begin
-    if (new.shop_id, new.document_id, new.ordinal, new.sku_id, new.bundle_sku_id, new.order_line_id, new.disposition)
+    if (new.shop_id, new.document_id, new.ordinal, new.sku_id, new.bundle_sku_id, new.order_line_id, new.disposition,
+        new.note)
         is distinct from
-        (old.shop_id, old.document_id, old.ordinal, old.sku_id, old.bundle_sku_id, old.order_line_id, old.disposition)
+        (old.shop_id, old.document_id, old.ordinal, old.sku_id, old.bundle_sku_id, old.order_line_id, old.disposition,
+        old.note)
         or (old.units is not null and (new.units, new.counted_units, new.on_hand_units)
             is distinct from (old.units, old.counted_units, old.on_hand_units))
     then
@@ -129,9 +137,55 @@ begin
 end $$;
 create trigger what_was_booked_is_kept before update on stock_document_lines
     for each row execute function keep_document_line();
+
+-- How far a document has come may change; what it is, where, of whom and why, never.
+create function keep_document() returns trigger language plpgsql as $$
+begin
+    if (new.shop_id, new.id, new.kind, new.location_id, new.to_location_id, new.against_id, new.undoes_id,
+        new.business_key, new.reference, new.reason, new.expected_on, new.created_by, new.created_at, new.written_in)
+        is distinct from
+        (old.shop_id, old.id, old.kind, old.location_id, old.to_location_id, old.against_id, old.undoes_id,
+        old.business_key, old.reference, old.reason, old.expected_on, old.created_by, old.created_at, old.written_in)
+    then
+        raise exception 'document % is written down: undo it instead of changing it', old.id
+            using errcode = 'restrict_violation';
+    end if;
+    return new;
+end $$;
+create trigger what_was_written_is_kept before update on stock_documents
+    for each row execute function keep_document();
+
+-- The lines of what is done are written with it.
+create function keep_document_whole() returns trigger language plpgsql as $$
+begin
+    if exists (select from stock_documents d where d.shop_id = new.shop_id and d.id = new.document_id
+        and d.state in ('done', 'cancelled') and d.written_in <> pg_current_xact_id()::text::bigint)
+    then
+        raise exception 'document % is closed: it takes no more lines', new.document_id
+            using errcode = 'restrict_violation';
+    end if;
+    return new;
+end $$;
+create trigger what_is_done_is_whole before insert on stock_document_lines
+    for each row execute function keep_document_whole();
+
 create trigger never_deleted before delete or truncate on stock_document_lines
     for each statement execute function refuse_change();
 create trigger never_deleted before delete or truncate on stock_documents
+    for each statement execute function refuse_change();
+
+-- Every form by which a SKU was counted, so that each is entered once, also when a newer count came between.
+create table count_entries (
+    shop_id bigint not null,
+    document_id bigint not null,
+    sku_id bigint not null,
+    entry_key text not null,
+    constraint pk_count_entries primary key (shop_id, document_id, sku_id, entry_key),
+    constraint fk_count_entries_stock_documents_shop_id_document_id foreign key (shop_id, document_id)
+        references stock_documents (shop_id, id),
+    constraint fk_count_entries_skus_shop_id_sku_id foreign key (shop_id, sku_id) references skus (shop_id, id)
+);
+create trigger append_only before update or delete or truncate on count_entries
     for each statement execute function refuse_change();
 
 -- What is on its way: still expected of purchase orders, and of transfers that have left.
