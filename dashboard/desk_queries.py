@@ -132,7 +132,7 @@ def sheet(shop_id: int, document_id: int, after: int = 0) -> Page:
 
 
 def variances(shop_id: int, document_id: int) -> list[dict[str, Any]]:
-    """Counted lines of a sheet that wait for a decision: those that differ most, and no more than are decided on at once."""
+    """Counted lines of a sheet that wait for a decision: those that differ most, at most what is decided on at once."""
     return rows(
         f"""
         select ordinal, code, title, counted_units, on_hand_units, variance_units, counted_by, counted_at
