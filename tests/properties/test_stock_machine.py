@@ -38,7 +38,7 @@ from core.db import execute, fetch
 from core.inventory import promises
 from core.inventory.bundles import BadBundle
 from core.inventory.operations import BundleHasNoStock, refresh_desired
-from core.inventory.promises import Holder
+from core.inventory.promises import Holder, PromiseEnded
 from core.inventory.rules import ListingRule, offer
 from core.orders import operations as orders
 from core.orders.operations import OrderlessReturn
@@ -108,6 +108,7 @@ class Held:
     units: dict[str, int]
     expires_at: Any
     state: str = "held"
+    has_left: bool = False
 
 
 class StockMachine(RuleBasedStateMachine):
@@ -401,11 +402,20 @@ class StockMachine(RuleBasedStateMachine):
         held, holder = self.promises[ref], Holder("checkout", ref)
         more = ("Ada",) if end == "ship" else ()
         act = getattr(promises, end)
-        ended = self.do(cut, lambda conn: act(conn, self.worlds[0].shop_id, [holder], *more, self.now))
+
+        def step(conn: Connection) -> int:
+            return act(conn, self.worlds[0].shop_id, [holder], *more, self.now)
+
+        if end == "ship" and held.state != "held" and not held.has_left:
+            with pytest.raises(PromiseEnded):
+                self.do(cut, step)
+            return
+        ended = self.do(cut, step)
         assert ended == (len(held.units) if held.state == "held" else 0)
         if held.state == "held":
             held.state = "released" if end == "release" else "consumed"
             if end == "ship":
+                held.has_left = True
                 for code, count in held.units.items():
                     self.moved[code] -= count
 
