@@ -19,6 +19,8 @@ class Parcel:
 
     units: int
     is_shipped: bool = True
+    versions: int = 0
+    """How often the channel changed its mind."""
 
 
 @dataclass(eq=False)

@@ -17,7 +17,7 @@ from core.audit import Actor
 from core.catalog.operations import lock_listings, lock_places
 from core.db import execute, fetch, fetch_one, scalar
 from core.errors import BadInput
-from core.inventory.operations import open_location, refresh_desired
+from core.inventory.operations import hold_compositions, open_location, refresh_desired
 
 NAME_MAX = 80
 KIND_OF_CLASS = {"A": "own", "B": "own", "C": "till", "D": "external"}
@@ -36,7 +36,7 @@ def rename_location(conn: Connection, shop_id: int, location_id: int, name: str,
     """Call a location something else; nothing but its name changes. Raises BadInput."""
     before = scalar(
         conn,
-        "select name from locations where shop_id = %(shop)s and id = %(id)s for update",
+        "select name from locations where shop_id = %(shop)s and id = %(id)s for no key update",
         shop=shop_id,
         id=location_id,
     )
@@ -163,6 +163,8 @@ def serve(
     lock_places(conn, shop_id, connection_id)
     # Before any listing, as whoever books an order of it does; weakly, since orders only need it to stay.
     places = _places(conn, shop_id, connection_id)
+    # Before a bundle's listing is looked at: what it is made of stays as it is, or is committed.
+    hold_compositions(conn, shop_id)
     served = preview_serving(conn, shop_id, connection_id, place_ref, location_id)
     rows = fetch(
         conn,

@@ -4,14 +4,15 @@ A promise is held and then ends once: consumed (shipped, or taken over by an ord
 that a channel reports, it is only made where there is enough: decided on locked levels, written by one statement, and
 refused by the database (`promises_are_covered`) should anybody ever decide otherwise.
 
-Levels are locked in the one global order before anything is decided, so a hundred buyers of one unit queue up behind
-each other, the first wins, and nobody has to try again. Buyers of different SKUs never meet.
+Locks are taken in one order: what bundles are made of (shared), holders by key, then levels and listings in the one
+global order, before anything is decided. So a hundred buyers of one unit queue up behind each other, the first wins,
+and nobody has to try again. Buyers of different SKUs never meet.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +22,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
 from core.db import execute, fetch, planned_once
-from core.errors import BadInput
+from core.errors import Anticipated, BadInput
 from core.inventory.operations import Movement, hold_compositions, move, refresh_desired
 from core.inventory.queries import parts_of
 from core.inventory.rules import Wish, grant
@@ -38,6 +39,19 @@ class Holder:
 
     kind: HolderKind
     ref: str
+
+
+class PromiseEnded(Anticipated):
+    """Goods were to leave on promises that are over: they are free for others, or gone to them."""
+
+    def __init__(self, holders: Sequence[Holder]) -> None:
+        self.holders = tuple(holders)
+        named = ", ".join(f"{holder.kind} {holder.ref}" for holder in holders[:5])
+        more = f" and {len(holders) - 5} more" if len(holders) > 5 else ""
+        super().__init__(
+            f"nothing is held for {named}{more} any more, and it did not leave: its promise was released, expired or"
+            " handed over to an order. Reserve it anew before it leaves, or ship the order."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +110,19 @@ def reserve(conn: Connection, shop_id: int, promises: Sequence[Promise], now: da
 
     Idempotent by holder: one that holds, or held, anything is answered with what it was given then, and with what of
     its lines it was not given. What is not there is part of the answer, not an error. Raises BadInput for units that
-    are not positive, and for a holder named twice.
+    are not positive, for a deadline that has passed, and for a holder named twice.
     """
-    _validate(promises)
+    _validate(promises, now)
     with planned_once(conn) if len(promises) <= FEW else nullcontext():
         return _reserve(conn, shop_id, promises, now)
 
 
 def _reserve(conn: Connection, shop_id: int, promises: Sequence[Promise], now: datetime) -> list[Answer]:
     hold_compositions(conn, shop_id)
+    # Whatever it asks for: a holder that asks twice at the same moment may ask for different things.
+    _lock_holders(conn, shop_id, [promise.holder for promise in promises])
     wishes = _wishes(conn, shop_id, promises)
     available = _lock(conn, shop_id, {pair for wish in wishes for pair, _ in wish.parts})
-    # Not before the levels are ours: whoever made the same promise meanwhile has committed it.
     known = _known(conn, shop_id, [promise.holder for promise in promises])
     asked = [wish for wish in wishes if promises[wish.group].holder not in known]
     granted = grant(asked, available, {number for number, promise in enumerate(promises) if promise.takes_part})
@@ -145,8 +160,13 @@ def _repeated(promise: Promise, given: _Given, asked: Counter[tuple[int, int]]) 
     return Answer(promise.holder, given.units, missing, repeated=True, has_ended=given.has_ended)
 
 
-def _validate(promises: Sequence[Promise]) -> None:
+def _validate(promises: Sequence[Promise], now: datetime) -> None:
     for promise in promises:
+        if promise.expires_at is not None and promise.expires_at <= now:
+            raise BadInput(
+                f"{promise.holder.kind} {promise.holder.ref} asks until {promise.expires_at.isoformat()}, which has"
+                " passed: give a later deadline, or none"
+            )
         if not promise.lines:
             raise BadInput(f"{promise.holder.kind} {promise.holder.ref} asks for nothing: give at least one SKU")
         for sku_id, units in promise.lines:
@@ -157,6 +177,22 @@ def _validate(promises: Sequence[Promise]) -> None:
     doubles = [holder.ref for holder, times in Counter(p.holder for p in promises).items() if times > 1]
     if doubles:
         raise BadInput(f"{doubles[0]} is named twice: put the lines of one holder into one promise")
+
+
+def _lock_holders(conn: Connection, shop_id: int, holders: Sequence[Holder]) -> None:
+    """One at a time asks for a holder: whoever did so meanwhile has committed it."""
+    fetch(
+        conn,
+        """
+        select pg_advisory_xact_lock(k) from (
+            select distinct hashtextextended('holder:' || %(shop)s || ':' || kind || ':' || ref, 0) as k
+            from unnest(%(kinds)b::text[], %(refs)b::text[]) as h (kind, ref) order by 1 offset 0
+        ) as keys
+        """,
+        shop=shop_id,
+        kinds=[holder.kind for holder in holders],
+        refs=[holder.ref for holder in holders],
+    )
 
 
 def _known(conn: Connection, shop_id: int, holders: Sequence[Holder]) -> dict[Holder, _Given]:
@@ -260,7 +296,9 @@ def _write(
 
 def release(conn: Connection, shop_id: int, holders: Sequence[Holder], now: datetime) -> int:
     """Give back what these holders hold; returns how many promises ended. Safe to repeat."""
-    return len(_end(conn, shop_id, _held_by(conn, shop_id, holders), "released", now))
+    ended = _end(conn, shop_id, _held_by(conn, shop_id, holders), "released", now)
+    refresh_desired(conn, shop_id, {row["sku_id"] for row in ended})
+    return len(ended)
 
 
 def hand_over(conn: Connection, shop_id: int, holders: Sequence[Holder], now: datetime) -> int:
@@ -269,12 +307,20 @@ def hand_over(conn: Connection, shop_id: int, holders: Sequence[Holder], now: da
     The order's lines hold the goods from then on. Booked first, they have locked the order, its levels and its listings
     in the one global order. Safe to repeat.
     """
-    return len(_end(conn, shop_id, _held_by(conn, shop_id, holders), "consumed", now))
+    ended = _end(conn, shop_id, _held_by(conn, shop_id, holders), "consumed", now)
+    refresh_desired(conn, shop_id, {row["sku_id"] for row in ended})
+    return len(ended)
 
 
 def ship(conn: Connection, shop_id: int, holders: Sequence[Holder], recorded_by: str, now: datetime) -> int:
-    """End promises whose goods have left: off what is on hand; returns how many ended. Safe to repeat."""
+    """End promises whose goods have left: off what is on hand; returns how many this call ended.
+
+    Safe to repeat: of what was shipped before nothing ends, and 0 is returned. Raises PromiseEnded, and ships nothing,
+    when a holder holds nothing and something of its promise did not leave: it was released, expired or handed over.
+    """
     ended = _end(conn, shop_id, _held_by(conn, shop_id, holders), "consumed", now)
+    if over := _over(conn, shop_id, holders, {Holder(row["holder_kind"], row["holder_ref"]) for row in ended}):
+        raise PromiseEnded(over)
     movements = [
         Movement(
             sku_id=row["sku_id"],
@@ -314,7 +360,30 @@ def expire(conn: Connection, shop_id: int, now: datetime, limit: int = 1000) -> 
         now=now,
         limit=limit,
     )
-    return len(_end(conn, shop_id, rows, "expired", now))
+    ended = _end(conn, shop_id, rows, "expired", now)
+    refresh_desired(conn, shop_id, {row["sku_id"] for row in ended})
+    return len(ended)
+
+
+def _over(conn: Connection, shop_id: int, holders: Sequence[Holder], ended: Collection[Holder]) -> list[Holder]:
+    """The holders, but for those of `ended`, some of whose promise is over and did not leave."""
+    asked = [holder for holder in holders if holder not in ended]
+    if not asked:
+        return []
+    rows = fetch(
+        conn,
+        """
+        select distinct h.kind, h.ref from unnest(%(kinds)b::text[], %(refs)b::text[]) as h (kind, ref)
+        join reservations r on r.shop_id = %(shop)s and r.holder_kind = h.kind and r.holder_ref = h.ref
+        where not exists (select from stock_movements m where m.shop_id = r.shop_id
+            and m.business_key = 'promise:' || r.id || ':shipment')
+        order by 1, 2
+        """,
+        shop=shop_id,
+        kinds=[holder.kind for holder in asked],
+        refs=[holder.ref for holder in asked],
+    )
+    return [Holder(row["kind"], row["ref"]) for row in rows]
 
 
 def _held_by(conn: Connection, shop_id: int, holders: Sequence[Holder]) -> Sequence[RowMapping]:
@@ -340,12 +409,14 @@ def _end(
 ) -> Sequence[RowMapping]:
     """End promises that are still held once their levels are locked; returns those that this call ended.
 
-    An expiry looks at the deadline again: it may have been moved while we waited.
+    The caller refreshes what listings show, last: a bundle that is composed meanwhile waits for that. An expiry looks
+    at the deadline again: it may have been moved while we waited.
     """
     if not found:
         return ()
+    hold_compositions(conn, shop_id)
     _lock(conn, shop_id, {(row["sku_id"], row["location_id"]) for row in found})
-    ended = fetch(
+    return fetch(
         conn,
         """
         with ended as (
@@ -366,5 +437,3 @@ def _end(
         outcome=outcome,
         ids=[row["id"] for row in found],
     )
-    refresh_desired(conn, shop_id, {row["sku_id"] for row in ended})
-    return ended

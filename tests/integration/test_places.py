@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from core.audit import Actor
 from core.connections import operations as connections
 from core.connections.operations import BadShop
-from core.db import execute, fetch, fetch_one, scalar
+from core.db import execute, fetch, fetch_one, scalar, unit_of_work
 from core.errors import BadInput
 from core.inventory import operations as inventory
 from core.inventory import places
-from core.inventory.operations import Adjustment
+from core.inventory.operations import Adjustment, lock_levels
 from core.inventory.places import NotServable, Served
 from tests.factories import (
     NOW,
@@ -29,6 +29,8 @@ from tests.factories import (
     make_world,
     take_in,
 )
+from tests.integration.test_promises import start, wait_until_blocked
+from tests.stock_desk import compose, shown
 
 ANN = Actor("ann", "a test")
 
@@ -172,3 +174,30 @@ def test_the_currency_is_fixed_once_there_are_orders(conn: Connection) -> None:
     operations.accept(conn, world.channel, {order.ref: order}, NOW)
     with pytest.raises(BadShop, match="has orders in GBP"):
         connections.set_up_shop(conn, world.shop_id, "A", "Europe/London", "EUR", ANN, NOW)
+
+
+def test_a_place_served_from_elsewhere_while_a_bundle_is_made_shows_no_old_number(engine: Engine) -> None:
+    with unit_of_work(engine) as conn:
+        world = make_world(conn, {"MUG": 10, "KIT": 0})
+        leeds = second_location(conn, world, MUG=3)
+    with unit_of_work(engine) as conn:
+        places.serve(conn, world.shop_id, world.connection.id, PLACE, leeds, ANN, NOW)
+        composing = start(engine, lambda other: compose(other, world, "KIT", {"MUG": 1}))
+        wait_until_blocked(engine)
+    composing.join(30)
+    with engine.connect() as conn:
+        assert shown(conn, world.connection) == {"MUG": (3, 0), "KIT": (3, 0)}
+
+
+def test_a_name_that_is_looked_at_keeps_no_goods_from_being_booked_there(engine: Engine) -> None:
+    """A new level points at its location; it waits for a name that changes, not for one that stays."""
+    with unit_of_work(engine) as conn:
+        world = make_world(conn, {"MUG": 10})
+        leeds = places.add_location(conn, world.shop_id, "Leeds", ANN, NOW)
+    with unit_of_work(engine) as conn:
+        places.rename_location(conn, world.shop_id, leeds, "Leeds", ANN, NOW)
+        with unit_of_work(engine) as other:
+            execute(other, "set local lock_timeout = '5s'")
+            lock_levels(other, world.shop_id, [(world.skus["MUG"], leeds)])
+    with engine.connect() as conn:
+        assert scalar(conn, "select count(*) from stock_levels where location_id = %(id)s", id=leeds) == 1

@@ -11,11 +11,12 @@ import pytest
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from core.catalog.operations import lock_listings
 from core.db import execute, fetch_one, scalar, unit_of_work
 from core.errors import BadInput
 from core.inventory import operations as inventory
 from core.inventory import promises
-from core.inventory.promises import Answer, Holder, Missing, Promise
+from core.inventory.promises import Answer, Holder, Missing, Promise, PromiseEnded
 from tests.factories import (
     NOW,
     Level,
@@ -32,7 +33,7 @@ from tests.factories import (
     make_world,
     moved,
 )
-from tests.stock_desk import broken, make_bundles, make_promise, promise_rows, reserve
+from tests.stock_desk import broken, compose, make_bundles, make_promise, promise_rows, reserve, shown
 
 BASKET = Holder("checkout", "basket")
 
@@ -246,13 +247,33 @@ def test_a_promise_ends_once_whatever_is_said_after(
 ) -> None:
     reserve(conn, world, "basket", {"MUG": 2}, expires_at=later(5))
     assert ENDS[end](conn, world) == 1
-    assert ENDS[after](conn, world) == 0
+    if after == "ship" and end != "ship":
+        with pytest.raises(PromiseEnded, match="nothing is held for checkout basket any more"):
+            ship(conn, world)
+    else:
+        assert ENDS[after](conn, world) == 0
     (row,) = promise_rows(conn, world)
     assert (row["state"], row["held_units"]) == (state, 0)
     assert row["ended_at"] is not None
     assert level_of(conn, world) == level
     assert listing_of(conn, world)["desired_units"] == level.available
     assert broken(conn, world, later(5)) == {}
+
+
+def test_one_promise_that_is_over_keeps_the_others_from_leaving(conn: Connection, world: World) -> None:
+    reserve(conn, world, "basket")
+    reserve(conn, world, "other")
+    release(conn, world)
+    both = [BASKET, Holder("checkout", "other")]
+    with pytest.raises(PromiseEnded) as error, conn.begin_nested():
+        promises.ship(conn, world.shop_id, both, "Ada", NOW)
+    assert error.value.holders == (BASKET,)
+    assert level_of(conn, world) == Level(5, 1, 4)
+
+
+def test_nothing_leaves_for_who_was_never_promised_anything(conn: Connection, world: World) -> None:
+    assert ship(conn, world) == 0
+    assert level_of(conn, world) == Level(5, 0, 5)
 
 
 def test_only_what_left_is_a_movement(conn: Connection, world: World) -> None:
@@ -294,6 +315,13 @@ def test_a_promise_lasts_until_its_deadline_and_not_longer(conn: Connection, wor
     reserve(conn, world, "basket", expires_at=later(5))
     assert promises.expire(conn, world.shop_id, later(5) - timedelta(microseconds=1)) == 0
     assert promises.expire(conn, world.shop_id, later(5)) == 1
+
+
+@pytest.mark.parametrize("minutes", [0, -1])
+def test_a_deadline_that_has_passed_is_refused(conn: Connection, world: World, minutes: int) -> None:
+    with pytest.raises(BadInput, match=r"checkout basket asks until .* which has passed"):
+        reserve(conn, world, "basket", expires_at=later(minutes))
+    assert promise_rows(conn, world) == []
 
 
 def test_a_promise_without_deadline_stays(conn: Connection, world: World) -> None:
@@ -381,6 +409,51 @@ def test_the_same_promise_by_two_at_once_is_made_once(engine: Engine) -> None:
     assert [(answer.repeated, answer.is_whole) for answer in answers] == [(False, True), (True, True)]
     with engine.connect() as conn:
         assert level_of(conn, world) == Level(5, 2, 3)
+
+
+def test_one_holder_that_asks_for_two_things_at_once_is_given_one(engine: Engine) -> None:
+    with unit_of_work(engine) as conn:
+        world = make_world(conn, {"MUG": 5, "CUP": 5})
+    answers: list[Answer] = []
+    with unit_of_work(engine) as conn:
+        answers.append(reserve(conn, world, "basket", {"MUG": 1}))
+        waiting = start(engine, lambda other: answers.append(reserve(other, world, "basket", {"CUP": 1})))
+        wait_until_blocked(engine)
+    waiting.join(30)
+    assert [(answer.repeated, answer.is_whole) for answer in answers] == [(False, True), (True, False)]
+    with engine.connect() as conn:
+        assert [row["code"] for row in promise_rows(conn, world)] == ["MUG"]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_bundle_made_while_a_promise_on_its_part_ends_shows_no_old_number(engine: Engine, end: str) -> None:
+    with unit_of_work(engine) as conn:
+        world = make_world(conn, {"MUG": 10, "KIT": 0})
+        reserve(conn, world, "basket", {"MUG": 4}, expires_at=later(5))
+    with unit_of_work(engine) as conn:
+        assert ENDS[end](conn, world) == 1
+        composing = start(engine, lambda other: compose(other, world, "KIT", {"MUG": 1}))
+        wait_until_blocked(engine)
+    composing.join(30)
+    with engine.connect() as conn:
+        assert shown(conn, world.connection)["KIT"] == (6 if end == "ship" else 10, 0)
+        assert broken(conn, world, later(9)) == {}
+
+
+def test_goods_that_leave_while_their_listing_changes_wait_for_nobody_in_a_circle(engine: Engine) -> None:
+    """A category is written to a SKU and then to its listings; a movement points at the SKU."""
+    with unit_of_work(engine) as conn:
+        world = make_world(conn, {"MUG": 10})
+        reserve(conn, world, "basket", {"MUG": 2})
+    with unit_of_work(engine) as conn:
+        execute(conn, "select 1 from skus where id = %(id)s for update", id=world.skus["MUG"])
+        shipping = start(engine, lambda other: ship(other, world))
+        wait_until_blocked(engine)
+        lock_listings(conn, world.shop_id, sku_ids=[world.skus["MUG"]])
+    shipping.join(30)
+    with engine.connect() as conn:
+        assert level_of(conn, world) == Level(8, 0, 8)
+        assert listing_of(conn, world)["desired_units"] == 8
 
 
 def test_a_rule_that_changes_while_stock_does_leaves_no_old_number(engine: Engine) -> None:

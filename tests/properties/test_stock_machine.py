@@ -1,10 +1,11 @@
 """Whatever is done to stock, in whatever order and with crashes in the middle: the numbers stay explained.
 
-The machine sells SKUs and bundles through the intake, ships, cancels, refunds, takes back over the desk, reserves and
-ends promises, changes what bundles are made of, rules and stock, and delivers again what was delivered before. Any step
-may be cut off at any statement, which undoes its unit of work, and is then done again. Beside it runs a model in plain
-Python, which knows of each line its facts and what it was made of when it was sold; after each step every level, every
-promise and every listing is as the model says, and the audit finds nothing.
+The machine sells SKUs and bundles through the intake, ships, takes shipments back, cancels, refunds, takes back over
+the desk, reserves and ends promises, changes what bundles are made of, rules and stock, and delivers again what was
+delivered before. Any step may be cut off at any statement, which undoes its unit of work, and is then done again.
+Beside it runs a model in plain Python, which knows of each line where its goods are (`tests.goods`) and what it was
+made of when it was sold; after each step every level, every promise and every listing is as the model says, and the
+audit finds nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -37,11 +38,11 @@ from core.db import execute, fetch
 from core.inventory import promises
 from core.inventory.bundles import BadBundle
 from core.inventory.operations import BundleHasNoStock, refresh_desired
-from core.inventory.promises import Holder
-from core.inventory.rules import LineFacts, ListingRule, line_stock, offer
+from core.inventory.promises import Holder, PromiseEnded
+from core.inventory.rules import ListingRule, offer
 from core.orders import operations as orders
 from core.orders.operations import OrderlessReturn
-from core.ports import ChannelOrder, Facts, Restock
+from core.ports import ChannelFulfilment, ChannelOrder, Facts, Restock
 from tests.factories import (
     ACTOR,
     NOW,
@@ -57,6 +58,7 @@ from tests.factories import (
     make_refund_line,
     unique,
 )
+from tests.goods import Back, Goods, Parcel
 from tests.stock_desk import broken, compose, make_bundles, make_promise, second_channel, take_back_line
 
 STOCK = {"MUG": 8, "CUP": 3, "JUG": 5}
@@ -84,9 +86,8 @@ class Line:
     """What the model knows of one order line."""
 
     code: str
-    facts: LineFacts
+    goods: Goods
     parts: Mapping[str, int]
-    desk: list[tuple[int, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -107,6 +108,7 @@ class Held:
     units: dict[str, int]
     expires_at: Any
     state: str = "held"
+    has_left: bool = False
 
 
 class StockMachine(RuleBasedStateMachine):
@@ -115,6 +117,7 @@ class StockMachine(RuleBasedStateMachine):
     holders = Bundle("holders")
     told = Bundle("told")
     returned = Bundle("returned")
+    parcels = Bundle("parcels")
 
     @initialize()
     def open_shop(self) -> None:
@@ -167,8 +170,7 @@ class StockMachine(RuleBasedStateMachine):
         for basket in baskets:
             lines = [make_line(str(n), code, count) for n, (code, count) in enumerate(basket)]
             said = make_order(unique("order"), lines)
-            facts = [Line(code, LineFacts(count), self.parts_of(code)) for code, count in basket]
-            new.append(Order(world, said, facts))
+            new.append(Order(world, said, [Line(code, Goods(count), self.parts_of(code)) for code, count in basket]))
         self.tell(world, [make_facts(order.said) for order in new], cut)
         self.orders += new
         return multiple(*new)
@@ -176,45 +178,62 @@ class StockMachine(RuleBasedStateMachine):
     @rule(order=sold, number=st.integers(0, 2), count=units, cut=cuts)
     def buy_more(self, order: Order, number: int, count: int, cut: int | None) -> None:
         line = order.lines[number % len(order.lines)]
-        line.facts = replace(line.facts, ordered=line.facts.ordered + count)
+        line.goods.ordered += count
         self.say_again(order, cut)
 
     @rule(order=sold, cut=cuts)
     def cancel(self, order: Order, cut: int | None) -> None:
         for line in order.lines:
-            line.facts = replace(line.facts, is_cancelled=True)
+            line.goods.is_cancelled = True
         self.say_again(order, cut, cancelled_at=later(5))
 
     def say_again(self, order: Order, cut: int | None, **changed: Any) -> None:
-        lines = [make_line(str(n), line.code, line.facts.ordered) for n, line in enumerate(order.lines)]
+        lines = [make_line(str(n), line.code, line.goods.ordered) for n, line in enumerate(order.lines)]
         order.said = replace(
             order.said, lines=tuple(lines), version_at=order.said.version_at + timedelta(minutes=1), **changed
         )
         self.tell(order.world, [make_facts(order.said)], cut)
 
-    @rule(target=told, order=sold, number=st.integers(0, 2), count=units, cut=cuts)
-    def ship(self, order: Order, number: int, count: int, cut: int | None) -> Any:
+    @rule(target=parcels, order=sold, number=st.integers(0, 2), count=units, is_too_many=st.booleans(), cut=cuts)
+    def ship(self, order: Order, number: int, count: int, is_too_many: bool, cut: int | None) -> Any:
         number %= len(order.lines)
-        line = order.lines[number]
-        count = min(count, line.facts.ordered - line.facts.shipped)
-        if not count:
+        goods = order.lines[number].goods
+        if not is_too_many:
+            count = min(count, goods.ordered - goods.shipped)
+        if count <= 0:
             return multiple()
         order.parcels += 1
-        parcel = make_fulfilment(order.said.ref, [(str(number), count)], f"f{order.parcels}")
-        line.facts = replace(line.facts, shipped=line.facts.shipped + count)
-        self.tell(order.world, [make_facts(parcel)], cut)
-        return order.world, make_facts(parcel)
+        said = make_fulfilment(order.said.ref, [(str(number), count)], f"f{order.parcels}")
+        parcel = goods.send(count)
+        self.tell(order.world, [make_facts(said)], cut)
+        return order.world, said, parcel
+
+    @rule(target=told, sent=parcels, is_shipped=st.sampled_from([False, False, True]), cut=cuts)
+    def cancel_fulfilment(
+        self, sent: tuple[World, ChannelFulfilment, Parcel], is_shipped: bool, cut: int | None
+    ) -> Any:
+        """The channel says that it never left; or, after that, that it did."""
+        world, said, parcel = sent
+        parcel.is_shipped, parcel.versions = is_shipped, parcel.versions + 1
+        at = said.version_at + timedelta(seconds=parcel.versions)
+        newer = replace(said, is_shipped=is_shipped, status="success" if is_shipped else "cancelled", version_at=at)
+        self.tell(world, [make_facts(newer)], cut)
+        # What was said before is old by now, and changes nothing when it arrives again.
+        self.tell(world, [make_facts(said)], None)
+        return world, make_facts(said)
 
     @rule(target=told, order=sold, number=st.integers(0, 2), count=units, restock=st.sampled_from(RESTOCKS), cut=cuts)
     def refund(self, order: Order, number: int, count: int, restock: Restock, cut: int | None) -> Any:
         number %= len(order.lines)
-        line = order.lines[number]
-        name = {"legacy_restock": "refunded_legacy"}.get(restock, f"refunded_{restock}")
-        line.facts = replace(line.facts, **{name: getattr(line.facts, name) + count})
+        order.lines[number].goods.claims += [restock] * count
         order.refunds += 1
         refund = make_refund(order.said.ref, [make_refund_line(str(number), count, restock)], f"r{order.refunds}")
         self.tell(order.world, [make_facts(refund)], cut)
         return order.world, make_facts(refund)
+
+    @rule(sent=parcels, cut=cuts)
+    def deliver_parcel_again(self, sent: tuple[World, ChannelFulfilment, Parcel], cut: int | None) -> None:
+        self.tell(sent[0], [make_facts(sent[1])], cut)
 
     @rule(again=told, cut=cuts)
     def deliver_again(self, again: tuple[World, Facts], cut: int | None) -> None:
@@ -232,28 +251,49 @@ class StockMachine(RuleBasedStateMachine):
     )
     def take_back(self, order: Order, number: int, count: int, disposition: str, cut: int | None) -> Any:
         number %= len(order.lines)
-        line = order.lines[number]
+        goods = order.lines[number].goods
 
-        def step(conn: Connection) -> None:
-            take_back_line(conn, order.world, order.said.ref, str(number), count, disposition, self.now)
+        def step(conn: Connection) -> str:
+            return take_back_line(conn, order.world, order.said.ref, str(number), count, disposition, self.now)
 
-        if line.facts.desk_units + count > line.facts.ordered:
-            with pytest.raises(DBAPIError, match="ck_reservations_taken_back_once"):
+        if count > goods.returnable:
+            with pytest.raises(DBAPIError, match=f"{count} more cannot"):
                 self.do(cut, step)
             return multiple()
-        self.do(cut, step)
-        line.facts = _with_desk(line.facts, count, disposition)
-        return order, number, count, disposition
+        return order, number, self.do(cut, step), goods.take_back(count, disposition)
 
     @rule(done=consumes(returned), cut=cuts)
-    def undo_take_back(self, done: tuple[Order, int, int, str], cut: int | None) -> None:
-        order, number, count, disposition = done
-        line = order.lines[number]
-        self.do(
-            cut,
-            lambda conn: take_back_line(conn, order.world, order.said.ref, str(number), -count, disposition, self.now),
-        )
-        line.facts = _with_desk(line.facts, -count, disposition)
+    def undo_take_back(self, done: tuple[Order, int, str, list[Back]], cut: int | None) -> None:
+        order, number, key, backs = done
+        ref, what = order.said.ref, backs[0].disposition
+
+        def step(conn: Connection) -> None:
+            take_back_line(conn, order.world, ref, str(number), -len(backs), what, self.now, undoes=key)
+
+        self.do(cut, step)
+        order.lines[number].goods.undo(backs)
+
+    @rule(
+        target=returned,
+        order=sold,
+        number=st.integers(0, 2),
+        disposition=st.sampled_from(DISPOSITIONS),
+        is_sent_again=st.booleans(),
+        cut=cuts,
+    )
+    def is_not_delivered(
+        self, order: Order, number: int, disposition: str, is_sent_again: bool, cut: int | None
+    ) -> Any:
+        """A parcel comes back to the desk, the channel says that it never left, and perhaps another is sent."""
+        number %= len(order.lines)
+        back = None
+        if order.lines[number].goods.ordered > order.lines[number].goods.shipped:
+            sent = self.ship(order, number, 1, False, cut)
+            back = self.take_back(order, number, 1, disposition, cut)
+            self.cancel_fulfilment(sent, False, cut)
+            if is_sent_again:
+                self.ship(order, number, 1, False, cut)
+        return back or multiple()
 
     @rule(code=codes, delta=st.integers(-3, 5), cut=cuts)
     def adjust(self, code: str, delta: int, cut: int | None) -> None:
@@ -362,11 +402,20 @@ class StockMachine(RuleBasedStateMachine):
         held, holder = self.promises[ref], Holder("checkout", ref)
         more = ("Ada",) if end == "ship" else ()
         act = getattr(promises, end)
-        ended = self.do(cut, lambda conn: act(conn, self.worlds[0].shop_id, [holder], *more, self.now))
+
+        def step(conn: Connection) -> int:
+            return act(conn, self.worlds[0].shop_id, [holder], *more, self.now)
+
+        if end == "ship" and held.state != "held" and not held.has_left:
+            with pytest.raises(PromiseEnded):
+                self.do(cut, step)
+            return
+        ended = self.do(cut, step)
         assert ended == (len(held.units) if held.state == "held" else 0)
         if held.state == "held":
             held.state = "released" if end == "release" else "consumed"
             if end == "ship":
+                held.has_left = True
                 for code, count in held.units.items():
                     self.moved[code] -= count
 
@@ -382,7 +431,7 @@ class StockMachine(RuleBasedStateMachine):
             promises.hand_over(conn, world.shop_id, [Holder("checkout", ref)], self.now)
 
         self.do(cut, step)
-        self.orders.append(Order(world, said, [Line(c, LineFacts(u), {c: 1}) for c, u in held.units.items()]))
+        self.orders.append(Order(world, said, [Line(c, Goods(u), {c: 1}) for c, u in held.units.items()]))
         if held.state == "held":
             held.state = "consumed"
 
@@ -419,13 +468,13 @@ class StockMachine(RuleBasedStateMachine):
         return sum(held.units.get(code, 0) for held in self.promises.values() if held.state == "held")
 
     def reserved(self, code: str) -> int:
-        return self.promised(code) + sum(each * line_stock(line.facts).held for line, each in self.lines_of(code))
+        return self.promised(code) + sum(each * line.goods.standing().held for line, each in self.lines_of(code))
 
     def unavailable(self, code: str) -> int:
-        return sum(each * line_stock(line.facts).quarantined for line, each in self.lines_of(code))
+        return sum(each * line.goods.standing().apart for line, each in self.lines_of(code))
 
     def available(self, code: str) -> int:
-        lines = sum(each * line_stock(line.facts).available_effect for line, each in self.lines_of(code))
+        lines = sum(each * line.goods.standing().available for line, each in self.lines_of(code))
         return self.moved[code] + lines - self.promised(code)
 
     # --- what always holds ---------------------------------------------------------------------------------------
@@ -490,15 +539,6 @@ class StockMachine(RuleBasedStateMachine):
         # Rules are put onto the listings here as resolving leaves them there; nobody saved any.
         found.pop("listing_rule_is_resolved", None)
         assert found == {}
-
-
-def _with_desk(facts: LineFacts, count: int, disposition: str) -> LineFacts:
-    return replace(
-        facts,
-        desk_units=facts.desk_units + count,
-        desk_kept=facts.desk_kept + count * (disposition != "write_off"),
-        desk_quarantined=facts.desk_quarantined + count * (disposition == "quarantine"),
-    )
 
 
 @contextmanager
