@@ -8,10 +8,16 @@ from collections.abc import Callable
 import click
 from rich.console import Console
 
-from bench import apply, ingest, replay, servers
+from bench import apply, hot_sku, ingest, plan, replay, servers
 from bench.report import Report
 
-BENCHES: dict[str, Callable[..., Report]] = {"ingest": ingest.run, "apply": apply.run, "replay": replay.run}
+BENCHES: dict[str, Callable[..., Report]] = {
+    "ingest": ingest.run,
+    "apply": apply.run,
+    "plan": plan.run,
+    "replay": replay.run,
+    "hot_sku": hot_sku.run,
+}
 
 
 @click.command()

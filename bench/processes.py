@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import random
 import sys
+import threading
+import time
 from collections.abc import Callable
+from decimal import Decimal
 from functools import cache
 
 import redis
+from sqlalchemy import Engine
 
 from core import bootstrap, logs
 from core.adapters.rq import JobSpec, SwSimpleWorker, SwWorker, queue_named, record_runs_with, register
 from core.clock import utc_now
 from core.config import Settings
-from core.connections.queries import connection
+from core.connections.queries import ConnectionRow, connection
 from core.db import execute, fetch_one, read_only, unit_of_work
 from core.messaging.inbox import Received
-from core.orders.intake import Intake
+from core.orders.intake import Intake, apply
+from core.ports import ChannelLine, ChannelOrder, Facts
 from workers import registry
 from workers.recording import PostgresRunRecorder
 from workers.run import make_worker
@@ -27,7 +34,7 @@ def main() -> None:
     """Play the role named on the command line."""
     logs.configure("bench", "WARNING")
     role, *words = sys.argv[1:]
-    roles: dict[str, Callable[..., None]] = {"worker": worker, "one_by_one": one_by_one, "idle": idle}
+    roles: dict[str, Callable[..., None]] = {"worker": worker, "one_by_one": one_by_one, "idle": idle, "book": book}
     roles[role](*words)
 
 
@@ -74,6 +81,78 @@ def one_order(*, shop_id: int, connection_id: int, message_id: int) -> None:
             state=verdicts[message_id].state,
             now=utc_now(),
         )
+
+
+def book(shop_id: str, connection_id: str, skus: str) -> None:
+    """Book orders of three lines each, one a unit of work, until standard input ends; then say how that went."""
+    engine = bootstrap.application().engine
+    with read_only(engine) as conn:
+        row = connection(conn, int(shop_id), int(connection_id))
+    chance = random.Random(1)
+    seconds: list[float] = []
+    for number in range(WARM_UP):
+        _book_one(engine, row, chance, int(skus), -number - 1)
+    is_over = threading.Event()
+
+    def wait() -> None:
+        sys.stdin.read()
+        is_over.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    _ready()
+    began = time.perf_counter()
+    while not is_over.is_set():
+        one_began = time.perf_counter()
+        _book_one(engine, row, chance, int(skus), len(seconds))
+        seconds.append(time.perf_counter() - one_began)
+    spent = time.perf_counter() - began
+    ordered = sorted(seconds)
+    said = {
+        "a_second": len(seconds) / spent,
+        "p99_ms": ordered[int(len(ordered) * 0.99)] * 1000,
+        "longest_ms": ordered[-1] * 1000,
+    }
+    print(json.dumps(said), flush=True)
+
+
+WARM_UP = 20
+
+
+def _book_one(engine: Engine, row: ConnectionRow, chance: random.Random, skus: int, number: int) -> None:
+    now = utc_now()
+    chosen = chance.sample(range(skus), 3)
+    lines = tuple(
+        ChannelLine(
+            ref=f"{number}:{place}",
+            variant_ref=f"v{sku}",
+            code=f"S{sku:06}",
+            title="Article",
+            units=1,
+            unit_price=Decimal(2),
+            discount_minor=0,
+            total_minor=200,
+        )
+        for place, sku in enumerate(chosen)
+    )
+    order = ChannelOrder(
+        ref=f"o{number}",
+        name=f"#{number}",
+        source_ref=None,
+        placed_at=now,
+        created_at=now,
+        version_at=now,
+        cancelled_at=None,
+        cancel_reason=None,
+        financial_status="paid",
+        currency="GBP",
+        total_minor=600,
+        customer_ref=None,
+        country_code="GB",
+        is_test=False,
+        lines=lines,
+    )
+    with unit_of_work(engine) as conn:
+        apply(conn, row, {1: Facts(orders=(order,))}, now)
 
 
 @cache

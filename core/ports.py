@@ -116,6 +116,8 @@ class ChannelListing:
     status: str
     version_at: datetime
     levels: tuple[LevelObservation, ...] = ()
+    category: str | None = None
+    """The channel's own word for the kind of goods; None where it does not say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,10 +175,12 @@ def open_here(label: str, key: str, **where: str) -> None:
     """Go to another part of this page, which has an address of its own.
 
     A button: a link to the page that one is on draws the new part and leaves the address as it was, so that the next
-    click is lost. Draws the whole page, also from within a fragment.
+    click is lost. Draws the whole page, also from within a fragment. An empty value takes its name out of the address.
     """
     if st.button(label, key=key, type="tertiary", icon=":material/arrow_forward:", icon_position="right"):
-        st.query_params.update(where)
+        st.query_params.update({name: value for name, value in where.items() if value})
+        for name in [name for name, value in where.items() if not value]:
+            st.query_params.pop(name, None)
         st.rerun()
 
 

@@ -305,6 +305,7 @@ _REASONS = {
     "count": "Counted",
     "relocation": "Moved",
     "write_off": "Written off",
+    "quarantine": "Quarantine",
 }
 
 

@@ -91,7 +91,7 @@ def levels_over_time(shop_id: int, sku_id: int, scope: str, days: int) -> Levels
         ), promised as (
             select created_at as at, 0 as hand, -promised_units as free from sku_promises
             where shop_id = %(shop)s and sku_id = %(sku)s and promised_units > 0
-            order by order_line_id desc limit {DEPTH}
+            order by reservation_id desc limit {DEPTH}
         ), reach as (
             select now() as ends, greatest(
                 now() - %(days)s * interval '1 day',

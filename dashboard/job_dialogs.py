@@ -37,11 +37,11 @@ def requeue_jobs(chosen: failures.Chosen, about: str, is_recent: bool) -> None:
     with components.panel("plan"):
         plan = job_actions.plan_jobs(app, shop.id, chosen)
         if plan.obstacle is not None:
-            _open(_hindered(plan, about))
+            ask(_hindered(plan, about))
             return
         works = len(plan.works)
         kinds = sorted({work.function for work in plan.works})
-        _open(
+        ask(
             Preview(
                 f"Requeue {formats.plural(plan.jobs, 'job')}?",
                 ":material/replay:",
@@ -71,7 +71,7 @@ def discard_jobs(chosen: failures.Chosen, about: str) -> None:
     app, shop = job_actions.application(), people.viewer().shop
     with components.panel("plan"):
         plan = job_actions.plan_jobs(app, shop.id, chosen)
-        _open(
+        ask(
             Preview(
                 f"Discard {formats.plural(plan.jobs, 'failed job')}?",
                 ":material/delete:",
@@ -94,7 +94,7 @@ def requeue_messages(chosen: parked.Chosen, about: str) -> None:
     app, shop = job_actions.application(), people.viewer().shop
     with components.panel("plan"):
         plan = job_actions.plan_messages(app, shop.id, chosen)
-        _open(
+        ask(
             Preview(
                 f"Requeue {formats.plural(plan.messages, 'message')}?",
                 ":material/replay:",
@@ -119,7 +119,7 @@ def discard_messages(chosen: parked.Chosen, about: str) -> None:
     app, shop = job_actions.application(), people.viewer().shop
     with components.panel("plan"):
         plan = job_actions.plan_messages(app, shop.id, chosen)
-        _open(
+        ask(
             Preview(
                 f"Discard {formats.plural(plan.messages, 'message')}?",
                 ":material/delete:",
@@ -158,7 +158,8 @@ def _hindered(plan: failures.Plan, about: str) -> Preview:
     )
 
 
-def _open(preview: Preview) -> None:
+def ask(preview: Preview) -> None:
+    """Open the dialog of an act: what it would do, why, and the button that does it."""
     # The preview travels as an argument: the dialog's own reruns keep the plan that was seen, and its token.
     st.dialog(preview.title, width="medium", icon=preview.icon)(partial(_draw, preview))()
 

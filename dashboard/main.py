@@ -25,7 +25,10 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
     skus = st.Page(SCREENS / "skus.py", title="SKUs", icon=":material/inventory_2:", url_path="skus")
     calls = st.Page(SCREENS / "calls.py", title="API calls", icon=":material/swap_horiz:", url_path="calls")
     jobs = st.Page(SCREENS / "jobs.py", title="Jobs", icon=":material/conveyor_belt:", url_path="jobs")
-    return {"Now": [overview], "Sync": [jobs, calls], "Stock": [skus]}
+    desk = st.Page(SCREENS / "desk.py", title="Desk", icon=":material/warehouse:", url_path="desk")
+    rules = st.Page(SCREENS / "rules.py", title="Channel rules", icon=":material/rule:", url_path="rules")
+    setup = st.Page(SCREENS / "setup.py", title="Set-up", icon=":material/settings:", url_path="setup")
+    return {"Now": [overview], "Sync": [jobs, calls], "Stock": [skus, desk, rules], "Shop": [setup]}
 
 
 def viewer_of(person: people.Person, shops: list[dict[str, Any]]) -> people.Viewer | None:

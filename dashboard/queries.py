@@ -270,8 +270,8 @@ def sku(shop_id: int, code: str) -> dict[str, Any] | None:
     """One SKU's sums."""
     return one(
         """
-        select sku_id, code, title, barcode, is_stocked, on_hand, reserved, unavailable, incoming, available,
-               stock_state, now() as as_of
+        select sku_id, code, title, barcode, category, is_stocked, is_bundle, on_hand, reserved, unavailable, incoming,
+               available, stock_state, now() as as_of
         from sku_stock where shop_id = %(shop)s and code = %(code)s
         """,
         shop=shop_id,

@@ -9,7 +9,18 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import charts, components, formats, history, people, queries, theme
+from dashboard import (
+    charts,
+    components,
+    formats,
+    history,
+    people,
+    queries,
+    sku_bundles,
+    sku_promises,
+    sku_why,
+    theme,
+)
 from dashboard.history import Page
 from dashboard.listing_words import explain, explain_write, summary
 
@@ -44,14 +55,22 @@ def _draw_now(viewer: people.Viewer, sku: Row, listings: Sequence[Row], levels: 
             _draw_doubt(row, zone)
     st.subheader("Channels", anchor="channels")
     _draw_listings(listings, zone)
+    st.subheader("Why these numbers", anchor="why")
+    with components.panel("why"):
+        sku_why.draw(viewer, sku["code"])
     st.subheader("Places", anchor="places")
     _draw_levels(sku, levels)
+    st.subheader("Bundles", anchor="bundles")
+    with components.panel("bundles"):
+        sku_bundles.draw(viewer, sku)
 
 
 def equation(sku: Row) -> str:
     """The number term by term: 39 on hand − 4 reserved = **35 available**."""
     if sku["available"] is None:
         return "No place is known to have it, so its stock is not known."
+    if sku["is_bundle"]:
+        return f"A bundle: its components allow **{formats.count(sku['available'])} available**."
     terms = f"{formats.count(sku['on_hand'])} on hand − {formats.count(sku['reserved'])} reserved"
     if sku["unavailable"]:
         terms += f" − {formats.count(sku['unavailable'])} unavailable"
@@ -59,7 +78,7 @@ def equation(sku: Row) -> str:
 
 
 def _draw_figures(sku: Row) -> None:
-    names = ("available", "on_hand", "reserved", "unavailable", "incoming")
+    names = ("available",) if sku["is_bundle"] else ("available", "on_hand", "reserved", "unavailable", "incoming")
     words = {"available": "available", "on_hand": "on hand"}
     pairs = []
     for name in names:
@@ -119,6 +138,15 @@ def _draw_levels(sku: Row, levels: Sequence[Row]) -> None:
 
 
 def _draw_past(viewer: people.Viewer, sku: Row) -> None:
+    if not sku["is_bundle"]:
+        _draw_own_past(viewer, sku)
+    st.subheader("Writes to channels", anchor="writes")
+    with components.panel("writes"):
+        _draw_writes(viewer, sku)
+
+
+def _draw_own_past(viewer: people.Viewer, sku: Row) -> None:
+    """What a bundle has not: stock of its own that moves."""
     st.subheader("Over time", anchor="over-time")
     chosen = st.segmented_control(
         "Range",
@@ -131,12 +159,12 @@ def _draw_past(viewer: people.Viewer, sku: Row) -> None:
     )
     with components.panel("levels"):
         _draw_chart(viewer, sku, RANGES[chosen or "30 d"])
+    st.subheader("Promises", anchor="promises")
+    with components.panel("promises"):
+        sku_promises.draw(viewer, sku)
     st.subheader("Movements", anchor="movements")
     with components.panel("movements"):
         _draw_movements(viewer, sku)
-    st.subheader("Writes to channels", anchor="writes")
-    with components.panel("writes"):
-        _draw_writes(viewer, sku)
 
 
 def _draw_chart(viewer: people.Viewer, sku: Row, days: int) -> None:

@@ -265,7 +265,7 @@ def make_world(
 
 
 def take_in(conn: Connection, connection: ConnectionRow, listings: Sequence[ChannelListing]) -> list[str]:
-    return catalog.take_in(conn, intake.listing_source(connection), listings, NOW)
+    return catalog.take_in(conn, intake.listing_source(conn, connection), listings, NOW)
 
 
 def first_sync(conn: Connection, connection: ConnectionRow, *, publishing: bool = True) -> inventory.Booked:

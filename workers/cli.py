@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import sys
@@ -18,11 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from core import bootstrap, invariants, logs
+from core import invariants, logs
 from core.audit import Actor
-from core.bootstrap import Application
 from core.clock import utc_now
-from core.config import DEFAULT_HOME, SECRET_KEYS_FILE, Settings, port_base
+from core.config import SECRET_KEYS_FILE, port_base
 from core.connections.operations import new_key
 from core.db import fetch, fetch_one, read_only, unit_of_work
 from core.errors import BadInput, SwitchyardError
@@ -30,12 +28,13 @@ from core.inventory import publishing
 from core.messaging import inbox
 from core.messaging.doorbell import Lane
 from core.processes import write_private
+from workers import desk_cli, world
 from workers import replay as replaying
 from workers import up as supervision
-from workers import world
+from workers.console import application, console, home, person
+from workers.rules_cli import rules
+from workers.why import why
 from workers.world import Progress
-
-console = Console(stderr=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -58,50 +57,38 @@ def main() -> None:
         sys.exit(2)
 
 
-def _home() -> Path:
-    return Path(os.environ.get("SWITCHYARD_HOME", DEFAULT_HOME)).absolute()
-
-
-def _application() -> Application:
-    """The running instance that the environment or the home names. Raises MissingSetting when there is none."""
-    environment: dict[str, str] = {}
-    if "DATABASE_URL" not in os.environ and (state := supervision.read_state(_home())) is not None:
-        environment = state.environment()
-    return bootstrap.make_application(Settings.from_environment({**os.environ, **environment}), name="switchyard-cli")
-
-
-def _person() -> str:
-    return os.environ.get("SWITCHYARD_OPERATOR") or getpass.getuser()
+cli.add_command(why)
+cli.add_command(rules)
 
 
 @cli.command()
 @click.option("--demo/--no-demo", default=True, help="Start the sandbox and connect its demo shop.")
 def up(demo: bool) -> None:
     """Run everything on this machine until Ctrl-C; starts its own Postgres and Redis where none are named."""
-    home = _home()
-    home.mkdir(parents=True, exist_ok=True)
-    keys = home / SECRET_KEYS_FILE
+    place = home()
+    place.mkdir(parents=True, exist_ok=True)
+    keys = place / SECRET_KEYS_FILE
     if "SWITCHYARD_SECRET_KEYS" not in os.environ and not keys.exists():
         write_private(keys, new_key())
 
     def connect(addresses: Mapping[str, str]) -> None:
         if demo:
             with _progress("connecting the demo shop") as progress:
-                world.connect_demo(_application(), progress)
+                world.connect_demo(application(), progress)
 
-    sys.exit(supervision.up(home, port_base(os.environ), demo=demo, on_ready=connect))
+    sys.exit(supervision.up(place, port_base(os.environ), demo=demo, on_ready=connect))
 
 
 @cli.command()
 def down() -> None:
     """Stop what `up` runs here, from wherever; data stays."""
-    sys.exit(supervision.down(_home()))
+    sys.exit(supervision.down(home()))
 
 
 @cli.command()
 def seed() -> None:
     """Connect the sandbox's demo shop to the running instance; safe to repeat."""
-    app = _application()
+    app = application()
     with _progress("connecting the demo shop") as progress:
         pair = world.connect_demo(app, progress)
     click.echo(f"Shop {world.DEMO_NAME} is connected to Shopify and Amazon (shop {pair.shop_id}).")
@@ -111,7 +98,7 @@ def seed() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(as_json: bool) -> None:
     """Show each connection: what waits, what is in step, what is wrong."""
-    app = _application()
+    app = application()
     with read_only(app.engine) as conn:
         rows = [dict(row) for row in fetch(conn, _STATUS_SQL)]
     if as_json:
@@ -175,8 +162,8 @@ order by s.name, c.id
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def replay(file: Path, totals: Path | None, clock_factor: float, as_json: bool) -> None:
     """Let the sandbox's shoppers place the orders of FILE (Online Retail form) on Shopify; Amazon follows."""
-    app = _application()
-    actor = Actor(_person(), f"replay of {file.name}")
+    app = application()
+    actor = Actor(person(), f"replay of {file.name}")
     with _progress("replaying") as progress:
         summary = replaying.replay(app, file, totals or _totals_beside(file), clock_factor, actor, progress)
     if as_json:
@@ -203,9 +190,9 @@ def _totals_beside(file: Path) -> Path | None:
 @click.option("--reason", default="", help="Why they will go through now; kept on record.")
 def parked(connection_id: int | None, cause: str | None, again: bool, reason: str) -> None:
     """Show what channels told us that a person must look at, or give it another turn."""
-    app = _application()
+    app = application()
     if again:
-        actor = Actor(_person(), reason)
+        actor = Actor(person(), reason)
         with unit_of_work(app.engine) as conn:
             lanes = inbox.replay_parked(conn, connection_id, cause, actor, utc_now())
         for lane in lanes:
@@ -229,12 +216,12 @@ def parked(connection_id: int | None, cause: str | None, again: bool, reason: st
 @click.option("--reason", required=True, help="How you know; kept on record.")
 def settle(write_id: int, shown: int, reason: str) -> None:
     """End the doubt of write WRITE_ID with what a person sees on the channel."""
-    app = _application()
+    app = application()
     with unit_of_work(app.engine) as conn:
         row = fetch_one(conn, "select shop_id, connection_id from listing_writes where id = %(id)s", id=write_id)
         if row is None:
             raise BadInput(f"there is no write {write_id}: the SKU's page lists its writes with their numbers")
-        publishing.settle_by_hand(conn, row["shop_id"], write_id, shown, Actor(_person(), reason), utc_now())
+        publishing.settle_by_hand(conn, row["shop_id"], write_id, shown, Actor(person(), reason), utc_now())
     app.doorbell.ring(Lane("stock", row["shop_id"], row["connection_id"]))
     click.echo(f"Write {write_id} is settled; its listing is planned from {shown} units.")
 
@@ -244,7 +231,7 @@ def settle(write_id: int, shown: int, reason: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def audit(settled: bool, as_json: bool) -> None:
     """Recompute every invariant from the facts; exit status 1 and the rows when one is broken."""
-    app = _application()
+    app = application()
     with read_only(app.engine) as conn:
         findings = invariants.check(conn, utc_now(), settled=settled)
     broken = [finding for finding in findings if finding.rows]
@@ -267,6 +254,9 @@ def audit(settled: bool, as_json: bool) -> None:
 
 def _finding(item: invariants.Finding) -> dict[str, Any]:
     return {"name": item.name, "holds": item.holds, "rows": list(item.rows), "is_cut": item.is_cut}
+
+
+cli.add_command(desk_cli.make_group(application, person))
 
 
 @contextmanager

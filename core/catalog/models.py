@@ -1,4 +1,4 @@
-"""Tables: skus, listings (a SKU at one place of one channel)."""
+"""Tables: skus, bundles (what they are made of), listings (a SKU at one place of one channel)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    Numeric,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -34,9 +35,61 @@ skus = Table(
         "is_stocked", Boolean, nullable=False, comment="false for services, vouchers and other things without stock"
     ),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("category", Text, comment="what rules for a category go by: the catalogue's own word for it"),
+    Column(
+        "is_bundle",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="made of other SKUs: has no stock of its own",
+    ),
+    Column(
+        "is_category_kept",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="a person chose the category: the catalogue does not change it any more",
+    ),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
     UniqueConstraint("shop_id", "code"),
+    CheckConstraint("is_stocked or not is_bundle", name="bundle_is_stocked"),
+    Index(None, "shop_id", "category", postgresql_where=text("category is not null")),
+    Index(None, "shop_id", "barcode", postgresql_where=text("barcode is not null")),
+)
+
+bundle_components = Table(
+    "bundle_components",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("bundle_sku_id", BigInteger, nullable=False),
+    Column("component_sku_id", BigInteger, nullable=False),
+    Column("units", BigInteger, nullable=False, comment="of the component in one unit of the bundle"),
+    PrimaryKeyConstraint("shop_id", "bundle_sku_id", "component_sku_id"),
+    ForeignKeyConstraint(["shop_id", "bundle_sku_id"], ["skus.shop_id", "skus.id"]),
+    ForeignKeyConstraint(["shop_id", "component_sku_id"], ["skus.shop_id", "skus.id"]),
+    CheckConstraint("units > 0", name="units"),
+    CheckConstraint("bundle_sku_id <> component_sku_id", name="not_of_itself"),
+    Index(None, "shop_id", "component_sku_id"),
+)
+
+bundle_parts = Table(
+    "bundle_parts",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("bundle_sku_id", BigInteger, nullable=False),
+    Column(
+        "part_sku_id",
+        BigInteger,
+        nullable=False,
+        comment="a SKU with stock of its own, reached through components once or twice",
+    ),
+    Column("units", BigInteger, nullable=False),
+    PrimaryKeyConstraint("shop_id", "bundle_sku_id", "part_sku_id"),
+    ForeignKeyConstraint(["shop_id", "bundle_sku_id"], ["skus.shop_id", "skus.id"]),
+    ForeignKeyConstraint(["shop_id", "part_sku_id"], ["skus.shop_id", "skus.id"]),
+    CheckConstraint("units > 0", name="units"),
+    Index(None, "shop_id", "part_sku_id"),
 )
 
 listings = Table(
@@ -94,6 +147,40 @@ listings = Table(
         ),
         comment="whether a planner has to look at it: what it shows differs, or something unseen is unexplained",
     ),
+    # What channel rules come to for it: worked out when a rule changes, read with every change of stock.
+    Column(
+        "safety_stock_units", Integer, nullable=False, server_default="0", comment="rule: of the pool, never offered"
+    ),
+    Column(
+        "share_percent",
+        Numeric(5, 2),
+        nullable=False,
+        server_default="100",
+        comment="rule: of what is left of the pool",
+    ),
+    Column("buffer_units", Integer, nullable=False, server_default="0", comment="rule: held back from the share"),
+    Column(
+        "floor_units",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="rule: at least so many, while the pool has them",
+    ),
+    Column("cap_units", Integer, comment="rule: at most so many; null for no cap"),
+    Column(
+        "priority",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="rule: the higher, the sooner it is raised and the later it is lowered",
+    ),
+    Column(
+        "is_offered",
+        Boolean,
+        nullable=False,
+        server_default=text("true"),
+        comment="rule: whether the channel may sell it at all",
+    ),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
     ForeignKeyConstraint(["shop_id", "sku_id"], ["skus.shop_id", "skus.id"]),
@@ -101,9 +188,15 @@ listings = Table(
     UniqueConstraint("shop_id", "connection_id", "channel_ref", "channel_location_ref"),
     CheckConstraint("publishing in ('on', 'off')", name="publishing"),
     CheckConstraint(
+        "safety_stock_units >= 0 and share_percent between 0 and 100 and buffer_units >= 0 and floor_units >= 0"
+        " and cap_units >= 0 and (cap_units is null or floor_units <= cap_units)",
+        name="rule",
+    ),
+    CheckConstraint(
         "publishing = 'off' or (sku_id is not null and location_id is not null)", name="published_is_mapped"
     ),
     Index(None, "shop_id", "sku_id"),
+    Index(None, "shop_id", "location_id"),
     Index("ix_listings_inventory_ref", "shop_id", "connection_id", "inventory_ref", "channel_location_ref"),
     Index("ix_listings_push_problem", "shop_id", "connection_id", postgresql_where=text("push_problem is not null")),
     Index("ix_listings_publishing_off", "shop_id", "connection_id", postgresql_where=text("publishing = 'off'")),

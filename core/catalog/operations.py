@@ -35,7 +35,8 @@ class _Row:
 def take_in(conn: Connection, source: ListingSource, listings: Sequence[ChannelListing], now: datetime) -> list[str]:
     """Insert or update listings, and the SKUs behind them where the connection is a source of SKUs.
 
-    An older observation never overwrites a newer one, and a mapping once made stays. Returns the channel refs that
+    An older observation never overwrites a newer one, and a mapping once made stays. A category is filled where there
+    is none; that of a source of SKUs is followed, except where a person chose another. Returns the channel refs that
     were new, whose parked order lines can be booked now.
     """
     newest: dict[str, ChannelListing] = {}
@@ -45,6 +46,8 @@ def take_in(conn: Connection, source: ListingSource, listings: Sequence[ChannelL
             newest[listing.ref] = listing
     if source.creates_skus:
         _create_skus(conn, source, list(newest.values()), now)
+    _set_categories(conn, source, list(newest.values()))
+    _lock_told_of(conn, source, list(newest.values()))
     new_refs = _upsert(conn, source, [row for ref in sorted(newest) for row in _rows_of(newest[ref], source)])
     levels = [level for item in newest.values() for level in item.levels]
     observe_levels(conn, source.shop_id, source.connection_id, levels, now)
@@ -63,10 +66,10 @@ def _create_skus(conn: Connection, source: ListingSource, listings: Sequence[Cha
     execute(
         conn,
         """
-        insert into skus (shop_id, code, title, barcode, is_stocked, created_at)
-        select %(shop)s, code, title, barcode, stocked, %(now)s
-        from unnest(%(codes)b::text[], %(titles)b::text[], %(barcodes)b::text[], %(stocked)b::bool[])
-            as s (code, title, barcode, stocked)
+        insert into skus (shop_id, code, title, barcode, is_stocked, created_at, category)
+        select %(shop)s, code, title, barcode, stocked, %(now)s, category
+        from unnest(%(codes)b::text[], %(titles)b::text[], %(barcodes)b::text[], %(stocked)b::bool[],
+            %(categories)b::text[]) as s (code, title, barcode, stocked, category)
         on conflict (shop_id, code) do nothing
         """,
         shop=source.shop_id,
@@ -75,6 +78,67 @@ def _create_skus(conn: Connection, source: ListingSource, listings: Sequence[Cha
         titles=[fresh[code].title for code in codes],
         barcodes=[fresh[code].barcode for code in codes],
         stocked=[fresh[code].is_tracked is not False for code in codes],
+        categories=[fresh[code].category for code in codes],
+    )
+
+
+def _set_categories(conn: Connection, source: ListingSource, listings: Sequence[ChannelListing]) -> None:
+    """Give SKUs the category that the channel says; before listings are locked, as everybody who changes SKUs does."""
+    said = [listing for listing in listings if listing.category is not None]
+    if not said:
+        return
+    execute(
+        conn,
+        """
+        with said as (
+            select distinct on (k.id) k.id, n.category
+            from unnest(%(refs)b::text[], %(codes)b::text[], %(categories)b::text[], %(versions)b::timestamptz[])
+                as n (ref, code, category, version_at)
+            left join lateral (
+                select sku_id, max(version_at) as version_at from listings
+                where shop_id = %(shop)s and connection_id = %(connection)s and channel_ref = n.ref
+                group by sku_id order by sku_id limit 1
+            ) l on true
+            join skus k on k.shop_id = %(shop)s
+                and (k.id = l.sku_id or (l.sku_id is null and k.code = n.code))
+            where l.version_at is null or l.version_at <= n.version_at
+            order by k.id, n.version_at desc
+        )
+        update skus s set category = said.category from said
+        where s.shop_id = %(shop)s and s.id = said.id and not s.is_category_kept
+            and (s.category is null or (%(follows)s and s.category <> said.category))
+        """,
+        shop=source.shop_id,
+        connection=source.connection_id,
+        follows=source.creates_skus,
+        refs=[listing.ref for listing in said],
+        codes=[listing.code for listing in said],
+        categories=[listing.category for listing in said],
+        versions=[listing.version_at for listing in said],
+    )
+
+
+def _lock_told_of(conn: Connection, source: ListingSource, listings: Sequence[ChannelListing]) -> None:
+    """Lock, by id, what a channel tells of and all listings of the same SKUs: the upsert would lock in any order."""
+    fetch(
+        conn,
+        """
+        select 1 from listings l
+        where l.shop_id = %(shop)s and l.id = any(array(
+            select id from listings
+            where shop_id = %(shop)s and connection_id = %(connection)s and channel_ref = any(%(refs)b::text[])
+            union all
+            select id from listings where shop_id = %(shop)s and sku_id = any(array(
+                select sku_id from listings
+                where shop_id = %(shop)s and connection_id = %(connection)s and channel_ref = any(%(refs)b::text[])
+                union all
+                select id from skus where shop_id = %(shop)s and code = any(%(codes)b::text[])))))
+        order by l.id for no key update
+        """,
+        shop=source.shop_id,
+        connection=source.connection_id,
+        refs=[listing.ref for listing in listings],
+        codes=[listing.code for listing in listings if listing.code],
     )
 
 
@@ -126,6 +190,19 @@ def _upsert(conn: Connection, source: ListingSource, rows: Sequence[_Row]) -> li
     return sorted({row["channel_ref"] for row in returned if row["is_new"]})
 
 
+def lock_places(conn: Connection, shop_id: int, connection_id: int) -> None:
+    """Until this unit of work ends, nobody else takes its listings in, or serves its places from elsewhere.
+
+    For both of them, before any row: a listing that is new gets the location that serves its place.
+    """
+    fetch(
+        conn,
+        "select pg_advisory_xact_lock(hashtextextended('places:' || %(shop)s || ':' || %(connection)s, 0))",
+        shop=shop_id,
+        connection=connection_id,
+    )
+
+
 def lock_listings(
     conn: Connection,
     shop_id: int,
@@ -137,9 +214,9 @@ def lock_listings(
 ) -> None:
     """Lock listings in the one global order, by id, before anything else of a unit of work touches a listing.
 
-    All listings of `sku_ids`, those that the lines of `order_ids` were sold through, and those of the connection at
-    `places` (inventory ref, channel location ref). A unit of work that locked some, then others, could deadlock with
-    one that settles writes.
+    All listings of `sku_ids` and of bundles that contain them, those that the lines of `order_ids` were sold through,
+    and those of the connection at `places` (inventory ref, channel location ref). A unit of work that locked some, then
+    others, could deadlock with one that settles writes.
     """
     pairs = sorted(set(places))
     fetch(
@@ -154,6 +231,7 @@ def lock_listings(
     )
 
 
+# No key of a listing ever changes, so order lines that name it may be inserted meanwhile: they would deadlock with us.
 # The ids are gathered first, once, as an array: however wrong the planner is about the size of a new table, it then has
 # nothing to join badly (seen: fourteen seconds for 21 listings of a shop that had just been connected).
 _LOCK = """
@@ -161,18 +239,21 @@ _LOCK = """
     where l.shop_id = %(shop)s and l.id = any(array(
         select id from listings where shop_id = %(shop)s and sku_id = any(%(skus)b::int8[])
         union all
+        select n.id from bundle_parts b join listings n on n.shop_id = b.shop_id and n.sku_id = b.bundle_sku_id
+        where b.shop_id = %(shop)s and b.part_sku_id = any(%(skus)b::int8[])
+        union all
         select listing_id from order_lines where shop_id = %(shop)s and order_id = any(%(orders)b::int8[])
         union all
         select n.id from unnest(%(items)b::text[], %(refs)b::text[]) as p (item, place)
         join listings n on n.shop_id = %(shop)s and n.connection_id = %(connection)s and n.inventory_ref = p.item
             and n.channel_location_ref = p.place))
-    order by l.id for update
+    order by l.id for no key update
 """
 
 
 def lock_all_listings(conn: Connection, shop_id: int) -> None:
     """Lock every listing of the shop, by id; for the few moments that touch many of them."""
-    fetch(conn, "select 1 from listings where shop_id = %(shop)s order by id for update", shop=shop_id)
+    fetch(conn, "select 1 from listings where shop_id = %(shop)s order by id for no key update", shop=shop_id)
 
 
 def observe_levels(
@@ -206,7 +287,7 @@ def observe_levels(
             -- Older than what we know, or than a sale we took off since: the channel says more soon.
             where (l.published_at is null or l.published_at <= o.at)
                 and (l.followed_at is null or l.followed_at <= o.at)
-            order by l.id for update of l
+            order by l.id for no key update of l
         )
         update listings l set published_units = seen.units, published_at = seen.at,
             unseen_units = l.unseen_units + seen.units - coalesce(l.published_units, seen.units),
@@ -234,11 +315,18 @@ def begin_publishing(conn: Connection, shop_id: int, connection_id: int) -> int:
         conn,
         """
         update listings l set publishing = 'on', publishing_reason = 'its stock number is taken over'
-        from skus s, stock_levels k
+        from skus s
         where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'off'
             and l.is_tracked and l.status <> 'deleted'
+            and not exists (select from connections c where c.shop_id = l.shop_id and c.id = l.connection_id
+                and c.guarantee_class = 'D')
             and s.shop_id = l.shop_id and s.id = l.sku_id and s.is_stocked
-            and k.shop_id = l.shop_id and k.sku_id = l.sku_id and k.location_id = l.location_id
+            and (exists (select from stock_levels k
+                    where k.shop_id = l.shop_id and k.sku_id = l.sku_id and k.location_id = l.location_id
+                        and not k.is_placeholder)
+                or exists (select from bundle_parts b join stock_levels k on k.shop_id = b.shop_id
+                        and k.sku_id = b.part_sku_id and k.location_id = l.location_id
+                    where b.shop_id = l.shop_id and b.bundle_sku_id = l.sku_id and not k.is_placeholder))
         """,
         shop=shop_id,
         connection=connection_id,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+from zoneinfo import available_timezones
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from psycopg.types.json import Jsonb
@@ -14,8 +15,9 @@ from sqlalchemy import Connection
 from core import audit
 from core.audit import Actor
 from core.connections.queries import ConnectionRow
-from core.db import execute, fetch, scalar
-from core.errors import Permanent
+from core.db import execute, fetch, fetch_one, scalar
+from core.errors import BadInput, Permanent
+from core.money import CURRENCIES
 
 
 class UnreadableSecret(Permanent):
@@ -70,6 +72,55 @@ def open_shop(conn: Connection, name: str, time_zone: str, currency: str, actor:
         return scalar(conn, "select shop_id from shops where name = %(name)s", name=name)
     audit.record(conn, shop_id, actor, "open_shop", f"shop:{shop_id}", now, name=name)
     return shop_id
+
+
+class BadShop(BadInput):
+    """What was typed about a shop cannot be."""
+
+
+def set_up_shop(
+    conn: Connection, shop_id: int, name: str, time_zone: str, currency: str, actor: Actor, now: datetime
+) -> None:
+    """Say what a shop is called, in which zone its business days are counted, and in which currency it thinks.
+
+    The currency is fixed once there are orders: sums of what was sold would change their meaning. Raises BadShop.
+    """
+    cleaned = " ".join(name.split())
+    if not cleaned:
+        raise BadShop("a shop needs a name")
+    if time_zone not in available_timezones():
+        raise BadShop(f"there is no time zone {time_zone}: give an IANA name, such as Europe/London")
+    if currency not in CURRENCIES:
+        raise BadShop(f"{currency or 'nothing'} is no currency: give its three letters (ISO 4217), such as GBP")
+    before = fetch_one(
+        conn, "select name, time_zone, currency from shops where shop_id = %(shop)s for update", shop=shop_id
+    )
+    if before is None:
+        raise BadShop(f"there is no shop {shop_id}")
+    if scalar(
+        conn,
+        "select true from shops where name = %(name)s and shop_id <> %(shop)s",
+        name=cleaned,
+        shop=shop_id,
+    ):
+        raise BadShop(f"there is a shop {cleaned} already")
+    if currency != before["currency"] and scalar(
+        conn, "select true from orders where shop_id = %(shop)s limit 1", shop=shop_id
+    ):
+        raise BadShop(f"the shop has orders in {before['currency']}: its currency cannot change any more")
+    wanted = {"name": cleaned, "time_zone": time_zone, "currency": currency}
+    if wanted == dict(before):
+        return
+    execute(
+        conn,
+        """
+        update shops set name = %(name)s, time_zone = %(time_zone)s, currency = %(currency)s
+        where shop_id = %(shop)s
+        """,
+        shop=shop_id,
+        **wanted,
+    )
+    audit.record(conn, shop_id, actor, "set_up_shop", f"shop:{shop_id}", now, before=dict(before), **wanted)
 
 
 def connect(
@@ -164,17 +215,27 @@ def note_problem(conn: Connection, shop_id: int, connection_id: int, problem: st
 def set_locations(
     conn: Connection, row: ConnectionRow, locations: Mapping[str, int], actor: Actor, now: datetime
 ) -> ConnectionRow:
-    """Remember which of our locations each of the channel's places is; returns the connection as it is now."""
-    settings = {**row.settings, "locations": dict(locations)}
-    if settings != row.settings:
+    """Remember our location for each of the channel's places that has none yet; returns the connection as it is now.
+
+    What somebody said meanwhile of a place stays.
+    """
+    found = scalar(
+        conn,
+        "select settings from connections where shop_id = %(shop)s and id = %(id)s for no key update",
+        shop=row.shop_id,
+        id=row.id,
+    )
+    locations = {**locations, **(found.get("locations") or {})}
+    settings = {**found, "locations": locations}
+    if settings != found:
         execute(
             conn,
             "update connections set settings = settings || %(settings)s where shop_id = %(shop)s and id = %(id)s",
             shop=row.shop_id,
             id=row.id,
-            settings=Jsonb({"locations": dict(locations)}),
+            settings=Jsonb({"locations": locations}),
         )
-        audit.record(conn, row.shop_id, actor, "map_locations", f"connection:{row.id}", now, locations=dict(locations))
+        audit.record(conn, row.shop_id, actor, "map_locations", f"connection:{row.id}", now, locations=locations)
     return replace(row, settings=settings)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Computed,
@@ -28,9 +29,20 @@ locations = Table(
     Column("id", BigInteger, Identity(always=True), nullable=False),
     Column("name", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    Column(
+        "kind",
+        Text,
+        nullable=False,
+        server_default="own",
+        comment="own: a pool of ours; till: sold from without asking; external: not our stock",
+    ),
+    Column("connection_id", BigInteger, comment="the only channel of a till or an external location"),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
+    ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
     UniqueConstraint("shop_id", "name"),
+    CheckConstraint("kind in ('own', 'till', 'external')", name="kind"),
+    CheckConstraint("(kind = 'own') = (connection_id is null)", name="pool_has_one_channel"),
 )
 
 stock_levels = Table(
@@ -43,6 +55,20 @@ stock_levels = Table(
     Column("reserved", BigInteger, nullable=False, server_default="0", comment="the sum of held reservations"),
     Column("unavailable", BigInteger, nullable=False, server_default="0"),
     Column("incoming", BigInteger, nullable=False, server_default="0"),
+    Column(
+        "promised",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="what is reserved for holders other than order lines: promised by us, never beyond what is available",
+    ),
+    Column(
+        "is_placeholder",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="made to be locked or expected at: its number is not ours yet",
+    ),
     Column("available", BigInteger, Computed("on_hand - reserved - unavailable", persisted=True)),
     PrimaryKeyConstraint("shop_id", "sku_id", "location_id"),
     ForeignKeyConstraint(["shop_id", "sku_id"], ["skus.shop_id", "skus.id"]),
@@ -50,7 +76,11 @@ stock_levels = Table(
     CheckConstraint("reserved >= 0", name="reserved"),
     CheckConstraint("unavailable >= 0", name="unavailable"),
     CheckConstraint("incoming >= 0", name="incoming"),
+    CheckConstraint("promised between 0 and reserved", name="promised"),
+    Index(None, "shop_id", "location_id"),
     # A marketplace sale or a count may drive `available` negative: a shortage to show, not an error.
+    # Few rows, which change with a person's decision: what is in quarantine.
+    Index("ix_stock_levels_apart", "shop_id", "sku_id", "location_id", postgresql_where=text("unavailable > 0")),
     postgresql_with={"fillfactor": "50"},
 )
 
@@ -62,6 +92,13 @@ stock_movements = Table(
     Column("sku_id", BigInteger, nullable=False),
     Column("location_id", BigInteger, nullable=False),
     Column("delta_units", BigInteger, nullable=False),
+    Column(
+        "unavailable_delta_units",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="how many more are kept apart, out of what is on hand",
+    ),
     Column("reason", Text, nullable=False),
     Column("business_key", Text, nullable=False, comment="the fact it stands for: booked once, whatever arrives again"),
     Column("order_line_id", BigInteger),
@@ -76,10 +113,11 @@ stock_movements = Table(
     ),
     UniqueConstraint("shop_id", "business_key"),
     CheckConstraint(
-        "reason in ('receipt', 'shipment', 'customer_return', 'adjustment', 'count', 'relocation', 'write_off')",
+        "reason in ('receipt', 'shipment', 'customer_return', 'adjustment', 'count', 'relocation', 'write_off',"
+        " 'quarantine')",
         name="reason",
     ),
-    CheckConstraint("delta_units <> 0", name="moves_something"),
+    CheckConstraint("delta_units <> 0 or unavailable_delta_units <> 0", name="moves_something"),
     Index(None, "shop_id", "sku_id", "id"),
     Index(
         "ix_stock_movements_order_line", "shop_id", "order_line_id", postgresql_where=text("order_line_id is not null")
@@ -93,11 +131,39 @@ reservations = Table(
     Column("id", BigInteger, Identity(always=True), nullable=False),
     Column("sku_id", BigInteger, nullable=False),
     Column("location_id", BigInteger, nullable=False),
-    Column("order_line_id", BigInteger, nullable=False),
+    Column("holder_kind", Text, nullable=False, server_default="order_line"),
+    Column(
+        "order_line_id",
+        BigInteger,
+        comment="whose promise it is; null for a promise that ends by a deadline or by hand",
+    ),
+    Column("holder_ref", Text, comment="who holds it, in the holder's own words: a checkout, a purchase order's line"),
     Column("units", BigInteger, nullable=False, comment="what was promised"),
+    Column(
+        "units_each",
+        BigInteger,
+        nullable=False,
+        server_default="1",
+        comment="how many one unit of the line takes: what the bundle was made of when it was sold",
+    ),
     Column("held_units", BigInteger, nullable=False, comment="still to be shipped"),
     Column("consumed_units", BigInteger, nullable=False, server_default="0", comment="shipped"),
     Column("returned_units", BigInteger, nullable=False, server_default="0", comment="came back and were restocked"),
+    Column("quarantined_units", BigInteger, nullable=False, server_default="0", comment="came back and were put apart"),
+    Column(
+        "taken_back_units",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="came back over the desk, whatever became of them",
+    ),
+    Column(
+        "recalled_units",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="of those, of parcels that by now never left, as the channel says",
+    ),
     Column(
         "written_off_units", BigInteger, nullable=False, server_default="0", comment="refunded unshipped, not restocked"
     ),
@@ -112,7 +178,8 @@ reservations = Table(
         "state",
         Text,
         Computed(
-            "case when held_units > 0 then 'held' when consumed_units > 0 then 'consumed' else 'released' end",
+            "case when held_units > 0 then 'held' when is_expired then 'expired'"
+            " when consumed_units > 0 then 'consumed' else 'released' end",
             persisted=True,
         ),
     ),
@@ -120,16 +187,44 @@ reservations = Table(
         "revision", Integer, nullable=False, server_default="0", comment="grows with each change; names its movements"
     ),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("expires_at", DateTime(timezone=True), comment="released by itself after that"),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("is_expired", Boolean, nullable=False, server_default=text("false")),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(
         ["shop_id", "sku_id", "location_id"],
         ["stock_levels.shop_id", "stock_levels.sku_id", "stock_levels.location_id"],
     ),
-    UniqueConstraint("shop_id", "order_line_id"),
+    UniqueConstraint("shop_id", "order_line_id", "sku_id"),
+    UniqueConstraint("shop_id", "holder_kind", "holder_ref", "sku_id", "location_id", name="uq_reservations_holder"),
+    CheckConstraint("holder_kind in ('order_line', 'checkout', 'channel_order', 'vendor_order')", name="holder_kind"),
+    CheckConstraint(
+        "(holder_kind = 'order_line') = (order_line_id is not null)"
+        " and (order_line_id is null) = (holder_ref is not null)",
+        name="one_holder",
+    ),
+    CheckConstraint("order_line_id is null or expires_at is null", name="facts_have_no_deadline"),
+    CheckConstraint("order_line_id is not null or (held_units > 0) = (ended_at is null)", name="ended"),
+    CheckConstraint("order_line_id is not null or held_units in (0, units)", name="ends_whole"),
+    CheckConstraint("not is_expired or (held_units = 0 and consumed_units = 0)", name="expired_is_ended"),
     CheckConstraint("units >= 0 and held_units >= 0 and consumed_units >= 0", name="units"),
+    CheckConstraint("units_each > 0", name="units_each"),
     CheckConstraint("returned_units >= 0 and written_off_units >= 0 and opening_units >= 0", name="back"),
     CheckConstraint("held_units <= units", name="held_within_promise"),
+    # Whatever arrives again, and by whichever road: no more comes back of a line than went out of it.
+    CheckConstraint("returned_units <= greatest(units, consumed_units)", name="restocked_once"),
+    CheckConstraint(
+        "recalled_units >= 0 and taken_back_units - recalled_units between 0 and consumed_units",
+        name="taken_back_once",
+    ),
+    CheckConstraint("quarantined_units between 0 and taken_back_units", name="quarantined"),
     Index(None, "shop_id", "sku_id", "location_id", postgresql_where=text("held_units > 0")),
+    Index(None, "shop_id", "sku_id", "id"),
+    Index(
+        "ix_reservations_expires_at",
+        "expires_at",
+        postgresql_where=text("held_units > 0 and expires_at is not null"),
+    ),
     postgresql_with={"fillfactor": "70"},
 )
 

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
+from sqlalchemy.engine import RowMapping
 
 from core import audit
 from core.audit import Actor
+from core.catalog.operations import lock_listings
 from core.db import execute, fetch, scalar
 from core.errors import BadInput
+from core.inventory.queries import bundles_of
 
 
 class UnknownSku(BadInput):
@@ -26,9 +29,17 @@ class UnknownSku(BadInput):
         super().__init__(f"no SKU has the code {shown}: codes are compared exactly, upper and lower case differ")
 
 
+class BundleHasNoStock(BadInput):
+    """Goods were to be booked under a bundle, where nobody would ever sell them."""
+
+    def __init__(self, codes: Sequence[str]) -> None:
+        shown = ", ".join(codes[:5]) + (f" and {len(codes) - 5} more" if len(codes) > 5 else "")
+        super().__init__(f"{shown}: a bundle has no stock of its own, book what it is made of instead")
+
+
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """One change of `on_hand`; `business_key` names the fact, so that it is booked once."""
+    """One change of `on_hand`, or of what is kept apart of it; `business_key` names the fact: it is booked once."""
 
     sku_id: int
     location_id: int
@@ -38,6 +49,7 @@ class Movement:
     occurred_at: datetime
     order_line_id: int | None = None
     note: str | None = None
+    unavailable_delta_units: int = 0
 
 
 def open_location(conn: Connection, shop_id: int, name: str, now: datetime) -> int:
@@ -57,15 +69,33 @@ def open_location(conn: Connection, shop_id: int, name: str, now: datetime) -> i
     )
 
 
+def hold_compositions(conn: Connection, shop_id: int) -> None:
+    """Until this unit of work ends, what bundles are made of stays as it is; before it reads that or locks a level.
+
+    Shared: bookings never wait for each other here. Whoever changes a composition waits for the bookings under way, and
+    those that begin meanwhile wait for that (`bundles.set_components`): a level that somebody is changing cannot become
+    a bundle's part, or a bundle's own, behind the back of either.
+    """
+    fetch(conn, f"select pg_advisory_xact_lock_shared({COMPOSITIONS})", shop=shop_id)
+
+
+COMPOSITIONS = "hashtextextended('bundles:' || %(shop)s, 0)"
+"""SQL for the key of the lock on what a shop's bundles are made of."""
+
+
 def lock_levels(conn: Connection, shop_id: int, pairs: Iterable[tuple[int, int]]) -> None:
-    """Make and lock the levels of (sku_id, location_id) pairs, in the one global order."""
+    """Make and lock the levels of (sku_id, location_id) pairs, in the one global order.
+
+    A level made here is a placeholder: what moves or is held there, or `settle_numbers`, makes its number ours.
+    """
     ordered = sorted(set(pairs))
+    hold_compositions(conn, shop_id)
     params = {"shop": shop_id, "skus": [sku for sku, _ in ordered], "locations": [place for _, place in ordered]}
     execute(
         conn,
         """
-        insert into stock_levels (shop_id, sku_id, location_id)
-        select %(shop)s, s, l from unnest(%(skus)b::int8[], %(locations)b::int8[]) as p (s, l)
+        insert into stock_levels (shop_id, sku_id, location_id, is_placeholder)
+        select %(shop)s, s, l, true from unnest(%(skus)b::int8[], %(locations)b::int8[]) as p (s, l)
         on conflict (shop_id, sku_id, location_id) do nothing
         """,
         **params,
@@ -81,28 +111,51 @@ def lock_levels(conn: Connection, shop_id: int, pairs: Iterable[tuple[int, int]]
     )
 
 
+def settle_numbers(conn: Connection, shop_id: int, pairs: Iterable[tuple[int, int]]) -> None:
+    """Say that the numbers of (locked) levels are ours, also where nothing moved because they are 0."""
+    ordered = sorted(set(pairs))
+    execute(
+        conn,
+        """
+        update stock_levels k set is_placeholder = false
+        from unnest(%(skus)b::int8[], %(locations)b::int8[]) as p (s, l)
+        where k.shop_id = %(shop)s and k.sku_id = p.s and k.location_id = p.l and k.is_placeholder
+        """,
+        shop=shop_id,
+        skus=[sku for sku, _ in ordered],
+        locations=[place for _, place in ordered],
+    )
+
+
 def move(conn: Connection, shop_id: int, movements: Sequence[Movement], recorded_by: str, now: datetime) -> set[str]:
-    """Book movements whose levels are locked; returns the business keys that were new."""
+    """Book movements whose levels are locked; returns the business keys that were new.
+
+    Raises BundleHasNoStock where goods would come to lie under a bundle.
+    """
     ordered = sorted(movements, key=lambda movement: movement.business_key)
     rows = fetch(
         conn,
         """
         with booked as (
-            insert into stock_movements (shop_id, sku_id, location_id, delta_units, reason, business_key,
-                order_line_id, note, recorded_by, occurred_at, recorded_at)
-            select %(shop)s, sku, place, delta, reason, key, line, note, %(by)s, at, %(now)s
-            from unnest(%(skus)b::int8[], %(places)b::int8[], %(deltas)b::int8[], %(reasons)b::text[],
-                %(keys)b::text[], %(lines)b::int8[], %(notes)b::text[], %(ats)b::timestamptz[])
-                as m (sku, place, delta, reason, key, line, note, at)
+            insert into stock_movements (shop_id, sku_id, location_id, delta_units, unavailable_delta_units, reason,
+                business_key, order_line_id, note, recorded_by, occurred_at, recorded_at)
+            select %(shop)s, sku, place, delta, apart, reason, key, line, note, %(by)s, at, %(now)s
+            from unnest(%(skus)b::int8[], %(places)b::int8[], %(deltas)b::int8[], %(aparts)b::int8[],
+                %(reasons)b::text[], %(keys)b::text[], %(lines)b::int8[], %(notes)b::text[], %(ats)b::timestamptz[])
+                as m (sku, place, delta, apart, reason, key, line, note, at)
             on conflict (shop_id, business_key) do nothing
-            returning sku_id, location_id, delta_units, business_key
+            returning sku_id, location_id, delta_units, unavailable_delta_units, business_key
         ), summed as (
-            update stock_levels k set on_hand = k.on_hand + b.delta
-            from (select sku_id, location_id, sum(delta_units) as delta from booked group by 1, 2) b
+            update stock_levels k set on_hand = k.on_hand + b.delta, unavailable = k.unavailable + b.apart,
+                is_placeholder = false
+            from (select sku_id, location_id, sum(delta_units) as delta, sum(unavailable_delta_units) as apart
+                from booked group by 1, 2) b
             where k.shop_id = %(shop)s and k.sku_id = b.sku_id and k.location_id = b.location_id
             returning 1
         )
-        select business_key from booked where (select count(*) from summed) >= 0
+        select b.business_key, case when b.delta_units > 0 and s.is_bundle then s.code end as bundle
+        from booked b join skus s on s.shop_id = %(shop)s and s.id = b.sku_id
+        where (select count(*) from summed) >= 0
         """,
         shop=shop_id,
         by=recorded_by,
@@ -110,32 +163,16 @@ def move(conn: Connection, shop_id: int, movements: Sequence[Movement], recorded
         skus=[movement.sku_id for movement in ordered],
         places=[movement.location_id for movement in ordered],
         deltas=[movement.delta_units for movement in ordered],
+        aparts=[movement.unavailable_delta_units for movement in ordered],
         reasons=[movement.reason for movement in ordered],
         keys=[movement.business_key for movement in ordered],
         lines=[movement.order_line_id for movement in ordered],
         notes=[movement.note for movement in ordered],
         ats=[movement.occurred_at for movement in ordered],
     )
+    if bundles := sorted({row["bundle"] for row in rows if row["bundle"] is not None}):
+        raise BundleHasNoStock(bundles)
     return {row["business_key"] for row in rows}
-
-
-def reserve_delta(conn: Connection, shop_id: int, deltas: dict[tuple[int, int], int]) -> None:
-    """Change `reserved` of locked levels by the given units per (sku_id, location_id)."""
-    changed = sorted((pair, delta) for pair, delta in deltas.items() if delta)
-    if not changed:
-        return
-    execute(
-        conn,
-        """
-        update stock_levels k set reserved = k.reserved + d.delta
-        from unnest(%(skus)b::int8[], %(places)b::int8[], %(deltas)b::int8[]) as d (sku, place, delta)
-        where k.shop_id = %(shop)s and k.sku_id = d.sku and k.location_id = d.place
-        """,
-        shop=shop_id,
-        skus=[sku for (sku, _), _ in changed],
-        places=[place for (_, place), _ in changed],
-        deltas=[delta for _, delta in changed],
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,16 +185,32 @@ class Followed:
     at: datetime
 
 
-def refresh_desired(conn: Connection, shop_id: int, sku_ids: Iterable[int], followed: Sequence[Followed] = ()) -> None:
+def refresh_desired(
+    conn: Connection,
+    shop_id: int,
+    sku_ids: Iterable[int],
+    followed: Sequence[Followed] = (),
+    *,
+    are_locked: bool = False,
+) -> None:
     """Set what the listings of these SKUs should show, from their levels as they are now, and what `followed` show.
 
-    Both at once: a listing that its channel sold from changes both, and is written once; as long as it stays in step,
-    no index of the table has to be touched.
-    The formulas are `rules.available_to_sell` and `rules.short`, written as a set; property tests hold them together.
+    Bundles that contain them are among those listings. Both at once: a listing that its channel sold from changes both,
+    and is written once; as long as it stays in step, no index of the table has to be touched.
+
+    The listings are locked (`are_locked`: by the caller, by `lock_listings`) before anything is read. A bundle's number
+    depends on levels that this unit of work does not hold: whoever booked another part committed before that, or will
+    refresh the listing after us. And so with rules: under an old rule a booking may change nothing, so that without a
+    lock a re-plan beside it would count from the stock before it.
+    The formulas are `rules.offer`, `rules.bundle_available` and `rules.short`, written as a set; property tests hold
+    them together.
     """
     ordered = sorted(set(sku_ids))
     if not ordered and not followed:
         return
+    bundles = bundles_of(conn, shop_id, ordered)
+    if not are_locked:
+        lock_listings(conn, shop_id, sku_ids=ordered)
     execute(
         conn,
         """
@@ -169,17 +222,27 @@ def refresh_desired(conn: Connection, shop_id: int, sku_ids: Iterable[int], foll
             where shop_id = %(shop)s and sku_id = any(%(skus)b::int8[]) and publishing = 'on'
             union all
             select id, false from shown
-        ), wanted as (
-            select l.id, t.is_wanted, greatest(0, coalesce(k.available, 0)) as units,
-                greatest(0, -coalesce(k.available, 0)) as short, s.published, s.unseen, s.at
+        ), pool as (
+            select l.id, t.is_wanted, coalesce(b.available, k.available, 0) as available
             from (select id, bool_or(is_wanted) as is_wanted from touched group by 1) t
             join listings l on l.shop_id = %(shop)s and l.id = t.id
             left join stock_levels k
                 on k.shop_id = l.shop_id and k.sku_id = l.sku_id and k.location_id = l.location_id
+            left join lateral (
+                select min(floor(coalesce(v.available, 0)::numeric / p.units))::int8 as available
+                from bundle_parts p left join stock_levels v
+                    on v.shop_id = p.shop_id and v.sku_id = p.part_sku_id and v.location_id = l.location_id
+                where p.shop_id = l.shop_id and p.bundle_sku_id = l.sku_id
+            ) b on l.sku_id = any(%(bundles)b::int8[])
+        ), wanted as (
+            select l.id, a.is_wanted, o.units, greatest(0, -a.available) as short, s.published, s.unseen, s.at
+            from pool a join listings l on l.shop_id = %(shop)s and l.id = a.id
             left join shown s on s.id = l.id
+            cross join lateral (select offer(a.available, l.safety_stock_units, l.share_percent, l.buffer_units,
+                l.floor_units, l.cap_units, l.is_offered) as units) o
             where s.id is not null or (l.desired_units, l.short_units) is distinct from
-                (greatest(0, coalesce(k.available, 0)), greatest(0, -coalesce(k.available, 0)))
-            order by l.id for update of l
+                (o.units, greatest(0, -a.available))
+            order by l.id for no key update of l
         )
         update listings l set
             desired_units = case when wanted.is_wanted then wanted.units else l.desired_units end,
@@ -190,7 +253,8 @@ def refresh_desired(conn: Connection, shop_id: int, sku_ids: Iterable[int], foll
         from wanted where l.shop_id = %(shop)s and l.id = wanted.id
         """,
         shop=shop_id,
-        skus=ordered,
+        skus=sorted({*ordered, *bundles}),
+        bundles=bundles,
         ids=[item.listing_id for item in followed],
         published=[item.published_units for item in followed],
         unseen=[item.unseen_units for item in followed],
@@ -229,7 +293,8 @@ def adjust(
 ) -> Booked:
     """Book adjustments, receipts or counts in one unit of work, each once by its business key.
 
-    A SKU without stock moves nothing and is counted. Raises UnknownSku when a code is not ours (nothing is booked).
+    A SKU without stock moves nothing and is counted. Raises UnknownSku when a code is not ours, BundleHasNoStock when
+    one is a bundle's (nothing is booked).
     """
     known = skus_by_code(conn, shop_id, {adjustment.code for adjustment in adjustments})
     wanted = [
@@ -286,21 +351,13 @@ def take_over(conn: Connection, shop_id: int, connection_id: int, actor: Actor, 
 
     Where several listings show the same stock, the oldest is believed. `set_baselines` belongs to it.
     """
-    rows = fetch(
-        conn,
-        """
-        select distinct on (l.sku_id, l.location_id) l.sku_id, l.location_id, l.published_units, l.published_at
-        from listings l join skus s on s.shop_id = l.shop_id and s.id = l.sku_id
-        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and s.is_stocked and l.is_tracked
-            and l.location_id is not null and l.published_units is not null
-            and not exists (select from stock_levels k where k.shop_id = l.shop_id and k.sku_id = l.sku_id
-                and k.location_id = l.location_id)
-        order by l.sku_id, l.location_id, l.id
-        """,
-        shop=shop_id,
-        connection=connection_id,
-    )
-    lock_levels(conn, shop_id, ((row["sku_id"], row["location_id"]) for row in rows))
+    pairs = {(row["sku_id"], row["location_id"]) for row in _unknown_numbers(conn, shop_id, connection_id)}
+    lock_levels(conn, shop_id, pairs)
+    # Again, now that nobody else can book there: what was booked before we had the lock is our number.
+    rows = [
+        row for row in _unknown_numbers(conn, shop_id, connection_id) if (row["sku_id"], row["location_id"]) in pairs
+    ]
+    settle_numbers(conn, shop_id, ((row["sku_id"], row["location_id"]) for row in rows))
     movements = [
         Movement(
             sku_id=row["sku_id"],
@@ -320,6 +377,24 @@ def take_over(conn: Connection, shop_id: int, connection_id: int, actor: Actor, 
             conn, shop_id, actor, "take_over_stock", f"connection:{connection_id}", now, skus=len(rows), moved=len(new)
         )
     return Booked(new=len(new), repeated=len(movements) - len(new), without_stock=len(rows) - len(movements))
+
+
+def _unknown_numbers(conn: Connection, shop_id: int, connection_id: int) -> Sequence[RowMapping]:
+    """What a channel shows of SKUs at places that we have no number of; where several listings do, the oldest."""
+    return fetch(
+        conn,
+        """
+        select distinct on (l.sku_id, l.location_id) l.sku_id, l.location_id, l.published_units, l.published_at
+        from listings l join skus s on s.shop_id = l.shop_id and s.id = l.sku_id
+        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and s.is_stocked and not s.is_bundle
+            and l.is_tracked and l.location_id is not null and l.published_units is not null
+            and not exists (select from stock_levels k where k.shop_id = l.shop_id and k.sku_id = l.sku_id
+                and k.location_id = l.location_id and not k.is_placeholder)
+        order by l.sku_id, l.location_id, l.id
+        """,
+        shop=shop_id,
+        connection=connection_id,
+    )
 
 
 def set_baselines(conn: Connection, shop_id: int, connection_id: int) -> None:

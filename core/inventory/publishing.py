@@ -62,16 +62,17 @@ def plan(
         conn,
         """
         select l.id, l.channel_ref, l.inventory_ref, l.channel_location_ref, l.desired_units, l.short_units,
-            l.published_units, l.unseen_units
+            l.published_units, l.unseen_units, l.priority
         from listings l
+        cross join lateral (select l.desired_units - l.short_units + l.unseen_units as units) target
         where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.is_to_push
-            and listing_differs(l.desired_units - l.short_units + l.unseen_units, l.published_units)
+            and listing_differs(target.units, l.published_units)
             and (l.next_push_at is null or l.next_push_at <= %(now)s)
             and not exists (select from listing_writes w
                 where w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null)
-        order by (l.desired_units - l.short_units + l.unseen_units <= 0) desc,
-            (l.desired_units - l.short_units + l.unseen_units < l.published_units) desc nulls last, l.id
-        limit %(limit)s for update of l skip locked
+        order by case when target.units <= 0 then 0 when target.units < l.published_units then 1 else 2 end,
+            case when target.units <= 0 or target.units < l.published_units then l.priority else -l.priority end, l.id
+        limit %(limit)s for no key update of l skip locked
         """,
         shop=lane.shop_id,
         connection=lane.connection_id,
@@ -133,6 +134,7 @@ def _state(row: RowMapping, lane: Lane) -> ListingState:
         short_units=row["short_units"],
         published_units=row["published_units"],
         unseen_units=row["unseen_units"],
+        priority=row["priority"],
     )
 
 
@@ -204,7 +206,7 @@ def settle(
             l.unseen_units, l.followed_at
         from listing_writes w join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
         where w.shop_id = %(shop)s and w.id = any(%(ids)b::int8[]) and w.outcome is null
-        order by w.listing_id for update
+        order by w.listing_id for no key update
         """,
         shop=shop_id,
         ids=sorted(by_id),

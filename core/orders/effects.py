@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
 from core.db import execute, fetch
-from core.inventory.operations import Followed
+from core.inventory.operations import Followed, hold_compositions
 from core.orders.operations import Channel
 from core.orders.rules import Shown, follow
 from core.ports import ChannelFulfilment, ChannelRefund
@@ -141,26 +141,75 @@ def settle_stock(conn: Connection, channel: Channel, order_ids: Iterable[int], n
     params = {"shop": channel.shop_id, "location": channel.location_id, "ids": sorted(set(order_ids))}
     if not params["ids"]:
         return set()
+    hold_compositions(conn, channel.shop_id)
     execute(conn, _MAKE_LEVELS, **params)
     return {row["sku_id"] for row in fetch(conn, _SETTLE, **params, now=now)}
 
 
+def lock_levels_of(
+    conn: Connection,
+    channel: Channel,
+    order_ids: Iterable[int],
+    channel_refs: Iterable[str],
+    codes: Iterable[str],
+) -> None:
+    """Lock, in their order, the levels that some (locked) orders hold, and those of SKUs named by ref or by code."""
+    hold_compositions(conn, channel.shop_id)
+    fetch(
+        conn,
+        """
+        with named as (
+            select sku_id from listings
+            where shop_id = %(shop)s and connection_id = %(connection)s and channel_ref = any(%(refs)b::text[])
+            union
+            select id from skus where shop_id = %(shop)s and code = any(%(codes)b::text[])
+            union
+            select r.sku_id from order_lines l
+            join reservations r on r.shop_id = l.shop_id and r.order_line_id = l.id
+            where l.shop_id = %(shop)s and l.order_id = any(%(orders)b::int8[])
+        ), wanted as (
+            select sku_id from named
+            union
+            select b.part_sku_id from named join bundle_parts b
+                on b.shop_id = %(shop)s and b.bundle_sku_id = named.sku_id
+        )
+        select 1 from stock_levels k
+        where k.shop_id = %(shop)s and k.sku_id = any(array(select sku_id from wanted where sku_id is not null))
+        order by k.sku_id, k.location_id for update of k
+        """,
+        shop=channel.shop_id,
+        connection=channel.connection_id,
+        refs=sorted(set(channel_refs)),
+        codes=sorted(set(codes)),
+        orders=sorted(set(order_ids)),
+    )
+
+
+# What one unit of a line takes: what it took when it was first booked, else what its bundle is made of, else itself.
+_PARTS = """
+    left join reservations r on r.shop_id = %(shop)s and r.order_line_id = line.id
+    left join bundle_parts b on b.shop_id = %(shop)s and b.bundle_sku_id = line.sku_id and r.id is null
+"""
+
 # Levels that lines of these orders need and that nobody has made yet.
-_MAKE_LEVELS = """
+_MAKE_LEVELS = f"""
     insert into stock_levels (shop_id, sku_id, location_id)
-    select distinct l.shop_id, l.sku_id, coalesce(r.location_id, p.location_id, %(location)s)
-    from order_lines l
-    left join reservations r on r.shop_id = l.shop_id and r.order_line_id = l.id
-    left join listings p on p.shop_id = l.shop_id and p.id = l.listing_id
-    left join stock_levels k on k.shop_id = l.shop_id and k.sku_id = l.sku_id
+    select distinct line.shop_id, coalesce(r.sku_id, b.part_sku_id, line.sku_id),
+        coalesce(r.location_id, p.location_id, %(location)s)
+    from order_lines line {_PARTS}
+    left join listings p on p.shop_id = line.shop_id and p.id = line.listing_id
+    left join stock_levels k on k.shop_id = line.shop_id
+        and k.sku_id = coalesce(r.sku_id, b.part_sku_id, line.sku_id)
         and k.location_id = coalesce(r.location_id, p.location_id, %(location)s)
-    where l.shop_id = %(shop)s and l.order_id = any(%(ids)b::int8[]) and l.mapping = 'stocked' and k.sku_id is null
+    where line.shop_id = %(shop)s and line.order_id = any(%(ids)b::int8[]) and line.mapping = 'stocked'
+        and k.sku_id is null
     order by 2, 3
     on conflict (shop_id, sku_id, location_id) do nothing
 """
 
-# Facts summed per line -> target -> what differs -> reservations, movements, levels. Levels are locked in their order.
-_SETTLE = """
+# Facts summed per line -> target -> what differs, part by part -> reservations, movements, levels. Levels are locked in
+# their order.
+_SETTLE = f"""
     with line as materialized (
         select l.id, l.units, l.sku_id, o.cancelled_at, o.channel_created_at, p.baseline_at, p.location_id
         from order_lines l
@@ -183,56 +232,78 @@ _SETTLE = """
         from line join refund_lines rl on rl.shop_id = %(shop)s and rl.order_line_id = line.id
         join refunds f on f.shop_id = rl.shop_id and f.id = rl.refund_id
         group by 1
+    ), desk as (
+        select b.order_line_id, d.* from (
+            select distinct lr.order_line_id
+            from line join line_returns lr on lr.shop_id = %(shop)s and lr.order_line_id = line.id
+        ) b cross join lateral desk_returns(%(shop)s, b.order_line_id) d
     ), changed as materialized (
-        select line.id, line.units, line.sku_id, coalesce(r.location_id, line.location_id, %(location)s) as location_id,
-            t.held, t.consumed, t.returned, t.written_off, t.opening, coalesce(r.revision, 0) + 1 as revision,
+        select line.id, line.sku_id as line_sku_id, line.units * e.each as units, e.sku_id, e.each,
+            coalesce(r.location_id, line.location_id, %(location)s) as location_id,
+            t.held * e.each as held, t.consumed * e.each as consumed, t.returned * e.each as returned,
+            t.written_off * e.each as written_off, t.opening * e.each as opening,
+            t.quarantined * e.each as quarantined, coalesce(d.units, 0) * e.each as taken_back,
+            coalesce(d.recalled, 0) * e.each as recalled,
+            coalesce(r.revision, 0) + 1 as revision,
             coalesce(r.held_units, 0) as held_before, coalesce(r.consumed_units, 0) as consumed_before,
             coalesce(r.returned_units, 0) as returned_before, coalesce(r.written_off_units, 0) as written_off_before,
-            coalesce(r.opening_units, 0) as opening_before
-        from line
-        left join reservations r on r.shop_id = %(shop)s and r.order_line_id = line.id
+            coalesce(r.opening_units, 0) as opening_before, coalesce(r.quarantined_units, 0) as quarantined_before
+        from line {_PARTS}
         left join shipped s on s.order_line_id = line.id
         left join refunded f on f.order_line_id = line.id
+        left join desk d on d.order_line_id = line.id
+        cross join lateral (select coalesce(r.sku_id, b.part_sku_id, line.sku_id) as sku_id,
+            coalesce(r.units_each, b.units, 1) as each) e
         cross join lateral line_stock(line.units, coalesce(s.units, 0), coalesce(f.cancel, 0),
             coalesce(f.came_back, 0), coalesce(f.legacy, 0), coalesce(f.no_restock, 0), line.cancelled_at is not null,
             coalesce(line.channel_created_at < line.baseline_at, false),
-            coalesce(line.cancelled_at < line.baseline_at, false), coalesce(f.before_baseline, 0)) t
-        where (r.units, r.held_units, r.consumed_units, r.returned_units, r.written_off_units, r.opening_units)
-            is distinct from (line.units, t.held, t.consumed, t.returned, t.written_off, t.opening)
+            coalesce(line.cancelled_at < line.baseline_at, false), coalesce(f.before_baseline, 0),
+            coalesce(d.units, 0), coalesce(d.quarantined, 0), coalesce(d.written_off, 0), coalesce(d.recalled, 0)) t
+        where (r.units, r.held_units, r.consumed_units, r.returned_units, r.written_off_units, r.opening_units,
+                r.quarantined_units, r.taken_back_units, r.recalled_units)
+            is distinct from (line.units * e.each, t.held * e.each, t.consumed * e.each, t.returned * e.each,
+                t.written_off * e.each, t.opening * e.each, t.quarantined * e.each, coalesce(d.units, 0) * e.each,
+                coalesce(d.recalled, 0) * e.each)
     ), promised as (
-        insert into reservations (shop_id, sku_id, location_id, order_line_id, units, held_units, consumed_units,
-            returned_units, written_off_units, opening_units, revision, created_at)
-        select %(shop)s, sku_id, location_id, id, units, held, consumed, returned, written_off, opening, revision,
-            %(now)s
-        from changed order by id
-        on conflict (shop_id, order_line_id) do update set units = excluded.units, held_units = excluded.held_units,
-            consumed_units = excluded.consumed_units, returned_units = excluded.returned_units,
-            written_off_units = excluded.written_off_units, opening_units = excluded.opening_units,
+        insert into reservations (shop_id, sku_id, location_id, order_line_id, units, units_each, held_units,
+            consumed_units, returned_units, written_off_units, opening_units, quarantined_units, taken_back_units,
+            recalled_units, revision, created_at)
+        select %(shop)s, sku_id, location_id, id, units, each, held, consumed, returned, written_off, opening,
+            quarantined, taken_back, recalled, revision, %(now)s
+        from changed order by id, sku_id
+        on conflict (shop_id, order_line_id, sku_id) do update set units = excluded.units,
+            held_units = excluded.held_units, consumed_units = excluded.consumed_units,
+            returned_units = excluded.returned_units, written_off_units = excluded.written_off_units,
+            opening_units = excluded.opening_units, quarantined_units = excluded.quarantined_units,
+            taken_back_units = excluded.taken_back_units, recalled_units = excluded.recalled_units,
             revision = excluded.revision
     ), moved as (
-        insert into stock_movements (shop_id, sku_id, location_id, delta_units, reason, business_key, order_line_id,
-            recorded_by, occurred_at, recorded_at)
-        select %(shop)s, c.sku_id, c.location_id, m.delta, m.reason, 'line:' || c.id || ':' || c.revision || ':'
+        insert into stock_movements (shop_id, sku_id, location_id, delta_units, unavailable_delta_units, reason,
+            business_key, order_line_id, recorded_by, occurred_at, recorded_at)
+        select %(shop)s, c.sku_id, c.location_id, m.delta, m.apart, m.reason, 'line:' || c.id
+            || case when c.sku_id = c.line_sku_id then '' else '.' || c.sku_id end || ':' || c.revision || ':'
             || m.reason, c.id, 'intake', %(now)s, %(now)s
         from changed c cross join lateral (values
-            ('receipt', c.opening - c.opening_before),
-            ('shipment', c.consumed_before - c.consumed),
-            ('customer_return', c.returned - c.returned_before),
-            ('write_off', c.written_off_before - c.written_off)) m (reason, delta)
-        where m.delta <> 0 order by c.id
-        on conflict (shop_id, business_key) do nothing returning sku_id, location_id, delta_units
+            ('receipt', c.opening - c.opening_before, 0),
+            ('shipment', c.consumed_before - c.consumed, 0),
+            ('customer_return', c.returned - c.returned_before, c.quarantined - c.quarantined_before),
+            ('write_off', c.written_off_before - c.written_off, 0)) m (reason, delta, apart)
+        where m.delta <> 0 or m.apart <> 0 order by c.id, c.sku_id
+        on conflict (shop_id, business_key) do nothing
+        returning sku_id, location_id, delta_units, unavailable_delta_units
     ), delta as (
-        select sku_id, location_id, sum(hand) as hand, sum(held) as held from (
-            select sku_id, location_id, delta_units as hand, 0 as held from moved
+        select sku_id, location_id, sum(hand) as hand, sum(held) as held, sum(apart) as apart from (
+            select sku_id, location_id, delta_units as hand, 0 as held, unavailable_delta_units as apart from moved
             union all
-            select sku_id, location_id, 0, held - held_before from changed
-        ) each group by 1, 2
+            select sku_id, location_id, 0, held - held_before, 0 from changed
+        ) each_one group by 1, 2
     ), locked as (
-        select k.sku_id, k.location_id, d.hand, d.held from delta d
+        select k.sku_id, k.location_id, d.hand, d.held, d.apart from delta d
         join stock_levels k on k.shop_id = %(shop)s and k.sku_id = d.sku_id and k.location_id = d.location_id
         order by 1, 2 for update of k
     ), levelled as (
-        update stock_levels k set on_hand = k.on_hand + locked.hand, reserved = k.reserved + locked.held
+        update stock_levels k set on_hand = k.on_hand + locked.hand, reserved = k.reserved + locked.held,
+            unavailable = k.unavailable + locked.apart, is_placeholder = false
         from locked where k.shop_id = %(shop)s and k.sku_id = locked.sku_id and k.location_id = locked.location_id
     )
     select distinct sku_id from changed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,7 +19,8 @@ from core.messaging.inbox import HANDLED, Received, Verdict
 from core.orders import effects, operations
 from core.orders.operations import Channel
 from core.orders.rules import distinct_refunds, merge_observations, newest_fulfilments
-from core.ports import ChannelFulfilment, ChannelRefund, Facts
+from core.policies import operations as policies
+from core.ports import ChannelFulfilment, ChannelListing, ChannelRefund, Facts
 
 Parse = Callable[[str, bytes, datetime | None], Facts | None]
 
@@ -64,7 +65,10 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
     if not said:
         return {}
     channel = channel_of(conn, connection, now)
-    _take_in_listings(conn, connection, channel, [item for facts in said.values() for item in facts.listings], now)
+    listings = [item for facts in said.values() for item in facts.listings]
+    if listings:
+        _lock_ahead(conn, channel, listings, said)
+        _take_in_listings(conn, connection, channel, listings, now)
     orders = merge_observations(order for facts in said.values() for order in facts.orders)
     accepted = operations.accept(conn, channel, orders, now) if orders else {}
     spoken_of = {item.order_ref for facts in said.values() for item in _about_orders(facts)}
@@ -116,7 +120,7 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
             if item.order_ref in known and (known[item.order_ref], item.ref) in new_refunds
         },
     )
-    inventory.refresh_desired(conn, channel.shop_id, changed, followed)
+    inventory.refresh_desired(conn, channel.shop_id, changed, followed, are_locked=True)
     _observe_levels(conn, channel, said, verdicts, now)
     inbox.release_waiting(
         conn, channel.shop_id, channel.connection_id, [key for ref in accepted for key in _keys_of(ref)]
@@ -130,19 +134,35 @@ def channel_of(conn: Connection, connection: ConnectionRow, now: datetime) -> Ch
     location_id = next(iter(locations.values()), None)
     if location_id is None:
         location_id = scalar(
-            conn, "select min(id) from locations where shop_id = %(shop)s", shop=connection.shop_id
+            conn, "select min(id) from locations where shop_id = %(shop)s and kind = 'own'", shop=connection.shop_id
         ) or inventory.open_location(conn, connection.shop_id, "Main", now)
     return Channel(connection.shop_id, connection.id, location_id)
 
 
-def listing_source(connection: ConnectionRow) -> ListingSource:
-    """How the listings of a connection are taken in."""
+def listing_source(conn: Connection, connection: ConnectionRow) -> ListingSource:
+    """How the listings of a connection are taken in: its places as they are served now, not when a sync began."""
+    locations = scalar(
+        conn,
+        "select settings -> 'locations' from connections where shop_id = %(shop)s and id = %(id)s",
+        shop=connection.shop_id,
+        id=connection.id,
+    )
     return ListingSource(
         shop_id=connection.shop_id,
         connection_id=connection.id,
         creates_skus=bool(connection.settings.get("is_sku_source")),
-        locations=connection.settings.get("locations") or {},
+        locations=locations or {},
     )
+
+
+def take_in(conn: Connection, connection: ConnectionRow, listings: Sequence[ChannelListing], now: datetime) -> None:
+    """Take in what a channel lists, and give each listing the channel rules that are for it.
+
+    New listings, newly mapped ones and those of SKUs whose category changed: all by one rule, in the same unit of work.
+    """
+    _lock_taking_in(conn, connection.shop_id, connection.id)
+    catalog.take_in(conn, listing_source(conn, connection), listings, now)
+    policies.apply_to_refs(conn, connection.shop_id, connection.id, (listing.ref for listing in listings))
 
 
 def book_lines_mapped_late(conn: Connection, channel: Channel, now: datetime) -> int:
@@ -154,11 +174,9 @@ def book_lines_mapped_late(conn: Connection, channel: Channel, now: datetime) ->
 
 
 def _take_in_listings(
-    conn: Connection, connection: ConnectionRow, channel: Channel, listings: Sequence, now: datetime
+    conn: Connection, connection: ConnectionRow, channel: Channel, listings: Sequence[ChannelListing], now: datetime
 ) -> None:
-    if not listings:
-        return
-    catalog.take_in(conn, listing_source(connection), listings, now)
+    take_in(conn, connection, listings, now)
     book_lines_mapped_late(conn, channel, now)
     inbox.release_waiting(
         conn,
@@ -166,6 +184,35 @@ def _take_in_listings(
         channel.connection_id,
         [f"item:{item.inventory_ref}" for item in listings if item.inventory_ref],
     )
+
+
+def _lock_ahead(
+    conn: Connection, channel: Channel, listings: Sequence[ChannelListing], said: Mapping[int, Facts]
+) -> None:
+    """Lock what a batch needs that comes before listings in the one global order; for batches that bring listings.
+
+    Lines are mapped by listings, so listings are taken in first, and their rows are locked by that. What nobody knows
+    yet cannot be locked, but nobody else can wait for it either.
+    """
+    _lock_taking_in(conn, channel.shop_id, channel.connection_id)
+    orders = [order for facts in said.values() for order in facts.orders]
+    refs = {order.ref for order in orders}
+    refs |= {item.order_ref for facts in said.values() for item in _about_orders(facts)}
+    known = operations.lock(conn, channel, refs)
+    lines = [line for order in orders for line in order.lines]
+    effects.lock_levels_of(
+        conn,
+        channel,
+        known.values(),
+        {item.ref for item in listings} | {line.variant_ref for line in lines if line.variant_ref},
+        {item.code for item in listings if item.code} | {line.code for line in lines if line.code},
+    )
+
+
+def _lock_taking_in(conn: Connection, shop_id: int, connection_id: int) -> None:
+    """Rules and places stay as they are until what is taken in has its own."""
+    policies.lock(conn, shop_id)
+    catalog.lock_places(conn, shop_id, connection_id)
 
 
 def _about_orders(facts: Facts) -> list[ChannelFulfilment | ChannelRefund]:

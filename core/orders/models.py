@@ -1,4 +1,5 @@
-"""Tables: orders, order_lines, fulfilments, fulfilment_lines, refunds, refund_lines, customer_returns."""
+"""Tables: orders, order_lines, fulfilments, fulfilment_lines, refunds, refund_lines, customer_returns,
+line_returns."""
 
 from __future__ import annotations
 
@@ -51,6 +52,7 @@ orders = Table(
     UniqueConstraint("shop_id", "connection_id", "channel_ref"),
     Index(None, "shop_id", "recorded_at"),
     Index(None, "shop_id", "placed_at"),
+    Index(None, "shop_id", "name"),
 )
 
 order_lines = Table(
@@ -172,4 +174,39 @@ customer_returns = Table(
     UniqueConstraint("shop_id", "business_key"),
     CheckConstraint("units >= 0", name="units"),
     CheckConstraint("disposition in ('restock', 'none')", name="disposition"),
+)
+
+line_returns = Table(
+    "line_returns",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("order_line_id", BigInteger, nullable=False),
+    Column("business_key", Text, nullable=False),
+    Column("units", BigInteger, nullable=False, comment="of the line; negative undoes"),
+    Column("undoes_key", Text, comment="which return it takes back"),
+    Column(
+        "disposition",
+        Text,
+        nullable=False,
+        comment="restock: for sale again; quarantine: kept apart; write_off: gone for good",
+    ),
+    Column("note", Text),
+    Column(
+        "fulfilment_ids",
+        ARRAY(BigInteger),
+        nullable=False,
+        server_default="{}",
+        comment="what had left by then: the parcels it can have come back of",
+    ),
+    Column("returned_at", DateTime(timezone=True), nullable=False),
+    Column("recorded_by", Text, nullable=False),
+    Column("recorded_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("shop_id", "id"),
+    ForeignKeyConstraint(["shop_id", "order_line_id"], ["order_lines.shop_id", "order_lines.id"]),
+    UniqueConstraint("shop_id", "business_key"),
+    ForeignKeyConstraint(["shop_id", "undoes_key"], ["line_returns.shop_id", "line_returns.business_key"]),
+    CheckConstraint("units <> 0 and (units < 0) = (undoes_key is not null)", name="units"),
+    CheckConstraint("disposition in ('restock', 'quarantine', 'write_off')", name="disposition"),
+    Index(None, "shop_id", "order_line_id"),
 )

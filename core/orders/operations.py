@@ -19,6 +19,7 @@ from core.audit import Actor
 from core.catalog.queries import identities
 from core.db import execute, fetch
 from core.inventory import operations as inventory
+from core.inventory.queries import parts_of
 from core.money import line_total_minor
 from core.orders import rules
 from core.ports import ChannelLine, ChannelOrder
@@ -338,8 +339,10 @@ def take_back(
 ) -> int:
     """Book returns without an order, each once by its business key: stock comes back, the money is its own.
 
-    A SKU without stock moves nothing; its money counts. Returns how many were new. Raises UnknownSku.
+    A SKU without stock moves nothing; its money counts. A bundle comes back as what it is made of now. Returns how many
+    were new. Raises UnknownSku.
     """
+    inventory.hold_compositions(conn, shop_id)
     known = inventory.skus_by_code(conn, shop_id, {item.code for item in returns})
     ordered = sorted(returns, key=lambda item: item.business_key)
     new = {
@@ -370,17 +373,19 @@ def take_back(
             ats=[item.returned_at for item in ordered],
         )
     }
+    back = [item for item in ordered if item.business_key in new and known[item.code][1] and item.units]
+    parts = parts_of(conn, shop_id, {known[item.code][0] for item in back})
     movements = [
         inventory.Movement(
-            sku_id=known[item.code][0],
+            sku_id=part,
             location_id=location_id,
-            delta_units=item.units,
+            delta_units=item.units * each,
             reason="customer_return",
-            business_key=f"return:{item.business_key}",
+            business_key=f"return{'' if part == known[item.code][0] else f'.{part}'}:{item.business_key}",
             occurred_at=item.returned_at,
         )
-        for item in ordered
-        if item.business_key in new and known[item.code][1] and item.units
+        for item in back
+        for part, each in parts[known[item.code][0]]
     ]
     inventory.lock_levels(conn, shop_id, ((movement.sku_id, movement.location_id) for movement in movements))
     inventory.move(conn, shop_id, movements, actor.name, now)

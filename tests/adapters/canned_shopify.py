@@ -65,7 +65,13 @@ class CannedShop:
             "sku": f"SKU-{item}",
             "barcode": None,
             "updatedAt": NOW,
-            "product": {"legacyResourceId": "77", "title": "Mug", "status": "ACTIVE", "updatedAt": NOW},
+            "product": {
+                "legacyResourceId": "77",
+                "title": "Mug",
+                "status": "ACTIVE",
+                "productType": " Mugs ",
+                "updatedAt": NOW,
+            },
             "inventoryItem": self._item(item),
         }
 

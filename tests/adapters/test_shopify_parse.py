@@ -244,6 +244,13 @@ def test_a_product_is_a_listing_for_each_variant() -> None:
     assert (first.title, first.status, first.is_tracked, first.levels) == ("Mug – Red", "draft", False, ())
     assert first.version_at == datetime(2026, 3, 1, 10, 0, 7, tzinfo=UTC)
     assert (second.title, second.code, second.is_tracked) == ("Mug", "MUG-2", True)
+    assert {item.category for item in (first, second)} == {None}
+
+
+@pytest.mark.parametrize(("said", "category"), [("Mugs", "Mugs"), (" Mugs ", "Mugs"), ("", None), (None, None)])
+def test_a_products_type_is_its_category(said: str | None, category: str | None) -> None:
+    listings = read("products/update", {**BY_TOPIC["products/update"], "product_type": said}).listings
+    assert {item.category for item in listings} == {category}
 
 
 def test_the_trigger_breaks_ties_within_the_second() -> None:

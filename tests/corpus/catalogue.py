@@ -88,7 +88,7 @@ def seed(engine: Engine, row: ConnectionRow, things: Sequence[Named]) -> Connect
         ours = {place: inventory.open_location(conn, row.shop_id, f"Place {place}", OPENED_AT) for place in places}
         row = connections.set_locations(conn, row, ours, STOCK_KEEPER, OPENED_AT)
     with unit_of_work(engine) as conn:
-        catalog.take_in(conn, intake.listing_source(row), _listings(things, places), OPENED_AT)
+        catalog.take_in(conn, intake.listing_source(conn, row), _listings(things, places), OPENED_AT)
     with unit_of_work(engine) as conn:
         inventory.take_over(conn, row.shop_id, row.id, STOCK_KEEPER, OPENED_AT)
         catalog.lock_all_listings(conn, row.shop_id)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 from sqlalchemy import Connection, Engine
 from streamlit.testing.v1 import AppTest
 
@@ -77,6 +77,10 @@ def text_of(page: AppTest) -> str:
             said.append(str(getattr(element, "value", None) or getattr(element.proto, "body", "")))
             said.append(str(getattr(element, "label", "") or ""))
     return "\n".join(said)
+
+
+# On a machine that does other things too; what is there is found at once all the same.
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from tests.dashboard import seed, worlds
 from tests.dashboard.conftest import Open, forget_all, text_of
 
 
-@pytest.mark.parametrize("screen", [None, "skus"])
+@pytest.mark.parametrize("screen", [None, "skus", "setup"])
 def test_without_a_shop_every_screen_says_what_comes_first(opened: Open, screen: str | None) -> None:
     page = opened(screen)
     assert not page.exception
@@ -28,6 +28,19 @@ def test_a_shop_without_connections(opened: Open, conn: Connection) -> None:
     assert "No channel is connected yet." in said
     assert "Nothing needs you" in said
     assert "There are no SKUs yet" in text_of(opened("skus"))
+
+
+def test_a_shop_that_nothing_is_known_of_is_set_up(opened: Open, conn: Connection) -> None:
+    seed.shop(conn)
+    page = opened("setup")
+    assert not page.exception
+    said = text_of(page)
+    assert "There is no location yet" in said
+    assert "No channel has told its places yet" in said
+    page.text_input(key="shop-currency").set_value("POU")
+    page.text_input(key="shop-reason").set_value("We moved")
+    next(button for button in page.button if button.label == "Save the shop").click().run()
+    assert "give its three letters" in text_of(page)
 
 
 def test_a_calm_day_says_so(opened: Open, conn: Connection) -> None:
@@ -169,7 +182,7 @@ def test_one_sku_explains_its_number(opened: Open, conn: Connection) -> None:
     assert "Refused 4 times" in said
     doubtful = text_of(opened("skus", sku="85123A"))
     assert "Nobody knows whether Shopify UK took 4" in doubtful
-    assert [len(page.dataframe), bool(page.get("plotly_chart"))] == [2, True]
+    assert [len(page.dataframe), bool(page.get("plotly_chart"))] == [3, True]
     assert "There is no SKU nope" in text_of(opened("skus", sku="nope"))
 
 
@@ -225,7 +238,7 @@ def test_one_failing_panel_leaves_the_others_alone(
     said = text_of(page)
     assert "This part could not be shown." in said
     assert "Reference e-" in said
-    assert len(page.dataframe) == 1
+    assert len(page.dataframe) == 2
     assert page.get("plotly_chart")
 
 

@@ -16,12 +16,15 @@ from sqlalchemy import Connection, Engine, create_engine
 
 from core import embedded, invariants
 from core.db import execute, fetch_one, unit_of_work
-from core.inventory import publishing
+from core.inventory import operations as inventory
+from core.inventory import promises, publishing
+from core.inventory.promises import Holder
 from core.inventory.publishing import Lane
 from core.orders import operations as orders
 from core.orders.operations import OrderlessReturn
 from core.ports import QuantityResult
 from tests.conftest import ROOT, TestServers
+from tests.desks import Desk
 from tests.factories import (
     ACTOR,
     NOW,
@@ -40,6 +43,7 @@ from tests.factories import (
     record_bodies,
     world_of,
 )
+from tests.stock_desk import compose, reserve, take_back_line
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,16 @@ TAMPERINGS = {
         f"update stock_levels set on_hand = on_hand + 1 {AT_LEVEL}",
         ("shop_id", "sku_id", "location_id"),
     ),
+    "unavailable_is_sum_of_movements": Tampering(
+        LOOSE_LEVEL,
+        f"update stock_levels set unavailable = unavailable + 1 {AT_LEVEL}",
+        ("shop_id", "sku_id", "location_id"),
+    ),
+    "promised_is_sum_of_local_promises": Tampering(
+        LOOSE_LEVEL,
+        f"update stock_levels set promised = promised - 1 {AT_LEVEL}",
+        ("shop_id", "sku_id", "location_id"),
+    ),
     "reserved_is_sum_of_reservations": Tampering(
         LOOSE_LEVEL,
         f"update stock_levels set reserved = reserved + 1 {AT_LEVEL}",
@@ -98,15 +112,60 @@ TAMPERINGS = {
         """,
         ("reservation_id", "order_line_id"),
     ),
+    "promise_moved_what_it_shipped": Tampering(
+        """
+        select r.shop_id, r.id as reservation_id, m.id as movement_id from reservations r
+        join stock_movements m on m.business_key = 'promise:' || r.id || ':shipment'
+        """,
+        "update reservations set consumed_units = 0 where id = %(reservation_id)s",
+        ("shop_id", "reservation_id", "movement_id"),
+    ),
     "stocked_line_is_booked": Tampering(
         LINE,
         "update order_lines set mapping = 'unstocked' where id = %(order_line_id)s",
         ("order_line_id", "order_id"),
     ),
+    "bundle_parts_follow_components": Tampering(
+        """
+        select p.shop_id, p.bundle_sku_id, p.part_sku_id from bundle_parts p join skus s on s.id = p.bundle_sku_id
+        where s.code = 'SET'
+        """,
+        "update bundle_parts set units = units + 1 where bundle_sku_id = %(bundle_sku_id)s",
+        ("shop_id", "bundle_sku_id", "part_sku_id"),
+    ),
+    "bundle_has_no_stock": Tampering(
+        """
+        select k.shop_id, s.id as sku_id, k.location_id from stock_levels k
+        join skus s on s.shop_id = k.shop_id and s.code = 'SET' join skus m on m.id = k.sku_id where m.code = 'LOOSE'
+        """,
+        """
+        with level as (
+            insert into stock_levels (shop_id, sku_id, location_id, on_hand)
+            values (%(shop_id)s, %(sku_id)s, %(location_id)s, 1)
+        )
+        insert into stock_movements (shop_id, sku_id, location_id, delta_units, reason, business_key, recorded_by,
+            occurred_at, recorded_at)
+        values (%(shop_id)s, %(sku_id)s, %(location_id)s, 1, 'receipt', 'in a wrong place', 'nobody', now(), now())
+        """,
+        ("shop_id", "sku_id", "location_id"),
+    ),
     "return_is_booked": Tampering(
-        "select id as customer_return_id, business_key from customer_returns where disposition = 'restock'",
+        "select id as customer_return_id, business_key from customer_returns where business_key = 'C1:0'",
         "update customer_returns set units = units + 1 where id = %(customer_return_id)s",
         ("customer_return_id", "business_key"),
+    ),
+    "incoming_is_sum_of_open_documents": Tampering(
+        LOOSE_LEVEL,
+        f"update stock_levels set incoming = incoming + 1 {AT_LEVEL}",
+        ("shop_id", "sku_id", "location_id"),
+    ),
+    "document_is_booked_once": Tampering(
+        """
+        select l.shop_id, l.document_id, 'document:' || l.document_id || ':1' as business_key
+        from stock_document_lines l join stock_documents d on d.id = l.document_id and d.kind = 'adjustment'
+        """,
+        "update stock_document_lines set units = units - 1 where document_id = %(document_id)s",
+        ("shop_id", "business_key"),
     ),
     "line_total_is_rounded_once": Tampering(
         LINE,
@@ -129,6 +188,11 @@ TAMPERINGS = {
         update listings set desired_units = desired_units + 1, published_units = published_units + 1
         where id = %(listing_id)s
         """,
+        ("listing_id",),
+    ),
+    "listing_rule_is_resolved": Tampering(
+        LISTING,
+        "update listings set priority = priority + 1 where id = %(listing_id)s",
         ("listing_id",),
     ),
     "write_is_settled_or_in_doubt": Tampering(
@@ -159,15 +223,23 @@ def build(engine: Engine) -> None:
     with unit_of_work(engine) as conn:
         world = make_world(conn, {"MUG": 10, "CUP": 5})
         make_sku(conn, world.shop_id, "LOOSE")
+        make_sku(conn, world.shop_id, "SET")
         make_sku(conn, world.shop_id, "POST", is_stocked=False)
         world = world_of(conn, world.connection)
         adjust_stock(conn, world, "LOOSE", 7)
+        compose(conn, world, "SET", {"LOOSE": 2})
+        for ref in ("kept", "shipped", "released"):
+            reserve(conn, world, ref, {"SET": 1}, expires_at=later(10**6))
+        promises.ship(conn, world.shop_id, [Holder("checkout", "shipped")], "Ada", NOW)
+        promises.release(conn, world.shop_id, [Holder("checkout", "released")], NOW)
         adjust_stock(conn, world, "MUG", -2)
         prices = make_line().unit_price
         backs = [
-            OrderlessReturn(f"C1:{n}", code, 2, prices, "GBP", None, NOW) for n, code in enumerate(["MUG", "POST"])
+            OrderlessReturn(f"C1:{n}", code, 2, prices, "GBP", None, NOW)
+            for n, code in enumerate(["MUG", "POST", "SET"])
         ]
         orders.take_back(conn, world.shop_id, world.location_id, backs, ACTOR, NOW)
+        book_at_desk(Desk(conn, world, inventory.open_location(conn, world.shop_id, "Yard", NOW)))
     order = make_order(lines=[make_line(units=4, price="0.335", discount_minor=3)])
     record_bodies(
         engine,
@@ -182,6 +254,8 @@ def build(engine: Engine) -> None:
     drain(engine, world)
     with unit_of_work(engine) as conn:
         adjust_stock(conn, world, "CUP", 3)
+        adjust_stock(conn, world, "MUG", -1)
+        take_back_line(conn, world, "1001", disposition="quarantine")
         lane = Lane(world.shop_id, world.connection.id, "A", 1)
         mug, cup = (
             call[0] for call in sorted(publishing.plan(conn, lane, 9, NOW), key=lambda call: call[0].listing_ref)[::-1]
@@ -189,6 +263,18 @@ def build(engine: Engine) -> None:
         publishing.mark_sent(conn, world.shop_id, [mug.write_id, cup.write_id], NOW)
         results = [QuantityResult(mug.write_id, "confirmed", at=NOW), QuantityResult(cup.write_id, "unknown")]
         publishing.settle(conn, world.shop_id, results, timedelta(days=365 * 500), NOW)
+
+
+def book_at_desk(desk: Desk) -> None:
+    """A document of each kind, some open, one undone."""
+    order = desk.order_goods({"LOOSE": 9}).document_id
+    desk.receive({"LOOSE": 4}, against_id=order)
+    transfer = desk.sent({"LOOSE": 3})
+    desk.receive({"LOOSE": 1}, at=desk.yard_id, against_id=transfer)
+    desk.take_back({"LOOSE": 2}, "quarantine")
+    desk.undo(desk.release({"LOOSE": 1}).document_id)
+    desk.adjust(LOOSE=-1)
+    desk.count(desk.open_count(codes=["LOOSE"]), LOOSE=5)
 
 
 @pytest.fixture(scope="module")

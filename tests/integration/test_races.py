@@ -1,26 +1,20 @@
 """Races between real processes: whoever wins, nothing is booked, planned or sent twice, and nobody deadlocks.
 
-This file is also what its processes run: `python test_races.py ROLE ARGUMENTS`. All of a race's processes begin
-together, when the lock they wait for is let go.
+This file is also what its processes run (see tests.racing).
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine
 
 from core import invariants
-from core.connections.queries import connection as connection_row
-from core.db import execute, fetch, make_engine, scalar, unit_of_work
+from core.db import fetch, unit_of_work
 from core.inventory import operations as inventory
 from core.inventory import publishing
 from core.inventory.operations import Adjustment
@@ -28,7 +22,7 @@ from core.inventory.publishing import Lane
 from core.messaging import inbox, outbox
 from core.messaging.inbox import Batch
 from core.orders.intake import Intake
-from tests.conftest import ROOT
+from tests import racing
 from tests.factories import (
     ACTOR,
     NOW,
@@ -46,11 +40,8 @@ from tests.factories import (
     moved,
     parse,
     record_bodies,
-    world_of,
 )
 
-START = 77
-"""Key of the lock that a race waits for."""
 CODES = ("MUG", "CUP", "JUG", "PAN")
 
 
@@ -124,18 +115,6 @@ ROLES: dict[str, Callable[[Engine, World], Any]] = {
 }
 
 
-def main() -> None:
-    role, url, shop_id, connection_id = sys.argv[1:]
-    engine = make_engine(url, name=f"race-{role}")
-    with unit_of_work(engine) as conn:
-        world = world_of(conn, connection_row(conn, int(shop_id), int(connection_id)))
-    with unit_of_work(engine) as conn:
-        execute(conn, "set local lock_timeout = '60s'")
-        print("ready", flush=True)
-        scalar(conn, "select pg_advisory_xact_lock_shared(%(key)s)", key=START)
-    print(json.dumps(ROLES[role](engine, world)))
-
-
 # --- the races ---------------------------------------------------------------------------------------------------
 
 
@@ -147,39 +126,7 @@ def world(engine: Engine) -> World:
 
 def race(engine: Engine, world: World, *roles: str) -> list[Any]:
     """Run the roles at once, each in a process of its own; returns what each came to."""
-    url = engine.url.render_as_string(hide_password=False)
-    words = [url, str(world.shop_id), str(world.connection.id)]
-    with contextlib.ExitStack() as stack:
-        with _gate(engine):
-            runners = [stack.enter_context(_process(role, *words)) for role in roles]
-            for runner in runners:
-                # Its connection is open and it is about to wait.
-                assert runner.stdout is not None
-                runner.stdout.readline()
-        answers = [runner.communicate(timeout=60) for runner in runners]
-    for runner, (_, errors) in zip(runners, answers, strict=True):
-        assert runner.returncode == 0, errors
-    return [json.loads(out) for out, _ in answers]
-
-
-@contextlib.contextmanager
-def _gate(engine: Engine) -> Iterator[None]:
-    with engine.connect() as conn, conn.begin():
-        scalar(conn, "select pg_advisory_xact_lock(%(key)s)", key=START)
-        yield
-
-
-@contextlib.contextmanager
-def _process(*words: str) -> Iterator[subprocess.Popen[str]]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, __file__, *words]
-    with subprocess.Popen(
-        command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as runner:
-        try:
-            yield runner
-        finally:
-            runner.kill()
+    return racing.race(engine, __file__, [(role, world) for role in roles])
 
 
 def assert_clean(engine: Engine, world: World) -> None:
@@ -271,4 +218,4 @@ def test_two_relays_never_say_the_same_words(engine: Engine, world: World) -> No
 
 
 if __name__ == "__main__":
-    main()
+    racing.play(ROLES)

@@ -11,8 +11,8 @@ from core.inventory.rules import (
     LineStock,
     ListingState,
     PlannedWrite,
-    available_to_sell,
     line_stock,
+    offer,
     plan_write,
     short,
     urgency,
@@ -125,7 +125,7 @@ def test_an_order_edited_down_to_nothing_holds_nothing() -> None:
 
 @pytest.mark.parametrize(("available", "shown"), [(-3, 0), (0, 0), (7, 7)])
 def test_a_listing_never_shows_less_than_nothing(available: int, shown: int) -> None:
-    assert available_to_sell(available) == shown
+    assert offer(available) == shown
 
 
 @pytest.mark.parametrize(("available", "promised_too_much"), [(-3, 3), (0, 0), (7, 0)])

@@ -18,6 +18,7 @@ from core.connections.queries import ConnectionRow
 from core.db import count_grown_tables, fetch, read_only, unit_of_work
 from core.errors import Permanent, Retryable
 from core.inventory import operations as inventory
+from core.inventory import places
 from core.logs import bound, mask
 from core.messaging import inbox
 from core.messaging.doorbell import Lane, lane_lock
@@ -74,7 +75,7 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
         for page in channel.listings():
             read += len(page)
             with unit_of_work(app.engine) as conn:
-                catalog.take_in(conn, intake.listing_source(row), page, utc_now())
+                intake.take_in(conn, row, page, utc_now())
             count_grown_tables(app.engine)
             _step(app, row, sync_run_id, "reading listings and what they show", done=read)
         _step(app, row, sync_run_id, "taking over stock", done=read)
@@ -102,16 +103,25 @@ def _take_over(conn: Any, row: ConnectionRow, actor: Actor) -> dict[str, int]:
 
 
 def _our_locations(conn: Any, row: ConnectionRow, channel: SalesChannel) -> dict[str, int]:
-    """Our location for each of the channel's, made by name on first sight; a channel without places shows our first."""
+    """Our location for each of the channel's, made by name on first sight; a channel without places shows our first.
+
+    One that sells without asking, or sells what is not ours, gets locations to itself.
+    """
     known = dict(row.settings.get("locations") or {})
     for place in channel.locations():
         if place.ref in known:
             continue
-        first = fetch(conn, "select id from locations where shop_id = %(shop)s order by id limit 1", shop=row.shop_id)
-        if place.ref == "" and first:
+        first = fetch(
+            conn,
+            "select id from locations where shop_id = %(shop)s and kind = 'own' order by id limit 1",
+            shop=row.shop_id,
+        )
+        is_pooled = places.KIND_OF_CLASS[row.guarantee_class] == "own"
+        if place.ref == "" and is_pooled and first:
             known[place.ref] = first[0]["id"]
         else:
-            known[place.ref] = inventory.open_location(conn, row.shop_id, place.name or "Main", utc_now())
+            name = place.name or ("Main" if is_pooled else row.name)
+            known[place.ref] = places.location_for(conn, row.shop_id, row.id, row.guarantee_class, name, utc_now())
     return known
 
 

@@ -167,6 +167,7 @@ class Product(Body):
     id: Id
     title: OptionalText = None
     status: OptionalText = None
+    product_type: OptionalText = None
     created_at: OptionalInstant = None
     updated_at: Instant
     variants: Annotated[tuple[Variant, ...], OrEmpty] = ()

@@ -38,7 +38,7 @@ query Variants($first: Int!, $levels: Int!, $after: String) {
       sku
       barcode
       updatedAt
-      product { legacyResourceId title status updatedAt }
+      product { legacyResourceId title status productType updatedAt }
       inventoryItem {
         legacyResourceId
         tracked

@@ -237,6 +237,7 @@ def listings_of_body(body: bodies.Product, seen_at: datetime | None) -> tuple[Ch
             or variant.inventory_management is not None,
             status=_word(body.status) or "active",
             version_at=refined(max(body.updated_at, variant.updated_at or body.updated_at), seen_at),
+            category=_category(body.product_type),
         )
         for variant in body.variants
     )
@@ -333,6 +334,7 @@ def listing_of_node(node: nodes.Variant, seen_at: datetime) -> ChannelListing:
         status=_word(product.status) or "active",
         version_at=refined(max(node.updated_at, product.updated_at or node.updated_at), seen_at),
         levels=levels_of_node(item, seen_at),
+        category=_category(product.product_type),
     )
 
 
@@ -358,6 +360,11 @@ def _title(product: str | None, variant: str | None) -> str:
     if variant is None or variant == DEFAULT_VARIANT:
         return product or ""
     return f"{product} – {variant}" if product else variant
+
+
+def _category(product_type: str | None) -> str | None:
+    """A product type as people typed it; an empty one says nothing."""
+    return (product_type or "").strip() or None
 
 
 def _word(text: str | None) -> str | None:

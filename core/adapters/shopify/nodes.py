@@ -162,6 +162,7 @@ class Product(Node):
     legacy_resource_id: Id
     title: OptionalText = None
     status: OptionalText = None
+    product_type: OptionalText = None
     updated_at: OptionalInstant = None
 
 

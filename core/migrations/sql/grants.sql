@@ -5,6 +5,10 @@ grant usage, select on all sequences in schema public to {role};
 grant execute on all functions in schema public to {role};
 -- Facts are added, never edited: refused here too, should a trigger ever be missing.
 revoke update, delete, truncate on
-    stock_movements, audit_entries, fulfilment_lines, refunds, refund_lines, customer_returns
+    stock_movements, audit_entries, fulfilment_lines, refunds, refund_lines, customer_returns, line_returns,
+    count_entries
 from {role};
-revoke delete, truncate on listing_writes, orders, order_lines, fulfilments, reservations, inbox_messages from {role};
+revoke delete, truncate on
+    listing_writes, orders, order_lines, fulfilments, reservations, inbox_messages, policy_versions, channel_policies,
+    stock_documents, stock_document_lines
+from {role};

@@ -1,0 +1,1 @@
+"""What the warehouse does to stock by hand: documents, counts, files, and taking any of it back."""

@@ -1,0 +1,214 @@
+"""Reading a table out of a CSV or XLSX file, without guessing: what cannot be read is refused with a sentence."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import zipfile
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import openpyxl
+
+from core.errors import BadInput
+
+BYTES_MAX = 5_000_000
+ROWS_MAX = 5_000
+COLUMNS_MAX = 200
+_UNPACKED_MAX = 60_000_000
+_ENTRIES_MAX = 500
+_TEXT_MAX = 500
+"""Of one cell: a code, a number or a reason."""
+
+
+class UnreadableFile(BadInput):
+    """The file as a whole is not a table that can be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell as text. `problem` says why its content cannot be taken as it is."""
+
+    text: str
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A table: its heads as written, and its rows with their number in the file (the heads are row 1, mostly)."""
+
+    heads: Sequence[str]
+    rows: Sequence[tuple[int, Sequence[Cell]]]
+    blank_rows: int
+
+
+EMPTY = Cell("")
+
+
+def read(name: str, data: bytes, known_heads: Collection[str]) -> Sheet:
+    """The table in a file. `known_heads`, normalized, tell which separator a CSV uses. Raises UnreadableFile."""
+    if not data:
+        raise UnreadableFile(f"{name} is empty: nothing was uploaded")
+    if len(data) > BYTES_MAX:
+        raise UnreadableFile(
+            f"{name} has {len(data) / 1e6:.1f} MB; at most {BYTES_MAX / 1e6:.0f} MB are read at a time: split it"
+        )
+    if data[:4] == b"PK\x03\x04":
+        return _shaped(name, _xlsx_rows(name, data))
+    if data[:4] == b"\xd0\xcf\x11\xe0":
+        raise UnreadableFile(f"{name} is an old Excel file: save it as .xlsx or CSV")
+    if data[:4] == b"%PDF":
+        raise UnreadableFile(f"{name} is a PDF: ask for the table as CSV or .xlsx")
+    return _shaped(name, _csv_rows(name, data, known_heads))
+
+
+def normalized(head: str) -> str:
+    """A head as it is compared: lower case, words separated by one space."""
+    return " ".join(re.findall(r"[^\W_]+", head.casefold()))
+
+
+def _shaped(name: str, rows: Iterator[tuple[int, Sequence[Cell]]]) -> Sheet:
+    """Heads and rows; blank rows are left out and counted, also those before the heads."""
+    heads: list[str] = []
+    kept: list[tuple[int, Sequence[Cell]]] = []
+    blank = 0
+    for number, cells in rows:
+        if not any(cell.text or cell.problem for cell in cells):
+            blank += 1
+        elif not heads:
+            heads = [cell.text for cell in cells]
+            if len(heads) > COLUMNS_MAX:
+                raise UnreadableFile(f"{name} has {len(heads):,} columns; at most {COLUMNS_MAX} are read")
+        else:
+            kept.append((number, cells))
+        if len(kept) > ROWS_MAX:
+            raise UnreadableFile(f"{name} has more than {ROWS_MAX:,} rows: split it into files of {ROWS_MAX:,}")
+        if blank > 20 * ROWS_MAX:
+            raise UnreadableFile(f"{name} is nearly all blank rows: delete them")
+    if not heads:
+        raise UnreadableFile(f"{name} has no table: the first row names the columns, such as SKU and units")
+    if not kept:
+        raise UnreadableFile(f"{name} names its columns and has no row below them")
+    return Sheet(heads, kept, blank)
+
+
+# --- CSV ---------------------------------------------------------------------------------------------------------
+
+
+def _csv_rows(name: str, data: bytes, known_heads: Collection[str]) -> Iterator[tuple[int, Sequence[Cell]]]:
+    text = _decoded(name, data)
+    first, _, rest = text.partition("\n")
+    skipped = 0
+    named = re.fullmatch(r'"?sep=(.)"?', first.strip(), re.IGNORECASE)
+    if named:
+        # Excel's own way of naming the separator.
+        text, skipped = rest, 1
+        if named.group(1) not in _SEPARATORS:
+            raise UnreadableFile(f"{name}: “{first.strip()}” names no separator: use a comma, a semicolon or a tab")
+    number = skipped
+    try:
+        separator = named.group(1) if named else _separator(text, known_heads)
+        for cells in csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True):
+            number += 1
+            yield number, [_text_cell(cell) for cell in cells]
+    except csv.Error as error:
+        why = (
+            f"there is a cell of more than {csv.field_size_limit():,} characters: is a quotation mark missing above it?"
+            if "field limit" in str(error)
+            else f"a quotation mark is not closed or stands in the middle of a cell ({error})"
+        )
+        raise UnreadableFile(f"{name}, row {number + 1}: {why}") from None
+
+
+_SEPARATORS = (",", ";", "\t", "|")
+
+
+def _decoded(name: str, data: bytes) -> str:
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise UnreadableFile(f"{name} is UTF-16 text: save it as “CSV UTF-8” or as .xlsx")
+    if b"\0" in data:
+        raise UnreadableFile(f"{name} is neither CSV nor .xlsx")
+    for encoding in ("utf-8-sig", "cp1252"):
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise UnreadableFile(f"{name} is neither UTF-8 nor Windows text: save it as “CSV UTF-8”")
+
+
+def _separator(text: str, known_heads: Collection[str]) -> str:
+    """The separator by which the first row names most columns that we know; then the one that makes most cells."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+
+    def fit(separator: str) -> tuple[int, int]:
+        cells = next(csv.reader([first], delimiter=separator), [])
+        return len({normalized(cell) for cell in cells} & set(known_heads)), len(cells)
+
+    return max((",", ";", "\t"), key=fit)
+
+
+def _text_cell(text: str) -> Cell:
+    text = text.strip().replace("\u00a0", " ")
+    if len(text) > _TEXT_MAX:
+        return Cell(text[:20] + "…", f"has {len(text):,} characters: is a quotation mark missing above it?")
+    if text[:1] in ("=", "@") and len(text) > 1:
+        return Cell(text, "is a formula: replace it by its value")
+    return Cell(text)
+
+
+# --- XLSX --------------------------------------------------------------------------------------------------------
+
+
+def _xlsx_rows(name: str, data: bytes) -> Iterator[tuple[int, Sequence[Cell]]]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as packed:
+            entries = packed.infolist()
+            is_bomb = len(entries) > _ENTRIES_MAX or sum(entry.file_size for entry in entries) > _UNPACKED_MAX
+        if is_bomb:
+            raise UnreadableFile(f"{name} unpacks to more than is read at a time: split it, or save it as CSV")
+        book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=False, keep_links=False)
+    except UnreadableFile:
+        raise
+    except Exception:  # noqa: BLE001 (damaged, encrypted, packed in another way: the readers raise what they like)
+        raise UnreadableFile(
+            f"{name} is not a readable .xlsx file: open it, save it again, or save it as CSV"
+        ) from None
+    with_content = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
+    if not with_content:
+        raise UnreadableFile(f"{name} has no visible sheet")
+    sheet = with_content[0]
+    # The stored size of a sheet may be a lie; what counts is what is there.
+    sheet.reset_dimensions()
+    try:
+        for number, row in enumerate(sheet.iter_rows(), start=1):
+            yield number, [_xlsx_cell(cell) for cell in row[: COLUMNS_MAX + 1]]
+    except Exception:  # noqa: BLE001 (as above: what is damaged may show only now)
+        raise UnreadableFile(f"{name} is damaged: open it, save it again, or save it as CSV") from None
+    finally:
+        book.close()
+
+
+def _xlsx_cell(cell: Any) -> Cell:
+    value = cell.value
+    if value is None:
+        return EMPTY
+    if cell.data_type == "f":
+        return Cell(str(value)[:40], "is a formula: copy the column and paste it as values")
+    if cell.data_type == "e":
+        return Cell(str(value), "is an error of the spreadsheet: put the value there")
+    if isinstance(value, bool):
+        return Cell(str(value).upper(), "is true or false: write what is meant")
+    if isinstance(value, int):
+        return Cell(str(value)) if abs(value) < 10**15 else Cell(str(value), _INEXACT)
+    if isinstance(value, float):
+        if not value.is_integer():
+            return Cell(repr(value))
+        return Cell(str(int(value))) if abs(value) < 1e15 else Cell(str(int(value)), _INEXACT)
+    if cell.data_type == "d" or not isinstance(value, str):
+        return Cell(str(value)[:40], "is a date or a time: format the cell as text and write it again")
+    return _text_cell(value)
+
+
+_INEXACT = "is a number too long for a spreadsheet to keep exactly: format the column as text and write it again"

@@ -1,0 +1,1 @@
+"""Channel rules: which channel may sell how much of what; previewed, versioned, undoable."""

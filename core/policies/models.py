@@ -1,0 +1,110 @@
+"""Tables: channel rules, and the versions that begin and end them."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    Numeric,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from core.db import metadata
+
+policy_versions = Table(
+    "policy_versions",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("saved_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("saved_at", DateTime(timezone=True), nullable=False),
+    Column("undoes_id", BigInteger, comment="the version whose change it takes back; at most one does"),
+    Column("listings_total", BigInteger, comment="how many listings it concerns; null until the re-plan begins"),
+    Column("listings_done", BigInteger, nullable=False, server_default="0"),
+    Column(
+        "listings_changed",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="of those done, how many have another rule or another number now",
+    ),
+    Column(
+        "after_listing_id",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="listings up to this one follow it",
+    ),
+    Column("started_at", DateTime(timezone=True)),
+    Column("finished_at", DateTime(timezone=True)),
+    PrimaryKeyConstraint("shop_id", "id"),
+    ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
+    ForeignKeyConstraint(["shop_id", "undoes_id"], ["policy_versions.shop_id", "policy_versions.id"]),
+    UniqueConstraint("shop_id", "undoes_id"),
+    CheckConstraint("btrim(saved_by) <> '' and btrim(reason) <> ''", name="named_and_reasoned"),
+    CheckConstraint("listings_done >= 0 and listings_changed between 0 and listings_done", name="progress"),
+    Index("ix_policy_versions_unfinished", "shop_id", "id", postgresql_where=text("finished_at is null")),
+)
+
+channel_policies = Table(
+    "channel_policies",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("connection_id", BigInteger),
+    Column("category", Text, comment="of SKUs, compared exactly"),
+    Column("sku_id", BigInteger),
+    Column("safety_stock_units", Integer),
+    Column("share_percent", Numeric(5, 2)),
+    Column("buffer_units", Integer),
+    Column("floor_units", Integer),
+    Column("cap_units", Integer),
+    Column("priority", Integer),
+    Column("is_offered", Boolean),
+    Column("begun_id", BigInteger, nullable=False),
+    Column("ended_id", BigInteger, comment="the version that ended it; null while it lives"),
+    PrimaryKeyConstraint("shop_id", "id"),
+    ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
+    ForeignKeyConstraint(["shop_id", "sku_id"], ["skus.shop_id", "skus.id"]),
+    ForeignKeyConstraint(["shop_id", "begun_id"], ["policy_versions.shop_id", "policy_versions.id"]),
+    ForeignKeyConstraint(["shop_id", "ended_id"], ["policy_versions.shop_id", "policy_versions.id"]),
+    CheckConstraint("category is null or sku_id is null", name="category_or_sku"),
+    CheckConstraint(
+        "num_nonnulls(safety_stock_units, share_percent, buffer_units, floor_units, cap_units, priority, is_offered)"
+        " > 0",
+        name="says_something",
+    ),
+    CheckConstraint(
+        "safety_stock_units >= 0 and share_percent between 0 and 100 and buffer_units >= 0 and floor_units >= 0"
+        " and cap_units >= 0 and priority between 0 and 100",
+        name="terms",
+    ),
+    CheckConstraint("floor_units <= cap_units", name="floor_below_cap"),
+    Index(
+        "uq_channel_policies_scope",
+        "shop_id",
+        "connection_id",
+        "category",
+        "sku_id",
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+        postgresql_where=text("ended_id is null"),
+    ),
+    Index(None, "shop_id", "sku_id", postgresql_where=text("ended_id is null")),
+    Index(None, "shop_id", "category", postgresql_where=text("ended_id is null")),
+    Index("ix_channel_policies_begun", "shop_id", "begun_id"),
+    Index("ix_channel_policies_ended", "shop_id", "ended_id", postgresql_where=text("ended_id is not null")),
+    comment="connection, category and SKU say what a rule is for, null for all; a term that is null is inherited",
+)

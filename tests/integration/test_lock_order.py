@@ -1,0 +1,139 @@
+"""One order of locks for everybody, seen from outside: who waits for the first has not yet taken the second."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import Connection, Engine
+
+from core.audit import Actor
+from core.db import execute, fetch, scalar, unit_of_work
+from core.inventory import places
+from core.inventory.operations import COMPOSITIONS
+from core.orders import intake
+from core.policies import categories
+from tests.factories import PLACE, World, later, make_channel_listing, make_facts, make_line, make_order, make_world
+from tests.integration.test_promises import wait_until_blocked
+
+ANN = Actor("ann", "a test")
+LISTINGS = "select id from listings where shop_id = %(shop)s for no key update nowait"
+
+
+@contextmanager
+def beside(engine: Engine, act: Callable[[Connection], object]) -> Iterator[None]:
+    """Run an act in a thread of its own, from when it waits for somebody; whatever it raises is raised here."""
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            with unit_of_work(engine) as conn:
+                act(conn)
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        wait_until_blocked(engine)
+        yield
+    finally:
+        thread.join(30)
+    if failed:
+        raise failed[0]
+
+
+@pytest.fixture
+def world(engine: Engine) -> World:
+    with unit_of_work(engine) as conn:
+        return make_world(conn, {"MUG": 10})
+
+
+def batch_with_a_listing_and_an_order(world: World) -> Callable[[Connection], object]:
+    said = make_facts(make_channel_listing("MUG", 10, later(1)), make_order("1", [make_line()]))
+    return lambda conn: intake.apply(conn, world.connection, {1: said}, later(5))
+
+
+def assert_listings_are_free(engine: Engine, world: World) -> None:
+    with unit_of_work(engine) as conn:
+        assert fetch(conn, LISTINGS, shop=world.shop_id)
+
+
+def test_a_batch_that_brings_listings_waits_for_levels_before_it_locks_them(engine: Engine, world: World) -> None:
+    with beside_levels(engine, world), beside(engine, batch_with_a_listing_and_an_order(world)):
+        assert_listings_are_free(engine, world)
+        release_levels()
+    with unit_of_work(engine) as conn:
+        assert scalar(conn, "select reserved from stock_levels") == 1
+
+
+def test_a_batch_that_brings_listings_waits_for_a_composition_before_it_locks_them(
+    engine: Engine, world: World
+) -> None:
+    with engine.connect() as holder:
+        holder.exec_driver_sql(f"select pg_advisory_lock({COMPOSITIONS})", {"shop": world.shop_id})
+        with beside(engine, batch_with_a_listing_and_an_order(world)):
+            assert_listings_are_free(engine, world)
+            holder.exec_driver_sql(f"select pg_advisory_unlock({COMPOSITIONS})", {"shop": world.shop_id})
+            holder.commit()
+
+
+def test_an_order_is_booked_while_its_place_is_served_from_elsewhere(engine: Engine, world: World) -> None:
+    """Serving holds the connection's row weakly: the order's foreign key only needs it to stay."""
+    with unit_of_work(engine) as conn:
+        leeds = places.add_location(conn, world.shop_id, "Leeds", ANN, later())
+    with unit_of_work(engine) as serving:
+        places.serve(serving, world.shop_id, world.connection.id, PLACE, leeds, ANN, later())
+        with unit_of_work(engine) as conn:
+            execute(conn, "set local lock_timeout = '2s'")
+            fetch(conn, "select 1 from connections where id = %(id)s for key share", id=world.connection.id)
+
+
+def test_a_category_is_chosen_while_something_of_it_moves(engine: Engine, world: World) -> None:
+    with unit_of_work(engine) as conn:
+        fetch(conn, "select 1 from skus where id = %(id)s for key share", id=world.skus["MUG"])
+        with unit_of_work(engine) as other:
+            execute(other, "set local lock_timeout = '2s'")
+            categories.set_category(other, world.shop_id, "MUG", "Cups", ANN, later())
+
+
+def test_a_listing_that_is_new_gets_the_location_that_serves_its_place_by_then(engine: Engine, world: World) -> None:
+    """A sync knows the connection as it was when it began; somebody served its place from elsewhere since."""
+    with unit_of_work(engine) as conn:
+        leeds = places.add_location(conn, world.shop_id, "Leeds", ANN, later())
+        places.serve(conn, world.shop_id, world.connection.id, PLACE, leeds, ANN, later())
+    with unit_of_work(engine) as conn:
+        intake.take_in(conn, world.connection, [make_channel_listing("NEW", 3, later(1))], later(1))
+        placed = scalar(conn, "select location_id from listings where channel_code = 'NEW'")
+    assert placed == leeds
+
+
+_released = threading.Event()
+
+
+def release_levels() -> None:
+    _released.set()
+
+
+@contextmanager
+def beside_levels(engine: Engine, world: World) -> Iterator[None]:
+    """Somebody books the SKU: holds its level until `release_levels`."""
+    _released.clear()
+    held = threading.Event()
+
+    def hold() -> None:
+        with unit_of_work(engine) as conn:
+            fetch(conn, "select 1 from stock_levels where shop_id = %(shop)s for update", shop=world.shop_id)
+            held.set()
+            _released.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(30)
+    try:
+        yield
+    finally:
+        _released.set()
+        thread.join(30)

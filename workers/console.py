@@ -1,0 +1,50 @@
+"""What every command of `switchyard` shares: where the instance is, who asks, and where words go."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from pathlib import Path
+
+from rich.console import Console
+
+from core import bootstrap
+from core.bootstrap import Application
+from core.config import DEFAULT_HOME, Settings
+from core.connections import queries as connections
+from core.db import read_only
+from core.errors import BadInput
+from workers import up as supervision
+
+console = Console(stderr=True)
+
+
+def home() -> Path:
+    """Where the embedded instance lives."""
+    return Path(os.environ.get("SWITCHYARD_HOME", DEFAULT_HOME)).absolute()
+
+
+def application() -> Application:
+    """The running instance that the environment or the home names. Raises MissingSetting when there is none."""
+    environment: dict[str, str] = {}
+    if "DATABASE_URL" not in os.environ and (state := supervision.read_state(home())) is not None:
+        environment = state.environment()
+    return bootstrap.make_application(Settings.from_environment({**os.environ, **environment}), name="switchyard-cli")
+
+
+def person() -> str:
+    """Who asks: what they do is kept on record under this name."""
+    return os.environ.get("SWITCHYARD_OPERATOR") or getpass.getuser()
+
+
+def shop_of(app: Application, name: str | None) -> int:
+    """The shop of that name, or the only one. Raises BadInput when that does not tell."""
+    with read_only(app.engine) as conn:
+        known = {row["name"]: row["shop_id"] for row in connections.shops(conn)}
+    if name is not None and name in known:
+        return int(known[name])
+    if name is None and len(known) == 1:
+        return int(next(iter(known.values())))
+    shown = ", ".join(known) or "none yet: `switchyard seed` makes one"
+    asked = "name one with --shop" if name is None else f"there is no shop {name}"
+    raise BadInput(f"{asked}; shops: {shown}")
