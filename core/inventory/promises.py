@@ -179,13 +179,20 @@ def _validate(promises: Sequence[Promise], now: datetime) -> None:
         raise BadInput(f"{doubles[0]} is named twice: put the lines of one holder into one promise")
 
 
+_HOLDER_LOCKS = 512
+"""How many locks the holders of a shop share: a power of two."""
+
+
 def _lock_holders(conn: Connection, shop_id: int, holders: Sequence[Holder]) -> None:
-    """One at a time asks for a holder: whoever did so meanwhile has committed it."""
+    """One at a time asks for a holder: whoever did so meanwhile has committed it.
+
+    Holders share a few hundred locks: the server's table of locks is not large, and is everybody's.
+    """
     fetch(
         conn,
-        """
-        select pg_advisory_xact_lock(k) from (
-            select distinct hashtextextended('holder:' || %(shop)s || ':' || kind || ':' || ref, 0) as k
+        f"""
+        select pg_advisory_xact_lock(hashtext('holders:' || %(shop)s), k) from (
+            select distinct hashtext(kind || ':' || ref) & {_HOLDER_LOCKS - 1} as k
             from unnest(%(kinds)b::text[], %(refs)b::text[]) as h (kind, ref) order by 1 offset 0
         ) as keys
         """,

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection
 
 from core import invariants
-from core.db import fetch, fetch_one, scalar
+from core.db import execute, fetch, fetch_one, scalar
 from core.inventory import operations as inventory
 from core.inventory.operations import UnknownSku
 from core.orders import intake
@@ -479,8 +479,12 @@ def test_sync_of_a_shop_without_location_opens_one(conn: Connection) -> None:
 
 def test_a_listing_with_a_place_of_its_own_is_booked_there(conn: Connection, world: World) -> None:
     second = inventory.open_location(conn, world.shop_id, "Second", NOW)
-    connection = replace(world.connection, settings={**world.connection.settings, "locations": {"p2": second}})
-    take_in(conn, connection, [make_channel_listing("CUP", None)])
+    execute(
+        conn,
+        "update connections set settings = jsonb_set(settings, '{locations}', jsonb_build_object('p2', %(id)s::int8))",
+        id=second,
+    )
+    take_in(conn, world.connection, [make_channel_listing("CUP", None)])
     book(conn, world, make_order(lines=[make_line(code="CUP")]))
     assert reservation_of(conn, world)["location_id"] == second
-    assert PLACE not in connection.settings["locations"]
+    assert PLACE not in scalar(conn, "select settings -> 'locations' from connections")
