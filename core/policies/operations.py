@@ -20,6 +20,7 @@ from core.audit import Actor
 from core.db import execute, fetch, fetch_one, scalar
 from core.errors import Anticipated, BadInput
 from core.policies.queries import (
+    KINDS,
     LIVING,
     OFFER,
     SCOPES,
@@ -244,7 +245,7 @@ def _write(
         insert into channel_policies (shop_id, connection_id, category, sku_id, begun_id, {", ".join(TERMS)})
         select %(shop)s, c.connection_id, c.category, c.sku_id, %(version)s, {", ".join(f"c.{name}" for name in TERMS)}
         from unnest(%(connections)b::int8[], %(categories)b::text[], %(skus)b::int8[],
-            {", ".join(f"%({name})b::{_KINDS.get(name, 'int4')}[]" for name in TERMS)})
+            {", ".join(f"%({name})b::{KINDS.get(name, 'int4')}[]" for name in TERMS)})
             as c (connection_id, category, sku_id, {", ".join(TERMS)})
         """,
         shop=shop_id,
@@ -253,9 +254,6 @@ def _write(
         **{name: [getattr(change.terms, name) for change in begun] for name in TERMS},
     )
     return version_id
-
-
-_KINDS = {"share_percent": "numeric", "is_offered": "bool"}
 
 
 def undo(conn: Connection, shop_id: int, version_id: int, actor: Actor, now: datetime) -> int:

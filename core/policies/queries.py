@@ -15,7 +15,10 @@ from core.policies.rules import DEFAULTS, TERMS, Policy, Resolved, Scope, Terms,
 LIVING = "(select * from channel_policies where ended_id is null)"
 PREVIEW_ROWS = 50
 
-_SQL_DEFAULTS = {name: "null::integer" if value is None else str(value).lower() for name, value in DEFAULTS.items()}
+_SQL_DEFAULTS = {
+    name: "null::integer" if value is None else f"'{value}'" if isinstance(value, str) else str(value).lower()
+    for name, value in DEFAULTS.items()
+}
 # Most specific first: (of the listing's connection, of its category, of its SKU).
 _LADDER = ((1, 0, 1), (0, 0, 1), (1, 1, 0), (0, 1, 0), (1, 0, 0), (0, 0, 0))
 
@@ -134,6 +137,9 @@ def explain(conn: Connection, shop_id: int, listing_id: int) -> Resolved | None:
 
 
 # --- sets of scopes ---------------------------------------------------------------------------------------------------
+
+KINDS = {"share_percent": "numeric", "is_offered": "bool", "mode": "text"}
+"""The types of terms that are not whole numbers, in SQL."""
 
 SCOPES = """(select * from unnest(%(connections)b::int8[], %(categories)b::text[], %(skus)b::int8[])
     as n (connection_id, category, sku_id))"""
@@ -320,8 +326,7 @@ def _change_arrays(changes: Sequence[Change]) -> dict[str, list[Any]]:
     return {**scope_arrays(change.scope for change in changes), **terms}
 
 
-_KINDS = {"share_percent": "numeric", "is_offered": "bool"}
-_TYPED = ", ".join(f"%({name})b::{_KINDS.get(name, 'int4')}[]" for name in TERMS)
+_TYPED = ", ".join(f"%({name})b::{KINDS.get(name, 'int4')}[]" for name in TERMS)
 _CHANGED = f"""
     select %(shop)s::int8 as shop_id, c.* from unnest(%(connections)b::int8[], %(categories)b::text[], %(skus)b::int8[],
         {_TYPED}) as c (connection_id, category, sku_id, {", ".join(TERMS)})
