@@ -266,6 +266,8 @@ def observe_levels(
 
     What differs from what we knew is something the channel did by itself: most often a sale whose order has not been
     booked yet. It is kept as `unseen_units`, so that nobody writes a number over it (see core.inventory.publishing).
+    A number higher than the channel can have come to by sales and by our open write was typed in by somebody: all of
+    it is exposed besides what was (`exposure.is_edit`, `exposure.edited` as a set). The first number seen is the base.
     """
     newest: dict[tuple[str, str], LevelObservation] = {}
     for seen in observations:
@@ -279,24 +281,40 @@ def observe_levels(
         conn,
         """
         with seen as (
-            select l.id, o.units, o.at
+            select l.id, o.units, o.at,
+                case when l.published_units is null then greatest(0, o.units) - l.exposed_units
+                    when o.units > greatest(l.published_units, case when w.from_units is not null
+                        then l.published_units + w.to_units - w.from_units else w.to_units end)
+                    then greatest(0, o.units) else 0 end as exposed_more,
+                l.published_units is not null as is_known
             from unnest(%(items)b::text[], %(places)b::text[], %(units)b::int4[], %(ats)b::timestamptz[])
                 as o (item, place, units, at)
             join listings l on l.shop_id = %(shop)s and l.connection_id = %(connection)s
                 and l.inventory_ref = o.item and l.channel_location_ref = o.place
+            left join listing_writes w on w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null
             -- Older than what we know, or than a sale we took off since: the channel says more soon.
             where (l.published_at is null or l.published_at <= o.at)
                 and (l.followed_at is null or l.followed_at <= o.at)
             order by l.id for no key update of l
+        ), believed as (
+            update listings l set published_units = seen.units, published_at = seen.at,
+                exposed_units = l.exposed_units + seen.exposed_more,
+                edited_units = l.edited_units + case when seen.is_known then seen.exposed_more else 0 end,
+                unseen_units = l.unseen_units + seen.units - coalesce(l.published_units, seen.units),
+                unseen_since = case when seen.units <> coalesce(l.published_units, seen.units) then %(now)s
+                    else l.unseen_since end
+            from seen where l.shop_id = %(shop)s and l.id = seen.id and l.sku_id is not null
+                and (l.published_at is null or l.published_at <= seen.at)
+                and (l.followed_at is null or l.followed_at <= seen.at)
+            returning l.id, l.sku_id, seen.is_known, seen.exposed_more, l.exposed_units
+        ), noted as (
+            insert into exposure_changes (shop_id, listing_id, cause, asked_units, delta_units, exposed_units,
+                changed_at)
+            select %(shop)s, id, case when is_known then 'edit' else 'base' end, exposed_more, exposed_more,
+                exposed_units, %(now)s
+            from believed where exposed_more <> 0 order by id
         )
-        update listings l set published_units = seen.units, published_at = seen.at,
-            unseen_units = l.unseen_units + seen.units - coalesce(l.published_units, seen.units),
-            unseen_since = case when seen.units <> coalesce(l.published_units, seen.units) then %(now)s
-                else l.unseen_since end
-        from seen where l.shop_id = %(shop)s and l.id = seen.id and l.sku_id is not null
-            and (l.published_at is null or l.published_at <= seen.at)
-            and (l.followed_at is null or l.followed_at <= seen.at)
-        returning l.sku_id
+        select sku_id from believed
         """,
         shop=shop_id,
         connection=connection_id,

@@ -8,9 +8,10 @@ never marked sent did surely not leave and is withdrawn; one that was stays open
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
@@ -19,7 +20,8 @@ from core import audit
 from core.audit import Actor
 from core.db import execute, fetch, fetch_one, scalar
 from core.errors import Anticipated, BadInput
-from core.inventory.rules import ListingState, plan_write, urgency
+from core.inventory import escrow, exposure
+from core.inventory.rules import ListingState, PlannedWrite, plan_write, urgency
 from core.ports import LevelObservation, QuantityResult, QuantityWrite, WriteOutcome
 
 SEND_WITHIN = timedelta(seconds=60)
@@ -56,74 +58,143 @@ class Lane:
 def plan(
     conn: Connection, lane: Lane, limit: int, now: datetime, sync_run_id: int | None = None
 ) -> list[list[QuantityWrite]]:
-    """Commit-ready rows for the most urgent differences, grouped into calls that share an idempotency key."""
+    """Commit-ready rows for the most urgent differences, grouped into calls that share an idempotency key.
+
+    Groups in escrow are locked and planned anew before anything of them is written: levels, then listings. Listings of
+    the lane that are busy elsewhere are passed over, so that nobody waits out of order.
+    """
+    urgent = _urgent(conn, lane, limit, now)
+    pools = [pool for row in urgent if row["pools"] for pool in _pairs(row["pools"])]
+    if pools:
+        escrow.replan(conn, lane.shop_id, pools, now)
     _give_up_unseen(conn, lane, now)
-    rows = fetch(
+    rows = _differing(conn, lane, [row["id"] for row in urgent], now)
+    by_id = {row["id"]: row for row in rows}
+    states = sorted((_state(row, lane) for row in rows), key=urgency)
+    planned = [write for state in states if (write := plan_write(state)) is not None]
+    calls: list[list[QuantityWrite]] = []
+    for start in range(0, len(planned), lane.writes_per_call):
+        group = planned[start : start + lane.writes_per_call]
+        calls.append(_record(conn, lane, group, by_id, now, sync_run_id))
+    return calls
+
+
+# What differs and may be written now; `target` is what the listing should show once what it did by itself is booked.
+_DIFFERS = """
+    cross join lateral (select l.desired_units - l.short_units + l.unseen_units as units) target
+    where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.is_to_push
+        and listing_differs(target.units, l.published_units)
+        and (l.next_push_at is null or l.next_push_at <= %(now)s)
+        and not exists (select from listing_writes w
+            where w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null)
+"""
+
+
+def _urgent(conn: Connection, lane: Lane, limit: int, now: datetime) -> Sequence[RowMapping]:
+    """The most urgent listings that differ, each with the pools it takes from where one is, or should be, in escrow."""
+    return fetch(
         conn,
-        """
-        select l.id, l.channel_ref, l.inventory_ref, l.channel_location_ref, l.desired_units, l.short_units,
-            l.published_units, l.unseen_units, l.priority
-        from listings l
-        cross join lateral (select l.desired_units - l.short_units + l.unseen_units as units) target
-        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.is_to_push
-            and listing_differs(target.units, l.published_units)
-            and (l.next_push_at is null or l.next_push_at <= %(now)s)
-            and not exists (select from listing_writes w
-                where w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null)
-        order by case when target.units <= 0 then 0 when target.units < l.published_units then 1 else 2 end,
-            case when target.units <= 0 or target.units < l.published_units then l.priority else -l.priority end, l.id
-        limit %(limit)s for no key update of l skip locked
+        f"""
+        select d.id, (
+            select array_agg(array[k.sku_id, k.location_id]) from stock_levels k
+            where k.shop_id = %(shop)s and k.location_id = d.location_id and k.sku_id = any(array(
+                select d.sku_id union
+                select part_sku_id from bundle_parts where shop_id = %(shop)s and bundle_sku_id = d.sku_id))
+            having bool_or(k.is_escrow or is_scarce(k.available, k.escrow_line_units, k.is_escrow))
+        ) as pools
+        from (
+            select l.id, l.sku_id, l.location_id from listings l {_DIFFERS}
+            order by case when target.units <= 0 then 0 when target.units < l.published_units then 1 else 2 end,
+                case when target.units <= 0 or target.units < l.published_units then l.priority
+                    else -l.priority end, l.id
+            limit %(limit)s
+        ) d
         """,
         shop=lane.shop_id,
         connection=lane.connection_id,
         now=now,
         limit=limit,
     )
-    by_id = {row["id"]: row for row in rows}
-    states = sorted((_state(row, lane) for row in rows), key=urgency)
-    planned = [write for state in states if (write := plan_write(state)) is not None]
-    calls: list[list[QuantityWrite]] = []
-    for start in range(0, len(planned), lane.writes_per_call):
-        key = str(uuid.uuid4())
-        group = planned[start : start + lane.writes_per_call]
-        inserted = fetch(
-            conn,
-            """
-            insert into listing_writes (shop_id, connection_id, listing_id, from_units, to_units, idempotency_key,
-                batch_position, planned_at, deadline_at, sync_run_id)
-            select %(shop)s, %(connection)s, n.listing, n.from_units, n.to_units, %(key)s, n.place, %(now)s,
+
+
+def _pairs(pools: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
+    return [(sku_id, location_id) for sku_id, location_id in pools]
+
+
+def _differing(conn: Connection, lane: Lane, listing_ids: Sequence[int], now: datetime) -> Sequence[RowMapping]:
+    """Which of some listings (still) differ; locked."""
+    return fetch(
+        conn,
+        f"""
+        select l.id, l.channel_ref, l.inventory_ref, l.channel_location_ref, l.desired_units, l.short_units,
+            l.published_units, l.unseen_units, l.priority
+        from listings l {_DIFFERS} and l.id = any(%(ids)b::int8[])
+        order by l.id for no key update of l skip locked
+        """,
+        shop=lane.shop_id,
+        connection=lane.connection_id,
+        now=now,
+        ids=sorted(listing_ids),
+    )
+
+
+def _record(
+    conn: Connection,
+    lane: Lane,
+    group: Sequence[PlannedWrite],
+    by_id: Mapping[int, RowMapping],
+    now: datetime,
+    sync_run_id: int | None,
+) -> list[QuantityWrite]:
+    """Insert the writes of one call, with what they may expose: committed with them, before anything leaves."""
+    key = str(uuid.uuid4())
+    inserted = fetch(
+        conn,
+        """
+        with intended as (
+            insert into listing_writes (shop_id, connection_id, listing_id, from_units, to_units,
+                exposure_delta_units, idempotency_key, batch_position, planned_at, deadline_at, sync_run_id)
+            select %(shop)s, %(connection)s, n.listing, n.from_units, n.to_units, n.exposed, %(key)s, n.place, %(now)s,
                 %(deadline)s, %(run)s
-            from unnest(%(listings)b::int8[], %(froms)b::int4[], %(tos)b::int4[], %(places)b::int4[])
-                as n (listing, from_units, to_units, place)
-            returning id, listing_id
-            """,
-            shop=lane.shop_id,
-            connection=lane.connection_id,
-            key=key,
-            now=now,
-            deadline=now + SEND_WITHIN,
-            run=sync_run_id,
-            listings=[write.listing_id for write in group],
-            froms=[write.from_units for write in group],
-            tos=[write.to_units for write in group],
-            places=list(range(len(group))),
+            from unnest(%(listings)b::int8[], %(froms)b::int4[], %(tos)b::int4[], %(exposed)b::int4[],
+                %(places)b::int4[]) as n (listing, from_units, to_units, exposed, place)
+            returning id, listing_id, exposure_delta_units
+        ), exposed as (
+            update listings l set exposed_units = l.exposed_units + i.exposure_delta_units
+            from intended i where l.shop_id = %(shop)s and l.id = i.listing_id and i.exposure_delta_units > 0
+            returning l.id, l.exposed_units, i.id as write_id, i.exposure_delta_units as units
+        ), noted as (
+            insert into exposure_changes (shop_id, listing_id, cause, asked_units, delta_units, exposed_units,
+                write_id, changed_at)
+            select %(shop)s, id, 'write', units, units, exposed_units, write_id, %(now)s from exposed order by id
         )
-        ids = {row["listing_id"]: row["id"] for row in inserted}
-        calls.append(
-            [
-                QuantityWrite(
-                    write_id=ids[write.listing_id],
-                    listing_ref=by_id[write.listing_id]["channel_ref"],
-                    inventory_ref=by_id[write.listing_id]["inventory_ref"],
-                    location_ref=by_id[write.listing_id]["channel_location_ref"],
-                    from_units=write.from_units,
-                    to_units=write.to_units,
-                    idempotency_key=key,
-                )
-                for write in group
-            ]
+        select id, listing_id from intended
+        """,
+        shop=lane.shop_id,
+        connection=lane.connection_id,
+        key=key,
+        now=now,
+        deadline=now + SEND_WITHIN,
+        run=sync_run_id,
+        listings=[write.listing_id for write in group],
+        froms=[write.from_units for write in group],
+        tos=[write.to_units for write in group],
+        exposed=[exposure.recorded(write.from_units, write.to_units) for write in group],
+        places=list(range(len(group))),
+    )
+    ids = {row["listing_id"]: row["id"] for row in inserted}
+    return [
+        QuantityWrite(
+            write_id=ids[write.listing_id],
+            listing_ref=by_id[write.listing_id]["channel_ref"],
+            inventory_ref=by_id[write.listing_id]["inventory_ref"],
+            location_ref=by_id[write.listing_id]["channel_location_ref"],
+            from_units=write.from_units,
+            to_units=write.to_units,
+            idempotency_key=key,
         )
-    return calls
+        for write in group
+    ]
 
 
 def _state(row: RowMapping, lane: Lane) -> ListingState:
@@ -159,18 +230,39 @@ def mark_sent(conn: Connection, shop_id: int, write_ids: Sequence[int], now: dat
 
 
 def withdraw_unsent(conn: Connection, shop_id: int, connection_id: int, now: datetime) -> int:
-    """Close writes that nobody sent in time (their sender died); returns how many."""
-    return execute(
+    """Close writes that nobody sent in time (their sender died); returns how many. They expose nothing any more."""
+    rows = fetch(
         conn,
         """
-        update listing_writes set outcome = 'withdrawn', outcome_at = %(now)s, outcome_code = 'NOT_SENT_IN_TIME'
-        where shop_id = %(shop)s and connection_id = %(connection)s and outcome is null and sent_at is null
-            and deadline_at <= %(now)s
+        select w.id, l.id as listing_id from listing_writes w
+        join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
+        where w.shop_id = %(shop)s and w.connection_id = %(connection)s and w.outcome is null and w.sent_at is null
+            and w.deadline_at <= %(now)s
+        order by l.id for no key update of l
         """,
         shop=shop_id,
         connection=connection_id,
         now=now,
     )
+    withdrawn = fetch(
+        conn,
+        """
+        update listing_writes set outcome = 'withdrawn', outcome_at = %(now)s, outcome_code = 'NOT_SENT_IN_TIME'
+        where shop_id = %(shop)s and id = any(%(ids)b::int8[]) and outcome is null and sent_at is null
+            and deadline_at <= %(now)s
+        returning id, listing_id, exposure_delta_units
+        """,
+        shop=shop_id,
+        now=now,
+        ids=[row["id"] for row in rows],
+    )
+    _move_exposure(
+        conn,
+        shop_id,
+        [_Exposing(row["listing_id"], row["id"], "refused", -(row["exposure_delta_units"] or 0)) for row in withdrawn],
+        now,
+    )
+    return len(withdrawn)
 
 
 def check_orphans(conn: Connection, shop_id: int, connection_id: int, now: datetime) -> int:
@@ -202,8 +294,8 @@ def settle(
     rows = fetch(
         conn,
         """
-        select w.id, w.listing_id, w.from_units, w.to_units, l.published_at, l.published_units, l.push_failures,
-            l.unseen_units, l.followed_at
+        select w.id, w.listing_id, w.from_units, w.to_units, w.exposure_delta_units, l.published_at, l.published_units,
+            l.push_failures, l.unseen_units, l.followed_at
         from listing_writes w join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
         where w.shop_id = %(shop)s and w.id = any(%(ids)b::int8[]) and w.outcome is null
         order by w.listing_id for no key update
@@ -221,7 +313,71 @@ def settle(
     _keep_open(
         conn, shop_id, [pair[1] for pair in open_rows if pair[1].outcome in ("accepted", "unknown")], check_after, now
     )
+    # Before what the listings are known to show is changed: an edit is told by what was known.
+    _move_exposure(conn, shop_id, [change for pair in open_rows for change in _exposing(*pair)], now)
     _tell_listings(conn, shop_id, open_rows, now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Exposing:
+    """How the outcome of a write moves its listing's exposure; `units` may take off no more than is exposed."""
+
+    listing_id: int
+    write_id: int
+    cause: Literal["confirmed", "refused", "edit"]
+    units: int
+
+
+def _exposing(row: RowMapping, result: QuantityResult) -> list[_Exposing]:
+    """What an answer does to exposure: rows of the table in `core.inventory.exposure`."""
+    listing_id, write_id = row["listing_id"], row["id"]
+    if result.outcome == "confirmed":
+        # A lowering gives back what it took off; an absolute number nothing, until its doubt ends.
+        given = 0 if row["from_units"] is None else min(0, row["to_units"] - row["from_units"])
+        return [_Exposing(listing_id, write_id, "confirmed", given)]
+    if result.outcome not in ("refused", "stale", "unsent"):
+        return []
+    found = [_Exposing(listing_id, write_id, "refused", -(row["exposure_delta_units"] or 0))]
+    shown, known = result.observed_units, row["published_units"]
+    if shown is not None and known is not None and exposure.is_edit(shown, known, None, None):
+        found.append(_Exposing(listing_id, write_id, "edit", shown))
+    return found
+
+
+def _move_exposure(conn: Connection, shop_id: int, changes: Sequence[_Exposing], now: datetime) -> None:
+    """Move the exposure of (locked) listings; for each listing at most one write's outcome, and an edit after it."""
+    for cause in ("confirmed", "refused", "edit"):
+        some = sorted((c for c in changes if c.cause == cause and c.units), key=lambda c: c.listing_id)
+        if not some:
+            continue
+        execute(
+            conn,
+            """
+            with moved as (
+                update listings l set exposed_units = greatest(0, l.exposed_units + n.units),
+                    edited_units = case when %(cause)s = 'edit' then l.edited_units + n.units
+                        else least(l.edited_units, greatest(0, l.exposed_units + n.units)) end
+                from (
+                    select n.*, v.exposed_units as before
+                    from unnest(%(ids)b::int8[], %(writes)b::int8[], %(units)b::int4[]) as n (id, write_id, units)
+                    join listings v on v.shop_id = %(shop)s and v.id = n.id
+                ) n
+                where l.shop_id = %(shop)s and l.id = n.id
+                returning l.id, n.write_id, n.units, l.exposed_units - n.before as delta, l.exposed_units
+            )
+            insert into exposure_changes (shop_id, listing_id, cause, asked_units, delta_units, exposed_units,
+                write_id, changed_at)
+            select %(shop)s, id, %(cause)s, units, delta, exposed_units,
+                case when %(cause)s <> 'edit' then write_id end, %(now)s
+            from moved order by id
+            """,
+            shop=shop_id,
+            cause=cause,
+            now=now,
+            ids=[change.listing_id for change in some],
+            writes=[change.write_id for change in some],
+            units=[change.units for change in some],
+        )
 
 
 def _close(conn: Connection, shop_id: int, pairs: Sequence[Answered], now: datetime) -> None:
@@ -521,10 +677,14 @@ def _give_up_unseen(conn: Connection, lane: Lane, now: datetime) -> None:
     execute(
         conn,
         f"""
+        with unexplained as (
+            select l.id from listings l join connections c on c.shop_id = l.shop_id and c.id = l.connection_id
+            where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'on'
+                and {_UNSEEN_IS_AN_EDIT}
+            order by l.id for no key update of l skip locked
+        )
         update listings l set unseen_units = 0, unseen_since = null
-        from connections c
-        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'on'
-            and c.shop_id = l.shop_id and c.id = l.connection_id and {_UNSEEN_IS_AN_EDIT}
+        from unexplained u where l.shop_id = %(shop)s and l.id = u.id
         """,
         shop=lane.shop_id,
         connection=lane.connection_id,

@@ -102,3 +102,44 @@ select l.shop_id, coalesce(p.part_sku_id, l.sku_id) as sku_id, l.location_id, l.
     l.exposed_units * coalesce(p.units, 1) as exposed_pool_units
 from listings l left join bundle_parts p on p.shop_id = l.shop_id and p.bundle_sku_id = l.sku_id
 where l.sku_id is not null and l.location_id is not null;
+
+-- Whether a pool is shared by splitting it: core.inventory.planner.is_scarce written as SQL. A test holds them together.
+create function is_scarce(available bigint, line integer, was_scarce boolean) returns boolean language sql immutable as $$
+    select line is not null
+        and available <= line + case when was_scarce then greatest(1, line / 2)::bigint else 0::bigint end
+$$;
+
+-- The most that channels may still sell of a pool unbooked: by its own listings, and by those of bundles it is part of.
+create function pool_exposed_units(shop bigint, sku bigint, place bigint) returns bigint language sql stable as $$
+    select coalesce(sum(units), 0)::bigint from (
+        select l.exposed_units::bigint as units from listings l
+        where l.shop_id = shop and l.sku_id = sku and l.location_id = place
+            and not exists (select from bundle_parts p where p.shop_id = shop and p.bundle_sku_id = sku)
+        union all
+        select l.exposed_units::bigint * p.units from bundle_parts p
+        join listings l on l.shop_id = p.shop_id and l.sku_id = p.bundle_sku_id and l.location_id = place
+        where p.shop_id = shop and p.part_sku_id = sku
+    ) taken
+$$;
+
+-- In escrow nobody records a write that would expose more than there is, whatever the planner thought.
+create function keep_raises_covered() returns trigger language plpgsql as $$
+declare
+    pool record;
+begin
+    for pool in
+        select k.sku_id, k.available, pool_exposed_units(k.shop_id, k.sku_id, k.location_id) as exposed
+        from pool_takers mine
+        join stock_levels k on k.shop_id = mine.shop_id and k.sku_id = mine.sku_id
+            and k.location_id = mine.location_id and k.is_escrow
+        where mine.shop_id = new.shop_id and mine.listing_id = new.listing_id
+    loop
+        if pool.exposed > pool.available then
+            raise exception 'SKU % is in escrow: % available, % exposed with this raise', pool.sku_id, pool.available,
+                pool.exposed using errcode = 'check_violation', constraint = 'raises_are_covered';
+        end if;
+    end loop;
+    return null;
+end $$;
+create trigger raises_are_covered after insert on listing_writes
+    for each row when (new.exposure_delta_units > 0) execute function keep_raises_covered();
