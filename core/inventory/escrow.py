@@ -175,6 +175,26 @@ def replan(conn: Connection, shop_id: int, pools: Iterable[PoolKey], now: dateti
     return planned
 
 
+def follow_up(conn: Connection, shop_id: int, write_ids: Collection[int], now: datetime) -> bool:
+    """Plan again what hangs together with some settled writes, where it is scarce; whether anything was.
+
+    What one channel gave up, another gets now. In a unit of work of its own, after the one that settled them.
+    """
+    rows = fetch(
+        conn,
+        """
+        select distinct l.sku_id from listing_writes w join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
+        where w.shop_id = %(shop)s and w.id = any(%(ids)b::int8[]) and l.sku_id is not null
+        """,
+        shop=shop_id,
+        ids=sorted(write_ids),
+    )
+    pools = scarce_pools(conn, shop_id, [row["sku_id"] for row in rows])
+    if pools:
+        replan(conn, shop_id, pools, now)
+    return bool(pools)
+
+
 def _plan_and_note(
     conn: Connection, shop_id: int, pools: Collection[PoolKey], writable_skus: Collection[int] | None
 ) -> list[Planned]:

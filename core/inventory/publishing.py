@@ -67,7 +67,6 @@ def plan(
     pools = [pool for row in urgent if row["pools"] for pool in _pairs(row["pools"])]
     if pools:
         escrow.replan(conn, lane.shop_id, pools, now)
-    _give_up_unseen(conn, lane, now)
     rows = _differing(conn, lane, [row["id"] for row in urgent], now)
     by_id = {row["id"]: row for row in rows}
     states = sorted((_state(row, lane) for row in rows), key=urgency)
@@ -263,6 +262,29 @@ def withdraw_unsent(conn: Connection, shop_id: int, connection_id: int, now: dat
         now,
     )
     return len(withdrawn)
+
+
+def give_up_unseen(conn: Connection, shop_id: int, connection_id: int, now: datetime) -> int:
+    """Stop waiting for orders that would explain what the channel did by itself: somebody edited it there.
+
+    For the holder of the lane before it plans, in a unit of work of its own; returns how many listings.
+    """
+    return execute(
+        conn,
+        f"""
+        with unexplained as (
+            select l.id from listings l join connections c on c.shop_id = l.shop_id and c.id = l.connection_id
+            where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'on'
+                and {_UNSEEN_IS_AN_EDIT}
+            order by l.id for no key update of l skip locked
+        )
+        update listings l set unseen_units = 0, unseen_since = null
+        from unexplained u where l.shop_id = %(shop)s and l.id = u.id
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        unseen_before=now - UNSEEN_FOR,
+    )
 
 
 def check_orphans(conn: Connection, shop_id: int, connection_id: int, now: datetime) -> int:
@@ -670,23 +692,3 @@ def lanes_to_check(conn: Connection, now: datetime) -> list[tuple[int, int]]:
 
 def _lanes(conn: Connection, sql: str, now: datetime) -> list[tuple[int, int]]:
     return [(row["shop_id"], row["id"]) for row in fetch(conn, sql, now=now, unseen_before=now - UNSEEN_FOR)]
-
-
-def _give_up_unseen(conn: Connection, lane: Lane, now: datetime) -> None:
-    """Stop waiting for orders that would explain what the channel did by itself: somebody edited it there."""
-    execute(
-        conn,
-        f"""
-        with unexplained as (
-            select l.id from listings l join connections c on c.shop_id = l.shop_id and c.id = l.connection_id
-            where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'on'
-                and {_UNSEEN_IS_AN_EDIT}
-            order by l.id for no key update of l skip locked
-        )
-        update listings l set unseen_units = 0, unseen_since = null
-        from unexplained u where l.shop_id = %(shop)s and l.id = u.id
-        """,
-        shop=lane.shop_id,
-        connection=lane.connection_id,
-        unseen_before=now - UNSEEN_FOR,
-    )

@@ -63,6 +63,7 @@ class Tampering:
 LOOSE_LEVEL = """
     select k.shop_id, k.sku_id, k.location_id from stock_levels k
     join skus s on s.shop_id = k.shop_id and s.id = k.sku_id where s.code = 'LOOSE'
+    order by k.promised desc, k.location_id
 """
 AT_LEVEL = "where shop_id = %(shop_id)s and sku_id = %(sku_id)s and location_id = %(location_id)s"
 MUG_LINE = "join order_lines l on l.id = {id} join orders o on o.id = l.order_id and o.channel_ref = '1001'"

@@ -40,6 +40,7 @@ def lane_of(world: World, guarantee_class: str = "A", writes_per_call: int = 1) 
 
 
 def plan(conn: Connection, world: World, at: Any = NOW, **lane: Any) -> list[QuantityWrite]:
+    publishing.give_up_unseen(conn, world.shop_id, world.connection.id, at)
     return [write for call in publishing.plan(conn, lane_of(world, **lane), 50, at) for write in call]
 
 

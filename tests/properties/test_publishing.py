@@ -205,6 +205,7 @@ class Play:
             apply(self.conn, self.world, self.levels.pop(which % len(self.levels)), now=self.now)
 
     def do_plan(self, _which: int, _units: int) -> None:
+        publishing.give_up_unseen(self.conn, self.world.shop_id, self.world.connection.id, self.now)
         calls = publishing.plan(self.conn, self.lane, 10, self.now)
         self.planned.extend(calls)
         self.intents.update({write.write_id: write for call in calls for write in call})

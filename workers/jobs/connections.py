@@ -71,6 +71,7 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
         _step(app, row, sync_run_id, "reading locations", done=0, total=channel.listing_count())
         with unit_of_work(app.engine) as conn:
             row = connections.set_locations(conn, row, _our_locations(conn, row, channel), actor, utc_now())
+            connections.note_reads_orders(conn, row.shop_id, row.id, channel.reads_orders)
         read = 0
         for page in channel.listings():
             read += len(page)
@@ -186,7 +187,8 @@ def _poll_held(app: Application, row: ConnectionRow, channel: SalesChannel) -> i
     with unit_of_work(app.engine) as conn:
         if mark is not None:
             connections.note_polled(conn, row.shop_id, row.id, mark - OVERLAP)
-        connections.note_poll_complete(conn, row.shop_id, row.id, began_at)
+        late_by = OVERLAP / float(row.settings.get("clock_factor") or 1) if channel.reads_orders else None
+        connections.note_poll_complete(conn, row.shop_id, row.id, began_at, late_by)
     return recorded
 
 

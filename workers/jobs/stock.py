@@ -18,11 +18,12 @@ from core.clock import utc_now
 from core.connections import operations as connections
 from core.connections.queries import ConnectionRow, connection
 from core.db import read_only, unit_of_work
-from core.inventory import publishing
+from core.inventory import escrow, publishing
 from core.inventory.publishing import OpenWrite
 from core.logs import bound
 from core.messaging.doorbell import Drain, Lane
 from core.ports import QuantityResult, QuantityWrite, SalesChannel
+from workers.jobs.inbox import ring_pushes
 from workers.registry import job
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,8 @@ def push_lane(app: Application, row: ConnectionRow, channel: SalesChannel, secon
     with unit_of_work(app.engine) as conn:
         counts["withdrawn"] = publishing.withdraw_unsent(conn, row.shop_id, row.id, utc_now())
         counts["orphans"] = publishing.check_orphans(conn, row.shop_id, row.id, utc_now())
+    with unit_of_work(app.engine) as conn:
+        publishing.give_up_unseen(conn, row.shop_id, row.id, utc_now())
     if counts["orphans"]:
         app.doorbell.ring(Lane("stock-check", row.shop_id, row.id))
     while time.monotonic() < ends_at:
@@ -105,12 +108,24 @@ def push_lane(app: Application, row: ConnectionRow, channel: SalesChannel, secon
             with unit_of_work(app.engine) as conn:
                 publishing.settle(conn, row.shop_id, results, FIRST_CHECK / _factor(row), utc_now())
                 connections.note_problem(conn, row.shop_id, row.id, _problem(results), utc_now())
+            _follow_up(app, row, results)
             # One stale pair holds up its whole call: smaller calls while the channel is busy selling.
             is_stale = any(result.outcome == "stale" for result in results)
             size = max(1, size // 4) if is_stale else min(channel.writes_per_call, size * 2)
         if counts.get("unsent"):
             break
     return counts
+
+
+def _follow_up(app: Application, row: ConnectionRow, results: Sequence[QuantityResult]) -> None:
+    """What one channel gave up, another gets now: plan scarce stock again, and ring for whom it is."""
+    settled = [result.write_id for result in results if result.outcome not in ("accepted", "unknown")]
+    if not settled:
+        return
+    with unit_of_work(app.engine) as conn:
+        is_scarce = escrow.follow_up(conn, row.shop_id, settled, utc_now())
+    if is_scarce:
+        ring_pushes(app)
 
 
 def _lane(row: ConnectionRow, channel: SalesChannel, writes_per_call: int) -> publishing.Lane:
@@ -183,6 +198,7 @@ def check_lane(app: Application, row: ConnectionRow, channel: SalesChannel, seco
         results = _settle_doubts(channel, due) if channel.guarantee_class == "A" else _read_back(channel, due)
         with unit_of_work(app.engine) as conn:
             publishing.settle(conn, row.shop_id, results, FIRST_CHECK / _factor(row), utc_now())
+        _follow_up(app, row, results)
         counts["checked"] += len(due)
         counts["settled"] += sum(result.outcome not in ("unknown", "accepted") for result in results)
         if results:
