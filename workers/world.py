@@ -22,6 +22,8 @@ from core.connections.operations import NewConnection
 from core.connections.queries import ConnectionRow
 from core.db import read_only, unit_of_work
 from core.errors import Permanent, Retryable
+from core.inventory.planner import Mode
+from core.policies import operations as policies
 from core.runs import operations as runs
 from core.runs import queries as run_queries
 
@@ -88,8 +90,11 @@ def connect_pair(
     seller_id: str,
     actor: Actor,
     progress: Progress,
+    mode: Mode = policies.DEFAULT_MODE,
 ) -> Pair:
     """Connect one sandbox shop and one sandbox seller as the shop `name`; safe to repeat.
+
+    A shop that is new shares its pools as `mode` says.
 
     The catalogue and the stock come in by a sync of each connection; one that was read before is not read again.
     Raises SyncFailed, SandboxRefused or Retryable.
@@ -101,6 +106,7 @@ def connect_pair(
     now = utc_now()
     with unit_of_work(app.engine) as conn:
         shop_id = connections.open_shop(conn, name, shop["timezone"], shop["currency"], actor, now)
+        policies.begin_with(conn, shop_id, mode, actor, now)
         keys = app.settings.secret_keys
         shopify_id = connections.connect(conn, shop_id, _shopify(control.url, shop, factor), keys, actor, now)
         amazon_id = connections.connect(conn, shop_id, _amazon(control.url, seller, factor), keys, actor, now)

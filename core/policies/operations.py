@@ -19,6 +19,7 @@ from core import audit
 from core.audit import Actor
 from core.db import execute, fetch, fetch_one, scalar
 from core.errors import Anticipated, BadInput
+from core.inventory.planner import Mode
 from core.policies.queries import (
     KINDS,
     LIVING,
@@ -175,6 +176,21 @@ def save(
         count=len(real),
     )
     return version_id
+
+
+DEFAULT_MODE: Mode = "adaptive"
+"""How a new shop shares its pools: chosen by measurement (`bench oversell`), said by a rule that everybody can see."""
+
+
+def begin_with(conn: Connection, shop_id: int, mode: Mode, actor: Actor, now: datetime) -> int | None:
+    """Give a shop that has no rules yet the one that says how its pools are shared; returns the version, if any.
+
+    For the moment a shop's first channels are connected. A shop that ever had a rule keeps what it has.
+    """
+    lock(conn, shop_id)
+    if latest_version(conn, shop_id):
+        return None
+    return save(conn, shop_id, [Change(Scope(), Terms(mode=mode))], actor, now)
 
 
 def check(conn: Connection, shop_id: int, changes: Sequence[Change]) -> None:
