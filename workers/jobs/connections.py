@@ -17,8 +17,8 @@ from core.connections import queries
 from core.connections.queries import ConnectionRow
 from core.db import count_grown_tables, fetch, read_only, unit_of_work
 from core.errors import Permanent, Retryable
+from core.inventory import escrow, places
 from core.inventory import operations as inventory
-from core.inventory import places
 from core.logs import bound, mask
 from core.messaging import inbox
 from core.messaging.doorbell import Lane, lane_lock
@@ -85,6 +85,8 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
             late = intake.book_lines_mapped_late(conn, intake.channel_of(conn, row, utc_now()), utc_now())
         with unit_of_work(app.engine) as conn:
             counts = _take_over(conn, row, actor) | {"orders_mapped_late": late}
+        with unit_of_work(app.engine) as conn:
+            escrow.draw_lines(conn, row.shop_id)
         _step(app, row, sync_run_id, "asking for changed orders", done=read)
         counts |= {"listings": read, "orders": poll_orders(app, row, channel)}
     return counts
