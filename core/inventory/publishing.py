@@ -11,18 +11,18 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
 from core import audit
 from core.audit import Actor
-from core.db import execute, fetch, fetch_one, scalar
+from core.db import execute, fetch, fetch_one
 from core.errors import Anticipated, BadInput
 from core.inventory import escrow, exposure
+from core.inventory.exposing import Exposing, move_exposure, of_answer
 from core.inventory.rules import ListingState, PlannedWrite, plan_write, urgency
-from core.ports import LevelObservation, QuantityResult, QuantityWrite, WriteOutcome
+from core.ports import QuantityResult, QuantityWrite, WriteOutcome
 
 SEND_WITHIN = timedelta(seconds=60)
 """A sender that is later than this after planning must not send: the number is old."""
@@ -255,10 +255,10 @@ def withdraw_unsent(conn: Connection, shop_id: int, connection_id: int, now: dat
         now=now,
         ids=[row["id"] for row in rows],
     )
-    _move_exposure(
+    move_exposure(
         conn,
         shop_id,
-        [_Exposing(row["listing_id"], row["id"], "refused", -(row["exposure_delta_units"] or 0)) for row in withdrawn],
+        [Exposing(row["listing_id"], row["id"], "refused", -(row["exposure_delta_units"] or 0)) for row in withdrawn],
         now,
     )
     return len(withdrawn)
@@ -284,24 +284,6 @@ def give_up_unseen(conn: Connection, shop_id: int, connection_id: int, now: date
         shop=shop_id,
         connection=connection_id,
         unseen_before=now - UNSEEN_FOR,
-    )
-
-
-def check_orphans(conn: Connection, shop_id: int, connection_id: int, now: datetime) -> int:
-    """Have writes looked at now that left and about whose answer nobody wrote a word; returns how many.
-
-    For the holder of the lane before it sends anything: whoever sent them has lost the lane, most likely by dying.
-    """
-    return execute(
-        conn,
-        """
-        update listing_writes set next_check_at = %(now)s
-        where shop_id = %(shop)s and connection_id = %(connection)s and outcome is null and sent_at is not null
-            and next_check_at is null
-        """,
-        shop=shop_id,
-        connection=connection_id,
-        now=now,
     )
 
 
@@ -336,70 +318,8 @@ def settle(
         conn, shop_id, [pair[1] for pair in open_rows if pair[1].outcome in ("accepted", "unknown")], check_after, now
     )
     # Before what the listings are known to show is changed: an edit is told by what was known.
-    _move_exposure(conn, shop_id, [change for pair in open_rows for change in _exposing(*pair)], now)
+    move_exposure(conn, shop_id, [change for pair in open_rows for change in of_answer(*pair)], now)
     _tell_listings(conn, shop_id, open_rows, now)
-
-
-@dataclass(frozen=True, slots=True)
-class _Exposing:
-    """How the outcome of a write moves its listing's exposure; `units` may take off no more than is exposed."""
-
-    listing_id: int
-    write_id: int
-    cause: Literal["confirmed", "refused", "edit"]
-    units: int
-
-
-def _exposing(row: RowMapping, result: QuantityResult) -> list[_Exposing]:
-    """What an answer does to exposure: rows of the table in `core.inventory.exposure`."""
-    listing_id, write_id = row["listing_id"], row["id"]
-    if result.outcome == "confirmed":
-        # A lowering gives back what it took off; an absolute number nothing, until its doubt ends.
-        given = 0 if row["from_units"] is None else min(0, row["to_units"] - row["from_units"])
-        return [_Exposing(listing_id, write_id, "confirmed", given)]
-    if result.outcome not in ("refused", "stale", "unsent"):
-        return []
-    found = [_Exposing(listing_id, write_id, "refused", -(row["exposure_delta_units"] or 0))]
-    shown, known = result.observed_units, row["published_units"]
-    if shown is not None and known is not None and exposure.is_edit(shown, known, None, None):
-        found.append(_Exposing(listing_id, write_id, "edit", shown))
-    return found
-
-
-def _move_exposure(conn: Connection, shop_id: int, changes: Sequence[_Exposing], now: datetime) -> None:
-    """Move the exposure of (locked) listings; for each listing at most one write's outcome, and an edit after it."""
-    for cause in ("confirmed", "refused", "edit"):
-        some = sorted((c for c in changes if c.cause == cause and c.units), key=lambda c: c.listing_id)
-        if not some:
-            continue
-        execute(
-            conn,
-            """
-            with moved as (
-                update listings l set exposed_units = greatest(0, l.exposed_units + n.units),
-                    edited_units = case when %(cause)s = 'edit' then l.edited_units + n.units
-                        else least(l.edited_units, greatest(0, l.exposed_units + n.units)) end
-                from (
-                    select n.*, v.exposed_units as before
-                    from unnest(%(ids)b::int8[], %(writes)b::int8[], %(units)b::int4[]) as n (id, write_id, units)
-                    join listings v on v.shop_id = %(shop)s and v.id = n.id
-                ) n
-                where l.shop_id = %(shop)s and l.id = n.id
-                returning l.id, n.write_id, n.units, l.exposed_units - n.before as delta, l.exposed_units
-            )
-            insert into exposure_changes (shop_id, listing_id, cause, asked_units, delta_units, exposed_units,
-                write_id, changed_at)
-            select %(shop)s, id, %(cause)s, units, delta, exposed_units,
-                case when %(cause)s <> 'edit' then write_id end, %(now)s
-            from moved order by id
-            """,
-            shop=shop_id,
-            cause=cause,
-            now=now,
-            ids=[change.listing_id for change in some],
-            writes=[change.write_id for change in some],
-            units=[change.units for change in some],
-        )
 
 
 def _close(conn: Connection, shop_id: int, pairs: Sequence[Answered], now: datetime) -> None:
@@ -521,107 +441,6 @@ def _next_try(row: RowMapping, result: QuantityResult, now: datetime) -> tuple[i
     return failures, now + wait, problem
 
 
-@dataclass(frozen=True, slots=True)
-class OpenWrite:
-    """A sent write whose outcome is not known yet."""
-
-    write: QuantityWrite
-    is_accepted: bool
-    sent_at: datetime
-    planned_at: datetime
-
-
-def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[OpenWrite]:
-    """Open writes to look at now, oldest check first. Locked, so that two checkers never share one."""
-    rows = fetch(
-        conn,
-        """
-        select w.id, w.from_units, w.to_units, w.idempotency_key, w.batch_position, w.accepted_at, w.sent_at,
-            w.planned_at, l.channel_ref, l.inventory_ref, l.channel_location_ref
-        from listing_writes w join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
-        where w.shop_id = %(shop)s and w.connection_id = %(connection)s and w.outcome is null
-            and w.sent_at is not null and coalesce(w.next_check_at, w.sent_at + interval '60 seconds') <= %(now)s
-        order by w.idempotency_key, w.batch_position limit %(limit)s for update of w skip locked
-        """,
-        shop=lane.shop_id,
-        connection=lane.connection_id,
-        now=now,
-        limit=limit,
-    )
-    return [
-        OpenWrite(
-            write=QuantityWrite(
-                write_id=row["id"],
-                listing_ref=row["channel_ref"],
-                inventory_ref=row["inventory_ref"],
-                location_ref=row["channel_location_ref"],
-                from_units=row["from_units"],
-                to_units=row["to_units"],
-                idempotency_key=row["idempotency_key"],
-            ),
-            is_accepted=row["accepted_at"] is not None,
-            sent_at=row["sent_at"],
-            planned_at=row["planned_at"],
-        )
-        for row in rows
-    ]
-
-
-def next_check_at(conn: Connection, lane: Lane) -> datetime | None:
-    """When the next open write of the lane is due to be looked at."""
-    return scalar(
-        conn,
-        """
-        select min(coalesce(next_check_at, sent_at + interval '60 seconds')) from listing_writes
-        where shop_id = %(shop)s and connection_id = %(connection)s and outcome is null and sent_at is not null
-        """,
-        shop=lane.shop_id,
-        connection=lane.connection_id,
-    )
-
-
-def results_of_reading_back(
-    writes: Sequence[OpenWrite], observations: Sequence[LevelObservation]
-) -> list[QuantityResult]:
-    """Which absolute writes are confirmed by what the channel shows.
-
-    Only the written number proves anything: an old value may still be replaced by a submission under way, and a
-    lower one may be a sale or another submission. Those writes stay open.
-    """
-    shown = {(seen.inventory_ref, seen.location_ref): seen for seen in observations}
-    results = []
-    for item in writes:
-        ref = item.write.inventory_ref or item.write.listing_ref
-        seen = shown.get((ref, item.write.location_ref))
-        if seen is not None and seen.units == item.write.to_units:
-            results.append(
-                QuantityResult(item.write.write_id, "confirmed", observed_units=seen.units, at=seen.observed_at)
-            )
-    return results
-
-
-def postpone_checks(
-    conn: Connection, shop_id: int, writes: Sequence[OpenWrite], wait: timedelta, doubt_after: timedelta, now: datetime
-) -> None:
-    """Look again later, with a growing pause; after `doubt_after` say that the effect does not show."""
-    execute(
-        conn,
-        """
-        update listing_writes w set attempts = w.attempts + 1,
-            next_check_at = %(now)s + %(wait)s * least(power(2, w.attempts - 1), 64),
-            doubt = coalesce(w.doubt, case when w.sent_at + %(doubt_after)s < %(now)s
-                then case when w.accepted_at is null then 'its sender died before an answer was recorded'
-                    else 'accepted, but the channel does not show it yet' end end)
-        where w.shop_id = %(shop)s and w.id = any(%(ids)b::int8[]) and w.outcome is null
-        """,
-        shop=shop_id,
-        ids=[item.write.write_id for item in writes],
-        wait=wait,
-        doubt_after=doubt_after,
-        now=now,
-    )
-
-
 class NotInDoubt(Anticipated):
     """Only a sent write that is still open can be settled by hand."""
 
@@ -669,21 +488,6 @@ def lanes_to_push(conn: Connection, now: datetime) -> list[tuple[int, int]]:
                     where w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null))
             or exists (select from listing_writes w where w.shop_id = c.shop_id and w.connection_id = c.id
                 and w.outcome is null and w.sent_at is null and w.deadline_at <= %(now)s))
-        order by 1, 2
-        """,
-        now,
-    )
-
-
-def lanes_to_check(conn: Connection, now: datetime) -> list[tuple[int, int]]:
-    """(shop_id, connection_id) of every connection with an open write that is due to be looked at."""
-    return _lanes(
-        conn,
-        """
-        select c.shop_id, c.id from connections c where c.state = 'active' and exists (
-            select from listing_writes w where w.shop_id = c.shop_id and w.connection_id = c.id
-                and w.outcome is null and w.sent_at is not null
-                and coalesce(w.next_check_at, w.sent_at + interval '60 seconds') <= %(now)s)
         order by 1, 2
         """,
         now,

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from core.connections.operations import note_poll_complete
 from core.db import fetch_one
 from core.errors import BadInput
-from core.inventory import publishing
+from core.inventory import checking, publishing
 from core.inventory.publishing import Lane, NotInDoubt
 from core.ports import QuantityResult, QuantityWrite, WriteOutcome
 from tests.factories import (
@@ -113,17 +113,17 @@ def test_the_next_holder_of_the_lane_has_a_dead_senders_writes_looked_at(conn: C
     adjust_stock(conn, world, "MUG", -3)
     (write,) = plan(conn, world)
     lane = (world.shop_id, world.connection.id)
-    assert publishing.check_orphans(conn, *lane, later(0.02)) == 0, "it has not left"
+    assert checking.check_orphans(conn, *lane, later(0.02)) == 0, "it has not left"
     publishing.mark_sent(conn, world.shop_id, [write.write_id], NOW)
-    assert publishing.lanes_to_check(conn, later(0.02)) == []
-    assert publishing.check_orphans(conn, *lane, later(0.02)) == 1
-    assert publishing.lanes_to_check(conn, later(0.02)) == [lane]
-    assert [item.write.write_id for item in publishing.due_checks(conn, lane_of(world), 10, later(0.02))] == [
+    assert checking.lanes_to_check(conn, later(0.02)) == []
+    assert checking.check_orphans(conn, *lane, later(0.02)) == 1
+    assert checking.lanes_to_check(conn, later(0.02)) == [lane]
+    assert [item.write.write_id for item in checking.due_checks(conn, lane_of(world), 10, later(0.02))] == [
         write.write_id
     ]
     # One that was answered is looked at when its own time comes.
     publishing.settle(conn, world.shop_id, [QuantityResult(write.write_id, "accepted")], SOON, later(0.02))
-    assert publishing.check_orphans(conn, *lane, later(0.03)) == 0
+    assert checking.check_orphans(conn, *lane, later(0.03)) == 0
 
 
 def test_a_confirmed_write_is_what_the_listing_shows(conn: Connection, world: World) -> None:
@@ -187,21 +187,21 @@ def test_an_unknown_outcome_stays_open_and_is_looked_at_when_due(conn: Connectio
     write = send(conn, world, "unknown", code="TIMEOUT", detail="no answer in 10 s")
     lane = lane_of(world)
     assert (row_of(conn, write)["outcome"], row_of(conn, write)["doubt"]) == (None, "no answer in 10 s")
-    assert publishing.due_checks(conn, lane, 9, NOW) == []
-    (due,) = publishing.due_checks(conn, lane, 9, NOW + SOON)
+    assert checking.due_checks(conn, lane, 9, NOW) == []
+    (due,) = checking.due_checks(conn, lane, 9, NOW + SOON)
     assert due.write == write
-    assert publishing.next_check_at(conn, lane) == NOW + SOON
-    assert publishing.lanes_to_check(conn, NOW + SOON) == [(world.shop_id, world.connection.id)]
-    publishing.postpone_checks(conn, world.shop_id, [due], SOON, timedelta(minutes=15), NOW + SOON)
-    assert publishing.due_checks(conn, lane, 9, NOW + SOON) == []
+    assert checking.next_check_at(conn, lane) == NOW + SOON
+    assert checking.lanes_to_check(conn, NOW + SOON) == [(world.shop_id, world.connection.id)]
+    checking.postpone_checks(conn, world.shop_id, [due], SOON, timedelta(minutes=15), NOW + SOON)
+    assert checking.due_checks(conn, lane, 9, NOW + SOON) == []
 
 
 def test_a_sender_that_died_after_marking_is_looked_at_a_minute_later(conn: Connection, world: World) -> None:
     adjust_stock(conn, world, "MUG", -3)
     (write,) = plan(conn, world)
     publishing.mark_sent(conn, world.shop_id, [write.write_id], NOW)
-    assert publishing.due_checks(conn, lane_of(world), 9, later(0.9)) == []
-    assert [item.write for item in publishing.due_checks(conn, lane_of(world), 9, later(1))] == [write]
+    assert checking.due_checks(conn, lane_of(world), 9, later(0.9)) == []
+    assert [item.write for item in checking.due_checks(conn, lane_of(world), 9, later(1))] == [write]
 
 
 def test_an_accepted_write_is_believed_only_when_its_number_shows(conn: Connection) -> None:
@@ -212,13 +212,13 @@ def test_an_accepted_write_is_believed_only_when_its_number_shows(conn: Connecti
     accepted = QuantityResult(write.write_id, "accepted", submission_ref="s1")
     publishing.settle(conn, world.shop_id, [accepted], SOON, NOW)
     assert listing_of(conn, world)["published_units"] == 10
-    due = publishing.due_checks(conn, lane_of(world, "B"), 9, later(5))
-    assert (due[0].is_accepted, publishing.results_of_reading_back(due, [make_level(units=10, at=later(5))])) == (
+    due = checking.due_checks(conn, lane_of(world, "B"), 9, later(5))
+    assert (due[0].is_accepted, checking.results_of_reading_back(due, [make_level(units=10, at=later(5))])) == (
         True,
         [],
     )
-    assert publishing.results_of_reading_back(due, [make_level(units=6, at=later(5))]) == []
-    results = publishing.results_of_reading_back(due, [make_level(units=7, at=later(5))])
+    assert checking.results_of_reading_back(due, [make_level(units=6, at=later(5))]) == []
+    results = checking.results_of_reading_back(due, [make_level(units=7, at=later(5))])
     publishing.settle(conn, world.shop_id, results, SOON, later(5))
     assert (listing_of(conn, world)["published_units"], row_of(conn, write)["outcome"]) == (7, "confirmed")
 

@@ -18,8 +18,8 @@ from core.clock import utc_now
 from core.connections import operations as connections
 from core.connections.queries import ConnectionRow, connection
 from core.db import read_only, unit_of_work
-from core.inventory import escrow, publishing
-from core.inventory.publishing import OpenWrite
+from core.inventory import checking, escrow, publishing
+from core.inventory.checking import OpenWrite
 from core.logs import bound
 from core.messaging.doorbell import Drain, Lane
 from core.ports import QuantityResult, QuantityWrite, SalesChannel
@@ -91,7 +91,7 @@ def push_lane(app: Application, row: ConnectionRow, channel: SalesChannel, secon
     ends_at = time.monotonic() + seconds
     with unit_of_work(app.engine) as conn:
         counts["withdrawn"] = publishing.withdraw_unsent(conn, row.shop_id, row.id, utc_now())
-        counts["orphans"] = publishing.check_orphans(conn, row.shop_id, row.id, utc_now())
+        counts["orphans"] = checking.check_orphans(conn, row.shop_id, row.id, utc_now())
     with unit_of_work(app.engine) as conn:
         publishing.give_up_unseen(conn, row.shop_id, row.id, utc_now())
     if counts["orphans"]:
@@ -175,7 +175,7 @@ def check_writes(*, shop_id: int, connection_id: int) -> dict[str, Any]:
         if any(counts.values()):
             log.info("checked", extra={"counts": counts})
         with read_only(held.app.engine) as conn:
-            held.drain.has_more = (shop_id, connection_id) in publishing.lanes_to_check(conn, utc_now())
+            held.drain.has_more = (shop_id, connection_id) in checking.lanes_to_check(conn, utc_now())
     return counts
 
 
@@ -186,9 +186,9 @@ def check_lane(app: Application, row: ConnectionRow, channel: SalesChannel, seco
     ends_at = time.monotonic() + seconds
     while time.monotonic() < ends_at:
         with unit_of_work(app.engine) as conn:
-            due = publishing.due_checks(conn, lane, max(READ_AT_ONCE, channel.writes_per_call), utc_now())
+            due = checking.due_checks(conn, lane, max(READ_AT_ONCE, channel.writes_per_call), utc_now())
             # Nobody else looks at them meanwhile, and a checker that dies leaves them to the next.
-            publishing.postpone_checks(
+            checking.postpone_checks(
                 conn, row.shop_id, due, FIRST_CHECK / _factor(row), DOUBT_AFTER / _factor(row), utc_now()
             )
         if not due:
@@ -209,7 +209,7 @@ def check_lane(app: Application, row: ConnectionRow, channel: SalesChannel, seco
 def _wait_for_next(app: Application, lane: publishing.Lane, ends_at: float) -> bool:
     """Wait for a check that falls due soon; False when there is none: the sweep rings for the later ones."""
     with read_only(app.engine) as conn:
-        next_at = publishing.next_check_at(conn, lane)
+        next_at = checking.next_check_at(conn, lane)
     if next_at is None:
         return False
     wait = max(0.0, (next_at - utc_now()).total_seconds())
@@ -221,7 +221,7 @@ def _wait_for_next(app: Application, lane: publishing.Lane, ends_at: float) -> b
 
 def _read_back(channel: SalesChannel, due: Sequence[OpenWrite]) -> list[QuantityResult]:
     refs = sorted({item.write.inventory_ref or item.write.listing_ref for item in due})
-    return publishing.results_of_reading_back(due, channel.levels(refs))
+    return checking.results_of_reading_back(due, channel.levels(refs))
 
 
 def _settle_doubts(channel: SalesChannel, due: Sequence[OpenWrite]) -> list[QuantityResult]:
@@ -256,7 +256,7 @@ def sweep_stock() -> dict[str, Any]:
     app = bootstrap.application()
     with read_only(app.engine) as conn:
         now = utc_now()
-        to_push, to_check = publishing.lanes_to_push(conn, now), publishing.lanes_to_check(conn, now)
+        to_push, to_check = publishing.lanes_to_push(conn, now), checking.lanes_to_check(conn, now)
     for shop_id, connection_id in to_push:
         app.doorbell.insist(Lane("stock", shop_id, connection_id))
     for shop_id, connection_id in to_check:
