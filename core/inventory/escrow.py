@@ -415,17 +415,21 @@ def draw_lines(conn: Connection, shop_id: int, sku_ids: Collection[int] | None =
     )
 
 
+# Listings that share a pool of ours; a till, and what is not our stock, have their location to themselves.
 _MODES = """
-    select k.sku_id, k.location_id, k.escrow_line_units, l.mode, l.switch_units, l.sales_per_hour,
-        t.units_each, c.guarantee_class, c.doubt_seconds
-    from pool_takers t
-    join stock_levels k on k.shop_id = t.shop_id and k.sku_id = t.sku_id and k.location_id = t.location_id
-    join listings l on l.shop_id = t.shop_id and l.id = t.listing_id
-    join connections c on c.shop_id = l.shop_id and c.id = l.connection_id
-    where t.shop_id = %(shop)s and l.publishing = 'on'
-        and (%(skus)b::int8[] is null or t.sku_id = any(%(skus)b::int8[]))
-        and (l.mode <> 'pooled' or k.escrow_line_units is not null)
-    order by k.sku_id, k.location_id, l.id
+    select * from (
+        select k.sku_id, k.location_id, k.escrow_line_units, l.mode, l.switch_units, l.sales_per_hour, t.units_each,
+            c.guarantee_class, c.doubt_seconds, l.id as listing_id,
+            bool_or(l.mode <> 'pooled') over (partition by k.sku_id, k.location_id) as is_shared
+        from pool_takers t
+        join stock_levels k on k.shop_id = t.shop_id and k.sku_id = t.sku_id and k.location_id = t.location_id
+        join locations p on p.shop_id = k.shop_id and p.id = k.location_id and p.kind = 'own'
+        join listings l on l.shop_id = t.shop_id and l.id = t.listing_id
+        join connections c on c.shop_id = l.shop_id and c.id = l.connection_id
+        where t.shop_id = %(shop)s and l.publishing = 'on'
+            and (%(skus)b::int8[] is null or t.sku_id = any(%(skus)b::int8[]))
+    ) taker where is_shared or escrow_line_units is not null
+    order by sku_id, location_id, listing_id
 """
 
 

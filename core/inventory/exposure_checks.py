@@ -114,6 +114,7 @@ EXPOSURE_CHECKS: tuple[tuple[str, str, str], ...] = (
             select t.shop_id, t.sku_id, t.location_id, bool_or(l.mode <> 'pooled') as is_shared,
                 bool_or(l.mode = 'escrow') as is_split
             from pool_takers t join listings l on l.shop_id = t.shop_id and l.id = t.listing_id
+            join locations p on p.shop_id = t.shop_id and p.id = t.location_id and p.kind = 'own'
             where t.{shop} and l.publishing = 'on' group by 1, 2, 3
         ) m on m.shop_id = k.shop_id and m.sku_id = k.sku_id and m.location_id = k.location_id
         where k.{shop} and ((k.escrow_line_units is not null) <> m.is_shared
