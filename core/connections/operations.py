@@ -301,7 +301,8 @@ def advance_watermark(conn: Connection, shop_id: int, connection_id: int) -> boo
     """Move a connection's watermark to where a complete poll has read to, if all it recorded is handled.
 
     Stops at what waits, at what is parked, and at a line that nobody can say which listing it was sold through: that
-    may be any of them. A level of an item that we do not list is no order. What arrived after the poll is of no account: an order of before was among what the poll read.
+    may be any of them. A level of an item that we do not list is no order. What arrived after the poll is of no
+    account: an order of before was among what the poll read.
     """
     return (
         execute(
