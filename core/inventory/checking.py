@@ -21,6 +21,8 @@ class OpenWrite:
     is_accepted: bool
     sent_at: datetime
     planned_at: datetime
+    sold_since: int = 0
+    """Booked as sold by a listing that was known to show 0: only the written number can have been sold from."""
 
 
 def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[OpenWrite]:
@@ -29,7 +31,8 @@ def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[
         conn,
         """
         select w.id, w.from_units, w.to_units, w.idempotency_key, w.batch_position, w.accepted_at, w.sent_at,
-            w.planned_at, l.channel_ref, l.inventory_ref, l.channel_location_ref
+            w.planned_at, l.channel_ref, l.inventory_ref, l.channel_location_ref,
+            greatest(0, -l.published_units) as sold_since
         from listing_writes w join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
         where w.shop_id = %(shop)s and w.connection_id = %(connection)s and w.outcome is null
             and w.sent_at is not null and coalesce(w.next_check_at, w.sent_at + interval '60 seconds') <= %(now)s
@@ -54,6 +57,7 @@ def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[
             is_accepted=row["accepted_at"] is not None,
             sent_at=row["sent_at"],
             planned_at=row["planned_at"],
+            sold_since=row["sold_since"] or 0,
         )
         for row in rows
     ]
@@ -77,15 +81,16 @@ def results_of_reading_back(
 ) -> list[QuantityResult]:
     """Which absolute writes are confirmed by what the channel shows.
 
-    Only the written number proves anything: an old value may still be replaced by a submission under way, and a
-    lower one may be a sale or another submission. Those writes stay open.
+    Only the written number proves anything, or what is left of it where all sales from it are booked: an old value may
+    still be replaced by a submission under way, and a lower one may be a sale or another submission. Those writes stay
+    open.
     """
     shown = {(seen.inventory_ref, seen.location_ref): seen for seen in observations}
     results = []
     for item in writes:
         ref = item.write.inventory_ref or item.write.listing_ref
         seen = shown.get((ref, item.write.location_ref))
-        if seen is not None and seen.units == item.write.to_units:
+        if seen is not None and seen.units in (item.write.to_units, item.write.to_units - item.sold_since):
             results.append(
                 QuantityResult(item.write.write_id, "confirmed", observed_units=seen.units, at=seen.observed_at)
             )

@@ -10,15 +10,16 @@ from sqlalchemy.exc import IntegrityError
 
 from core.connections.operations import advance_watermark, note_poll_complete
 from core.db import execute, fetch, scalar
-from core.inventory import escrow, publishing
+from core.inventory import checking, escrow, publishing
 from core.inventory.publishing import Lane
 from core.policies import operations as policies
 from core.policies.queries import Change
 from core.policies.rules import Scope, Terms
-from core.ports import QuantityResult, QuantityWrite, WriteOutcome
+from core.ports import LevelObservation, QuantityResult, QuantityWrite, WriteOutcome
 from tests.factories import (
     ACTOR,
     NOW,
+    PLACE,
     World,
     adjust_stock,
     book,
@@ -224,6 +225,25 @@ def test_class_b_is_drained_known_and_only_then_raised(conn: Connection) -> None
     raised = two.plan(two.shop)
     assert [(write.from_units, write.to_units > 0) for write in raised] == [(None, True)]
     assert sum(two.exposed()) <= 10
+
+
+def test_what_is_left_of_a_number_after_its_sales_are_booked_proves_it(conn: Connection) -> None:
+    world = make_world(conn, {"MUG": 0}, guarantee_class="B")
+    adjust_stock(conn, world, "MUG", 5)
+    lane = Lane(world.shop_id, world.connection.id, "B", 1)
+    ((write,),) = publishing.plan(conn, lane, 9, NOW)
+    publishing.mark_sent(conn, world.shop_id, [write.write_id], NOW)
+    accepted = QuantityResult(write.write_id, "accepted", at=NOW)
+    publishing.settle(conn, world.shop_id, [accepted], timedelta(0), NOW)
+    shows = [LevelObservation("item:MUG", PLACE, 3, later(3))]
+    due = checking.due_checks(conn, lane, 9, later(3))
+    assert checking.results_of_reading_back(due, shows) == []
+    book(conn, world, make_order(lines=[make_line(units=2)]), now=later(3))
+    due = checking.due_checks(conn, lane, 9, later(3))
+    ((result,),) = [checking.results_of_reading_back(due, shows)]
+    publishing.settle(conn, world.shop_id, [result], timedelta(0), later(3))
+    row = listing_of(conn, world)
+    assert (row["published_units"], row["exposed_units"]) == (3, 3)
 
 
 def test_the_watermark_stops_at_what_is_parked(conn: Connection) -> None:
