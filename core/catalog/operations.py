@@ -292,6 +292,7 @@ def observe_levels(
             join listings l on l.shop_id = %(shop)s and l.connection_id = %(connection)s
                 and l.inventory_ref = o.item and l.channel_location_ref = o.place
             left join listing_writes w on w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null
+                and w.sent_at is not null
             -- Older than what we know, or than a sale we took off since: the channel says more soon.
             where (l.published_at is null or l.published_at <= o.at)
                 and (l.followed_at is null or l.followed_at <= o.at)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from core.db import execute, fetch, scalar
+from core.inventory.exposure import CLOCK_MARGIN
 from core.inventory.publishing import Lane
 from core.ports import LevelObservation, QuantityResult, QuantityWrite
 
@@ -21,8 +22,8 @@ class OpenWrite:
     is_accepted: bool
     sent_at: datetime
     planned_at: datetime
-    sold_since: int = 0
-    """Booked as sold by a listing that was known to show 0: only the written number can have been sold from."""
+    is_watched: bool = False
+    """Its channel's orders are read: whether it landed will be known when the watermark passes a reading."""
 
 
 def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[OpenWrite]:
@@ -32,8 +33,9 @@ def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[
         """
         select w.id, w.from_units, w.to_units, w.idempotency_key, w.batch_position, w.accepted_at, w.sent_at,
             w.planned_at, l.channel_ref, l.inventory_ref, l.channel_location_ref,
-            greatest(0, -l.published_units) as sold_since
+            c.reads_orders and c.watermark_at is not null as is_watched
         from listing_writes w join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
+        join connections c on c.shop_id = w.shop_id and c.id = w.connection_id
         where w.shop_id = %(shop)s and w.connection_id = %(connection)s and w.outcome is null
             and w.sent_at is not null and coalesce(w.next_check_at, w.sent_at + interval '60 seconds') <= %(now)s
         order by w.idempotency_key, w.batch_position limit %(limit)s for update of w skip locked
@@ -57,7 +59,7 @@ def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[
             is_accepted=row["accepted_at"] is not None,
             sent_at=row["sent_at"],
             planned_at=row["planned_at"],
-            sold_since=row["sold_since"] or 0,
+            is_watched=row["is_watched"],
         )
         for row in rows
     ]
@@ -79,22 +81,53 @@ def next_check_at(conn: Connection, lane: Lane) -> datetime | None:
 def results_of_reading_back(
     writes: Sequence[OpenWrite], observations: Sequence[LevelObservation]
 ) -> list[QuantityResult]:
-    """Which absolute writes are confirmed by what the channel shows.
+    """Which absolute writes are confirmed by what the channel shows, at once.
 
-    Only the written number proves anything, or what is left of it where all sales from it are booked: an old value may
-    still be replaced by a submission under way, and a lower one may be a sale or another submission. Those writes stay
-    open.
+    Only the written number proves anything: an old value may still be replaced by a submission under way, and a lower
+    one may be a sale. Where the channel's orders are read not even that: sales may have led to the same number, and the
+    submission still land on top of them. Those stay open until the watermark passes a reading (`landed`), except for a
+    0, which can do no harm whenever it lands.
     """
     shown = {(seen.inventory_ref, seen.location_ref): seen for seen in observations}
     results = []
     for item in writes:
         ref = item.write.inventory_ref or item.write.listing_ref
         seen = shown.get((ref, item.write.location_ref))
-        if seen is not None and seen.units in (item.write.to_units, item.write.to_units - item.sold_since):
+        if item.is_watched and item.write.to_units > 0:
+            continue
+        if seen is not None and seen.units == item.write.to_units:
             results.append(
                 QuantityResult(item.write.write_id, "confirmed", observed_units=seen.units, at=seen.observed_at)
             )
     return results
+
+
+def landed(conn: Connection, shop_id: int, connection_id: int) -> list[QuantityResult]:
+    """Open absolute writes that must have landed: nothing else explains what the channel was seen to show since.
+
+    Once the watermark has passed the reading, every sale and restock up to it is booked. What of the change is then
+    still unexplained, and by nobody's edit, is the write's doing (`exposure.has_landed`).
+    """
+    rows = fetch(
+        conn,
+        """
+        select w.id, l.published_units, l.published_at from listing_writes w
+        join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
+        join connections c on c.shop_id = w.shop_id and c.id = w.connection_id
+        where w.shop_id = %(shop)s and w.connection_id = %(connection)s and w.outcome is null and w.from_units is null
+            and w.sent_at is not null and l.published_at > w.sent_at and l.published_units <= w.to_units
+            and l.unseen_units <> 0 and l.edited_units = 0
+            and c.reads_orders and c.watermark_at >= l.published_at + %(margin)s::interval
+        order by w.listing_id
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        margin=CLOCK_MARGIN,
+    )
+    return [
+        QuantityResult(row["id"], "confirmed", observed_units=row["published_units"], at=row["published_at"])
+        for row in rows
+    ]
 
 
 def postpone_checks(

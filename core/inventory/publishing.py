@@ -276,6 +276,9 @@ def give_up_unseen(conn: Connection, shop_id: int, connection_id: int, now: date
             select l.id from listings l join connections c on c.shop_id = l.shop_id and c.id = l.connection_id
             where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'on'
                 and {_UNSEEN_IS_AN_EDIT}
+                -- What nothing else explains may be the doing of a write of ours.
+                and not exists (select from listing_writes w where w.shop_id = l.shop_id and w.listing_id = l.id
+                    and w.outcome is null and w.sent_at is not null)
             order by l.id for no key update of l skip locked
         )
         update listings l set unseen_units = 0, unseen_since = null

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
+from core.catalog.operations import observe_levels
 from core.connections.operations import advance_watermark, note_poll_complete
 from core.db import execute, fetch, scalar
 from core.inventory import checking, escrow, publishing
@@ -227,8 +228,9 @@ def test_class_b_is_drained_known_and_only_then_raised(conn: Connection) -> None
     assert sum(two.exposed()) <= 10
 
 
-def test_what_is_left_of_a_number_after_its_sales_are_booked_proves_it(conn: Connection) -> None:
+def test_a_raise_has_landed_when_nothing_else_explains_what_shows(conn: Connection) -> None:
     world = make_world(conn, {"MUG": 0}, guarantee_class="B")
+    know(conn, world, NOW)
     adjust_stock(conn, world, "MUG", 5)
     lane = Lane(world.shop_id, world.connection.id, "B", 1)
     ((write,),) = publishing.plan(conn, lane, 9, NOW)
@@ -236,14 +238,33 @@ def test_what_is_left_of_a_number_after_its_sales_are_booked_proves_it(conn: Con
     accepted = QuantityResult(write.write_id, "accepted", at=NOW)
     publishing.settle(conn, world.shop_id, [accepted], timedelta(0), NOW)
     shows = [LevelObservation("item:MUG", PLACE, 3, later(3))]
-    due = checking.due_checks(conn, lane, 9, later(3))
-    assert checking.results_of_reading_back(due, shows) == []
-    book(conn, world, make_order(lines=[make_line(units=2)]), now=later(3))
-    due = checking.due_checks(conn, lane, 9, later(3))
-    ((result,),) = [checking.results_of_reading_back(due, shows)]
-    publishing.settle(conn, world.shop_id, [result], timedelta(0), later(3))
+    assert checking.results_of_reading_back(checking.due_checks(conn, lane, 9, later(3)), shows) == []
+    observe_levels(conn, world.shop_id, world.connection.id, shows, later(3))
+    # Two were sold from it, and booked; up to then nobody knows that nothing was put back.
+    book(conn, world, make_order(lines=[make_line(units=2)], placed_at=later(2)), now=later(3))
+    assert checking.landed(conn, world.shop_id, world.connection.id) == []
+    know(conn, world, later(4))
+    results = checking.landed(conn, world.shop_id, world.connection.id)
+    publishing.settle(conn, world.shop_id, results, timedelta(0), later(6))
+    escrow.end_doubts(conn, world.shop_id, world.connection.id, later(6))
     row = listing_of(conn, world)
-    assert (row["published_units"], row["exposed_units"]) == (3, 3)
+    assert (row["published_units"], row["exposed_units"], row["unseen_units"]) == (3, 3, 0)
+
+
+def test_a_number_that_a_restock_explains_proves_nothing(conn: Connection) -> None:
+    world = make_world(conn, {"MUG": 2}, guarantee_class="B")
+    know(conn, world, NOW)
+    book(conn, world, make_order(lines=[make_line(units=2)], placed_at=later(1)))
+    adjust_stock(conn, world, "MUG", 2)
+    lane = Lane(world.shop_id, world.connection.id, "B", 1)
+    ((write,),) = publishing.plan(conn, lane, 9, later(2))
+    publishing.mark_sent(conn, world.shop_id, [write.write_id], later(2))
+    shows = [LevelObservation("item:MUG", PLACE, 2, later(4))]
+    observe_levels(conn, world.shop_id, world.connection.id, shows, later(4))
+    book(conn, world, make_refund(lines=[make_refund_line(units=2, restock="cancel")], at=later(3)), now=later(4))
+    know(conn, world, later(5))
+    assert checking.landed(conn, world.shop_id, world.connection.id) == []
+    assert listing_of(conn, world)["exposed_units"] == 4
 
 
 def test_the_watermark_stops_at_what_is_parked(conn: Connection) -> None:

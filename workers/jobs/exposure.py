@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import Any
 
 from core import bootstrap
@@ -11,7 +12,7 @@ from core.clock import utc_now
 from core.connections import operations as connections
 from core.connections import queries
 from core.db import read_only, unit_of_work
-from core.inventory import escrow, pace
+from core.inventory import checking, escrow, pace, publishing
 from workers.jobs.inbox import ring_pushes
 from workers.registry import job
 
@@ -40,6 +41,9 @@ def sweep_now(app: Application, seconds: float = SWEEP_SECONDS) -> dict[str, int
     for row in rows:
         with unit_of_work(app.engine) as conn:
             counts["moved"] += connections.advance_watermark(conn, row.shop_id, row.id)
+            landed = checking.landed(conn, row.shop_id, row.id)
+            publishing.settle(conn, row.shop_id, landed, timedelta(0), utc_now())
+        with unit_of_work(app.engine) as conn:
             counts["ended"] += len(escrow.end_doubts(conn, row.shop_id, row.id, utc_now()))
     for shop_id in sorted({row.shop_id for row in rows}):
         counts["pools"] += plan_scarce(app, shop_id, ends_at)

@@ -14,6 +14,7 @@ from typing import Any
 
 from core import bootstrap
 from core.bootstrap import Application
+from core.catalog import operations as catalog
 from core.clock import utc_now
 from core.connections import operations as connections
 from core.connections.queries import ConnectionRow, connection
@@ -195,7 +196,10 @@ def check_lane(app: Application, row: ConnectionRow, channel: SalesChannel, seco
             if not _wait_for_next(app, lane, ends_at):
                 break
             continue
-        results = _settle_doubts(channel, due) if channel.guarantee_class == "A" else _read_back(channel, due)
+        if channel.guarantee_class == "A":
+            results = _settle_doubts(channel, due)
+        else:
+            results = _read_back(app, row, channel, due)
         with unit_of_work(app.engine) as conn:
             publishing.settle(conn, row.shop_id, results, FIRST_CHECK / _factor(row), utc_now())
         _follow_up(app, row, results)
@@ -219,9 +223,17 @@ def _wait_for_next(app: Application, lane: publishing.Lane, ends_at: float) -> b
     return True
 
 
-def _read_back(channel: SalesChannel, due: Sequence[OpenWrite]) -> list[QuantityResult]:
+def _read_back(
+    app: Application, row: ConnectionRow, channel: SalesChannel, due: Sequence[OpenWrite]
+) -> list[QuantityResult]:
+    """What reading shows to be confirmed now; the readings are kept, for what the watermark will tell of them."""
     refs = sorted({item.write.inventory_ref or item.write.listing_ref for item in due})
-    return checking.results_of_reading_back(due, channel.levels(refs))
+    seen = channel.levels(refs)
+    results = checking.results_of_reading_back(due, seen)
+    if any(item.is_watched for item in due):
+        with unit_of_work(app.engine) as conn:
+            catalog.observe_levels(conn, row.shop_id, row.id, seen, utc_now())
+    return results
 
 
 def _settle_doubts(channel: SalesChannel, due: Sequence[OpenWrite]) -> list[QuantityResult]:
