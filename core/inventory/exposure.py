@@ -78,10 +78,11 @@ def may_collapse(read_at: datetime, watermark_at: datetime | None, *, has_open_w
     return not has_open_write and watermark_at is not None and watermark_at >= read_at + CLOCK_MARGIN
 
 
-def collapsed(read_units: int, sold_later_units: int) -> int:
-    """What exposure comes to once `may_collapse`: the number read, less booked sales surely later than that.
+def collapsed(read_units: int, sold_later_units: int, restocked_later_units: int = 0) -> int:
+    """What exposure comes to once `may_collapse`: the number read, moved by what was booked since.
 
-    `sold_later_units`: dated after the reading by more than CLOCK_MARGIN. Restocks booked later than that were added by
-    `restocked` and are added again by the caller.
+    `sold_later_units`: booked sales dated after the reading by more than CLOCK_MARGIN. `restocked_later_units`: all
+    that `restocked` added since the reading was taken, whatever its date: it may not be in the number read. The two
+    are set off before the floor: a unit restocked and sold again since is neither shown nor unbooked.
     """
-    return max(0, read_units - sold_later_units)
+    return max(0, read_units - sold_later_units + restocked_later_units)
