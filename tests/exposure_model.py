@@ -165,7 +165,7 @@ class Events:
                     yield "sale close to the reading", sold._replace(orders=(*c.orders, Order("N")))
                 far = c.reading._replace(is_far=True)
                 yield "sale", sold._replace(orders=(*c.orders, Order("L")), reading=far)
-        for orphan in sorted(set(c.orphans), key=repr):
+        for orphan in c.orphans:
             start, to = orphan
             if start is None or start == c.shown:
                 yield f"{orphan} lands late", _set(c, to)._replace(orphans=_without(c.orphans, orphan))
@@ -407,11 +407,14 @@ def fault_of(c: Channel) -> str:
 
 
 def tidied(c: Channel, *, may_cancel: bool) -> Channel:
-    """The same for all that are alike: orders are a set, a booked order matters while it may be cancelled."""
+    """The same for all that are alike: orders are a set, a booked order matters while it may be cancelled.
+
+    Of requests that may land after they were closed, all of them drains, the search follows one: the bound it has.
+    """
     orders = [o for o in c.orders if may_cancel or o.sale != "B" or o.cancel]
     if c.reading is None:
         orders = [_before(o) for o in orders]
-    return c._replace(orders=tuple(sorted(orders)), orphans=tuple(sorted(c.orphans, key=repr)))
+    return c._replace(orders=tuple(sorted(orders)), orphans=tuple(sorted(set(c.orphans), key=repr)))
 
 
 def _flying(c: Channel) -> tuple[tuple[int | None, int], ...]:
