@@ -278,7 +278,8 @@ class Events:
         start, to = (w.from_units, w.to_units) if w else (None, None)
         if exposure.is_edit(units, c.known, start, to):
             exposed = self.table.edited(c.exposed, units)
-            edit = "seen" if c.edit else ""
+            # Unless it was taken for the effect of a raise, which was closed for it and may land yet.
+            edit = "seen" if c.edit and not any(to for _, to in c.orphans) else c.edit
             return c._replace(exposed=exposed, edited=c.edited + units, known=units, edit=edit)
         # What a raise on its way will land on cannot be told from what it landed as.
         is_looked = c.edit == "unseen" and not any(to for start, to in _flying(c) if start is None)
@@ -386,23 +387,33 @@ def seat_of(number: int, c: Channel) -> Seat:
     )
 
 
-def fault_of(c: Channel) -> str:
-    """What is wrong with the exposure of a channel, "" if nothing.
+def shortfall_of(c: Channel) -> str:
+    """How the exposure of a channel is too low, "" if it is not.
 
-    Never too low: it covers what the channel shows, what it sold and we have not booked, and raises that may yet land;
-    but for an edit not seen yet and what slipped away unseen. Never too high: each unit has a reason.
+    It covers what the channel shows, what it sold and we have not booked, and raises that may yet land: all but an edit
+    that is not seen yet, and what slipped away unseen.
     """
-    flying = sum(_may_add(c, start, to) for start, to in c.orphans)
-    w = c.write
-    if w is not None and w.state in ("recorded", "sent"):
-        flying += _may_add(c, w.from_units, w.to_units)
+    flying = sum(_may_add(c, start, to) for start, to in _flying(c))
+    if c.write is not None and c.write.state == "recorded":
+        flying += _may_add(c, c.write.from_units, c.write.to_units)
     potential = c.shown + c.unbooked + flying
-    if c.edit not in NOT_SEEN and c.exposed + c.slipped < potential:
-        return f"{c.kind} may still sell {potential} that are not booked, its exposure is {c.exposed}"
+    if c.edit in NOT_SEEN or c.exposed + c.slipped >= potential:
+        return ""
+    return f"{c.kind} may still sell {potential} that are not booked, its exposure is {c.exposed}"
+
+
+def excess_of(c: Channel) -> str:
+    """How the exposure of a channel is higher than anything explains, "" if it is not.
+
+    What explains it: what the channel shows, sales not booked, an edit, an open write (a raise until it has landed, a
+    lowering or an absolute set until it is settled), requests that may land late; and until the next collapse what the
+    floor at 0 kept, what an absolute set overwrote, and sales and restocks too close to a reading to tell its side.
+    """
     allowed = c.shown + sum(o.sale in "ENL" for o in c.orders) + c.edited + c.kept
-    if w is not None:
-        change = w.to_units - (w.from_units or 0)
-        allowed += max(0, -change) if w.state == "done" else max(0, change)
+    allowed += sum(max(0, to - (start or 0)) for start, to in c.orphans)
+    if c.write is not None:
+        change = c.write.to_units - (c.write.from_units or 0)
+        allowed += max(0, -change) if c.write.state == "done" else max(0, change)
     return f"{c.kind} has an exposure of {c.exposed}, {allowed} are explained" if c.exposed > allowed else ""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from core.inventory.planner import Group, Seat, Target, plan_escrow
-from tests.exposure_model import POOL, Budget, Channel, Events, Order, Table, fault_of, seat_of, tidied
+from tests.exposure_model import POOL, Budget, Channel, Events, Order, Table, excess_of, seat_of, shortfall_of, tidied
 
 ROUNDS_MAX = 30
 """Within so many rounds of lower, confirm, raise a quiet world has to come to rest."""
@@ -33,7 +33,8 @@ class Finding:
 class Facts:
     """What is worked out once of each channel state."""
 
-    fault: str
+    shortfall: str
+    excess: str
     unbooked: int
     exposed: int
     known: int
@@ -45,11 +46,15 @@ class Facts:
 
 @dataclass
 class World:
-    """Two channels on one stock. Channel states are numbered as they are met: there are few, of their pairs many."""
+    """Two channels on one stock. Channel states are numbered as they are met: there are few, of their pairs many.
+
+    `is_only_for_danger`: judge what may oversell, not what holds units back.
+    """
 
     kinds: str
     budget: Budget
     table: Table = field(default_factory=Table)
+    is_only_for_danger: bool = False
 
     def __post_init__(self) -> None:
         self.events = Events(self.table)
@@ -170,7 +175,10 @@ class World:
         is_edited = self.budgets[state[4]].edits < self.budget.edits
         if really_left < 0 and not is_edited:
             return f"oversold: {-really_left} more sold and promised than were ever there"
-        return one.fault or two.fault or self._fault_of_plan(state) or self._fault_at_rest(state)
+        danger = one.shortfall or two.shortfall or self._fault_of_plan(state)
+        if danger or self.is_only_for_danger:
+            return danger
+        return one.excess or two.excess or self.fault_at_rest(state)
 
     def _fault_of_plan(self, state: State) -> str:
         facts = (self.facts(state[0]), self.facts(state[1]))
@@ -179,8 +187,13 @@ class World:
         after = facts[0].exposed + facts[1].exposed + raises
         return f"the plan would expose {after} of {state[2]} units: {targets}" if raises and after > state[2] else ""
 
-    def _fault_at_rest(self, state: State) -> str:
+    def fault_at_rest(self, state: State) -> str:
         """Once everything has arrived and nothing else happens, no unit stays idle and no write is asked for."""
+        if self.kinds[0] == self.kinds[1]:
+            return self._fault_of_way(state) or self._fault_of_way((state[1], state[0], *state[2:]))
+        return self._fault_of_way(state)
+
+    def _fault_of_way(self, state: State) -> str:
         quiet = self._quieted(state)
         seen = []
         while quiet not in self._at_rest:
@@ -210,7 +223,7 @@ class World:
     def _quieted(self, state: State) -> State:
         one, two = self.facts(state[0]), self.facts(state[1])
         available = state[2] + one.quiet_available + two.quiet_available
-        return self._state(one.quiet, two.quiet, available, 0, self._budget(Budget()))
+        return (one.quiet, two.quiet, available, 0, self._budget(Budget()))
 
     def _written(self, state: State) -> State:
         """Every write that the plan asks for, recorded and sent."""
@@ -232,7 +245,8 @@ class World:
             quiet, available = self.events.quieted(c)
             s = seat_of(0, c)
             self._facts[number] = Facts(
-                fault=fault_of(c),
+                shortfall=shortfall_of(c),
+                excess=excess_of(c),
                 unbooked=c.unbooked,
                 exposed=c.exposed,
                 known=c.known,
