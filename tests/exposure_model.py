@@ -38,13 +38,14 @@ class Table:
     refused: Callable[[int, int], int] = exposure.refused
     edited: Callable[[int, int], int] = exposure.edited
     collapsed: Callable[[int, int, int], int] = exposure.collapsed
+    has_landed: Callable[..., bool] = exposure.has_landed
     may_collapse: Callable[..., bool] = exposure.may_collapse
     seat: Callable[[Seat], Seat] = lambda seat: seat
     watermark_waits_for_parked: bool = True
     readings_end_with_a_write: bool = True
     restocks_outlive_a_reading: bool = True
-    a_raise_is_confirmed_by_its_number: bool = False
     an_unknown_outcome_is_a_refusal: bool = False
+    what_was_not_sent_explains: bool = False
 
 
 class Budget(NamedTuple):
@@ -265,8 +266,7 @@ class Events:
         if w.state == "recorded":
             return c._replace(reading=None)
         c = c._replace(reading=Reading(c.shown))
-        is_zero_read = c.shown == w.to_units == 0
-        if is_zero_read or (self.table.a_raise_is_confirmed_by_its_number and c.shown == w.to_units):
+        if c.shown == w.to_units == 0:
             # A zero may be a sale's, and the request land yet: it only lowers what it finds.
             exposed = self.table.confirmed(c.exposed, None, w.to_units)
             return c._replace(write=None, orphans=_flying(c), exposed=exposed)
@@ -274,7 +274,9 @@ class Events:
 
     def learn(self, c: Channel, units: int) -> Channel:
         """A number seen: an edit if neither sales nor our own write explain it; what was not sent explains nothing."""
-        w = c.write if c.write and c.write.state != "recorded" else None
+        w = c.write
+        if w is not None and w.state == "recorded" and not self.table.what_was_not_sent_explains:
+            w = None
         start, to = (w.from_units, w.to_units) if w else (None, None)
         if exposure.is_edit(units, c.known, start, to):
             exposed = self.table.edited(c.exposed, units)
@@ -293,14 +295,21 @@ class Events:
             for o in c.orders
         )
         watermark = READ_AT if is_late else READ_AT + exposure.CLOCK_MARGIN
-        return self.table.may_collapse(READ_AT, watermark, has_open_write=_is_in_doubt(c, c.reading))
+        return self.table.may_collapse(READ_AT, watermark, has_open_write=self.is_in_doubt(c, c.reading))
+
+    def is_in_doubt(self, c: Channel, reading: Reading) -> bool:
+        """Whether an open write may land after the reading."""
+        w = c.write
+        if w is None or c.kind == "A":
+            return w is not None
+        return not self.table.has_landed(reading.units, w.restocked, is_edited=c.edited > 0)
 
     def collapse(self, c: Channel) -> Channel:
         reading = c.reading
         assert reading is not None
         restocked = reading.restocked if self.table.restocks_outlive_a_reading else 0
         is_unseen = c.edit == "unseen"
-        w = c.write if _is_in_doubt(c, reading) else None
+        w = c.write if self.is_in_doubt(c, reading) else None
         return c._replace(
             exposed=self.table.collapsed(reading.units, reading.sold_later, restocked),
             edited=0,
@@ -445,16 +454,6 @@ def _set(c: Channel, units: int) -> Channel:
     """An absolute number lands; what it overwrites is gone without a word."""
     reading = c.reading and c.reading._replace(over=c.reading.over + c.shown)
     return c._replace(shown=units, kept=c.kept + c.shown, reading=reading)
-
-
-def _is_in_doubt(c: Channel, reading: Reading) -> bool:
-    """Whether an open write may land after the reading.
-
-    A raise from a drained 0 has landed when the channel showed more than was restocked since, and nobody typed there:
-    nothing else explains it. Neither its very number nor a lower one proves anything by itself.
-    """
-    w = c.write
-    return w is not None and not (c.kind == "B" and reading.units > w.restocked and not c.edited)
 
 
 def _before(order: Order) -> Order:

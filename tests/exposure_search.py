@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from core.inventory.planner import Group, Seat, Target, plan_escrow
 from tests.exposure_model import POOL, Budget, Channel, Events, Order, Table, excess_of, seat_of, shortfall_of, tidied
@@ -48,13 +49,13 @@ class Facts:
 class World:
     """Two channels on one stock. Channel states are numbered as they are met: there are few, of their pairs many.
 
-    `is_only_for_danger`: judge what may oversell, not what holds units back.
+    `judged`: "all"; "danger" without what holds units back; "oversell" only what has been oversold.
     """
 
     kinds: str
     budget: Budget
     table: Table = field(default_factory=Table)
-    is_only_for_danger: bool = False
+    judged: Literal["all", "danger", "oversell"] = "all"
 
     def __post_init__(self) -> None:
         self.events = Events(self.table)
@@ -175,8 +176,10 @@ class World:
         is_edited = self.budgets[state[4]].edits < self.budget.edits
         if really_left < 0 and not is_edited:
             return f"oversold: {-really_left} more sold and promised than were ever there"
+        if self.judged == "oversell":
+            return ""
         danger = one.shortfall or two.shortfall or self._fault_of_plan(state)
-        if danger or self.is_only_for_danger:
+        if danger or self.judged == "danger":
             return danger
         return one.excess or two.excess or self.fault_at_rest(state)
 

@@ -65,12 +65,23 @@ def edited(exposed: int, shown_units: int) -> int:
 def is_edit(shown_units: int, known_units: int, open_from: int | None, open_to: int | None) -> bool:
     """Whether a number read is more than the channel can show by itself, by sales, and by our open write (if any).
 
-    `open_to` None: no write is open. `open_from` None with a write: it sets absolutely.
+    `open_to` None: no write is open, or it was not sent yet and explains nothing. `open_from` None with a write: it sets
+    absolutely.
     """
     most = known_units
     if open_to is not None:
         most = max(most, open_to if open_from is None else known_units + open_to - open_from)
     return shown_units > most
+
+
+def has_landed(read_units: int, restocked_units: int, *, is_edited: bool = False) -> bool:
+    """Whether a number read proves that an open absolute raise from a drained 0 has landed, so that its doubt may end.
+
+    `restocked_units`: booked since it was recorded, asked for when the watermark has passed the reading; a channel that
+    restocks shows up to that much by itself. Neither the very number of the raise nor a lower one proves anything
+    alone. `is_edited`: somebody was seen to type there since, which explains any number.
+    """
+    return not is_edited and read_units > restocked_units
 
 
 def may_collapse(read_at: datetime, watermark_at: datetime | None, *, has_open_write: bool) -> bool:
