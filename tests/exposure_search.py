@@ -219,7 +219,8 @@ class World:
         may_idle = "A" not in self.kinds and all(c.shown for c in channels)
         if idle < 0 or (idle and not may_idle) or any(c.shown != c.exposed for c in channels):
             return f"at rest {idle} units are idle: {self._numbers(quiet)}"
-        if any(c.shown == 0 for c in channels) and any(c.shown > 1 and c.kind == "A" for c in channels):
+        fast = [c.shown for c in channels if c.kind == "A"]
+        if fast and min(fast) == 0 and max(fast) > 1:
             return f"at rest one channel is dark while another could give to it: {self._numbers(quiet)}"
         return ""
 

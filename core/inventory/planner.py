@@ -155,6 +155,10 @@ class _Plan:
         planned = max(0, (seat.shown_units or 0) - target.units)
         return max(planned, seat.giving_back_units)
 
+    def _held(self, seat: Seat) -> int:
+        """What the listing may still sell once the present plan and its open write are confirmed."""
+        return max(0, seat.exposed_units - seat.edited_units - self._lowered(seat))
+
     # --- more exposed than there is
 
     def _cover_overdraft(self) -> None:
@@ -163,12 +167,11 @@ class _Plan:
 
     def _cover(self, pool: Pool) -> None:
         takers = [(seat, each) for seat in self.group.seats for p, each in seat.takes if p == pool]
-        over = -self.group.available[pool]
-        for seat, each in takers:
-            if self.group.is_lenient and seat.guarantee_class == "B":
-                continue
-            over += each * max(0, seat.exposed_units - seat.edited_units - self._lowered(seat))
+        over = sum(each * self._held(seat) for seat, each in takers) - self.group.available[pool]
+        if over <= 0:
+            return
         if self.group.is_lenient:
+            over -= sum(each * self._held(seat) for seat, each in takers if seat.guarantee_class == "B")
             for seat, _ in takers:
                 if seat.guarantee_class == "B" and self.targets[seat.listing_id].units > 0:
                     self.targets[seat.listing_id] = Target(0, "draining")
