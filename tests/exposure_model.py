@@ -99,8 +99,8 @@ class Channel(NamedTuple):
     """One listing on its channel. Truth: shown, orders, orphans. Ours: exposed, known, edited, reading, write.
 
     `orphans`: requests that may still land although their write is closed. Only for judging: `kept`, by how much
-    exposure is too high for reasons the table allows; `edit`, "" or where a staff edit stands: "unseen", "looked" (read,
-    not recognised), "seen"; `slipped`: units sold, or taken off by a write of ours, while it was not seen.
+    exposure is too high for reasons the table allows; `edit`, "" or where a staff edit stands: "unseen", "looked"
+    (read, not recognised), "seen"; `slipped`: units sold, or taken off by a write of ours, while it was not seen.
     """
 
     kind: str

@@ -65,8 +65,8 @@ def edited(exposed: int, shown_units: int) -> int:
 def is_edit(shown_units: int, known_units: int, open_from: int | None, open_to: int | None) -> bool:
     """Whether a number read is more than the channel can show by itself, by sales, and by our open write (if any).
 
-    `open_to` None: no write is open, or it was not sent yet and explains nothing. `open_from` None with a write: it sets
-    absolutely.
+    `open_to` None: no write is open, or it was not sent yet and explains nothing. `open_from` None with a write: it
+    sets absolutely.
     """
     most = known_units
     if open_to is not None:

@@ -108,7 +108,12 @@ WEAKER: dict[str, tuple[str, tuple[int, int], Budget, Table]] = {
     "absolute set not from a drained 0": ("BA", (1, 1), Budget(), replace(ROWS, seat=as_if_it_could_compare)),
     "watermark passes what is parked": ("AB", (3, 0), PARK, replace(ROWS, watermark_waits_for_parked=False)),
     "a staff edit is at least its number": ("AA", (3, 0), EDIT, replace(ROWS, edited=at_least)),
-    "an unknown outcome is taken for refused": ("AA", (3, 0), LOSS, replace(ROWS, an_unknown_outcome_is_a_refusal=True)),
+    "an unknown outcome is taken for refused": (
+        "AA",
+        (3, 0),
+        LOSS,
+        replace(ROWS, an_unknown_outcome_is_a_refusal=True),
+    ),
     "a lowering counts when it is recorded": ("AA", (3, 0), Budget(), replace(ROWS, recorded=given_back_when_recorded)),
     "a raise counts when it is confirmed": (
         "AA",
@@ -119,7 +124,12 @@ WEAKER: dict[str, tuple[str, tuple[int, int], Budget, Table]] = {
     "collapse beside an open write": ("AB", (3, 0), Budget(), replace(ROWS, may_collapse=collapse_beside_a_write)),
     "a reading outlives a write": ("AA", (3, 0), Budget(), replace(ROWS, readings_end_with_a_write=False)),
     "a reading forgets a later restock": ("AA", (3, 0), CANCEL, replace(ROWS, restocks_outlive_a_reading=False)),
-    "a raise has landed if anything shows": ("AB", (3, 0), CANCEL, replace(ROWS, has_landed=landed_if_it_shows_something)),
+    "a raise has landed if anything shows": (
+        "AB",
+        (3, 0),
+        CANCEL,
+        replace(ROWS, has_landed=landed_if_it_shows_something),
+    ),
     "a raise has landed whoever typed": ("AB", (3, 0), EDIT, replace(ROWS, has_landed=landed_whoever_typed)),
     "a write that was not sent explains a number": ("AB", (3, 0), EDIT, replace(ROWS, what_was_not_sent_explains=True)),
 }

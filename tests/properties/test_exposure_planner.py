@@ -110,9 +110,7 @@ def test_the_same_group_is_planned_the_same(group: Group) -> None:
 def settled(seat: Seat) -> Seat:
     """Open writes confirmed, everything booked, the watermark past a reading."""
     shown = max(0, (seat.shown_units or 0) - seat.giving_back_units)
-    return replace(
-        seat, shown_units=shown, exposed_units=shown, edited_units=0, giving_back_units=0, is_writable=True
-    )
+    return replace(seat, shown_units=shown, exposed_units=shown, edited_units=0, giving_back_units=0, is_writable=True)
 
 
 def confirmed(seat: Seat, target: Target) -> Seat:
@@ -121,9 +119,7 @@ def confirmed(seat: Seat, target: Target) -> Seat:
     if seat.guarantee_class == "B":
         exposed = exposure.collapsed(target.units, 0)
     else:
-        exposed = exposure.confirmed(
-            seat.exposed_units + exposure.recorded(shown, target.units), shown, target.units
-        )
+        exposed = exposure.confirmed(seat.exposed_units + exposure.recorded(shown, target.units), shown, target.units)
     return replace(seat, shown_units=target.units, exposed_units=exposed)
 
 
