@@ -162,3 +162,27 @@ def test_at_rest_no_unit_is_idle_that_a_comparing_channel_could_show(group: Grou
             continue
         free = min((rest.available[pool] - exposed_of(pool, rest.seats)) // each for pool, each in seat.takes)
         assert free <= 0, f"listing {seat.listing_id} could show {free} more"
+
+
+def shows(number: int, units: int, *takes: tuple[Pool, int], most: int = 9, kind: str = "A", rate: float = 1.0) -> Seat:
+    """A quiet listing: what it shows is all that is exposed."""
+    return Seat(number, kind, takes, units, units, most, rate=rate)
+
+
+def test_a_bundle_that_takes_two_is_not_asked_to_wait_for_ever_by_units_that_come_one_by_one() -> None:
+    bundle = shows(0, 0, ("beans", 1), ("cups", 2), most=1)
+    single = shows(1, 2, ("beans", 1), ("cups", 1))
+    rest = at_rest(Group({"beans": 3, "cups": 3}, [bundle, single]))
+    assert [seat.shown_units for seat in rest.seats] == [1, 1]
+
+
+def test_a_bundle_that_cannot_be_made_whole_asks_for_nothing() -> None:
+    bundle = shows(0, 0, ("beans", 1), ("cups", 2), most=1)
+    single = shows(1, 1, ("cups", 1))
+    rest = at_rest(Group({"beans": 0, "cups": 1}, [bundle, single]))
+    assert [seat.shown_units for seat in rest.seats] == [0, 1]
+
+
+def test_in_a_pool_that_became_scarce_class_b_keeps_the_share_it_was_raised_to() -> None:
+    rest = at_rest(Group({"beans": 4}, [shows(0, 0, ("beans", 1), kind="B")], is_lenient=True))
+    assert [seat.shown_units for seat in rest.seats] == [4]
