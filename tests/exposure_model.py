@@ -24,6 +24,8 @@ READ_AT = datetime(2026, 1, 1, tzinfo=UTC)
 POOL = "pool"
 MOST_UNITS = 9
 """What the channel rules allow: more than there ever is, so that they never bind."""
+RATES = {"A": 0.1, "B": 1.0}
+"""Class B sells most, so that a planner that is wary of it still gives it something of three units."""
 NOT_SEEN = ("unseen", "looked")
 
 
@@ -390,6 +392,7 @@ def seat_of(number: int, c: Channel) -> Seat:
         shown_units=c.known,
         exposed_units=c.exposed,
         most_units=MOST_UNITS,
+        rate=RATES[c.kind],
         giving_back_units=gives,
         edited_units=min(c.edited, c.exposed),
         is_writable=w is None,

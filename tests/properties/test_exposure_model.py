@@ -27,7 +27,7 @@ FAULTS = Budget(losses=1, parks=1, promises=1, shrinks=1)
     [
         pytest.param(FAULTS, (3, 0), id="losses"),
         pytest.param(Budget(cancels=1), (3, 0), id="cancellation"),
-        pytest.param(Budget(edits=1), (3, 0), id="edit"),
+        pytest.param(Budget(edits=1), (2, 0), id="edit, two units and the one typed"),
         pytest.param(Budget(cancels=1, losses=1), (2, 0), id="cancellation and losses, two units"),
     ],
 )
