@@ -65,7 +65,8 @@ def edited(exposed: int, shown_units: int) -> int:
 def is_edit(shown_units: int, known_units: int, open_from: int | None, open_to: int | None) -> bool:
     """Whether a number read is more than the channel can show by itself, by sales, and by our open write (if any).
 
-    `open_to` None: no write is open. `open_from` None with a write: it sets absolutely.
+    `open_to` None: no write is open, or it was not sent yet and explains nothing. `open_from` None with a write: it
+    sets absolutely.
     """
     most = known_units
     if open_to is not None:
@@ -73,15 +74,26 @@ def is_edit(shown_units: int, known_units: int, open_from: int | None, open_to: 
     return shown_units > most
 
 
+def has_landed(read_units: int, restocked_units: int, *, is_edited: bool = False) -> bool:
+    """Whether a number read proves that an open absolute raise from a drained 0 has landed, so that its doubt may end.
+
+    `restocked_units`: booked since it was recorded, asked for when the watermark has passed the reading; a channel that
+    restocks shows up to that much by itself. Neither the very number of the raise nor a lower one proves anything
+    alone. `is_edited`: somebody was seen to type there since, which explains any number.
+    """
+    return not is_edited and read_units > restocked_units
+
+
 def may_collapse(read_at: datetime, watermark_at: datetime | None, *, has_open_write: bool) -> bool:
     """Whether a number read at `read_at` tells all: no write is open, and every sale up to then is booked."""
     return not has_open_write and watermark_at is not None and watermark_at >= read_at + CLOCK_MARGIN
 
 
-def collapsed(read_units: int, sold_later_units: int) -> int:
-    """What exposure comes to once `may_collapse`: the number read, less booked sales surely later than that.
+def collapsed(read_units: int, sold_later_units: int, restocked_later_units: int = 0) -> int:
+    """What exposure comes to once `may_collapse`: the number read, moved by what was booked since.
 
-    `sold_later_units`: dated after the reading by more than CLOCK_MARGIN. Restocks booked later than that were added by
-    `restocked` and are added again by the caller.
+    `sold_later_units`: booked sales dated after the reading by more than CLOCK_MARGIN. `restocked_later_units`: all
+    that `restocked` added since the reading was taken, whatever its date: it may not be in the number read. The two
+    are set off before the floor: a unit restocked and sold again since is neither shown nor unbooked.
     """
-    return max(0, read_units - sold_later_units)
+    return max(0, read_units - sold_later_units + restocked_later_units)

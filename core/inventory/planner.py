@@ -114,8 +114,9 @@ class _Plan:
         for seat in seats:
             self.targets[seat.listing_id] = self._kept(seat)
         self._cover_overdraft()
-        self._share_free()
-        self._feed_the_dry()
+        ideals = self._ideals()
+        self._share_free(ideals)
+        self._leave_none_idle(self._feed_the_dry(ideals))
         return self.targets
 
     # --- what is held, what is free
@@ -155,6 +156,10 @@ class _Plan:
         planned = max(0, (seat.shown_units or 0) - target.units)
         return max(planned, seat.giving_back_units)
 
+    def _held(self, seat: Seat) -> int:
+        """What the listing may still sell once the present plan and its open write are confirmed."""
+        return max(0, seat.exposed_units - seat.edited_units - self._lowered(seat))
+
     # --- more exposed than there is
 
     def _cover_overdraft(self) -> None:
@@ -163,12 +168,11 @@ class _Plan:
 
     def _cover(self, pool: Pool) -> None:
         takers = [(seat, each) for seat in self.group.seats for p, each in seat.takes if p == pool]
-        over = -self.group.available[pool]
-        for seat, each in takers:
-            if self.group.is_lenient and seat.guarantee_class == "B":
-                continue
-            over += each * max(0, seat.exposed_units - seat.edited_units - self._lowered(seat))
+        over = sum(each * self._held(seat) for seat, each in takers) - self.group.available[pool]
+        if over <= 0:
+            return
         if self.group.is_lenient:
+            over -= sum(each * self._held(seat) for seat, each in takers if seat.guarantee_class == "B")
             for seat, _ in takers:
                 if seat.guarantee_class == "B" and self.targets[seat.listing_id].units > 0:
                     self.targets[seat.listing_id] = Target(0, "draining")
@@ -213,30 +217,40 @@ class _Plan:
     def _takes_part(seat: Seat) -> bool:
         return seat.most_units > 0 and (seat.guarantee_class == "A" or seat.is_watched)
 
-    def _share_free(self) -> None:
-        """Give free units to those furthest below their share, the class B ones first: they wait the longest."""
-        ideals = self._ideals()
-        ready = [s for s in self.group.seats if s.can_be_raised and self.targets[s.listing_id].reason == "kept"]
-        ready.sort(key=lambda s: (s.guarantee_class == "A", -s.priority, -s.rate, s.listing_id))
-        for seat in ready:
-            self._raise(seat, ideals[seat.listing_id])
-        # No unit is left idle: what is still free goes to whom it can be taken back from soonest.
-        for seat in ready:
-            if seat.guarantee_class == "A":
-                self._raise(seat, seat.most_units)
+    def _ready(self) -> list[Seat]:
+        """Who can be given more, class B first: it waits the longest."""
+        ready = [
+            s for s in self.group.seats if s.can_be_raised and self.targets[s.listing_id].reason in ("kept", "raised")
+        ]
+        return sorted(ready, key=lambda s: (s.guarantee_class == "A", -s.priority, -s.rate, s.listing_id))
 
-    def _raise(self, seat: Seat, up_to: int) -> None:
+    def _share_free(self, ideals: Mapping[int, int]) -> None:
+        """Give free units to those below their share."""
+        for seat in self._ready():
+            self._raise(seat, ideals[seat.listing_id], {})
+
+    def _leave_none_idle(self, held: Mapping[Pool, int]) -> None:
+        """What is still free, and held for nobody, goes to whom it can be taken back from soonest."""
+        for seat in self._ready():
+            if seat.guarantee_class == "A":
+                self._raise(seat, seat.most_units, held)
+
+    def _raise(self, seat: Seat, up_to: int, held: Mapping[Pool, int]) -> None:
         free = self._free()
         shown = self.targets[seat.listing_id].units
-        room = min((free[pool] // each for pool, each in seat.takes), default=0)
+        room = min(((free[pool] - held.get(pool, 0)) // each for pool, each in seat.takes), default=0)
         units = min(up_to, seat.most_units, shown + room)
         if units > shown:
             self.targets[seat.listing_id] = Target(units, "raised")
 
     # --- a channel runs dry while another has plenty
 
-    def _feed_the_dry(self) -> None:
-        ideals = self._ideals()
+    def _feed_the_dry(self, ideals: Mapping[int, int]) -> dict[Pool, int]:
+        """Ask the rich for what the dry lack; returns the free units of each pool that wait for the rest of it.
+
+        A bundle can use no part of what it takes: it asks for nothing that will not be whole, and what is free of it
+        already goes to nobody else meanwhile. Else the two would ask it of each other for ever.
+        """
         dry = [
             seat
             for seat in self.group.seats
@@ -244,20 +258,24 @@ class _Plan:
             and ideals[seat.listing_id] > 0
             and self.targets[seat.listing_id].units * DRY_PART < ideals[seat.listing_id]
         ]
-        coming = {pool: self._coming(pool) for pool in self.group.available}
+        wanted = dict.fromkeys(self.group.available, 0)
         for seat in sorted(dry, key=lambda s: (-s.priority, -s.rate, s.listing_id)):
             lacking = ideals[seat.listing_id] - self.targets[seat.listing_id].units
+            units = min((self._in_reach(pool, seat, ideals) - wanted[pool]) // each for pool, each in seat.takes)
             for pool, each in seat.takes:
-                wanted = lacking * each - coming[pool]
-                if wanted > 0:
-                    self._ask_the_rich(pool, wanted, seat, ideals)
-                coming[pool] = max(0, coming[pool] - lacking * each)
+                wanted[pool] += max(0, min(units, lacking)) * each
+                self._ask_the_rich(pool, wanted[pool] - self._soon_free(pool), seat, ideals)
+        return {pool: max(0, units - self._coming(pool)) for pool, units in wanted.items()}
 
     def _coming(self, pool: Pool) -> int:
         return sum(each * self._lowered(seat) for seat in self.group.seats for p, each in seat.takes if p == pool)
 
-    def _ask_the_rich(self, pool: Pool, wanted: int, dry: Seat, ideals: Mapping[int, int]) -> None:
-        """Lower the richest class A listing of the pool toward its own share."""
+    def _soon_free(self, pool: Pool) -> int:
+        """What is free of a pool once everything asked for is confirmed."""
+        return self._free()[pool] + self._coming(pool)
+
+    def _rich(self, pool: Pool, dry: Seat, ideals: Mapping[int, int]) -> list[tuple[int, Seat, int]]:
+        """Class A listings with more than their share: (units too many, listing, what each takes), richest first."""
         rich = [
             (self.targets[s.listing_id].units - ideals[s.listing_id], s, each)
             for s in self.group.seats
@@ -266,15 +284,22 @@ class _Plan:
             and s is not dry
             and s.guarantee_class == "A"
             and s.is_writable
-            and self.targets[s.listing_id].reason == "kept"
+            and self.targets[s.listing_id].reason in ("kept", "gives")
         ]
-        for surplus, seat, each in sorted(rich, key=lambda item: (-item[0], item[1].listing_id)):
-            given = min(surplus, math.ceil(wanted / each))
-            if given > 0:
-                self.targets[seat.listing_id] = Target(self.targets[seat.listing_id].units - given, "gives")
-                wanted -= given * each
+        return sorted((item for item in rich if item[0] > 0), key=lambda item: (-item[0], item[1].listing_id))
+
+    def _in_reach(self, pool: Pool, dry: Seat, ideals: Mapping[int, int]) -> int:
+        """Units of a pool that a dry listing can get: those soon free, and what the rich have too many."""
+        return self._soon_free(pool) + sum(surplus * each for surplus, _, each in self._rich(pool, dry, ideals))
+
+    def _ask_the_rich(self, pool: Pool, wanted: int, dry: Seat, ideals: Mapping[int, int]) -> None:
+        """Lower the richest class A listings of the pool toward their own shares."""
+        for surplus, seat, each in self._rich(pool, dry, ideals):
             if wanted <= 0:
                 return
+            given = min(surplus, math.ceil(wanted / each))
+            self.targets[seat.listing_id] = Target(self.targets[seat.listing_id].units - given, "gives")
+            wanted -= given * each
 
 
 def _shares(total: int, takers: Sequence[tuple[Seat, int, int]]) -> list[int]:
