@@ -391,7 +391,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "listing_wants_what_is_available",
-        "a published listing of stock that is not split should show what its rule offers of what is available at its"
+        "a published listing of pooled stock should show what its rule offers of what is available at its"
         " location: of its SKU, or of as many bundles as the scarcest part allows; and never less than zero",
         """
         select l.shop_id, l.id as listing_id, l.channel_ref, l.desired_units, l.short_units, a.available
@@ -405,7 +405,7 @@ CHECKS: tuple[Check, ...] = (
         where l.{shop} and l.publishing = 'on' and not exists (
                 select from pool_takers t join stock_levels e on e.shop_id = t.shop_id and e.sku_id = t.sku_id
                     and e.location_id = t.location_id
-                    and (e.is_escrow or is_scarce(e.available, e.escrow_line_units, e.is_escrow))
+                    and (e.is_escrow or e.escrow_line_units is not null)
                 where t.shop_id = l.shop_id and t.listing_id = l.id)
             and (l.desired_units, l.short_units) is distinct from
                 (offer(a.available, l.safety_stock_units, l.share_percent, l.buffer_units, l.floor_units, l.cap_units,

@@ -9,15 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
+from core.clock import utc_now
 from core.db import execute, fetch
 from core.inventory.exposure import CLOCK_MARGIN
 from core.inventory.locks import hold_compositions
-from core.inventory.planner import MODES, Group, Mode, Pace, Pool, Seat, Target, is_scarce, plan_escrow, switch_line
+from core.inventory.planner import (
+    MODES,
+    Group,
+    Mode,
+    Pace,
+    Pool,
+    Seat,
+    Target,
+    is_scarce,
+    plan_escrow,
+    switch_line,
+    unseen_units,
+)
 from core.inventory.rules import ListingRule, bundle_available, offer, short
 
 PoolKey = tuple[int, int]
@@ -26,8 +39,12 @@ PoolKey = tuple[int, int]
 ALWAYS = 2**31 - 1
 """The line of a pool that is in escrow whatever there is."""
 
-DOUBT_SECONDS = {"A": 60.0, "B": 600.0}
-"""How long a sale is unseen elsewhere, before it was measured."""
+DOUBT_SECONDS = 95.0
+"""How long a sale may be unseen elsewhere when a notice is lost, before it was measured: what makes stock scarce."""
+ANSWER_SECONDS = 30.0
+"""How long while all channels answer: what is held back of plenty."""
+SILENT_AFTER = timedelta(minutes=3)
+"""A channel whose orders were not read completely for so long, three polls, is not heard from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +56,8 @@ class Planned:
     targets: Mapping[int, Target]
 
 
-def scarce_pools(conn: Connection, shop_id: int, sku_ids: Iterable[int]) -> set[PoolKey]:
-    """Pools of these SKUs, or of what bundles among them are made of, that are in escrow or should be."""
+def shared_pools(conn: Connection, shop_id: int, sku_ids: Iterable[int]) -> set[PoolKey]:
+    """Pools of these SKUs, or of what bundles among them are made of, that are not simply shown to every channel."""
     rows = fetch(
         conn,
         """
@@ -48,7 +65,7 @@ def scarce_pools(conn: Connection, shop_id: int, sku_ids: Iterable[int]) -> set[
         where k.shop_id = %(shop)s and k.sku_id = any(array(
             select unnest(%(skus)b::int8[]) union
             select part_sku_id from bundle_parts where shop_id = %(shop)s and bundle_sku_id = any(%(skus)b::int8[])))
-            and (k.is_escrow or is_scarce(k.available, k.escrow_line_units, k.is_escrow))
+            and (k.is_escrow or k.escrow_line_units is not null)
         """,
         shop=shop_id,
         skus=sorted(set(sku_ids)),
@@ -139,20 +156,26 @@ def exposed_units(conn: Connection, shop_id: int, pools: Collection[PoolKey]) ->
     return {(row["sku_id"], row["location_id"]): row["units"] for row in rows}
 
 
-def note_wishes(conn: Connection, shop_id: int, sku_ids: Iterable[int], writable_skus: Collection[int]) -> None:
-    """Have the scarce groups of these SKUs planned, and note it on the (locked) listings of `writable_skus`.
+def note_wishes(
+    conn: Connection,
+    shop_id: int,
+    sku_ids: Iterable[int],
+    writable_skus: Collection[int],
+    now: datetime | None = None,
+) -> None:
+    """Have the groups of these SKUs planned that are not simply pooled.
 
-    For bookings, which hold nothing but what they book: the rest of a group is read as it is committed. What comes of
+    It is noted on the (locked) listings of `writable_skus`. For bookings, which hold nothing but what they book: the rest of a group is read as it is committed. What comes of
     it rings the right bells; whoever writes plans again under locks.
     """
-    pools = scarce_pools(conn, shop_id, sku_ids)
+    pools = shared_pools(conn, shop_id, sku_ids)
     if pools:
-        _plan_and_note(conn, shop_id, closure(conn, shop_id, pools), writable_skus)
+        _plan_and_note(conn, shop_id, closure(conn, shop_id, pools), writable_skus, utc_now() if now is None else now)
 
 
 def replan(conn: Connection, shop_id: int, pools: Iterable[PoolKey], now: datetime) -> list[Planned]:
     """Lock and plan the groups of some pools: note what their listings should show, and whether they are in escrow."""
-    planned = _plan_and_note(conn, shop_id, lock(conn, shop_id, pools), None)
+    planned = _plan_and_note(conn, shop_id, lock(conn, shop_id, pools), None, now)
     changed = [
         (pool, group.is_escrow)
         for group in planned
@@ -189,17 +212,17 @@ def follow_up(conn: Connection, shop_id: int, write_ids: Collection[int], now: d
         shop=shop_id,
         ids=sorted(write_ids),
     )
-    pools = scarce_pools(conn, shop_id, [row["sku_id"] for row in rows])
+    pools = shared_pools(conn, shop_id, [row["sku_id"] for row in rows])
     if pools:
         replan(conn, shop_id, pools, now)
     return bool(pools)
 
 
 def _plan_and_note(
-    conn: Connection, shop_id: int, pools: Collection[PoolKey], writable_skus: Collection[int] | None
+    conn: Connection, shop_id: int, pools: Collection[PoolKey], writable_skus: Collection[int] | None, now: datetime
 ) -> list[Planned]:
     levels = _levels(conn, shop_id, pools)
-    rows = _seats(conn, shop_id, pools)
+    rows = _seats(conn, shop_id, pools, now)
     planned = []
     notes: list[tuple[int, int, int]] = []
     for group_pools, group_rows in _apart(levels, rows):
@@ -213,12 +236,12 @@ def _plan_and_note(
 
 
 def _note(row: RowMapping, planned: Planned, pools: Mapping[PoolKey, RowMapping]) -> tuple[int, int, int]:
-    """(listing, desired, short): what it should show in escrow, or of the whole pool.
+    """(listing, desired, short): what the planner says it should show, or of the whole pool where that says nothing.
 
     A target is what to show now, what it did by itself included; `desired_units` is what that comes to once it is
     booked.
     """
-    if planned.is_escrow:
+    if row["id"] in planned.targets:
         return row["id"], planned.targets[row["id"]].units - row["unseen_units"], 0
     available = _available_of(row, pools)
     return row["id"], offer(available, _rule(row)), short(available)
@@ -261,7 +284,7 @@ def _levels(conn: Connection, shop_id: int, pools: Collection[PoolKey]) -> dict[
     return {(row["sku_id"], row["location_id"]): row for row in rows}
 
 
-def _seats(conn: Connection, shop_id: int, pools: Collection[PoolKey]) -> Sequence[RowMapping]:
+def _seats(conn: Connection, shop_id: int, pools: Collection[PoolKey], now: datetime) -> Sequence[RowMapping]:
     ordered = sorted(pools)
     return fetch(
         conn,
@@ -270,6 +293,8 @@ def _seats(conn: Connection, shop_id: int, pools: Collection[PoolKey]) -> Sequen
             l.unseen_units, l.safety_stock_units, l.share_percent, l.buffer_units, l.floor_units, l.cap_units,
             l.priority, l.is_offered, l.mode, l.switch_units, l.sales_per_hour, c.guarantee_class,
             c.reads_orders and c.watermark_at is not null as is_watched, c.state = 'active' as is_active,
+            c.doubt_seconds, coalesce(c.guarantee_class = 'A' and c.reads_orders and c.watermark_at is not null
+                and c.orders_polled_at < %(heard)s, false) as is_silent,
             w.id is not null as has_open, w.from_units as open_from, w.to_units as open_to,
             (select array_agg(array[p.part_sku_id, p.units::int8] order by p.part_sku_id) from bundle_parts p
                 where p.shop_id = l.shop_id and p.bundle_sku_id = l.sku_id) as parts
@@ -280,6 +305,7 @@ def _seats(conn: Connection, shop_id: int, pools: Collection[PoolKey]) -> Sequen
         order by l.id
         """,
         shop=shop_id,
+        heard=now - SILENT_AFTER,
         skus=[sku for sku, _ in ordered],
         places=[place for _, place in ordered],
     )
@@ -334,22 +360,34 @@ def _available_of(row: RowMapping, pools: Mapping[PoolKey, RowMapping]) -> int:
 
 
 def _plan(pools: Mapping[PoolKey, RowMapping], rows: Sequence[RowMapping]) -> Planned:
+    lines = [level["escrow_line_units"] for level in pools.values()]
     in_escrow = any(
-        level["escrow_line_units"] is not None
-        and is_scarce(level["available"], level["escrow_line_units"], was_scarce=level["is_escrow"])
-        for level in pools.values()
+        line is not None and is_scarce(level["available"], line, was_scarce=level["is_escrow"])
+        for line, level in zip(lines, pools.values(), strict=True)
     )
-    if not in_escrow:
+    if all(line is None for line in lines):
         return Planned(pools, False, {})
+    # Not heard of for a while: what a channel sells is not seen then, so nothing is deep.
+    in_escrow = in_escrow or any(row["is_silent"] for row in rows)
+    # What a channel sells whose orders are not read is never seen. While there is plenty it shows the pool; what it
+    # could do to the others is a risk that is shown as such.
+    seated = [row for row in rows if in_escrow or row["guarantee_class"] == "A" or row["is_watched"]]
     available: dict[Pool, int] = {
         pool: pools[pool]["available"] if pool in pools else 0 for row in rows for pool, _ in _takes(row)
     }
     # A rule that says escrow is meant to the letter; what has only become scarce may take its time.
-    is_lenient = all(level["escrow_line_units"] != ALWAYS for level in pools.values())
-    return Planned(pools, True, plan_escrow(Group(available, [_seat(row, pools) for row in rows], is_lenient)))
+    group = Group(
+        available,
+        [_seat(row, pools, is_deep=not in_escrow) for row in seated],
+        is_lenient=ALWAYS not in lines,
+        is_deep=not in_escrow,
+    )
+    return Planned(pools, in_escrow, plan_escrow(group))
 
 
-def _seat(row: RowMapping, pools: Mapping[PoolKey, RowMapping]) -> Seat:
+def _seat(row: RowMapping, pools: Mapping[PoolKey, RowMapping], *, is_deep: bool) -> Seat:
+    rate = max(row["sales_per_hour"] or 0.0, 0.01)
+    pace = Pace(rate, row["doubt_seconds"] or ANSWER_SECONDS)
     return Seat(
         listing_id=row["id"],
         guarantee_class=row["guarantee_class"],
@@ -357,10 +395,11 @@ def _seat(row: RowMapping, pools: Mapping[PoolKey, RowMapping]) -> Seat:
         shown_units=row["published_units"],
         exposed_units=row["exposed_units"],
         most_units=offer(_available_of(row, pools), _rule(row)) if row["publishing"] == "on" else 0,
-        rate=max(row["sales_per_hour"] or 0.0, 0.01),
+        rate=rate,
         priority=row["priority"],
         giving_back_units=_giving_back(row),
         edited_units=row["edited_units"],
+        unseen_units=unseen_units(pace) if is_deep and row["publishing"] == "on" else 0,
         is_watched=row["is_watched"],
         is_writable=row["publishing"] == "on" and row["is_active"] and not row["has_open"],
     )
@@ -441,12 +480,11 @@ def line_of(takers: Sequence[RowMapping]) -> int | None:
     if mode == "escrow":
         return ALWAYS
     said = [row["switch_units"] for row in takers if row["switch_units"] is not None]
+    # Class B keeps a share of its own even of plenty: what it sells unseen is no other's.
     paces = [
-        Pace(
-            (row["sales_per_hour"] or 0.0) * row["units_each"],
-            row["doubt_seconds"] or DOUBT_SECONDS.get(row["guarantee_class"], DOUBT_SECONDS["A"]),
-        )
+        Pace((row["sales_per_hour"] or 0.0) * row["units_each"], row["doubt_seconds"] or DOUBT_SECONDS)
         for row in takers
+        if row["guarantee_class"] == "A"
     ]
     return min(switch_line(max(said) if said else None, paces), ALWAYS - 1)
 

@@ -222,7 +222,8 @@ def refresh_desired(
             union all
             select id, false from shown
         ), pool as (
-            select l.id, t.is_wanted and not coalesce(b.is_escrow, k.is_escrow, false) as is_wanted,
+            select l.id, t.is_wanted
+                    and not coalesce(b.is_shared, k.is_escrow or k.escrow_line_units is not null, false) as is_wanted,
                 coalesce(b.available, k.available, 0) as available
             from (select id, bool_or(is_wanted) as is_wanted from touched group by 1) t
             join listings l on l.shop_id = %(shop)s and l.id = t.id
@@ -230,7 +231,7 @@ def refresh_desired(
                 on k.shop_id = l.shop_id and k.sku_id = l.sku_id and k.location_id = l.location_id
             left join lateral (
                 select min(floor(coalesce(v.available, 0)::numeric / p.units))::int8 as available,
-                    bool_or(v.is_escrow) as is_escrow
+                    bool_or(v.is_escrow or v.escrow_line_units is not null) as is_shared
                 from bundle_parts p left join stock_levels v
                     on v.shop_id = p.shop_id and v.sku_id = p.part_sku_id and v.location_id = l.location_id
                 where p.shop_id = l.shop_id and p.bundle_sku_id = l.sku_id
@@ -276,7 +277,7 @@ def refresh_desired(
         restocked=[item.restocked_units for item in followed],
         now=now,
     )
-    escrow.note_wishes(conn, shop_id, ordered, {*ordered, *bundles})
+    escrow.note_wishes(conn, shop_id, ordered, {*ordered, *bundles}, now)
 
 
 @dataclass(frozen=True, slots=True)

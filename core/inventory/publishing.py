@@ -60,7 +60,7 @@ def plan(
 ) -> list[list[QuantityWrite]]:
     """Commit-ready rows for the most urgent differences, grouped into calls that share an idempotency key.
 
-    Groups in escrow are locked and planned anew before anything of them is written: levels, then listings. Listings of
+    Groups that are not simply pooled are locked and planned anew before anything of them is written. Listings of
     the lane that are busy elsewhere are passed over, so that nobody waits out of order.
     """
     urgent = _urgent(conn, lane, limit, now)
@@ -90,7 +90,7 @@ _DIFFERS = """
 
 
 def _urgent(conn: Connection, lane: Lane, limit: int, now: datetime) -> Sequence[RowMapping]:
-    """The most urgent listings that differ, each with the pools it takes from where one is, or should be, in escrow."""
+    """The most urgent listings that differ, each with the pools it takes from where one is not simply pooled."""
     return fetch(
         conn,
         f"""
@@ -99,7 +99,7 @@ def _urgent(conn: Connection, lane: Lane, limit: int, now: datetime) -> Sequence
             where k.shop_id = %(shop)s and k.location_id = d.location_id and k.sku_id = any(array(
                 select d.sku_id union
                 select part_sku_id from bundle_parts where shop_id = %(shop)s and bundle_sku_id = d.sku_id))
-            having bool_or(k.is_escrow or is_scarce(k.available, k.escrow_line_units, k.is_escrow))
+            having bool_or(k.is_escrow or k.escrow_line_units is not null)
         ) as pools
         from (
             select l.id, l.sku_id, l.location_id from listings l {_DIFFERS}
