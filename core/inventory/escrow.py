@@ -165,8 +165,9 @@ def note_wishes(
 ) -> None:
     """Have the groups of these SKUs planned that are not simply pooled.
 
-    It is noted on the (locked) listings of `writable_skus`. For bookings, which hold nothing but what they book: the rest of a group is read as it is committed. What comes of
-    it rings the right bells; whoever writes plans again under locks.
+    It is noted on the (locked) listings of `writable_skus`. For bookings, which hold nothing but what they book: the
+    rest of a group is read as it is committed. What comes of it rings the right bells; whoever writes plans again under
+    locks.
     """
     pools = shared_pools(conn, shop_id, sku_ids)
     if pools:
