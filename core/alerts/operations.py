@@ -44,16 +44,17 @@ def set_exposure_limit(conn: Connection, shop_id: int, limit: int | None, actor:
     return before
 
 
-def check_exposure(conn: Connection, shop_id: int, address: str, now: datetime) -> Step:
+def check_exposure(conn: Connection, shop_id: int, address: str, now: datetime, *, is_heard: bool = True) -> Step:
     """Open, keep or close the shop's alert on exposure by what is at risk now; returns which.
 
-    Opening says it once, in the same unit of work: whoever comes second finds the alert open.
+    Opening says it once, in the same unit of work: whoever comes second finds the alert open. `is_heard`: there is an
+    address for notices; without one none is left for later, when it would be old.
     """
     limit, found = exposure_limit(conn, shop_id), risk(conn, shop_id)
     is_open = scalar(conn, f"select true from alerts where {_OPEN}", shop=shop_id, fingerprint=EXPOSURE) is True
     step = next_step(limit, found.units, is_open=is_open)
     if step == "open" and limit is not None:
-        return "open" if _open(conn, shop_id, limit, found, address, now) else "keep"
+        return "open" if _open(conn, shop_id, limit, found, address, now, is_heard) else "keep"
     if step == "keep":
         execute(
             conn,
@@ -87,14 +88,14 @@ def check_exposure(conn: Connection, shop_id: int, address: str, now: datetime) 
 _OPEN = "shop_id = %(shop)s and fingerprint = %(fingerprint)s and closed_at is null"
 
 
-def _open(conn: Connection, shop_id: int, limit: int, found: Risk, address: str, now: datetime) -> bool:
+def _open(conn: Connection, shop_id: int, limit: int, found: Risk, address: str, now: datetime, is_heard: bool) -> bool:
     row = fetch_one(
         conn,
         """
         insert into alerts (shop_id, kind, fingerprint, limit_units, opened_units, units, worst_units, skus, worst_skus,
             opened_at, checked_at, is_told)
         select %(shop)s, %(kind)s, %(kind)s, %(limit)s, %(units)s, %(units)s, %(units)s, %(skus)s, %(worst)s, %(now)s,
-            %(now)s, not exists (select from alerts a where a.shop_id = %(shop)s and a.fingerprint = %(kind)s
+            %(now)s, %(heard)s and not exists (select from alerts a where a.shop_id = %(shop)s and a.fingerprint = %(kind)s
                 and a.closed_because = 'below' and a.closed_at > %(quiet)s)
         on conflict (shop_id, fingerprint) where closed_at is null do nothing
         returning id, is_told
@@ -107,6 +108,7 @@ def _open(conn: Connection, shop_id: int, limit: int, found: Risk, address: str,
         worst=_worst(found),
         now=now,
         quiet=now - QUIET,
+        heard=is_heard,
     )
     if row is None:
         return False
