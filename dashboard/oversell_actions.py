@@ -47,7 +47,9 @@ def ask_escrow(viewer: people.Viewer, pools: Sequence[Row], seats: Sequence[Row]
     def do(actor: Actor) -> str:
         version_id = rule_actions.save(application(), shop_id, [change], found.token, actor)
         oversell_queries.forget()
-        return f"{code} goes into escrow: version {version_id} of the channel rules. Its channels follow within seconds."
+        return (
+            f"{code} goes into escrow: version {version_id} of the channel rules. Its channels follow within seconds."
+        )
 
     exposed, available = (sum(row[name] for row in pools) for name in ("exposed_units", "available"))
     risk = sum(row["risk_units"] for row in pools)

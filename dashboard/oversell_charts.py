@@ -30,6 +30,7 @@ def against_available(
             "barmode": "stack",
             "bargap": 0.4,
             "hovermode": "closest",
+            "legend": {"traceorder": "normal"},
         }
     )
     names = {seat["connection_id"]: seat["connection"] for seat in seats}
@@ -65,7 +66,9 @@ def against_available(
         gridcolor=tokens.border,
     )
     # At numbers, not at codes: a SKU called 22423 would be taken as a position.
-    figure.update_yaxes(tickvals=places, ticktext=[row["code"] for row in shown], showgrid=False, range=[-0.6, len(shown) - 0.4])
+    figure.update_yaxes(
+        tickvals=places, ticktext=[row["code"] for row in shown], showgrid=False, range=[-0.6, len(shown) - 0.4]
+    )
     return figure
 
 
@@ -100,12 +103,15 @@ def over_time(points: Sequence[Row], tokens: Tokens, zone: str) -> go.Figure:
         x=times, y=exposed, name="Exposed", mode="lines",
         line={"color": tokens.attention, "width": 2, "shape": "hv", "dash": "dot"},
     )  # fmt: skip
-    if any(e > f for e, f in zip(exposed, free, strict=True)):
-        xs, ys = _beyond(times, free, exposed)
-        figure.add_scatter(
-            x=xs, y=ys, name="Exposed beyond available", mode="lines", connectgaps=False, hoverinfo="skip",
-            line={"color": tokens.danger, "width": 4, "shape": "hv"},
-        )  # fmt: skip
+    beyond = [e > max(0, f) for e, f in zip(exposed, free, strict=True)]
+    short = [f < 0 for f in free]
+    for name, marked, values in (("Exposed beyond available", beyond, exposed), ("Oversold", short, free)):
+        if any(marked):
+            xs, ys = _stretches(times, marked, values)
+            figure.add_scatter(
+                x=xs, y=ys, name=name, mode="lines", connectgaps=False, hoverinfo="skip",
+                line={"color": tokens.danger, "width": 4, "shape": "hv", "dash": "solid"},
+            )  # fmt: skip
     low, high = min([0, *free]), max([1, *free, *exposed])
     figure.update_yaxes(
         title={"text": "units", "font": {"color": tokens.muted, "size": 13}}, range=[low * 1.08, high * 1.08]
@@ -117,17 +123,19 @@ def over_time(points: Sequence[Row], tokens: Tokens, zone: str) -> go.Figure:
     return figure
 
 
-def _beyond(times: Sequence[Any], free: Sequence[int], exposed: Sequence[int]) -> tuple[list[Any], list[int | None]]:
-    """The steps on which more is exposed than available, each to the moment at which it ends."""
+def _stretches(
+    times: Sequence[Any], marked: Sequence[bool], values: Sequence[int]
+) -> tuple[list[Any], list[int | None]]:
+    """The marked steps of a step line, each to the moment at which it ends."""
     xs: list[Any] = []
     ys: list[int | None] = []
-    for place, (at, there, shown) in enumerate(zip(times, free, exposed, strict=True)):
-        if shown > there:
+    for place, (at, is_marked, value) in enumerate(zip(times, marked, values, strict=True)):
+        if is_marked:
             xs.append(at)
-            ys.append(shown)
-            if place + 1 < len(times) and exposed[place + 1] <= free[place + 1]:
+            ys.append(value)
+            if place + 1 < len(times) and not marked[place + 1]:
                 xs += [times[place + 1], times[place + 1]]
-                ys += [shown, None]
+                ys += [value, None]
     return xs, ys
 
 

@@ -52,9 +52,7 @@ def _draw_head(viewer: people.Viewer, pools: Sequence[Row], seats: Sequence[Row]
         horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="stack-risk-head"
     ):
         with st.container(width="stretch"):
-            components.html(
-                f'<h2 class="sy-subject">{escape(code)} <span>{escape(pools[0]["title"])}</span></h2>'
-            )
+            components.html(f'<h2 class="sy-subject">{escape(code)} <span>{escape(pools[0]["title"])}</span></h2>')
         with st.container(width="content", horizontal=True, vertical_alignment="center"):
             st.page_link(
                 SKUS, label="Why this number?", icon=":material/function:", query_params=viewer.where(sku=code)
@@ -86,9 +84,7 @@ def _draw_over_time(viewer: people.Viewer, row: Row) -> None:
     with st.skeleton(height=290):
         levels = history.levels_over_time(viewer.shop.id, row["sku_id"], scope, days)
         exposed = oversell_queries.exposed_over_time(viewer.shop.id, row["sku_id"], scope, days)
-    points = oversell_words.merged(
-        [point for point in levels.points if point["available"] is not None], exposed
-    )
+    points = oversell_words.merged([point for point in levels.points if point["available"] is not None], exposed)
     if not points:
         st.caption("No change of it is on record yet: the figure begins with the first sale or write.")
         return

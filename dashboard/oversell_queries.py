@@ -240,7 +240,10 @@ def exposed_over_time(shop_id: int, sku_id: int, scope: str, days: int) -> list[
         from steps s cross join reach r
         cross join (select coalesce(sum(exposed_pool_units), 0) as exposed from pool_seats
             where shop_id = %(shop)s and sku_id = %(sku)s) e
-        where r.begins is not null order by s.step
+        where r.begins is not null
+            -- What was there before the first change on record is not known.
+            and (s.step > 0 or r.begins <= now() - %(days)s * interval '1 day')
+        order by s.step
         """,
         shop=shop_id,
         sku=sku_id,
@@ -253,8 +256,8 @@ def shortages(shop_id: int, scope: str, before: int | None, sku_id: int | None =
     """When more was sold than there was, newest first, before the shortage `before`; of one SKU or of all."""
     found = rows(
         f"""
-        select shortage_id, code, title, location, began_at, ended_at, before_units, after_units, worst_units,
-            order_name, connection, movement_reason, now() as as_of
+        select shortage_id, code, title, location, began_at, booked_at, ended_at, before_units, after_units,
+            worst_units, order_name, connection, movement_reason, now() as as_of
         from shortage_list where shop_id = %(shop)s and (%(before)s::int8 is null or shortage_id < %(before)s)
             and (%(sku)s::int8 is null or sku_id = %(sku)s)
         order by shortage_id desc limit {SHORTAGES + 1}

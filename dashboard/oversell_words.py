@@ -60,7 +60,7 @@ def is_unwatched(row: Row) -> bool:
 
 
 def over(row: Row) -> str:
-    """What could be oversold of a pool: 8, at least 8 where a channel's sales are not known, a dash where nothing is."""
+    """What could be oversold of a pool: 8; at least 8, or a dash, where a channel's sales are not known."""
     if row["unwatched_listings"]:
         return f"≥ {formats.count(row['risk_units'])}" if row["risk_units"] else formats.UNKNOWN
     return formats.count(row["risk_units"])
@@ -68,7 +68,9 @@ def over(row: Row) -> str:
 
 def cover(minutes: float | None) -> str:
     """How long what is available lasts at the current rate."""
-    return formats.UNKNOWN if minutes is None else formats.estimate(minutes * 60)
+    if minutes is None:
+        return formats.UNKNOWN
+    return formats.estimate(minutes * 60) if minutes else "none left"
 
 
 def levels(exposed: int, changes: Sequence[Row], steps: int) -> list[int | None]:
@@ -102,7 +104,9 @@ def sentence(row: Row) -> str:
             f"{formats.count(risk - short)} more could be{beyond}."
         )
     if risk:
-        return f"Up to **{formats.plural(risk, 'unit')}** could be sold that are not there{beyond and ', at the least'}."
+        return (
+            f"Up to **{formats.plural(risk, 'unit')}** could be sold that are not there{beyond and ', at the least'}."
+        )
     if row["unwatched_listings"]:
         return "Whether it can be oversold is not known: a channel’s sales are not."
     return "Nothing of it can be oversold."
@@ -200,7 +204,8 @@ def timeline(facts: Sequence[Fact], now: datetime, zone: str) -> str:
         number = f' <span class="sy-meta">write {fact.write_id}</span>' if fact.write_id else ""
         what = fact.what[:1].upper() + fact.what[1:]
         items.append(
-            f'<li class="{f"sy-is-{look}" if look else ""}"><time datetime="{fact.at.isoformat()}" title="{exact}">{shown}'
+            f'<li class="{f"sy-is-{look}" if look else ""}">'
+            f'<time datetime="{fact.at.isoformat()}" title="{exact}">{shown}'
             f"</time><b>{escape(_who(fact.who))}</b><span>{escape(what)}{number}</span></li>"
         )
     return f'<ol class="sy-timeline">{"".join(items)}</ol>'
@@ -226,7 +231,7 @@ def shortage(row: Row, zone: str) -> str:
         else "still short"
     )
     return (
-        f"{formats.moment(row['began_at'], now, zone)} · {formats.count(row['before_units'])} → "
+        f"{formats.moment(row['booked_at'] or row['began_at'], now, zone)} · {formats.count(row['before_units'])} → "
         f"{formats.count(row['worst_units'])} · {who} · {lasted}"
     )
 

@@ -30,7 +30,8 @@ _TERMS: Mapping[str, tuple[str, str]] = {
     "cap_units": ("Cap, units", "At most so many. Where it crosses a floor, the cap wins."),
     "priority": ("Priority, 0 to 100", "The higher, the sooner it is raised and the later it is lowered."),
     "switch_units": (
-        "Adaptive: escrow from, units", "At so many available or fewer. Empty everywhere: from measured sales."
+        "Adaptive: escrow from, units",
+        "At so many available or fewer. Empty everywhere: from measured sales.",
     ),
 }
 _MODES = {INHERIT: "", "Pooled": "pooled", "Adaptive": "adaptive", "Escrow": "escrow"}

@@ -185,7 +185,9 @@ def _draw(found: queries.Preview, modes: queries.ModePreview, rows: list[queries
     if not found.channels:
         click.echo("It is for no listing yet.")
     if modes.escrow_now or modes.escrow_then:
-        click.echo(f"In escrow: {modes.escrow_now:,} of {modes.pools:,} SKUs and places now, {modes.escrow_then:,} then.")
+        click.echo(
+            f"In escrow: {modes.escrow_now:,} of {modes.pools:,} SKUs and places now, {modes.escrow_then:,} then."
+        )
     for row in rows:
         shown = "unknown" if row.published_units is None else f"{row.published_units:,}"
         click.echo(f"{row.code} on {row.connection}: shows {shown}, should show {row.desired_units or 0:,},"

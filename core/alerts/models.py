@@ -50,9 +50,7 @@ alerts = Table(
     Column("units", BigInteger, nullable=False, comment="at risk when it was last looked at"),
     Column("worst_units", BigInteger, nullable=False),
     Column("skus", BigInteger, nullable=False),
-    Column(
-        "worst_skus", JSONB, nullable=False, comment="the worst few when it was last looked at: code, units"
-    ),
+    Column("worst_skus", JSONB, nullable=False, comment="the worst few when it was last looked at: code, units"),
     Column("opened_at", DateTime(timezone=True), nullable=False),
     Column("checked_at", DateTime(timezone=True), nullable=False),
     Column("closed_at", DateTime(timezone=True)),

@@ -95,8 +95,8 @@ def _open(conn: Connection, shop_id: int, limit: int, found: Risk, address: str,
         insert into alerts (shop_id, kind, fingerprint, limit_units, opened_units, units, worst_units, skus, worst_skus,
             opened_at, checked_at, is_told)
         select %(shop)s, %(kind)s, %(kind)s, %(limit)s, %(units)s, %(units)s, %(units)s, %(skus)s, %(worst)s, %(now)s,
-            %(now)s, %(heard)s and not exists (select from alerts a where a.shop_id = %(shop)s and a.fingerprint = %(kind)s
-                and a.closed_because = 'below' and a.closed_at > %(quiet)s)
+            %(now)s, %(heard)s and not exists (select from alerts a where a.shop_id = %(shop)s
+                and a.fingerprint = %(kind)s and a.closed_because = 'below' and a.closed_at > %(quiet)s)
         on conflict (shop_id, fingerprint) where closed_at is null do nothing
         returning id, is_told
         """,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -65,14 +66,16 @@ def explain_mode(pool: PoolMode, moment: Callable[[datetime], str]) -> str:
 def _pooled(pool: PoolMode, _moment: Callable[[datetime], str]) -> str:
     if pool.is_escrow:
         return "Pooled by its rule, and still in escrow until the next plan"
+    if pool.available <= 0:
+        left = f", though channels could still sell {_units(pool.exposed_units)}" if pool.exposed_units else ""
+        return f"Pooled: no unit is set apart for one channel, and none is left{left}"
     if pool.risk_units:
         return (
-            f"Pooled: every channel shows the same {_units(pool.available)}, so channels could sell "
-            f"{_units(pool.exposed_units)} before we know, {_units(pool.risk_units)} more than there "
-            f"{'is' if pool.risk_units == 1 else 'are'}"
+            f"Pooled: no unit is set apart for one channel, so channels could sell {_units(pool.exposed_units)} before "
+            f"we know, {_units(pool.risk_units)} more than the {_units(pool.available)} available"
         )
     return (
-        f"Pooled: every channel shows the same stock, and the {_units(pool.exposed_units)} that channels could sell "
+        f"Pooled: no unit is set apart for one channel, and the {_units(pool.exposed_units)} that channels could sell "
         f"before we know {'is' if pool.exposed_units == 1 else 'are'} within the {_units(pool.available)} available"
     )
 
@@ -156,24 +159,23 @@ def _rate(number: float) -> str:
 def pools_of(conn: Connection, shop_id: int, code: str) -> list[PoolMode]:
     """The pools that a SKU sells from: its own, or those of the parts of a bundle; by code and location."""
     rows = fetch(conn, _POOLS, shop=shop_id, code=code)
-    return [pool_of(row, row["unwatched"] or ()) for row in rows]
+    return [pool_of(dict(row), row["unwatched"] or ()) for row in rows]
 
 
-def pool_of(row: object, unwatched: Sequence[dict[str, object]] = ()) -> PoolMode:
+def pool_of(row: Mapping[str, Any], unwatched: Sequence[Mapping[str, Any]] = ()) -> PoolMode:
     """A row of `pool_risk` as what decides on it; `unwatched` as [{connection, reads_orders}]."""
-    get = row.__getitem__  # type: ignore[attr-defined]
     return PoolMode(
-        code=get("code"),
-        location=get("location"),
-        mode=get("mode"),
-        available=get("available"),
-        exposed_units=get("exposed_units"),
-        is_escrow=get("is_escrow"),
-        escrow_since=get("escrow_since"),
-        line_units=get("escrow_line_units"),
-        policy_units=get("policy_units"),
-        units_per_hour=get("units_per_hour"),
-        doubt_seconds=get("doubt_seconds"),
+        code=row["code"],
+        location=row["location"],
+        mode=row["mode"],
+        available=row["available"],
+        exposed_units=row["exposed_units"],
+        is_escrow=row["is_escrow"],
+        escrow_since=row["escrow_since"],
+        line_units=row["escrow_line_units"],
+        policy_units=row["policy_units"],
+        units_per_hour=row["units_per_hour"],
+        doubt_seconds=row["doubt_seconds"],
         unwatched=[Unwatched(str(each["connection"]), bool(each["reads_orders"])) for each in unwatched],
     )
 

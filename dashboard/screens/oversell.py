@@ -110,8 +110,9 @@ def draw_unknown(viewer: people.Viewer, marks: Sequence[Row]) -> None:
                 if not row["reads_orders"]
                 else "Its orders have not been read through yet."
             )
-            with components.card("unknown", f"watermark-{row['connection_id']}"), st.container(
-                width="stretch", gap="xxsmall"
+            with (
+                components.card("unknown", f"watermark-{row['connection_id']}"),
+                st.container(width="stretch", gap="xxsmall"),
             ):
                 st.markdown(f"{formats.badge('unknown')} **What {name} may have sold is not known**")
                 st.markdown(f"{why} Figures that it is part of are at the least; in escrow it is kept at 0.")
@@ -187,26 +188,31 @@ def table_config(names: Sequence[str]) -> dict[str, Any]:
     config = st.column_config
     words = [formats.state(state) for state in oversell_words.STATES]
     return {
-        "SKU": config.TextColumn(pinned=True, width=105),
+        "SKU": config.TextColumn(pinned=True, width=100),
         "Risk": config.MultiselectColumn(
             options=list(dict.fromkeys(s.word for s in words)),
-            color=[_COLOURS[s.look] for s in dict((s.word, s) for s in words).values()],
+            color=[_COLOURS[s.look] for s in {s.word: s for s in words}.values()],
             width=105,
         ),
         "Over": config.TextColumn(
-            width=60, alignment="right", help="Exposed beyond available; ≥ where a channel’s sales are not known"
+            width=55, alignment="right", help="Exposed beyond available; ≥ where a channel’s sales are not known"
         ),
         "Exposed": config.NumberColumn(
-            format="localized", width=75, help="The most that channels may still sell before we know of it"
+            format="localized", width=70, help="The most that channels may still sell before we know of it"
         ),
-        "Available": config.NumberColumn(format="localized", width=80),
+        "Available": config.NumberColumn(format="localized", width=75),
         "Cover": config.TextColumn(width=100, alignment="right", help="How long it lasts at the current rate of sales"),
-        "1 h": config.TextColumn(width=55, alignment="right", help="Change of what is exposed in an hour; up is worse"),
-        "Trend": config.LineChartColumn(width=85, y_min=0, help="Exposed over the last hour"),
+        "1 h": config.TextColumn(width=48, alignment="right", help="Change of what is exposed in an hour; up is worse"),
+        "Trend": config.LineChartColumn(width=75, y_min=0, help="Exposed over the last hour"),
         "Place": config.TextColumn(width=90),
         "Title": config.TextColumn(width=220),
-        **{name: config.TextColumn(width=95, alignment="right", help="Could still sell") for name in names},
+        **{name: config.TextColumn(width=85, alignment="right", help="Could still sell") for name in names},
     }
+
+
+def by_age(seat: Row) -> int:
+    """Channels in the order in which they were connected, as their colours are."""
+    return int(seat["connection_id"])
 
 
 def draw_table(viewer: people.Viewer, found: oversell_queries.RiskPage, seats: Sequence[Any], mark: str) -> None:
@@ -214,8 +220,9 @@ def draw_table(viewer: people.Viewer, found: oversell_queries.RiskPage, seats: S
     shop, scope = viewer.shop.id, viewer.person.scope
     codes = [row["code"] for row in found.rows]
     changes = oversell_queries.trend(shop, scope, tuple(sorted({row["sku_id"] for row in found.rows})))
-    names = sorted({seat["connection"] for seat in seats})[:_CHANNELS_MAX]
+    names = list({s["connection_id"]: s["connection"] for s in sorted(seats, key=by_age)}.values())[:_CHANNELS_MAX]
     key = f"risk-{formats.key(mark)}"
+    chosen_sku = st.query_params.get("sku")
 
     def pick() -> None:
         chosen = st.session_state[key].selection.rows
@@ -231,6 +238,7 @@ def draw_table(viewer: people.Viewer, found: oversell_queries.RiskPage, seats: S
         height="content" if len(codes) <= 10 else 388,
         on_select=pick,
         selection_mode="single-row",
+        selection_default={"selection": {"rows": [codes.index(chosen_sku)]}} if chosen_sku in codes else None,
         placeholder=formats.UNKNOWN,
         alt=f"{formats.plural(len(codes), 'SKU')} with what channels could sell of each against what is available, "
         "worst first",

@@ -47,7 +47,13 @@ def full(conn: Connection) -> Risk:
     for name, vendor, grade in (("Shopify UK", "shopify", "A"), ("Shopify EU", "shopify", "A"),
                                 ("Amazon UK", "amazon", "B")):  # fmt: skip
         world.channels[name] = seed.connection(
-            conn, shop, name, vendor, grade, watermark_at=seed.ago(seconds=40), doubt_seconds=90.0 if grade == "B" else 4.0
+            conn,
+            shop,
+            name,
+            vendor,
+            grade,
+            watermark_at=seed.ago(seconds=40),
+            doubt_seconds=90.0 if grade == "B" else 4.0,
         )
         seed.call(conn, shop, world.channels[name], seed.now())
     for code, (title, available, exposed, mode, rate) in _GOODS.items():
@@ -100,7 +106,7 @@ def change(
 def _history(conn: Connection, world: Risk) -> None:
     """Four hours in which the cakestand sold faster than channels were told."""
     shop, listing = world.shop, world.listings["22423", "Shopify UK"]
-    seed.movement(conn, shop, world.skus["22423"], world.place, 72, seed.ago(hours=4))
+    seed.movement(conn, shop, world.skus["22423"], world.place, 72, seed.ago(days=2))
     for minutes, sold in ((228, 9), (190, 6), (150, 8), (110, 4), (70, 7), (48, 5), (25, 4), (8, 3)):
         seed.movement(conn, shop, world.skus["22423"], world.place, -sold, seed.ago(minutes=minutes))
     exposed = 4
@@ -150,7 +156,7 @@ def _alert(conn: Connection, shop: int) -> None:
 
     seed.insert(
         conn, "alerts", shop_id=shop, kind="exposure", fingerprint="exposure", limit_units=20, opened_units=22,
-        units=29, worst_units=31, skus=5, worst_skus=Jsonb([{"code": "22423", "units": 11}, {"code": "85123A", "units": 8}]),
+        units=29, worst_units=31, skus=5, worst_skus=Jsonb([{"code": "22423", "units": 11}]),
         opened_at=seed.ago(minutes=18), checked_at=seed.now(), is_told=True,
     )  # fmt: skip
 

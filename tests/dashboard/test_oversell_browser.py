@@ -55,9 +55,7 @@ def test_the_page_is_sound_in_every_look(
         browsing.assert_sound(seen)
 
 
-def test_a_sku_is_switched_to_escrow_with_a_preview_and_a_reason(
-    site: Site, browser: Browser, pictures: Path
-) -> None:
+def test_a_sku_is_switched_to_escrow_with_a_preview_and_a_reason(site: Site, browser: Browser, pictures: Path) -> None:
     with browsing.visit(browser, f"{site.address}/oversell?sku=22423") as seen:
         seen.page.get_by_role("button", name="Switch to escrow…").click(delay=80)
         dialog = seen.page.get_by_role("dialog")

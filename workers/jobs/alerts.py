@@ -22,5 +22,9 @@ def sweep_exposure_alerts() -> dict[str, Any]:
     steps: Counter[str] = Counter()
     for shop_id in shops:
         with unit_of_work(app.engine) as conn:
-            steps[alerts.check_exposure(conn, shop_id, app.settings.dashboard_url, utc_now(), is_heard=app.sender() is not None)] += 1
+            steps[
+                alerts.check_exposure(
+                    conn, shop_id, app.settings.dashboard_url, utc_now(), is_heard=app.sender() is not None
+                )
+            ] += 1
     return {"shops": len(shops), "opened": steps["open"], "closed": steps["close"]}

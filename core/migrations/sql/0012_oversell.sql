@@ -158,6 +158,10 @@ select a.shop_id, a.id as alert_id, a.kind, a.limit_units, a.opened_units, a.uni
     a.opened_at, a.checked_at, a.closed_at, a.closed_because, a.is_told
 from alerts a;
 
+create view open_alerts with (security_invoker = true) as
+select a.shop_id, a.id as alert_id, a.kind, a.limit_units, a.units, a.skus, a.worst_skus, a.opened_at from alerts a
+where a.closed_at is null;
+
 create view alert_rule_list with (security_invoker = true) as
 select r.shop_id, r.kind, r.limit_units, r.set_by, r.reason, r.set_at from alert_rules r;
 
