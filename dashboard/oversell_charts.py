@@ -105,12 +105,15 @@ def over_time(points: Sequence[Row], tokens: Tokens, zone: str) -> go.Figure:
     )  # fmt: skip
     beyond = [e > max(0, f) for e, f in zip(exposed, free, strict=True)]
     short = [f < 0 for f in free]
-    for name, marked, values in (("Exposed beyond available", beyond, exposed), ("Oversold", short, free)):
+    for name, dash, marked, values in (
+        ("Exposed beyond available", "solid", beyond, exposed),
+        ("Oversold", "dash", short, free),
+    ):
         if any(marked):
             xs, ys = _stretches(times, marked, values)
             figure.add_scatter(
                 x=xs, y=ys, name=name, mode="lines", connectgaps=False, hoverinfo="skip",
-                line={"color": tokens.danger, "width": 4, "shape": "hv", "dash": "solid"},
+                line={"color": tokens.danger, "width": 4, "shape": "hv", "dash": dash},
             )  # fmt: skip
     low, high = min([0, *free]), max([1, *free, *exposed])
     figure.update_yaxes(

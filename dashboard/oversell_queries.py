@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.db import read_only
 from core.inventory import shortages as post_mortems
 from core.inventory.shortages import PostMortem
+from dashboard import history
 from dashboard.queries import Unreadable, engine, one, rows
 
 PAGE = 25
@@ -20,7 +21,8 @@ TREND_STEPS = 12
 """Of five minutes."""
 TREND_DEPTH = 500
 """Changes of one listing that the trend looks at; what lies before them is unknown, not flat."""
-STEPS = 200
+STEPS = history.STEPS
+"""The same as those of the level, so that both lines step at the same moments."""
 STEPS_DEPTH = 5_000
 
 # What each choice of the screen means in SQL; nothing a reader types becomes SQL text.
@@ -208,7 +210,7 @@ def seats(shop_id: int, sku_id: int) -> list[dict[str, Any]]:
 def exposed_over_time(shop_id: int, sku_id: int, scope: str, days: int) -> list[dict[str, Any]]:
     """What was exposed of one SKU at the end of each of STEPS steps, counted back from now by its ledger.
 
-    Begins where the newest STEPS_DEPTH changes of each listing do, if that is later.
+    Begins with the first change on record, or where the newest STEPS_DEPTH changes of each listing do.
     """
     return rows(
         f"""
@@ -224,7 +226,6 @@ def exposed_over_time(shop_id: int, sku_id: int, scope: str, days: int) -> list[
             where t.shop_id = %(shop)s and t.sku_id = %(sku)s
         ), reach as (
             select now() as ends, greatest(now() - %(days)s * interval '1 day',
-                (select min(changed_at) from changed),
                 (select max(changed_at) from changed where is_deepest)) as begins
         ), steps as (
             select least({STEPS}, width_bucket(extract(epoch from c.changed_at)::float8,
@@ -240,9 +241,8 @@ def exposed_over_time(shop_id: int, sku_id: int, scope: str, days: int) -> list[
         from steps s cross join reach r
         cross join (select coalesce(sum(exposed_pool_units), 0) as exposed from pool_seats
             where shop_id = %(shop)s and sku_id = %(sku)s) e
-        where r.begins is not null
-            -- What was there before the first change on record is not known.
-            and (s.step > 0 or r.begins <= now() - %(days)s * interval '1 day')
+        -- What was there before the first change on record is not known.
+        where s.step > 0 or exists (select from changed c where c.changed_at <= r.begins)
         order by s.step
         """,
         shop=shop_id,

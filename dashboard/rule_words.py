@@ -109,8 +109,8 @@ def sharing(found: ModePreview) -> str:
     if found.escrow_then <= found.escrow_now:
         return f"{then}."
     return (
-        f"{then}: there each unit is shown on one channel only. Channels are lowered first, and some may show less "
-        "for minutes than they would by this preview’s numbers."
+        f"{then}: there each unit is shown on one channel only. The numbers below are the most that each channel may "
+        "show; in escrow it shows its share of them."
     )
 
 

@@ -99,8 +99,8 @@ def judge(case: Case) -> Verdict:
 def _by_mode(case: Case) -> Verdict:
     seller, known = case.seller, _exposed_of_all(case)
     several = (
-        f"{len([seat for seat in case.seats if seat.exposed_units])} channels could sell {known:,} of the"
-        f" {case.before_units:,} that were there"
+        f"{len([seat for seat in case.seats if seat.exposed_units])} channels could sell {known:,} together, and"
+        f" {case.before_units:,} {'was' if case.before_units == 1 else 'were'} there"
         if known is not None
         else f"channels could sell more than the {case.before_units:,} that were there"
     )

@@ -89,7 +89,7 @@ def draw_alert(viewer: people.Viewer, totals: Row, found: Row) -> None:
         horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="risk-alert"
     ):
         with st.container(width="stretch"):
-            said = formats.plain(oversell_words.alert_limit(found))
+            said = oversell_words.alert_limit(found)
             if is_open:
                 since = formats.moment(found["opened_at"], found["as_of"], viewer.shop.zone)
                 st.markdown(f"{formats.badge('danger', f'Alert since {since}')} {said}")
@@ -284,7 +284,8 @@ def draw_picture(viewer: people.Viewer, pools: Sequence[Row], seats: Sequence[Ro
     ids = [row["connection_id"] for row in oversell_queries.watermarks(viewer.shop.id, viewer.person.scope)]
     keys = {(row["sku_id"], row["location_id"]) for row in pools}
     mine = [seat for seat in seats if (seat["sku_id"], seat["location_id"]) in keys]
-    st.markdown(f"**Exposure against available**, the first {formats.count(len(pools))}, units")
+    those = f", the first {formats.count(len(pools))}" if len(pools) > 1 else ""
+    st.markdown(f"**Exposure against available**{those}, units")
     st.plotly_chart(
         oversell_charts.against_available(pools, mine, charts.channel_colours(ids, tokens), tokens),
         theme=None, key="against-available", config=charts.CONFIG, alt=oversell_charts.picture_says(pools),

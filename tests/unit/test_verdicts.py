@@ -34,7 +34,7 @@ def case(**more: Any) -> Case:
 def test_a_pool_shared_by_all_would_have_been_saved_by_escrow_or_by_a_line_at_what_channels_were_told() -> None:
     found = judge(case())
     assert (found.cause, found.line_units) == ("pooled", 7)
-    assert found.because == "The pool was shared by all: 2 channels could sell 9 of the 2 that were there."
+    assert found.because == "The pool was shared by all: 2 channels could sell 9 together, and 2 were there."
     assert "escrow would have prevented it" in found.prevented_by.lower()
 
 
