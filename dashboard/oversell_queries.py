@@ -153,7 +153,7 @@ def watermarks(shop_id: int, scope: str) -> list[dict[str, Any]]:
     return rows(
         """
         select connection_id, name, guarantee_class, switch, reads_orders, watermark_at, doubt_seconds, parked_cause,
-            parked_at, is_exposed, now() as as_of
+            parked_at, has_unmapped_line, is_exposed, now() as as_of
         from connection_watermarks where shop_id = %(shop)s order by name
         """,
         shop=shop_id,
@@ -167,8 +167,8 @@ def pools(shop_id: int, code: str) -> list[dict[str, Any]]:
         select r.*, u.unwatched, now() as as_of
         from pool_risk r
         cross join lateral (
-            select jsonb_agg(distinct jsonb_build_object('connection', t.connection, 'reads_orders', t.reads_orders))
-                as unwatched
+            select jsonb_agg(distinct jsonb_build_object('connection', t.connection, 'reads_orders', t.reads_orders,
+                'guarantee_class', t.guarantee_class)) as unwatched
             from pool_seats t where t.shop_id = r.shop_id and t.sku_id = r.sku_id and t.location_id = r.location_id
                 and t.is_unwatched
         ) u

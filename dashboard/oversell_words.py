@@ -156,12 +156,22 @@ def write(row: Row, zone: str) -> str:
     return escape(f"{word} {formats.ago(row['last_outcome_at'], now, zone)}")
 
 
-def stopped(row: Row) -> bool:
-    """Whether a parked message holds the watermark."""
-    return bool(
-        row["parked_at"] and row["watermark_at"] is not None and row["reads_orders"]
-        and row["watermark_at"] <= row["parked_at"]
-    )  # fmt: skip
+HELD = {
+    "parked": "A message that cannot be handled",
+    "unmapped": "An order line without a SKU, of which nobody can say through which listing it was sold,",
+}
+LATE_SECONDS = 600
+"""A watermark follows every complete poll, once a minute; one so old does not move."""
+
+
+def held_up_by(row: Row) -> str | None:
+    """What keeps a connection's watermark from moving: one of HELD, None while nothing does."""
+    if is_unwatched(row):
+        return None
+    if row["parked_at"] is not None and row["watermark_at"] <= row["parked_at"]:
+        return "parked"
+    is_late = (row["as_of"] - row["watermark_at"]).total_seconds() > LATE_SECONDS
+    return "unmapped" if row["has_unmapped_line"] and is_late else None
 
 
 def merged(available: Sequence[Row], exposed: Sequence[Row]) -> list[dict[str, Any]]:

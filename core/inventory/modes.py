@@ -10,18 +10,20 @@ from typing import Any
 from sqlalchemy import Connection
 
 from core.db import fetch
+from core.inventory.escrow import ALWAYS
 from core.inventory.planner import LEAVE_PART, LINE_UNITS_MIN, Mode
-
-ALWAYS = 2**31 - 1
-"""As a switch line: in escrow however much there is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unwatched:
-    """A channel whose sales cannot be known; `reads_orders` False: never, else not before its first complete poll."""
+    """A channel whose sales cannot be known; `reads_orders` False: never, else not before its first complete poll.
+
+    `compares`: class A, which goes on being written in escrow; another is kept at 0 there.
+    """
 
     connection: str
     reads_orders: bool
+    compares: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def _split(pool: PoolMode) -> str:
 
 
 def _adaptive(pool: PoolMode, moment: Callable[[datetime], str]) -> str:
-    if pool.line_units is None:
+    if pool.line_units is None or pool.line_units == ALWAYS:
         return "Adaptive: pooled, since at how many it goes into escrow is not worked out yet"
     line, above = pool.line_units, leaves_above(pool.line_units)
     if not pool.is_escrow:
@@ -132,11 +134,9 @@ def _pace(pool: PoolMode) -> str:
 
 def _unwatched(pool: PoolMode) -> list[str]:
     """What cannot be known, channel by channel."""
-    kept = "so it is kept at 0" if pool.is_escrow else "so what it sells is not known"
     return [
-        f"orders of {each.connection} are not read, {kept}"
-        if not each.reads_orders
-        else f"orders of {each.connection} have not been read through yet, {kept}"
+        f"orders of {each.connection} {'have not been read through yet' if each.reads_orders else 'are not read'}, so "
+        f"{'it is kept at 0' if pool.is_escrow and not each.compares else 'what it sells is not known'}"
         for each in pool.unwatched
     ]
 
@@ -163,7 +163,7 @@ def pools_of(conn: Connection, shop_id: int, code: str) -> list[PoolMode]:
 
 
 def pool_of(row: Mapping[str, Any], unwatched: Sequence[Mapping[str, Any]] = ()) -> PoolMode:
-    """A row of `pool_risk` as what decides on it; `unwatched` as [{connection, reads_orders}]."""
+    """A row of `pool_risk` as what decides on it; `unwatched` as [{connection, reads_orders, guarantee_class}]."""
     return PoolMode(
         code=row["code"],
         location=row["location"],
@@ -176,15 +176,17 @@ def pool_of(row: Mapping[str, Any], unwatched: Sequence[Mapping[str, Any]] = ())
         policy_units=row["policy_units"],
         units_per_hour=row["units_per_hour"],
         doubt_seconds=row["doubt_seconds"],
-        unwatched=[Unwatched(str(each["connection"]), bool(each["reads_orders"])) for each in unwatched],
+        unwatched=[
+            Unwatched(each["connection"], each["reads_orders"], each["guarantee_class"] == "A") for each in unwatched
+        ],
     )
 
 
 _POOLS = """
     select r.*, u.unwatched from pool_risk r
     cross join lateral (
-        select jsonb_agg(distinct jsonb_build_object('connection', t.connection, 'reads_orders', t.reads_orders))
-            as unwatched
+        select jsonb_agg(distinct jsonb_build_object('connection', t.connection, 'reads_orders', t.reads_orders,
+            'guarantee_class', t.guarantee_class)) as unwatched
         from pool_seats t where t.shop_id = r.shop_id and t.sku_id = r.sku_id and t.location_id = r.location_id
             and t.is_unwatched
     ) u

@@ -75,8 +75,8 @@ def judge(case: Case) -> Verdict:
         return Verdict(
             "unwatched",
             f"Orders of {case.seller} are not read: what it sells is not known before it is too late.",
-            "Not by a mode: give it stock of its own (a cap, or a location), or have its orders read; in escrow it"
-            " is kept at 0.",
+            "Not by a mode: have its orders read, or give it stock of its own (a location, or a cap with a safety stock"
+            " for the others).",
         )
     exposed = _exposed_of_seller(case)
     if case.edited_units:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from core.db import fetch, fetch_one, scalar
+from core.inventory.escrow import DOUBT_SECONDS
 from core.inventory.planner import BURST, LINE_UNITS_MIN
 from core.policies.rules import DEFAULTS, TERMS, Policy, Resolved, Scope, Terms, resolve
 
@@ -294,7 +295,10 @@ def preview(conn: Connection, shop_id: int, changes: Sequence[Change]) -> Previe
 
 
 def preview_modes(conn: Connection, shop_id: int, changes: Sequence[Change]) -> ModePreview:
-    """How pools would be shared: each goes by the strictest of its listings, those the change is not for included."""
+    """How pools would be shared: each goes by the strictest of its listings, those the change is not for included.
+
+    `inventory.escrow.line_of` written as a set, for rules that nobody has saved.
+    """
     row = fetch_one(
         conn,
         f"""
@@ -306,12 +310,12 @@ def preview_modes(conn: Connection, shop_id: int, changes: Sequence[Change]) -> 
         judged as (
             select t.sku_id, t.location_id, bool_or(coalesce(w.mode, t.mode) = 'escrow') as is_escrow,
                 bool_or(coalesce(w.mode, t.mode) = 'adaptive') as is_adaptive,
-                max(case when w.listing_id is null then t.switch_units else w.switch_units end)
-                    filter (where coalesce(w.mode, t.mode) = 'adaptive') as policy_units,
+                max(case when w.listing_id is null then t.switch_units else w.switch_units end) as policy_units,
                 greatest(%(least)s, ceil(%(burst)s * sum(coalesce(t.pool_units_per_hour, 0)
-                    * coalesce(t.doubt_seconds, 0) / 3600))) as measured_units
+                    * coalesce(t.doubt_seconds, case t.guarantee_class when 'B' then %(doubt_b)s else %(doubt_a)s end)
+                    / 3600))) as measured_units
             from pools p join pool_seats t on t.shop_id = %(shop)s and t.sku_id = p.sku_id
-                and t.location_id = p.location_id
+                and t.location_id = p.location_id and t.publishing = 'on'
             left join would w on w.listing_id = t.listing_id
             group by 1, 2
         )
@@ -324,6 +328,8 @@ def preview_modes(conn: Connection, shop_id: int, changes: Sequence[Change]) -> 
         shop=shop_id,
         least=LINE_UNITS_MIN,
         burst=BURST,
+        doubt_a=DOUBT_SECONDS["A"],
+        doubt_b=DOUBT_SECONDS["B"],
         **_change_arrays(changes),
     )
     assert row is not None

@@ -25,6 +25,7 @@ from dashboard.oversell_queries import TREND_STEPS, Key
 Row = Mapping[str, Any]
 
 JOBS = Path(__file__).parent / "jobs.py"
+OVERVIEW = Path(__file__).parent / "overview.py"
 # What stands in the address is the word on the button, so the words are the options.
 _FILTERS = {"All": "all", "At risk": "at risk", "Close": "close", "Unknown": "unknown"}
 _COLOURS = {"danger": "red", "attention": "orange", "ok": "green", "unknown": "gray"}
@@ -103,30 +104,45 @@ def draw_alert(viewer: people.Viewer, totals: Row, found: Row) -> None:
 def draw_unknown(viewer: people.Viewer, marks: Sequence[Row]) -> None:
     """Connections whose sales are not known, or are held up, in words and with what to do."""
     for row in marks:
-        name = formats.plain(row["name"])
         if oversell_words.is_unwatched(row) and row["is_exposed"]:
-            why = (
-                "Its orders are not read, so what it sells is known only when its number is read."
-                if not row["reads_orders"]
-                else "Its orders have not been read through yet."
-            )
-            with (
-                components.card("unknown", f"watermark-{row['connection_id']}"),
-                st.container(width="stretch", gap="xxsmall"),
-            ):
-                st.markdown(f"{formats.badge('unknown')} **What {name} may have sold is not known**")
-                st.markdown(f"{why} Figures that it is part of are at the least; in escrow it is kept at 0.")
-        elif oversell_words.stopped(row):
+            with components.card("unknown", f"watermark-{row['connection_id']}"):
+                _draw_unwatched(row)
+        elif held := oversell_words.held_up_by(row):
             with components.card("attention", f"watermark-{row['connection_id']}"):
-                with st.container(width="stretch", gap="xxsmall"):
-                    age = formats.duration((row["as_of"] - row["watermark_at"]).total_seconds())
-                    st.markdown(f"{formats.badge('attention')} **Orders of {name} are known only up to {age} ago**")
-                    st.markdown("A message that cannot be handled holds it up: what was exposed stays exposed.")
-                with st.container(width="content"):
-                    st.page_link(
-                        JOBS, label="Open messages", icon=":material/arrow_forward:", icon_position="right",
-                        query_params=viewer.where(parked=row["parked_cause"], connection=str(row["connection_id"])),
-                    )  # fmt: skip
+                _draw_held(viewer, row, held)
+
+
+def _draw_unwatched(row: Row) -> None:
+    name = formats.plain(row["name"])
+    why = (
+        "Its orders are not read, so what it sells is known only when its number is read."
+        if not row["reads_orders"]
+        else "Its orders have not been read through yet."
+    )
+    kept = "; in escrow it is kept at 0" if row["guarantee_class"] != "A" else ""
+    with st.container(width="stretch", gap="xxsmall"):
+        st.markdown(f"{formats.badge('unknown')} **What {name} may have sold is not known**")
+        st.markdown(f"{why} Figures that it is part of are at the least{kept}.")
+
+
+def _draw_held(viewer: people.Viewer, row: Row, held: str) -> None:
+    """What holds a watermark up, and where that is put right."""
+    age = formats.duration((row["as_of"] - row["watermark_at"]).total_seconds())
+    with st.container(width="stretch", gap="xxsmall"):
+        st.markdown(
+            f"{formats.badge('attention')} **Orders of {formats.plain(row['name'])} are known only up to {age} ago**"
+        )
+        st.markdown(f"{oversell_words.HELD[held]} holds it up: what was exposed stays exposed.")
+    is_parked = held == "parked"
+    where = {"parked": row["parked_cause"], "connection": str(row["connection_id"])} if is_parked else {}
+    with st.container(width="content"):
+        st.page_link(
+            JOBS if is_parked else OVERVIEW,
+            label="Open messages" if is_parked else "Open lines",
+            icon=":material/arrow_forward:",
+            icon_position="right",
+            query_params=viewer.where(**where),
+        )
 
 
 # --- the list ---------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The Oversell risk screen without a browser: empty, calm, at risk, unknown, gone; its reads page by page; its words."""
+"""The Oversell risk screen without a browser: empty, calm, at risk, unknown, gone; its reads, its words."""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from core.inventory.modes import ALWAYS, PoolMode, Unwatched, explain_mode, leaves_above
+from core.inventory.escrow import ALWAYS
+from core.inventory.modes import PoolMode, Unwatched, explain_mode, leaves_above
 from core.inventory.planner import is_scarce
 
 SINCE = datetime(2026, 11, 27, 14, 2, tzinfo=UTC)
@@ -72,13 +73,14 @@ def test_escrow_says_that_nothing_can_be_oversold_or_what_is_being_taken_back() 
 
 
 def test_a_channel_whose_orders_are_not_known_is_named_and_it_is_still_one_sentence() -> None:
-    unwatched = [Unwatched("Amazon UK", False), Unwatched("Till", True)]
+    unwatched = [Unwatched("Amazon UK", False), Unwatched("Shopify", True, compares=True)]
     shared = said("pooled", 24, 35, unwatched=unwatched)
     assert shared.endswith(
         "; orders of Amazon UK are not read, so what it sells is not known;"
-        " orders of Till have not been read through yet, so what it sells is not known."
+        " orders of Shopify have not been read through yet, so what it sells is not known."
     )
     assert shared.count(".") == 1
-    assert said("escrow", 7, 7, is_escrow=True, unwatched=unwatched[:1]).endswith(
-        "; orders of Amazon UK are not read, so it is kept at 0."
+    assert said("escrow", 7, 7, is_escrow=True, unwatched=unwatched).endswith(
+        "; orders of Amazon UK are not read, so it is kept at 0;"
+        " orders of Shopify have not been read through yet, so what it sells is not known."
     )

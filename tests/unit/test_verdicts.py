@@ -53,7 +53,7 @@ def test_a_line_that_was_too_low_is_named_and_a_higher_one_given() -> None:
         ({"is_watched": False}, "unwatched"),
         ({"edited_units": 4}, "edit"),
         ({"seats": [seat("Amazon", 3, sold=True)]}, "sold_at_zero"),
-        ({"was_escrow": True, "mode": "escrow", "seats": [seat("Amazon", 5, sold=True)], "before_units": 5}, "unexplained"),
+        ({"was_escrow": True, "seats": [seat("Amazon", 5, sold=True)], "before_units": 5}, "unexplained"),
     ],
 )  # fmt: skip
 def test_what_no_mode_would_have_prevented_says_so(more: dict[str, Any], cause: str) -> None:

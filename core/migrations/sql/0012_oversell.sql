@@ -205,9 +205,9 @@ from (
         count(*) as listings, count(*) filter (where t.is_unwatched and t.exposed_units > 0) as unwatched_listings,
         sum(t.edited_units * t.units_each)::bigint as edited_units,
         case when bool_and(t.pool_units_per_hour is not null) then sum(t.pool_units_per_hour) end as units_per_hour,
-        case when bool_or(t.mode = 'escrow') then 'escrow' when bool_or(t.mode = 'adaptive') then 'adaptive'
-            else 'pooled' end as mode,
-        max(t.switch_units) filter (where t.mode = 'adaptive') as policy_units, max(t.doubt_seconds) as doubt_seconds
+        case when bool_or(t.mode = 'escrow' and t.publishing = 'on') then 'escrow'
+            when bool_or(t.mode = 'adaptive' and t.publishing = 'on') then 'adaptive' else 'pooled' end as mode,
+        max(t.switch_units) filter (where t.publishing = 'on') as policy_units, max(t.doubt_seconds) as doubt_seconds
     from pool_seats t group by t.shop_id, t.sku_id, t.location_id
 ) e
 join skus s on s.shop_id = e.shop_id and s.id = e.sku_id
@@ -215,11 +215,15 @@ join locations p on p.shop_id = e.shop_id and p.id = e.location_id
 left join stock_levels k on k.shop_id = e.shop_id and k.sku_id = e.sku_id and k.location_id = e.location_id
 cross join lateral (select coalesce(k.available, 0) as available) v;
 
--- Up to when the orders of each connection are known, and the parked message that may hold that up.
+-- Up to when the orders of each connection are known, and what may hold that up: a parked message, or a line of which
+-- nobody can say through which listing it was sold.
 create view connection_watermarks with (security_invoker = true) as
 select
     c.shop_id, c.id as connection_id, c.name, c.guarantee_class, c.state as switch, c.reads_orders, c.watermark_at,
     c.doubt_seconds, held.cause as parked_cause, held.received_at as parked_at,
+    exists (select from order_lines l join orders o on o.shop_id = l.shop_id and o.id = l.order_id
+        where l.shop_id = c.shop_id and l.mapping = 'unmapped' and l.listing_id is null and l.variant_ref is null
+            and o.connection_id = c.id and o.cancelled_at is null) as has_unmapped_line,
     exists (select from listings l where l.shop_id = c.shop_id and l.connection_id = c.id and l.exposed_units > 0)
         as is_exposed
 from connections c
