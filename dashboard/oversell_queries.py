@@ -62,7 +62,9 @@ def totals(shop_id: int, scope: str) -> dict[str, Any]:
             coalesce(sum(exposed_units), 0)::int8 as exposed_units,
             coalesce(sum(greatest(0, available)), 0)::int8 as available,
             count(*) filter (where is_escrow) as escrow_pools,
-            count(*) filter (where unwatched_listings > 0) as unwatched_pools, now() as as_of
+            count(*) filter (where unwatched_listings > 0) as unwatched_pools, max(risk_units) as worst_units,
+            (array_agg(code order by risk_units desc, code) filter (where risk_units > 0))[1] as worst_code,
+            now() as as_of
         from pool_risk where shop_id = %(shop)s
         """,
         shop=shop_id,
@@ -172,7 +174,9 @@ def pools(shop_id: int, code: str) -> list[dict[str, Any]]:
             from pool_seats t where t.shop_id = r.shop_id and t.sku_id = r.sku_id and t.location_id = r.location_id
                 and t.is_unwatched
         ) u
-        where r.shop_id = %(shop)s and r.code = %(code)s order by r.risk_units desc, r.location
+        where r.shop_id = %(shop)s and r.sku_id = (
+            select sku_id from sku_stock where shop_id = %(shop)s and code = %(code)s)
+        order by r.risk_units desc, r.location
         """,
         shop=shop_id,
         code=code,

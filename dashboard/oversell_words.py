@@ -17,19 +17,19 @@ STATES = ("oversold", "at_risk", "close", "unwatched", "safe")
 GAP_SECONDS = 3600
 
 
-def headline(totals: Row, worst: Row | None, watermarks: Sequence[Row]) -> tuple[str, str]:
+def headline(totals: Row, watermarks: Sequence[Row]) -> tuple[str, str]:
     """The answer and what goes with it: how many units could be oversold right now, over how many SKUs."""
     unknown = _unknown(watermarks)
     if not totals["pools"]:
         return "No channel can sell anything yet.", "Pools appear when a channel’s listings are mapped to SKUs."
     if totals["risk_units"]:
         known = (
-            f"Up to {formats.plural(totals['risk_units'], 'unit')} could be oversold right now, "
+            f"{'At least' if unknown else 'Up to'} {formats.plural(totals['risk_units'], 'unit')} could be oversold right now, "
             f"over {formats.plural(totals['risk_skus'], 'SKU')}."
         )
         parts = [_already(totals["short_units"]), unknown]
-        if worst is not None and not totals["short_units"]:
-            parts.insert(0, f"Worst: {worst['code']}, {formats.count(worst['risk_units'])} over.")
+        if not totals["short_units"]:
+            parts.insert(0, f"Worst: {totals['worst_code']}, {formats.count(totals['worst_units'])} over.")
         return known, " ".join(part for part in parts if part)
     if unknown:
         return "Nothing that is known of can be oversold.", unknown
@@ -95,18 +95,16 @@ def change_in_an_hour(changes: Sequence[Row], steps: int) -> str:
 def sentence(row: Row) -> str:
     """What a pool's risk comes to, for Markdown."""
     risk, short = row["risk_units"], row["short_units"]
-    beyond = " at least" if row["unwatched_listings"] else ""
     if short and risk == short:
         return f"**{formats.plural(short, 'unit')}** more {'is' if short == 1 else 'are'} sold than there are."
     if short:
         return (
             f"**{formats.plural(short, 'unit')}** more {'is' if short == 1 else 'are'} sold than there are, and "
-            f"{formats.count(risk - short)} more could be{beyond}."
+            f"{formats.count(risk - short)} more could be."
         )
     if risk:
-        return (
-            f"Up to **{formats.plural(risk, 'unit')}** could be sold that are not there{beyond and ', at the least'}."
-        )
+        most = "At least" if row["unwatched_listings"] else "Up to"
+        return f"{most} **{formats.plural(risk, 'unit')}** could be sold that are not there."
     if row["unwatched_listings"]:
         return "Whether it can be oversold is not known: a channel’s sales are not."
     return "Nothing of it can be oversold."

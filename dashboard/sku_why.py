@@ -52,7 +52,12 @@ def _draw_modes(viewer: people.Viewer, pools: Sequence[modes.PoolMode], code: st
             with st.container(width="stretch"):
                 st.markdown(f"{about}{formats.plain(said)}")
             with st.container(width="content"):
-                st.page_link(OVERSELL, label="Oversell risk", query_params=viewer.where(sku=pool.code))
+                st.page_link(
+                    OVERSELL,
+                    label="Oversell risk",
+                    icon=":material/trending_down:",
+                    query_params=viewer.where(sku=pool.code),
+                )
 
 
 def read(shop_id: int, code: str) -> tuple[list[Explanation], list[modes.PoolMode]]:

@@ -190,9 +190,10 @@ _POOLS = """
         from pool_seats t where t.shop_id = r.shop_id and t.sku_id = r.sku_id and t.location_id = r.location_id
             and t.is_unwatched
     ) u
-    where r.shop_id = %(shop)s and r.sku_id in (
+    -- An array, not a join: so that only the listings of these SKUs are summed.
+    where r.shop_id = %(shop)s and r.sku_id = any(array(
         select coalesce(p.part_sku_id, s.id) from skus s
         left join bundle_parts p on p.shop_id = s.shop_id and p.bundle_sku_id = s.id
-        where s.shop_id = %(shop)s and s.code = %(code)s)
+        where s.shop_id = %(shop)s and s.code = %(code)s))
     order by r.code, r.location
 """

@@ -74,10 +74,9 @@ def now() -> None:
     with components.panel("risk-now"):
         with st.skeleton(height=60):
             totals = oversell_queries.totals(shop, scope)
-            worst = oversell_queries.page(shop, scope, "at risk", "", None).rows[:1]
             marks = oversell_queries.watermarks(shop, scope)
             alerting = oversell_queries.alerting(shop, scope)
-        answer, rest = oversell_words.headline(totals, worst[0] if worst else None, marks)
+        answer, rest = oversell_words.headline(totals, marks)
         components.headline(answer, rest, totals["as_of"], viewer.shop.zone)
         draw_alert(viewer, totals, alerting)
         draw_unknown(viewer, marks)

@@ -87,6 +87,8 @@ def test_what_is_not_known_is_a_state_of_its_own(opened: Open, conn: Connection)
     page = opened("oversell")
     assert not page.exception
     said = text_of(page)
+    assert "At least 29 units could be oversold right now, over 5 SKUs." in said
+    assert "At least **11 units** could be sold that are not there." in said
     assert "Amazon UK may have sold more than is known." in said
     assert "**What Amazon UK may have sold is not known**" in said
     assert "Orders of Shopify UK are known only up to" in said

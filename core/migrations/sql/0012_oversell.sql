@@ -165,6 +165,19 @@ where a.closed_at is null;
 create view alert_rule_list with (security_invoker = true) as
 select r.shop_id, r.kind, r.limit_units, r.set_by, r.reason, r.set_at from alert_rules r;
 
+-- As before, written so that asking for one SKU reads that SKU's listings and bundles, by their indexes.
+create or replace view pool_takers with (security_invoker = true) as
+select l.shop_id, l.sku_id, l.location_id, l.id as listing_id, l.connection_id, l.sku_id as listing_sku_id,
+    1::bigint as units_each, l.exposed_units, l.exposed_units::bigint as exposed_pool_units
+from listings l
+where l.sku_id is not null and l.location_id is not null
+    and not exists (select from bundle_parts p where p.shop_id = l.shop_id and p.bundle_sku_id = l.sku_id)
+union all
+select l.shop_id, p.part_sku_id, l.location_id, l.id, l.connection_id, l.sku_id, p.units, l.exposed_units,
+    l.exposed_units * p.units
+from bundle_parts p
+join listings l on l.shop_id = p.shop_id and l.sku_id = p.bundle_sku_id and l.location_id is not null;
+
 -- Who may still sell how much of each pool: each listing with what its connection is known to have sold.
 -- `is_unwatched`: its orders are not known, so what it has sold may be more than is booked.
 create view pool_seats with (security_invoker = true) as
@@ -182,7 +195,8 @@ join locations p on p.shop_id = t.shop_id and p.id = t.location_id
 where p.kind <> 'external' and s.is_stocked;
 
 -- What could be sold of each pool that is not there: all that channels may still sell unbooked, less what is available.
--- In escrow everything may be exposed, so only a pool that is shared loosely can be close.
+-- In escrow everything may be exposed, so only a pool that is shared loosely can be close. Whole shops are summed here:
+-- listings are read once, and what few there are of (connections, locations) is joined to them.
 create view pool_risk with (security_invoker = true) as
 select
     e.shop_id, e.sku_id, e.location_id, s.code, s.title, p.name as location, v.available, e.exposed_units,
@@ -201,17 +215,32 @@ select
         else 'safe'
     end as risk_state
 from (
-    select t.shop_id, t.sku_id, t.location_id, sum(t.exposed_pool_units)::bigint as exposed_units,
-        count(*) as listings, count(*) filter (where t.is_unwatched and t.exposed_units > 0) as unwatched_listings,
+    select t.shop_id, t.sku_id, t.location_id, sum(t.exposed_units * t.units_each)::bigint as exposed_units,
+        count(*) as listings,
+        count(*) filter (where t.exposed_units > 0 and (not c.reads_orders or c.watermark_at is null))
+            as unwatched_listings,
         sum(t.edited_units * t.units_each)::bigint as edited_units,
-        case when bool_and(t.pool_units_per_hour is not null) then sum(t.pool_units_per_hour) end as units_per_hour,
-        case when bool_or(t.mode = 'escrow' and t.publishing = 'on') then 'escrow'
-            when bool_or(t.mode = 'adaptive' and t.publishing = 'on') then 'adaptive' else 'pooled' end as mode,
-        max(t.switch_units) filter (where t.publishing = 'on') as policy_units, max(t.doubt_seconds) as doubt_seconds
-    from pool_seats t group by t.shop_id, t.sku_id, t.location_id
+        case when count(*) = count(t.sales_per_hour) then sum(t.sales_per_hour * t.units_each) end as units_per_hour,
+        case max(case when t.publishing <> 'on' then 0 when t.mode = 'escrow' then 2 when t.mode = 'adaptive' then 1
+            else 0 end) when 2 then 'escrow' when 1 then 'adaptive' else 'pooled' end as mode,
+        max(t.switch_units) filter (where t.publishing = 'on') as policy_units, max(c.doubt_seconds) as doubt_seconds
+    from (
+        select l.shop_id, l.sku_id, l.location_id, l.connection_id, 1::bigint as units_each, l.exposed_units,
+            l.edited_units, l.sales_per_hour, l.publishing, l.mode, l.switch_units
+        from listings l
+        where l.sku_id is not null and l.location_id is not null
+            and not exists (select from bundle_parts p where p.shop_id = l.shop_id and p.bundle_sku_id = l.sku_id)
+        union all
+        select l.shop_id, p.part_sku_id, l.location_id, l.connection_id, p.units, l.exposed_units, l.edited_units,
+            l.sales_per_hour, l.publishing, l.mode, l.switch_units
+        from bundle_parts p
+        join listings l on l.shop_id = p.shop_id and l.sku_id = p.bundle_sku_id and l.location_id is not null
+    ) t
+    join connections c on c.shop_id = t.shop_id and c.id = t.connection_id
+    group by t.shop_id, t.sku_id, t.location_id
 ) e
-join skus s on s.shop_id = e.shop_id and s.id = e.sku_id
-join locations p on p.shop_id = e.shop_id and p.id = e.location_id
+join skus s on s.shop_id = e.shop_id and s.id = e.sku_id and s.is_stocked
+join locations p on p.shop_id = e.shop_id and p.id = e.location_id and p.kind <> 'external'
 left join stock_levels k on k.shop_id = e.shop_id and k.sku_id = e.sku_id and k.location_id = e.location_id
 cross join lateral (select coalesce(k.available, 0) as available) v;
 
