@@ -23,8 +23,9 @@ def headline(totals: Row, watermarks: Sequence[Row]) -> tuple[str, str]:
     if not totals["pools"]:
         return "No channel can sell anything yet.", "Pools appear when a channel’s listings are mapped to SKUs."
     if totals["risk_units"]:
+        most = "At least" if unknown else "Up to"
         known = (
-            f"{'At least' if unknown else 'Up to'} {formats.plural(totals['risk_units'], 'unit')} could be oversold right now, "
+            f"{most} {formats.plural(totals['risk_units'], 'unit')} could be oversold right now, "
             f"over {formats.plural(totals['risk_skus'], 'SKU')}."
         )
         parts = [_already(totals["short_units"]), unknown]
