@@ -33,8 +33,13 @@ _FILTERS = {
     "unknown": "r.unwatched_listings > 0",
 }
 FILTERS = tuple(_FILTERS)
-# Worst first; among the safe, those with the least left beside what is exposed.
-_KEY = "(-r.risk_units, r.available - r.exposed_units, r.code, r.location_id)"
+# Each order by two numbers, then code and place, so that a page can begin after any row. By units: among the safe those
+# with the least left beside what is exposed. By time: what is at risk before what is not, the soonest gone first.
+_SORTS = {
+    "units": ("-r.risk_units", "r.available - r.exposed_units"),
+    "soonest": ("case when r.risk_units > 0 then 0 else 1 end", "floor(coalesce(r.minutes_of_cover, 1e9))::int8"),
+}
+SORTS = tuple(_SORTS)
 
 Key = tuple[int, int, str, int]
 
@@ -74,25 +79,29 @@ def totals(shop_id: int, scope: str) -> dict[str, Any]:
 
 
 @st.cache_data(ttl=5, max_entries=200, show_spinner=False)
-def page(shop_id: int, scope: str, show: str, text: str, after: Key | None, backwards: bool = False) -> RiskPage:
+def page(
+    shop_id: int, scope: str, show: str, sort: str, text: str, after: Key | None, backwards: bool = False
+) -> RiskPage:
     """One page of pools from `after` (the key of the row before it), or before it when `backwards`."""
     beyond, way = ("<", "desc") if backwards else (">", "asc")
+    first, second = _SORTS[sort]
     found = rows(
         f"""
-        select r.*, -r.risk_units as sort_risk, r.available - r.exposed_units as sort_room, now() as as_of
+        select r.*, {first} as sort_first, {second} as sort_second, now() as as_of
         from pool_risk r
         where r.shop_id = %(shop)s and {_FILTERS[show]}
             and (%(text)s::text = '' or r.code ilike %(prefix)s or r.title ilike %(inside)s)
-            and (%(code)s::text is null or {_KEY} {beyond} (%(risk)s, %(room)s, %(code)s, %(location)s))
-        order by -r.risk_units {way}, r.available - r.exposed_units {way}, r.code {way}, r.location_id {way}
+            and (%(code)s::text is null or ({first}, {second}, r.code, r.location_id)
+                {beyond} (%(first)s, %(second)s, %(code)s, %(location)s))
+        order by {first} {way}, {second} {way}, r.code {way}, r.location_id {way}
         limit {PAGE + 1}
         """,
         shop=shop_id,
         text=text,
         prefix=_like(text) + "%",
         inside=f"%{_like(text)}%",
-        risk=after[0] if after else 0,
-        room=after[1] if after else 0,
+        first=after[0] if after else 0,
+        second=after[1] if after else 0,
         code=after[2] if after else None,
         location=after[3] if after else 0,
     )
@@ -122,7 +131,8 @@ def by_channel(shop_id: int, scope: str, sku_ids: tuple[int, ...]) -> list[dict[
 def trend(shop_id: int, scope: str, sku_ids: tuple[int, ...]) -> list[dict[str, Any]]:
     """Changes of what is exposed over the last hour, by pool and step of five minutes; step 1 is the newest.
 
-    `known_steps`: as far back as the newest TREND_DEPTH changes of each listing reach.
+    `known_steps`: as far back as the newest TREND_DEPTH changes of each listing reach, or to where its record begins,
+    which is no change itself.
     """
     return rows(
         f"""
@@ -130,12 +140,13 @@ def trend(shop_id: int, scope: str, sku_ids: tuple[int, ...]) -> list[dict[str, 
             min(c.known_steps) as known_steps
         from pool_seats t
         cross join lateral (
-            select 1 + floor(extract(epoch from now() - n.changed_at) / 300)::int as step, n.delta_units,
-                case when count(*) over () = {TREND_DEPTH}
-                    then floor(extract(epoch from now() - min(n.changed_at) over ()) / 300)::int
-                    else {TREND_STEPS} end as known_steps
+            select n.step, case when n.cause = 'base' then 0 else n.delta_units end as delta_units,
+                least({TREND_STEPS}, min(n.step) filter (where n.cause = 'base') over (),
+                    case when count(*) over () = {TREND_DEPTH} then max(n.step) over () - 1 end) as known_steps
             from (
-                select x.changed_at, x.delta_units from exposure_change_log x
+                select x.cause, x.delta_units, x.changed_at,
+                    1 + floor(extract(epoch from now() - x.changed_at) / 300)::int as step
+                from exposure_change_log x
                 where x.shop_id = t.shop_id and x.listing_id = t.listing_id
                 order by x.change_id desc limit {TREND_DEPTH}
             ) n

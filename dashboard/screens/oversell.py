@@ -28,6 +28,7 @@ JOBS = Path(__file__).parent / "jobs.py"
 OVERVIEW = Path(__file__).parent / "overview.py"
 # What stands in the address is the word on the button, so the words are the options.
 _FILTERS = {"All": "all", "At risk": "at risk", "Close": "close", "Unknown": "unknown"}
+_SORTS = {"Most units first": "units", "Soonest gone first": "soonest"}
 _COLOURS = {"danger": "red", "attention": "orange", "ok": "green", "unknown": "gray"}
 _CHANNELS_MAX = 3
 
@@ -45,7 +46,7 @@ def clear() -> None:
 
 
 def position() -> tuple[Key | None, bool]:
-    """The row that this page begins after (or ends before), from the address: risk~room~location~code."""
+    """The row that this page begins after (or ends before), from the address: number~number~place~code."""
     for name in ("after", "before"):
         parts = st.query_params.get(name, "").split("~", 3)
         if len(parts) == 4 and all(part.lstrip("-").isdigit() for part in parts[:3]):
@@ -58,7 +59,7 @@ def turn(row: Row, way: str) -> Callable[[], None]:
 
     def go() -> None:
         leave_page()
-        st.query_params[way] = f"{row['sort_risk']}~{row['sort_room']}~{row['location_id']}~{row['code']}"
+        st.query_params[way] = f"{row['sort_first']}~{row['sort_second']}~{row['location_id']}~{row['code']}"
 
     return go
 
@@ -147,8 +148,8 @@ def _draw_held(viewer: people.Viewer, row: Row, held: str) -> None:
 # --- the list ---------------------------------------------------------------------------------------------------------
 
 
-def draw_filters() -> tuple[str, str]:
-    """Filter and search, each in the address."""
+def draw_filters() -> tuple[str, str, str]:
+    """Filter, order and search, each in the address."""
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
         show = st.segmented_control(
             "Show", list(_FILTERS), key="show", default="All", required=True, bind="query-params",
@@ -158,7 +159,16 @@ def draw_filters() -> tuple[str, str]:
             "SKU or title", type="search", key="q", bind="query-params", placeholder="SKU or title",
             icon=":material/search:", on_change=leave_page, label_visibility="collapsed", width=260,
         )  # fmt: skip
-    return _FILTERS[show or "All"], (text or "").strip()
+        sort = st.selectbox(
+            "Sort by",
+            list(_SORTS),
+            key="sort",
+            bind="query-params",
+            on_change=leave_page,
+            label_visibility="collapsed",
+            width=200,
+        )
+    return _FILTERS[show or "All"], _SORTS[sort or "Most units first"], (text or "").strip()
 
 
 def as_table(
@@ -263,15 +273,15 @@ def draw_table(viewer: people.Viewer, found: oversell_queries.RiskPage, seats: S
 def draw_list(viewer: people.Viewer) -> str | None:
     """Filters, the list and its picture; returns the code to look into when the address names none."""
     shop, scope = viewer.shop.id, viewer.person.scope
-    show, text = draw_filters()
+    show, sort, text = draw_filters()
     after, backwards = position()
     with st.skeleton(height=420):
-        found = oversell_queries.page(shop, scope, show, text, after, backwards)
+        found = oversell_queries.page(shop, scope, show, sort, text, after, backwards)
         seats = oversell_queries.by_channel(shop, scope, tuple(sorted({row["sku_id"] for row in found.rows})))
     if not found.rows:
         _draw_nothing(show, text)
         return None
-    draw_table(viewer, found, seats, f"{show}-{text}-{after}-{backwards}")
+    draw_table(viewer, found, seats, f"{show}-{sort}-{text}-{after}-{backwards}")
     first, last = found.rows[0], found.rows[-1]
     has_worse, has_safer = after is not None and (not backwards or found.more), found.more or backwards
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
@@ -283,7 +293,7 @@ def draw_list(viewer: people.Viewer) -> str | None:
                 ("Worse", "Safer"),
             )
         st.caption(
-            f"{formats.plural(len(found.rows), 'pool')} shown, worst first · "
+            f"{formats.plural(len(found.rows), 'pool')} shown, worst first · {oversell_queries.PAGE} a page · "
             f"{formats.as_of(first['as_of'], viewer.shop.zone)}"
         )
     draw_picture(viewer, found.rows[: oversell_queries.PICTURED], seats)

@@ -144,20 +144,31 @@ def test_pages_meet_without_gap_or_repeat_both_ways(settings: None, conn: Connec
     seen: list[dict[str, Any]] = []
     after: oversell_queries.Key | None = None
     while True:
-        found = oversell_queries.page(world.shop, "all", "all", "", after)
+        found = oversell_queries.page(world.shop, "all", "all", "units", "", after)
         seen += found.rows
         if not found.more:
             break
         after = _key(found.rows[-1])
     assert len({row["code"] for row in seen}) == len(seen) == 61
     assert [row["risk_units"] for row in seen] == sorted((row["risk_units"] for row in seen), reverse=True)
-    back = oversell_queries.page(world.shop, "all", "all", "", _key(seen[50]), backwards=True)
+    back = oversell_queries.page(world.shop, "all", "all", "units", "", _key(seen[50]), backwards=True)
     assert [row["code"] for row in back.rows] == [row["code"] for row in seen[25:50]]
-    assert [row["code"] for row in oversell_queries.page(world.shop, "all", "all", "s07", None).rows] == ["S07"]
+    assert [row["code"] for row in oversell_queries.page(world.shop, "all", "all", "units", "s07", None).rows] == [
+        "S07"
+    ]
+
+
+def test_soonest_gone_first_puts_what_is_at_risk_before_what_is_not(opened: Open, conn: Connection) -> None:
+    risk_worlds.full(conn)
+    page = opened("oversell", sort="Soonest gone first")
+    assert not page.exception
+    table = page.dataframe[0].value
+    assert list(table["SKU"])[:6] == ["CANDLE-FIG", "85123A", "47566", "22423", "85099B", "22720"]
+    assert list(table["Cover"])[-1] == "–", "what is not known comes last"
 
 
 def _key(row: dict[str, Any]) -> oversell_queries.Key:
-    return row["sort_risk"], row["sort_room"], row["code"], row["location_id"]
+    return row["sort_first"], row["sort_second"], row["code"], row["location_id"]
 
 
 def test_a_bundles_sales_are_its_parts_risk(settings: None, conn: Connection) -> None:
@@ -181,6 +192,11 @@ def test_the_trend_is_counted_back_from_now(settings: None, conn: Connection) ->
     levels = oversell_words.levels(35, changes, oversell_queries.TREND_STEPS)
     assert (levels[-1], levels[0]) == (35, 31), "three more 52 minutes ago, two less, three more"
     assert oversell_words.levels(5, [{"step": 1, "delta_units": 4, "known_steps": 2}], 4) == [None, None, 1, 5]
+    listing = world.listings["84879", "Shopify UK"]
+    risk_worlds.change(conn, world.shop, listing, "base", 13, 13, seed.ago(minutes=22))
+    begun = oversell_queries.trend(world.shop, "all", (world.skus["84879"],))
+    assert oversell_words.change_in_an_hour(begun, oversell_queries.TREND_STEPS) == "–", "its record is younger"
+    assert oversell_words.levels(59, begun, oversell_queries.TREND_STEPS) == [None] * 7 + [59] * 5
     points = oversell_queries.exposed_over_time(world.shop, sku, "all", 1)
     assert points[-1]["exposed"] == 35
     assert points[0]["exposed"] == 25, "four of the shop, twenty-one of the others: what was before is not known"
