@@ -15,6 +15,8 @@ Row = Mapping[str, Any]
 
 STATES = ("oversold", "at_risk", "close", "unwatched", "safe")
 GAP_SECONDS = 3600
+COVER_DAYS_MAX = 90
+"""A rate of sales says nothing of what is further off."""
 
 
 def headline(totals: Row, watermarks: Sequence[Row]) -> tuple[str, str]:
@@ -71,6 +73,8 @@ def cover(minutes: float | None) -> str:
     """How long what is available lasts at the current rate."""
     if minutes is None:
         return formats.UNKNOWN
+    if minutes > COVER_DAYS_MAX * 1_440:
+        return f"> {COVER_DAYS_MAX} d"
     return formats.estimate(minutes * 60) if minutes else "none left"
 
 
@@ -125,7 +129,8 @@ def lasting(row: Row) -> str:
         return "How long it lasts is not known: its rate of sales is not."
     if row["available"] <= 0:
         return ""
-    return f"At this rate it lasts {formats.estimate(row['minutes_of_cover'] * 60)}."
+    lasts = cover(row["minutes_of_cover"])
+    return f"At this rate it lasts {lasts.replace('>', 'more than')}."
 
 
 def known_up_to(row: Row, zone: str) -> str:

@@ -266,7 +266,7 @@ def draw_table(viewer: people.Viewer, found: oversell_queries.RiskPage, seats: S
         selection_default={"selection": {"rows": [codes.index(chosen_sku)]}} if chosen_sku in codes else None,
         placeholder=formats.UNKNOWN,
         alt=f"{formats.plural(len(codes), 'SKU')} with what channels could sell of each against what is available, "
-        "worst first",
+        "in the order chosen",
     )
 
 
@@ -293,7 +293,7 @@ def draw_list(viewer: people.Viewer) -> str | None:
                 ("Worse", "Safer"),
             )
         st.caption(
-            f"{formats.plural(len(found.rows), 'pool')} shown, worst first · {oversell_queries.PAGE} a page · "
+            f"{formats.plural(len(found.rows), 'pool')} shown, {oversell_queries.PAGE} a page · "
             f"{formats.as_of(first['as_of'], viewer.shop.zone)}"
         )
     draw_picture(viewer, found.rows[: oversell_queries.PICTURED], seats)

@@ -229,6 +229,13 @@ def at(minute: float) -> datetime:
     return NOW + timedelta(minutes=minute)
 
 
+@pytest.mark.parametrize(
+    ("minutes", "shown"), [(None, "–"), (0.0, "none left"), (20.4, "≈ 20 min"), (200_000.0, "> 90 d")]
+)
+def test_cover_says_no_more_than_a_rate_can(minutes: float | None, shown: str) -> None:
+    assert oversell_words.cover(minutes) == shown
+
+
 def test_two_step_lines_are_put_on_one_clock() -> None:
     available = [{"at": at(0), "available": 9}, {"at": at(4), "available": 5}, {"at": at(9), "available": 5}]
     exposed = [{"at": at(2), "exposed": 7}, {"at": at(9), "exposed": 7}]
