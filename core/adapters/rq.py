@@ -47,6 +47,7 @@ JOB_QUEUES: Mapping[str, str] = {
     "poll.orders": "polls",
     "connection.poll": "polls",
     "outbox.relay": "polls",
+    "sweep.exposure_alerts": "polls",
     "connection.sync": "catalog",
     "stock.measure": "reports",
     "audit.nightly": "reports",

@@ -123,4 +123,15 @@ EXPOSURE_CHECKS: tuple[tuple[str, str, str], ...] = (
                 and coalesce(v.finished_at, %(now)s) > %(now)s - 2 * %(push)s)
         """,
     ),
+    (
+        "shortage_is_on_record",
+        "a pool with less than nothing available has one shortage on record that has not ended, and no other has one",
+        """
+        select coalesce(k.shop_id, h.shop_id) as shop_id, coalesce(k.sku_id, h.sku_id) as sku_id,
+            coalesce(k.location_id, h.location_id) as location_id, k.available, h.id as shortage_id, h.worst_units
+        from (select * from stock_levels where {shop} and available < 0) k
+        full join (select * from shortages where {shop} and ended_at is null) h using (shop_id, sku_id, location_id)
+        where k.available is null or h.id is null or h.worst_units > k.available
+        """,
+    ),
 )

@@ -1,4 +1,5 @@
-"""Tables: locations, stock_levels, stock_movements, reservations, listing_writes, exposure_changes."""
+"""Tables: locations, stock_levels, stock_movements, reservations, listing_writes, exposure_changes,
+shortages."""
 
 from __future__ import annotations
 
@@ -324,4 +325,48 @@ exposure_changes = Table(
     Index("ix_exposure_changes_listing", "shop_id", "listing_id", "id"),
     Index("ix_exposure_changes_changed_at", "changed_at", postgresql_using="brin"),
     comment="why the exposure of a listing is what it is; added, never edited, old ones are forgotten",
+)
+
+shortages = Table(
+    "shortages",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("sku_id", BigInteger, nullable=False),
+    Column("location_id", BigInteger, nullable=False),
+    Column(
+        "began_at",
+        DateTime(timezone=True),
+        nullable=False,
+        comment="the database's time of the unit of work that went below",
+    ),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("before_units", BigInteger, nullable=False, comment="available before it"),
+    Column("after_units", BigInteger, nullable=False),
+    Column("worst_units", BigInteger, nullable=False, comment="the lowest that was available while it lasted"),
+    Column(
+        "order_line_id",
+        BigInteger,
+        comment="whose units were booked last; null when no order did it, or it is not known",
+    ),
+    Column("reservation_id", BigInteger, comment="the newest promise of the pool booked with it"),
+    Column("movement_id", BigInteger, comment="the movement that did it, where none was promised"),
+    Column("is_escrow", Boolean, nullable=False, comment="how the pool was shared at that moment"),
+    Column("escrow_line_units", Integer, comment="and at how many available it would have gone into escrow"),
+    PrimaryKeyConstraint("shop_id", "id"),
+    ForeignKeyConstraint(["shop_id", "sku_id"], ["skus.shop_id", "skus.id"]),
+    ForeignKeyConstraint(["shop_id", "location_id"], ["locations.shop_id", "locations.id"]),
+    ForeignKeyConstraint(["shop_id", "order_line_id"], ["order_lines.shop_id", "order_lines.id"]),
+    CheckConstraint("before_units >= 0 and after_units < 0 and worst_units <= after_units", name="went_below"),
+    CheckConstraint("ended_at >= began_at", name="ended"),
+    Index(
+        "uq_shortages_open",
+        "shop_id",
+        "sku_id",
+        "location_id",
+        unique=True,
+        postgresql_where=text("ended_at is null"),
+    ),
+    Index(None, "shop_id", "sku_id", "id"),
+    comment="when a pool had less than nothing available, and what took it there",
 )

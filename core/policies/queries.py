@@ -10,6 +10,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from core.db import fetch, fetch_one, scalar
+from core.inventory.escrow import DOUBT_SECONDS
+from core.inventory.planner import BURST, LINE_UNITS_MIN
 from core.policies.rules import DEFAULTS, TERMS, Policy, Resolved, Scope, Terms, resolve
 
 LIVING = "(select * from channel_policies where ended_id is null)"
@@ -235,6 +237,24 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True)
+class ModePreview:
+    """How many pools a change is for, how many of them are split over channels now, and would be.
+
+    `pools` counts SKUs with stock of their own at a location. What adaptive would do is worked out from what is
+    available now; with a measured line it is an estimate.
+    """
+
+    pools: int
+    escrow_now: int
+    escrow_then: int
+
+    @property
+    def changes(self) -> bool:
+        """Whether any pool would be shared in another way."""
+        return self.escrow_now != self.escrow_then
+
+
+@dataclass(frozen=True, slots=True)
 class PreviewRow:
     """One published listing: what it shows, should show, and would show."""
 
@@ -272,6 +292,48 @@ def preview(conn: Connection, shop_id: int, changes: Sequence[Change]) -> Previe
         **_change_arrays(changes),
     )
     return Preview(token_of(latest_version(conn, shop_id), changes), tuple(ChannelPreview(**row) for row in rows))
+
+
+def preview_modes(conn: Connection, shop_id: int, changes: Sequence[Change]) -> ModePreview:
+    """How pools would be shared: each goes by the strictest of its listings, those the change is not for included.
+
+    `inventory.escrow.line_of` written as a set, for rules that nobody has saved.
+    """
+    row = fetch_one(
+        conn,
+        f"""
+        {_AS_IF},
+        pools as (
+            select distinct t.sku_id, t.location_id from pool_takers t join would w on w.listing_id = t.listing_id
+            where t.shop_id = %(shop)s
+        ),
+        judged as (
+            select t.sku_id, t.location_id, bool_or(coalesce(w.mode, t.mode) = 'escrow') as is_escrow,
+                bool_or(coalesce(w.mode, t.mode) = 'adaptive') as is_adaptive,
+                max(case when w.listing_id is null then t.switch_units else w.switch_units end) as policy_units,
+                greatest(%(least)s, ceil(%(burst)s * sum(coalesce(t.pool_units_per_hour, 0)
+                    * coalesce(t.doubt_seconds, case t.guarantee_class when 'B' then %(doubt_b)s else %(doubt_a)s end)
+                    / 3600))) as measured_units
+            from pools p join pool_seats t on t.shop_id = %(shop)s and t.sku_id = p.sku_id
+                and t.location_id = p.location_id and t.publishing = 'on'
+            left join would w on w.listing_id = t.listing_id
+            group by 1, 2
+        )
+        select count(*) as pools, count(*) filter (where k.is_escrow) as escrow_now,
+            count(*) filter (where j.is_escrow or (j.is_adaptive
+                and coalesce(k.available, 0) <= coalesce(j.policy_units, j.measured_units))) as escrow_then
+        from judged j left join stock_levels k
+            on k.shop_id = %(shop)s and k.sku_id = j.sku_id and k.location_id = j.location_id
+        """,
+        shop=shop_id,
+        least=LINE_UNITS_MIN,
+        burst=BURST,
+        doubt_a=DOUBT_SECONDS["A"],
+        doubt_b=DOUBT_SECONDS["B"],
+        **_change_arrays(changes),
+    )
+    assert row is not None
+    return ModePreview(**row)
 
 
 def preview_rows(

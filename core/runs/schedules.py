@@ -51,6 +51,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule("sweep.policies", "sweep.policies", "ring for listings that do not follow saved rules yet", 15),
     Schedule("promises.expire", "promises.expire", "end promises whose deadline has passed", 30),
     Schedule("outbox.relay", "outbox.relay", "say outside what is due", 15),
+    Schedule("sweep.exposure_alerts", "sweep.exposure_alerts", "open and close alerts on what could be oversold", 60),
     Schedule("poll.orders", "poll.orders", "ask every channel for changed orders", 60),
     Schedule("runs.sweep", "runs.sweep", "close runs whose worker is gone, queue forgotten syncs again", 60),
     Schedule("runs.prune", "runs.prune", "forget old runs and calls", 86400),

@@ -253,6 +253,14 @@ TAMPERINGS = {
         f"update stock_levels set escrow_line_units = 0 {AT_LEVEL}",
         ("shop_id", "sku_id", "location_id"),
     ),
+    "shortage_is_on_record": Tampering(
+        LOOSE_LEVEL,
+        """
+        insert into shortages (shop_id, sku_id, location_id, began_at, before_units, after_units, worst_units,
+            is_escrow) values (%(shop_id)s, %(sku_id)s, %(location_id)s, now(), 0, -1, -1, false)
+        """,
+        ("shop_id", "sku_id", "location_id"),
+    ),
 }
 
 
