@@ -10,6 +10,7 @@ from rich.console import Console
 
 from bench import apply, hot_sku, ingest, oversell, plan, replay, servers
 from bench.report import Report
+from bench.scarce import measure as scarce
 
 BENCHES: dict[str, Callable[..., Report]] = {
     "ingest": ingest.run,
@@ -17,6 +18,7 @@ BENCHES: dict[str, Callable[..., Report]] = {
     "plan": plan.run,
     "replay": replay.run,
     "hot_sku": hot_sku.run,
+    "scarce": scarce.run,
 }
 OVERSELL = "oversell"
 """Needs no servers: its time is virtual."""

@@ -108,34 +108,44 @@ def connect_pair(
         shop_id = connections.open_shop(conn, name, shop["timezone"], shop["currency"], actor, now)
         policies.begin_with(conn, shop_id, mode, actor, now)
         keys = app.settings.secret_keys
-        shopify_id = connections.connect(conn, shop_id, _shopify(control.url, shop, factor), keys, actor, now)
-        amazon_id = connections.connect(conn, shop_id, _amazon(control.url, seller, factor), keys, actor, now)
-    for connection_id in (shopify_id, amazon_id):
-        with read_only(app.engine) as conn:
-            row = queries.connection(conn, shop_id, connection_id)
-        if row.catalogue_read_at is None:
-            sync_and_wait(app, row, actor, progress)
-        with app.channel(row) as channel:
-            channel.ensure_subscriptions(f"{app.settings.api_url}/webhooks/{row.vendor}/{row.id}")
+        shopify_id = connections.connect(conn, shop_id, shopify_connection(control.url, shop, factor), keys, actor, now)
+        amazon_id = connections.connect(conn, shop_id, amazon_connection(control.url, seller, factor), keys, actor, now)
+    shopify, amazon = (bring_in(app, shop_id, each, actor, progress) for each in (shopify_id, amazon_id))
+    return Pair(shop_id, shopify, amazon)
+
+
+def bring_in(app: Application, shop_id: int, connection_id: int, actor: Actor, progress: Progress) -> ConnectionRow:
+    """Read a connection's catalogue and levels, unless they were read before, and subscribe to what happens there.
+
+    Raises SyncFailed, or Retryable when the channel does not answer.
+    """
     with read_only(app.engine) as conn:
-        return Pair(
-            shop_id, queries.connection(conn, shop_id, shopify_id), queries.connection(conn, shop_id, amazon_id)
-        )
+        row = queries.connection(conn, shop_id, connection_id)
+    if row.catalogue_read_at is None:
+        sync_and_wait(app, row, actor, progress)
+    with app.channel(row) as channel:
+        channel.ensure_subscriptions(f"{app.settings.api_url}/webhooks/{row.vendor}/{row.id}")
+    with read_only(app.engine) as conn:
+        return queries.connection(conn, shop_id, connection_id)
 
 
-def _shopify(sandbox_url: str, shop: Mapping[str, Any], factor: float) -> NewConnection:
+def shopify_connection(
+    sandbox_url: str, shop: Mapping[str, Any], factor: float, *, name: str = "Shopify", is_sku_source: bool = True
+) -> NewConnection:
+    """A shop of the sandbox's world, as a connection of that name."""
     return NewConnection(
         vendor="shopify",
-        name="Shopify",
+        name=name,
         base_url=f"{sandbox_url}/shopify/{shop['domain']}",
         account_ref=shop["domain"],
         guarantee_class="A",
-        settings={"is_sku_source": True, "clock_factor": factor},
+        settings={"is_sku_source": is_sku_source, "clock_factor": factor},
         secrets={"client_id": shop["client_id"], "client_secret": shop["client_secret"]},
     )
 
 
-def _amazon(sandbox_url: str, seller: Mapping[str, Any], factor: float) -> NewConnection:
+def amazon_connection(sandbox_url: str, seller: Mapping[str, Any], factor: float) -> NewConnection:
+    """A seller of the sandbox's world, as a connection."""
     return NewConnection(
         vendor="amazon",
         name="Amazon",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -14,6 +14,9 @@ from core.ports import ChannelListing, LevelObservation
 NOT_TAKEN_OVER = "no stock number taken over yet: sync the connection, or receive stock"
 NOT_MAPPED = "not mapped to a SKU"
 NOT_TRACKED = "the channel does not count its stock"
+
+BOOKED_LATELY = timedelta(minutes=2)
+"""How long after a sale is booked a number from before it may still arrive, and is told by its second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +271,9 @@ def observe_levels(
     booked yet. It is kept as `unseen_units`, so that nobody writes a number over it (see core.inventory.publishing).
     A number higher than the channel can have come to by sales and by our open write was typed in by somebody: all of
     it is exposed besides what was (`exposure.is_edit`, `exposure.edited` as a set). The first number seen is the base.
+
+    Orders are stamped in whole seconds. A number no higher than what we know and the sales of that second together is
+    from before them, however late it arrives, and is passed over too.
     """
     newest: dict[tuple[str, str], LevelObservation] = {}
     for seen in observations:
@@ -293,9 +299,19 @@ def observe_levels(
                 and l.inventory_ref = o.item and l.channel_location_ref = o.place
             left join listing_writes w on w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null
                 and w.sent_at is not null
+            cross join lateral (
+                select coalesce(sum(s.units), 0) as units from orders b
+                join order_lines s on s.shop_id = b.shop_id and s.order_id = b.id and s.listing_id = l.id
+                where o.units > l.published_units and l.followed_at > o.at - interval '1 second'
+                    and b.shop_id = %(shop)s and b.recorded_at > %(now)s - %(lately)s::interval
+                    and b.connection_id = %(connection)s and b.channel_created_at > o.at - interval '1 second'
+                    and s.mapping = 'stocked'
+            ) sold
             -- Older than what we know, or than a sale we took off since: the channel says more soon.
             where (l.published_at is null or l.published_at <= o.at)
                 and (l.followed_at is null or l.followed_at <= o.at)
+                and (l.published_units is null or o.units <= l.published_units
+                    or o.units > l.published_units + sold.units)
             order by l.id for no key update of l
         ), believed as (
             update listings l set published_units = seen.units, published_at = seen.at,
@@ -324,6 +340,7 @@ def observe_levels(
         units=[seen.units for seen in ordered],
         ats=[seen.observed_at for seen in ordered],
         now=now,
+        lately=BOOKED_LATELY,
     )
     return [row["sku_id"] for row in rows]
 

@@ -516,6 +516,8 @@ def end_doubts(conn: Connection, shop_id: int, connection_id: int, now: datetime
                 select sum(ol.units) from order_lines ol
                 join orders o on o.shop_id = ol.shop_id and o.id = ol.order_id
                 where ol.shop_id = %(shop)s and ol.listing_id = d.id and ol.mapping = 'stocked'
+                    -- Booked later than it was sold, whatever the clocks say: so that not every line there is is read.
+                    and o.recorded_at > d.published_at - interval '1 hour'
                     and o.channel_created_at > d.published_at
                     and o.channel_created_at <= d.published_at + %(margin)s::interval
             ), 0)::int4 as after

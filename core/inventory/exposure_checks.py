@@ -68,23 +68,28 @@ EXPOSURE_CHECKS: tuple[tuple[str, str, str], ...] = (
         "exposure_follows_bookings",
         "no more was taken off what is exposed than was booked as sold, less what its channel put back",
         """
-        select l.shop_id, l.id as listing_id, moved.taken, booked.units as booked
+        select l.shop_id, l.id as listing_id, moved.taken, coalesce(booked.units, 0) as booked
         from listings l
-        cross join lateral (
-            select coalesce(-sum(c.asked_units) filter (where c.cause in ('sale', 'restock')), 0)::bigint as taken,
-                (array_agg(c.cause order by c.id))[1] as first_cause
-            from exposure_changes c where c.shop_id = l.shop_id and c.listing_id = l.id
-        ) moved
-        cross join lateral (
-            select coalesce(sum(ol.units - coalesce((
-                select sum(rl.units) from refund_lines rl
+        join (
+            select shop_id, listing_id, (array_agg(cause order by id))[1] as first_cause,
+                coalesce(-sum(asked_units) filter (where cause in ('sale', 'restock')), 0)::bigint as taken
+            from exposure_changes where {shop} group by 1, 2
+        ) moved on moved.shop_id = l.shop_id and moved.listing_id = l.id
+        left join (
+            select ol.shop_id, ol.listing_id, sum(ol.units - coalesce(back.units, 0))::bigint as units
+            from order_lines ol left join (
+                select rl.shop_id, rl.order_line_id, sum(rl.units) as units
+                from refund_lines rl
                 join refunds f on f.shop_id = rl.shop_id and f.id = rl.refund_id
-                where rl.shop_id = ol.shop_id and rl.order_line_id = ol.id and rl.restock <> 'no_restock'
-                    and (l.baseline_at is null or f.channel_created_at >= l.baseline_at)), 0)), 0)::bigint as units
-            from order_lines ol
-            where ol.shop_id = l.shop_id and ol.listing_id = l.id and ol.mapping = 'stocked'
-        ) booked
-        where l.{shop} and moved.first_cause = 'base' and moved.taken > booked.units
+                join order_lines x on x.shop_id = rl.shop_id and x.id = rl.order_line_id
+                join listings p on p.shop_id = x.shop_id and p.id = x.listing_id
+                where rl.{shop} and rl.restock <> 'no_restock'
+                    and (p.baseline_at is null or f.channel_created_at >= p.baseline_at)
+                group by 1, 2
+            ) back on back.shop_id = ol.shop_id and back.order_line_id = ol.id
+            where ol.{shop} and ol.mapping = 'stocked' and ol.listing_id is not null group by 1, 2
+        ) booked on booked.shop_id = l.shop_id and booked.listing_id = l.id
+        where l.{shop} and moved.first_cause = 'base' and moved.taken > coalesce(booked.units, 0)
         """,
     ),
     (
@@ -101,6 +106,7 @@ EXPOSURE_CHECKS: tuple[tuple[str, str, str], ...] = (
             and not exists (select from order_lines ol
                 join orders o on o.shop_id = ol.shop_id and o.id = ol.order_id
                 where ol.shop_id = l.shop_id and ol.listing_id = l.id and o.channel_created_at > l.published_at
+                    and o.recorded_at > l.published_at - interval '1 hour'
                     and o.channel_created_at <= l.published_at + interval '5 seconds')
         """,
     ),

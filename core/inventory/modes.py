@@ -110,7 +110,9 @@ def _adaptive(pool: PoolMode, moment: Callable[[datetime], str]) -> str:
         compared = "" if pool.available <= line else f", more than {_units(line)}"
         return f"Adaptive: {verb}, because {_there(pool.available)} available{compared}: {_line(pool)}"
     since = f" since {moment(pool.escrow_since)}" if pool.escrow_since else ""
-    back = f"pooled again above {_units(above)}" if pool.available <= above else "pooled again with the next plan"
+    if pool.available > above:
+        return f"Adaptive: in escrow{since}, because a channel was not heard from; pooled again once it is"
+    back = f"pooled again above {_units(above)}"
     reason = _line(pool) if pool.available <= line else f"that is not above {_units(above)} yet"
     return f"Adaptive: in escrow{since}, because {_there(pool.available)} available and {reason}; {back}"
 

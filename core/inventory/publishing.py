@@ -28,14 +28,18 @@ SEND_WITHIN = timedelta(seconds=60)
 """A sender that is later than this after planning must not send: the number is old."""
 
 _UNSEEN_IS_AN_EDIT = """
-    l.unseen_units <> 0 and l.unseen_since < %(unseen_before)s and c.orders_polled_at > l.unseen_since
+    l.unseen_units <> 0 and c.orders_polled_at > l.unseen_since
+    and l.unseen_since < %(now)s - %(unseen_for)s::interval / coalesce((c.settings ->> 'clock_factor')::float8, 1)
     and not exists (select from inbox_messages m where m.shop_id = l.shop_id and m.connection_id = l.connection_id
         and m.state = 'received')
 """
 """Its orders were polled since, completely, and everything that arrived is handled: nothing will explain it."""
 
 UNSEEN_FOR = timedelta(minutes=2)
-"""How long a change that the channel made by itself may stay unexplained, if its orders were polled since."""
+"""How long a change that the channel made by itself may stay unexplained, if its orders were polled since.
+
+A duration of the vendor's side: divided by the connection's clock factor.
+"""
 
 _RETRY_AT_ONCE = ("NEIGHBOUR_STALE", "NEIGHBOUR_REFUSED")
 _BACKOFF_SECONDS_MAX = 3600
@@ -286,7 +290,8 @@ def give_up_unseen(conn: Connection, shop_id: int, connection_id: int, now: date
         """,
         shop=shop_id,
         connection=connection_id,
-        unseen_before=now - UNSEEN_FOR,
+        now=now,
+        unseen_for=UNSEEN_FOR,
     )
 
 
@@ -498,4 +503,4 @@ def lanes_to_push(conn: Connection, now: datetime) -> list[tuple[int, int]]:
 
 
 def _lanes(conn: Connection, sql: str, now: datetime) -> list[tuple[int, int]]:
-    return [(row["shop_id"], row["id"]) for row in fetch(conn, sql, now=now, unseen_before=now - UNSEEN_FOR)]
+    return [(row["shop_id"], row["id"]) for row in fetch(conn, sql, now=now, unseen_for=UNSEEN_FOR)]

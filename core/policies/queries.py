@@ -311,9 +311,9 @@ def preview_modes(conn: Connection, shop_id: int, changes: Sequence[Change]) -> 
             select t.sku_id, t.location_id, bool_or(coalesce(w.mode, t.mode) = 'escrow') as is_escrow,
                 bool_or(coalesce(w.mode, t.mode) = 'adaptive') as is_adaptive,
                 max(case when w.listing_id is null then t.switch_units else w.switch_units end) as policy_units,
-                greatest(%(least)s, ceil(%(burst)s * sum(coalesce(t.pool_units_per_hour, 0)
-                    * coalesce(t.doubt_seconds, case t.guarantee_class when 'B' then %(doubt_b)s else %(doubt_a)s end)
-                    / 3600))) as measured_units
+                greatest(%(least)s, ceil(%(burst)s * coalesce(sum(coalesce(t.pool_units_per_hour, 0)
+                    * coalesce(t.doubt_seconds, %(doubt)s) / 3600) filter (where t.guarantee_class = 'A'), 0)))
+                    as measured_units
             from pools p join pool_seats t on t.shop_id = %(shop)s and t.sku_id = p.sku_id
                 and t.location_id = p.location_id and t.publishing = 'on'
             left join would w on w.listing_id = t.listing_id
@@ -328,8 +328,7 @@ def preview_modes(conn: Connection, shop_id: int, changes: Sequence[Change]) -> 
         shop=shop_id,
         least=LINE_UNITS_MIN,
         burst=BURST,
-        doubt_a=DOUBT_SECONDS["A"],
-        doubt_b=DOUBT_SECONDS["B"],
+        doubt=DOUBT_SECONDS,
         **_change_arrays(changes),
     )
     assert row is not None

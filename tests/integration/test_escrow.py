@@ -335,6 +335,31 @@ def test_a_number_that_nobody_wrote_is_exposed_besides_what_was(conn: Connection
     assert (exposed(conn, world), listing_of(conn, world)["edited_units"]) == (5, 0)
 
 
+def test_a_number_from_before_a_sale_of_the_same_second_is_no_edit(conn: Connection) -> None:
+    """Vendors stamp sales in whole seconds: what arrives after the sale may be older, and then says nothing new."""
+    world = make_world(conn, {"MUG": 10})
+    sold_at, within = later(5), later(5) + timedelta(milliseconds=300)
+    sale = make_order(lines=[make_line(units=4)], created_at=sold_at, version_at=sold_at)
+    book(conn, world, sale, now=sold_at + timedelta(seconds=1))
+    for units in (10, 9):
+        book(conn, world, make_level("MUG", units, within), now=sold_at + timedelta(seconds=3))
+        shown = listing_of(conn, world)
+        assert (shown["exposed_units"], shown["edited_units"]) == (6, 0)
+        assert (shown["published_units"], shown["unseen_units"]) == (6, 0)
+    # More than the sale explains was typed in, whichever came first.
+    book(conn, world, make_level("MUG", 11, within), now=sold_at + timedelta(seconds=4))
+    assert (exposed(conn, world), listing_of(conn, world)["edited_units"]) == (17, 11)
+
+
+def test_a_number_from_a_second_after_a_sale_is_an_edit(conn: Connection) -> None:
+    world = make_world(conn, {"MUG": 10})
+    sale = make_order(lines=[make_line(units=4)], created_at=later(5), version_at=later(5))
+    book(conn, world, sale, now=later(5) + timedelta(seconds=1))
+    next_second = later(5) + timedelta(seconds=1)
+    book(conn, world, make_level("MUG", 8, next_second), now=later(5) + timedelta(seconds=2))
+    assert (exposed(conn, world), listing_of(conn, world)["edited_units"]) == (14, 8)
+
+
 def test_our_own_number_read_before_its_answer_is_no_edit(conn: Connection) -> None:
     two = Two(conn)
     adjust_stock(conn, two.web, "MUG", 5)

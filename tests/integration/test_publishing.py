@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection
 
 from core.connections.operations import note_poll_complete
-from core.db import fetch_one
+from core.db import execute, fetch_one
 from core.errors import BadInput
 from core.inventory import checking, publishing
 from core.inventory.publishing import Lane, NotInDoubt
@@ -180,6 +180,18 @@ def test_a_stale_answer_teaches_what_is_shown_and_waits_for_what_explains_it(con
     assert [(write.from_units, write.to_units) for write in plan(conn, world, later(3))] == [(8, 5)]
     book(conn, world, make_order(lines=[make_line(units=2)], placed_at=later(1)))
     assert (listing_of(conn, world)["unseen_units"], listing_of(conn, world)["desired_units"]) == (0, 5)
+
+
+def test_what_nobody_explains_is_given_up_in_the_time_of_its_channel(conn: Connection, world: World) -> None:
+    book(conn, world, make_level("MUG", 7, later(1)), now=later(1))
+    polled = later(1) + timedelta(seconds=5)
+    note_poll_complete(conn, world.shop_id, world.connection.id, polled)
+    soon = later(1) + timedelta(seconds=10)
+    publishing.give_up_unseen(conn, world.shop_id, world.connection.id, soon)
+    assert listing_of(conn, world)["unseen_units"] == -3
+    execute(conn, "update connections set settings = settings || '{\"clock_factor\": 60}'")
+    publishing.give_up_unseen(conn, world.shop_id, world.connection.id, soon)
+    assert listing_of(conn, world)["unseen_units"] == 0
 
 
 def test_an_unknown_outcome_stays_open_and_is_looked_at_when_due(conn: Connection, world: World) -> None:

@@ -202,6 +202,10 @@ def check_lane(app: Application, row: ConnectionRow, channel: SalesChannel, seco
             results = _read_back(app, row, channel, due)
         with unit_of_work(app.engine) as conn:
             publishing.settle(conn, row.shop_id, results, FIRST_CHECK / _factor(row), utc_now())
+        if results and channel.guarantee_class != "A":
+            # What can be known by now ends the doubt at once: until then others give up units for it.
+            with unit_of_work(app.engine) as conn:
+                escrow.end_doubts(conn, row.shop_id, row.id, utc_now())
         _follow_up(app, row, results)
         counts["checked"] += len(due)
         counts["settled"] += sum(result.outcome not in ("unknown", "accepted") for result in results)
