@@ -27,7 +27,7 @@ def test_adaptive_in_escrow_says_since_when_why_and_when_it_ends() -> None:
     assert said("adaptive", 11, 11, is_escrow=True, line_units=9) == (
         "Adaptive: in escrow, because 11 are available and that is not above 13 yet; pooled again above 13."
     )
-    assert said("adaptive", 14, 9, is_escrow=True, line_units=9).endswith("; pooled again with the next plan.")
+    assert said("adaptive", 14, 9, is_escrow=True, line_units=9).endswith("not heard from; pooled again once it is.")
 
 
 @pytest.mark.parametrize("line", [0, 1, 2, 3, 9, 12, 13, 100])
