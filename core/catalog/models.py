@@ -205,6 +205,14 @@ listings = Table(
         comment="of what is exposed: numbers that nobody here wrote, until the watermark passes them",
     ),
     Column(
+        "blurred_units",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="by how much what it shows may be taken too low: sold or put back so near to the reading that clocks do"
+        " not tell",
+    ),
+    Column(
         "is_in_doubt",
         Boolean,
         Computed("exposed_units is distinct from greatest(0, published_units)", persisted=True),

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from core.clock import CLOCK_MARGIN
 from core.db import execute, fetch
 from core.ports import ChannelListing, LevelObservation
 
@@ -315,6 +316,9 @@ def observe_levels(
             order by l.id for no key update of l
         ), believed as (
             update listings l set published_units = seen.units, published_at = seen.at,
+                -- Read so shortly after what was booked that a restock among it may not have been in it.
+                blurred_units = case when seen.at <= l.followed_at + %(margin)s::interval
+                    then greatest(0, l.published_units + l.blurred_units - seen.units) else 0 end,
                 exposed_units = l.exposed_units + seen.exposed_more,
                 edited_units = l.edited_units + case when seen.is_known then seen.exposed_more else 0 end,
                 unseen_units = l.unseen_units + seen.units - coalesce(l.published_units, seen.units),
@@ -339,6 +343,7 @@ def observe_levels(
         places=[seen.location_ref for seen in ordered],
         units=[seen.units for seen in ordered],
         ats=[seen.observed_at for seen in ordered],
+        margin=CLOCK_MARGIN,
         now=now,
         lately=BOOKED_LATELY,
     )

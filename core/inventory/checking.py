@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from core.clock import CLOCK_MARGIN
 from core.db import execute, fetch, scalar
-from core.inventory.exposure import CLOCK_MARGIN
 from core.inventory.publishing import Lane
 from core.ports import LevelObservation, QuantityResult, QuantityWrite
 

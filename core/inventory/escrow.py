@@ -14,9 +14,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
-from core.clock import utc_now
+from core.clock import CLOCK_MARGIN, utc_now
 from core.db import execute, fetch
-from core.inventory.exposure import CLOCK_MARGIN
 from core.inventory.locks import hold_compositions
 from core.inventory.planner import (
     MODES,
@@ -502,7 +501,7 @@ def end_doubts(conn: Connection, shop_id: int, connection_id: int, now: datetime
         conn,
         """
         with doubted as (
-            select l.id, l.sku_id, l.exposed_units as before, l.published_units, l.published_at
+            select l.id, l.sku_id, l.exposed_units as before, l.published_units, l.blurred_units
             from listings l join connections c on c.shop_id = l.shop_id and c.id = l.connection_id
             where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.is_in_doubt
                 and l.published_units is not null
@@ -511,17 +510,8 @@ def end_doubts(conn: Connection, shop_id: int, connection_id: int, now: datetime
                     and w.outcome is null)
             order by l.id for no key update of l
         ), known as (
-            -- Sold so shortly after the reading that it may have been in it: not taken off twice.
-            select d.*, greatest(0, d.published_units) + coalesce((
-                select sum(ol.units) from order_lines ol
-                join orders o on o.shop_id = ol.shop_id and o.id = ol.order_id
-                where ol.shop_id = %(shop)s and ol.listing_id = d.id and ol.mapping = 'stocked'
-                    -- Booked later than it was sold, whatever the clocks say: so that not every line there is is read.
-                    and o.recorded_at > d.published_at - interval '1 hour'
-                    and o.channel_created_at > d.published_at
-                    and o.channel_created_at <= d.published_at + %(margin)s::interval
-            ), 0)::int4 as after
-            from doubted d
+            -- Sold or put back so near to the reading that it may be on show, against what we know.
+            select d.*, greatest(0, d.published_units + d.blurred_units) as after from doubted d
         ), ended as (
             update listings l set exposed_units = known.after, edited_units = 0
             from known where l.shop_id = %(shop)s and l.id = known.id

@@ -14,6 +14,11 @@ from core.db import execute
 from core.inventory import exposure
 from core.ports import QuantityResult
 
+BY_HAND, KEY_EXPIRED = "BY_HAND", "KEY_EXPIRED"
+NOT_SURE = (BY_HAND, KEY_EXPIRED)
+"""Codes of ends that only say what the channel shows: the write may have landed and have sold, or units were sold and
+it did not land. What is exposed stays as it is until the watermark has passed the reading."""
+
 
 @dataclass(frozen=True, slots=True)
 class Exposing:
@@ -28,15 +33,18 @@ class Exposing:
 def of_answer(row: RowMapping, result: QuantityResult) -> list[Exposing]:
     """What an answer does to exposure: rows of the table in `core.inventory.exposure`."""
     listing_id, write_id = row["listing_id"], row["id"]
+    is_sure = result.code not in NOT_SURE
     if result.outcome == "confirmed":
         # A lowering gives back what it took off; an absolute number nothing, until its doubt ends.
-        given = 0 if row["from_units"] is None else min(0, row["to_units"] - row["from_units"])
+        given = 0 if row["from_units"] is None or not is_sure else min(0, row["to_units"] - row["from_units"])
         return [Exposing(listing_id, write_id, "confirmed", given)]
     if result.outcome not in ("refused", "stale", "unsent"):
         return []
-    found = [Exposing(listing_id, write_id, "refused", -(row["exposure_delta_units"] or 0))]
+    found = [Exposing(listing_id, write_id, "refused", -(row["exposure_delta_units"] or 0))] if is_sure else []
     shown, known = result.observed_units, row["published_units"]
-    if shown is not None and known is not None and exposure.is_edit(shown, known, None, None):
+    # What may have landed still counts, and may be what is seen.
+    landed = (None, None) if is_sure else (row["from_units"], row["to_units"])
+    if shown is not None and known is not None and exposure.is_edit(shown, known, *landed):
         found.append(Exposing(listing_id, write_id, "edit", shown))
     return found
 

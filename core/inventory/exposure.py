@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-CLOCK_MARGIN = timedelta(seconds=5)
-"""How far two clocks of one channel may be apart: that of its orders and that of what it shows.
+from core.clock import CLOCK_MARGIN
 
-Vendors stamp whole seconds; what lies closer together than this may have happened in either order.
-"""
+WHOLE_SECOND = timedelta(seconds=1)
+"""What vendors stamp."""
 
 
 def sold(exposed: int, units: int, *, is_before_baseline: bool = False) -> int:
@@ -35,9 +34,10 @@ def recorded(from_units: int | None, to_units: int) -> int:
     """What a write adds when it is recorded, before it is sent; `from_units` None sets absolutely.
 
     A raise may land the moment it leaves, so all of it counts at once; a lowering may never land, so it gives nothing
-    yet. An absolute number may land at any time, on top of everything that was sold before.
+    yet. What lies below zero cannot be sold and is no part of a raise. An absolute number may land at any time, on top
+    of everything that was sold before.
     """
-    return to_units if from_units is None else max(0, to_units - from_units)
+    return to_units if from_units is None else max(0, to_units - max(0, from_units))
 
 
 def confirmed(exposed: int, from_units: int | None, to_units: int) -> int:
@@ -92,8 +92,19 @@ def may_collapse(read_at: datetime, watermark_at: datetime | None, *, has_open_w
 def collapsed(read_units: int, sold_later_units: int, restocked_later_units: int = 0) -> int:
     """What exposure comes to once `may_collapse`: the number read, moved by what was booked since.
 
-    `sold_later_units`: booked sales dated after the reading by more than CLOCK_MARGIN. `restocked_later_units`: all
-    that `restocked` added since the reading was taken, whatever its date: it may not be in the number read. The two
+    `sold_later_units`: booked sales dated after the reading by more than CLOCK_MARGIN. `restocked_later_units`: booked
+    restocks that are not surely in the number read, all but those dated before it by more than CLOCK_MARGIN. The two
     are set off before the floor: a unit restocked and sold again since is neither shown nor unbooked.
     """
     return max(0, read_units - sold_later_units + restocked_later_units)
+
+
+def is_blurred(delta_units: int, at: datetime, read_at: datetime) -> bool:
+    """Whether a sale (negative) or a restock dated `at` may make a number read at `read_at` look too low.
+
+    The sale was taken off though it may have been in the number already; the restock was not added though it may have
+    come after it. Either clock may be wrong by so much, and shows whole seconds.
+    """
+    if delta_units < 0:
+        return read_at - WHOLE_SECOND < at <= read_at + CLOCK_MARGIN
+    return read_at - CLOCK_MARGIN <= at <= read_at

@@ -167,8 +167,9 @@ def move(conn: Connection, shop_id: int, movements: Sequence[Movement], recorded
 class Followed:
     """What a listing shows after what its channel did by itself, the latest of it at `at`.
 
-    `sold_units` and `restocked_units` are what was booked of it since its baseline: what exposure moves by. `at` None:
-    nothing that it shows changed by it.
+    `sold_units` and `restocked_units` are what was booked of it since its baseline: what exposure moves by.
+    `blurred_units`: by how much more `published_units` may be too low now (`exposure.is_blurred`). `at` None: nothing
+    that it shows changed by it.
     """
 
     listing_id: int
@@ -177,6 +178,7 @@ class Followed:
     at: datetime | None
     sold_units: int = 0
     restocked_units: int = 0
+    blurred_units: int = 0
 
 
 def refresh_desired(
@@ -215,7 +217,8 @@ def refresh_desired(
         """
         with shown as (
             select * from unnest(%(ids)b::int8[], %(published)b::int4[], %(unseen)b::int4[], %(ats)b::timestamptz[],
-                %(sold)b::int4[], %(restocked)b::int4[]) as s (id, published, unseen, at, sold, restocked)
+                %(sold)b::int4[], %(restocked)b::int4[], %(blurred)b::int4[])
+                as s (id, published, unseen, at, sold, restocked, blurred)
         ), touched as (
             select id, true as is_wanted from listings
             where shop_id = %(shop)s and sku_id = any(%(skus)b::int8[]) and publishing = 'on'
@@ -238,7 +241,7 @@ def refresh_desired(
             ) b on l.sku_id = any(%(bundles)b::int8[])
         ), wanted as (
             select l.id, a.is_wanted, o.units, greatest(0, -a.available) as short, s.published, s.unseen, s.at,
-                s.sold, s.restocked, l.exposed_units as exposed,
+                s.sold, s.restocked, s.blurred, l.exposed_units as exposed,
                 case when s.id is not null then greatest(0, l.exposed_units - s.sold) end as left_exposed
             from pool a join listings l on l.shop_id = %(shop)s and l.id = a.id
             left join shown s on s.id = l.id
@@ -263,6 +266,7 @@ def refresh_desired(
             short_units = case when wanted.is_wanted then wanted.short else l.short_units end,
             published_units = coalesce(wanted.published, l.published_units),
             unseen_units = coalesce(wanted.unseen, l.unseen_units),
+            blurred_units = l.blurred_units + coalesce(wanted.blurred, 0),
             followed_at = greatest(l.followed_at, wanted.at)
         from wanted where l.shop_id = %(shop)s and l.id = wanted.id
         """,
@@ -275,6 +279,7 @@ def refresh_desired(
         ats=[item.at for item in followed],
         sold=[item.sold_units for item in followed],
         restocked=[item.restocked_units for item in followed],
+        blurred=[item.blurred_units for item in followed],
         now=now,
     )
     escrow.note_wishes(conn, shop_id, ordered, {*ordered, *bundles}, now)

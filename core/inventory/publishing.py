@@ -17,10 +17,12 @@ from sqlalchemy.engine import RowMapping
 
 from core import audit
 from core.audit import Actor
+from core.clock import CLOCK_MARGIN
 from core.db import execute, fetch, fetch_one
 from core.errors import Anticipated, BadInput
 from core.inventory import escrow, exposure
-from core.inventory.exposing import Exposing, move_exposure, of_answer
+from core.inventory.exposing import BY_HAND, Exposing, move_exposure, of_answer
+from core.inventory.exposure import WHOLE_SECOND
 from core.inventory.rules import ListingState, PlannedWrite, plan_write, urgency
 from core.ports import QuantityResult, QuantityWrite, WriteOutcome
 
@@ -307,7 +309,7 @@ def settle(
         conn,
         """
         select w.id, w.listing_id, w.from_units, w.to_units, w.exposure_delta_units, l.published_at, l.published_units,
-            l.push_failures, l.unseen_units, l.followed_at
+            l.push_failures, l.unseen_units, l.blurred_units, l.followed_at
         from listing_writes w join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
         where w.shop_id = %(shop)s and w.id = any(%(ids)b::int8[]) and w.outcome is null
         order by w.listing_id for no key update
@@ -388,10 +390,11 @@ def _tell_listings(conn: Connection, shop_id: int, pairs: Sequence[Answered], no
         """
         update listings l set published_units = n.published, published_at = n.published_at, push_failures = n.failures,
             next_push_at = n.next_push_at, push_problem = n.problem, unseen_units = l.unseen_units + n.unseen,
+            blurred_units = coalesce(n.blurred, l.blurred_units),
             unseen_since = case when n.unseen <> 0 then %(now)s else l.unseen_since end
         from unnest(%(ids)b::int8[], %(published)b::int4[], %(published_ats)b::timestamptz[], %(failures)b::int4[],
-            %(nexts)b::timestamptz[], %(problems)b::text[], %(unseen)b::int4[])
-            as n (id, published, published_at, failures, next_push_at, problem, unseen)
+            %(nexts)b::timestamptz[], %(problems)b::text[], %(unseen)b::int4[], %(blurred)b::int4[])
+            as n (id, published, published_at, failures, next_push_at, problem, unseen, blurred)
         where l.shop_id = %(shop)s and l.id = n.id
         """,
         shop=shop_id,
@@ -402,41 +405,66 @@ def _tell_listings(conn: Connection, shop_id: int, pairs: Sequence[Answered], no
         nexts=[at for _, at, _ in nexts],
         problems=[problem for _, _, problem in nexts],
         unseen=[item.unseen_delta for item in learnt],
+        blurred=[item.blurred_units for item in learnt],
         now=now,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Knowledge:
-    """What an answer teaches of a listing: what it shows, since when, and the change of `unseen_units`."""
+    """What an answer teaches of a listing: what it shows, since when, and the change of `unseen_units`.
+
+    `blurred_units`: by how much the number may be too low, where it is a reading of its own; None leaves that as it is.
+    """
 
     units: int | None
     at: datetime | None
     unseen_delta: int = 0
+    blurred_units: int | None = None
 
 
 def _learnt(row: RowMapping, result: QuantityResult) -> _Knowledge:
     """What we know of the listing after this answer.
 
     A confirmed compare-and-set adds its difference, never assigns: sales booked since it was planned have already
-    been taken off. If the channel was seen since and no longer shows what the write compared with, then what was seen
-    had the write's own effect in it, which is therefore explained.
+    been taken off. If the channel was seen since, what was seen had the write's own effect in it, which is therefore
+    explained. Within the same second the number decides: if it is no longer what the write compared with, it was seen
+    since; and it may then be too low by the difference, should that be wrong.
     """
     shown, known_at, unseen = row["published_units"], row["published_at"], row["unseen_units"]
     is_fresh = known_at is None or result.at is None or known_at <= result.at
+    blurred = _blurred(row, result)
     is_followed = result.at is not None and row["followed_at"] is not None and result.at < row["followed_at"]
     if result.outcome == "stale" and result.observed_units is not None and is_fresh and not is_followed:
         seen_by_itself = result.observed_units - (result.observed_units if shown is None else shown)
-        return _Knowledge(result.observed_units, result.at or known_at, seen_by_itself)
+        return _Knowledge(result.observed_units, result.at or known_at, seen_by_itself, blurred)
     if result.outcome != "confirmed":
         return _Knowledge(shown, known_at)
     if row["from_units"] is None:
         units = result.observed_units if result.observed_units is not None else row["to_units"]
-        return _Knowledge(units, result.at or known_at, -unseen)
+        return _Knowledge(units, result.at or known_at, -unseen, blurred)
     delta = row["to_units"] - row["from_units"]
-    if shown is None or (not is_fresh and shown != row["from_units"]):
-        return _Knowledge(shown, known_at, -delta if shown is not None else 0)
-    return _Knowledge(shown + delta, max(known_at, result.at) if known_at and result.at else result.at or known_at)
+    if result.observed_units is not None:
+        seen_by_itself = 0 if shown is None else result.observed_units - shown - delta
+        return _Knowledge(result.observed_units, result.at or known_at, seen_by_itself, blurred)
+    gap = known_at - result.at if known_at is not None and result.at is not None else -2 * WHOLE_SECOND
+    is_tie = abs(gap) < WHOLE_SECOND
+    if shown is None:
+        return _Knowledge(shown, known_at)
+    if gap >= WHOLE_SECOND or (is_tie and shown != row["from_units"]):
+        return _Knowledge(shown, known_at, -delta, row["blurred_units"] + max(0, delta) if is_tie else None)
+    at = max(known_at, result.at) if known_at and result.at else result.at or known_at
+    return _Knowledge(shown + delta, at, 0, row["blurred_units"] + max(0, -delta) if is_tie else None)
+
+
+def _blurred(row: RowMapping, result: QuantityResult) -> int | None:
+    """By how much a number read may be too low: a restock booked just before may not have been in it."""
+    known_at, followed_at = row["published_at"], row["followed_at"]
+    if result.observed_units is None or result.at is None or (known_at is not None and result.at <= known_at):
+        return None
+    if row["published_units"] is None or followed_at is None or result.at > followed_at + CLOCK_MARGIN:
+        return 0
+    return max(0, row["published_units"] + row["blurred_units"] - result.observed_units)
 
 
 def _next_try(row: RowMapping, result: QuantityResult, now: datetime) -> tuple[int, datetime | None, str | None]:
@@ -477,7 +505,7 @@ def settle_by_hand(
     if row is None:
         raise NotInDoubt(write_id)
     outcome: WriteOutcome = "confirmed" if row["to_units"] == shown_units else "stale"
-    result = QuantityResult(write_id, outcome, code="BY_HAND", observed_units=shown_units, at=now)
+    result = QuantityResult(write_id, outcome, code=BY_HAND, observed_units=shown_units, at=now)
     settle(conn, shop_id, [result], timedelta(0), now)
     audit.record(conn, shop_id, actor, "settle_write", f"listing_write:{write_id}", now, shown_units=shown_units)
 

@@ -9,7 +9,9 @@ from datetime import datetime
 from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
+from core.clock import CLOCK_MARGIN
 from core.db import execute, fetch
+from core.inventory.exposure import WHOLE_SECOND
 from core.inventory.operations import Followed, hold_compositions
 from core.orders.operations import Channel
 from core.orders.rules import Shown, follow
@@ -324,8 +326,9 @@ def follow_channel(
     already in it and explains what we saw the channel do by itself (`unseen_units`). Without this, every sale would
     look like a difference to push. `inventory.operations.refresh_desired` writes it down.
 
-    Exposure goes by the baseline instead: what was sold since is taken off what may still be sold unbooked, and what
-    the channel put back by itself since is added, with `given_back`: units by listing that order edits took off lines.
+    Exposure goes by the baseline instead: what was surely sold since is taken off what may still be sold unbooked, and
+    what the channel perhaps put back by itself since is added, with `given_back`: units by listing that order edits
+    took off lines.
 
     What is later than our knowledge, nearly all of it, is only added up, by the database; the rest is followed one by
     one as `rules.follow` says, oldest first.
@@ -354,9 +357,15 @@ def follow_channel(
             array_agg(d.delta order by d.at, d.delta) filter (where d.at <= p.published_at) as earlier,
             array_agg(d.at order by d.at, d.delta) filter (where d.at <= p.published_at) as earlier_ats,
             coalesce(-sum(d.delta) filter (where d.delta < 0
-                and (p.baseline_at is null or d.at >= p.baseline_at)), 0)::int8 as sold,
+                and (p.baseline_at is null or d.at >= p.baseline_at + %(margin)s::interval)), 0)::int8 as sold,
             coalesce(sum(d.delta) filter (where d.delta > 0
-                and (d.at is null or p.baseline_at is null or d.at >= p.baseline_at)), 0)::int8 as restocked
+                and (d.at is null or p.baseline_at is null or d.at >= p.baseline_at - %(margin)s::interval)), 0)::int8
+                as restocked,
+            coalesce(sum(abs(d.delta)) filter (where d.delta < 0 and d.at > p.published_at - %(second)s::interval
+                    and d.at <= p.published_at + %(margin)s::interval
+                or d.delta > 0 and (d.at is null
+                    or d.at >= p.published_at - %(margin)s::interval and d.at <= p.published_at)), 0)::int8
+                as blurred
         from done d join listings p on p.shop_id = %(shop)s and p.id = d.listing_id
         where p.published_units is not null
         group by p.id, p.published_units, p.published_at, p.unseen_units order by p.id
@@ -367,6 +376,8 @@ def follow_channel(
         refund_orders=[order_id for order_id, _ in refunded],
         refund_refs=[ref for _, ref in refunded],
         refund_ats=list(refunded.values()),
+        second=WHOLE_SECOND,
+        margin=CLOCK_MARGIN,
         edited=sorted(given_back or {}),
         edited_units=[units for _, units in sorted((given_back or {}).items())],
     )
@@ -396,10 +407,12 @@ def exposure_of_lines(conn: Connection, shop_id: int, line_ids: Iterable[int]) -
         select p.id, p.published_units, p.unseen_units, coalesce(-sum(d.delta) filter (where d.delta < 0), 0)::int8
             as sold, coalesce(sum(d.delta) filter (where d.delta > 0), 0)::int8 as restocked
         from done d join listings p on p.shop_id = %(shop)s and p.id = d.listing_id
-        where p.published_units is not null and (p.baseline_at is null or d.at >= p.baseline_at)
+        where p.published_units is not null and (p.baseline_at is null
+            or d.at >= p.baseline_at + sign(-d.delta) * %(margin)s::interval)
         group by p.id, p.published_units, p.unseen_units order by p.id
         """,
         shop=shop_id,
+        margin=CLOCK_MARGIN,
         ids=sorted(set(line_ids)),
     )
     return [
@@ -420,4 +433,5 @@ def _followed(row: RowMapping) -> Followed:
         row["latest_at"],
         sold_units=row["sold"],
         restocked_units=row["restocked"],
+        blurred_units=row["blurred"],
     )

@@ -21,6 +21,7 @@ from core.connections.queries import ConnectionRow, connection
 from core.db import read_only, unit_of_work
 from core.inventory import checking, escrow, publishing
 from core.inventory.checking import OpenWrite
+from core.inventory.exposing import KEY_EXPIRED
 from core.logs import bound
 from core.messaging.doorbell import Drain, Lane
 from core.ports import QuantityResult, QuantityWrite, SalesChannel
@@ -260,7 +261,7 @@ def _settle_doubts(channel: SalesChannel, due: Sequence[OpenWrite]) -> list[Quan
 def _read_stale(channel: SalesChannel, items: Sequence[OpenWrite]) -> list[QuantityResult]:
     seen = {level.inventory_ref: level for level in channel.levels([str(item.write.inventory_ref) for item in items])}
     return [
-        QuantityResult(item.write.write_id, "stale", "KEY_EXPIRED", None, level.units, level.observed_at)
+        QuantityResult(item.write.write_id, "stale", KEY_EXPIRED, None, level.units, level.observed_at)
         for item in items
         if (level := seen.get(str(item.write.inventory_ref))) is not None
     ]

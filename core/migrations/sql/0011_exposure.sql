@@ -15,7 +15,8 @@ alter table listings
     add column mode text not null default 'pooled',
     add column switch_units integer,
     add column sales_per_hour real,
-    add column edited_units integer not null default 0;
+    add column edited_units integer not null default 0,
+    add column blurred_units integer not null default 0;
 alter table listings
     add constraint ck_listings_mode check (mode in ('pooled', 'adaptive', 'escrow')),
     add constraint ck_listings_switch_units check (switch_units >= 0);
@@ -23,6 +24,7 @@ comment on column listings.mode is 'rule: how its pool is shared; a pool goes by
 comment on column listings.switch_units is 'rule: at so many available adaptive goes over to escrow; null: measured';
 comment on column listings.sales_per_hour is 'measured, with a prior for what has not sold yet';
 comment on column listings.edited_units is 'of what is exposed: numbers that nobody here wrote, until the watermark passes them';
+comment on column listings.blurred_units is 'by how much what it shows may be taken too low: sold or put back so near to the reading that clocks do not tell';
 
 -- A pool in escrow never has more exposed to channels than is available of it.
 alter table stock_levels
@@ -49,14 +51,14 @@ comment on column connections.doubt_seconds is 'measured: from a sale of its to 
 -- Exposure: the most a listing may still sell that is not booked. What it was before it was kept: what channels show,
 -- and what writes under way may add.
 update listings l set exposed_units = greatest(0, coalesce(l.published_units, 0)) + coalesce((
-    select case when w.from_units is null then w.to_units else greatest(0, w.to_units - w.from_units) end
+    select case when w.from_units is null then w.to_units else greatest(0, w.to_units - greatest(0, w.from_units)) end
     from listing_writes w where w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null), 0);
 alter table listings alter column exposed_units set default 0, alter column exposed_units set not null;
 comment on column listings.exposed_units is 'the most it may still sell that is not booked, in its own units';
 alter table listings add constraint ck_listings_exposed_units check (exposed_units >= edited_units and edited_units >= 0);
 alter table listing_writes disable trigger intent_is_frozen;
 update listing_writes w
-set exposure_delta_units = case when w.from_units is null then w.to_units else greatest(0, w.to_units - w.from_units) end
+set exposure_delta_units = case when w.from_units is null then w.to_units else greatest(0, w.to_units - greatest(0, w.from_units)) end
 where w.outcome is null;
 alter table listing_writes enable trigger intent_is_frozen;
 comment on column listing_writes.exposure_delta_units is 'what it added to exposure when it was recorded; null before exposure was kept';
