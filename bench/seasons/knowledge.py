@@ -190,7 +190,9 @@ class Known:
         restocked = -sum(units for dated_at, units in self.sales if units < 0 and dated_at > reading.at - MARGIN)
         # Both are never below the truth, so the lower one holds.
         self.exposed = min(self.exposed, exposure.collapsed(reading.units, sold - restocked))
-        self.counted_twice = sum(abs(units) for at, units in self.sales if abs(at - reading.at) <= MARGIN)
+        near = sum(abs(units) for at, units in self.sales if abs(at - reading.at) <= MARGIN)
+        # A sale booked before the restock that it sold: the floor forgets it, and the restock will be added in full.
+        self.counted_twice = near + max(0, sold - restocked - reading.units)
         self.edited = 0
         self.reading = None
         return True
