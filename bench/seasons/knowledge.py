@@ -108,15 +108,20 @@ class Known:
             self.reading = Reading(write.to_units, answer.at)
             self.failures = 0
         elif answer.outcome == "stale" and answer.observed_units is not None:
-            self.exposed = exposure.refused(self.exposed, write.recorded)
+            self._take_back(write)
             self.failures = 0
             if answer.at >= self.followed_at:
                 self._see(answer.observed_units, answer.at)
         else:
-            self.exposed = exposure.refused(self.exposed, write.recorded)
+            self._take_back(write)
             self.failures += 1
             self.not_before = now + min(5 * 2 ** min(self.failures, 12), BACKOFF_SECONDS_MAX)
         self.open = None
+
+    def _take_back(self, write: OpenWrite) -> None:
+        """What the write added; a sale booked before the restock that it sold may have taken it already."""
+        self.counted_twice += max(0, write.recorded - self.exposed)
+        self.exposed = exposure.refused(self.exposed, write.recorded)
 
     def _see(self, units: int, at: float) -> None:
         """The channel shows something else than we knew: what it did by itself, or what somebody typed."""
@@ -190,7 +195,9 @@ class Known:
         restocked = -sum(units for dated_at, units in self.sales if units < 0 and dated_at > reading.at - MARGIN)
         # Both are never below the truth, so the lower one holds.
         self.exposed = min(self.exposed, exposure.collapsed(reading.units, sold - restocked))
-        self.counted_twice = sum(abs(units) for at, units in self.sales if abs(at - reading.at) <= MARGIN)
+        near = sum(abs(units) for at, units in self.sales if abs(at - reading.at) <= MARGIN)
+        # A sale booked before the restock that it sold: the floor forgets it, and the restock will be added in full.
+        self.counted_twice = near + max(0, sold - restocked - reading.units)
         self.edited = 0
         self.reading = None
         return True
