@@ -35,9 +35,10 @@ def recorded(from_units: int | None, to_units: int) -> int:
     """What a write adds when it is recorded, before it is sent; `from_units` None sets absolutely.
 
     A raise may land the moment it leaves, so all of it counts at once; a lowering may never land, so it gives nothing
-    yet. An absolute number may land at any time, on top of everything that was sold before.
+    yet. An absolute number may land at any time, on top of everything that was sold before. From below zero nobody can
+    buy: only what goes above it counts.
     """
-    return to_units if from_units is None else max(0, to_units - from_units)
+    return to_units if from_units is None else max(0, to_units - max(0, from_units))
 
 
 def confirmed(exposed: int, from_units: int | None, to_units: int) -> int:

@@ -61,7 +61,7 @@ EXPOSURE_CHECKS: tuple[tuple[str, str, str], ...] = (
         select shop_id, id as write_id, listing_id, from_units, to_units, exposure_delta_units
         from listing_writes
         where {shop} and exposure_delta_units is not null and exposure_delta_units <>
-            case when from_units is null then to_units else greatest(0, to_units - from_units) end
+            case when from_units is null then to_units else greatest(0, to_units - greatest(0, from_units)) end
         """,
     ),
     (
