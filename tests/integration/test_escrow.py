@@ -360,6 +360,19 @@ def test_a_number_from_a_second_after_a_sale_is_an_edit(conn: Connection) -> Non
     assert (exposed(conn, world), listing_of(conn, world)["edited_units"]) == (14, 8)
 
 
+def test_a_number_below_zero_is_brought_to_zero_though_nothing_is_free(conn: Connection) -> None:
+    """Nobody can buy below zero: nothing more can be sold by it. A raise refused here would hold up the whole lane."""
+    two = Two(conn, units=0)
+    two.share()
+    settled(two)
+    book(conn, two.web, make_order(lines=[make_line(units=2)], placed_at=later(1)), now=later(1))
+    adjust_stock(conn, two.web, "MUG", 2)
+    (write,) = two.plan(two.web, later(2))
+    assert (write.from_units, write.to_units) == (-2, 0)
+    assert two.exposed() == (0, 0)
+    assert broken(conn, two.web) == {}
+
+
 def test_our_own_number_read_before_its_answer_is_no_edit(conn: Connection) -> None:
     two = Two(conn)
     adjust_stock(conn, two.web, "MUG", 5)
