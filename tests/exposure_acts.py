@@ -81,6 +81,7 @@ class Acts:
         self.hooks: list[int] = []
         self.poisoned: set[int] = set()
         self.edits: dict[Place, Edit] = {}
+        self.edited: set[Place] = set()
         self.planned: list[tuple[int, list[QuantityWrite]]] = []
         self.marked: list[tuple[int, datetime, list[QuantityWrite]]] = []
         self.answered: list[tuple[int, list[QuantityResult]]] = []
@@ -156,6 +157,7 @@ class Acts:
             return
         typed = units if which % 2 else channel.shown[code] + units
         channel.typed[code] += typed - channel.shown[code]
+        self.edited.add((number, code))
         if typed > channel.shown[code]:
             self.edits[number, code] = Edit(typed, self.now, is_blurred=(number, code) in self.edits)
             self.is_tainted = True
@@ -170,6 +172,10 @@ class Acts:
         if channel.queued:
             write = channel.queued.pop(units % len(channel.queued))
             channel.land(write)
+            place = channel.number, code_of(write)
+            # A number typed in may be taken for the effect of this write, from before it landed.
+            if place in self.edited:
+                self.edits[place] = Edit(write.to_units, self.now, is_blurred=True)
             self.say(channel.number, make_facts(channel.level(code_of(write), self.now)))
 
     def do_fault(self, which: int, units: int) -> None:

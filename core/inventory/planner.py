@@ -315,11 +315,27 @@ class _Plan:
                 self._raise(seat, self.ideals[seat.listing_id], {})
 
     def _leave_none_idle(self, held: Mapping[Pool, int]) -> None:
-        """What is still free, and held for nobody, goes to whom it can be taken back from soonest."""
+        """What is still free, and held for nobody, goes to whom it can be taken back from soonest.
+
+        Class B gets it only where no class A channel may ever show it.
+        """
         if any(units > 0 for units in self._free().values()):
-            for seat in self._ready():
+            ready = self._ready()
+            for seat in ready:
                 if seat.guarantee_class == "A":
                     self._raise(seat, seat.most_units, held)
+            for seat in ready:
+                if seat.guarantee_class == "B" and self._is_wanted_by_no_other(seat):
+                    self._raise(seat, seat.most_units, held)
+
+    def _is_wanted_by_no_other(self, slow: Seat) -> bool:
+        """Whether every class A channel that shares a pool with it shows all that its rule allows."""
+        pools = {pool for pool, _ in slow.takes}
+        return all(
+            self.targets[seat.listing_id].units >= seat.most_units
+            for seat in self.group.seats
+            if seat.guarantee_class == "A" and pools & {pool for pool, _ in seat.takes}
+        )
 
     def _raise(self, seat: Seat, up_to: int, held: Mapping[Pool, int]) -> None:
         free = self._free()

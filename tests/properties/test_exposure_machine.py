@@ -136,5 +136,9 @@ def test_a_sale_that_clocks_put_after_its_reading_is_not_taken_off_twice(history
     play(history_engine, "AA", [*history, ("wait", 3, 1), ("sweep", 0, 1)], [(2.0, -2.0), (0.0, 0.0)])
 
 
+def test_what_no_other_channel_may_show_goes_to_a_slow_one_too(history_engine: Engine) -> None:
+    play(history_engine, "AB", [("sell", 0, 4), ("cap", 0, 1)])
+
+
 def test_scarce_stock_does_not_go_round_in_circles(history_engine: Engine) -> None:
     play(history_engine, "AAB", [("miss", 0, 3)], mode="adaptive")
