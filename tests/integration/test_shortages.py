@@ -17,13 +17,18 @@ from tests.factories import (
     World,
     adjust_stock,
     book,
+    first_sync,
     later,
+    make_channel_listing,
+    make_connection,
     make_fulfilment,
     make_line,
     make_order,
     make_refund,
     make_refund_line,
     make_world,
+    take_in,
+    world_of,
 )
 
 
@@ -196,6 +201,26 @@ def test_what_the_ledger_says_decides_the_verdict(
     sell(conn, world, "1001", 5)
     (row,) = noted(conn, world)
     assert shortages.read(conn, world.shop_id, row["shortage_id"]).verdict.cause == cause
+
+
+def test_two_channels_that_shared_a_pool_are_told_from_the_ledger_that_bookings_keep(
+    conn: Connection, world: World
+) -> None:
+    connection = make_connection(conn, world.shop_id, is_sku_source=False, name="Second")
+    take_in(conn, connection, [make_channel_listing("MUG", 3)])
+    first_sync(conn, connection)
+    second = world_of(conn, connection)
+    execute(conn, "update connections set watermark_at = %(now)s", now=NOW)
+    sell(conn, world, "1001", 2)
+    sell(conn, second, "2001", 3, minute=2)
+    (row,) = noted(conn, world)
+    assert (row["order_name"], row["connection"], row["before_units"], row["after_units"]) == ("#2001", "Second", 1, -2)
+    told = shortages.read(conn, world.shop_id, row["shortage_id"])
+    seats = {seat.connection: (seat.exposed_units, seat.is_seller) for seat in told.case.seats}
+    assert seats == {world.connection.name: (1, False), "Second": (3, True)}
+    assert told.verdict.because == "The pool was shared by all: 2 channels could sell 4 together, and 1 was there."
+    assert (told.verdict.cause, told.verdict.line_units) == ("pooled", 3)
+    assert "3 sold and booked; it could still sell 0" in [fact.what for fact in shortages.timeline(told)]
 
 
 def test_how_the_pool_was_shared_then_is_kept(conn: Connection, world: World) -> None:
