@@ -8,8 +8,9 @@ from collections.abc import Callable
 import click
 from rich.console import Console
 
-from bench import apply, hot_sku, ingest, plan, replay, servers
+from bench import apply, hot_sku, ingest, oversell, plan, replay, servers
 from bench.report import Report
+from bench.scarce import measure as scarce
 
 BENCHES: dict[str, Callable[..., Report]] = {
     "ingest": ingest.run,
@@ -17,25 +18,36 @@ BENCHES: dict[str, Callable[..., Report]] = {
     "plan": plan.run,
     "replay": replay.run,
     "hot_sku": hot_sku.run,
+    "scarce": scarce.run,
 }
+OVERSELL = "oversell"
+"""Needs no servers: its time is virtual."""
 
 
 @click.command()
-@click.argument("names", nargs=-1, type=click.Choice(list(BENCHES)))
+@click.argument("names", nargs=-1, type=click.Choice([*BENCHES, OVERSELL]))
 @click.option("--rounds", default=3, show_default=True, help="How often each figure is measured; the median counts.")
 @click.option("--size", default=1.0, show_default=True, help="Scales what is measured with; 1 is what results show.")
+@click.option("--seasons", default=oversell.SEASONS, show_default=True, help="Of oversell, at each stock.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output, the table on standard error.")
-def main(names: tuple[str, ...], rounds: int, size: float, as_json: bool) -> None:
+def main(names: tuple[str, ...], rounds: int, size: float, seasons: int, as_json: bool) -> None:
     """Measure our figures beside floors and baselines of the same run."""
     console = Console(stderr=as_json, width=150)
-    reports = []
-    for name in names or BENCHES:
-        with servers.running() as running:
-            report = BENCHES[name](running, rounds, size=size)
+    reports, failures = [], []
+    for name in names or (*BENCHES, OVERSELL):
+        report: Report
+        if name == OVERSELL:
+            report = oversell.run(seasons)
+        else:
+            with servers.running() as running:
+                report = BENCHES[name](running, rounds, size=size)
         report.draw(console)
         reports.append(report.as_json())
+        failures += report.failures()
     if as_json:
         click.echo(json.dumps(reports, indent=2))
+    if failures:
+        raise click.ClickException("; ".join(failures))
 
 
 if __name__ == "__main__":

@@ -11,29 +11,22 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import os
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine
-
 from bench.report import Report
 from bench.servers import ROOT, Servers
 from bench.stream import REAL, invoices, shared_dir
-from core import embedded
-from core.db import fetch_one, make_engine, scalar
-from core.processes import port_is_free
+from bench.system import engine_of, environment_of, running_system
+from core.db import fetch_one, scalar
 from workers.keep import records
-from workers.up import read_state
 
 CLOCK_FACTOR = 600
 GROWTH_MAX = 1.10
@@ -46,7 +39,7 @@ def run(servers: Servers, rounds: int, *, size: float = 1.0) -> Report:
     """Replay once whatever `rounds` says: a run takes minutes, and is thousands of trials in itself."""
     with tempfile.TemporaryDirectory(prefix="switchyard-bench-") as folder:
         file, origin = _file(Path(folder), size)
-        with _system() as home:
+        with running_system() as home:
             watch = _Watch(home, _orders_in(file))
             said = _replay(home, file)
             watch.stop()
@@ -112,61 +105,16 @@ def _orders_in(file: Path) -> int:
     return sum(invoice.kind == "order" for invoice in read_invoices(file))
 
 
-@contextmanager
-def _system() -> Iterator[Path]:
-    """`switchyard up` in a home of its own, stopped and removed afterwards."""
-    home = Path(tempfile.mkdtemp(prefix="switchyard-bench-"))
-    home.chmod(0o711)
-    base = next(base for base in range(28_000, 31_000, 20) if all(port_is_free(base + step) for step in range(10)))
-    environment = {
-        **{name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")},
-        "SWITCHYARD_HOME": str(home),
-        "SWITCHYARD_PORT_BASE": str(base),
-        "PYTHONPATH": str(ROOT),
-    }
-    with (home / "output").open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "workers.cli", "up"], env=environment, cwd=ROOT, stdout=output, stderr=output
-        )
-    try:
-        _wait_until_up(home, process)
-        yield home
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(90)
-        embedded.erase(home)
-        subprocess.run(["rm", "-rf", str(home)], check=False)
-
-
-def _wait_until_up(home: Path, process: subprocess.Popen[bytes]) -> None:
-    while "Switchyard is up." not in (home / "output").read_text(errors="replace"):
-        if process.poll() is not None:
-            raise AssertionError((home / "output").read_text(errors="replace")[-3000:])
-        time.sleep(0.2)
-
-
-def _environment(home: Path) -> dict[str, str]:
-    state = read_state(home)
-    assert state is not None
-    return {**os.environ, **state.environment(), "PYTHONPATH": str(ROOT), "SWITCHYARD_OPERATOR": "bench"}
-
-
 def _replay(home: Path, file: Path) -> Mapping[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "workers.cli", "replay", str(file), "--clock-factor", str(CLOCK_FACTOR), "--json"],
-        env=_environment(home),
+        env=environment_of(home),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         check=True,
     )
     said: Mapping[str, Any] = json.loads(done.stdout)
     return said
-
-
-def _engine(home: Path) -> Engine:
-    state = read_state(home)
-    assert state is not None
-    return make_engine(state.database_url, name="bench")
 
 
 @dataclass
@@ -192,7 +140,7 @@ class _Watch:
         return max(used for share, used in self._seen if mark - 0.1 <= share <= mark)
 
     def _look(self) -> None:
-        engine = _engine(self.home)
+        engine = engine_of(self.home)
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
             while not self._stop.wait(0.25):
                 booked = scalar(
@@ -222,7 +170,7 @@ def _resident_mb(pid: int) -> float:
 def _lag(home: Path) -> dict[str, float]:
     """Seconds from a sale (the shop's clock, whole seconds) to the first confirmed write that was planned after it
     had been booked, over all lines whose listing on the other channel was written after it."""
-    engine = _engine(home)
+    engine = engine_of(home)
     with engine.connect() as conn:
         row = fetch_one(
             conn,

@@ -69,6 +69,10 @@ class Report:
         """Keep the ratio of two figures."""
         self.ratios.append(Ratio(name, ours.value / other.value, aim))
 
+    def failures(self) -> list[str]:
+        """What must never be and was found all the same, in words."""
+        return []
+
     def as_json(self) -> dict[str, Any]:
         """Everything, with the machine and the versions."""
         return {
@@ -89,9 +93,13 @@ class Report:
             trials = " ".join(_number(trial) for trial in figure.trials)
             table.add_row(figure.name, _number(figure.value), figure.unit, trials, figure.note)
         console.print(table)
+        self.draw_ratios(console)
+
+    def draw_ratios(self, console: Console) -> None:
+        """A line each: the value, and the aim if there is one."""
         for ratio in self.ratios:
             aim = "" if ratio.aim is None else f" (aim {ratio.aim:g}: {'met' if ratio.is_met else 'missed'})"
-            console.print(f"  {ratio.name}: [bold]{ratio.value:.2f}[/]{aim}")
+            console.print(f"  {ratio.name}: [bold]{ratio.value:.4g}[/]{aim}")
 
 
 def _number(value: float) -> str:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
+
+CLOCK_MARGIN = timedelta(seconds=5)
+"""How far two clocks of one channel may be apart: that of its orders and that of what it shows.
+
+Vendors stamp whole seconds; what lies closer together than this may have happened in either order.
+"""
 
 
 def utc_now() -> datetime:

@@ -85,7 +85,10 @@ def _listings(conn: Connection, shop_id: int, sku_id: int) -> Sequence[RowMappin
         select v.listing_id, v.connection_id, v.connection, v.location, v.published_units, v.published_at, v.state,
             v.publishing_reason, v.push_problem, v.write_to, v.write_doubt, l.sku_id, l.location_id, l.desired_units,
             l.unseen_units, l.safety_stock_units, l.share_percent, l.buffer_units, l.floor_units, l.cap_units,
-            l.priority, l.is_offered, s.is_bundle
+            l.priority, l.is_offered, l.mode, l.switch_units, s.is_bundle, exists(
+                select from pool_takers t join stock_levels k on k.shop_id = t.shop_id and k.sku_id = t.sku_id
+                    and k.location_id = t.location_id and k.is_escrow
+                where t.shop_id = l.shop_id and t.listing_id = l.id) as is_escrow
         from sku_listings v
         join listings l on l.shop_id = v.shop_id and l.id = v.listing_id
         join skus s on s.shop_id = l.shop_id and s.id = l.sku_id
@@ -165,6 +168,11 @@ def _explain(row: RowMapping, pool: Sequence[Term], resolved: Resolved | None) -
         (name, _RULE_WORDS[name](rule), units, _rule_of(name, rule, resolved))
         for name, units in rules.offer_terms(available, rule)
     ]
+    if row["is_escrow"] and row["desired_units"] is not None:
+        kept = row["desired_units"] - rules.offer(available, rule)
+        offered += [
+            ("escrow", "in escrow no unit is shown twice: the rest is for other channels, or sold unbooked", kept, None)
+        ]
     return Explanation(
         listing_id=row["listing_id"],
         connection_id=row["connection_id"],

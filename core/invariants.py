@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from core.db import fetch
+from core.inventory.exposure_checks import EXPOSURE_CHECKS
 from core.money import WITH_THREE_DECIMALS, WITHOUT_DECIMALS
 from core.policies.queries import LIVING, resolved
 from core.policies.rules import TERMS
@@ -390,8 +391,8 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "listing_wants_what_is_available",
-        "a published listing should show what its rule offers of what is available at its location: of its SKU, or of"
-        " as many bundles as the scarcest part allows; and never less than zero",
+        "a published listing of pooled stock should show what its rule offers of what is available at its"
+        " location: of its SKU, or of as many bundles as the scarcest part allows; and never less than zero",
         """
         select l.shop_id, l.id as listing_id, l.channel_ref, l.desired_units, l.short_units, a.available
         from listings l
@@ -401,9 +402,14 @@ CHECKS: tuple[Check, ...] = (
             on b.shop_id = l.shop_id and b.sku_id = l.sku_id and b.location_id = l.location_id
         cross join lateral (select coalesce(case when s.is_bundle then b.available else k.available end, 0)
             as available) a
-        where l.{shop} and l.publishing = 'on' and (l.desired_units, l.short_units) is distinct from
-            (offer(a.available, l.safety_stock_units, l.share_percent, l.buffer_units, l.floor_units, l.cap_units,
-                l.is_offered), greatest(0, -a.available))
+        where l.{shop} and l.publishing = 'on' and not exists (
+                select from pool_takers t join stock_levels e on e.shop_id = t.shop_id and e.sku_id = t.sku_id
+                    and e.location_id = t.location_id
+                    and (e.is_escrow or e.escrow_line_units is not null)
+                where t.shop_id = l.shop_id and t.listing_id = l.id)
+            and (l.desired_units, l.short_units) is distinct from
+                (offer(a.available, l.safety_stock_units, l.share_percent, l.buffer_units, l.floor_units, l.cap_units,
+                    l.is_offered), greatest(0, -a.available))
         """,
     ),
     Check(
@@ -449,6 +455,7 @@ CHECKS: tuple[Check, ...] = (
         where {shop} and (btrim(actor) = '' or btrim(reason) = '')
         """,
     ),
+    *(Check(name, holds, sql) for name, holds, sql in EXPOSURE_CHECKS),
 )
 
 PATIENCE = timedelta(minutes=5)

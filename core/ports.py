@@ -182,6 +182,8 @@ class SalesChannel(Protocol):
 
     guarantee_class: Literal["A", "B", "C", "D"]
     writes_per_call: int
+    reads_orders: bool
+    """Whether `orders_since` tells of everything it sells; else nothing of it can be promised to be known."""
 
     def parse(self, topic: str, body: bytes, triggered_at: datetime | None) -> Facts | None:
         """Facts of one inbox body, or None for a topic we do not use. Raises BadInput for a body we cannot read."""

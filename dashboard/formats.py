@@ -68,6 +68,13 @@ _WORDS = {
     "enough": ("Enough", "ok"),
     "unstocked": ("No stock by nature", "unknown"),
     "unlisted": ("Not listed", "unknown"),
+    # what could be sold that is not there
+    "oversold": ("Oversold", "danger"),
+    "at_risk": ("Oversell risk", "danger"),
+    "close": ("Close", "attention"),
+    "unwatched": ("Unknown", "unknown"),
+    "safe": ("Safe", "ok"),
+    "ended": ("Over", "unknown"),
     # runs and writes
     "queued": ("Queued", "busy"),
     "running": ("Running", "busy"),

@@ -22,13 +22,16 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
     overview = st.Page(
         SCREENS / "overview.py", title="Overview", icon=":material/dashboard:", url_path="overview", default=True
     )
+    oversell = st.Page(
+        SCREENS / "oversell.py", title="Oversell risk", icon=":material/trending_down:", url_path="oversell"
+    )
     skus = st.Page(SCREENS / "skus.py", title="SKUs", icon=":material/inventory_2:", url_path="skus")
     calls = st.Page(SCREENS / "calls.py", title="API calls", icon=":material/swap_horiz:", url_path="calls")
     jobs = st.Page(SCREENS / "jobs.py", title="Jobs", icon=":material/conveyor_belt:", url_path="jobs")
     desk = st.Page(SCREENS / "desk.py", title="Desk", icon=":material/warehouse:", url_path="desk")
     rules = st.Page(SCREENS / "rules.py", title="Channel rules", icon=":material/rule:", url_path="rules")
     setup = st.Page(SCREENS / "setup.py", title="Set-up", icon=":material/settings:", url_path="setup")
-    return {"Now": [overview], "Sync": [jobs, calls], "Stock": [skus, desk, rules], "Shop": [setup]}
+    return {"Now": [overview, oversell], "Sync": [jobs, calls], "Stock": [skus, desk, rules], "Shop": [setup]}
 
 
 def viewer_of(person: people.Person, shops: list[dict[str, Any]]) -> people.Viewer | None:

@@ -15,8 +15,8 @@ Found = Mapping[str, Sequence[Row]]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The one next step: `kind` is sync (a connection), details (a list of what is meant), skus (a filtered list) or
-    jobs (a cause on the screen of jobs)."""
+    """The one next step: `kind` is sync (a connection), details (a list of what is meant), or a screen: skus (a
+    filtered list), jobs (a cause), oversell (what is at risk)."""
 
     kind: str
     label: str
@@ -247,6 +247,25 @@ def _unpublished(row: Row, now: datetime, zone: str) -> Problem:
     )
 
 
+def _exposure(row: Row, now: datetime, zone: str) -> Problem:
+    worst = ", ".join(f"{formats.plain(each['code'])} ({formats.count(each['units'])})" for each in row["worst_skus"])
+    return Problem(
+        f"exposure-{row['alert_id']}",
+        "danger",
+        3,
+        f"Up to {formats.plural(row['units'], 'unit')} could be oversold, over {formats.plural(row['skus'], 'SKU')}",
+        _join(
+            f"More than the limit of {formats.count(row['limit_units'])}.",
+            f"Worst: {worst}." if worst else "",
+            "It closes by itself when it is not above it any more.",
+        ),
+        (),
+        row["opened_at"],
+        Step("oversell", "Open oversell risk", where={"show": "At risk"}),
+        row,
+    )
+
+
 def _job(row: Row, now: datetime, zone: str) -> Problem:
     return Problem(
         _id("job", row["function"], row["fingerprint"]),
@@ -289,6 +308,7 @@ _BUILDERS = {
     "refused": _refused,
     "doubtful": _doubtful,
     "unpublished": _unpublished,
+    "exposure": _exposure,
     "job": _job,
     "schedule": _schedule,
 }

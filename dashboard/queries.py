@@ -149,6 +149,7 @@ _PROBLEMS = {
     "doubtful": "select connection_id, connection, doubt, writes, since, next_check_at, example_code"
     " from doubtful_writes",
     "unpublished": "select connection_id, connection, reason, listings, unmapped, example from unpublished_listings",
+    "exposure": "select alert_id, limit_units, units, skus, worst_skus, opened_at from open_alerts",
     "job": "select fingerprint, function, runs, since, last_at, error from failed_jobs",
     "schedule": "select name, period, started_at, ended_at, outcome, violations, result from failed_schedules",
 }

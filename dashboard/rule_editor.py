@@ -29,8 +29,17 @@ _TERMS: Mapping[str, tuple[str, str]] = {
     "floor_units": ("Floor, units", "At least so many, while the pool has them."),
     "cap_units": ("Cap, units", "At most so many. Where it crosses a floor, the cap wins."),
     "priority": ("Priority, 0 to 100", "The higher, the sooner it is raised and the later it is lowered."),
+    "switch_units": (
+        "Adaptive: escrow from, units",
+        "At so many available or fewer. Empty everywhere: from measured sales.",
+    ),
 }
-FIELDS = (*SCOPE, *_TERMS, "is_offered")
+_MODES = {INHERIT: "", "Pooled": "pooled", "Adaptive": "adaptive", "Escrow": "escrow"}
+_MODE_HELP = (
+    "Pooled: every channel shows the pool. Escrow: each unit is shown on one channel only, so none can be oversold. "
+    "Adaptive: pooled while there is plenty, escrow when it gets scarce. A SKU goes by the strictest of its channels."
+)
+FIELDS = (*SCOPE, *_TERMS, "is_offered", "mode")
 _AFTER = "row"
 _TOKEN = "rule-previewed"
 
@@ -92,6 +101,8 @@ def _typed_of(row: Mapping[str, Any] | None) -> dict[str, str]:
         said["share_percent"] = percent(row["share_percent"])
     if row["is_offered"] is not None:
         said["is_offered"] = "yes" if row["is_offered"] else "no"
+    if row["mode"] is not None:
+        said["mode"] = row["mode"]
     return said
 
 
@@ -138,6 +149,15 @@ def _draw_form(
                 index=list(_OFFERED.values()).index(typed.get("is_offered", "")),
                 key=f"offered-{key}",
             )
+            # What cannot be a mode comes from an address only: the preview says so, the form offers what can.
+            known = typed.get("mode", "") if typed.get("mode", "") in _MODES.values() else ""
+            mode = st.selectbox(
+                "How stock is shared",
+                list(_MODES),
+                index=list(_MODES.values()).index(known),
+                key=f"mode-{key}",
+                help=_MODE_HELP,
+            )
         with st.container(horizontal=True, horizontal_alignment="right"):
             ends = row is not None and st.form_submit_button("Preview its end…")
             # One primary button a page: once previewed, that is to save.
@@ -151,6 +171,7 @@ def _draw_form(
         "sku": sku or "",
         **{name: value or "" for name, value in given.items()},
         "is_offered": _OFFERED[offered],
+        "mode": _MODES[mode],
     }
     if ends:
         assert row is not None
@@ -174,6 +195,8 @@ def _draw_preview(viewer: people.Viewer, typed: Mapping[str, str]) -> None:
         return
     st.subheader("What each channel would show")
     st.markdown(f"**{rule_words.answer(planned.found)}**")
+    if shared := rule_words.sharing(planned.modes):
+        st.markdown(shared)
     if planned.found.channels:
         _draw_channels(planned)
         _draw_sample(planned, after)
@@ -187,6 +210,7 @@ def _draw_refusal(refused: BadRule) -> None:
         )
         labels = {name: label for name, (label, _) in _TERMS.items()}
         labels |= {"connection": "Channel", "category": "Category", "sku": "SKU", "is_offered": "Offered at all"}
+        labels |= {"mode": "How stock is shared"}
         lines = [
             f"**{labels[item.field]}**: {formats.sentence(item.what)}"
             if item.field in labels

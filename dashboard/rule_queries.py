@@ -32,10 +32,11 @@ class Page(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """What a rule would do, channel by channel, and the page of listings asked for."""
+    """What a rule would do, channel by channel and to how pools are shared, and the page of listings asked for."""
 
     changes: tuple[Change, ...]
     found: queries.Preview
+    modes: queries.ModePreview
     sample: list[PreviewRow]
     more: bool
 
@@ -151,10 +152,11 @@ def preview(shop_id: int, scope: str, typed: Mapping[str, str], after_id: int) -
             changes = (Change(change.scope, Terms()),) if REMOVE in typed else (change,)
             operations.check(conn, shop_id, changes)
             found = queries.preview(conn, shop_id, changes)
+            modes = queries.preview_modes(conn, shop_id, changes)
             sample = queries.preview_rows(conn, shop_id, changes, after_id=after_id, limit=SAMPLE + 1)
     except SQLAlchemyError as cause:
         raise Unreadable(cause) from cause
-    return Planned(changes, found, sample[:SAMPLE], len(sample) > SAMPLE)
+    return Planned(changes, found, modes, sample[:SAMPLE], len(sample) > SAMPLE)
 
 
 def preview_undo(shop_id: int, version_id: int) -> tuple[tuple[Change, ...], queries.Preview]:

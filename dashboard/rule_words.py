@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from core.policies.queries import ChannelPreview, Preview
+from core.policies.queries import ChannelPreview, ModePreview, Preview
 from core.policies.rules import TERMS, Terms, describe, describe_scope
 from dashboard import formats
 from dashboard.charts import template
@@ -92,6 +92,25 @@ def answer(found: Preview) -> str:
     return (
         f"{formats.count(changed)} of {formats.plural(total['listings'], 'listing')} would show another number: "
         f"{', '.join(ways)}{zero}."
+    )
+
+
+def sharing(found: ModePreview) -> str:
+    """What a change would do to how pools are shared."""
+    if not found.pools:
+        return ""
+    pools = formats.plural(found.pools, "SKU and place", "SKUs and places")
+    if not found.escrow_now and not found.escrow_then:
+        return f"Stock stays shared by all channels: none of {pools} would be in escrow."
+    then = (
+        f"**{formats.count(found.escrow_then)}** of {pools} would be in escrow now"
+        f"{f', {formats.count(found.escrow_now)} are' if found.escrow_now else ', none is'}"
+    )
+    if found.escrow_then <= found.escrow_now:
+        return f"{then}."
+    return (
+        f"{then}: there each unit is shown on one channel only. The numbers below are the most that each channel may "
+        "show; in escrow it shows its share of them."
     )
 
 

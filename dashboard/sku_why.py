@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from html import escape
+from pathlib import Path
 from urllib.parse import urlencode
 
 import streamlit as st
@@ -11,19 +13,23 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.db import read_only
 from core.explain import Explanation, Term, explain
+from core.inventory import modes
 from dashboard import components, formats, people, queries
+
+OVERSELL = Path(__file__).parent / "screens" / "oversell.py"
 
 # Where the rows behind a term are shown: on this page, or on the page of the rules.
 _ANCHORS = {"movements": "#movements", "promises": "#promises", "quarantine": "#movements"}
 
 
 def draw(viewer: people.Viewer, code: str) -> None:
-    """One sum for each listing."""
-    found = read(viewer.shop.id, code)
+    """How its stock is shared and why, then one sum for each listing."""
+    found, pools = read(viewer.shop.id, code)
     if not found:
         components.empty("No channel lists it", "A number is explained here for each channel that does.")
         return
     now = queries.database_time()
+    _draw_modes(viewer, pools, code, now)
     for item in found:
         with st.container(border=True, key=f"why-{item.listing_id}", gap="xxsmall"):
             where = f" · {formats.plain(item.location)}" if item.location else ""
@@ -33,11 +39,32 @@ def draw(viewer: people.Viewer, code: str) -> None:
             st.caption(formats.plain(f"{item.afterwards}{seen}"))
 
 
-def read(shop_id: int, code: str) -> list[Explanation]:
-    """Every listing explained, in one snapshot; raises queries.Unreadable."""
+def _draw_modes(viewer: people.Viewer, pools: Sequence[modes.PoolMode], code: str, now: datetime) -> None:
+    for pool in pools:
+        # Its own, unless a bundle's parts or several places are meant.
+        named = [pool.code] if pool.code != code else []
+        named += [pool.location] if len({each.location for each in pools}) > 1 else []
+        about = f"**{formats.plain(' · '.join(named))}**: " if named else ""
+        said = modes.explain_mode(pool, lambda instant: formats.moment(instant, now, viewer.shop.zone))
+        with st.container(
+            horizontal=True, vertical_alignment="center", key=f"mode-{formats.key(pool.code, pool.location)}"
+        ):
+            with st.container(width="stretch"):
+                st.markdown(f"{about}{formats.plain(said)}")
+            with st.container(width="content"):
+                st.page_link(
+                    OVERSELL,
+                    label="Oversell risk",
+                    icon=":material/trending_down:",
+                    query_params=viewer.where(sku=pool.code),
+                )
+
+
+def read(shop_id: int, code: str) -> tuple[list[Explanation], list[modes.PoolMode]]:
+    """Every listing explained, and how the pools are shared, in one snapshot; raises queries.Unreadable."""
     try:
         with read_only(queries.engine()) as conn:
-            return explain(conn, shop_id, code)
+            return explain(conn, shop_id, code), modes.pools_of(conn, shop_id, code)
     except SQLAlchemyError as cause:
         raise queries.Unreadable(cause) from cause
 

@@ -154,11 +154,12 @@ class Control:
         wanted = orders.WantedOrder.read(given)
         order_id = orders.place(self._store, self._outbox, shop, wanted)
         name = self._store.value("select name from orders where id = ?", (order_id,))
-        lines = [
-            {"id": line["id"], "sku": line["sku"], "quantity": line["quantity"]}
-            for line in bodies.lines_of(self._store, order_id)
-        ]
-        return {"key": wanted.key, "id": order_id, "name": name, "lines": lines}
+        bought = bodies.lines_of(self._store, order_id)
+        lines = [{"id": line["id"], "sku": line["sku"], "quantity": line["quantity"]} for line in bought]
+        made = {"key": wanted.key, "id": order_id, "name": name, "lines": lines}
+        if wanted.may_shrink:
+            made["left_out"] = sorted(set(range(len(wanted.lines))) - {line["position"] for line in bought})
+        return made
 
     async def refund(self, request: Request, given: Body) -> Body:
         shop = self._shop(request)

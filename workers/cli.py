@@ -32,6 +32,7 @@ from workers import desk_cli, world
 from workers import replay as replaying
 from workers import up as supervision
 from workers.console import application, console, home, person
+from workers.oversold_cli import alert_limit, oversold
 from workers.rules_cli import rules
 from workers.why import why
 from workers.world import Progress
@@ -59,6 +60,8 @@ def main() -> None:
 
 cli.add_command(why)
 cli.add_command(rules)
+cli.add_command(oversold)
+cli.add_command(alert_limit)
 
 
 @cli.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -30,6 +31,11 @@ def application() -> Application:
     if "DATABASE_URL" not in os.environ and (state := supervision.read_state(home())) is not None:
         environment = state.environment()
     return bootstrap.make_application(Settings.from_environment({**os.environ, **environment}), name="switchyard-cli")
+
+
+def moment(instant: datetime) -> str:
+    """A time as every command says it: 2026-11-27 14:02 UTC."""
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def person() -> str:

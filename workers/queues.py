@@ -23,7 +23,7 @@ _ORDERED = (
     Queue("events", 120, purpose="apply what channels told us"),
     Queue("stock", 120, purpose="tell channels what they should show"),
     Queue("stock-check", 120, purpose="read back accepted writes and settle doubts"),
-    Queue("polls", 180, purpose="ask channels for orders; relay the outbox"),
+    Queue("polls", 180, purpose="ask channels for orders; watch exposure; relay the outbox"),
     Queue("catalog", 3600, purpose="read whole catalogues and levels"),
     Queue("reports", 3600, purpose="nightly audit and housekeeping"),
 )

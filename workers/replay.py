@@ -117,7 +117,7 @@ def replay(
             placing.place(plans)
             placing.book(plans)
             progress("placing orders", min(start + AT_ONCE, len(invoices)), len(invoices))
-        _wait_until_in_step(app, control, pair, len([i for i in invoices if i.kind == "order"]), progress)
+        wait_until_in_step(app, control, pair.shop_id, progress)
         summary = _summary(app, pair, path, invoices, started_at, control)
         summary.clock_factor = factor
         summary.vendor_seconds_to_last_confirmed_push = round(summary.seconds_to_last_confirmed_push * factor, 1)
@@ -162,7 +162,8 @@ def open_world(
         goods = [item for item in part if item.is_goods]
         control.post(f"/amazon/{SELLER_ID}/listings", {"listings": [_listing(item, stock) for item in goods]})
         progress("stocking the shop", start + len(part), len(found))
-    pair = connect_pair(app, control, SHOP_NAME, DOMAIN, SELLER_ID, actor, progress)
+    # Shoppers of the file bought what was not counted in: nothing that is sold below zero can be split.
+    pair = connect_pair(app, control, SHOP_NAME, DOMAIN, SELLER_ID, actor, progress, mode="pooled")
     if _has_new_articles(app, pair, found):
         # Another file was replayed into the shop before: its catalogue has grown since it was read.
         for row in (pair.shopify, pair.amazon):
@@ -333,8 +334,8 @@ def _bad_debt(line: Line) -> OrderlessReturn:
     )
 
 
-def what_is_left(conn: Connection, pair: Pair) -> dict[str, int]:
-    """Everything of the shop that is still on its way."""
+def what_is_left(conn: Connection, shop_id: int) -> dict[str, int]:
+    """Everything of a shop that is still on its way."""
     row = fetch_one(
         conn,
         """
@@ -345,20 +346,23 @@ def what_is_left(conn: Connection, pair: Pair) -> dict[str, int]:
                 as listings_to_push,
             (select count(*) from listing_writes where shop_id = %(shop)s and outcome is null) as open_writes
         """,
-        shop=pair.shop_id,
+        shop=shop_id,
     )
     return dict(row or {})
 
 
-def _wait_until_in_step(app: Application, control: Control, pair: Pair, wanted: int, progress: Progress) -> None:
-    """Until every delivery arrived, every message is settled and both channels show our numbers."""
+def wait_until_in_step(app: Application, control: Control, shop_id: int, progress: Progress) -> None:
+    """Until every delivery arrived, every message is settled and all channels show our numbers.
+
+    Raises ReplayStalled when nothing moves for a while.
+    """
     before: dict[str, int] = {}
     moved = time.monotonic()
     total = 0
     while True:
         deliveries = control.get("/deliveries")
         with read_only(app.engine) as conn:
-            left = what_is_left(conn, pair)
+            left = what_is_left(conn, shop_id)
         left["undelivered"] = deliveries["queued"] + deliveries["in_flight"]
         if not any(left.values()):
             return

@@ -36,6 +36,8 @@ _RULE = (
     click.option("--cap", "cap_units", help="At most so many."),
     click.option("--priority", help="0 to 100; higher is raised first and lowered last."),
     click.option("--offered", "is_offered", help="yes or no."),
+    click.option("--mode", help="How stock is shared: pooled, adaptive or escrow."),
+    click.option("--switch-at", "switch_units", help="Adaptive goes into escrow at so many available; else measured."),
     click.option("--remove", is_flag=True, help="End the rule instead."),
     click.option(
         "--file",
@@ -92,7 +94,11 @@ def preview(shop: str | None, **given: Any) -> None:
     with read_only(app.engine) as conn:
         changes = _changes(conn, shop_id, given)
         operations.check(conn, shop_id, changes)
-        _draw(queries.preview(conn, shop_id, changes), queries.preview_rows(conn, shop_id, changes, limit=20))
+        _draw(
+            queries.preview(conn, shop_id, changes),
+            queries.preview_modes(conn, shop_id, changes),
+            queries.preview_rows(conn, shop_id, changes, limit=20),
+        )
 
 
 @rules.command("set")
@@ -167,7 +173,7 @@ def _saved(app: Application, shop_id: int, version_id: int) -> None:
     click.echo(f"Saved as version {version_id}. {when}")
 
 
-def _draw(found: queries.Preview, rows: list[queries.PreviewRow]) -> None:
+def _draw(found: queries.Preview, modes: queries.ModePreview, rows: list[queries.PreviewRow]) -> None:
     out = Console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("channel", "listings", "up", "down", "to zero", "the same", "units now", "units then"):
@@ -178,6 +184,10 @@ def _draw(found: queries.Preview, rows: list[queries.PreviewRow]) -> None:
     out.print(table)
     if not found.channels:
         click.echo("It is for no listing yet.")
+    if modes.escrow_now or modes.escrow_then:
+        click.echo(
+            f"In escrow: {modes.escrow_now:,} of {modes.pools:,} SKUs and places now, {modes.escrow_then:,} then."
+        )
     for row in rows:
         shown = "unknown" if row.published_units is None else f"{row.published_units:,}"
         click.echo(f"{row.code} on {row.connection}: shows {shown}, should show {row.desired_units or 0:,},"

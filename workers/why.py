@@ -12,6 +12,7 @@ from rich.table import Table
 
 from core.db import read_only
 from core.explain import Explanation, explain
+from core.inventory import modes
 from workers import console
 
 
@@ -24,7 +25,9 @@ def why(sku: str, channel: str | None, shop: str | None, as_json: bool) -> None:
     """Explain term by term what each channel should show of SKU, and what it shows."""
     app = console.application()
     with read_only(app.engine) as conn:
-        found = explain(conn, console.shop_of(app, shop), sku, channel)
+        shop_id = console.shop_of(app, shop)
+        found = explain(conn, shop_id, sku, channel)
+        pools = modes.pools_of(conn, shop_id, sku)
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(item) for item in found], default=str, indent=2))
         return
@@ -34,6 +37,8 @@ def why(sku: str, channel: str | None, shop: str | None, as_json: bool) -> None:
     for item in found:
         out.print(_table(item))
         out.print(f"{item.afterwards}\n", highlight=False)
+    for pool in pools:
+        click.echo(f"{pool.code} · {pool.location}: {modes.explain_mode(pool, console.moment)}")
 
 
 def _table(item: Explanation) -> Table:

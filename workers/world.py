@@ -22,6 +22,8 @@ from core.connections.operations import NewConnection
 from core.connections.queries import ConnectionRow
 from core.db import read_only, unit_of_work
 from core.errors import Permanent, Retryable
+from core.inventory.planner import Mode
+from core.policies import operations as policies
 from core.runs import operations as runs
 from core.runs import queries as run_queries
 
@@ -88,8 +90,11 @@ def connect_pair(
     seller_id: str,
     actor: Actor,
     progress: Progress,
+    mode: Mode = policies.DEFAULT_MODE,
 ) -> Pair:
     """Connect one sandbox shop and one sandbox seller as the shop `name`; safe to repeat.
+
+    A shop that is new shares its pools as `mode` says.
 
     The catalogue and the stock come in by a sync of each connection; one that was read before is not read again.
     Raises SyncFailed, SandboxRefused or Retryable.
@@ -101,35 +106,46 @@ def connect_pair(
     now = utc_now()
     with unit_of_work(app.engine) as conn:
         shop_id = connections.open_shop(conn, name, shop["timezone"], shop["currency"], actor, now)
+        policies.begin_with(conn, shop_id, mode, actor, now)
         keys = app.settings.secret_keys
-        shopify_id = connections.connect(conn, shop_id, _shopify(control.url, shop, factor), keys, actor, now)
-        amazon_id = connections.connect(conn, shop_id, _amazon(control.url, seller, factor), keys, actor, now)
-    for connection_id in (shopify_id, amazon_id):
-        with read_only(app.engine) as conn:
-            row = queries.connection(conn, shop_id, connection_id)
-        if row.catalogue_read_at is None:
-            sync_and_wait(app, row, actor, progress)
-        with app.channel(row) as channel:
-            channel.ensure_subscriptions(f"{app.settings.api_url}/webhooks/{row.vendor}/{row.id}")
+        shopify_id = connections.connect(conn, shop_id, shopify_connection(control.url, shop, factor), keys, actor, now)
+        amazon_id = connections.connect(conn, shop_id, amazon_connection(control.url, seller, factor), keys, actor, now)
+    shopify, amazon = (bring_in(app, shop_id, each, actor, progress) for each in (shopify_id, amazon_id))
+    return Pair(shop_id, shopify, amazon)
+
+
+def bring_in(app: Application, shop_id: int, connection_id: int, actor: Actor, progress: Progress) -> ConnectionRow:
+    """Read a connection's catalogue and levels, unless they were read before, and subscribe to what happens there.
+
+    Raises SyncFailed, or Retryable when the channel does not answer.
+    """
     with read_only(app.engine) as conn:
-        return Pair(
-            shop_id, queries.connection(conn, shop_id, shopify_id), queries.connection(conn, shop_id, amazon_id)
-        )
+        row = queries.connection(conn, shop_id, connection_id)
+    if row.catalogue_read_at is None:
+        sync_and_wait(app, row, actor, progress)
+    with app.channel(row) as channel:
+        channel.ensure_subscriptions(f"{app.settings.api_url}/webhooks/{row.vendor}/{row.id}")
+    with read_only(app.engine) as conn:
+        return queries.connection(conn, shop_id, connection_id)
 
 
-def _shopify(sandbox_url: str, shop: Mapping[str, Any], factor: float) -> NewConnection:
+def shopify_connection(
+    sandbox_url: str, shop: Mapping[str, Any], factor: float, *, name: str = "Shopify", is_sku_source: bool = True
+) -> NewConnection:
+    """A shop of the sandbox's world, as a connection of that name."""
     return NewConnection(
         vendor="shopify",
-        name="Shopify",
+        name=name,
         base_url=f"{sandbox_url}/shopify/{shop['domain']}",
         account_ref=shop["domain"],
         guarantee_class="A",
-        settings={"is_sku_source": True, "clock_factor": factor},
+        settings={"is_sku_source": is_sku_source, "clock_factor": factor},
         secrets={"client_id": shop["client_id"], "client_secret": shop["client_secret"]},
     )
 
 
-def _amazon(sandbox_url: str, seller: Mapping[str, Any], factor: float) -> NewConnection:
+def amazon_connection(sandbox_url: str, seller: Mapping[str, Any], factor: float) -> NewConnection:
+    """A seller of the sandbox's world, as a connection."""
     return NewConnection(
         vendor="amazon",
         name="Amazon",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    REAL,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -133,7 +134,13 @@ listings = Table(
     Column("unseen_since", DateTime(timezone=True), comment="since when, by our clock"),
     Column("followed_at", DateTime(timezone=True), comment="the latest sale or restock taken into published_units"),
     Column("baseline_at", DateTime(timezone=True), comment="the channel's time at which its number was taken over"),
-    Column("exposed_units", Integer, comment="the most it may still sell unbooked; kept once exposure is on"),
+    Column(
+        "exposed_units",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="the most it may still sell that is not booked, in its own units",
+    ),
     Column("next_push_at", DateTime(timezone=True), comment="not before then: set after a refusal"),
     Column("push_failures", Integer, nullable=False, server_default="0"),
     Column("push_problem", Text, comment="why the last write did not take"),
@@ -181,6 +188,36 @@ listings = Table(
         server_default=text("true"),
         comment="rule: whether the channel may sell it at all",
     ),
+    Column(
+        "mode",
+        Text,
+        nullable=False,
+        server_default="pooled",
+        comment="rule: how its pool is shared; a pool goes by the strictest of its listings",
+    ),
+    Column("switch_units", Integer, comment="rule: at so many available adaptive goes over to escrow; null: measured"),
+    Column("sales_per_hour", REAL, comment="measured, with a prior for what has not sold yet"),
+    Column(
+        "edited_units",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="of what is exposed: numbers that nobody here wrote, until the watermark passes them",
+    ),
+    Column(
+        "blurred_units",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="by how much what it shows may be taken too low: sold or put back so near to the reading that clocks do"
+        " not tell",
+    ),
+    Column(
+        "is_in_doubt",
+        Boolean,
+        Computed("exposed_units is distinct from greatest(0, published_units)", persisted=True),
+        comment="whether more or less is exposed than it shows",
+    ),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
     ForeignKeyConstraint(["shop_id", "sku_id"], ["skus.shop_id", "skus.id"]),
@@ -192,6 +229,9 @@ listings = Table(
         " and cap_units >= 0 and (cap_units is null or floor_units <= cap_units)",
         name="rule",
     ),
+    CheckConstraint("mode in ('pooled', 'adaptive', 'escrow')", name="mode"),
+    CheckConstraint("switch_units >= 0", name="switch_units"),
+    CheckConstraint("exposed_units >= edited_units and edited_units >= 0", name="exposed_units"),
     CheckConstraint(
         "publishing = 'off' or (sku_id is not null and location_id is not null)", name="published_is_mapped"
     ),
@@ -208,6 +248,7 @@ listings = Table(
         "id",
         postgresql_where=text("is_to_push"),
     ),
+    Index("ix_listings_is_in_doubt", "shop_id", "connection_id", "id", postgresql_where=text("is_in_doubt")),
     # Room beside each row for its next version: quantities change all day and touch no index.
     postgresql_with={"fillfactor": "70"},
 )

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from core.clock import CLOCK_MARGIN
 from core.db import execute, fetch
 from core.ports import ChannelListing, LevelObservation
 
 NOT_TAKEN_OVER = "no stock number taken over yet: sync the connection, or receive stock"
 NOT_MAPPED = "not mapped to a SKU"
 NOT_TRACKED = "the channel does not count its stock"
+
+BOOKED_LATELY = timedelta(minutes=2)
+"""How long after a sale is booked a number from before it may still arrive, and is told by its second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +270,11 @@ def observe_levels(
 
     What differs from what we knew is something the channel did by itself: most often a sale whose order has not been
     booked yet. It is kept as `unseen_units`, so that nobody writes a number over it (see core.inventory.publishing).
+    A number higher than the channel can have come to by sales and by our open write was typed in by somebody: all of
+    it is exposed besides what was (`exposure.is_edit`, `exposure.edited` as a set). The first number seen is the base.
+
+    Orders are stamped in whole seconds. A number no higher than what we know and the sales of that second together is
+    from before them, however late it arrives, and is passed over too.
     """
     newest: dict[tuple[str, str], LevelObservation] = {}
     for seen in observations:
@@ -279,24 +288,54 @@ def observe_levels(
         conn,
         """
         with seen as (
-            select l.id, o.units, o.at
+            select l.id, o.units, o.at,
+                case when l.published_units is null then greatest(0, o.units) - l.exposed_units
+                    when o.units > greatest(l.published_units, case when w.from_units is not null
+                        then l.published_units + w.to_units - w.from_units else w.to_units end)
+                    then greatest(0, o.units) else 0 end as exposed_more,
+                l.published_units is not null as is_known
             from unnest(%(items)b::text[], %(places)b::text[], %(units)b::int4[], %(ats)b::timestamptz[])
                 as o (item, place, units, at)
             join listings l on l.shop_id = %(shop)s and l.connection_id = %(connection)s
                 and l.inventory_ref = o.item and l.channel_location_ref = o.place
+            left join listing_writes w on w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null
+                and w.sent_at is not null
+            cross join lateral (
+                select coalesce(sum(s.units), 0) as units from orders b
+                join order_lines s on s.shop_id = b.shop_id and s.order_id = b.id and s.listing_id = l.id
+                where o.units > l.published_units and l.followed_at > o.at - interval '1 second'
+                    and b.shop_id = %(shop)s and b.recorded_at > %(now)s - %(lately)s::interval
+                    and b.connection_id = %(connection)s and b.channel_created_at > o.at - interval '1 second'
+                    and s.mapping = 'stocked'
+            ) sold
             -- Older than what we know, or than a sale we took off since: the channel says more soon.
             where (l.published_at is null or l.published_at <= o.at)
                 and (l.followed_at is null or l.followed_at <= o.at)
+                and (l.published_units is null or o.units <= l.published_units
+                    or o.units > l.published_units + sold.units)
             order by l.id for no key update of l
+        ), believed as (
+            update listings l set published_units = seen.units, published_at = seen.at,
+                -- Read so shortly after what was booked that a restock among it may not have been in it.
+                blurred_units = case when seen.at <= l.followed_at + %(margin)s::interval
+                    then greatest(0, l.published_units + l.blurred_units - seen.units) else 0 end,
+                exposed_units = l.exposed_units + seen.exposed_more,
+                edited_units = l.edited_units + case when seen.is_known then seen.exposed_more else 0 end,
+                unseen_units = l.unseen_units + seen.units - coalesce(l.published_units, seen.units),
+                unseen_since = case when seen.units <> coalesce(l.published_units, seen.units) then %(now)s
+                    else l.unseen_since end
+            from seen where l.shop_id = %(shop)s and l.id = seen.id and l.sku_id is not null
+                and (l.published_at is null or l.published_at <= seen.at)
+                and (l.followed_at is null or l.followed_at <= seen.at)
+            returning l.id, l.sku_id, seen.is_known, seen.exposed_more, l.exposed_units
+        ), noted as (
+            insert into exposure_changes (shop_id, listing_id, cause, asked_units, delta_units, exposed_units,
+                changed_at)
+            select %(shop)s, id, case when is_known then 'edit' else 'base' end, exposed_more, exposed_more,
+                exposed_units, %(now)s
+            from believed where exposed_more <> 0 order by id
         )
-        update listings l set published_units = seen.units, published_at = seen.at,
-            unseen_units = l.unseen_units + seen.units - coalesce(l.published_units, seen.units),
-            unseen_since = case when seen.units <> coalesce(l.published_units, seen.units) then %(now)s
-                else l.unseen_since end
-        from seen where l.shop_id = %(shop)s and l.id = seen.id and l.sku_id is not null
-            and (l.published_at is null or l.published_at <= seen.at)
-            and (l.followed_at is null or l.followed_at <= seen.at)
-        returning l.sku_id
+        select sku_id from believed
         """,
         shop=shop_id,
         connection=connection_id,
@@ -304,7 +343,9 @@ def observe_levels(
         places=[seen.location_ref for seen in ordered],
         units=[seen.units for seen in ordered],
         ats=[seen.observed_at for seen in ordered],
+        margin=CLOCK_MARGIN,
         now=now,
+        lately=BOOKED_LATELY,
     )
     return [row["sku_id"] for row in rows]
 

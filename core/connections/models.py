@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    REAL,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -46,6 +48,25 @@ connections = Table(
     Column("orders_polled_to", DateTime(timezone=True), comment="vendor's time from which the next poll reads"),
     Column("orders_polled_at", DateTime(timezone=True), comment="when the last complete poll began, by our clock"),
     Column("catalogue_read_at", DateTime(timezone=True)),
+    Column(
+        "reads_orders",
+        Boolean,
+        nullable=False,
+        server_default=text("true"),
+        comment="whether its orders are read at all: else what it sells cannot be known",
+    ),
+    Column(
+        "watermark_at",
+        DateTime(timezone=True),
+        comment="the time up to which every order is known and handled; null before the first complete poll",
+    ),
+    Column(
+        "watermark_next_at",
+        DateTime(timezone=True),
+        comment="where the watermark goes once every message up to watermark_next_inbox_id is handled",
+    ),
+    Column("watermark_next_inbox_id", BigInteger),
+    Column("doubt_seconds", REAL, comment="measured: from a sale of its to the number that it causes elsewhere"),
     Column("last_error", Text),
     Column("last_error_at", DateTime(timezone=True)),
     Column("created_at", DateTime(timezone=True), nullable=False),

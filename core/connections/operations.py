@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -261,17 +261,82 @@ def note_polled(conn: Connection, shop_id: int, connection_id: int, version_at: 
     )
 
 
-def note_poll_complete(conn: Connection, shop_id: int, connection_id: int, began_at: datetime) -> None:
-    """Remember that a poll which began then has read everything that had changed."""
+def note_poll_complete(
+    conn: Connection, shop_id: int, connection_id: int, began_at: datetime, late_by: timedelta | None = None
+) -> None:
+    """Remember that a poll which began then has read everything that had changed.
+
+    `late_by`: how late the channel may list an order; None where its orders are not read at all. The watermark can go
+    to that long before the poll began, once every message recorded by now is handled (`advance_watermark`). One that
+    is on its way there is not overtaken: in a busy shop something newer is always waiting.
+    """
     execute(
         conn,
         """
-        update connections set orders_polled_at = greatest(orders_polled_at, %(at)s)
-        where shop_id = %(shop)s and id = %(id)s
+        update connections c set orders_polled_at = greatest(c.orders_polled_at, %(at)s)
+        where c.shop_id = %(shop)s and c.id = %(id)s
         """,
         shop=shop_id,
         id=connection_id,
         at=began_at,
+    )
+    if late_by is None:
+        return
+    execute(
+        conn,
+        """
+        update connections c set watermark_next_at = %(until)s, watermark_next_inbox_id = (
+            select coalesce(max(m.id), 0) from inbox_messages m
+            where m.shop_id = c.shop_id and m.connection_id = c.id)
+        where c.shop_id = %(shop)s and c.id = %(id)s and c.watermark_next_at is null
+        """,
+        shop=shop_id,
+        id=connection_id,
+        until=began_at - late_by,
+    )
+    advance_watermark(conn, shop_id, connection_id)
+
+
+def advance_watermark(conn: Connection, shop_id: int, connection_id: int) -> bool:
+    """Move a connection's watermark to where a complete poll has read to, if all it recorded is handled.
+
+    Stops at what waits, at what is parked, and at a line that nobody can say which listing it was sold through: that
+    may be any of them. A level of an item that we do not list is no order. What arrived after the poll is of no
+    account: an order of before was among what the poll read.
+    """
+    return (
+        execute(
+            conn,
+            """
+            update connections c set watermark_at = greatest(c.watermark_at, c.watermark_next_at),
+                watermark_next_at = null, watermark_next_inbox_id = null
+            where c.shop_id = %(shop)s and c.id = %(id)s and c.watermark_next_at is not null
+                and not exists (select from inbox_messages m
+                    where m.shop_id = c.shop_id and m.connection_id = c.id and m.id <= c.watermark_next_inbox_id
+                        and m.state in ('received', 'waiting', 'parked')
+                        and coalesce(m.waiting_for, '') not like 'item:%%' and m.cause is distinct from 'unknown_item')
+                and not exists (select from order_lines l join orders o on o.shop_id = l.shop_id and o.id = l.order_id
+                    where l.shop_id = c.shop_id and l.mapping = 'unmapped' and l.listing_id is null
+                        and l.variant_ref is null and o.connection_id = c.id and o.cancelled_at is null)
+            """,
+            shop=shop_id,
+            id=connection_id,
+        )
+        > 0
+    )
+
+
+def note_reads_orders(conn: Connection, shop_id: int, connection_id: int, reads_orders: bool) -> None:
+    """Say whether a connection's orders are read at all."""
+    execute(
+        conn,
+        """
+        update connections set reads_orders = %(reads)s
+        where shop_id = %(shop)s and id = %(id)s and reads_orders <> %(reads)s
+        """,
+        shop=shop_id,
+        id=connection_id,
+        reads=reads_orders,
     )
 
 

@@ -17,7 +17,8 @@ from core import audit
 from core.audit import Actor
 from core.db import execute, fetch
 from core.errors import BadInput
-from core.inventory.operations import COMPOSITIONS, refresh_desired, skus_by_code
+from core.inventory.locks import COMPOSITIONS
+from core.inventory.operations import refresh_desired, skus_by_code
 
 UNITS_MAX = 100_000
 """Of one component in a bundle: anything above is a typing error."""

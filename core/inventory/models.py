@@ -1,4 +1,5 @@
-"""Tables: locations, stock_levels, stock_movements, reservations, listing_writes."""
+"""Tables: locations, stock_levels, stock_movements, reservations, listing_writes, exposure_changes,
+shortages."""
 
 from __future__ import annotations
 
@@ -70,9 +71,23 @@ stock_levels = Table(
         comment="made to be locked or expected at: its number is not ours yet",
     ),
     Column("available", BigInteger, Computed("on_hand - reserved - unavailable", persisted=True)),
+    Column(
+        "is_escrow",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="units are split over channels, none is shown twice",
+    ),
+    Column("escrow_since", DateTime(timezone=True), comment="since when it is, or is not, in escrow"),
+    Column(
+        "escrow_line_units",
+        Integer,
+        comment="at so many available it goes into escrow; null: never, the largest integer: always",
+    ),
     PrimaryKeyConstraint("shop_id", "sku_id", "location_id"),
     ForeignKeyConstraint(["shop_id", "sku_id"], ["skus.shop_id", "skus.id"]),
     ForeignKeyConstraint(["shop_id", "location_id"], ["locations.shop_id", "locations.id"]),
+    Index("ix_stock_levels_escrow", "shop_id", "sku_id", "location_id", postgresql_where=text("is_escrow")),
     CheckConstraint("reserved >= 0", name="reserved"),
     CheckConstraint("unavailable >= 0", name="unavailable"),
     CheckConstraint("incoming >= 0", name="incoming"),
@@ -237,7 +252,11 @@ listing_writes = Table(
     Column("listing_id", BigInteger, nullable=False),
     Column("from_units", Integer, comment="what the channel must still show; null for an absolute set"),
     Column("to_units", Integer, nullable=False),
-    Column("exposure_delta_units", Integer, comment="what it may add to exposure; kept once exposure is on"),
+    Column(
+        "exposure_delta_units",
+        Integer,
+        comment="what it added to exposure when it was recorded; null before exposure was kept",
+    ),
     Column("idempotency_key", Text, nullable=False, comment="shared by the writes that leave in one call"),
     Column("batch_position", Integer, nullable=False, comment="place within that call"),
     Column("planned_at", DateTime(timezone=True), nullable=False),
@@ -277,4 +296,77 @@ listing_writes = Table(
     ),
     Index("ix_listing_writes_open", "shop_id", "connection_id", "id", postgresql_where=text("outcome is null")),
     Index(None, "shop_id", "listing_id", "id"),
+)
+
+exposure_changes = Table(
+    "exposure_changes",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("listing_id", BigInteger, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column(
+        "asked_units",
+        Integer,
+        nullable=False,
+        comment="what the cause came to; a sale of more than was exposed takes only that",
+    ),
+    Column("delta_units", Integer, nullable=False),
+    Column("exposed_units", Integer, nullable=False, comment="what was exposed after it"),
+    Column("write_id", BigInteger),
+    Column("changed_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("shop_id", "id"),
+    ForeignKeyConstraint(["shop_id", "listing_id"], ["listings.shop_id", "listings.id"]),
+    CheckConstraint(
+        "cause in ('base', 'sale', 'restock', 'write', 'confirmed', 'refused', 'edit', 'collapsed')", name="cause"
+    ),
+    CheckConstraint("exposed_units >= 0", name="exposed_units"),
+    CheckConstraint("(write_id is not null) = (cause in ('write', 'confirmed', 'refused'))", name="of_a_write"),
+    Index("ix_exposure_changes_listing", "shop_id", "listing_id", "id"),
+    Index("ix_exposure_changes_changed_at", "changed_at", postgresql_using="brin"),
+    comment="why the exposure of a listing is what it is; added, never edited, old ones are forgotten",
+)
+
+shortages = Table(
+    "shortages",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("sku_id", BigInteger, nullable=False),
+    Column("location_id", BigInteger, nullable=False),
+    Column(
+        "began_at",
+        DateTime(timezone=True),
+        nullable=False,
+        comment="the database's time of the unit of work that went below",
+    ),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("before_units", BigInteger, nullable=False, comment="available before it"),
+    Column("after_units", BigInteger, nullable=False),
+    Column("worst_units", BigInteger, nullable=False, comment="the lowest that was available while it lasted"),
+    Column(
+        "order_line_id",
+        BigInteger,
+        comment="whose units were booked last; null when no order did it, or it is not known",
+    ),
+    Column("reservation_id", BigInteger, comment="the newest promise of the pool booked with it"),
+    Column("movement_id", BigInteger, comment="the movement that did it, where none was promised"),
+    Column("is_escrow", Boolean, nullable=False, comment="how the pool was shared at that moment"),
+    Column("escrow_line_units", Integer, comment="and at how many available it would have gone into escrow"),
+    PrimaryKeyConstraint("shop_id", "id"),
+    ForeignKeyConstraint(["shop_id", "sku_id"], ["skus.shop_id", "skus.id"]),
+    ForeignKeyConstraint(["shop_id", "location_id"], ["locations.shop_id", "locations.id"]),
+    ForeignKeyConstraint(["shop_id", "order_line_id"], ["order_lines.shop_id", "order_lines.id"]),
+    CheckConstraint("before_units >= 0 and after_units < 0 and worst_units <= after_units", name="went_below"),
+    CheckConstraint("ended_at >= began_at", name="ended"),
+    Index(
+        "uq_shortages_open",
+        "shop_id",
+        "sku_id",
+        "location_id",
+        unique=True,
+        postgresql_where=text("ended_at is null"),
+    ),
+    Index(None, "shop_id", "sku_id", "id"),
+    comment="when a pool had less than nothing available, and what took it there",
 )

@@ -18,6 +18,8 @@ from core.audit import Actor
 from core.catalog.operations import lock_listings
 from core.db import execute, fetch, scalar
 from core.errors import BadInput
+from core.inventory import escrow
+from core.inventory.locks import hold_compositions
 from core.inventory.queries import bundles_of
 
 
@@ -67,20 +69,6 @@ def open_location(conn: Connection, shop_id: int, name: str, now: datetime) -> i
     return scalar(
         conn, "select id from locations where shop_id = %(shop)s and name = %(name)s", shop=shop_id, name=name
     )
-
-
-def hold_compositions(conn: Connection, shop_id: int) -> None:
-    """Until this unit of work ends, what bundles are made of stays as it is; before it reads that or locks a level.
-
-    Shared: bookings never wait for each other here. Whoever changes a composition waits for the bookings under way, and
-    those that begin meanwhile wait for that (`bundles.set_components`): a level that somebody is changing cannot become
-    a bundle's part, or a bundle's own, behind the back of either.
-    """
-    fetch(conn, f"select pg_advisory_xact_lock_shared({COMPOSITIONS})", shop=shop_id)
-
-
-COMPOSITIONS = "hashtextextended('bundles:' || %(shop)s, 0)"
-"""SQL for the key of the lock on what a shop's bundles are made of."""
 
 
 def lock_levels(conn: Connection, shop_id: int, pairs: Iterable[tuple[int, int]]) -> None:
@@ -177,12 +165,20 @@ def move(conn: Connection, shop_id: int, movements: Sequence[Movement], recorded
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """What a listing shows after what its channel did by itself, the latest of it at `at`."""
+    """What a listing shows after what its channel did by itself, the latest of it at `at`.
+
+    `sold_units` and `restocked_units` are what was booked of it since its baseline: what exposure moves by.
+    `blurred_units`: by how much more `published_units` may be too low now (`exposure.is_blurred`). `at` None: nothing
+    that it shows changed by it.
+    """
 
     listing_id: int
     published_units: int
     unseen_units: int
-    at: datetime
+    at: datetime | None
+    sold_units: int = 0
+    restocked_units: int = 0
+    blurred_units: int = 0
 
 
 def refresh_desired(
@@ -191,9 +187,14 @@ def refresh_desired(
     sku_ids: Iterable[int],
     followed: Sequence[Followed] = (),
     *,
+    now: datetime | None = None,
     are_locked: bool = False,
 ) -> None:
     """Set what the listings of these SKUs should show, from their levels as they are now, and what `followed` show.
+
+    What `followed` sold and put back moves their exposure in the same statement (`exposure.sold`, then
+    `exposure.restocked`), noted as of `now`. Where a pool is in escrow the planner says what its listings should show
+    (`core.inventory.escrow`).
 
     Bundles that contain them are among those listings. Both at once: a listing that its channel sold from changes both,
     and is written once; as long as it stays in step, no index of the table has to be touched.
@@ -215,40 +216,57 @@ def refresh_desired(
         conn,
         """
         with shown as (
-            select * from unnest(%(ids)b::int8[], %(published)b::int4[], %(unseen)b::int4[], %(ats)b::timestamptz[])
-                as s (id, published, unseen, at)
+            select * from unnest(%(ids)b::int8[], %(published)b::int4[], %(unseen)b::int4[], %(ats)b::timestamptz[],
+                %(sold)b::int4[], %(restocked)b::int4[], %(blurred)b::int4[])
+                as s (id, published, unseen, at, sold, restocked, blurred)
         ), touched as (
             select id, true as is_wanted from listings
             where shop_id = %(shop)s and sku_id = any(%(skus)b::int8[]) and publishing = 'on'
             union all
             select id, false from shown
         ), pool as (
-            select l.id, t.is_wanted, coalesce(b.available, k.available, 0) as available
+            select l.id, t.is_wanted
+                    and not coalesce(b.is_shared, k.is_escrow or k.escrow_line_units is not null, false) as is_wanted,
+                coalesce(b.available, k.available, 0) as available
             from (select id, bool_or(is_wanted) as is_wanted from touched group by 1) t
             join listings l on l.shop_id = %(shop)s and l.id = t.id
             left join stock_levels k
                 on k.shop_id = l.shop_id and k.sku_id = l.sku_id and k.location_id = l.location_id
             left join lateral (
-                select min(floor(coalesce(v.available, 0)::numeric / p.units))::int8 as available
+                select min(floor(coalesce(v.available, 0)::numeric / p.units))::int8 as available,
+                    bool_or(v.is_escrow or v.escrow_line_units is not null) as is_shared
                 from bundle_parts p left join stock_levels v
                     on v.shop_id = p.shop_id and v.sku_id = p.part_sku_id and v.location_id = l.location_id
                 where p.shop_id = l.shop_id and p.bundle_sku_id = l.sku_id
             ) b on l.sku_id = any(%(bundles)b::int8[])
         ), wanted as (
-            select l.id, a.is_wanted, o.units, greatest(0, -a.available) as short, s.published, s.unseen, s.at
+            select l.id, a.is_wanted, o.units, greatest(0, -a.available) as short, s.published, s.unseen, s.at,
+                s.sold, s.restocked, s.blurred, l.exposed_units as exposed,
+                case when s.id is not null then greatest(0, l.exposed_units - s.sold) end as left_exposed
             from pool a join listings l on l.shop_id = %(shop)s and l.id = a.id
             left join shown s on s.id = l.id
             cross join lateral (select offer(a.available, l.safety_stock_units, l.share_percent, l.buffer_units,
                 l.floor_units, l.cap_units, l.is_offered) as units) o
-            where s.id is not null or (l.desired_units, l.short_units) is distinct from
+            where s.id is not null or a.is_wanted and (l.desired_units, l.short_units) is distinct from
                 (o.units, greatest(0, -a.available))
             order by l.id for no key update of l
+        ), noted as (
+            insert into exposure_changes (shop_id, listing_id, cause, asked_units, delta_units, exposed_units,
+                changed_at)
+            select %(shop)s, w.id, c.cause, c.asked, c.delta, c.exposed, coalesce(%(now)s, clock_timestamp())
+            from wanted w cross join lateral (values
+                ('sale', -w.sold, w.left_exposed - w.exposed, w.left_exposed),
+                ('restock', w.restocked, w.restocked, w.left_exposed + w.restocked)) c (cause, asked, delta, exposed)
+            where c.asked <> 0 order by w.id
         )
         update listings l set
+            exposed_units = coalesce(wanted.left_exposed + wanted.restocked, l.exposed_units),
+            edited_units = coalesce(least(l.edited_units, wanted.left_exposed), l.edited_units),
             desired_units = case when wanted.is_wanted then wanted.units else l.desired_units end,
             short_units = case when wanted.is_wanted then wanted.short else l.short_units end,
             published_units = coalesce(wanted.published, l.published_units),
             unseen_units = coalesce(wanted.unseen, l.unseen_units),
+            blurred_units = l.blurred_units + coalesce(wanted.blurred, 0),
             followed_at = greatest(l.followed_at, wanted.at)
         from wanted where l.shop_id = %(shop)s and l.id = wanted.id
         """,
@@ -259,7 +277,12 @@ def refresh_desired(
         published=[item.published_units for item in followed],
         unseen=[item.unseen_units for item in followed],
         ats=[item.at for item in followed],
+        sold=[item.sold_units for item in followed],
+        restocked=[item.restocked_units for item in followed],
+        blurred=[item.blurred_units for item in followed],
+        now=now,
     )
+    escrow.note_wishes(conn, shop_id, ordered, {*ordered, *bundles}, now)
 
 
 @dataclass(frozen=True, slots=True)

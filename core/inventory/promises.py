@@ -23,6 +23,7 @@ from sqlalchemy.engine import RowMapping
 
 from core.db import execute, fetch, planned_once
 from core.errors import Anticipated, BadInput
+from core.inventory import escrow
 from core.inventory.operations import Movement, hold_compositions, move, refresh_desired
 from core.inventory.queries import parts_of
 from core.inventory.rules import Wish, grant
@@ -238,21 +239,34 @@ def _wishes(conn: Connection, shop_id: int, promises: Sequence[Promise]) -> list
 
 
 def _lock(conn: Connection, shop_id: int, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
-    """Lock levels in the one global order; returns what is available at each. A level that is not there has nothing."""
+    """Lock levels in the one global order; returns what may be promised of each. One that is not there has nothing.
+
+    In escrow that is what is available less what channels may still sell unbooked. In a pooled one channels show what
+    we promise here too: they are told right after, as of each other's sales.
+    """
     ordered = sorted(pairs)
     rows = fetch(
         conn,
         """
-        select k.sku_id, k.location_id, k.available from stock_levels k
-        join unnest(%(skus)b::int8[], %(places)b::int8[]) as p (sku, place)
-            on k.sku_id = p.sku and k.location_id = p.place
-        where k.shop_id = %(shop)s order by k.sku_id, k.location_id for update of k
+        with locked as (
+            select k.sku_id, k.location_id, k.available,
+                k.is_escrow or is_scarce(k.available, k.escrow_line_units, k.is_escrow) as is_split
+            from stock_levels k
+            join unnest(%(skus)b::int8[], %(places)b::int8[]) as p (sku, place)
+                on k.sku_id = p.sku and k.location_id = p.place
+            where k.shop_id = %(shop)s order by k.sku_id, k.location_id for update of k
+        )
+        select sku_id, location_id, available, is_split from locked
         """,
         shop=shop_id,
         skus=[sku for sku, _ in ordered],
         places=[place for _, place in ordered],
     )
-    return {(row["sku_id"], row["location_id"]): row["available"] for row in rows}
+    split = [(row["sku_id"], row["location_id"]) for row in rows if row["is_split"]]
+    exposed = escrow.exposed_units(conn, shop_id, split) if split else {}
+    return {
+        pair: row["available"] - exposed.get(pair, 0) for row in rows for pair in [(row["sku_id"], row["location_id"])]
+    }
 
 
 def _missing(asked: Counter[tuple[int, int]], available: dict[tuple[int, int], int]) -> tuple[Missing, ...]:

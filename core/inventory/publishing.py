@@ -8,7 +8,7 @@ never marked sent did surely not leave and is withdrawn; one that was stays open
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,23 +17,31 @@ from sqlalchemy.engine import RowMapping
 
 from core import audit
 from core.audit import Actor
-from core.db import execute, fetch, fetch_one, scalar
+from core.clock import CLOCK_MARGIN
+from core.db import execute, fetch, fetch_one
 from core.errors import Anticipated, BadInput
-from core.inventory.rules import ListingState, plan_write, urgency
-from core.ports import LevelObservation, QuantityResult, QuantityWrite, WriteOutcome
+from core.inventory import escrow, exposure
+from core.inventory.exposing import BY_HAND, Exposing, move_exposure, of_answer
+from core.inventory.exposure import WHOLE_SECOND
+from core.inventory.rules import ListingState, PlannedWrite, plan_write, urgency
+from core.ports import QuantityResult, QuantityWrite, WriteOutcome
 
 SEND_WITHIN = timedelta(seconds=60)
 """A sender that is later than this after planning must not send: the number is old."""
 
 _UNSEEN_IS_AN_EDIT = """
-    l.unseen_units <> 0 and l.unseen_since < %(unseen_before)s and c.orders_polled_at > l.unseen_since
+    l.unseen_units <> 0 and c.orders_polled_at > l.unseen_since
+    and l.unseen_since < %(now)s - %(unseen_for)s::interval / coalesce((c.settings ->> 'clock_factor')::float8, 1)
     and not exists (select from inbox_messages m where m.shop_id = l.shop_id and m.connection_id = l.connection_id
         and m.state = 'received')
 """
 """Its orders were polled since, completely, and everything that arrived is handled: nothing will explain it."""
 
 UNSEEN_FOR = timedelta(minutes=2)
-"""How long a change that the channel made by itself may stay unexplained, if its orders were polled since."""
+"""How long a change that the channel made by itself may stay unexplained, if its orders were polled since.
+
+A duration of the vendor's side: divided by the connection's clock factor.
+"""
 
 _RETRY_AT_ONCE = ("NEIGHBOUR_STALE", "NEIGHBOUR_REFUSED")
 _BACKOFF_SECONDS_MAX = 3600
@@ -56,74 +64,142 @@ class Lane:
 def plan(
     conn: Connection, lane: Lane, limit: int, now: datetime, sync_run_id: int | None = None
 ) -> list[list[QuantityWrite]]:
-    """Commit-ready rows for the most urgent differences, grouped into calls that share an idempotency key."""
-    _give_up_unseen(conn, lane, now)
-    rows = fetch(
+    """Commit-ready rows for the most urgent differences, grouped into calls that share an idempotency key.
+
+    Groups that are not simply pooled are locked and planned anew before anything of them is written. Listings of
+    the lane that are busy elsewhere are passed over, so that nobody waits out of order.
+    """
+    urgent = _urgent(conn, lane, limit, now)
+    pools = [pool for row in urgent if row["pools"] for pool in _pairs(row["pools"])]
+    if pools:
+        escrow.replan(conn, lane.shop_id, pools, now)
+    rows = _differing(conn, lane, [row["id"] for row in urgent], now)
+    by_id = {row["id"]: row for row in rows}
+    states = sorted((_state(row, lane) for row in rows), key=urgency)
+    planned = [write for state in states if (write := plan_write(state)) is not None]
+    calls: list[list[QuantityWrite]] = []
+    for start in range(0, len(planned), lane.writes_per_call):
+        group = planned[start : start + lane.writes_per_call]
+        calls.append(_record(conn, lane, group, by_id, now, sync_run_id))
+    return calls
+
+
+# What differs and may be written now; `target` is what the listing should show once what it did by itself is booked.
+_DIFFERS = """
+    cross join lateral (select l.desired_units - l.short_units + l.unseen_units as units) target
+    where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.is_to_push
+        and listing_differs(target.units, l.published_units)
+        and (l.next_push_at is null or l.next_push_at <= %(now)s)
+        and not exists (select from listing_writes w
+            where w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null)
+"""
+
+
+def _urgent(conn: Connection, lane: Lane, limit: int, now: datetime) -> Sequence[RowMapping]:
+    """The most urgent listings that differ, each with the pools it takes from where one is not simply pooled."""
+    return fetch(
         conn,
-        """
-        select l.id, l.channel_ref, l.inventory_ref, l.channel_location_ref, l.desired_units, l.short_units,
-            l.published_units, l.unseen_units, l.priority
-        from listings l
-        cross join lateral (select l.desired_units - l.short_units + l.unseen_units as units) target
-        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.is_to_push
-            and listing_differs(target.units, l.published_units)
-            and (l.next_push_at is null or l.next_push_at <= %(now)s)
-            and not exists (select from listing_writes w
-                where w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null)
-        order by case when target.units <= 0 then 0 when target.units < l.published_units then 1 else 2 end,
-            case when target.units <= 0 or target.units < l.published_units then l.priority else -l.priority end, l.id
-        limit %(limit)s for no key update of l skip locked
+        f"""
+        select d.id, (
+            select array_agg(array[k.sku_id, k.location_id]) from stock_levels k
+            where k.shop_id = %(shop)s and k.location_id = d.location_id and k.sku_id = any(array(
+                select d.sku_id union
+                select part_sku_id from bundle_parts where shop_id = %(shop)s and bundle_sku_id = d.sku_id))
+            having bool_or(k.is_escrow or k.escrow_line_units is not null)
+        ) as pools
+        from (
+            select l.id, l.sku_id, l.location_id from listings l {_DIFFERS}
+            order by case when target.units <= 0 then 0 when target.units < l.published_units then 1 else 2 end,
+                case when target.units <= 0 or target.units < l.published_units then l.priority
+                    else -l.priority end, l.id
+            limit %(limit)s
+        ) d
         """,
         shop=lane.shop_id,
         connection=lane.connection_id,
         now=now,
         limit=limit,
     )
-    by_id = {row["id"]: row for row in rows}
-    states = sorted((_state(row, lane) for row in rows), key=urgency)
-    planned = [write for state in states if (write := plan_write(state)) is not None]
-    calls: list[list[QuantityWrite]] = []
-    for start in range(0, len(planned), lane.writes_per_call):
-        key = str(uuid.uuid4())
-        group = planned[start : start + lane.writes_per_call]
-        inserted = fetch(
-            conn,
-            """
-            insert into listing_writes (shop_id, connection_id, listing_id, from_units, to_units, idempotency_key,
-                batch_position, planned_at, deadline_at, sync_run_id)
-            select %(shop)s, %(connection)s, n.listing, n.from_units, n.to_units, %(key)s, n.place, %(now)s,
+
+
+def _pairs(pools: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
+    return [(sku_id, location_id) for sku_id, location_id in pools]
+
+
+def _differing(conn: Connection, lane: Lane, listing_ids: Sequence[int], now: datetime) -> Sequence[RowMapping]:
+    """Which of some listings (still) differ; locked."""
+    return fetch(
+        conn,
+        f"""
+        select l.id, l.channel_ref, l.inventory_ref, l.channel_location_ref, l.desired_units, l.short_units,
+            l.published_units, l.unseen_units, l.priority
+        from listings l {_DIFFERS} and l.id = any(%(ids)b::int8[])
+        order by l.id for no key update of l skip locked
+        """,
+        shop=lane.shop_id,
+        connection=lane.connection_id,
+        now=now,
+        ids=sorted(listing_ids),
+    )
+
+
+def _record(
+    conn: Connection,
+    lane: Lane,
+    group: Sequence[PlannedWrite],
+    by_id: Mapping[int, RowMapping],
+    now: datetime,
+    sync_run_id: int | None,
+) -> list[QuantityWrite]:
+    """Insert the writes of one call, with what they may expose: committed with them, before anything leaves."""
+    key = str(uuid.uuid4())
+    inserted = fetch(
+        conn,
+        """
+        with intended as (
+            insert into listing_writes (shop_id, connection_id, listing_id, from_units, to_units,
+                exposure_delta_units, idempotency_key, batch_position, planned_at, deadline_at, sync_run_id)
+            select %(shop)s, %(connection)s, n.listing, n.from_units, n.to_units, n.exposed, %(key)s, n.place, %(now)s,
                 %(deadline)s, %(run)s
-            from unnest(%(listings)b::int8[], %(froms)b::int4[], %(tos)b::int4[], %(places)b::int4[])
-                as n (listing, from_units, to_units, place)
-            returning id, listing_id
-            """,
-            shop=lane.shop_id,
-            connection=lane.connection_id,
-            key=key,
-            now=now,
-            deadline=now + SEND_WITHIN,
-            run=sync_run_id,
-            listings=[write.listing_id for write in group],
-            froms=[write.from_units for write in group],
-            tos=[write.to_units for write in group],
-            places=list(range(len(group))),
+            from unnest(%(listings)b::int8[], %(froms)b::int4[], %(tos)b::int4[], %(exposed)b::int4[],
+                %(places)b::int4[]) as n (listing, from_units, to_units, exposed, place)
+            returning id, listing_id, exposure_delta_units
+        ), exposed as (
+            update listings l set exposed_units = l.exposed_units + i.exposure_delta_units
+            from intended i where l.shop_id = %(shop)s and l.id = i.listing_id and i.exposure_delta_units > 0
+            returning l.id, l.exposed_units, i.id as write_id, i.exposure_delta_units as units
+        ), noted as (
+            insert into exposure_changes (shop_id, listing_id, cause, asked_units, delta_units, exposed_units,
+                write_id, changed_at)
+            select %(shop)s, id, 'write', units, units, exposed_units, write_id, %(now)s from exposed order by id
         )
-        ids = {row["listing_id"]: row["id"] for row in inserted}
-        calls.append(
-            [
-                QuantityWrite(
-                    write_id=ids[write.listing_id],
-                    listing_ref=by_id[write.listing_id]["channel_ref"],
-                    inventory_ref=by_id[write.listing_id]["inventory_ref"],
-                    location_ref=by_id[write.listing_id]["channel_location_ref"],
-                    from_units=write.from_units,
-                    to_units=write.to_units,
-                    idempotency_key=key,
-                )
-                for write in group
-            ]
+        select id, listing_id from intended
+        """,
+        shop=lane.shop_id,
+        connection=lane.connection_id,
+        key=key,
+        now=now,
+        deadline=now + SEND_WITHIN,
+        run=sync_run_id,
+        listings=[write.listing_id for write in group],
+        froms=[write.from_units for write in group],
+        tos=[write.to_units for write in group],
+        exposed=[exposure.recorded(write.from_units, write.to_units) for write in group],
+        places=list(range(len(group))),
+    )
+    ids = {row["listing_id"]: row["id"] for row in inserted}
+    return [
+        QuantityWrite(
+            write_id=ids[write.listing_id],
+            listing_ref=by_id[write.listing_id]["channel_ref"],
+            inventory_ref=by_id[write.listing_id]["inventory_ref"],
+            location_ref=by_id[write.listing_id]["channel_location_ref"],
+            from_units=write.from_units,
+            to_units=write.to_units,
+            idempotency_key=key,
         )
-    return calls
+        for write in group
+    ]
 
 
 def _state(row: RowMapping, lane: Lane) -> ListingState:
@@ -159,35 +235,65 @@ def mark_sent(conn: Connection, shop_id: int, write_ids: Sequence[int], now: dat
 
 
 def withdraw_unsent(conn: Connection, shop_id: int, connection_id: int, now: datetime) -> int:
-    """Close writes that nobody sent in time (their sender died); returns how many."""
-    return execute(
+    """Close writes that nobody sent in time (their sender died); returns how many. They expose nothing any more."""
+    rows = fetch(
         conn,
         """
-        update listing_writes set outcome = 'withdrawn', outcome_at = %(now)s, outcome_code = 'NOT_SENT_IN_TIME'
-        where shop_id = %(shop)s and connection_id = %(connection)s and outcome is null and sent_at is null
-            and deadline_at <= %(now)s
+        select w.id, l.id as listing_id from listing_writes w
+        join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
+        where w.shop_id = %(shop)s and w.connection_id = %(connection)s and w.outcome is null and w.sent_at is null
+            and w.deadline_at <= %(now)s
+        order by l.id for no key update of l
         """,
         shop=shop_id,
         connection=connection_id,
         now=now,
     )
+    withdrawn = fetch(
+        conn,
+        """
+        update listing_writes set outcome = 'withdrawn', outcome_at = %(now)s, outcome_code = 'NOT_SENT_IN_TIME'
+        where shop_id = %(shop)s and id = any(%(ids)b::int8[]) and outcome is null and sent_at is null
+            and deadline_at <= %(now)s
+        returning id, listing_id, exposure_delta_units
+        """,
+        shop=shop_id,
+        now=now,
+        ids=[row["id"] for row in rows],
+    )
+    move_exposure(
+        conn,
+        shop_id,
+        [Exposing(row["listing_id"], row["id"], "refused", -(row["exposure_delta_units"] or 0)) for row in withdrawn],
+        now,
+    )
+    return len(withdrawn)
 
 
-def check_orphans(conn: Connection, shop_id: int, connection_id: int, now: datetime) -> int:
-    """Have writes looked at now that left and about whose answer nobody wrote a word; returns how many.
+def give_up_unseen(conn: Connection, shop_id: int, connection_id: int, now: datetime) -> int:
+    """Stop waiting for orders that would explain what the channel did by itself: somebody edited it there.
 
-    For the holder of the lane before it sends anything: whoever sent them has lost the lane, most likely by dying.
+    For the holder of the lane before it plans, in a unit of work of its own; returns how many listings.
     """
     return execute(
         conn,
-        """
-        update listing_writes set next_check_at = %(now)s
-        where shop_id = %(shop)s and connection_id = %(connection)s and outcome is null and sent_at is not null
-            and next_check_at is null
+        f"""
+        with unexplained as (
+            select l.id from listings l join connections c on c.shop_id = l.shop_id and c.id = l.connection_id
+            where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'on'
+                and {_UNSEEN_IS_AN_EDIT}
+                -- What nothing else explains may be the doing of a write of ours.
+                and not exists (select from listing_writes w where w.shop_id = l.shop_id and w.listing_id = l.id
+                    and w.outcome is null and w.sent_at is not null)
+            order by l.id for no key update of l skip locked
+        )
+        update listings l set unseen_units = 0, unseen_since = null
+        from unexplained u where l.shop_id = %(shop)s and l.id = u.id
         """,
         shop=shop_id,
         connection=connection_id,
         now=now,
+        unseen_for=UNSEEN_FOR,
     )
 
 
@@ -202,8 +308,8 @@ def settle(
     rows = fetch(
         conn,
         """
-        select w.id, w.listing_id, w.from_units, w.to_units, l.published_at, l.published_units, l.push_failures,
-            l.unseen_units, l.followed_at
+        select w.id, w.listing_id, w.from_units, w.to_units, w.exposure_delta_units, l.published_at, l.published_units,
+            l.push_failures, l.unseen_units, l.blurred_units, l.followed_at
         from listing_writes w join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
         where w.shop_id = %(shop)s and w.id = any(%(ids)b::int8[]) and w.outcome is null
         order by w.listing_id for no key update
@@ -221,6 +327,8 @@ def settle(
     _keep_open(
         conn, shop_id, [pair[1] for pair in open_rows if pair[1].outcome in ("accepted", "unknown")], check_after, now
     )
+    # Before what the listings are known to show is changed: an edit is told by what was known.
+    move_exposure(conn, shop_id, [change for pair in open_rows for change in of_answer(*pair)], now)
     _tell_listings(conn, shop_id, open_rows, now)
 
 
@@ -282,10 +390,11 @@ def _tell_listings(conn: Connection, shop_id: int, pairs: Sequence[Answered], no
         """
         update listings l set published_units = n.published, published_at = n.published_at, push_failures = n.failures,
             next_push_at = n.next_push_at, push_problem = n.problem, unseen_units = l.unseen_units + n.unseen,
+            blurred_units = coalesce(n.blurred, l.blurred_units),
             unseen_since = case when n.unseen <> 0 then %(now)s else l.unseen_since end
         from unnest(%(ids)b::int8[], %(published)b::int4[], %(published_ats)b::timestamptz[], %(failures)b::int4[],
-            %(nexts)b::timestamptz[], %(problems)b::text[], %(unseen)b::int4[])
-            as n (id, published, published_at, failures, next_push_at, problem, unseen)
+            %(nexts)b::timestamptz[], %(problems)b::text[], %(unseen)b::int4[], %(blurred)b::int4[])
+            as n (id, published, published_at, failures, next_push_at, problem, unseen, blurred)
         where l.shop_id = %(shop)s and l.id = n.id
         """,
         shop=shop_id,
@@ -296,41 +405,66 @@ def _tell_listings(conn: Connection, shop_id: int, pairs: Sequence[Answered], no
         nexts=[at for _, at, _ in nexts],
         problems=[problem for _, _, problem in nexts],
         unseen=[item.unseen_delta for item in learnt],
+        blurred=[item.blurred_units for item in learnt],
         now=now,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Knowledge:
-    """What an answer teaches of a listing: what it shows, since when, and the change of `unseen_units`."""
+    """What an answer teaches of a listing: what it shows, since when, and the change of `unseen_units`.
+
+    `blurred_units`: by how much the number may be too low, where it is a reading of its own; None leaves that as it is.
+    """
 
     units: int | None
     at: datetime | None
     unseen_delta: int = 0
+    blurred_units: int | None = None
 
 
 def _learnt(row: RowMapping, result: QuantityResult) -> _Knowledge:
     """What we know of the listing after this answer.
 
     A confirmed compare-and-set adds its difference, never assigns: sales booked since it was planned have already
-    been taken off. If the channel was seen since and no longer shows what the write compared with, then what was seen
-    had the write's own effect in it, which is therefore explained.
+    been taken off. If the channel was seen since, what was seen had the write's own effect in it, which is therefore
+    explained. Within the same second the number decides: if it is no longer what the write compared with, it was seen
+    since; and it may then be too low by the difference, should that be wrong.
     """
     shown, known_at, unseen = row["published_units"], row["published_at"], row["unseen_units"]
     is_fresh = known_at is None or result.at is None or known_at <= result.at
+    blurred = _blurred(row, result)
     is_followed = result.at is not None and row["followed_at"] is not None and result.at < row["followed_at"]
     if result.outcome == "stale" and result.observed_units is not None and is_fresh and not is_followed:
         seen_by_itself = result.observed_units - (result.observed_units if shown is None else shown)
-        return _Knowledge(result.observed_units, result.at or known_at, seen_by_itself)
+        return _Knowledge(result.observed_units, result.at or known_at, seen_by_itself, blurred)
     if result.outcome != "confirmed":
         return _Knowledge(shown, known_at)
     if row["from_units"] is None:
         units = result.observed_units if result.observed_units is not None else row["to_units"]
-        return _Knowledge(units, result.at or known_at, -unseen)
+        return _Knowledge(units, result.at or known_at, -unseen, blurred)
     delta = row["to_units"] - row["from_units"]
-    if shown is None or (not is_fresh and shown != row["from_units"]):
-        return _Knowledge(shown, known_at, -delta if shown is not None else 0)
-    return _Knowledge(shown + delta, max(known_at, result.at) if known_at and result.at else result.at or known_at)
+    if result.observed_units is not None:
+        seen_by_itself = 0 if shown is None else result.observed_units - shown - delta
+        return _Knowledge(result.observed_units, result.at or known_at, seen_by_itself, blurred)
+    gap = known_at - result.at if known_at is not None and result.at is not None else -2 * WHOLE_SECOND
+    is_tie = abs(gap) < WHOLE_SECOND
+    if shown is None:
+        return _Knowledge(shown, known_at)
+    if gap >= WHOLE_SECOND or (is_tie and shown != row["from_units"]):
+        return _Knowledge(shown, known_at, -delta, row["blurred_units"] + max(0, delta) if is_tie else None)
+    at = max(known_at, result.at) if known_at and result.at else result.at or known_at
+    return _Knowledge(shown + delta, at, 0, row["blurred_units"] + max(0, -delta) if is_tie else None)
+
+
+def _blurred(row: RowMapping, result: QuantityResult) -> int | None:
+    """By how much a number read may be too low: a restock booked just before may not have been in it."""
+    known_at, followed_at = row["published_at"], row["followed_at"]
+    if result.observed_units is None or result.at is None or (known_at is not None and result.at <= known_at):
+        return None
+    if row["published_units"] is None or followed_at is None or result.at > followed_at + CLOCK_MARGIN:
+        return 0
+    return max(0, row["published_units"] + row["blurred_units"] - result.observed_units)
 
 
 def _next_try(row: RowMapping, result: QuantityResult, now: datetime) -> tuple[int, datetime | None, str | None]:
@@ -341,107 +475,6 @@ def _next_try(row: RowMapping, result: QuantityResult, now: datetime) -> tuple[i
     wait = timedelta(seconds=min(5 * 2 ** min(failures, 12), _BACKOFF_SECONDS_MAX))
     problem = ": ".join(part for part in (result.code, result.detail) if part) or result.outcome
     return failures, now + wait, problem
-
-
-@dataclass(frozen=True, slots=True)
-class OpenWrite:
-    """A sent write whose outcome is not known yet."""
-
-    write: QuantityWrite
-    is_accepted: bool
-    sent_at: datetime
-    planned_at: datetime
-
-
-def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[OpenWrite]:
-    """Open writes to look at now, oldest check first. Locked, so that two checkers never share one."""
-    rows = fetch(
-        conn,
-        """
-        select w.id, w.from_units, w.to_units, w.idempotency_key, w.batch_position, w.accepted_at, w.sent_at,
-            w.planned_at, l.channel_ref, l.inventory_ref, l.channel_location_ref
-        from listing_writes w join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
-        where w.shop_id = %(shop)s and w.connection_id = %(connection)s and w.outcome is null
-            and w.sent_at is not null and coalesce(w.next_check_at, w.sent_at + interval '60 seconds') <= %(now)s
-        order by w.idempotency_key, w.batch_position limit %(limit)s for update of w skip locked
-        """,
-        shop=lane.shop_id,
-        connection=lane.connection_id,
-        now=now,
-        limit=limit,
-    )
-    return [
-        OpenWrite(
-            write=QuantityWrite(
-                write_id=row["id"],
-                listing_ref=row["channel_ref"],
-                inventory_ref=row["inventory_ref"],
-                location_ref=row["channel_location_ref"],
-                from_units=row["from_units"],
-                to_units=row["to_units"],
-                idempotency_key=row["idempotency_key"],
-            ),
-            is_accepted=row["accepted_at"] is not None,
-            sent_at=row["sent_at"],
-            planned_at=row["planned_at"],
-        )
-        for row in rows
-    ]
-
-
-def next_check_at(conn: Connection, lane: Lane) -> datetime | None:
-    """When the next open write of the lane is due to be looked at."""
-    return scalar(
-        conn,
-        """
-        select min(coalesce(next_check_at, sent_at + interval '60 seconds')) from listing_writes
-        where shop_id = %(shop)s and connection_id = %(connection)s and outcome is null and sent_at is not null
-        """,
-        shop=lane.shop_id,
-        connection=lane.connection_id,
-    )
-
-
-def results_of_reading_back(
-    writes: Sequence[OpenWrite], observations: Sequence[LevelObservation]
-) -> list[QuantityResult]:
-    """Which absolute writes are confirmed by what the channel shows.
-
-    Only the written number proves anything: an old value may still be replaced by a submission under way, and a
-    lower one may be a sale or another submission. Those writes stay open.
-    """
-    shown = {(seen.inventory_ref, seen.location_ref): seen for seen in observations}
-    results = []
-    for item in writes:
-        ref = item.write.inventory_ref or item.write.listing_ref
-        seen = shown.get((ref, item.write.location_ref))
-        if seen is not None and seen.units == item.write.to_units:
-            results.append(
-                QuantityResult(item.write.write_id, "confirmed", observed_units=seen.units, at=seen.observed_at)
-            )
-    return results
-
-
-def postpone_checks(
-    conn: Connection, shop_id: int, writes: Sequence[OpenWrite], wait: timedelta, doubt_after: timedelta, now: datetime
-) -> None:
-    """Look again later, with a growing pause; after `doubt_after` say that the effect does not show."""
-    execute(
-        conn,
-        """
-        update listing_writes w set attempts = w.attempts + 1,
-            next_check_at = %(now)s + %(wait)s * least(power(2, w.attempts - 1), 64),
-            doubt = coalesce(w.doubt, case when w.sent_at + %(doubt_after)s < %(now)s
-                then case when w.accepted_at is null then 'its sender died before an answer was recorded'
-                    else 'accepted, but the channel does not show it yet' end end)
-        where w.shop_id = %(shop)s and w.id = any(%(ids)b::int8[]) and w.outcome is null
-        """,
-        shop=shop_id,
-        ids=[item.write.write_id for item in writes],
-        wait=wait,
-        doubt_after=doubt_after,
-        now=now,
-    )
 
 
 class NotInDoubt(Anticipated):
@@ -472,7 +505,7 @@ def settle_by_hand(
     if row is None:
         raise NotInDoubt(write_id)
     outcome: WriteOutcome = "confirmed" if row["to_units"] == shown_units else "stale"
-    result = QuantityResult(write_id, outcome, code="BY_HAND", observed_units=shown_units, at=now)
+    result = QuantityResult(write_id, outcome, code=BY_HAND, observed_units=shown_units, at=now)
     settle(conn, shop_id, [result], timedelta(0), now)
     audit.record(conn, shop_id, actor, "settle_write", f"listing_write:{write_id}", now, shown_units=shown_units)
 
@@ -497,36 +530,5 @@ def lanes_to_push(conn: Connection, now: datetime) -> list[tuple[int, int]]:
     )
 
 
-def lanes_to_check(conn: Connection, now: datetime) -> list[tuple[int, int]]:
-    """(shop_id, connection_id) of every connection with an open write that is due to be looked at."""
-    return _lanes(
-        conn,
-        """
-        select c.shop_id, c.id from connections c where c.state = 'active' and exists (
-            select from listing_writes w where w.shop_id = c.shop_id and w.connection_id = c.id
-                and w.outcome is null and w.sent_at is not null
-                and coalesce(w.next_check_at, w.sent_at + interval '60 seconds') <= %(now)s)
-        order by 1, 2
-        """,
-        now,
-    )
-
-
 def _lanes(conn: Connection, sql: str, now: datetime) -> list[tuple[int, int]]:
-    return [(row["shop_id"], row["id"]) for row in fetch(conn, sql, now=now, unseen_before=now - UNSEEN_FOR)]
-
-
-def _give_up_unseen(conn: Connection, lane: Lane, now: datetime) -> None:
-    """Stop waiting for orders that would explain what the channel did by itself: somebody edited it there."""
-    execute(
-        conn,
-        f"""
-        update listings l set unseen_units = 0, unseen_since = null
-        from connections c
-        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'on'
-            and c.shop_id = l.shop_id and c.id = l.connection_id and {_UNSEEN_IS_AN_EDIT}
-        """,
-        shop=lane.shop_id,
-        connection=lane.connection_id,
-        unseen_before=now - UNSEEN_FOR,
-    )
+    return [(row["shop_id"], row["id"]) for row in fetch(conn, sql, now=now, unseen_for=UNSEEN_FOR)]

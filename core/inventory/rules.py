@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from core.inventory.planner import Mode
+
 
 @dataclass(frozen=True, slots=True)
 class LineFacts:
@@ -103,7 +105,10 @@ def line_stock(facts: LineFacts) -> LineStock:
 
 @dataclass(frozen=True, slots=True)
 class ListingRule:
-    """What channel rules come to for one listing; units, never negative. The default offers the whole pool."""
+    """What channel rules come to for one listing; units, never negative. The default offers the whole pool.
+
+    `mode` and `switch_units` say how the pool is shared (`core.inventory.planner`), not how much of it is offered.
+    """
 
     safety_stock_units: int = 0
     share_percent: Decimal = Decimal(100)
@@ -112,6 +117,8 @@ class ListingRule:
     cap_units: int | None = None
     priority: int = 0
     is_offered: bool = True
+    mode: Mode = "pooled"
+    switch_units: int | None = None
 
 
 OFFER_ALL = ListingRule()

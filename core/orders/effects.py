@@ -9,7 +9,9 @@ from datetime import datetime
 from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
+from core.clock import CLOCK_MARGIN
 from core.db import execute, fetch
+from core.inventory.exposure import WHOLE_SECOND
 from core.inventory.operations import Followed, hold_compositions
 from core.orders.operations import Channel
 from core.orders.rules import Shown, follow
@@ -315,6 +317,7 @@ def follow_channel(
     channel: Channel,
     sold: Mapping[int, datetime],
     refunded: Mapping[tuple[int, str], datetime],
+    given_back: Mapping[int, int] | None = None,
 ) -> list[Followed]:
     """What we know (locked) listings to show after what the channel itself just did.
 
@@ -322,6 +325,10 @@ def follow_channel(
     (order id, ref) to when it put units back. What happened before our knowledge of a listing (`published_at`) is
     already in it and explains what we saw the channel do by itself (`unseen_units`). Without this, every sale would
     look like a difference to push. `inventory.operations.refresh_desired` writes it down.
+
+    Exposure goes by the baseline instead: what was surely sold since is taken off what may still be sold unbooked, and
+    what the channel perhaps put back by itself since is added, with `given_back`: units by listing that order edits
+    took off lines.
 
     What is later than our knowledge, nearly all of it, is only added up, by the database; the rest is followed one by
     one as `rules.follow` says, oldest first.
@@ -342,11 +349,23 @@ def follow_channel(
             join refund_lines rl on rl.shop_id = f.shop_id and rl.refund_id = f.id and rl.restock <> 'no_restock'
             join order_lines l on l.shop_id = rl.shop_id and l.id = rl.order_line_id
             where l.mapping = 'stocked'
+            union all
+            select g.id, g.units, null from unnest(%(edited)b::int8[], %(edited_units)b::int8[]) as g (id, units)
         )
         select p.id, p.published_units, p.published_at, p.unseen_units, max(d.at) as latest_at,
             coalesce(sum(d.delta) filter (where d.at > p.published_at), 0)::int8 as later,
             array_agg(d.delta order by d.at, d.delta) filter (where d.at <= p.published_at) as earlier,
-            array_agg(d.at order by d.at, d.delta) filter (where d.at <= p.published_at) as earlier_ats
+            array_agg(d.at order by d.at, d.delta) filter (where d.at <= p.published_at) as earlier_ats,
+            coalesce(-sum(d.delta) filter (where d.delta < 0
+                and (p.baseline_at is null or d.at >= p.baseline_at + %(margin)s::interval)), 0)::int8 as sold,
+            coalesce(sum(d.delta) filter (where d.delta > 0
+                and (d.at is null or p.baseline_at is null or d.at >= p.baseline_at - %(margin)s::interval)), 0)::int8
+                as restocked,
+            coalesce(sum(abs(d.delta)) filter (where d.delta < 0 and d.at > p.published_at - %(second)s::interval
+                    and d.at <= p.published_at + %(margin)s::interval
+                or d.delta > 0 and (d.at is null
+                    or d.at >= p.published_at - %(margin)s::interval and d.at <= p.published_at)), 0)::int8
+                as blurred
         from done d join listings p on p.shop_id = %(shop)s and p.id = d.listing_id
         where p.published_units is not null
         group by p.id, p.published_units, p.published_at, p.unseen_units order by p.id
@@ -357,8 +376,49 @@ def follow_channel(
         refund_orders=[order_id for order_id, _ in refunded],
         refund_refs=[ref for _, ref in refunded],
         refund_ats=list(refunded.values()),
+        second=WHOLE_SECOND,
+        margin=CLOCK_MARGIN,
+        edited=sorted(given_back or {}),
+        edited_units=[units for _, units in sorted((given_back or {}).items())],
     )
     return [_followed(row) for row in rows]
+
+
+def exposure_of_lines(conn: Connection, shop_id: int, line_ids: Iterable[int]) -> list[Followed]:
+    """What booking some lines late does to the exposure of their (locked) listings; what they show is known already.
+
+    Their channel sold, and perhaps put back, all of it long ago: it only was not booked.
+    """
+    rows = fetch(
+        conn,
+        """
+        with line as (
+            select l.id, l.listing_id, l.units, o.channel_created_at as at
+            from order_lines l join orders o on o.shop_id = l.shop_id and o.id = l.order_id
+            where l.shop_id = %(shop)s and l.id = any(%(ids)b::int8[]) and l.mapping = 'stocked'
+        ), done as (
+            select listing_id, -units as delta, at from line
+            union all
+            select line.listing_id, rl.units, f.channel_created_at
+            from line join refund_lines rl on rl.shop_id = %(shop)s and rl.order_line_id = line.id
+            join refunds f on f.shop_id = rl.shop_id and f.id = rl.refund_id
+            where rl.restock <> 'no_restock'
+        )
+        select p.id, p.published_units, p.unseen_units, coalesce(-sum(d.delta) filter (where d.delta < 0), 0)::int8
+            as sold, coalesce(sum(d.delta) filter (where d.delta > 0), 0)::int8 as restocked
+        from done d join listings p on p.shop_id = %(shop)s and p.id = d.listing_id
+        where p.published_units is not null and (p.baseline_at is null
+            or d.at >= p.baseline_at + sign(-d.delta) * %(margin)s::interval)
+        group by p.id, p.published_units, p.unseen_units order by p.id
+        """,
+        shop=shop_id,
+        margin=CLOCK_MARGIN,
+        ids=sorted(set(line_ids)),
+    )
+    return [
+        Followed(row["id"], row["published_units"], row["unseen_units"], None, row["sold"], row["restocked"])
+        for row in rows
+    ]
 
 
 def _followed(row: RowMapping) -> Followed:
@@ -366,4 +426,12 @@ def _followed(row: RowMapping) -> Followed:
     shown = Shown(row["published_units"], row["published_at"], row["unseen_units"])
     for delta, at in zip(row["earlier"] or (), row["earlier_ats"] or (), strict=True):
         shown = follow(shown, delta, at)
-    return Followed(row["id"], shown.published_units + row["later"], shown.unseen_units, row["latest_at"])
+    return Followed(
+        row["id"],
+        shown.published_units + row["later"],
+        shown.unseen_units,
+        row["latest_at"],
+        sold_units=row["sold"],
+        restocked_units=row["restocked"],
+        blurred_units=row["blurred"],
+    )

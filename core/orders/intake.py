@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -119,13 +120,22 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
             for item in refunds
             if item.order_ref in known and (known[item.order_ref], item.ref) in new_refunds
         },
+        _summed(key.given_back for key in accepted.values()),
     )
-    inventory.refresh_desired(conn, channel.shop_id, changed, followed, are_locked=True)
+    inventory.refresh_desired(conn, channel.shop_id, changed, followed, now=now, are_locked=True)
     _observe_levels(conn, channel, said, verdicts, now)
     inbox.release_waiting(
         conn, channel.shop_id, channel.connection_id, [key for ref in accepted for key in _keys_of(ref)]
     )
     return verdicts
+
+
+def _summed(pairs: Iterable[Iterable[tuple[int, int]]]) -> dict[int, int]:
+    total: Counter[int] = Counter()
+    for some in pairs:
+        for key, units in some:
+            total[key] += units
+    return total
 
 
 def channel_of(conn: Connection, connection: ConnectionRow, now: datetime) -> Channel:
@@ -167,9 +177,13 @@ def take_in(conn: Connection, connection: ConnectionRow, listings: Sequence[Chan
 
 def book_lines_mapped_late(conn: Connection, channel: Channel, now: datetime) -> int:
     """Book parked order lines that have become mappable; returns how many orders were concerned."""
-    order_ids = operations.map_parked_lines(conn, channel)
+    line_ids = operations.map_parked_lines(conn, channel)
+    order_ids = set(line_ids.values())
     if order_ids:
-        inventory.refresh_desired(conn, channel.shop_id, effects.settle_stock(conn, channel, order_ids, now))
+        changed = effects.settle_stock(conn, channel, order_ids, now)
+        catalog.lock_listings(conn, channel.shop_id, sku_ids=changed, order_ids=order_ids)
+        followed = effects.exposure_of_lines(conn, channel.shop_id, line_ids)
+        inventory.refresh_desired(conn, channel.shop_id, changed, followed, now=now, are_locked=True)
     return len(order_ids)
 
 

@@ -40,6 +40,8 @@ class OrderKey:
 
     id: int
     is_new: bool
+    given_back: tuple[tuple[int, int], ...] = ()
+    """(listing, units) that an edit took off its lines: the channel has them back."""
 
 
 def accept(
@@ -54,8 +56,8 @@ def accept(
     found = lock(conn, channel, refs)
     _update_newer(conn, channel, [orders[ref] for ref in refs if ref not in new], found)
     _insert_lines(conn, channel, [(found[ref], orders[ref]) for ref in refs])
-    _update_line_units(conn, channel, [(found[ref], orders[ref]) for ref in refs if ref not in new])
-    return {ref: OrderKey(found[ref], ref in new) for ref in refs}
+    back = _update_line_units(conn, channel, [(found[ref], orders[ref]) for ref in refs if ref not in new])
+    return {ref: OrderKey(found[ref], ref in new, tuple(back.get(found[ref], ()))) for ref in refs}
 
 
 def lock(conn: Connection, channel: Channel, refs: Iterable[str]) -> dict[str, int]:
@@ -211,20 +213,31 @@ def _distinct_lines(order: ChannelOrder) -> list[ChannelLine]:
     return list({line.ref: line for line in order.lines}.values())
 
 
-def _update_line_units(conn: Connection, channel: Channel, orders: Sequence[tuple[int, ChannelOrder]]) -> None:
-    """Take over edited quantities from observations that are the newest of their order."""
+def _update_line_units(
+    conn: Connection, channel: Channel, orders: Sequence[tuple[int, ChannelOrder]]
+) -> dict[int, list[tuple[int, int]]]:
+    """Take over edited quantities from observations that are the newest of their order.
+
+    Returns what edits took off lines: (listing, units) by order.
+    """
     rows = [(order_id, line, order.version_at) for order_id, order in orders for line in _distinct_lines(order)]
     if not rows:
-        return
-    execute(
+        return {}
+    edited = fetch(
         conn,
         """
-        update order_lines l set units = n.units, total_minor = n.total, discount_minor = n.discount
-        from unnest(%(orders)b::int8[], %(refs)b::text[], %(units)b::int8[], %(totals)b::int8[],
-            %(discounts)b::int8[], %(versions)b::timestamptz[]) as n (order_id, ref, units, total, discount, version_at)
-        join orders o on o.shop_id = %(shop)s and o.id = n.order_id and o.version_at = n.version_at
-        where l.shop_id = %(shop)s and l.order_id = n.order_id and l.channel_ref = n.ref
-            and (l.units, l.total_minor, l.discount_minor) is distinct from (n.units, n.total, n.discount)
+        with edit as (
+            select l.id, n.units, n.total, n.discount, l.units as units_before
+            from unnest(%(orders)b::int8[], %(refs)b::text[], %(units)b::int8[], %(totals)b::int8[],
+                %(discounts)b::int8[], %(versions)b::timestamptz[])
+                as n (order_id, ref, units, total, discount, version_at)
+            join orders o on o.shop_id = %(shop)s and o.id = n.order_id and o.version_at = n.version_at
+            join order_lines l on l.shop_id = %(shop)s and l.order_id = n.order_id and l.channel_ref = n.ref
+            where (l.units, l.total_minor, l.discount_minor) is distinct from (n.units, n.total, n.discount)
+        )
+        update order_lines l set units = edit.units, total_minor = edit.total, discount_minor = edit.discount
+        from edit where l.shop_id = %(shop)s and l.id = edit.id
+        returning l.order_id, l.listing_id, edit.units_before - l.units as back, l.mapping
         """,
         shop=channel.shop_id,
         orders=[order_id for order_id, _, _ in rows],
@@ -234,6 +247,11 @@ def _update_line_units(conn: Connection, channel: Channel, orders: Sequence[tupl
         discounts=[line.discount_minor for _, line, _ in rows],
         versions=[version_at for _, _, version_at in rows],
     )
+    back: dict[int, list[tuple[int, int]]] = {}
+    for row in edited:
+        if row["mapping"] == "stocked" and row["listing_id"] is not None and row["back"] > 0:
+            back.setdefault(row["order_id"], []).append((row["listing_id"], row["back"]))
+    return back
 
 
 def unknown_versions(
@@ -255,8 +273,8 @@ def unknown_versions(
     return {(row["ref"], row["at"]) for row in rows}
 
 
-def map_parked_lines(conn: Connection, channel: Channel) -> set[int]:
-    """Map order lines of the connection that were parked and can be mapped now; returns their (locked) orders."""
+def map_parked_lines(conn: Connection, channel: Channel) -> dict[int, int]:
+    """Map order lines of the connection that were parked and can be mapped now; returns the (locked) order of each."""
     rows = fetch(
         conn,
         """
@@ -270,7 +288,7 @@ def map_parked_lines(conn: Connection, channel: Channel) -> set[int]:
         connection=channel.connection_id,
     )
     if not rows:
-        return set()
+        return {}
     known = identities(
         conn,
         channel.shop_id,
@@ -300,7 +318,7 @@ def map_parked_lines(conn: Connection, channel: Channel) -> set[int]:
         listings=[mapping.listing_id for _, mapping in mapped],
         skus=[mapping.sku_id for _, mapping in mapped],
     )
-    return order_ids
+    return {row["id"]: row["order_id"] for row, _ in mapped}
 
 
 def _line_of(row: RowMapping) -> ChannelLine:

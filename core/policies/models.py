@@ -73,6 +73,8 @@ channel_policies = Table(
     Column("cap_units", Integer),
     Column("priority", Integer),
     Column("is_offered", Boolean),
+    Column("mode", Text),
+    Column("switch_units", Integer),
     Column("begun_id", BigInteger, nullable=False),
     Column("ended_id", BigInteger, comment="the version that ended it; null while it lives"),
     PrimaryKeyConstraint("shop_id", "id"),
@@ -82,15 +84,16 @@ channel_policies = Table(
     ForeignKeyConstraint(["shop_id", "ended_id"], ["policy_versions.shop_id", "policy_versions.id"]),
     CheckConstraint("category is null or sku_id is null", name="category_or_sku"),
     CheckConstraint(
-        "num_nonnulls(safety_stock_units, share_percent, buffer_units, floor_units, cap_units, priority, is_offered)"
-        " > 0",
+        "num_nonnulls(safety_stock_units, share_percent, buffer_units, floor_units, cap_units, priority, is_offered,"
+        " mode, switch_units) > 0",
         name="says_something",
     ),
     CheckConstraint(
         "safety_stock_units >= 0 and share_percent between 0 and 100 and buffer_units >= 0 and floor_units >= 0"
-        " and cap_units >= 0 and priority between 0 and 100",
+        " and cap_units >= 0 and priority between 0 and 100 and switch_units >= 0",
         name="terms",
     ),
+    CheckConstraint("mode in ('pooled', 'adaptive', 'escrow')", name="mode"),
     CheckConstraint("floor_units <= cap_units", name="floor_below_cap"),
     Index(
         "uq_channel_policies_scope",

@@ -19,7 +19,9 @@ from core import audit
 from core.audit import Actor
 from core.db import execute, fetch, fetch_one, scalar
 from core.errors import Anticipated, BadInput
+from core.inventory.planner import Mode
 from core.policies.queries import (
+    KINDS,
     LIVING,
     OFFER,
     SCOPES,
@@ -176,6 +178,21 @@ def save(
     return version_id
 
 
+DEFAULT_MODE: Mode = "adaptive"
+"""How a new shop shares its pools: chosen by measurement (`bench oversell`), said by a rule that everybody can see."""
+
+
+def begin_with(conn: Connection, shop_id: int, mode: Mode, actor: Actor, now: datetime) -> int | None:
+    """Give a shop that has no rules yet the one that says how its pools are shared; returns the version, if any.
+
+    For the moment a shop's first channels are connected. A shop that ever had a rule keeps what it has.
+    """
+    lock(conn, shop_id)
+    if latest_version(conn, shop_id):
+        return None
+    return save(conn, shop_id, [Change(Scope(), Terms(mode=mode))], actor, now)
+
+
 def check(conn: Connection, shop_id: int, changes: Sequence[Change]) -> None:
     """Raises BadRule where the changes could not be saved: for whoever previews them."""
     _check(conn, shop_id, changes)
@@ -244,7 +261,7 @@ def _write(
         insert into channel_policies (shop_id, connection_id, category, sku_id, begun_id, {", ".join(TERMS)})
         select %(shop)s, c.connection_id, c.category, c.sku_id, %(version)s, {", ".join(f"c.{name}" for name in TERMS)}
         from unnest(%(connections)b::int8[], %(categories)b::text[], %(skus)b::int8[],
-            {", ".join(f"%({name})b::{_KINDS.get(name, 'int4')}[]" for name in TERMS)})
+            {", ".join(f"%({name})b::{KINDS.get(name, 'int4')}[]" for name in TERMS)})
             as c (connection_id, category, sku_id, {", ".join(TERMS)})
         """,
         shop=shop_id,
@@ -253,9 +270,6 @@ def _write(
         **{name: [getattr(change.terms, name) for change in begun] for name in TERMS},
     )
     return version_id
-
-
-_KINDS = {"share_percent": "numeric", "is_offered": "bool"}
 
 
 def undo(conn: Connection, shop_id: int, version_id: int, actor: Actor, now: datetime) -> int:

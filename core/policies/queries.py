@@ -10,12 +10,17 @@ from typing import Any
 from sqlalchemy import Connection
 
 from core.db import fetch, fetch_one, scalar
+from core.inventory.escrow import DOUBT_SECONDS
+from core.inventory.planner import BURST, LINE_UNITS_MIN
 from core.policies.rules import DEFAULTS, TERMS, Policy, Resolved, Scope, Terms, resolve
 
 LIVING = "(select * from channel_policies where ended_id is null)"
 PREVIEW_ROWS = 50
 
-_SQL_DEFAULTS = {name: "null::integer" if value is None else str(value).lower() for name, value in DEFAULTS.items()}
+_SQL_DEFAULTS = {
+    name: "null::integer" if value is None else f"'{value}'" if isinstance(value, str) else str(value).lower()
+    for name, value in DEFAULTS.items()
+}
 # Most specific first: (of the listing's connection, of its category, of its SKU).
 _LADDER = ((1, 0, 1), (0, 0, 1), (1, 1, 0), (0, 1, 0), (1, 0, 0), (0, 0, 0))
 
@@ -135,6 +140,9 @@ def explain(conn: Connection, shop_id: int, listing_id: int) -> Resolved | None:
 
 # --- sets of scopes ---------------------------------------------------------------------------------------------------
 
+KINDS = {"share_percent": "numeric", "is_offered": "bool", "mode": "text"}
+"""The types of terms that are not whole numbers, in SQL."""
+
 SCOPES = """(select * from unnest(%(connections)b::int8[], %(categories)b::text[], %(skus)b::int8[])
     as n (connection_id, category, sku_id))"""
 """Some scopes, as a relation; `scope_arrays` are its parameters."""
@@ -229,6 +237,24 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True)
+class ModePreview:
+    """How many pools a change is for, how many of them are split over channels now, and would be.
+
+    `pools` counts SKUs with stock of their own at a location. What adaptive would do is worked out from what is
+    available now; with a measured line it is an estimate.
+    """
+
+    pools: int
+    escrow_now: int
+    escrow_then: int
+
+    @property
+    def changes(self) -> bool:
+        """Whether any pool would be shared in another way."""
+        return self.escrow_now != self.escrow_then
+
+
+@dataclass(frozen=True, slots=True)
 class PreviewRow:
     """One published listing: what it shows, should show, and would show."""
 
@@ -266,6 +292,47 @@ def preview(conn: Connection, shop_id: int, changes: Sequence[Change]) -> Previe
         **_change_arrays(changes),
     )
     return Preview(token_of(latest_version(conn, shop_id), changes), tuple(ChannelPreview(**row) for row in rows))
+
+
+def preview_modes(conn: Connection, shop_id: int, changes: Sequence[Change]) -> ModePreview:
+    """How pools would be shared: each goes by the strictest of its listings, those the change is not for included.
+
+    `inventory.escrow.line_of` written as a set, for rules that nobody has saved.
+    """
+    row = fetch_one(
+        conn,
+        f"""
+        {_AS_IF},
+        pools as (
+            select distinct t.sku_id, t.location_id from pool_takers t join would w on w.listing_id = t.listing_id
+            where t.shop_id = %(shop)s
+        ),
+        judged as (
+            select t.sku_id, t.location_id, bool_or(coalesce(w.mode, t.mode) = 'escrow') as is_escrow,
+                bool_or(coalesce(w.mode, t.mode) = 'adaptive') as is_adaptive,
+                max(case when w.listing_id is null then t.switch_units else w.switch_units end) as policy_units,
+                greatest(%(least)s, ceil(%(burst)s * coalesce(sum(coalesce(t.pool_units_per_hour, 0)
+                    * coalesce(t.doubt_seconds, %(doubt)s) / 3600) filter (where t.guarantee_class = 'A'), 0)))
+                    as measured_units
+            from pools p join pool_seats t on t.shop_id = %(shop)s and t.sku_id = p.sku_id
+                and t.location_id = p.location_id and t.publishing = 'on'
+            left join would w on w.listing_id = t.listing_id
+            group by 1, 2
+        )
+        select count(*) as pools, count(*) filter (where k.is_escrow) as escrow_now,
+            count(*) filter (where j.is_escrow or (j.is_adaptive
+                and coalesce(k.available, 0) <= coalesce(j.policy_units, j.measured_units))) as escrow_then
+        from judged j left join stock_levels k
+            on k.shop_id = %(shop)s and k.sku_id = j.sku_id and k.location_id = j.location_id
+        """,
+        shop=shop_id,
+        least=LINE_UNITS_MIN,
+        burst=BURST,
+        doubt=DOUBT_SECONDS,
+        **_change_arrays(changes),
+    )
+    assert row is not None
+    return ModePreview(**row)
 
 
 def preview_rows(
@@ -320,8 +387,7 @@ def _change_arrays(changes: Sequence[Change]) -> dict[str, list[Any]]:
     return {**scope_arrays(change.scope for change in changes), **terms}
 
 
-_KINDS = {"share_percent": "numeric", "is_offered": "bool"}
-_TYPED = ", ".join(f"%({name})b::{_KINDS.get(name, 'int4')}[]" for name in TERMS)
+_TYPED = ", ".join(f"%({name})b::{KINDS.get(name, 'int4')}[]" for name in TERMS)
 _CHANGED = f"""
     select %(shop)s::int8 as shop_id, c.* from unnest(%(connections)b::int8[], %(categories)b::text[], %(skus)b::int8[],
         {_TYPED}) as c (connection_id, category, sku_id, {", ".join(TERMS)})

@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import PydanticCustomError
 
 from core.errors import BadInput
+from core.inventory.planner import MODES, Mode
 from core.inventory.rules import OFFER_ALL, ListingRule
 
 UNITS_MAX = 1_000_000
@@ -32,6 +33,8 @@ LABELS: Mapping[str, str] = {
     "cap_units": "cap",
     "priority": "priority",
     "is_offered": "offered",
+    "mode": "mode",
+    "switch_units": "switches at",
 }
 """The terms, in the order in which they are applied, as people call them."""
 SCOPE_LABELS = ("connection", "category", "sku")
@@ -99,6 +102,8 @@ class Terms:
     cap_units: int | None = None
     priority: int | None = None
     is_offered: bool | None = None
+    mode: Mode | None = None
+    switch_units: int | None = None
 
     @property
     def said(self) -> dict[str, Any]:
@@ -232,6 +237,13 @@ def _switch(value: object) -> bool | None:
     raise _refuse(f"“{text[:40]}” is neither yes nor no: write yes or no, or nothing to inherit it")
 
 
+def _mode(value: object) -> str | None:
+    text = _given(value)
+    if text is None or text.lower() in MODES:
+        return text and text.lower()
+    raise _refuse(f"“{text[:40]}” is no mode: write {', '.join(MODES[:-1])} or {MODES[-1]}, or nothing to inherit it")
+
+
 def _name(value: object) -> str | None:
     text = _given(value)
     if text is not None and (len(text) > TEXT_MAX or not text.isprintable()):
@@ -258,6 +270,8 @@ class Typed(BaseModel):
     cap_units: _Units = None
     priority: Annotated[int | None, BeforeValidator(_priority)] = None
     is_offered: Annotated[bool | None, BeforeValidator(_switch)] = None
+    mode: Annotated[Mode | None, BeforeValidator(_mode)] = None
+    switch_units: _Units = None
 
     @property
     def terms(self) -> Terms:
@@ -343,6 +357,10 @@ def describe(terms: Terms) -> str:
     for name in ("buffer_units", "floor_units", "cap_units", "priority"):
         if name in said:
             words.append(f"{LABELS[name]} {said[name]:,}")
+    if (mode := said.get("mode")) is not None:
+        words.append(str(mode))
+    if (switch := said.get("switch_units")) is not None:
+        words.append(f"escrow from {switch:,} available")
     return ", ".join(words)
 
 

@@ -365,6 +365,12 @@ def prune(conn: Connection, now: datetime, keep_days: int) -> dict[str, int]:
         "schedule_runs": "delete from schedule_runs where started_at < %(before)s",
         "sync_runs": "delete from sync_runs where requested_at < %(before)s and state in ('done', 'failed')",
         "api_calls": "delete from api_calls where called_at < %(before)s",
+        # The last one stays: it says what is exposed.
+        "exposure_changes": """
+            delete from exposure_changes c where c.changed_at < %(before)s and exists (
+                select from exposure_changes n
+                where n.shop_id = c.shop_id and n.listing_id = c.listing_id and n.id > c.id)
+        """,
     }
     before = now - timedelta(days=keep_days)
     return {table: execute(conn, sql, before=before) for table, sql in statements.items()}

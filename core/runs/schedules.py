@@ -46,9 +46,12 @@ class Schedule:
 SCHEDULES: tuple[Schedule, ...] = (
     Schedule("sweep.inbox", "sweep.inbox", "ring for messages that wait; end waits that took too long", 15),
     Schedule("sweep.stock", "sweep.stock", "ring for listings to push and writes to check", 15),
+    Schedule("sweep.exposure", "sweep.exposure", "move watermarks, end doubts, plan scarce stock again", 15),
+    Schedule("stock.measure", "stock.measure", "measure how fast stock sells, and when it counts as scarce", 300),
     Schedule("sweep.policies", "sweep.policies", "ring for listings that do not follow saved rules yet", 15),
     Schedule("promises.expire", "promises.expire", "end promises whose deadline has passed", 30),
     Schedule("outbox.relay", "outbox.relay", "say outside what is due", 15),
+    Schedule("sweep.exposure_alerts", "sweep.exposure_alerts", "open and close alerts on what could be oversold", 60),
     Schedule("poll.orders", "poll.orders", "ask every channel for changed orders", 60),
     Schedule("runs.sweep", "runs.sweep", "close runs whose worker is gone, queue forgotten syncs again", 60),
     Schedule("runs.prune", "runs.prune", "forget old runs and calls", 86400),

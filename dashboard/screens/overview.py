@@ -16,7 +16,11 @@ from dashboard.problems import Problem
 Row = Mapping[str, Any]
 SKUS = Path(__file__).parent / "skus.py"
 CALLS = Path(__file__).parent / "calls.py"
-_PAGES = {"skus": SKUS, "jobs": Path(__file__).parent / "jobs.py"}
+_PAGES = {
+    "skus": SKUS,
+    "jobs": Path(__file__).parent / "jobs.py",
+    "oversell": Path(__file__).parent / "oversell.py",
+}
 CARDS_MAX = 12
 
 

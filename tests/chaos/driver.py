@@ -224,7 +224,7 @@ def _come_into_step(world: World, say: Say) -> list[dict[str, Any]]:
 def _what_is_left(world: World) -> dict[str, int]:
     deliveries = world.control.get("/deliveries")
     with read_only(world.app.engine) as conn:
-        left = what_is_left(conn, world.pair)
+        left = what_is_left(conn, world.pair.shop_id)
     return {**left, "undelivered": deliveries["queued"] + deliveries["in_flight"]}
 
 

@@ -71,6 +71,21 @@ def test_the_worst_comes_first_and_among_equals_the_oldest() -> None:
     assert [p.row["cause"] for p in found if p.id.startswith("parked")] == ["earlier", "later"]
 
 
+def test_an_alert_on_exposure_says_how_much_over_what_and_leads_to_its_screen() -> None:
+    alert = {
+        "alert_id": 7,
+        "limit_units": 20,
+        "units": 29,
+        "skus": 5,
+        "worst_skus": [{"code": "A_1", "units": 11}, {"code": "B", "units": 8}],
+        "opened_at": NOW,
+    }
+    (found,) = collect(exposure=[alert])
+    assert found.headline == "Up to 29 units could be oversold, over 5 SKUs"
+    assert found.sentence.startswith(r"More than the limit of 20. Worst: A\_1 (11), B (8).")
+    assert (found.step.kind, found.step.where, found.state) == ("oversell", {"show": "At risk"}, "danger")
+
+
 def test_nothing_wrong_says_nothing() -> None:
     assert collect(connection(), connection(state="paused", switch="paused", last_error="old", last_error_at=NOW)) == []
 

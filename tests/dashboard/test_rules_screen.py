@@ -95,6 +95,29 @@ def test_a_preview_has_an_address_and_says_what_would_change(opened: Open, world
     assert [button.label for button in page.button if button.label.startswith("Save")] == ["Save for 1 listing"]
 
 
+def test_a_mode_is_previewed_by_how_many_skus_would_be_in_escrow(opened: Open, world: World) -> None:
+    page = opened("rules", edit="new", see="yes", mode="escrow", category="Mugs")
+    assert not page.exception
+    assert {item.label: item.value for item in page.selectbox}["How stock is shared"] == "Escrow"
+    assert "**1** of 1 SKU and place would be in escrow now, none is" in text_of(page)
+    plain = text_of(opened("rules", edit="new", see="yes", category="Mugs", cap_units="4"))
+    assert "none of 1 SKU and place would be in escrow" in plain
+    refused = text_of(opened("rules", edit="new", see="yes", mode="mixed", switch_units="few"))
+    assert "**How stock is shared**: “mixed” is no mode" in refused
+    assert "**Adaptive: escrow from, units**: “few” is not a number" in refused
+
+
+def test_a_saved_mode_reads_as_a_sentence_and_opens_as_it_is(opened: Open, world: World, engine: Engine) -> None:
+    with unit_of_work(engine) as conn:
+        terms = Terms(mode="adaptive", switch_units=12)
+        policies.save(conn, world.shop_id, [Change(Scope(sku_id=world.skus["PEN"]), terms)], ACTOR, NOW)
+    assert "SKU PEN**: Adaptive, escrow from 12 available" in text_of(opened("rules"))
+    row = next(row for row in rule_queries.living(world.shop_id, "all", None).rows if row["code"] == "PEN")
+    page = opened("rules", edit=str(row["policy_id"]))
+    assert {item.label: item.value for item in page.selectbox}["How stock is shared"] == "Adaptive"
+    assert {item.label: item.value for item in page.text_input}["Adaptive: escrow from, units"] == "12"
+
+
 def test_a_rule_that_has_ended_is_begun_anew(opened: Open, world: World) -> None:
     page = opened("rules", edit="999999")
     assert not page.exception

@@ -63,6 +63,7 @@ class Tampering:
 LOOSE_LEVEL = """
     select k.shop_id, k.sku_id, k.location_id from stock_levels k
     join skus s on s.shop_id = k.shop_id and s.id = k.sku_id where s.code = 'LOOSE'
+    order by k.promised desc, k.location_id
 """
 AT_LEVEL = "where shop_id = %(shop_id)s and sku_id = %(sku_id)s and location_id = %(location_id)s"
 MUG_LINE = "join order_lines l on l.id = {id} join orders o on o.id = l.order_id and o.channel_ref = '1001'"
@@ -103,6 +104,7 @@ TAMPERINGS = {
         RESERVATION,
         "update refund_lines set units = units + 1 where order_line_id = %(order_line_id)s",
         ("reservation_id", "order_line_id"),
+        also=("exposure_follows_bookings",),
     ),
     "line_movements_match_reservation": Tampering(
         RESERVATION,
@@ -124,6 +126,7 @@ TAMPERINGS = {
         LINE,
         "update order_lines set mapping = 'unstocked' where id = %(order_line_id)s",
         ("order_line_id", "order_id"),
+        also=("exposure_follows_bookings",),
     ),
     "bundle_parts_follow_components": Tampering(
         """
@@ -210,6 +213,53 @@ TAMPERINGS = {
         "update audit_entries set reason = ' ' where id = %(audit_entry_id)s",
         ("audit_entry_id", "subject"),
         constraint=("audit_entries", "ck_audit_entries_named_and_reasoned"),
+    ),
+    "exposure_is_the_sum_of_its_changes": Tampering(
+        LISTING,
+        "update listings set exposed_units = exposed_units + 1 where id = %(listing_id)s",
+        ("listing_id",),
+    ),
+    "write_moved_exposure": Tampering(
+        "select w.id as write_id, w.listing_id from listing_writes w where w.exposure_delta_units > 0 limit 1",
+        "update exposure_changes set asked_units = asked_units + 1 where write_id = %(write_id)s and cause = 'write'",
+        ("write_id", "listing_id"),
+    ),
+    "write_exposes_what_it_can_add": Tampering(
+        WRITE.format("= 'confirmed'"),
+        "update listing_writes set exposure_delta_units = exposure_delta_units + 1 where id = %(write_id)s",
+        ("write_id", "listing_id"),
+        also=("write_moved_exposure",),
+    ),
+    "exposure_follows_bookings": Tampering(
+        "select id as change_id, listing_id from exposure_changes where cause = 'sale' order by id limit 1",
+        "update exposure_changes set asked_units = asked_units - 9 where id = %(change_id)s",
+        ("listing_id",),
+    ),
+    "doubt_ends_at_the_watermark": Tampering(
+        LISTING,
+        """
+        with passed as (update connections set watermark_at = '2100-01-01')
+        update listings set exposed_units = exposed_units + 1 where id = %(listing_id)s
+        """,
+        ("listing_id",),
+        also=("exposure_is_the_sum_of_its_changes",),
+    ),
+    "pool_is_shared_as_its_rules_say": Tampering(
+        """
+        select k.shop_id, k.sku_id, k.location_id from stock_levels k
+        join listings l on l.sku_id = k.sku_id and l.location_id = k.location_id and l.publishing = 'on'
+        order by k.available desc limit 1
+        """,
+        f"update stock_levels set escrow_line_units = 0 {AT_LEVEL}",
+        ("shop_id", "sku_id", "location_id"),
+    ),
+    "shortage_is_on_record": Tampering(
+        LOOSE_LEVEL,
+        """
+        insert into shortages (shop_id, sku_id, location_id, began_at, before_units, after_units, worst_units,
+            is_escrow) values (%(shop_id)s, %(sku_id)s, %(location_id)s, now(), 0, -1, -1, false)
+        """,
+        ("shop_id", "sku_id", "location_id"),
     ),
 }
 

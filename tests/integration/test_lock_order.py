@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from core.audit import Actor
 from core.db import execute, fetch, scalar, unit_of_work
 from core.inventory import places
-from core.inventory.operations import COMPOSITIONS
+from core.inventory.locks import COMPOSITIONS
 from core.orders import intake
 from core.policies import categories
 from tests.factories import PLACE, World, later, make_channel_listing, make_facts, make_line, make_order, make_world

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import Connection
 
 from core.connections.operations import note_poll_complete
-from core.db import fetch_one
+from core.db import execute, fetch_one
 from core.errors import BadInput
-from core.inventory import publishing
+from core.inventory import checking, publishing
 from core.inventory.publishing import Lane, NotInDoubt
 from core.ports import QuantityResult, QuantityWrite, WriteOutcome
 from tests.factories import (
@@ -40,6 +40,7 @@ def lane_of(world: World, guarantee_class: str = "A", writes_per_call: int = 1) 
 
 
 def plan(conn: Connection, world: World, at: Any = NOW, **lane: Any) -> list[QuantityWrite]:
+    publishing.give_up_unseen(conn, world.shop_id, world.connection.id, at)
     return [write for call in publishing.plan(conn, lane_of(world, **lane), 50, at) for write in call]
 
 
@@ -112,17 +113,17 @@ def test_the_next_holder_of_the_lane_has_a_dead_senders_writes_looked_at(conn: C
     adjust_stock(conn, world, "MUG", -3)
     (write,) = plan(conn, world)
     lane = (world.shop_id, world.connection.id)
-    assert publishing.check_orphans(conn, *lane, later(0.02)) == 0, "it has not left"
+    assert checking.check_orphans(conn, *lane, later(0.02)) == 0, "it has not left"
     publishing.mark_sent(conn, world.shop_id, [write.write_id], NOW)
-    assert publishing.lanes_to_check(conn, later(0.02)) == []
-    assert publishing.check_orphans(conn, *lane, later(0.02)) == 1
-    assert publishing.lanes_to_check(conn, later(0.02)) == [lane]
-    assert [item.write.write_id for item in publishing.due_checks(conn, lane_of(world), 10, later(0.02))] == [
+    assert checking.lanes_to_check(conn, later(0.02)) == []
+    assert checking.check_orphans(conn, *lane, later(0.02)) == 1
+    assert checking.lanes_to_check(conn, later(0.02)) == [lane]
+    assert [item.write.write_id for item in checking.due_checks(conn, lane_of(world), 10, later(0.02))] == [
         write.write_id
     ]
     # One that was answered is looked at when its own time comes.
     publishing.settle(conn, world.shop_id, [QuantityResult(write.write_id, "accepted")], SOON, later(0.02))
-    assert publishing.check_orphans(conn, *lane, later(0.03)) == 0
+    assert checking.check_orphans(conn, *lane, later(0.03)) == 0
 
 
 def test_a_confirmed_write_is_what_the_listing_shows(conn: Connection, world: World) -> None:
@@ -181,26 +182,38 @@ def test_a_stale_answer_teaches_what_is_shown_and_waits_for_what_explains_it(con
     assert (listing_of(conn, world)["unseen_units"], listing_of(conn, world)["desired_units"]) == (0, 5)
 
 
+def test_what_nobody_explains_is_given_up_in_the_time_of_its_channel(conn: Connection, world: World) -> None:
+    book(conn, world, make_level("MUG", 7, later(1)), now=later(1))
+    polled = later(1) + timedelta(seconds=5)
+    note_poll_complete(conn, world.shop_id, world.connection.id, polled)
+    soon = later(1) + timedelta(seconds=10)
+    publishing.give_up_unseen(conn, world.shop_id, world.connection.id, soon)
+    assert listing_of(conn, world)["unseen_units"] == -3
+    execute(conn, "update connections set settings = settings || '{\"clock_factor\": 60}'")
+    publishing.give_up_unseen(conn, world.shop_id, world.connection.id, soon)
+    assert listing_of(conn, world)["unseen_units"] == 0
+
+
 def test_an_unknown_outcome_stays_open_and_is_looked_at_when_due(conn: Connection, world: World) -> None:
     adjust_stock(conn, world, "MUG", -3)
     write = send(conn, world, "unknown", code="TIMEOUT", detail="no answer in 10 s")
     lane = lane_of(world)
     assert (row_of(conn, write)["outcome"], row_of(conn, write)["doubt"]) == (None, "no answer in 10 s")
-    assert publishing.due_checks(conn, lane, 9, NOW) == []
-    (due,) = publishing.due_checks(conn, lane, 9, NOW + SOON)
+    assert checking.due_checks(conn, lane, 9, NOW) == []
+    (due,) = checking.due_checks(conn, lane, 9, NOW + SOON)
     assert due.write == write
-    assert publishing.next_check_at(conn, lane) == NOW + SOON
-    assert publishing.lanes_to_check(conn, NOW + SOON) == [(world.shop_id, world.connection.id)]
-    publishing.postpone_checks(conn, world.shop_id, [due], SOON, timedelta(minutes=15), NOW + SOON)
-    assert publishing.due_checks(conn, lane, 9, NOW + SOON) == []
+    assert checking.next_check_at(conn, lane) == NOW + SOON
+    assert checking.lanes_to_check(conn, NOW + SOON) == [(world.shop_id, world.connection.id)]
+    checking.postpone_checks(conn, world.shop_id, [due], SOON, timedelta(minutes=15), NOW + SOON)
+    assert checking.due_checks(conn, lane, 9, NOW + SOON) == []
 
 
 def test_a_sender_that_died_after_marking_is_looked_at_a_minute_later(conn: Connection, world: World) -> None:
     adjust_stock(conn, world, "MUG", -3)
     (write,) = plan(conn, world)
     publishing.mark_sent(conn, world.shop_id, [write.write_id], NOW)
-    assert publishing.due_checks(conn, lane_of(world), 9, later(0.9)) == []
-    assert [item.write for item in publishing.due_checks(conn, lane_of(world), 9, later(1))] == [write]
+    assert checking.due_checks(conn, lane_of(world), 9, later(0.9)) == []
+    assert [item.write for item in checking.due_checks(conn, lane_of(world), 9, later(1))] == [write]
 
 
 def test_an_accepted_write_is_believed_only_when_its_number_shows(conn: Connection) -> None:
@@ -211,13 +224,13 @@ def test_an_accepted_write_is_believed_only_when_its_number_shows(conn: Connecti
     accepted = QuantityResult(write.write_id, "accepted", submission_ref="s1")
     publishing.settle(conn, world.shop_id, [accepted], SOON, NOW)
     assert listing_of(conn, world)["published_units"] == 10
-    due = publishing.due_checks(conn, lane_of(world, "B"), 9, later(5))
-    assert (due[0].is_accepted, publishing.results_of_reading_back(due, [make_level(units=10, at=later(5))])) == (
+    due = checking.due_checks(conn, lane_of(world, "B"), 9, later(5))
+    assert (due[0].is_accepted, checking.results_of_reading_back(due, [make_level(units=10, at=later(5))])) == (
         True,
         [],
     )
-    assert publishing.results_of_reading_back(due, [make_level(units=6, at=later(5))]) == []
-    results = publishing.results_of_reading_back(due, [make_level(units=7, at=later(5))])
+    assert checking.results_of_reading_back(due, [make_level(units=6, at=later(5))]) == []
+    results = checking.results_of_reading_back(due, [make_level(units=7, at=later(5))])
     publishing.settle(conn, world.shop_id, results, SOON, later(5))
     assert (listing_of(conn, world)["published_units"], row_of(conn, write)["outcome"]) == (7, "confirmed")
 

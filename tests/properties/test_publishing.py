@@ -20,8 +20,9 @@ from sqlalchemy import Connection, Engine
 from core import invariants
 from core.connections.operations import note_poll_complete
 from core.db import fetch, scalar
-from core.inventory import publishing
-from core.inventory.publishing import Lane, OpenWrite
+from core.inventory import checking, publishing
+from core.inventory.checking import OpenWrite
+from core.inventory.publishing import Lane
 from core.inventory.rules import differs
 from core.ports import ChannelOrder, Facts, LevelObservation, QuantityResult, QuantityWrite, WriteOutcome
 from tests.factories import (
@@ -205,6 +206,7 @@ class Play:
             apply(self.conn, self.world, self.levels.pop(which % len(self.levels)), now=self.now)
 
     def do_plan(self, _which: int, _units: int) -> None:
+        publishing.give_up_unseen(self.conn, self.world.shop_id, self.world.connection.id, self.now)
         calls = publishing.plan(self.conn, self.lane, 10, self.now)
         self.planned.extend(calls)
         self.intents.update({write.write_id: write for call in calls for write in call})
@@ -238,8 +240,8 @@ class Play:
         self.now += timedelta(seconds=30 * which)
 
     def do_check(self, _which: int, _units: int) -> None:
-        due = publishing.due_checks(self.conn, self.lane, 10, self.now)
-        publishing.postpone_checks(
+        due = checking.due_checks(self.conn, self.lane, 10, self.now)
+        checking.postpone_checks(
             self.conn, self.world.shop_id, due, timedelta(seconds=10), timedelta(minutes=15), self.now
         )
         self.settle(self.look_at(due))
@@ -248,7 +250,7 @@ class Play:
         """Class A repeats the call with its key; class B reads back."""
         if self.lane.guarantee_class == "B":
             levels = [self.channel.level(code, self.now) for code in CODES]
-            return publishing.results_of_reading_back(due, levels)
+            return checking.results_of_reading_back(due, levels)
         calls: dict[str, list[QuantityWrite]] = {}
         for item in due:
             calls.setdefault(item.write.idempotency_key, []).append(item.write)

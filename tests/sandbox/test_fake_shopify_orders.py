@@ -41,6 +41,25 @@ def test_a_sold_out_product_refuses_its_order_and_the_others_go_on(shop: ShopSid
     assert shop.level(items["A"])["available"] == 0
 
 
+def test_a_basket_that_may_shrink_loses_whole_lines_that_are_sold_out(shop: ShopSide) -> None:
+    items = shop.stock("A", available=5) | shop.stock("B", available=1)
+    wanted = {
+        "key": "basket",
+        "ship": False,
+        "may_shrink": True,
+        "lines": [
+            {"sku": sku, "quantity": units, "price": "1"} for sku, units in (("A", 3), ("B", 2), ("A", 3), ("A", 2))
+        ],
+    }
+    (first,) = shop.control("orders", orders=[wanted])["orders"]
+    assert (first["left_out"], [line["quantity"] for line in first["lines"]]) == ([1, 2], [3, 2])
+    assert (shop.level(items["A"])["available"], shop.level(items["B"])["available"]) == (0, 1)
+    # The same key is the same order, whatever there is by now.
+    assert shop.control("orders", orders=[wanted])["orders"] == [first]
+    nothing = {**wanted, "key": "nothing", "lines": wanted["lines"][:2]}
+    assert shop.control("orders", orders=[nothing])["orders"][0]["error"] == "out_of_stock"
+
+
 def test_a_product_that_may_be_oversold_goes_below_zero(shop: ShopSide) -> None:
     items = shop.stock("A", available=1, inventory_policy="CONTINUE")
     shop.place(("A", 4))

@@ -127,9 +127,10 @@ def test_a_rule_reads_as_a_sentence() -> None:
     assert describe(Terms(share_percent=Decimal("12.50"), cap_units=1000)) == "at most 12.5 % of the pool, cap 1,000"
     assert describe(Terms(is_offered=False)) == "not offered"
     assert describe(Terms()) == "inherits everything"
-    every = dict.fromkeys(TERMS, 1) | {"share_percent": Decimal(100), "is_offered": True}
+    every = dict.fromkeys(TERMS, 1) | {"share_percent": Decimal(100), "is_offered": True, "mode": "adaptive"}
     assert describe(Terms(**every)) == (  # type: ignore[arg-type]
-        "offered, safety stock 1, at most 100 % of the pool, buffer 1, floor 1, cap 1, priority 1"
+        "offered, safety stock 1, at most 100 % of the pool, buffer 1, floor 1, cap 1, priority 1, adaptive,"
+        " escrow from 1 available"
     )
     assert describe_scope("Amazon", "Candles", None) == "Amazon · category Candles"
     assert describe_scope(None, None, "MUG") == "Every channel · SKU MUG"

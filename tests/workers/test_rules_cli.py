@@ -75,6 +75,27 @@ def test_a_rule_is_previewed_set_listed_and_undone(app: bootstrap.Application, e
     assert shown(engine) == {"MUG": 10, "CUP": 10}
 
 
+def test_modes_are_previewed_set_and_read_from_a_file(
+    app: bootstrap.Application, engine: Engine, world: World, tmp_path: Path
+) -> None:
+    assert "In escrow: 0 of 2 SKUs and places now, 2 then." in said(app, "preview", "--mode", "escrow")
+    assert "In escrow" not in said(app, "preview", "--cap", "3")
+    file = tmp_path / "rules.csv"
+    file.write_text("sku,mode,switch_units\nMUG,escrow,\nCUP,Adaptive,3\n", encoding="utf-8")
+    said(app, "set", "--file", str(file), "--reason", "a test")
+    jobs.replan_shop(shop_id=world.shop_id)
+    listed = said(app, "list")
+    assert "SKU MUG: escrow" in listed
+    assert "SKU CUP: adaptive, escrow from 3 available" in listed
+    with engine.connect() as conn:
+        modes = {
+            row["channel_code"]: (row["mode"], row["switch_units"]) for row in fetch(conn, "select * from listings")
+        }
+    assert modes == {"MUG": ("escrow", None), "CUP": ("adaptive", 3)}
+    refused = run(app, "set", "--mode", "shared", "--reason", "x").exception
+    assert "mode: “shared” is no mode: write pooled, adaptive or escrow" in str(refused)
+
+
 def test_a_file_of_rules_is_one_version_or_none(
     app: bootstrap.Application, engine: Engine, world: World, tmp_path: Path
 ) -> None:

@@ -17,8 +17,8 @@ from core.connections import queries
 from core.connections.queries import ConnectionRow
 from core.db import count_grown_tables, fetch, read_only, unit_of_work
 from core.errors import Permanent, Retryable
+from core.inventory import escrow, places
 from core.inventory import operations as inventory
-from core.inventory import places
 from core.logs import bound, mask
 from core.messaging import inbox
 from core.messaging.doorbell import Lane, lane_lock
@@ -71,6 +71,7 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
         _step(app, row, sync_run_id, "reading locations", done=0, total=channel.listing_count())
         with unit_of_work(app.engine) as conn:
             row = connections.set_locations(conn, row, _our_locations(conn, row, channel), actor, utc_now())
+            connections.note_reads_orders(conn, row.shop_id, row.id, channel.reads_orders)
         read = 0
         for page in channel.listings():
             read += len(page)
@@ -84,6 +85,8 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
             late = intake.book_lines_mapped_late(conn, intake.channel_of(conn, row, utc_now()), utc_now())
         with unit_of_work(app.engine) as conn:
             counts = _take_over(conn, row, actor) | {"orders_mapped_late": late}
+        with unit_of_work(app.engine) as conn:
+            escrow.draw_lines(conn, row.shop_id)
         _step(app, row, sync_run_id, "asking for changed orders", done=read)
         counts |= {"listings": read, "orders": poll_orders(app, row, channel)}
     return counts
@@ -186,7 +189,8 @@ def _poll_held(app: Application, row: ConnectionRow, channel: SalesChannel) -> i
     with unit_of_work(app.engine) as conn:
         if mark is not None:
             connections.note_polled(conn, row.shop_id, row.id, mark - OVERLAP)
-        connections.note_poll_complete(conn, row.shop_id, row.id, began_at)
+        late_by = OVERLAP / float(row.settings.get("clock_factor") or 1) if channel.reads_orders else None
+        connections.note_poll_complete(conn, row.shop_id, row.id, began_at, late_by)
     return recorded
 
 

@@ -9,9 +9,11 @@ from core import bootstrap
 from core.bootstrap import Application
 from core.clock import utc_now
 from core.db import read_only, unit_of_work
+from core.inventory import escrow
 from core.messaging.doorbell import Lane, lane_lock
 from core.policies import operations as policies
 from core.policies import queries
+from workers.jobs.exposure import plan_scarce
 from workers.jobs.inbox import ring_pushes
 from workers.registry import job
 
@@ -60,6 +62,11 @@ def replan_now(app: Application, shop_id: int, seconds: float) -> dict[str, int]
             if changed:
                 ring_pushes(app)
         counts["versions"] += 1
+        # Rules say how pools are shared, too: from here on writes go by it.
+        with unit_of_work(app.engine) as conn:
+            escrow.draw_lines(conn, shop_id)
+        plan_scarce(app, shop_id, ends_at)
+        ring_pushes(app)
 
 
 @job("sweep.policies", queue="stock", timeout=30)

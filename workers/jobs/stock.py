@@ -14,15 +14,18 @@ from typing import Any
 
 from core import bootstrap
 from core.bootstrap import Application
+from core.catalog import operations as catalog
 from core.clock import utc_now
 from core.connections import operations as connections
 from core.connections.queries import ConnectionRow, connection
 from core.db import read_only, unit_of_work
-from core.inventory import publishing
-from core.inventory.publishing import OpenWrite
+from core.inventory import checking, escrow, publishing
+from core.inventory.checking import OpenWrite
+from core.inventory.exposing import KEY_EXPIRED
 from core.logs import bound
 from core.messaging.doorbell import Drain, Lane
 from core.ports import QuantityResult, QuantityWrite, SalesChannel
+from workers.jobs.inbox import ring_pushes
 from workers.registry import job
 
 log = logging.getLogger(__name__)
@@ -90,7 +93,9 @@ def push_lane(app: Application, row: ConnectionRow, channel: SalesChannel, secon
     ends_at = time.monotonic() + seconds
     with unit_of_work(app.engine) as conn:
         counts["withdrawn"] = publishing.withdraw_unsent(conn, row.shop_id, row.id, utc_now())
-        counts["orphans"] = publishing.check_orphans(conn, row.shop_id, row.id, utc_now())
+        counts["orphans"] = checking.check_orphans(conn, row.shop_id, row.id, utc_now())
+    with unit_of_work(app.engine) as conn:
+        publishing.give_up_unseen(conn, row.shop_id, row.id, utc_now())
     if counts["orphans"]:
         app.doorbell.ring(Lane("stock-check", row.shop_id, row.id))
     while time.monotonic() < ends_at:
@@ -105,12 +110,24 @@ def push_lane(app: Application, row: ConnectionRow, channel: SalesChannel, secon
             with unit_of_work(app.engine) as conn:
                 publishing.settle(conn, row.shop_id, results, FIRST_CHECK / _factor(row), utc_now())
                 connections.note_problem(conn, row.shop_id, row.id, _problem(results), utc_now())
+            _follow_up(app, row, results)
             # One stale pair holds up its whole call: smaller calls while the channel is busy selling.
             is_stale = any(result.outcome == "stale" for result in results)
             size = max(1, size // 4) if is_stale else min(channel.writes_per_call, size * 2)
         if counts.get("unsent"):
             break
     return counts
+
+
+def _follow_up(app: Application, row: ConnectionRow, results: Sequence[QuantityResult]) -> None:
+    """What one channel gave up, another gets now: plan scarce stock again, and ring for whom it is."""
+    settled = [result.write_id for result in results if result.outcome not in ("accepted", "unknown")]
+    if not settled:
+        return
+    with unit_of_work(app.engine) as conn:
+        is_scarce = escrow.follow_up(conn, row.shop_id, settled, utc_now())
+    if is_scarce:
+        ring_pushes(app)
 
 
 def _lane(row: ConnectionRow, channel: SalesChannel, writes_per_call: int) -> publishing.Lane:
@@ -160,7 +177,7 @@ def check_writes(*, shop_id: int, connection_id: int) -> dict[str, Any]:
         if any(counts.values()):
             log.info("checked", extra={"counts": counts})
         with read_only(held.app.engine) as conn:
-            held.drain.has_more = (shop_id, connection_id) in publishing.lanes_to_check(conn, utc_now())
+            held.drain.has_more = (shop_id, connection_id) in checking.lanes_to_check(conn, utc_now())
     return counts
 
 
@@ -171,18 +188,26 @@ def check_lane(app: Application, row: ConnectionRow, channel: SalesChannel, seco
     ends_at = time.monotonic() + seconds
     while time.monotonic() < ends_at:
         with unit_of_work(app.engine) as conn:
-            due = publishing.due_checks(conn, lane, max(READ_AT_ONCE, channel.writes_per_call), utc_now())
+            due = checking.due_checks(conn, lane, max(READ_AT_ONCE, channel.writes_per_call), utc_now())
             # Nobody else looks at them meanwhile, and a checker that dies leaves them to the next.
-            publishing.postpone_checks(
+            checking.postpone_checks(
                 conn, row.shop_id, due, FIRST_CHECK / _factor(row), DOUBT_AFTER / _factor(row), utc_now()
             )
         if not due:
             if not _wait_for_next(app, lane, ends_at):
                 break
             continue
-        results = _settle_doubts(channel, due) if channel.guarantee_class == "A" else _read_back(channel, due)
+        if channel.guarantee_class == "A":
+            results = _settle_doubts(channel, due)
+        else:
+            results = _read_back(app, row, channel, due)
         with unit_of_work(app.engine) as conn:
             publishing.settle(conn, row.shop_id, results, FIRST_CHECK / _factor(row), utc_now())
+        if results and channel.guarantee_class != "A":
+            # What can be known by now ends the doubt at once: until then others give up units for it.
+            with unit_of_work(app.engine) as conn:
+                escrow.end_doubts(conn, row.shop_id, row.id, utc_now())
+        _follow_up(app, row, results)
         counts["checked"] += len(due)
         counts["settled"] += sum(result.outcome not in ("unknown", "accepted") for result in results)
         if results:
@@ -193,7 +218,7 @@ def check_lane(app: Application, row: ConnectionRow, channel: SalesChannel, seco
 def _wait_for_next(app: Application, lane: publishing.Lane, ends_at: float) -> bool:
     """Wait for a check that falls due soon; False when there is none: the sweep rings for the later ones."""
     with read_only(app.engine) as conn:
-        next_at = publishing.next_check_at(conn, lane)
+        next_at = checking.next_check_at(conn, lane)
     if next_at is None:
         return False
     wait = max(0.0, (next_at - utc_now()).total_seconds())
@@ -203,9 +228,17 @@ def _wait_for_next(app: Application, lane: publishing.Lane, ends_at: float) -> b
     return True
 
 
-def _read_back(channel: SalesChannel, due: Sequence[OpenWrite]) -> list[QuantityResult]:
+def _read_back(
+    app: Application, row: ConnectionRow, channel: SalesChannel, due: Sequence[OpenWrite]
+) -> list[QuantityResult]:
+    """What reading shows to be confirmed now; the readings are kept, for what the watermark will tell of them."""
     refs = sorted({item.write.inventory_ref or item.write.listing_ref for item in due})
-    return publishing.results_of_reading_back(due, channel.levels(refs))
+    seen = channel.levels(refs)
+    results = checking.results_of_reading_back(due, seen)
+    if any(item.is_watched for item in due):
+        with unit_of_work(app.engine) as conn:
+            catalog.observe_levels(conn, row.shop_id, row.id, seen, utc_now())
+    return results
 
 
 def _settle_doubts(channel: SalesChannel, due: Sequence[OpenWrite]) -> list[QuantityResult]:
@@ -228,7 +261,7 @@ def _settle_doubts(channel: SalesChannel, due: Sequence[OpenWrite]) -> list[Quan
 def _read_stale(channel: SalesChannel, items: Sequence[OpenWrite]) -> list[QuantityResult]:
     seen = {level.inventory_ref: level for level in channel.levels([str(item.write.inventory_ref) for item in items])}
     return [
-        QuantityResult(item.write.write_id, "stale", "KEY_EXPIRED", None, level.units, level.observed_at)
+        QuantityResult(item.write.write_id, "stale", KEY_EXPIRED, None, level.units, level.observed_at)
         for item in items
         if (level := seen.get(str(item.write.inventory_ref))) is not None
     ]
@@ -240,7 +273,7 @@ def sweep_stock() -> dict[str, Any]:
     app = bootstrap.application()
     with read_only(app.engine) as conn:
         now = utc_now()
-        to_push, to_check = publishing.lanes_to_push(conn, now), publishing.lanes_to_check(conn, now)
+        to_push, to_check = publishing.lanes_to_push(conn, now), checking.lanes_to_check(conn, now)
     for shop_id, connection_id in to_push:
         app.doorbell.insist(Lane("stock", shop_id, connection_id))
     for shop_id, connection_id in to_check:

@@ -33,6 +33,7 @@ class AmazonSellerChannel:
 
     guarantee_class: Literal["A", "B", "C", "D"] = "B"
     writes_per_call = 1
+    reads_orders = False
 
     def __init__(self, config: ConnectionConfig, deps: Deps) -> None:
         marketplace = config.settings.get("marketplace_id")

@@ -25,6 +25,7 @@ class ShopifyChannel:
 
     guarantee_class: Literal["A", "B", "C", "D"] = "A"
     writes_per_call = 250
+    reads_orders = True
 
     def __init__(self, config: ConnectionConfig, deps: Deps) -> None:
         self._currency = config.currency

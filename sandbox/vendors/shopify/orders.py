@@ -24,9 +24,16 @@ class WantedLine:
     title: str | None
 
 
+Basket = list[tuple[int, WantedLine]]
+"""Lines that are bought, each with its place among those that were wanted."""
+
+
 @dataclass(frozen=True)
 class WantedOrder:
-    """An order as the control API or a shopper asks for it."""
+    """An order as the control API or a shopper asks for it.
+
+    `may_shrink`: a line that is sold out leaves the basket, whole, and the others are bought all the same.
+    """
 
     key: str
     name: str | None
@@ -36,6 +43,7 @@ class WantedOrder:
     currency: str | None
     ship: bool
     lines: list[WantedLine]
+    may_shrink: bool = False
 
     @classmethod
     def read(cls, given: dict[str, Any]) -> "WantedOrder":
@@ -58,6 +66,7 @@ class WantedOrder:
             currency=given.get("currency"),
             ship=bool(given.get("ship", False)),
             lines=lines,
+            may_shrink=bool(given.get("may_shrink", False)),
         )
 
 
@@ -88,9 +97,10 @@ def place(store: Store, outbox: Outbox, shop: Row, wanted: WantedOrder) -> int:
             return int(earlier)
         variants = _variants(store, shop, wanted)
         location = home_location(store, shop["id"])
-        moves = _sale(wanted, variants, location)
+        basket = _basket(wanted, variants)
+        moves = _sale(wanted.key, basket, variants, location)
         act = Act()
-        order_id = _write(store, shop, wanted, variants, location)
+        order_id = _write(store, shop, wanted, basket, variants, location)
         apply(store, outbox, shop, act, moves)
         outbox.tell(shop, act, "orders/create", lambda: bodies.order_body(store, shop, order_id))
         if wanted.ship:
@@ -114,28 +124,55 @@ def _variants(store: Store, shop: Row, wanted: WantedOrder) -> dict[str, Row]:
     return found
 
 
-def _sale(wanted: WantedOrder, variants: dict[str, Row], location: int) -> Moves:
+def _basket(wanted: WantedOrder, variants: dict[str, Row]) -> Basket:
+    """What is bought of what was wanted: all of it, unless the basket may shrink.
+
+    Raises Refused when nothing is left of it.
+    """
+    whole = list(enumerate(wanted.lines))
+    if not wanted.may_shrink:
+        return whole
+    left = {sku: variant["available"] for sku, variant in variants.items() if _is_limited(variant)}
+    kept: Basket = []
+    for position, line in whole:
+        if line.sku in left:
+            if left[line.sku] < line.quantity:
+                continue
+            left[line.sku] -= line.quantity
+        kept.append((position, line))
+    if not kept:
+        raise Refused("out_of_stock", f"{wanted.key}: everything that was wanted is sold out.", 409)
+    return kept
+
+
+def _is_limited(variant: Row) -> bool:
+    return bool(variant["tracked"]) and variant["policy"] == "DENY"
+
+
+def _sale(key: str, basket: Basket, variants: dict[str, Row], location: int) -> Moves:
     """Raises Refused when a product that must not be oversold has too few units."""
     units: dict[str, int] = defaultdict(int)
-    for line in wanted.lines:
+    for _, line in basket:
         units[line.sku] += line.quantity
     moves: Moves = {}
     for sku, count in units.items():
         variant = variants[sku]
         if not variant["tracked"]:
             continue
-        if variant["policy"] == "DENY" and variant["available"] < count:
-            message = f"{wanted.key}: {sku} has {variant['available']} units, {count} were wanted."
+        if _is_limited(variant) and variant["available"] < count:
+            message = f"{key}: {sku} has {variant['available']} units, {count} were wanted."
             raise Refused("out_of_stock", message, 409)
         moves[(variant["item_id"], location)] = Move(available=-count, committed=count)
     return moves
 
 
-def _write(store: Store, shop: Row, wanted: WantedOrder, variants: dict[str, Row], location: int) -> int:
+def _write(
+    store: Store, shop: Row, wanted: WantedOrder, basket: Basket, variants: dict[str, Row], location: int
+) -> int:
     now = utc_now()
     number = store.value("select next_number from shops where id = ?", (shop["id"],))
     store.run("update shops set next_number = next_number + 1 where id = ?", (shop["id"],))
-    total = sum((line_total(line.quantity, line.price) for line in wanted.lines), Decimal(0))
+    total = sum((line_total(line.quantity, line.price) for _, line in basket), Decimal(0))
     order_id = store.next_id("order")
     store.insert(
         "orders",
@@ -154,9 +191,9 @@ def _write(store: Store, shop: Row, wanted: WantedOrder, variants: dict[str, Row
         total=amount(total),
         location_id=location,
     )
-    ids = store.next_ids("line", len(wanted.lines))
+    ids = store.next_ids("line", len(basket))
     rows = []
-    for position, (line_id, line) in enumerate(zip(ids, wanted.lines, strict=True)):
+    for line_id, (position, line) in zip(ids, basket, strict=True):
         variant = variants[line.sku]
         rows.append(
             (

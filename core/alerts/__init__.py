@@ -1,0 +1,1 @@
+"""Alerts: limits that people set, and what is found above them."""

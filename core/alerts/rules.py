@@ -1,0 +1,57 @@
+"""Pure rules of alerts: when one opens and closes, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from core.errors import BadInput
+
+EXPOSURE = "exposure"
+LIMIT_MAX = 1_000_000
+
+QUIET = timedelta(minutes=10)
+"""One that opens again so soon after it closed is on record, and says nothing again."""
+
+WORST = 5
+"""SKUs that an alert names."""
+
+
+class BadLimit(BadInput):
+    """A limit that cannot be."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"{limit:,} is no limit for units at risk: give 0 (told of any) to {LIMIT_MAX:,}, or switch it off"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Risk:
+    """What could be sold of a shop that is not there: units in all, over how many SKUs, and the worst of them."""
+
+    units: int
+    skus: int
+    worst: Sequence[tuple[str, int]] = ()
+
+
+Step = Literal["open", "close", "keep", "nothing"]
+
+
+def next_step(limit: int | None, units: int, *, is_open: bool) -> Step:
+    """What becomes of the alert: it is open exactly while there is a limit and more than that is at risk."""
+    if limit is not None and units > limit:
+        return "keep" if is_open else "open"
+    return "close" if is_open else "nothing"
+
+
+def notice(shop: str, limit: int, risk: Risk, address: str) -> str:
+    """What is said when one opens."""
+    worst = ", ".join(f"{code} ({units:,})" for code, units in risk.worst)
+    skus = f"{risk.skus:,} SKU{'' if risk.skus == 1 else 's'}"
+    return (
+        f"{shop}: up to {risk.units:,} units could be oversold, over {skus}; the limit is {limit:,}. "
+        f"Worst: {worst}. {address}/oversell"
+    )

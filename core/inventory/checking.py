@@ -1,0 +1,186 @@
+"""Writes that left and whose outcome is not known yet: when to look at them, and what a reading proves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from core.clock import CLOCK_MARGIN
+from core.db import execute, fetch, scalar
+from core.inventory.publishing import Lane
+from core.ports import LevelObservation, QuantityResult, QuantityWrite
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWrite:
+    """A sent write whose outcome is not known yet."""
+
+    write: QuantityWrite
+    is_accepted: bool
+    sent_at: datetime
+    planned_at: datetime
+    is_watched: bool = False
+    """Its channel's orders are read: whether it landed will be known when the watermark passes a reading."""
+
+
+def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[OpenWrite]:
+    """Open writes to look at now, oldest check first. Locked, so that two checkers never share one."""
+    rows = fetch(
+        conn,
+        """
+        select w.id, w.from_units, w.to_units, w.idempotency_key, w.batch_position, w.accepted_at, w.sent_at,
+            w.planned_at, l.channel_ref, l.inventory_ref, l.channel_location_ref,
+            c.reads_orders and c.watermark_at is not null as is_watched
+        from listing_writes w join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
+        join connections c on c.shop_id = w.shop_id and c.id = w.connection_id
+        where w.shop_id = %(shop)s and w.connection_id = %(connection)s and w.outcome is null
+            and w.sent_at is not null and coalesce(w.next_check_at, w.sent_at + interval '60 seconds') <= %(now)s
+        order by w.idempotency_key, w.batch_position limit %(limit)s for update of w skip locked
+        """,
+        shop=lane.shop_id,
+        connection=lane.connection_id,
+        now=now,
+        limit=limit,
+    )
+    return [
+        OpenWrite(
+            write=QuantityWrite(
+                write_id=row["id"],
+                listing_ref=row["channel_ref"],
+                inventory_ref=row["inventory_ref"],
+                location_ref=row["channel_location_ref"],
+                from_units=row["from_units"],
+                to_units=row["to_units"],
+                idempotency_key=row["idempotency_key"],
+            ),
+            is_accepted=row["accepted_at"] is not None,
+            sent_at=row["sent_at"],
+            planned_at=row["planned_at"],
+            is_watched=row["is_watched"],
+        )
+        for row in rows
+    ]
+
+
+def next_check_at(conn: Connection, lane: Lane) -> datetime | None:
+    """When the next open write of the lane is due to be looked at."""
+    return scalar(
+        conn,
+        """
+        select min(coalesce(next_check_at, sent_at + interval '60 seconds')) from listing_writes
+        where shop_id = %(shop)s and connection_id = %(connection)s and outcome is null and sent_at is not null
+        """,
+        shop=lane.shop_id,
+        connection=lane.connection_id,
+    )
+
+
+def results_of_reading_back(
+    writes: Sequence[OpenWrite], observations: Sequence[LevelObservation]
+) -> list[QuantityResult]:
+    """Which absolute writes are confirmed by what the channel shows, at once.
+
+    Only the written number proves anything: an old value may still be replaced by a submission under way, and a lower
+    one may be a sale. Where the channel's orders are read not even that: sales may have led to the same number, and the
+    submission still land on top of them. Those stay open until the watermark passes a reading (`landed`), except for a
+    0, which can do no harm whenever it lands.
+    """
+    shown = {(seen.inventory_ref, seen.location_ref): seen for seen in observations}
+    results = []
+    for item in writes:
+        ref = item.write.inventory_ref or item.write.listing_ref
+        seen = shown.get((ref, item.write.location_ref))
+        if item.is_watched and item.write.to_units > 0:
+            continue
+        if seen is not None and seen.units == item.write.to_units:
+            results.append(
+                QuantityResult(item.write.write_id, "confirmed", observed_units=seen.units, at=seen.observed_at)
+            )
+    return results
+
+
+def landed(conn: Connection, shop_id: int, connection_id: int) -> list[QuantityResult]:
+    """Open absolute writes that must have landed: nothing else explains what the channel was seen to show since.
+
+    Once the watermark has passed the reading, every sale and restock up to it is booked. What of the change is then
+    still unexplained, and by nobody's edit, is the write's doing (`exposure.has_landed`).
+    """
+    rows = fetch(
+        conn,
+        """
+        select w.id, l.published_units, l.published_at from listing_writes w
+        join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
+        join connections c on c.shop_id = w.shop_id and c.id = w.connection_id
+        where w.shop_id = %(shop)s and w.connection_id = %(connection)s and w.outcome is null and w.from_units is null
+            and w.sent_at is not null and l.published_at > w.sent_at and l.published_units <= w.to_units
+            and l.unseen_units <> 0 and l.edited_units = 0
+            and c.reads_orders and c.watermark_at >= l.published_at + %(margin)s::interval
+        order by w.listing_id
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        margin=CLOCK_MARGIN,
+    )
+    return [
+        QuantityResult(row["id"], "confirmed", observed_units=row["published_units"], at=row["published_at"])
+        for row in rows
+    ]
+
+
+def postpone_checks(
+    conn: Connection, shop_id: int, writes: Sequence[OpenWrite], wait: timedelta, doubt_after: timedelta, now: datetime
+) -> None:
+    """Look again later, with a growing pause; after `doubt_after` say that the effect does not show."""
+    execute(
+        conn,
+        """
+        update listing_writes w set attempts = w.attempts + 1,
+            next_check_at = %(now)s + %(wait)s * least(power(2, w.attempts - 1), 64),
+            doubt = coalesce(w.doubt, case when w.sent_at + %(doubt_after)s < %(now)s
+                then case when w.accepted_at is null then 'its sender died before an answer was recorded'
+                    else 'accepted, but the channel does not show it yet' end end)
+        where w.shop_id = %(shop)s and w.id = any(%(ids)b::int8[]) and w.outcome is null
+        """,
+        shop=shop_id,
+        ids=[item.write.write_id for item in writes],
+        wait=wait,
+        doubt_after=doubt_after,
+        now=now,
+    )
+
+
+def check_orphans(conn: Connection, shop_id: int, connection_id: int, now: datetime) -> int:
+    """Have writes looked at now that left and about whose answer nobody wrote a word; returns how many.
+
+    For the holder of the lane before it sends anything: whoever sent them has lost the lane, most likely by dying.
+    """
+    return execute(
+        conn,
+        """
+        update listing_writes set next_check_at = %(now)s
+        where shop_id = %(shop)s and connection_id = %(connection)s and outcome is null and sent_at is not null
+            and next_check_at is null
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        now=now,
+    )
+
+
+def lanes_to_check(conn: Connection, now: datetime) -> list[tuple[int, int]]:
+    """(shop_id, connection_id) of every connection with an open write that is due to be looked at."""
+    rows = fetch(
+        conn,
+        """
+        select c.shop_id, c.id from connections c where c.state = 'active' and exists (
+            select from listing_writes w where w.shop_id = c.shop_id and w.connection_id = c.id
+                and w.outcome is null and w.sent_at is not null
+                and coalesce(w.next_check_at, w.sent_at + interval '60 seconds') <= %(now)s)
+        order by 1, 2
+        """,
+        now=now,
+    )
+    return [(row["shop_id"], row["id"]) for row in rows]
