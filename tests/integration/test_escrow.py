@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from core.catalog.operations import observe_levels
 from core.connections.operations import advance_watermark, note_poll_complete
 from core.db import execute, fetch, scalar
-from core.inventory import checking, escrow, publishing
+from core.inventory import checking, escrow, lines, publishing
 from core.inventory.publishing import Lane
 from core.policies import operations as policies
 from core.policies.queries import Change
@@ -68,7 +68,7 @@ class Two:
         ids = [row["id"] for row in fetch(self.conn, "select id from listings order by id")]
         policies.begin_replan(self.conn, self.web.shop_id, version, len(ids), NOW)
         policies.replan(self.conn, self.web.shop_id, version, ids, True, NOW)
-        escrow.draw_lines(self.conn, self.web.shop_id)
+        lines.draw_lines(self.conn, self.web.shop_id)
         self.replan()
 
     def replan(self) -> None:
@@ -216,7 +216,7 @@ def test_class_b_is_drained_known_and_only_then_raised(conn: Connection) -> None
     assert two.plan(two.shop) == []
     # Every order up to then is booked: now nothing of it is out there.
     know(conn, two.shop, later(2))
-    assert escrow.end_doubts(conn, two.shop.shop_id, two.shop.connection.id, NOW) == [two.shop.skus["MUG"]]
+    assert checking.end_doubts(conn, two.shop.shop_id, two.shop.connection.id, NOW) == [two.shop.skus["MUG"]]
     assert listing_of(conn, two.shop)["exposed_units"] == 0
     two.replan()
     for _ in range(4):
@@ -246,7 +246,7 @@ def test_a_raise_has_landed_when_nothing_else_explains_what_shows(conn: Connecti
     know(conn, world, later(4))
     results = checking.landed(conn, world.shop_id, world.connection.id)
     publishing.settle(conn, world.shop_id, results, timedelta(0), later(6))
-    escrow.end_doubts(conn, world.shop_id, world.connection.id, later(6))
+    checking.end_doubts(conn, world.shop_id, world.connection.id, later(6))
     row = listing_of(conn, world)
     assert (row["published_units"], row["exposed_units"], row["unseen_units"]) == (3, 3, 0)
 
@@ -331,7 +331,7 @@ def test_a_number_that_nobody_wrote_is_exposed_besides_what_was(conn: Connection
     book(conn, world, make_level("MUG", 5, later(1)))
     assert (exposed(conn, world), listing_of(conn, world)["edited_units"]) == (8, 5)
     know(conn, world, later(5))
-    escrow.end_doubts(conn, world.shop_id, world.connection.id, later(6))
+    checking.end_doubts(conn, world.shop_id, world.connection.id, later(6))
     assert (exposed(conn, world), listing_of(conn, world)["edited_units"]) == (5, 0)
 
 

@@ -12,7 +12,7 @@ from core.clock import utc_now
 from core.connections import operations as connections
 from core.connections import queries
 from core.db import read_only, unit_of_work
-from core.inventory import checking, escrow, pace, publishing
+from core.inventory import checking, escrow, lines, pace, publishing
 from workers.jobs.inbox import ring_pushes
 from workers.registry import job
 
@@ -44,7 +44,7 @@ def sweep_now(app: Application, seconds: float = SWEEP_SECONDS) -> dict[str, int
             landed = checking.landed(conn, row.shop_id, row.id)
             publishing.settle(conn, row.shop_id, landed, timedelta(0), utc_now())
         with unit_of_work(app.engine) as conn:
-            counts["ended"] += len(escrow.end_doubts(conn, row.shop_id, row.id, utc_now()))
+            counts["ended"] += len(checking.end_doubts(conn, row.shop_id, row.id, utc_now()))
     for shop_id in sorted({row.shop_id for row in rows}):
         counts["pools"] += plan_scarce(app, shop_id, ends_at)
     return counts
@@ -76,7 +76,7 @@ def measure_stock() -> dict[str, Any]:
             counts["rates"] += pace.measure_rates(conn, shop_id, utc_now())
             pace.measure_doubt(conn, shop_id, utc_now())
         with unit_of_work(app.engine) as conn:
-            counts["lines"] += escrow.draw_lines(conn, shop_id)
+            counts["lines"] += lines.draw_lines(conn, shop_id)
         plan_scarce(app, shop_id, time.monotonic() + SWEEP_SECONDS)
     ring_pushes(app)
     return counts

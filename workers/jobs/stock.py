@@ -206,7 +206,7 @@ def check_lane(app: Application, row: ConnectionRow, channel: SalesChannel, seco
         if results and channel.guarantee_class != "A":
             # What can be known by now ends the doubt at once: until then others give up units for it.
             with unit_of_work(app.engine) as conn:
-                escrow.end_doubts(conn, row.shop_id, row.id, utc_now())
+                checking.end_doubts(conn, row.shop_id, row.id, utc_now())
         _follow_up(app, row, results)
         counts["checked"] += len(due)
         counts["settled"] += sum(result.outcome not in ("unknown", "accepted") for result in results)
