@@ -15,9 +15,10 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
 from core.clock import utc_now
-from core.db import execute, fetch
+from core.db import execute, fetch, fetch_one
 from core.inventory.locks import hold_compositions
 from core.inventory.planner import (
+    LINE_UNITS_MIN,
     Group,
     Pace,
     Pool,
@@ -25,6 +26,7 @@ from core.inventory.planner import (
     Target,
     is_scarce,
     plan_escrow,
+    switch_line,
     unseen_units,
 )
 from core.inventory.rules import ListingRule, bundle_available, offer, short
@@ -37,6 +39,10 @@ ALWAYS = 2**31 - 1
 
 ANSWER_SECONDS = 30.0
 """How long while all channels answer: what is held back of plenty."""
+EDIT_WAITS = timedelta(minutes=5)
+"""How long others need not give up units for a number that somebody typed: it may yet turn out to be a restock."""
+SILENT_SECONDS = 3600.0
+"""How long such a silence may last: what is more than could be sold meanwhile stays shared."""
 SILENT_AFTER = timedelta(minutes=3)
 """A channel whose orders were not read completely for so long, three polls, is not heard from."""
 
@@ -59,7 +65,10 @@ def shared_pools(conn: Connection, shop_id: int, sku_ids: Iterable[int]) -> set[
         where k.shop_id = %(shop)s and k.sku_id = any(array(
             select unnest(%(skus)b::int8[]) union
             select part_sku_id from bundle_parts where shop_id = %(shop)s and bundle_sku_id = any(%(skus)b::int8[])))
-            and (k.is_escrow or k.escrow_line_units is not null)
+            and (k.is_escrow or k.escrow_line_units is not null or exists(
+                select from pool_takers t join listings l on l.shop_id = t.shop_id and l.id = t.listing_id
+                where t.shop_id = k.shop_id and t.sku_id = k.sku_id and t.location_id = k.location_id
+                    and l.mode <> 'pooled' and l.publishing = 'on'))
         """,
         shop=shop_id,
         skus=sorted(set(sku_ids)),
@@ -284,23 +293,29 @@ def _seats(conn: Connection, shop_id: int, pools: Collection[PoolKey], now: date
     return fetch(
         conn,
         f"""
-        select l.id, l.sku_id, l.location_id, l.publishing, l.published_units, l.exposed_units, l.edited_units,
+        select l.id, l.sku_id, l.location_id, l.publishing, l.published_units, l.exposed_units,
+            case when l.edited_units > 0 and exists(
+                select from exposure_changes x where x.shop_id = l.shop_id and x.listing_id = l.id and x.cause = 'edit'
+                    and x.changed_at > %(edited)s) then l.edited_units else 0 end as edited_units,
             l.unseen_units, l.safety_stock_units, l.share_percent, l.buffer_units, l.floor_units, l.cap_units,
             l.priority, l.is_offered, l.mode, l.switch_units, l.sales_per_hour, c.guarantee_class,
             c.reads_orders and c.watermark_at is not null as is_watched, c.state = 'active' as is_active,
-            c.doubt_seconds, coalesce(c.guarantee_class = 'A' and c.reads_orders and c.watermark_at is not null
+            c.doubt_seconds, place.kind = 'own' as is_pooled_place,
+            coalesce(c.guarantee_class = 'A' and c.state = 'active' and c.watermark_at is not null
                 and c.orders_polled_at < %(heard)s, false) as is_silent,
             w.id is not null as has_open, w.from_units as open_from, w.to_units as open_to,
             (select array_agg(array[p.part_sku_id, p.units::int8] order by p.part_sku_id) from bundle_parts p
                 where p.shop_id = l.shop_id and p.bundle_sku_id = l.sku_id) as parts
         from listings l
         join connections c on c.shop_id = l.shop_id and c.id = l.connection_id
+        join locations place on place.shop_id = l.shop_id and place.id = l.location_id
         left join listing_writes w on w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null
         where l.shop_id = %(shop)s and l.id = any(array({_TAKERS}))
         order by l.id
         """,
         shop=shop_id,
         heard=now - SILENT_AFTER,
+        edited=now - EDIT_WAITS,
         skus=[sku for sku, _ in ordered],
         places=[place for _, place in ordered],
     )
@@ -355,15 +370,17 @@ def _available_of(row: RowMapping, pools: Mapping[PoolKey, RowMapping]) -> int:
 
 
 def _plan(pools: Mapping[PoolKey, RowMapping], rows: Sequence[RowMapping]) -> Planned:
-    lines = [level["escrow_line_units"] for level in pools.values()]
+    lines = [_line(pool, level, rows) for pool, level in pools.items()]
     in_escrow = any(
         line is not None and is_scarce(level["available"], line, was_scarce=level["is_escrow"])
         for line, level in zip(lines, pools.values(), strict=True)
     )
     if all(line is None for line in lines):
         return Planned(pools, False, {})
-    # Not heard of for a while: what a channel sells is not seen then, so nothing is deep.
-    in_escrow = in_escrow or any(row["is_silent"] for row in rows)
+    # Not heard of for a while: what a channel sells is not seen then, and little is deep.
+    if any(row["is_silent"] for row in rows):
+        paces = [Pace(row["sales_per_hour"] or 0.0, SILENT_SECONDS) for row in rows if row["guarantee_class"] == "A"]
+        in_escrow = in_escrow or any(level["available"] <= switch_line(None, paces) for level in pools.values())
     # What a channel sells whose orders are not read is never seen. While there is plenty it shows the pool; what it
     # could do to the others is a risk that is shown as such.
     seated = [row for row in rows if in_escrow or row["guarantee_class"] == "A" or row["is_watched"]]
@@ -378,6 +395,17 @@ def _plan(pools: Mapping[PoolKey, RowMapping], rows: Sequence[RowMapping]) -> Pl
         is_deep=not in_escrow,
     )
     return Planned(pools, in_escrow, plan_escrow(group))
+
+
+def _line(pool: PoolKey, level: RowMapping, rows: Sequence[RowMapping]) -> int | None:
+    """The line of a pool; where none is drawn yet, the most cautious that its listings' rules allow."""
+    if level["escrow_line_units"] is not None:
+        return level["escrow_line_units"]
+    takers = [row for row in rows if row["publishing"] == "on" and pool in {taken for taken, _ in _takes(row)}]
+    modes = {row["mode"] for row in takers if row["is_pooled_place"]}
+    if "escrow" in modes:
+        return ALWAYS
+    return max([LINE_UNITS_MIN, *(row["switch_units"] or 0 for row in takers)]) if "adaptive" in modes else None
 
 
 def _seat(row: RowMapping, pools: Mapping[PoolKey, RowMapping], *, is_deep: bool) -> Seat:
@@ -424,3 +452,18 @@ def pools_in_escrow(conn: Connection, shop_id: int, after: PoolKey, limit: int) 
         limit=limit,
     )
     return [(row["sku_id"], row["location_id"]) for row in rows]
+
+
+def any_pool(conn: Connection, shop_id: int) -> PoolKey:
+    """A pool of the shop to begin a round with, another each time; (0, 0) where there is none."""
+    row = fetch_one(
+        conn,
+        """
+        select k.sku_id, k.location_id from stock_levels k
+        where k.shop_id = %(shop)s and k.sku_id >= (
+            select floor(random() * max(sku_id)) from stock_levels where shop_id = %(shop)s)
+        order by 1, 2 limit 1
+        """,
+        shop=shop_id,
+    )
+    return (0, 0) if row is None else (row["sku_id"], row["location_id"])

@@ -21,6 +21,8 @@ def draw_lines(conn: Connection, shop_id: int, sku_ids: Collection[int] | None =
     From the modes of its listings, the strictest of them, and for adaptive from what the rule says or was measured.
     `sku_ids` None: the whole shop. Levels are locked in their order.
     """
+    # One at a time: what one read must not be written over what another drew since.
+    fetch(conn, "select pg_advisory_xact_lock(hashtextextended('lines:' || %(shop)s, 0))", shop=shop_id)
     wanted: dict[PoolKey, int | None] = {}
     rows = fetch(conn, _MODES, shop=shop_id, skus=None if sku_ids is None else sorted(sku_ids))
     by_pool: dict[PoolKey, list[RowMapping]] = {}

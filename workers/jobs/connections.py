@@ -97,11 +97,12 @@ def _take_over(conn: Any, row: ConnectionRow, actor: Actor) -> dict[str, int]:
     taken = 0
     if row.settings.get("is_sku_source"):
         taken = inventory.take_over(conn, row.shop_id, row.id, actor, now).new
+    # The connection's own row before any listing, as everywhere.
+    connections.note_catalogue_read(conn, row.shop_id, row.id, now)
     catalog.lock_all_listings(conn, row.shop_id)
     inventory.set_baselines(conn, row.shop_id, row.id)
     started = catalog.begin_publishing(conn, row.shop_id, row.id)
     inventory.refresh_all_desired(conn, row.shop_id)
-    connections.note_catalogue_read(conn, row.shop_id, row.id, now)
     return {"taken_over": taken, "publishing_started": started}
 
 
