@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -136,7 +137,7 @@ def _exposed(seat: Row, most: int) -> str:
 
 def _number(name: str) -> int | None:
     text = st.query_params.get(name, "")
-    return int(text) if text.isdigit() else None
+    return int(text) if re.fullmatch("[0-9]{1,15}", text) else None
 
 
 def _draw_post_mortem(viewer: people.Viewer, row: Row) -> None:

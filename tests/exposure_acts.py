@@ -17,7 +17,7 @@ from core.catalog import operations as catalog
 from core.connections import operations as connections
 from core.db import fetch, scalar
 from core.errors import BadInput
-from core.inventory import checking, escrow, promises, publishing
+from core.inventory import checking, escrow, lines, promises, publishing
 from core.inventory.checking import OpenWrite
 from core.inventory.exposing import KEY_EXPIRED
 from core.inventory.planner import MODES, Mode
@@ -368,7 +368,7 @@ class Acts:
         self.settle(checking.landed(self.conn, self.shop_id, connection_id))
 
     def do_end_doubts(self, which: int, _units: int) -> None:
-        escrow.end_doubts(self.conn, self.shop_id, self.channel(which).world.connection.id, self.now)
+        checking.end_doubts(self.conn, self.shop_id, self.channel(which).world.connection.id, self.now)
 
     def do_replan(self, _which: int, _units: int) -> None:
         if pools := escrow.pools_in_escrow(self.conn, self.shop_id, (0, 0), 200):
@@ -439,7 +439,7 @@ class Acts:
 
     def do_lines(self, _which: int, _units: int) -> None:
         """What follows a change of rules, or a measurement."""
-        escrow.draw_lines(self.conn, self.shop_id)
+        lines.draw_lines(self.conn, self.shop_id)
         self.do_replan(0, 0)
 
     # --- what there is

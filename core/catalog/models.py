@@ -215,8 +215,9 @@ listings = Table(
     Column(
         "is_in_doubt",
         Boolean,
-        Computed("exposed_units is distinct from greatest(0, published_units)", persisted=True),
-        comment="whether more or less is exposed than it shows",
+        Computed("exposed_units is distinct from greatest(0, published_units) or edited_units <> 0", persisted=True),
+        comment="whether more or less is exposed than it shows, or somebody typed a number that the watermark has not"
+        " passed",
     ),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),

@@ -286,8 +286,7 @@ def note_poll_complete(
         conn,
         """
         update connections c set watermark_next_at = %(until)s, watermark_next_inbox_id = (
-            select coalesce(max(m.id), 0) from inbox_messages m
-            where m.shop_id = c.shop_id and m.connection_id = c.id)
+            select coalesce(max(m.id), 0) from inbox_messages m where m.shop_id = c.shop_id)
         where c.shop_id = %(shop)s and c.id = %(id)s and c.watermark_next_at is null
         """,
         shop=shop_id,
@@ -311,10 +310,13 @@ def advance_watermark(conn: Connection, shop_id: int, connection_id: int) -> boo
             update connections c set watermark_at = greatest(c.watermark_at, c.watermark_next_at),
                 watermark_next_at = null, watermark_next_inbox_id = null
             where c.shop_id = %(shop)s and c.id = %(id)s and c.watermark_next_at is not null
-                and not exists (select from inbox_messages m
-                    where m.shop_id = c.shop_id and m.connection_id = c.id and m.id <= c.watermark_next_inbox_id
-                        and m.state in ('received', 'waiting', 'parked')
-                        and coalesce(m.waiting_for, '') not like 'item:%%' and m.cause is distinct from 'unknown_item')
+                -- Each by the index of its state: the rest of the inbox is history.
+                and not exists (select from inbox_messages m where m.shop_id = c.shop_id and m.connection_id = c.id
+                    and m.state = 'received' and m.id <= c.watermark_next_inbox_id)
+                and not exists (select from inbox_messages m where m.shop_id = c.shop_id and m.connection_id = c.id
+                    and m.state = 'waiting' and m.id <= c.watermark_next_inbox_id and m.waiting_for not like 'item:%%')
+                and not exists (select from inbox_messages m where m.shop_id = c.shop_id and m.connection_id = c.id
+                    and m.state = 'parked' and m.id <= c.watermark_next_inbox_id and m.cause <> 'unknown_item')
                 and not exists (select from order_lines l join orders o on o.shop_id = l.shop_id and o.id = l.order_id
                     where l.shop_id = c.shop_id and l.mapping = 'unmapped' and l.listing_id is null
                         and l.variant_ref is null and o.connection_id = c.id and o.cancelled_at is null)

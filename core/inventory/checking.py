@@ -184,3 +184,43 @@ def lanes_to_check(conn: Connection, now: datetime) -> list[tuple[int, int]]:
         now=now,
     )
     return [(row["shop_id"], row["id"]) for row in rows]
+
+
+def end_doubts(conn: Connection, shop_id: int, connection_id: int, now: datetime) -> list[int]:
+    """Let exposure collapse to what was read, where the watermark has passed the reading; returns the SKUs concerned.
+
+    `exposure.collapsed` as a set. Of a channel whose orders are not read nothing better is known than what it showed.
+    """
+    rows = fetch(
+        conn,
+        """
+        with doubted as (
+            select l.id, l.sku_id, l.exposed_units as before, l.published_units, l.blurred_units
+            from listings l join connections c on c.shop_id = l.shop_id and c.id = l.connection_id
+            where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.is_in_doubt
+                and l.published_units is not null
+                and (not c.reads_orders or c.watermark_at >= l.published_at + %(margin)s::interval)
+                and not exists (select from listing_writes w where w.shop_id = l.shop_id and w.listing_id = l.id
+                    and w.outcome is null)
+            order by l.id for no key update of l
+        ), known as (
+            -- Sold or put back so near to the reading that it may be on show, against what we know.
+            select d.*, greatest(0, d.published_units + d.blurred_units) as after from doubted d
+        ), ended as (
+            update listings l set exposed_units = known.after, edited_units = 0
+            from known where l.shop_id = %(shop)s and l.id = known.id
+                and (l.exposed_units <> known.after or l.edited_units <> 0)
+            returning l.id, known.sku_id, known.before, known.after
+        ), noted as (
+            insert into exposure_changes (shop_id, listing_id, cause, asked_units, delta_units, exposed_units,
+                changed_at)
+            select %(shop)s, id, 'collapsed', after, after - before, after, %(now)s from ended order by id
+        )
+        select distinct sku_id from ended where sku_id is not null
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        margin=CLOCK_MARGIN,
+        now=now,
+    )
+    return [row["sku_id"] for row in rows]

@@ -14,13 +14,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
-from core.clock import CLOCK_MARGIN, utc_now
-from core.db import execute, fetch
+from core.clock import utc_now
+from core.db import execute, fetch, fetch_one
 from core.inventory.locks import hold_compositions
 from core.inventory.planner import (
-    MODES,
+    LINE_UNITS_MIN,
     Group,
-    Mode,
     Pace,
     Pool,
     Seat,
@@ -38,10 +37,12 @@ PoolKey = tuple[int, int]
 ALWAYS = 2**31 - 1
 """The line of a pool that is in escrow whatever there is."""
 
-DOUBT_SECONDS = 95.0
-"""How long a sale may be unseen elsewhere when a notice is lost, before it was measured: what makes stock scarce."""
 ANSWER_SECONDS = 30.0
 """How long while all channels answer: what is held back of plenty."""
+EDIT_WAITS = timedelta(minutes=5)
+"""How long others need not give up units for a number that somebody typed: it may yet turn out to be a restock."""
+SILENT_SECONDS = 3600.0
+"""How long such a silence may last: what is more than could be sold meanwhile stays shared."""
 SILENT_AFTER = timedelta(minutes=3)
 """A channel whose orders were not read completely for so long, three polls, is not heard from."""
 
@@ -64,7 +65,10 @@ def shared_pools(conn: Connection, shop_id: int, sku_ids: Iterable[int]) -> set[
         where k.shop_id = %(shop)s and k.sku_id = any(array(
             select unnest(%(skus)b::int8[]) union
             select part_sku_id from bundle_parts where shop_id = %(shop)s and bundle_sku_id = any(%(skus)b::int8[])))
-            and (k.is_escrow or k.escrow_line_units is not null)
+            and (k.is_escrow or k.escrow_line_units is not null or exists(
+                select from pool_takers t join listings l on l.shop_id = t.shop_id and l.id = t.listing_id
+                where t.shop_id = k.shop_id and t.sku_id = k.sku_id and t.location_id = k.location_id
+                    and l.mode <> 'pooled' and l.publishing = 'on'))
         """,
         shop=shop_id,
         skus=sorted(set(sku_ids)),
@@ -289,23 +293,29 @@ def _seats(conn: Connection, shop_id: int, pools: Collection[PoolKey], now: date
     return fetch(
         conn,
         f"""
-        select l.id, l.sku_id, l.location_id, l.publishing, l.published_units, l.exposed_units, l.edited_units,
+        select l.id, l.sku_id, l.location_id, l.publishing, l.published_units, l.exposed_units,
+            case when l.edited_units > 0 and exists(
+                select from exposure_changes x where x.shop_id = l.shop_id and x.listing_id = l.id and x.cause = 'edit'
+                    and x.changed_at > %(edited)s) then l.edited_units else 0 end as edited_units,
             l.unseen_units, l.safety_stock_units, l.share_percent, l.buffer_units, l.floor_units, l.cap_units,
             l.priority, l.is_offered, l.mode, l.switch_units, l.sales_per_hour, c.guarantee_class,
             c.reads_orders and c.watermark_at is not null as is_watched, c.state = 'active' as is_active,
-            c.doubt_seconds, coalesce(c.guarantee_class = 'A' and c.reads_orders and c.watermark_at is not null
+            c.doubt_seconds, place.kind = 'own' as is_pooled_place,
+            coalesce(c.guarantee_class = 'A' and c.state = 'active' and c.watermark_at is not null
                 and c.orders_polled_at < %(heard)s, false) as is_silent,
             w.id is not null as has_open, w.from_units as open_from, w.to_units as open_to,
             (select array_agg(array[p.part_sku_id, p.units::int8] order by p.part_sku_id) from bundle_parts p
                 where p.shop_id = l.shop_id and p.bundle_sku_id = l.sku_id) as parts
         from listings l
         join connections c on c.shop_id = l.shop_id and c.id = l.connection_id
+        join locations place on place.shop_id = l.shop_id and place.id = l.location_id
         left join listing_writes w on w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null
         where l.shop_id = %(shop)s and l.id = any(array({_TAKERS}))
         order by l.id
         """,
         shop=shop_id,
         heard=now - SILENT_AFTER,
+        edited=now - EDIT_WAITS,
         skus=[sku for sku, _ in ordered],
         places=[place for _, place in ordered],
     )
@@ -360,15 +370,17 @@ def _available_of(row: RowMapping, pools: Mapping[PoolKey, RowMapping]) -> int:
 
 
 def _plan(pools: Mapping[PoolKey, RowMapping], rows: Sequence[RowMapping]) -> Planned:
-    lines = [level["escrow_line_units"] for level in pools.values()]
+    lines = [_line(pool, level, rows) for pool, level in pools.items()]
     in_escrow = any(
         line is not None and is_scarce(level["available"], line, was_scarce=level["is_escrow"])
         for line, level in zip(lines, pools.values(), strict=True)
     )
     if all(line is None for line in lines):
         return Planned(pools, False, {})
-    # Not heard of for a while: what a channel sells is not seen then, so nothing is deep.
-    in_escrow = in_escrow or any(row["is_silent"] for row in rows)
+    # Not heard of for a while: what a channel sells is not seen then, and little is deep.
+    if any(row["is_silent"] for row in rows):
+        paces = [Pace(row["sales_per_hour"] or 0.0, SILENT_SECONDS) for row in rows if row["guarantee_class"] == "A"]
+        in_escrow = in_escrow or any(level["available"] <= switch_line(None, paces) for level in pools.values())
     # What a channel sells whose orders are not read is never seen. While there is plenty it shows the pool; what it
     # could do to the others is a risk that is shown as such.
     seated = [row for row in rows if in_escrow or row["guarantee_class"] == "A" or row["is_watched"]]
@@ -383,6 +395,17 @@ def _plan(pools: Mapping[PoolKey, RowMapping], rows: Sequence[RowMapping]) -> Pl
         is_deep=not in_escrow,
     )
     return Planned(pools, in_escrow, plan_escrow(group))
+
+
+def _line(pool: PoolKey, level: RowMapping, rows: Sequence[RowMapping]) -> int | None:
+    """The line of a pool; where none is drawn yet, the most cautious that its listings' rules allow."""
+    if level["escrow_line_units"] is not None:
+        return level["escrow_line_units"]
+    takers = [row for row in rows if row["publishing"] == "on" and pool in {taken for taken, _ in _takes(row)}]
+    modes = {row["mode"] for row in takers if row["is_pooled_place"]}
+    if "escrow" in modes:
+        return ALWAYS
+    return max([LINE_UNITS_MIN, *(row["switch_units"] or 0 for row in takers)]) if "adaptive" in modes else None
 
 
 def _seat(row: RowMapping, pools: Mapping[PoolKey, RowMapping], *, is_deep: bool) -> Seat:
@@ -413,125 +436,6 @@ def _giving_back(row: RowMapping) -> int:
     return max(0, before - row["open_to"])
 
 
-# --- which pools are shared how ---------------------------------------------------------------------------------------
-
-
-def draw_lines(conn: Connection, shop_id: int, sku_ids: Collection[int] | None = None) -> int:
-    """Work out at how many available units each pool goes into escrow; returns how many lines changed.
-
-    From the modes of its listings, the strictest of them, and for adaptive from what the rule says or was measured.
-    `sku_ids` None: the whole shop. Levels are locked in their order.
-    """
-    wanted: dict[PoolKey, int | None] = {}
-    rows = fetch(conn, _MODES, shop=shop_id, skus=None if sku_ids is None else sorted(sku_ids))
-    by_pool: dict[PoolKey, list[RowMapping]] = {}
-    for row in rows:
-        by_pool.setdefault((row["sku_id"], row["location_id"]), []).append(row)
-    for pool, takers in by_pool.items():
-        wanted[pool] = line_of(takers)
-    ordered = sorted(pool for pool, takers in by_pool.items() if wanted[pool] != takers[0]["escrow_line_units"])
-    if not ordered:
-        return 0
-    params = {
-        "shop": shop_id,
-        "skus": [sku for sku, _ in ordered],
-        "places": [place for _, place in ordered],
-        "lines": [wanted[pool] for pool in ordered],
-    }
-    return execute(
-        conn,
-        """
-        with found as (
-            select k.sku_id, k.location_id, n.line from stock_levels k
-            join unnest(%(skus)b::int8[], %(places)b::int8[], %(lines)b::int4[]) as n (sku_id, location_id, line)
-                on k.sku_id = n.sku_id and k.location_id = n.location_id
-            where k.shop_id = %(shop)s order by k.sku_id, k.location_id for update of k
-        )
-        update stock_levels k set escrow_line_units = found.line from found
-        where k.shop_id = %(shop)s and k.sku_id = found.sku_id and k.location_id = found.location_id
-        """,
-        **params,
-    )
-
-
-# Listings that share a pool of ours; a till, and what is not our stock, have their location to themselves.
-_MODES = """
-    select * from (
-        select k.sku_id, k.location_id, k.escrow_line_units, l.mode, l.switch_units, l.sales_per_hour, t.units_each,
-            c.guarantee_class, c.doubt_seconds, l.id as listing_id,
-            bool_or(l.mode <> 'pooled') over (partition by k.sku_id, k.location_id) as is_shared
-        from pool_takers t
-        join stock_levels k on k.shop_id = t.shop_id and k.sku_id = t.sku_id and k.location_id = t.location_id
-        join locations p on p.shop_id = k.shop_id and p.id = k.location_id and p.kind = 'own'
-        join listings l on l.shop_id = t.shop_id and l.id = t.listing_id
-        join connections c on c.shop_id = l.shop_id and c.id = l.connection_id
-        where t.shop_id = %(shop)s and l.publishing = 'on'
-            and (%(skus)b::int8[] is null or t.sku_id = any(%(skus)b::int8[]))
-    ) taker where is_shared or escrow_line_units is not null
-    order by sku_id, location_id, listing_id
-"""
-
-
-def line_of(takers: Sequence[RowMapping]) -> int | None:
-    """The line of one pool from its listings (columns of `_MODES`); None where it is pooled."""
-    mode: Mode = max((row["mode"] for row in takers), key=MODES.index)
-    if mode == "pooled":
-        return None
-    if mode == "escrow":
-        return ALWAYS
-    said = [row["switch_units"] for row in takers if row["switch_units"] is not None]
-    # Class B keeps a share of its own even of plenty: what it sells unseen is no other's.
-    paces = [
-        Pace((row["sales_per_hour"] or 0.0) * row["units_each"], row["doubt_seconds"] or DOUBT_SECONDS)
-        for row in takers
-        if row["guarantee_class"] == "A"
-    ]
-    return min(switch_line(max(said) if said else None, paces), ALWAYS - 1)
-
-
-# --- the end of doubts ------------------------------------------------------------------------------------------------
-
-
-def end_doubts(conn: Connection, shop_id: int, connection_id: int, now: datetime) -> list[int]:
-    """Let exposure collapse to what was read, where the watermark has passed the reading; returns the SKUs concerned.
-
-    `exposure.collapsed` as a set. Of a channel whose orders are not read nothing better is known than what it showed.
-    """
-    rows = fetch(
-        conn,
-        """
-        with doubted as (
-            select l.id, l.sku_id, l.exposed_units as before, l.published_units, l.blurred_units
-            from listings l join connections c on c.shop_id = l.shop_id and c.id = l.connection_id
-            where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.is_in_doubt
-                and l.published_units is not null
-                and (not c.reads_orders or c.watermark_at >= l.published_at + %(margin)s::interval)
-                and not exists (select from listing_writes w where w.shop_id = l.shop_id and w.listing_id = l.id
-                    and w.outcome is null)
-            order by l.id for no key update of l
-        ), known as (
-            -- Sold or put back so near to the reading that it may be on show, against what we know.
-            select d.*, greatest(0, d.published_units + d.blurred_units) as after from doubted d
-        ), ended as (
-            update listings l set exposed_units = known.after, edited_units = 0
-            from known where l.shop_id = %(shop)s and l.id = known.id
-                and (l.exposed_units <> known.after or l.edited_units <> 0)
-            returning l.id, known.sku_id, known.before, known.after
-        ), noted as (
-            insert into exposure_changes (shop_id, listing_id, cause, asked_units, delta_units, exposed_units,
-                changed_at)
-            select %(shop)s, id, 'collapsed', after, after - before, after, %(now)s from ended order by id
-        )
-        select distinct sku_id from ended where sku_id is not null
-        """,
-        shop=shop_id,
-        connection=connection_id,
-        margin=CLOCK_MARGIN,
-        now=now,
-    )
-    return [row["sku_id"] for row in rows]
-
-
 def pools_in_escrow(conn: Connection, shop_id: int, after: PoolKey, limit: int) -> list[PoolKey]:
     """Pools that are in escrow or should be, or are and should not, in their order, by page."""
     rows = fetch(
@@ -548,3 +452,18 @@ def pools_in_escrow(conn: Connection, shop_id: int, after: PoolKey, limit: int) 
         limit=limit,
     )
     return [(row["sku_id"], row["location_id"]) for row in rows]
+
+
+def any_pool(conn: Connection, shop_id: int) -> PoolKey:
+    """A pool of the shop to begin a round with, another each time; (0, 0) where there is none."""
+    row = fetch_one(
+        conn,
+        """
+        select k.sku_id, k.location_id from stock_levels k
+        where k.shop_id = %(shop)s and k.sku_id >= (
+            select floor(random() * max(sku_id)) from stock_levels where shop_id = %(shop)s)
+        order by 1, 2 limit 1
+        """,
+        shop=shop_id,
+    )
+    return (0, 0) if row is None else (row["sku_id"], row["location_id"])

@@ -226,7 +226,8 @@ def refresh_desired(
             select id, false from shown
         ), pool as (
             select l.id, t.is_wanted
-                    and not coalesce(b.is_shared, k.is_escrow or k.escrow_line_units is not null, false) as is_wanted,
+                    and not (l.mode <> 'pooled'
+                        or coalesce(b.is_shared, k.is_escrow or k.escrow_line_units is not null, false)) as is_wanted,
                 coalesce(b.available, k.available, 0) as available
             from (select id, bool_or(is_wanted) as is_wanted from touched group by 1) t
             join listings l on l.shop_id = %(shop)s and l.id = t.id

@@ -22,7 +22,7 @@ SAMPLE = 500
 def measure_rates(conn: Connection, shop_id: int, now: datetime) -> int:
     """Set units an hour of each published listing; returns how many changed by a tenth or more.
 
-    What has not sold in the window gets the average of its channel. Listings are locked by id.
+    What is too young to have sold in the window gets the average of its channel. Listings are locked by id.
     """
     return execute(
         conn,
@@ -37,7 +37,8 @@ def measure_rates(conn: Connection, shop_id: int, now: datetime) -> int:
                 and l.listing_id is not null
             group by 1
         ), rate as (
-            select p.id, greatest(s.lately, s.now) as own,
+            select p.id, case when s.listing_id is not null then greatest(s.lately, s.now)
+                    when p.baseline_at < %(now)s - %(long)s::interval then 0 end as own,
                 sum(coalesce(s.lately, 0)) over w / count(*) over w as usual
             from listings p left join sold s on s.listing_id = p.id
             where p.shop_id = %(shop)s and p.publishing = 'on'

@@ -105,10 +105,10 @@ def _urgent(conn: Connection, lane: Lane, limit: int, now: datetime) -> Sequence
             where k.shop_id = %(shop)s and k.location_id = d.location_id and k.sku_id = any(array(
                 select d.sku_id union
                 select part_sku_id from bundle_parts where shop_id = %(shop)s and bundle_sku_id = d.sku_id))
-            having bool_or(k.is_escrow or k.escrow_line_units is not null)
+            having d.mode <> 'pooled' or bool_or(k.is_escrow or k.escrow_line_units is not null)
         ) as pools
         from (
-            select l.id, l.sku_id, l.location_id from listings l {_DIFFERS}
+            select l.id, l.sku_id, l.location_id, l.mode from listings l {_DIFFERS}
             order by case when target.units <= 0 then 0 when target.units < l.published_units then 1 else 2 end,
                 case when target.units <= 0 or target.units < l.published_units then l.priority
                     else -l.priority end, l.id
@@ -439,6 +439,8 @@ def _learnt(row: RowMapping, result: QuantityResult) -> _Knowledge:
         seen_by_itself = result.observed_units - (result.observed_units if shown is None else shown)
         return _Knowledge(result.observed_units, result.at or known_at, seen_by_itself, blurred)
     if result.outcome != "confirmed":
+        return _Knowledge(shown, known_at)
+    if row["from_units"] is None and not is_fresh:
         return _Knowledge(shown, known_at)
     if row["from_units"] is None:
         units = result.observed_units if result.observed_units is not None else row["to_units"]

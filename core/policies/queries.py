@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from core.db import fetch, fetch_one, scalar
-from core.inventory.escrow import DOUBT_SECONDS
+from core.inventory.lines import DOUBT_SECONDS
 from core.inventory.planner import BURST, LINE_UNITS_MIN
 from core.policies.rules import DEFAULTS, TERMS, Policy, Resolved, Scope, Terms, resolve
 
@@ -297,7 +297,7 @@ def preview(conn: Connection, shop_id: int, changes: Sequence[Change]) -> Previe
 def preview_modes(conn: Connection, shop_id: int, changes: Sequence[Change]) -> ModePreview:
     """How pools would be shared: each goes by the strictest of its listings, those the change is not for included.
 
-    `inventory.escrow.line_of` written as a set, for rules that nobody has saved.
+    `inventory.lines.line_of` written as a set, for rules that nobody has saved.
     """
     row = fetch_one(
         conn,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def position() -> tuple[Key | None, bool]:
     """The row that this page begins after (or ends before), from the address: number~number~place~code."""
     for name in ("after", "before"):
         parts = st.query_params.get(name, "").split("~", 3)
-        if len(parts) == 4 and all(part.lstrip("-").isdigit() for part in parts[:3]):
+        if len(parts) == 4 and all(re.fullmatch("-?[0-9]{1,15}", part) for part in parts[:3]):
             return (int(parts[0]), int(parts[1]), parts[3], int(parts[2])), name == "before"
     return None, False
 
@@ -335,7 +336,7 @@ def _draw_nothing(show: str, text: str) -> None:
 def draw_shortages(viewer: people.Viewer) -> None:
     """Every time that more was sold than there was, newest first, each with its story."""
     text = st.query_params.get("short_before", "")
-    before = int(text) if text.isdigit() else None
+    before = int(text) if re.fullmatch("[0-9]{1,15}", text) else None
     found = oversell_queries.shortages(viewer.shop.id, viewer.person.scope, before)
     st.subheader("Oversold", anchor="oversold")
     if not found.rows:

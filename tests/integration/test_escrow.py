@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from core.catalog.operations import observe_levels
 from core.connections.operations import advance_watermark, note_poll_complete
 from core.db import execute, fetch, scalar
-from core.inventory import checking, escrow, publishing
+from core.inventory import checking, escrow, lines, publishing
 from core.inventory.publishing import Lane
 from core.policies import operations as policies
 from core.policies.queries import Change
@@ -68,7 +68,7 @@ class Two:
         ids = [row["id"] for row in fetch(self.conn, "select id from listings order by id")]
         policies.begin_replan(self.conn, self.web.shop_id, version, len(ids), NOW)
         policies.replan(self.conn, self.web.shop_id, version, ids, True, NOW)
-        escrow.draw_lines(self.conn, self.web.shop_id)
+        lines.draw_lines(self.conn, self.web.shop_id)
         self.replan()
 
     def replan(self) -> None:
@@ -216,7 +216,7 @@ def test_class_b_is_drained_known_and_only_then_raised(conn: Connection) -> None
     assert two.plan(two.shop) == []
     # Every order up to then is booked: now nothing of it is out there.
     know(conn, two.shop, later(2))
-    assert escrow.end_doubts(conn, two.shop.shop_id, two.shop.connection.id, NOW) == [two.shop.skus["MUG"]]
+    assert checking.end_doubts(conn, two.shop.shop_id, two.shop.connection.id, NOW) == [two.shop.skus["MUG"]]
     assert listing_of(conn, two.shop)["exposed_units"] == 0
     two.replan()
     for _ in range(4):
@@ -246,7 +246,7 @@ def test_a_raise_has_landed_when_nothing_else_explains_what_shows(conn: Connecti
     know(conn, world, later(4))
     results = checking.landed(conn, world.shop_id, world.connection.id)
     publishing.settle(conn, world.shop_id, results, timedelta(0), later(6))
-    escrow.end_doubts(conn, world.shop_id, world.connection.id, later(6))
+    checking.end_doubts(conn, world.shop_id, world.connection.id, later(6))
     row = listing_of(conn, world)
     assert (row["published_units"], row["exposed_units"], row["unseen_units"]) == (3, 3, 0)
 
@@ -331,7 +331,7 @@ def test_a_number_that_nobody_wrote_is_exposed_besides_what_was(conn: Connection
     book(conn, world, make_level("MUG", 5, later(1)))
     assert (exposed(conn, world), listing_of(conn, world)["edited_units"]) == (8, 5)
     know(conn, world, later(5))
-    escrow.end_doubts(conn, world.shop_id, world.connection.id, later(6))
+    checking.end_doubts(conn, world.shop_id, world.connection.id, later(6))
     assert (exposed(conn, world), listing_of(conn, world)["edited_units"]) == (5, 0)
 
 
@@ -424,3 +424,47 @@ def test_a_bundle_and_its_part_never_show_the_same_unit_twice(conn: Connection) 
     exposed_pool = "select sum(exposed_pool_units) from pool_takers where sku_id = %(sku)s"
     assert scalar(conn, exposed_pool, sku=world.skus["MUG"]) == 6
     assert listing_of(conn, world, "PAIR")["exposed_units"] in (1, 2)
+
+
+def test_a_number_typed_over_a_zero_is_no_exposure_for_ever(conn: Connection) -> None:
+    two = Two(conn, units=1)
+    two.share()
+    settled(two)
+    dark = two.shop if two.shows() == (1, 0) else two.web
+    book(conn, dark, make_level("MUG", 3, later(1)))
+    for minute in range(2, 9):
+        for world in (two.web, two.shop):
+            know(conn, world, later(minute))
+            checking.end_doubts(conn, world.shop_id, world.connection.id, later(minute))
+        escrow.replan(conn, two.web.shop_id, pools_of(two), later(minute))
+        for world in (two.web, two.shop):
+            for write in two.plan(world, later(minute)):
+                publishing.mark_sent(conn, world.shop_id, [write.write_id], later(minute))
+                two.answer(world, write, "confirmed", later(minute))
+    assert sum(two.exposed()) == 1
+    assert listing_of(conn, dark)["edited_units"] == 0
+
+
+def test_a_place_served_from_where_no_line_is_drawn_yet_is_split_all_the_same(conn: Connection) -> None:
+    two = Two(conn)
+    two.share()
+    settled(two)
+    execute(conn, "update stock_levels set escrow_line_units = null, is_escrow = false")
+    adjust_stock(conn, two.web, "MUG", 4)
+    raised = [write for world in (two.web, two.shop) for write in two.plan(world)]
+    assert sum(write.to_units - (write.from_units or 0) for write in raised) == 4
+    assert sum(two.exposed()) == 14
+
+
+def test_a_paused_channel_makes_no_other_go_dark(conn: Connection) -> None:
+    two = Two(conn, units=1000)
+    two.share("adaptive", switch_units=5)
+    for world in (two.web, two.shop):
+        know(conn, world, NOW)
+    execute(conn, "update connections set state = 'paused' where id = %(id)s", id=two.shop.connection.id)
+    book(conn, two.web, make_order(lines=[make_line(units=1)], placed_at=later(1)), now=later(20))
+    assert [write.to_units for write in two.plan(two.web, later(20)) if write.to_units < 900] == []
+
+
+def pools_of(two: Two) -> list[tuple[int, int]]:
+    return [(two.web.skus["MUG"], two.web.location_id)]

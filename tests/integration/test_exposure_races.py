@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from core import invariants
 from core.connections.operations import note_poll_complete
 from core.db import fetch, scalar, unit_of_work
-from core.inventory import escrow, pace, promises, publishing
+from core.inventory import checking, escrow, lines, pace, promises, publishing
 from core.inventory import operations as inventory
 from core.inventory.operations import Adjustment
 from core.inventory.promises import Holder
@@ -112,11 +112,11 @@ def sweep(engine: Engine, world: World) -> Any:
         with unit_of_work(engine) as conn:
             note_poll_complete(conn, world.shop_id, world.connection.id, now, timedelta(0))
         with unit_of_work(engine) as conn:
-            escrow.end_doubts(conn, world.shop_id, world.connection.id, now)
+            checking.end_doubts(conn, world.shop_id, world.connection.id, now)
         with unit_of_work(engine) as conn:
             pace.measure_rates(conn, world.shop_id, now)
         with unit_of_work(engine) as conn:
-            escrow.draw_lines(conn, world.shop_id)
+            lines.draw_lines(conn, world.shop_id)
 
 
 def receive(engine: Engine, world: World) -> Any:
@@ -157,7 +157,7 @@ def worlds(engine: Engine) -> tuple[World, World]:
         shop = second_channel(conn, web, [*STOCK, *MADE_OF])
         policies._write(conn, web.shop_id, [Change(Scope(), Terms(mode="escrow"))], ACTOR, NOW, None)
         policies.apply_to_skus(conn, web.shop_id, web.skus.values())
-        escrow.draw_lines(conn, web.shop_id)
+        lines.draw_lines(conn, web.shop_id)
         escrow.replan(conn, web.shop_id, [(web.skus[code], web.location_id) for code in STOCK], NOW)
     # Units move over and are confirmed, until both channels have something of everything.
     for _ in range(3):

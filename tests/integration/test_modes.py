@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection
 
 from core.db import execute, fetch
-from core.inventory import escrow
+from core.inventory import escrow, lines
 from core.inventory.modes import explain_mode, pools_of
 from core.policies import operations as policies
 from core.policies import queries
@@ -49,7 +49,7 @@ def follow(conn: Connection, world: World, changes: list[Change]) -> None:
     ids = queries.listings_of_version(conn, world.shop_id, version, 0)
     policies.begin_replan(conn, world.shop_id, version, len(ids), NOW)
     policies.replan(conn, world.shop_id, version, ids, True, NOW)
-    escrow.draw_lines(conn, world.shop_id)
+    lines.draw_lines(conn, world.shop_id)
     escrow.replan(conn, world.shop_id, escrow.pools_in_escrow(conn, world.shop_id, (0, 0), 100), NOW)
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 from core.catalog.operations import observe_levels
 from core.clock import CLOCK_MARGIN
 from core.db import execute, fetch, scalar
-from core.inventory import escrow, exposure, planner, publishing
+from core.inventory import checking, escrow, exposure, planner, publishing
 from core.inventory.operations import Followed, refresh_desired
 from core.ports import QuantityResult, WriteOutcome
 from tests.factories import (
@@ -189,7 +189,7 @@ def test_the_end_of_a_doubt(
             record_write(conn, world, read, read + 1)
         watermark = None if until is None else at + timedelta(seconds=until)
         set_row(conn, "connections", world.connection.id, watermark_at=watermark)
-        ended = escrow.end_doubts(conn, world.shop_id, world.connection.id, later(20))
+        ended = checking.end_doubts(conn, world.shop_id, world.connection.id, later(20))
         row = listing_of(conn, world)
         dated = [(-units, seconds) for seconds, units, _ in sales]
         dated += [(units, max(seconds, back)) for seconds, units, back in sales if back is not None]
@@ -244,5 +244,5 @@ def test_what_a_channel_shows_later_says_not_whether_a_write_landed(
         edit = shown if exposure.is_edit(shown, before or 0, before, to) else 0
         assert (row["exposed_units"], row["published_units"]) == (8 + edit, shown)
         set_row(conn, "connections", world.connection.id, watermark_at=later(2))
-        escrow.end_doubts(conn, world.shop_id, world.connection.id, later(2))
+        checking.end_doubts(conn, world.shop_id, world.connection.id, later(2))
         assert listing_of(conn, world)["exposed_units"] == shown

@@ -17,7 +17,7 @@ from core.connections import queries
 from core.connections.queries import ConnectionRow
 from core.db import count_grown_tables, fetch, read_only, unit_of_work
 from core.errors import Permanent, Retryable
-from core.inventory import escrow, places
+from core.inventory import lines, places
 from core.inventory import operations as inventory
 from core.logs import bound, mask
 from core.messaging import inbox
@@ -86,7 +86,7 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
         with unit_of_work(app.engine) as conn:
             counts = _take_over(conn, row, actor) | {"orders_mapped_late": late}
         with unit_of_work(app.engine) as conn:
-            escrow.draw_lines(conn, row.shop_id)
+            lines.draw_lines(conn, row.shop_id)
         _step(app, row, sync_run_id, "asking for changed orders", done=read)
         counts |= {"listings": read, "orders": poll_orders(app, row, channel)}
     return counts
@@ -97,11 +97,12 @@ def _take_over(conn: Any, row: ConnectionRow, actor: Actor) -> dict[str, int]:
     taken = 0
     if row.settings.get("is_sku_source"):
         taken = inventory.take_over(conn, row.shop_id, row.id, actor, now).new
+    # The connection's own row before any listing, as everywhere.
+    connections.note_catalogue_read(conn, row.shop_id, row.id, now)
     catalog.lock_all_listings(conn, row.shop_id)
     inventory.set_baselines(conn, row.shop_id, row.id)
     started = catalog.begin_publishing(conn, row.shop_id, row.id)
     inventory.refresh_all_desired(conn, row.shop_id)
-    connections.note_catalogue_read(conn, row.shop_id, row.id, now)
     return {"taken_over": taken, "publishing_started": started}
 
 

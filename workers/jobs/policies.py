@@ -9,7 +9,7 @@ from core import bootstrap
 from core.bootstrap import Application
 from core.clock import utc_now
 from core.db import read_only, unit_of_work
-from core.inventory import escrow
+from core.inventory import lines
 from core.messaging.doorbell import Lane, lane_lock
 from core.policies import operations as policies
 from core.policies import queries
@@ -64,7 +64,7 @@ def replan_now(app: Application, shop_id: int, seconds: float) -> dict[str, int]
         counts["versions"] += 1
         # Rules say how pools are shared, too: from here on writes go by it.
         with unit_of_work(app.engine) as conn:
-            escrow.draw_lines(conn, shop_id)
+            lines.draw_lines(conn, shop_id)
         plan_scarce(app, shop_id, ends_at)
         ring_pushes(app)
 

@@ -109,6 +109,7 @@ def push_lane(app: Application, row: ConnectionRow, channel: SalesChannel, secon
                 counts[result.outcome] = counts.get(result.outcome, 0) + 1
             with unit_of_work(app.engine) as conn:
                 publishing.settle(conn, row.shop_id, results, FIRST_CHECK / _factor(row), utc_now())
+            with unit_of_work(app.engine) as conn:
                 connections.note_problem(conn, row.shop_id, row.id, _problem(results), utc_now())
             _follow_up(app, row, results)
             # One stale pair holds up its whole call: smaller calls while the channel is busy selling.
@@ -206,7 +207,7 @@ def check_lane(app: Application, row: ConnectionRow, channel: SalesChannel, seco
         if results and channel.guarantee_class != "A":
             # What can be known by now ends the doubt at once: until then others give up units for it.
             with unit_of_work(app.engine) as conn:
-                escrow.end_doubts(conn, row.shop_id, row.id, utc_now())
+                checking.end_doubts(conn, row.shop_id, row.id, utc_now())
         _follow_up(app, row, results)
         counts["checked"] += len(due)
         counts["settled"] += sum(result.outcome not in ("unknown", "accepted") for result in results)

@@ -65,8 +65,8 @@ comment on column listing_writes.exposure_delta_units is 'what it added to expos
 -- Listings whose exposure is more than what they show: a doubt is open, or can be ended. A column of its own, as
 -- is_to_push is: an index over the quantities themselves would have every change of them touch it.
 alter table listings add column is_in_doubt boolean generated always as
-    (exposed_units is distinct from greatest(0, published_units)) stored;
-comment on column listings.is_in_doubt is 'whether more or less is exposed than it shows';
+    (exposed_units is distinct from greatest(0, published_units) or edited_units <> 0) stored;
+comment on column listings.is_in_doubt is 'whether more or less is exposed than it shows, or somebody typed a number that the watermark has not passed';
 create index ix_listings_is_in_doubt on listings (shop_id, connection_id, id) where is_in_doubt;
 
 -- Every change of exposure with its cause, in the order in which they came to the listing.
