@@ -1,7 +1,6 @@
 """A database for the histories of each module: each example works in a shop of its own and is rolled back.
 
-What is rolled back leaves dead rows behind, which no statistics tell of: in a database for all of them, the last modules
-took ten times as long as alone.
+What is rolled back leaves dead rows behind, which no statistics tell of and which every later example has to pass over.
 """
 
 from __future__ import annotations
