@@ -43,7 +43,7 @@ def site(
 
 
 PAGES = {"oversell": "/oversell?sku=22423", "oversold": "/oversell?sku=CANDLE-FIG"}
-LOOKS = [(name, scheme, phone) for name in PAGES for scheme, phone in browsing.LOOKS]
+LOOKS = [("oversell", *look) for look in browsing.LOOKS] + [("oversold", "dark", False), ("oversold", "light", True)]
 
 
 @pytest.mark.parametrize(("name", "scheme", "phone"), LOOKS)

@@ -235,7 +235,7 @@ def test_any_history_of_the_desk_is_explained(history_engine: Engine) -> None:
     run_state_machine_as_test(
         kind,
         settings=settings(
-            max_examples=30,
+            max_examples=15,
             stateful_step_count=16,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],

@@ -548,8 +548,9 @@ def dies_at(engine: Engine, statement: int) -> Iterator[None]:
 
     def count(_conn: Any, _cursor: Any, sql: str, *_more: Any) -> None:
         nonlocal seen
-        # The way back is the server's own: it needs nobody to say so.
-        if not sql.startswith("ROLLBACK"):
+        # The way back is the server's own: it needs nobody to say so. Nor is the end of a savepoint a statement of the
+        # step: one that is cut off there was cut off after its last statement, and has to be taken back as a whole.
+        if not sql.startswith(("ROLLBACK", "RELEASE")):
             seen += 1
             if seen == statement:
                 raise Cut
@@ -565,4 +566,4 @@ def test_whatever_is_done_to_stock_stays_explained(history_engine: Engine) -> No
     class Machine(StockMachine):
         engine = history_engine
 
-    run_state_machine_as_test(Machine, settings=settings(max_examples=40, stateful_step_count=25))
+    run_state_machine_as_test(Machine, settings=settings(max_examples=24, stateful_step_count=25))
