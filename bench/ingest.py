@@ -87,10 +87,9 @@ def _measure(servers: Servers, route: str, body_bytes: int, seconds: float) -> d
                 )
             )
     answered = sum(found["statuses"].values())
-    if found["statuses"] != {"200": answered} or not answered:
+    if found["statuses"] != {"200": answered}:
         raise AssertionError(f"{route} answered {found['statuses']}")
-    waits = sorted(found["milliseconds"])
-    return {"a_second": answered / found["seconds"], "p99": waits[int(len(waits) * 0.99)]}
+    return {"a_second": answered / found["seconds"], "p99": found["p99_ms"]}
 
 
 @contextmanager
