@@ -1,4 +1,4 @@
-"""Tables: shops, connections, connection_secrets."""
+"""Tables: shops, connections, connection_secrets, write_stops, channel_subscriptions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from sqlalchemy import (
     DateTime,
     ForeignKeyConstraint,
     Identity,
+    Index,
+    Integer,
     LargeBinary,
     PrimaryKeyConstraint,
     Table,
@@ -45,6 +47,13 @@ connections = Table(
     Column("settings", JSONB, nullable=False, server_default=text("'{}'")),
     Column("guarantee_class", Text, nullable=False),
     Column("state", Text, nullable=False, server_default="active"),
+    Column(
+        "write_mode",
+        Text,
+        nullable=False,
+        server_default="live",
+        comment="live: what differs is written; shadow: it is only compared",
+    ),
     Column("orders_polled_to", DateTime(timezone=True), comment="vendor's time from which the next poll reads"),
     Column("orders_polled_at", DateTime(timezone=True), comment="when the last complete poll began, by our clock"),
     Column("catalogue_read_at", DateTime(timezone=True)),
@@ -75,6 +84,7 @@ connections = Table(
     UniqueConstraint("shop_id", "name"),
     CheckConstraint("guarantee_class in ('A', 'B', 'C', 'D')", name="guarantee_class"),
     CheckConstraint("state in ('active', 'paused')", name="state"),
+    CheckConstraint("write_mode in ('live', 'shadow')", name="write_mode"),
 )
 
 connection_secrets = Table(
@@ -87,4 +97,60 @@ connection_secrets = Table(
     Column("updated_at", DateTime(timezone=True), nullable=False),
     PrimaryKeyConstraint("shop_id", "connection_id", "name"),
     ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
+)
+
+write_stops = Table(
+    "write_stops",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("connection_id", BigInteger, comment="whose writes it stops; null: those of every connection of the shop"),
+    Column("stopped_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("stopped_at", DateTime(timezone=True), nullable=False),
+    Column("ended_by", Text),
+    Column("ended_reason", Text),
+    Column("ended_at", DateTime(timezone=True)),
+    PrimaryKeyConstraint("shop_id", "id"),
+    ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
+    ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
+    CheckConstraint("btrim(stopped_by) <> '' and btrim(reason) <> ''", name="named_and_reasoned"),
+    CheckConstraint(
+        "(ended_at is null) = (ended_by is null) and (ended_at is null) = (ended_reason is null)"
+        " and coalesce(btrim(ended_by) <> '' and btrim(ended_reason) <> '', true)",
+        name="ended",
+    ),
+    Index(
+        "uq_write_stops_open",
+        "shop_id",
+        text("coalesce(connection_id, 0)"),
+        unique=True,
+        postgresql_where=text("ended_at is null"),
+    ),
+    comment="while one is open nothing leaves that would change anything outside",
+)
+
+channel_subscriptions = Table(
+    "channel_subscriptions",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("connection_id", BigInteger, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column(
+        "state",
+        Text,
+        nullable=False,
+        comment="standing: calls us; missing: does not, and is not yet repaired; refused: the vendor will not have it",
+    ),
+    Column("ref", Text, comment="the vendor's id of it"),
+    Column("checked_at", DateTime(timezone=True), nullable=False),
+    Column("missed_at", DateTime(timezone=True), comment="when it was last found gone: the vendor dropped it"),
+    Column("repaired_at", DateTime(timezone=True)),
+    Column(
+        "repairs", Integer, nullable=False, server_default="0", comment="how often it was made again after it had stood"
+    ),
+    Column("problem", Text),
+    PrimaryKeyConstraint("shop_id", "connection_id", "topic"),
+    ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
+    CheckConstraint("state in ('standing', 'missing', 'refused')", name="state"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    REAL,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -180,6 +181,16 @@ api_calls = Table(
     Column("error", Text),
     Column("sync_run_id", BigInteger),
     Column("called_at", DateTime(timezone=True), nullable=False),
+    Column(
+        "purpose",
+        Text,
+        comment="whom it was made for: the registered job, or a command; null before this was kept",
+    ),
+    Column(
+        "cost",
+        REAL,
+        comment="what it took of the quota, in the vendor's units; null where the vendor does not say",
+    ),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
     Index(None, "shop_id", "connection_id", "called_at"),

@@ -1,0 +1,42 @@
+-- Going live safely: a connection in shadow mode is read, computed and compared, and nothing is written to it; a stop
+-- holds whatever would change anything outside, at once and until somebody ends it.
+
+alter table connections add column write_mode text not null default 'live';
+alter table connections add constraint ck_connections_write_mode check (write_mode in ('live', 'shadow'));
+comment on column connections.write_mode is 'live: what differs is written; shadow: it is only compared';
+
+create table write_stops (
+    shop_id bigint not null,
+    id bigint generated always as identity,
+    connection_id bigint,
+    stopped_by text not null,
+    reason text not null,
+    stopped_at timestamptz not null,
+    ended_by text,
+    ended_reason text,
+    ended_at timestamptz,
+    constraint pk_write_stops primary key (shop_id, id),
+    constraint fk_write_stops_shops_shop_id foreign key (shop_id) references shops (shop_id),
+    constraint fk_write_stops_connections_shop_id foreign key (shop_id, connection_id)
+        references connections (shop_id, id),
+    constraint ck_write_stops_named_and_reasoned check (btrim(stopped_by) <> '' and btrim(reason) <> ''),
+    constraint ck_write_stops_ended check (
+        (ended_at is null) = (ended_by is null) and (ended_at is null) = (ended_reason is null)
+        and coalesce(btrim(ended_by) <> '' and btrim(ended_reason) <> '', true)
+    )
+);
+comment on table write_stops is 'while one is open nothing leaves that would change anything outside';
+comment on column write_stops.connection_id is 'whose writes it stops; null: those of every connection of the shop';
+create unique index uq_write_stops_open on write_stops (shop_id, coalesce(connection_id, 0)) where ended_at is null;
+
+-- Whether anything may leave that changes something at a connection. Asked in the statement that marks a write as sent.
+create function may_write(shop bigint, connection bigint) returns boolean language sql stable as $$
+    select exists (
+        select from connections c
+        where c.shop_id = shop and c.id = connection and c.state = 'active' and c.write_mode = 'live'
+        and not exists (
+            select from write_stops s
+            where s.shop_id = c.shop_id and s.ended_at is null and coalesce(s.connection_id, c.id) = c.id
+        )
+    )
+$$;

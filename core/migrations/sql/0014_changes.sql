@@ -1,0 +1,1 @@
+-- One record for a change that must reach several systems, and a leg for each of them.
