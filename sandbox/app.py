@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
-from sandbox.clock import Clock
+from sandbox.clock import AnyClock, Clock
 from sandbox.control import Control, Parts
 from sandbox.courier import Courier
 from sandbox.faults import Faults
@@ -23,10 +23,21 @@ from sandbox.vendors.shopify.endpoint import Shopify
 from sandbox.world import DEMO_SHOP, found_world
 
 
-def create_app(folder: Path, seed: int = 7, clock_factor: float | None = None, pace: float | None = None) -> ASGIApp:
-    """The whole outside world over one folder; a folder with a world in it is taken up where it was left."""
+def create_app(
+    folder: Path,
+    seed: int = 7,
+    clock_factor: float | None = None,
+    pace: float | None = None,
+    clock: AnyClock | None = None,
+) -> ASGIApp:
+    """The whole outside world over one folder; a folder with a world in it is taken up where it was left.
+
+    `clock` takes the place of the world's own, which runs by itself: a VirtualClock of the program around it.
+    """
     store = Store(folder)
-    clock = Clock(store, clock_factor)
+    if clock is None:
+        clock = Clock(store, clock_factor)
+    store.wall = clock.wall
     faults = Faults(store, seed)
     outbox = Outbox(store, clock, faults)
     listings = Listings(store, clock, seed)

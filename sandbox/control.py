@@ -11,11 +11,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox import world
-from sandbox.clock import Clock
+from sandbox.clock import AnyClock
 from sandbox.courier import Courier
 from sandbox.errors import Refused
 from sandbox.faults import Faults
-from sandbox.outbox import Act, Outbox
+from sandbox.outbox import Outbox
 from sandbox.shoppers import Shoppers
 from sandbox.store import Row, Store
 from sandbox.vendors.amazon.listings import Listings, find_seller, open_seller
@@ -34,7 +34,7 @@ class Parts:
     """Everything the control API has its hands on."""
 
     store: Store
-    clock: Clock
+    clock: AnyClock
     faults: Faults
     outbox: Outbox
     courier: Courier
@@ -133,7 +133,7 @@ class Control:
         for entry in shelved:
             if not entry.changed:
                 continue
-            act = Act()
+            act = self._outbox.act()
             self._outbox.tell(
                 shop,
                 act,
@@ -231,7 +231,7 @@ class Control:
             if not variant["tracked"]:
                 raise Refused("untracked", f"{sku} is not tracked, so there is no number to correct.")
             place = (variant["item_id"], home_location(self._store, shop["id"]))
-            inventory.apply(self._store, self._outbox, shop, Act(), {place: Move(available=delta)})
+            inventory.apply(self._store, self._outbox, shop, self._outbox.act(), {place: Move(available=delta)})
             level = inventory.read_level(self._store, *place)
             assert level is not None
             made = {"sku": sku, "delta": delta, "available": level["available"]}
@@ -300,12 +300,22 @@ class Control:
         return self._parts.shoppers.set(_text(given, "domain"), pace, running)
 
     async def set_clock(self, request: Request, given: Body) -> Body:
-        factor = given.get("factor")
-        if not isinstance(factor, (int, float)) or isinstance(factor, bool) or not 0 < factor <= 1e9:
-            raise Refused("invalid_factor", "The clock factor must be above 0.")
-        self._parts.clock.set_factor(float(factor))
+        """Another speed, a clock that stands still (virtual), or a move of one that does (advance)."""
+        clock = self._parts.clock
+        if (factor := given.get("factor")) is not None:
+            if not isinstance(factor, (int, float)) or isinstance(factor, bool):
+                raise Refused("invalid_factor", "The clock factor must be a number above 0.")
+            clock.set_factor(float(factor))
+        elif given.get("virtual") is False and clock.is_virtual:
+            clock.set_factor(1.0)
+        elif given.get("virtual") is True:
+            clock.stop()
+        if (seconds := given.get("advance")) is not None:
+            if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
+                raise Refused("invalid_advance", "A clock is advanced by a number of seconds.")
+            clock.advance(float(seconds))
         self._parts.courier.hurry()
-        return {"clock_factor": self._parts.clock.factor}
+        return {"clock_factor": clock.factor, "virtual": clock.is_virtual, "now": clock.now(), "wall": clock.wall()}
 
     async def list_faults(self, request: Request) -> Body:
         return {"faults": self._parts.faults.listed()}

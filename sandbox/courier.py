@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import aiohttp
 
-from sandbox.clock import Clock
+from sandbox.clock import AnyClock
 from sandbox.outbox import Outbox, unpacked
 from sandbox.store import Row, Store, marks
 
@@ -41,7 +41,7 @@ class Courier:
     the same webhook id, which is what the vendor's at-least-once promise means.
     """
 
-    def __init__(self, store: Store, clock: Clock, outbox: Outbox) -> None:
+    def __init__(self, store: Store, clock: AnyClock, outbox: Outbox) -> None:
         self._store = store
         self._clock = clock
         self._outbox = outbox

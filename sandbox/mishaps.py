@@ -7,7 +7,7 @@ import orjson
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sandbox.clock import Clock
+from sandbox.clock import AnyClock
 from sandbox.faults import Faults
 from sandbox.store import Store
 
@@ -18,7 +18,7 @@ class Mishaps:
     """An ASGI layer. A fault matches when its text occurs in the method, the path or the body of the call,
     so the name of a GraphQL mutation is as good a match as a piece of a path."""
 
-    def __init__(self, app: ASGIApp, store: Store, clock: Clock, faults: Faults) -> None:
+    def __init__(self, app: ASGIApp, store: Store, clock: AnyClock, faults: Faults) -> None:
         self._app = app
         self._store = store
         self._clock = clock
@@ -32,7 +32,7 @@ class Mishaps:
         body = await _whole_body(receive)
         text = f"{scope['method']} {scope['path']}\n{body.decode(errors='replace')}"
         if slow := self._faults.strike("latency", text):
-            await asyncio.sleep(self._clock.real_seconds(slow.seconds))
+            await self._clock.wait(slow.seconds)
         if self._faults.strike("expired_token", text):
             self._expire_token(scope)
         if failure := self._failure(scope["path"], text):
@@ -101,10 +101,10 @@ async def _swallow(message: Message) -> None:
 
 
 async def _hang_up(send: Send) -> None:
-    """Closes the connection without a byte of an answer; uvicorn's own `send` is what knows the connection."""
+    """Closes the connection without a byte of an answer; the server's own `send` is what knows the connection."""
     transport = getattr(getattr(send, "__self__", None), "transport", None)
     if transport is None:
-        raise RuntimeError("A reply can only be lost under uvicorn.")
+        raise RuntimeError("A reply can only be lost under uvicorn or in process.")
     transport.abort()
     # The server learns of the closed connection on a later turn of the loop; answering before would be an error.
     await asyncio.sleep(0.05)

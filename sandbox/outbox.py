@@ -2,13 +2,13 @@
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import orjson
 
-from sandbox.clock import Clock, utc_now_fine
+from sandbox.clock import AnyClock, utc_now_fine
 from sandbox.faults import Faults
 from sandbox.store import Row, Store
 from sandbox.webhook_filter import matches
@@ -21,18 +21,21 @@ COMPRESS_ABOVE = 512
 class Act:
     """One thing that happened in a shop; every delivery it causes carries the same event id and instant."""
 
-    event_id: str = field(default_factory=lambda: str(uuid4()))
-    triggered_at: str = field(default_factory=utc_now_fine)
+    event_id: str
+    triggered_at: str
 
 
 class Outbox:
-    def __init__(self, store: Store, clock: Clock, faults: Faults) -> None:
+    def __init__(self, store: Store, clock: AnyClock, faults: Faults) -> None:
         self._store = store
         self._clock = clock
         self._faults = faults
         self._subscriptions: dict[tuple[int, str], list[Row]] | None = None
         # The courier hangs its bell here.
         self.ring: Callable[[], None] = lambda: None
+
+    def act(self) -> Act:
+        return Act(str(uuid4()), utc_now_fine(self._store))
 
     def forget_subscriptions(self) -> None:
         """To be called whenever a subscription was added, changed or removed."""

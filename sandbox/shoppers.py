@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from sandbox.clock import Clock
+from sandbox.clock import AnyClock
 from sandbox.errors import Refused
 from sandbox.outbox import Outbox
 from sandbox.store import Row, Store
@@ -54,7 +54,7 @@ def _described(domain: str, running: bool, pace_per_minute: float) -> dict[str, 
 class Shoppers:
     """Off until somebody turns them on, after a restart too; orders they left open are taken up when they come back."""
 
-    def __init__(self, store: Store, clock: Clock, outbox: Outbox, seed: int) -> None:
+    def __init__(self, store: Store, clock: AnyClock, outbox: Outbox, seed: int) -> None:
         self._store = store
         self._clock = clock
         self._outbox = outbox

@@ -1,7 +1,8 @@
 """SQLite behind everything the sandbox remembers: committed before an answer leaves, so kill -9 loses nothing."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,9 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        # The date of this world in seconds since 1970; a virtual clock puts its own in here.
+        self.wall: Callable[[], float] = time.time
         self.db = sqlite3.connect(folder / "sandbox.sqlite", isolation_level=None, cached_statements=512)
         self.db.row_factory = sqlite3.Row
         # With WAL a commit survives the death of the process; an fsync per commit would only

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sandbox.clock import Clock
 from sandbox.errors import Refused
 from sandbox.faults import Faults
-from sandbox.outbox import Act, Outbox
+from sandbox.outbox import Outbox
 from sandbox.store import Row, Store
 from sandbox.vendors.shopify import bodies, inventory, orders, returns
 from sandbox.vendors.shopify.catalogue import Sample, shelve
@@ -105,7 +105,7 @@ class Life:
     def _adjust(self, sku: str, delta: int) -> None:
         with self.store.transaction():
             moves = {self.places[sku]: inventory.Move(available=delta)}
-            inventory.apply(self.store, self.outbox, self.shop, Act(), moves)
+            inventory.apply(self.store, self.outbox, self.shop, self.outbox.act(), moves)
         self.books[sku].available += delta
 
     def _set(self, sku: str, quantity: int, stale: bool) -> None:

@@ -76,7 +76,7 @@ def shelve(store: Store, shop: Row, samples: list[Sample]) -> list[Shelved]:
             (shop["id"],),
         )
     }
-    now, location = utc_now(), home_location(store, shop["id"])
+    now, location = utc_now(store), home_location(store, shop["id"])
     shelved: dict[str, Shelved] = {}
     for sample in samples:
         if sample.sku in shelved:

@@ -25,7 +25,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.buckets import Bucket
-from sandbox.clock import Clock
+from sandbox.clock import AnyClock
 from sandbox.outbox import Outbox
 from sandbox.store import Row, Store
 from sandbox.vendors.shopify.auth import TokenRefused, grant_token, token_is_good
@@ -81,7 +81,7 @@ def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -
 class Shopify:
     """Every fake shop; the shop's domain stands in the path."""
 
-    def __init__(self, store: Store, clock: Clock, outbox: Outbox) -> None:
+    def __init__(self, store: Store, clock: AnyClock, outbox: Outbox) -> None:
         self._store = store
         self._clock = clock
         self._outbox = outbox

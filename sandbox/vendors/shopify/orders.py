@@ -8,7 +8,7 @@ from typing import Any
 from sandbox.clock import as_utc, utc_now
 from sandbox.errors import NotFound, Refused
 from sandbox.money import amount, is_price, line_total
-from sandbox.outbox import Act, Outbox
+from sandbox.outbox import Outbox
 from sandbox.store import Row, Store, marks
 from sandbox.vendors.shopify import bodies
 from sandbox.vendors.shopify.inventory import Move, Moves, apply
@@ -99,7 +99,7 @@ def place(store: Store, outbox: Outbox, shop: Row, wanted: WantedOrder) -> int:
         location = home_location(store, shop["id"])
         basket = _basket(wanted, variants)
         moves = _sale(wanted.key, basket, variants, location)
-        act = Act()
+        act = outbox.act()
         order_id = _write(store, shop, wanted, basket, variants, location)
         apply(store, outbox, shop, act, moves)
         outbox.tell(shop, act, "orders/create", lambda: bodies.order_body(store, shop, order_id))
@@ -169,7 +169,7 @@ def _sale(key: str, basket: Basket, variants: dict[str, Row], location: int) -> 
 def _write(
     store: Store, shop: Row, wanted: WantedOrder, basket: Basket, variants: dict[str, Row], location: int
 ) -> int:
-    now = utc_now()
+    now = utc_now(store)
     number = store.value("select next_number from shops where id = ?", (shop["id"],))
     store.run("update shops set next_number = next_number + 1 where id = ?", (shop["id"],))
     total = sum((line_total(line.quantity, line.price) for _, line in basket), Decimal(0))
@@ -244,7 +244,7 @@ def find_order(store: Store, shop: Row, order_id: Any) -> Row:
 
 
 def touch(store: Store, order_id: int) -> None:
-    store.run("update orders set updated_at = ? where id = ?", (utc_now(), order_id))
+    store.run("update orders set updated_at = ? where id = ?", (utc_now(store), order_id))
 
 
 def ship(
@@ -264,7 +264,7 @@ def ship(
         order = find_order(store, shop, order_id)
         units = _units_to_ship(store, order, wanted)
         fulfillment_id = _write_fulfillment(store, shop, order, key, units, tracking or {})
-        act = Act()
+        act = outbox.act()
         # What leaves was committed, not available: nothing to announce about the level's available.
         moves: Moves = defaultdict(Move)
         for line, count in units:
@@ -301,7 +301,7 @@ def _units_to_ship(store: Store, order: Row, wanted: dict[int, int] | None) -> l
 def _write_fulfillment(
     store: Store, shop: Row, order: Row, key: str, units: list[tuple[Row, int]], tracking: dict[str, str]
 ) -> int:
-    now = utc_now()
+    now = utc_now(store)
     fulfillment_id = store.next_id("fulfillment")
     ordinal = 1 + store.value("select count(*) from fulfillments where order_id = ?", (order["id"],))
     store.run(

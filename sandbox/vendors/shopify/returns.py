@@ -49,7 +49,7 @@ def refund(
             return int(earlier)
         order = find_order(store, shop, order_id)
         parts = _parts(store, order, lines)
-        act = Act()
+        act = outbox.act()
         refund_id = _write(store, outbox, shop, order, act, key, parts, processed_at, note)
         touch(store, order["id"])
         outbox.tell(shop, act, "refunds/create", lambda: _body(store, shop, order["id"], refund_id))
@@ -68,13 +68,13 @@ def cancel(store: Store, outbox: Outbox, shop: Row, order_id: Any, key: str, rea
             return None if found is None else int(found)
         lines = bodies.lines_of(store, order["id"])
         _check_cancellable(order, lines)
-        act = Act()
+        act = outbox.act()
         kind = "cancel" if restock else "no_restock"
         parts = [Part(line, kind, bodies.fulfillable(line), 0) for line in lines if bodies.fulfillable(line)]
         refund_id = _write(store, outbox, shop, order, act, f"{key}/cancel", parts, None, None) if parts else None
         store.run(
             "update orders set cancelled_at = ?, cancel_reason = ?, cancel_key = ? where id = ?",
-            (utc_now(), reason.lower(), key, order["id"]),
+            (utc_now(store), reason.lower(), key, order["id"]),
         )
         touch(store, order["id"])
         if refund_id is not None:
@@ -143,7 +143,7 @@ def _write(
     processed_at: str | None,
     note: str | None,
 ) -> int:
-    now = utc_now()
+    now = utc_now(store)
     refund_id = store.next_id("refund")
     values = [line_total(part.quantity, part.line["price"]) for part in parts]
     store.run(

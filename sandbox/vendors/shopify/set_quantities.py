@@ -1,7 +1,6 @@
 """The rules of inventorySetQuantities: compare and swap, all or nothing, idempotent by key."""
 
 import hashlib
-import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,7 +8,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from sandbox.clock import utc_now
-from sandbox.outbox import Act, Outbox
+from sandbox.outbox import Outbox
 from sandbox.store import Row, Store
 from sandbox.vendors.shopify import inventory
 from sandbox.vendors.shopify.inventory import Move
@@ -73,7 +72,7 @@ def set_quantities(store: Store, outbox: Outbox, shop: Row, client_id: str, key:
             digest=digest,
             group_id=outcome.group_id,
             failed=bool(outcome.errors),
-            created_at=time.time(),
+            created_at=store.wall(),
         )
     return outcome
 
@@ -82,7 +81,7 @@ def _earlier(store: Store, shop: Row, client_id: str, key: str) -> Row | None:
     where = (shop["id"], client_id, key)
     store.run(
         "delete from idempotency where shop_id = ? and client_id = ? and key = ? and created_at < ?",
-        (*where, time.time() - KEY_LIFETIME_SECONDS),
+        (*where, store.wall() - KEY_LIFETIME_SECONDS),
     )
     return store.one("select * from idempotency where shop_id = ? and client_id = ? and key = ?", where)
 
@@ -193,7 +192,7 @@ def _write(store: Store, outbox: Outbox, shop: Row, given: dict[str, Any], wishe
     group_id = gid("InventoryAdjustmentGroup", store.next_id("group"))
     store.run(
         "insert into adjustment_groups values (?, ?, ?, ?, ?)",
-        (group_id, shop["id"], utc_now(), given["reason"], given.get("referenceDocumentUri")),
+        (group_id, shop["id"], utc_now(store), given["reason"], given.get("referenceDocumentUri")),
     )
     moves: inventory.Moves = {}
     changes: list[tuple[Any, ...]] = []
@@ -208,7 +207,7 @@ def _write(store: Store, outbox: Outbox, shop: Row, given: dict[str, Any], wishe
             after = inventory.quantity(wish.level, changed) + delta
             changes.append((group_id, len(changes), *place, changed, delta, after))
     store.run_many("insert into adjustments values (?, ?, ?, ?, ?, ?, ?)", changes)
-    inventory.apply(store, outbox, shop, Act(), moves)
+    inventory.apply(store, outbox, shop, outbox.act(), moves)
     return group_id
 
 

@@ -32,7 +32,7 @@ def create(
     errors = _problems(wanted) or _taken(store, shop, TOPICS[topic], wanted.get("uri"), None)
     if errors:
         return None, errors
-    now = utc_now()
+    now = utc_now(store)
     with store.transaction():
         subscription_id = store.next_id("subscription")
         store.insert(
@@ -80,7 +80,7 @@ def update(
                 merged["filter"],
                 orjson.dumps(merged["includeFields"] or []).decode(),
                 merged["name"],
-                utc_now(),
+                utc_now(store),
                 found["id"],
             ),
         )
