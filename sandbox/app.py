@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from sandbox.clock import AnyClock, Clock
 from sandbox.control import Control, Parts
 from sandbox.courier import Courier
+from sandbox.duties import Duties
 from sandbox.faults import Faults
 from sandbox.mishaps import Mishaps
 from sandbox.outbox import Outbox
@@ -19,6 +20,7 @@ from sandbox.shoppers import Shoppers
 from sandbox.store import Store
 from sandbox.vendors.amazon.endpoint import Amazon
 from sandbox.vendors.amazon.listings import Listings
+from sandbox.vendors.shopify.deferred import handlers
 from sandbox.vendors.shopify.endpoint import Shopify
 from sandbox.world import DEMO_SHOP, found_world
 
@@ -47,11 +49,12 @@ def create_app(
         shoppers.set(DEMO_SHOP, pace, True)
 
     courier = Courier(store, clock, outbox)
-    control = Control(Parts(store, clock, faults, outbox, courier, listings, shoppers))
+    duties = Duties(store, clock, outbox, handlers(store, outbox))
+    control = Control(Parts(store, clock, faults, outbox, courier, duties, listings, shoppers))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(courier.run()), asyncio.create_task(shoppers.run())]
+        tasks = [asyncio.create_task(part.run()) for part in (courier, duties, shoppers)]
         try:
             yield
         finally:
@@ -63,7 +66,7 @@ def create_app(
     app = Starlette(
         routes=[
             Mount("/_control", routes=control.routes()),
-            Mount("/shopify", routes=Shopify(store, clock, outbox).routes()),
+            Mount("/shopify", routes=Shopify(store, clock, outbox, duties.settle).routes()),
             Mount("/amazon", routes=Amazon(store, clock, listings).routes()),
         ],
         lifespan=lifespan,

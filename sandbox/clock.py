@@ -130,7 +130,12 @@ def check_forward(seconds: float) -> None:
 
 def utc_now(store: Store) -> str:
     """The world's date as GraphQL writes it: whole seconds, Z."""
-    return _written(int(store.wall()))
+    return utc_at(store.wall())
+
+
+def utc_at(wall: float) -> str:
+    """Seconds since 1970 as GraphQL writes an instant."""
+    return _written(int(wall))
 
 
 @lru_cache(maxsize=64)

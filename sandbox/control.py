@@ -13,13 +13,14 @@ from starlette.routing import Route
 from sandbox import world
 from sandbox.clock import AnyClock
 from sandbox.courier import Courier
+from sandbox.duties import Duties
 from sandbox.errors import Refused
 from sandbox.faults import Faults
 from sandbox.outbox import Outbox
 from sandbox.shoppers import Shoppers
 from sandbox.store import Row, Store
 from sandbox.vendors.amazon.listings import Listings, find_seller, open_seller
-from sandbox.vendors.shopify import bodies, catalogue, inventory, orders, returns
+from sandbox.vendors.shopify import bodies, catalogue, fulfilments, inventory, order_rows, orders, returns
 from sandbox.vendors.shopify.inventory import Move
 from sandbox.vendors.shopify.shops import find_shop, gid, home_location, open_shop
 
@@ -38,6 +39,7 @@ class Parts:
     faults: Faults
     outbox: Outbox
     courier: Courier
+    duties: Duties
     listings: Listings
     shoppers: Shoppers
 
@@ -203,9 +205,9 @@ class Control:
             wanted = None
             if entry.get("lines") is not None:
                 wanted = {_whole(line, "line_id"): _whole(line, "quantity") for line in _objects(entry, "lines")}
-            order = orders.find_order(self._store, shop, entry.get("order_id"))
+            order = order_rows.find_order(self._store, shop, entry.get("order_id"))
             tracking = entry.get("tracking") or {}
-            made = orders.ship(self._store, self._outbox, shop, order["id"], _text(entry, "key"), wanted, tracking)
+            made = fulfilments.ship(self._store, self._outbox, shop, order["id"], _text(entry, "key"), wanted, tracking)
             return {"key": entry["key"], "id": made}
 
         return {"fulfilments": await self._each(_objects(given, "fulfilments"), one)}
@@ -313,9 +315,26 @@ class Control:
         if (seconds := given.get("advance")) is not None:
             if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
                 raise Refused("invalid_advance", "A clock is advanced by a number of seconds.")
-            clock.advance(float(seconds))
+            await self._pass(float(seconds))
         self._parts.courier.hurry()
         return {"clock_factor": clock.factor, "virtual": clock.is_virtual, "now": clock.now(), "wall": clock.wall()}
+
+    async def _pass(self, seconds: float) -> None:
+        """Moves a virtual clock from one thing that falls due to the next, so that each happens at its hour."""
+        clock, duties, courier = self._parts.clock, self._parts.duties, self._parts.courier
+        # Refuses at once what cannot be: a clock that runs by itself, a way back.
+        clock.advance(min(seconds, 0.0))
+        end = clock.now() + seconds
+        while True:
+            duties.settle()
+            await courier.settle()
+            hours = [hour for hour in (duties.next_due(), courier.next_due()) if hour is not None and hour <= end]
+            # A delivery that nobody carries stays due for ever, and is no reason to stand still.
+            later = [hour for hour in hours if hour > clock.now()]
+            if not later:
+                break
+            clock.advance(min(later) - clock.now())
+        clock.advance(max(0.0, end - clock.now()))
 
     async def list_faults(self, request: Request) -> Body:
         return {"faults": self._parts.faults.listed()}

@@ -8,10 +8,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sandbox.clock import AnyClock
-from sandbox.faults import Faults
+from sandbox.faults import STATUS_KINDS, STATUSES, Faults
 from sandbox.store import Store
 
 SHOPIFY, AMAZON = "/shopify/", "/amazon/"
+AMAZON_WORDS = {
+    429: ("QuotaExceeded", "You exceeded your quota for the requested resource."),
+    500: ("InternalFailure", "We encountered an internal error. Please try again."),
+}
 
 
 class Mishaps:
@@ -45,18 +49,9 @@ class Mishaps:
 
     def _failure(self, path: str, text: str) -> Response | None:
         """An answer that stands in for the vendor's: nothing has happened behind it."""
-        if self._faults.strike("http_429", text):
-            return _error(
-                path, 429, "QuotaExceeded", "You exceeded your quota for the requested resource.", "Too Many Requests"
-            )
-        if self._faults.strike("http_500", text):
-            return _error(
-                path,
-                500,
-                "InternalFailure",
-                "We encountered an internal error. Please try again.",
-                "Internal Server Error",
-            )
+        for kind, status in STATUS_KINDS.items():
+            if self._faults.strike(kind, text):
+                return _error(path, status)
         return None
 
     def _expire_token(self, scope: Scope) -> None:
@@ -66,11 +61,15 @@ class Mishaps:
             self._store.run("update tokens set expires_at = 0 where token = ?", (token.decode(),))
 
 
-def _error(path: str, status: int, code: str, message: str, plain: str) -> Response:
+def _error(path: str, status: int) -> Response:
+    plain = STATUSES[status]
     body: dict[str, Any] = {"errors": plain}
     if path.startswith(AMAZON):
+        code, message = AMAZON_WORDS.get(status, (plain.replace(" ", ""), plain))
         body = {"errors": [{"code": code, "message": message, "details": ""}]}
-    return Response(orjson.dumps(body), status, media_type="application/json")
+    # Whoever is told to slow down is told for how long.
+    headers = {"Retry-After": "2.0"} if status == 429 and path.startswith(SHOPIFY) else None
+    return Response(orjson.dumps(body), status, headers, "application/json")
 
 
 async def _whole_body(receive: Receive) -> bytes:

@@ -29,13 +29,21 @@ class Outbox:
     def __init__(self, store: Store, clock: AnyClock, faults: Faults) -> None:
         self._store = store
         self._clock = clock
-        self._faults = faults
+        self.faults = faults
         self._subscriptions: dict[tuple[int, str], list[Row]] | None = None
-        # The courier hangs its bell here.
+        # The courier hangs its bell here, and whoever does the duties hangs his.
         self.ring: Callable[[], None] = lambda: None
+        self.ring_duty: Callable[[], None] = lambda: None
 
     def act(self) -> Act:
         return Act(str(uuid4()), utc_now_fine(self._store))
+
+    def owe(self, kind: str, subject: int, seconds: float = 0.0) -> None:
+        """Something the vendor does by himself some seconds of the sandbox clock later."""
+        self._store.insert(
+            "duties", id=self._store.next_id("duty"), kind=kind, subject=subject, due_at=self._clock.now() + seconds
+        )
+        self.ring_duty()
 
     def forget_subscriptions(self) -> None:
         """To be called whenever a subscription was added, changed or removed."""
@@ -88,11 +96,11 @@ class Outbox:
     def _due_times(self, topic: str) -> list[float]:
         """When to deliver: once and now, unless a fault says twice, late or out of order."""
         due = self._clock.now()
-        if late := self._faults.strike("delayed_delivery", topic):
+        if late := self.faults.strike("delayed_delivery", topic):
             due += late.seconds
-        if shuffled := self._faults.strike("reordered_delivery", topic):
-            due += self._faults.spread(shuffled.seconds)
-        return [due, due] if self._faults.strike("duplicate_delivery", topic) else [due]
+        if shuffled := self.faults.strike("reordered_delivery", topic):
+            due += self.faults.spread(shuffled.seconds)
+        return [due, due] if self.faults.strike("duplicate_delivery", topic) else [due]
 
     def _subscribers(self, shop_id: int, topic: str) -> list[Row]:
         if self._subscriptions is None:

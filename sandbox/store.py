@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sandbox.tables import TABLES
+from sandbox.tables import ADDED, TABLES
 
 Row = sqlite3.Row
 
@@ -26,9 +26,17 @@ FIRST_IDS = {
     "refund_line": 18_514_398_509_481_985,
     "fulfillment": 5_300_000_000_001,
     "fulfillment_line": 9_500_000_000_001,
+    "fulfillment_event": 12_300_000_000_001,
+    "fulfillment_order": 6_700_000_000_001,
+    "fulfillment_order_line": 14_500_000_000_001,
+    "hold": 2_400_000_000_001,
+    "draft": 1_200_000_000_001,
+    "order_edit": 3_300_000_000_001,
+    "bulk": 720_000_000_001,
     "subscription": 1_500_000_000_001,
     "body": 1,
     "delivery": 1,
+    "duty": 1,
     "group": 1,
     "submission": 1,
     "asin": 1,
@@ -50,9 +58,15 @@ class Store:
         for pragma in ("journal_mode=wal", "synchronous=normal", "temp_store=memory", "cache_size=-65536"):
             self.db.execute(f"pragma {pragma}")
         self.db.executescript(TABLES)
+        self._add_columns()
         self._depth = 0
         self._counters = {row["kind"]: row["value"] for row in self.db.execute("select kind, value from counters")}
         self._dirty: set[str] = set()
+
+    def _add_columns(self) -> None:
+        for table, column, kind in ADDED:
+            if column not in {row["name"] for row in self.db.execute(f"pragma table_info({table})")}:
+                self.db.execute(f"alter table {table} add column {column} {kind}")
 
     def close(self) -> None:
         self.db.close()

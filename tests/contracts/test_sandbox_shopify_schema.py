@@ -19,7 +19,7 @@ from graphql import (
 )
 
 from sandbox.courier import CONNECT_SECONDS, RETRY_WAITS, TOTAL_SECONDS
-from sandbox.vendors.shopify import connections, cost, endpoint, set_quantities, shops
+from sandbox.vendors.shopify import connections, cost, endpoint, idempotency, set_quantities, shops
 from sandbox.vendors.shopify.sdl import schema
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,7 +112,7 @@ def test_the_vendors_limits_and_plans_are_ours() -> None:
     assert limits["singleQueryCostMax"] == cost.MAX_QUERY_COST
     assert limits["mutationBaseCost"] == cost.MUTATION_COST
     assert limits["inventoryQuantityMax"] == set_quantities.LIMIT
-    assert limits["idempotencyKeyRetentionHours"] * 3600 == set_quantities.KEY_LIFETIME_SECONDS
+    assert limits["idempotencyKeyRetentionHours"] * 3600 == idempotency.KEY_LIFETIME_SECONDS
     for plan, (rate, capacity) in shops.PLANS.items():
         assert rules["graphqlCost"][plan] == {"restoreRate": rate, "maximumAvailable": capacity}
     assert tuple(rules["setQuantitiesNames"]) == set_quantities.NAMES

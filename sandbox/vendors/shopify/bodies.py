@@ -223,6 +223,25 @@ def fulfillment_body(store: Store, shop: Row, order: Row, row: Row, lines: dict[
     }
 
 
+def fulfillment_event_body(shop: Row, order: Row, fulfillment: Row, event: Row) -> Body:
+    zone = shop["timezone"]
+    absent = ("city", "province", "zip", "address1", "latitude", "longitude", "estimated_delivery_at")
+    return {
+        "id": event["id"],
+        "fulfillment_id": fulfillment["id"],
+        "status": event["status"].lower(),
+        "message": event["message"],
+        "happened_at": with_offset(event["happened_at"], zone),
+        **dict.fromkeys(absent),
+        "country": order["country"],
+        "shop_id": shop["id"],
+        "created_at": with_offset(event["created_at"], zone),
+        "updated_at": with_offset(event["created_at"], zone),
+        "order_id": order["id"],
+        "admin_graphql_api_id": gid("FulfillmentEvent", event["id"]),
+    }
+
+
 def refund_body(store: Store, shop: Row, order: Row, row: Row, lines: dict[int, Row]) -> Body:
     zone, currency = shop["timezone"], order["currency"]
     zero = money_set("0.00", currency)
@@ -336,7 +355,7 @@ def order_body(store: Store, shop: Row, order_id: int) -> Body:
         "reference": None,
         "referring_site": None,
         "source_identifier": order["key"],
-        "source_name": "web",
+        "source_name": order["source_name"],
         "source_url": None,
         "tags": "",
         "tax_exempt": False,

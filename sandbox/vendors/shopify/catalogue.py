@@ -113,7 +113,8 @@ def _add(store: Store, shop_id: int, location: int, sample: Sample, now: str) ->
     )
     if sample.tracked:
         store.run(
-            "insert into levels values (?, ?, ?, ?, 0, ?, ?, ?)",
+            "insert into levels (item_id, location_id, shop_id, available, committed, opening, created_at, updated_at)"
+            " values (?, ?, ?, ?, 0, ?, ?, ?)",
             (item, location, shop_id, sample.available, sample.available, now, now),
         )
     return Shelved(variant, product, item, sample.sku, True, True)
