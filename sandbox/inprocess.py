@@ -63,9 +63,9 @@ class InProcess(httpx.BaseTransport):
         """A client closes its transport when it is left; the world stays open until it is left itself."""
         self.close()
 
-    def client(self, **options: Any) -> httpx.Client:
-        """A client of this world that does not close it."""
-        return httpx.Client(transport=_Shared(self), base_url=URL, **options)
+    def client(self, path: str = "", **options: Any) -> httpx.Client:
+        """A client of what lies below the path in this world, which it does not close."""
+        return httpx.Client(transport=_Shared(self), base_url=f"{URL}{path}", **options)
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

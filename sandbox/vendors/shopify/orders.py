@@ -27,6 +27,16 @@ class WantedLine:
     price: str
     title: str | None
 
+    @classmethod
+    def read(cls, key: str, given: dict[str, Any]) -> "WantedLine":
+        """Raises Refused on a field of the wrong form; `key` names the order it is for."""
+        quantity, price = given.get("quantity"), given.get("price")
+        if not isinstance(quantity, int) or isinstance(quantity, bool) or quantity < 1:
+            raise Refused("invalid_quantity", f"{key}: a quantity must be a positive whole number, not {quantity!r}.")
+        if not is_price(price):
+            raise Refused("invalid_price", f"{key}: a price must be a decimal string, not {price!r}.")
+        return cls(str(given.get("sku")), quantity, str(price), given.get("title"))
+
 
 Basket = list[tuple[int, WantedLine]]
 """Lines that are bought, each with its place among those that were wanted."""
@@ -56,7 +66,7 @@ class WantedOrder:
         key = given.get("key")
         if not isinstance(key, str) or not key:
             raise Refused("invalid_key", f"An order needs a key, not {key!r}.")
-        lines = [_read_line(key, line) for line in given.get("lines") or []]
+        lines = [WantedLine.read(key, line) for line in given.get("lines") or []]
         if not lines:
             raise Refused("no_lines", f"{key}: an order needs at least one line.")
         for enum, name in (("CountryCode", "country"), ("CurrencyCode", "currency")):
@@ -72,16 +82,8 @@ class WantedOrder:
             ship=bool(given.get("ship", False)),
             lines=lines,
             may_shrink=bool(given.get("may_shrink", False)),
+            source_name=str(given.get("source_name") or "web"),
         )
-
-
-def _read_line(key: str, given: dict[str, Any]) -> WantedLine:
-    quantity, price = given.get("quantity"), given.get("price")
-    if not isinstance(quantity, int) or isinstance(quantity, bool) or quantity < 1:
-        raise Refused("invalid_quantity", f"{key}: a quantity must be a positive whole number, not {quantity!r}.")
-    if not is_price(price):
-        raise Refused("invalid_price", f"{key}: a price must be a decimal string, not {price!r}.")
-    return WantedLine(str(given.get("sku")), quantity, str(price), given.get("title"))
 
 
 def instant(text: Any) -> str | None:
@@ -102,10 +104,10 @@ def place(store: Store, outbox: Outbox, shop: Row, wanted: WantedOrder) -> int:
             return int(earlier)
         goods = find_goods(store, shop, wanted.key, {line.sku for line in wanted.lines})
         basket = _basket(wanted, goods)
-        served = allot(wanted.key, _units(basket), goods)
+        served = allot(wanted.key, units_of(basket), goods)
         act = outbox.act()
         order_id = _write(store, shop, wanted, basket, goods, served)
-        apply(store, outbox, shop, act, sale_moves(_units(basket), goods, served))
+        apply(store, outbox, shop, act, sale_moves(units_of(basket), goods, served))
         outbox.tell(shop, act, "orders/create", lambda: bodies.order_body(store, shop, order_id))
         outbox.tell(shop, act, "orders/paid", lambda: bodies.order_body(store, shop, order_id))
         if wanted.ship:
@@ -176,7 +178,7 @@ def _basket(wanted: WantedOrder, goods: dict[str, Good]) -> Basket:
     return kept
 
 
-def _units(basket: Basket) -> dict[str, int]:
+def units_of(basket: Basket) -> dict[str, int]:
     units: dict[str, int] = defaultdict(int)
     for _, line in basket:
         units[line.sku] += line.quantity
