@@ -21,6 +21,7 @@ class Duties:
     ) -> None:
         self._store = store
         self._clock = clock
+        self._outbox = outbox
         self._handlers = handlers
         self._next: float | None = None
         self._is_known = False
@@ -46,6 +47,7 @@ class Duties:
         self._forget()
         if row is None:
             return False
+        self._outbox.hour = row["due_at"]
         try:
             with self._store.transaction():
                 self._store.run("delete from duties where id = ?", (row["id"],))
@@ -54,6 +56,8 @@ class Duties:
             log.exception("The duty %s of %s failed and is given up.", row["kind"], row["subject"])
             with self._store.transaction():
                 self._store.run("delete from duties where id = ?", (row["id"],))
+        finally:
+            self._outbox.hour = None
         self._forget()
         return True
 

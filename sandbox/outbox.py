@@ -37,15 +37,16 @@ class Outbox:
         # The courier hangs its bell here, and whoever does the duties hangs his.
         self.ring: Callable[[], None] = lambda: None
         self.ring_duty: Callable[[], None] = lambda: None
+        # The hour of the duty that is being done, which may be over for long: what it owes counts from there.
+        self.hour: float | None = None
 
     def act(self) -> Act:
         return Act(str(uuid4()), utc_now_fine(self._store))
 
     def owe(self, kind: str, subject: int, seconds: float = 0.0) -> None:
         """Something the vendor does by himself some seconds of the sandbox clock later."""
-        self._store.insert(
-            "duties", id=self._store.next_id("duty"), kind=kind, subject=subject, due_at=self._clock.now() + seconds
-        )
+        now = self._clock.now() if self.hour is None else self.hour
+        self._store.insert("duties", id=self._store.next_id("duty"), kind=kind, subject=subject, due_at=now + seconds)
         self.ring_duty()
 
     def forget_subscriptions(self) -> None:

@@ -172,13 +172,13 @@ class ShopSide:
             headers={"X-Shopify-Access-Token": self.token},
         )
 
-    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+    def ask(self, query: str, /, **variables: Any) -> dict[str, Any]:
         response = self.send(query, variables)
         assert response.status_code == 200, response.text
         answer: dict[str, Any] = response.json()
         return answer
 
-    def data(self, query: str, **variables: Any) -> dict[str, Any]:
+    def data(self, query: str, /, **variables: Any) -> dict[str, Any]:
         answer = self.ask(query, **variables)
         assert "errors" not in answer, answer
         found: dict[str, Any] = answer["data"]
