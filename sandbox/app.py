@@ -14,6 +14,7 @@ from sandbox.control import Control, Parts
 from sandbox.courier import Courier
 from sandbox.duties import Duties
 from sandbox.faults import Faults
+from sandbox.hosts import ByHost
 from sandbox.mishaps import Mishaps
 from sandbox.outbox import Outbox
 from sandbox.shoppers import Shoppers
@@ -71,4 +72,4 @@ def create_app(
         ],
         lifespan=lifespan,
     )
-    return Mishaps(app, store, clock, faults)
+    return ByHost(Mishaps(app, store, clock, faults), store)
