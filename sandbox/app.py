@@ -32,10 +32,12 @@ def create_app(
     clock_factor: float | None = None,
     pace: float | None = None,
     clock: AnyClock | None = None,
+    background: bool = True,
 ) -> ASGIApp:
     """The whole outside world over one folder; a folder with a world in it is taken up where it was left.
 
     `clock` takes the place of the world's own, which runs by itself: a VirtualClock of the program around it.
+    Without `background` nothing happens by itself between two calls: no webhook leaves, no shopper comes.
     """
     store = Store(folder)
     if clock is None:
@@ -53,9 +55,11 @@ def create_app(
     duties = Duties(store, clock, outbox, handlers(store, outbox))
     control = Control(Parts(store, clock, faults, outbox, courier, duties, listings, shoppers))
 
+    parts: tuple[Courier | Duties | Shoppers, ...] = (courier, duties, shoppers) if background else ()
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(part.run()) for part in (courier, duties, shoppers)]
+        tasks = [asyncio.create_task(part.run()) for part in parts]
         try:
             yield
         finally:

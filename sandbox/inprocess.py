@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import httpx
-from starlette.types import Message
+from starlette.types import ASGIApp, Message
 
 from sandbox.app import create_app
 from sandbox.clock import AnyClock
@@ -33,10 +33,9 @@ class InProcess(httpx.BaseTransport):
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="sandbox", daemon=True)
         self._thread.start()
-        self._background = background
         self._lifespan: asyncio.Future[None] | None = None
         self._messages: asyncio.Queue[Message] = asyncio.Queue()
-        self._app = self._wait(self._open(folder, clock, seed))
+        self._app = self._wait(self._open(folder, clock, seed, background))
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Raises httpx.RemoteProtocolError when a fault loses the reply."""
@@ -70,18 +69,16 @@ class InProcess(httpx.BaseTransport):
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def _open(self, folder: Path, clock: AnyClock | None, seed: int) -> Any:
-        app = create_app(folder, seed, clock=clock)
-        self._app = app
-        if self._background:
-            ready = asyncio.Event()
+    async def _open(self, folder: Path, clock: AnyClock | None, seed: int, background: bool) -> ASGIApp:
+        app = create_app(folder, seed, clock=clock, background=background)
+        ready = asyncio.Event()
 
-            async def send(message: Message) -> None:
-                ready.set()
+        async def send(message: Message) -> None:
+            ready.set()
 
-            self._messages.put_nowait({"type": "lifespan.startup"})
-            self._lifespan = asyncio.ensure_future(app({"type": "lifespan"}, self._messages.get, send))
-            await ready.wait()
+        self._messages.put_nowait({"type": "lifespan.startup"})
+        self._lifespan = asyncio.ensure_future(app({"type": "lifespan"}, self._messages.get, send))
+        await ready.wait()
         return app
 
     async def _close(self) -> None:

@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Callable
-from typing import Any
 
 import orjson
 
@@ -13,6 +12,7 @@ from sandbox.store import Row, Store
 from sandbox.vendors.shopify import drafts, fulfilment_orders, inventory, order_edits, order_rows, places, scopes
 from sandbox.vendors.shopify.adjust_quantities import stock
 from sandbox.vendors.shopify.auth import revoke_tokens
+from sandbox.vendors.shopify.bodies import shop_body
 from sandbox.vendors.shopify.inventory import Move
 from sandbox.vendors.shopify.orders import WantedLine
 from sandbox.vendors.shopify.shops import find_shop, gid, home_location
@@ -157,9 +157,7 @@ class Staff:
 
     def uninstall(self, shop: Row, given: Body) -> Body:
         """The owner removes the app: its tokens and subscriptions end, and this is the last that it hears."""
-        body = {"id": shop["id"], "name": shop["name"], "domain": shop["domain"], "myshopify_domain": shop["domain"]}
-        extra: dict[str, Any] = {"currency": shop["currency"], "iana_timezone": shop["timezone"]}
-        self._outbox.tell(shop, self._outbox.act(), "app/uninstalled", lambda: {**body, **extra})
+        self._outbox.tell(shop, self._outbox.act(), "app/uninstalled", lambda: shop_body(shop))
         self._store.run("delete from subscriptions where shop_id = ?", (shop["id"],))
         self._outbox.forget_subscriptions()
         return {"revoked": revoke_tokens(self._store, shop)}
