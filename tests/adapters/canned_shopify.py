@@ -29,6 +29,8 @@ class CannedShop:
     levels: dict[str, int] = field(default_factory=lambda: {str(5000 + n): 10 + n for n in range(10)})
     orders: list[dict[str, Any]] = field(default_factory=list)
     subscriptions: list[dict[str, Any]] = field(default_factory=list)
+    subscribed: int = 0
+    refused_topics: list[str] = field(default_factory=list)
     by_key: dict[str, tuple[str, bool]] = field(default_factory=dict)
     scopes: list[str] = field(default_factory=lambda: ["read_products", "write_inventory", "read_locations"])
     applied: int = 0
@@ -215,9 +217,13 @@ class CannedShop:
         return {"webhookSubscriptions": connection(list(self.subscriptions), 100, v["after"])}
 
     def on_Subscribe(self, v: dict[str, Any]) -> Any:
-        number = len(self.subscriptions) + 1
-        self.subscriptions.append({"id": f"gid://s/{number}", "topic": v["topic"], **v["subscription"]})
-        return {"webhookSubscriptionCreate": {"webhookSubscription": {"id": "x"}, "userErrors": []}}
+        if v["topic"] in self.refused_topics:
+            errors = [{"field": ["topic"], "message": "this"}, {"field": None, "message": "and that"}]
+            return {"webhookSubscriptionCreate": {"webhookSubscription": None, "userErrors": errors}}
+        self.subscribed += 1
+        made = {"id": f"gid://s/{self.subscribed}", "topic": v["topic"], **v["subscription"]}
+        self.subscriptions.append(made)
+        return {"webhookSubscriptionCreate": {"webhookSubscription": {"id": made["id"]}, "userErrors": []}}
 
     def on_Resubscribe(self, v: dict[str, Any]) -> Any:
         next(one for one in self.subscriptions if one["id"] == v["id"]).update(v["subscription"])

@@ -13,7 +13,6 @@ from core.adapters.shopify.ids import gid
 from core.adapters.shopify.reading import as_model, pages
 from core.ports import ChannelListing, ChannelLocation, LevelObservation
 
-_ARRAY_MAX = 250
 _LEVELS_MAX = 50
 # Points: a level with its place and quantity; a variant with its product, item and connection; an item with its own.
 _LEVEL_COST = 3
@@ -23,12 +22,12 @@ _ITEM_COST = 4
 
 def variants_per_page(levels: int) -> int:
     """How many variants fit into one query when each may show so many levels."""
-    return max(1, min(_ARRAY_MAX, documents.QUERY_BUDGET // (_VARIANT_COST + _LEVEL_COST * levels)))
+    return max(1, min(documents.ARRAY_MAX, documents.QUERY_BUDGET // (_VARIANT_COST + _LEVEL_COST * levels)))
 
 
 def items_per_call(levels: int) -> int:
     """How many inventory items fit into one query when each may show so many levels."""
-    return max(1, min(_ARRAY_MAX, documents.QUERY_BUDGET // (_ITEM_COST + _LEVEL_COST * levels)))
+    return max(1, min(documents.ARRAY_MAX, documents.QUERY_BUDGET // (_ITEM_COST + _LEVEL_COST * levels)))
 
 
 class Catalogue:

@@ -11,6 +11,7 @@ from typing import Any
 from core.adapters.shopify import documents, nodes
 from core.adapters.shopify.client import GraphQL
 from core.adapters.shopify.fields import Body, Instant, refined
+from core.adapters.shopify.ids import gid
 from core.adapters.shopify.reading import as_model, pages
 
 Found = tuple[str, datetime, bytes]
@@ -41,6 +42,15 @@ class Orders:
         for page in pages(self._graphql, "orders", documents.ORDERS, ("orders",), variables):
             yield [self._whole(node, seen_at) for node in page]
             seen_at = self._now()
+
+    def some(self, refs: Sequence[str]) -> Iterator[Sequence[Found]]:
+        """Some orders as they are now, by page; what is gone, or not for us to see, is left out."""
+        wanted = list(dict.fromkeys(refs))
+        for start in range(0, len(wanted), documents.ORDERS_AT_ONCE):
+            ids = [gid("Order", ref) for ref in wanted[start : start + documents.ORDERS_AT_ONCE]]
+            seen_at = self._now()
+            found = self._graphql.run("some_orders", documents.SOME_ORDERS, {"ids": ids}).get("nodes") or []
+            yield [self._whole(node, seen_at) for node in found if node]
 
     def _whole(self, node: dict[str, Any], seen_at: datetime) -> Found:
         self._all_lines(node)
