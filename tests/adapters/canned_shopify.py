@@ -29,6 +29,7 @@ class CannedShop:
     levels: dict[str, int] = field(default_factory=lambda: {str(5000 + n): 10 + n for n in range(10)})
     orders: list[dict[str, Any]] = field(default_factory=list)
     subscriptions: list[dict[str, Any]] = field(default_factory=list)
+    inactive: set[str] = field(default_factory=set)
     subscribed: int = 0
     refused_topics: list[str] = field(default_factory=list)
     by_key: dict[str, tuple[str, bool]] = field(default_factory=dict)
@@ -90,7 +91,8 @@ class CannedShop:
             "location": {"legacyResourceId": LOCATION},
             "quantities": [{"quantity": self.levels[item], "updatedAt": NOW}],
         }
-        return {"legacyResourceId": item, "tracked": True, "inventoryLevels": connection([level], 50)}
+        levels = [] if item in self.inactive else [level]
+        return {"legacyResourceId": item, "tracked": True, "inventoryLevels": connection(levels, 50)}
 
     def on_Items(self, v: dict[str, Any]) -> Any:
         refs = [gid.rpartition("/")[2] for gid in v["ids"]]
@@ -98,8 +100,13 @@ class CannedShop:
 
     def on_SetQuantities(self, v: dict[str, Any]) -> Any:
         errors = self._set(v["key"], v["input"])
-        group = None if errors else {"id": "gid://shopify/InventoryAdjustmentGroup/1", "createdAt": NOW}
-        return {"inventorySetQuantities": {"inventoryAdjustmentGroup": group, "userErrors": errors}}
+        changes = [
+            {"item": {"id": one["inventoryItemId"]}, "location": {"id": one["locationId"]}}
+            for one in v["input"]["quantities"]
+            if one["inventoryItemId"].rpartition("/")[2] not in self.inactive
+        ]
+        group = {"id": "gid://shopify/InventoryAdjustmentGroup/1", "createdAt": NOW, "changes": changes}
+        return {"inventorySetQuantities": {"inventoryAdjustmentGroup": None if errors else group, "userErrors": errors}}
 
     def _set(self, key: str, given: dict[str, Any]) -> list[dict[str, Any]]:
         digest = json.dumps(given, sort_keys=True)
@@ -115,13 +122,15 @@ class CannedShop:
         if not errors:
             self.applied += 1
             for one in given["quantities"]:
-                self.levels[one["inventoryItemId"].rpartition("/")[2]] = one["quantity"]
+                item = one["inventoryItemId"].rpartition("/")[2]
+                if item not in self.inactive:
+                    self.levels[item] = one["quantity"]
         return errors
 
     def _objection(self, place: int, one: dict[str, Any]) -> dict[str, Any] | None:
         code = None
-        if one["quantity"] < 0:
-            code = "INVALID_QUANTITY_NEGATIVE"
+        if one["locationId"] != f"gid://shopify/Location/{LOCATION}":
+            code = "INVALID_LOCATION"
         elif one["changeFromQuantity"] not in (None, self.levels[one["inventoryItemId"].rpartition("/")[2]]):
             code = "CHANGE_FROM_QUANTITY_STALE"
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -71,8 +72,9 @@ def test_a_stale_pair_stops_its_neighbours_and_says_what_is_shown(shop: Account)
 def test_a_refused_pair_stops_its_neighbours(shop: Account) -> None:
     channel = shop.channel()
     listings = _listings(channel)
-    refused, neighbour = channel.set_quantities([_write(1, listings[0], 10, -5), _write(2, listings[1], 11, 6)])
-    assert (refused.outcome, refused.code) == ("refused", "INVALID_QUANTITY_NEGATIVE")
+    elsewhere = replace(_write(1, listings[0], 10, 5), location_ref="1")
+    refused, neighbour = channel.set_quantities([elsewhere, _write(2, listings[1], 11, 6)])
+    assert (refused.outcome, refused.code) == ("refused", "INVALID_LOCATION")
     assert (neighbour.outcome, neighbour.code) == ("refused", "NEIGHBOUR_REFUSED")
     assert _units(channel, listings[:2]) == [10, 11]
 

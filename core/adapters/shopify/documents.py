@@ -38,8 +38,8 @@ query Locations($after: String) {
 
 VARIANTS = (
     """
-query Variants($first: Int!, $levels: Int!, $after: String) {
-  productVariants(first: $first, after: $after, sortKey: ID) {
+query Variants($first: Int!, $levels: Int!, $query: String, $after: String) {
+  productVariants(first: $first, after: $after, query: $query, sortKey: ID) {
     pageInfo { hasNextPage endCursor }
     nodes {
       legacyResourceId
@@ -370,7 +370,7 @@ query RefundLines($id: ID!, $after: String) {
 SET_QUANTITIES = """
 mutation SetQuantities($input: InventorySetQuantitiesInput!, $key: String!) {
   inventorySetQuantities(input: $input) @idempotent(key: $key) {
-    inventoryAdjustmentGroup { id createdAt }
+    inventoryAdjustmentGroup { id createdAt changes(quantityNames: ["available"]) { item { id } location { id } } }
     userErrors { code field message }
   }
 }
