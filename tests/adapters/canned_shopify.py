@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 
+from tests.adapters.canned_exports import CannedExports
+
 NOW = "2026-11-20T10:00:00Z"
 LOCATION = "24826418"
 
@@ -23,12 +25,13 @@ def connection(nodes: list[Any], first: int, after: str | None = None) -> dict[s
 
 
 @dataclass
-class CannedShop:
+class CannedShop(CannedExports):
     """Ten variants with one level each; answers by operation name."""
 
     levels: dict[str, int] = field(default_factory=lambda: {str(5000 + n): 10 + n for n in range(10)})
     orders: list[dict[str, Any]] = field(default_factory=list)
     subscriptions: list[dict[str, Any]] = field(default_factory=list)
+    routed: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     inactive: set[str] = field(default_factory=set)
     subscribed: int = 0
     refused_topics: list[str] = field(default_factory=list)
@@ -41,6 +44,8 @@ class CannedShop:
         if request.url.path.endswith("/admin/oauth/access_token"):
             self.tokens += 1
             return httpx.Response(200, json={"access_token": f"t{self.tokens}", "expires_in": 86399})
+        if request.method == "GET":
+            return self.give_file(request)
         asked = json.loads(request.content)
         name = asked["query"].split("(")[0].split("{")[0].split()[1]
         data = getattr(self, f"on_{name}")(asked["variables"])
@@ -93,6 +98,9 @@ class CannedShop:
         }
         levels = [] if item in self.inactive else [level]
         return {"legacyResourceId": item, "tracked": True, "inventoryLevels": connection(levels, 50)}
+
+    def _items(self) -> list[str]:
+        return list(self.levels)
 
     def on_Items(self, v: dict[str, Any]) -> Any:
         refs = [gid.rpartition("/")[2] for gid in v["ids"]]
@@ -182,6 +190,53 @@ class CannedShop:
             "trackingInfo": [{"company": "UPS", "number": f"1Z{n}"}],
             "lines": [{**line, "lineItem": {"id": self._line(ref, place)["id"]}} for place in range(lines)],
         }
+
+    def on_SomeOrders(self, v: dict[str, Any]) -> Any:
+        by_id = {order["id"]: order for order in self.orders}
+        return {"nodes": [self._order(by_id[gid]) if gid in by_id else None for gid in v["ids"]]}
+
+    def route(self, ref: str, lines: int, holds: tuple[str, ...] = (), place: str | None = LOCATION) -> None:
+        """The shop decides what is shipped of an order from where: one fulfilment order more."""
+        number = sum(len(made) for made in self.routed.values()) + 1
+        parts = [
+            {
+                "id": f"gid://shopify/FulfillmentOrderLineItem/{number * 1000 + n}",
+                "totalQuantity": 2,
+                "remainingQuantity": 1,
+                "lineItem": {"id": f"gid://shopify/LineItem/{int(ref) * 1000 + n}"},
+            }
+            for n in range(lines)
+        ]
+        self.routed.setdefault(f"gid://shopify/Order/{ref}", []).append(
+            {
+                "id": f"gid://shopify/FulfillmentOrder/{number}",
+                "orderId": f"gid://shopify/Order/{ref}",
+                "status": "ON_HOLD" if holds else "OPEN",
+                "requestStatus": "UNSUBMITTED",
+                "updatedAt": NOW,
+                "assignedLocation": {
+                    "name": "Warehouse",
+                    "location": None if place is None else {"legacyResourceId": place},
+                },
+                "fulfillmentHolds": [{"reason": hold} for hold in holds],
+                "lines": parts,
+            }
+        )
+
+    def on_FulfilmentOrders(self, v: dict[str, Any]) -> Any:
+        may_see = any(scope.endswith("_fulfillment_orders") for scope in self.scopes)
+        made = self.routed.get(v["id"], []) if may_see else []
+        return {
+            "order": {"fulfillmentOrders": connection([_shown(one, "lineItems", 30) for one in made], 10, v["after"])}
+        }
+
+    def on_FulfilmentOrderLines(self, v: dict[str, Any]) -> Any:
+        one = next(one for made in self.routed.values() for one in made if one["id"] == v["id"])
+        return {"fulfillmentOrder": {"lineItems": connection(one["lines"], 250, v["after"])}}
+
+    def on_OrdersBehind(self, v: dict[str, Any]) -> Any:
+        orders = {one["id"]: one["orderId"] for made in self.routed.values() for one in made}
+        return {"nodes": [{"orderId": orders[gid]} if gid in orders else None for gid in v["ids"]]}
 
     def on_Orders(self, v: dict[str, Any]) -> Any:
         return {"orders": connection([self._order(order) for order in self.orders], 4, v["after"])}
