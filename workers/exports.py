@@ -57,17 +57,21 @@ def read_catalogue(
         _remember(app, row, None)
         if is_whole:
             return
+        tell("reading the catalogue by pages", 0)
     yield from channel.listings()
 
 
 def _exported(channel: SalesChannel, export: CatalogueExport) -> Generator[Sequence[ChannelListing], None, bool]:
-    """Its pages; returns whether it was whole."""
+    """Its pages; returns whether it was whole: one without anything in it is not, for a catalogue that has listings."""
+    has_any = False
     try:
-        yield from channel.exported(export)
+        for page in channel.exported(export):
+            has_any = True
+            yield page
     except (Retryable, Permanent) as error:
         log.warning("the export cannot be read, the catalogue is read by pages: %s", mask(str(error)))
         return False
-    return export.state == "written"
+    return has_any and export.state == "written"
 
 
 def _written(

@@ -43,7 +43,7 @@ UNSEEN_FOR = timedelta(minutes=2)
 A duration of the vendor's side: divided by the connection's clock factor.
 """
 
-_RETRY_AT_ONCE = ("NEIGHBOUR_STALE", "NEIGHBOUR_REFUSED")
+_RETRY_AT_ONCE = ("NEIGHBOUR_STALE", "NEIGHBOUR_REFUSED", "IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED")
 _BACKOFF_SECONDS_MAX = 3600
 
 

@@ -32,6 +32,7 @@ class CannedShop(CannedExports):
     orders: list[dict[str, Any]] = field(default_factory=list)
     subscriptions: list[dict[str, Any]] = field(default_factory=list)
     routed: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    tells_first_only: bool = False
     inactive: set[str] = field(default_factory=set)
     subscribed: int = 0
     refused_topics: list[str] = field(default_factory=list)
@@ -126,6 +127,7 @@ class CannedShop(CannedExports):
                 return [{"code": "IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED", "field": None, "message": "failed before"}]
             return []
         errors = [error for place, one in enumerate(given["quantities"]) if (error := self._objection(place, one))]
+        errors = errors[: 1 if self.tells_first_only else None]
         self.by_key[key] = (digest, bool(errors))
         if not errors:
             self.applied += 1
