@@ -22,6 +22,14 @@ from tests.adapters.canned_amazon import CannedSeller
 SKU = "SKU 3/%"
 
 
+def test_the_seller_answers_or_the_credentials_do_not_hold(seller: Account) -> None:
+    about = seller.channel().about()
+    assert (about.ref, about.granted, about.missing) == (seller.config.account_ref, None, {})
+    seller.network.plan("unauthorised", "listings", times=9)
+    with pytest.raises(Unauthorised):
+        seller.channel().about()
+
+
 def test_reads_every_listing_once_with_its_quantity(seller: Account) -> None:
     channel = seller.channel()
     listings = [listing for page in channel.listings() for listing in page]
@@ -198,7 +206,7 @@ def test_orders_are_not_read_yet(seller: Account) -> None:
     channel = seller.channel()
     assert channel.parse("ORDER_CHANGE", b"{}", None) is None
     assert list(channel.orders_since(datetime(2020, 1, 1, tzinfo=UTC))) == []
-    assert channel.ensure_subscriptions("https://one.test") == 0
+    assert channel.ensure_subscriptions("https://one.test") == ()
 
 
 def test_a_marketplace_must_be_named() -> None:

@@ -27,6 +27,7 @@ from core.orders import intake
 from core.orders import operations as orders
 from core.ports import SalesChannel
 from core.runs import operations as runs
+from workers.exports import StillWritten, read_catalogue
 from workers.jobs.inbox import ring_pushes
 from workers.registry import job
 
@@ -48,6 +49,10 @@ def sync_connection(*, shop_id: int, connection_id: int, sync_run_id: int) -> di
     with bound(sync_run=sync_run_id):
         try:
             counts = sync_now(app, row, sync_run_id)
+        except StillWritten as wait:
+            with unit_of_work(app.engine) as conn:
+                runs.fail_sync(conn, shop_id, sync_run_id, utc_now(), str(wait), will_retry=True)
+            return {"waiting": str(wait)}
         except (Retryable, Permanent) as error:
             with unit_of_work(app.engine) as conn:
                 runs.fail_sync(conn, shop_id, sync_run_id, utc_now(), mask(str(error)))
@@ -68,12 +73,17 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
     """The sync itself; returns what it counted. Raises what the channel raised."""
     actor = Actor("sync", f"sync run {sync_run_id}")
     with app.channel(row) as channel:
-        _step(app, row, sync_run_id, "reading locations", done=0, total=channel.listing_count())
+        count = channel.listing_count()
+        _step(app, row, sync_run_id, "reading locations", done=0, total=count)
         with unit_of_work(app.engine) as conn:
             row = connections.set_locations(conn, row, _our_locations(conn, row, channel), actor, utc_now())
             connections.note_reads_orders(conn, row.shop_id, row.id, channel.reads_orders)
         read = 0
-        for page in channel.listings():
+
+        def tell(step: str, objects: int) -> None:
+            _step(app, row, sync_run_id, f"{step}: {objects:,} objects so far" if objects else step)
+
+        for page in read_catalogue(app, row, channel, count, tell):
             read += len(page)
             with unit_of_work(app.engine) as conn:
                 intake.take_in(conn, row, page, utc_now())
@@ -129,7 +139,15 @@ def _our_locations(conn: Any, row: ConnectionRow, channel: SalesChannel) -> dict
     return known
 
 
-def _step(app: Application, row: ConnectionRow, run_id: int, step: str, *, done: int, total: int | None = None) -> None:
+def _step(
+    app: Application,
+    row: ConnectionRow,
+    run_id: int,
+    step: str,
+    *,
+    done: int | None = None,
+    total: int | None = None,
+) -> None:
     with unit_of_work(app.engine) as conn:
         runs.progress(conn, row.shop_id, run_id, utc_now(), done=done, total=total, step=step)
 
@@ -184,7 +202,7 @@ def _poll_held(app: Application, row: ConnectionRow, channel: SalesChannel) -> i
     for page in channel.orders_since(row.orders_polled_to or row.created_at - OVERLAP):
         if page:
             mark = max(at for _, at, _ in page)
-            recorded += _record_page(app, row, page, mark)
+            recorded += record_orders(app, row, page, mark)
         if time.monotonic() > ends_at:
             return recorded
     with unit_of_work(app.engine) as conn:
@@ -195,9 +213,10 @@ def _poll_held(app: Application, row: ConnectionRow, channel: SalesChannel) -> i
     return recorded
 
 
-def _record_page(
-    app: Application, row: ConnectionRow, page: Sequence[tuple[str, datetime, bytes]], mark: datetime
+def record_orders(
+    app: Application, row: ConnectionRow, page: Sequence[tuple[str, datetime, bytes]], mark: datetime | None = None
 ) -> int:
+    """Record orders that we do not know in that version into the inbox, and let polls go on from `mark`, if given."""
     with unit_of_work(app.engine) as conn:
         fresh = orders.unknown_versions(conn, row.shop_id, row.id, [(ref, at) for ref, at, _ in page])
         messages = [
@@ -206,7 +225,8 @@ def _record_page(
             if (ref, at) in fresh
         ]
         recorded = inbox.record(conn, row.shop_id, row.id, messages, "poll", utc_now())
-        connections.note_polled(conn, row.shop_id, row.id, mark)
+        if mark is not None:
+            connections.note_polled(conn, row.shop_id, row.id, mark)
     if recorded:
         app.doorbell.ring(Lane("events", row.shop_id, row.id))
     return recorded

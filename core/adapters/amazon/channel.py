@@ -6,11 +6,22 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Literal
 
-from core.adapters.amazon.client import SellingPartner
+from core.adapters.amazon.client import API_VERSION, SellingPartner
 from core.adapters.amazon.listings import Listings
 from core.adapters.base import ConnectionConfig, Deps
 from core.errors import Permanent
-from core.ports import ChannelListing, ChannelLocation, Facts, LevelObservation, QuantityResult, QuantityWrite
+from core.ports import (
+    CatalogueExport,
+    ChannelAccount,
+    ChannelFulfilmentOrder,
+    ChannelListing,
+    ChannelLocation,
+    ChannelSubscription,
+    Facts,
+    LevelObservation,
+    QuantityResult,
+    QuantityWrite,
+)
 
 
 class NoMarketplace(Permanent):
@@ -41,8 +52,14 @@ class AmazonSellerChannel:
             raise NoMarketplace
         # PRODUCT serves for edits of the offer alone, whatever the listing's own type is.
         product_type = str(config.settings.get("product_type") or "PRODUCT")
+        self._seller_ref = config.account_ref
         partner = SellingPartner(config, deps)
         self._listings = Listings(partner, config.account_ref, str(marketplace), product_type, deps.now)
+
+    def about(self) -> ChannelAccount:
+        """The seller: that its listings answer is what the credentials are held against; roles are not told."""
+        self._listings.count()
+        return ChannelAccount(self._seller_ref, self._seller_ref, None, None, None, None, {}, {}, API_VERSION, None)
 
     def parse(self, topic: str, body: bytes, triggered_at: datetime | None) -> Facts | None:
         """Always None: no topic of Amazon's is used yet."""
@@ -56,6 +73,18 @@ class AmazonSellerChannel:
         """All listings, by page, with the quantity in force."""
         return self._listings.all()
 
+    def begin_export(self) -> CatalogueExport | None:
+        """Always None: a report of all listings is not asked for yet."""
+        return None
+
+    def export(self, ref: str) -> CatalogueExport | None:
+        """Always None: there are none."""
+        return None
+
+    def exported(self, export: CatalogueExport) -> Iterator[Sequence[ChannelListing]]:
+        """Nothing: there are none."""
+        return iter(())
+
     def listing_count(self) -> int | None:
         """How many listings there are."""
         return self._listings.count()
@@ -68,10 +97,22 @@ class AmazonSellerChannel:
         """Nothing: orders are not read yet."""
         return iter(())
 
+    def orders(self, refs: Sequence[str]) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
+        """Nothing: orders are not read yet."""
+        return iter(())
+
+    def orders_behind(self, fulfilment_order_refs: Sequence[str]) -> Sequence[str]:
+        """None: the channel has no fulfilment orders."""
+        return ()
+
+    def fulfilment_orders(self, order_ref: str) -> Sequence[ChannelFulfilmentOrder]:
+        """None: what the seller ships, it ships from one place."""
+        return ()
+
     def set_quantities(self, writes: Sequence[QuantityWrite]) -> Sequence[QuantityResult]:
         """One submission each, never repeated; an accepted one is still to be read back."""
         return [self._listings.set_quantity(write) for write in writes]
 
-    def ensure_subscriptions(self, address: str) -> int:
-        """Always 0: Amazon does not call web addresses, and its queues are not read yet."""
-        return 0
+    def ensure_subscriptions(self, address: str, *, repair: bool = True) -> Sequence[ChannelSubscription]:
+        """Always none: Amazon does not call web addresses, and its queues are not read yet."""
+        return ()
