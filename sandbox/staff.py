@@ -17,6 +17,8 @@ from sandbox.vendors.shopify.inventory import Move
 from sandbox.vendors.shopify.orders import WantedLine
 from sandbox.vendors.shopify.shops import find_shop, gid, home_location
 
+SECRET_LAG_SECONDS = 3600
+
 StaffAct = Callable[[Row, Body], Body]
 
 
@@ -150,8 +152,11 @@ class Staff:
             scopes.change(self._store, shop, [str(name) for name in wanted])
         revoked = revoke_tokens(self._store, shop) if given.get("revoke_tokens") else 0
         if given.get("rotate_secret"):
-            secret = f"shpss_{secrets.token_hex(16)}"
-            self._store.run("update shops set client_secret = ? where id = ?", (secret, shop["id"]))
+            # Deliveries go on being signed with the old one for a while, as the vendor warns.
+            self._store.run(
+                "update shops set old_secret = client_secret, old_secret_until = ?, client_secret = ? where id = ?",
+                (self._store.wall() + SECRET_LAG_SECONDS, f"shpss_{secrets.token_hex(16)}", shop["id"]),
+            )
         now = find_shop(self._store, shop["domain"])
         return {"scopes": scopes.listed(now), "revoked": revoked, "client_secret": now["client_secret"]}
 

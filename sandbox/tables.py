@@ -184,6 +184,8 @@ create table if not exists sales (
 # Columns that a world founded by an earlier version lacks, and how they are added.
 ADDED = (
     ("shops", "scopes", "text"),
+    ("shops", "old_secret", "text"),
+    ("shops", "old_secret_until", "real"),
     ("locations", "active", "integer not null default 1"),
     ("levels", "active", "integer not null default 1"),
     ("orders", "edited", "integer not null default 0"),
