@@ -21,6 +21,8 @@ from sandbox.vendors.shopify.shops import gid, number_of
 from sandbox.vendors.shopify.views import View, Views
 
 Given = dict[str, Any]
+# The only ones that take the @idempotent directive, and none of them goes without.
+KEYED = frozenset(("inventoryActivate", "inventoryAdjustQuantities", "inventorySetQuantities", "refundCreate"))
 
 
 class Mutations:
