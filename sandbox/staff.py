@@ -12,10 +12,9 @@ from sandbox.store import Row, Store
 from sandbox.vendors.shopify import drafts, fulfilment_orders, inventory, order_edits, order_rows, places, scopes
 from sandbox.vendors.shopify.adjust_quantities import stock
 from sandbox.vendors.shopify.auth import revoke_tokens
-from sandbox.vendors.shopify.bodies import shop_body
 from sandbox.vendors.shopify.inventory import Move
 from sandbox.vendors.shopify.orders import WantedLine
-from sandbox.vendors.shopify.shops import find_shop, gid, home_location
+from sandbox.vendors.shopify.shops import find_shop, gid, home_location, shop_body
 
 SECRET_LAG_SECONDS = 3600
 

@@ -190,6 +190,8 @@ ADDED = (
     ("levels", "active", "integer not null default 1"),
     ("orders", "edited", "integer not null default 0"),
     ("orders", "source_name", "text not null default 'web'"),
+    ("orders", "discount", "text not null default '0.00'"),
     ("lines", "location_id", "integer"),
+    ("lines", "discount", "text not null default '0.00'"),
     ("fulfillment_lines", "fulfillment_order_line_id", "integer"),
 )
