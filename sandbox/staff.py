@@ -48,18 +48,19 @@ class Staff:
             "uninstallation": self.uninstall,
         }
 
-    def once(self, shop: Row, given: Body, act: StaffAct) -> Body:
-        """An act with a key is done once; the same key again is answered as the first time."""
+    def once(self, shop: Row, given: Body, act: StaffAct, name: str = "") -> Body:
+        """An act with a key is done once; the same key again is answered as the first time. Keys belong to the name."""
         key = given.get("key")
+        kept = f"{name}/{key}" if name else key
         with self._store.transaction():
             if key is None:
                 return act(shop, given)
-            found = self._store.value("select answer from edits where shop_id = ? and key = ?", (shop["id"], key))
+            found = self._store.value("select answer from edits where shop_id = ? and key = ?", (shop["id"], kept))
             if found is not None:
                 earlier: Body = orjson.loads(found)
                 return earlier
             made = {"key": key, **act(shop, given)}
-            self._store.insert("edits", shop_id=shop["id"], key=key, answer=orjson.dumps(made).decode())
+            self._store.insert("edits", shop_id=shop["id"], key=kept, answer=orjson.dumps(made).decode())
         return made
 
     def adjust(self, shop: Row, given: Body) -> Body:
