@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,6 +29,52 @@ def test_reads_the_whole_catalogue_with_levels(shop: Account) -> None:
     assert {listing.levels[0].location_ref for listing in listings} == {place.ref}
     assert all(listing.is_tracked and listing.title == "Mug" and listing.ref.isdigit() for listing in listings)
     assert channel.listing_count() in (10, None)
+
+
+def test_an_export_says_what_pages_show(shop: Account) -> None:
+    channel = shop.channel()
+    export = channel.begin_export()
+    assert export is not None
+    for _ in range(2000):
+        if export.state != "running":
+            break
+        time.sleep(0.01)
+        export = channel.export(export.ref)
+        assert export is not None
+    assert export.state == "written"
+    exported = [listing for page in channel.exported(export) for listing in page]
+    shown = [(item.ref, item.code, [(level.location_ref, level.units) for level in item.levels]) for item in exported]
+    paged = _listings(channel)
+    assert shown == [(item.ref, item.code, [(each.location_ref, each.units) for each in item.levels]) for item in paged]
+    assert [item.title for item in exported] == ["Mug"] * 10
+
+
+def test_the_account_answers(shop: Account) -> None:
+    about = shop.channel().about()
+    assert (about.ref, about.currency) == (shop.config.account_ref, "GBP")
+    assert {"read_products", "read_inventory", "write_inventory"} <= (about.granted or set())
+
+
+def test_what_is_to_be_shipped_is_told_once_an_order_is_routed(shop: Account) -> None:
+    (ref,) = _place_orders(shop, [2])
+    if shop.kind == "canned":
+        shop.control.scopes.append("read_merchant_managed_fulfillment_orders")
+        shop.control.route(ref, 2)
+    channel = shop.channel()
+    found = channel.fulfilment_orders(ref)
+    for _ in range(2000):
+        if found:
+            break
+        time.sleep(0.01)
+        found = channel.fulfilment_orders(ref)
+    (one,) = found
+    (place,) = channel.locations()
+    assert (one.order_ref, one.location_ref, one.status, one.holds) == (ref, place.ref, "open", ())
+    assert len(one.lines) == 2
+    assert all(0 < line.remaining_units <= line.units for line in one.lines)
+    assert channel.orders_behind([one.ref, "999"]) == [ref]
+    ((read,),) = channel.orders([ref])
+    assert read[0] == ref
 
 
 def test_levels_leaves_out_what_is_gone(shop: Account) -> None:
