@@ -17,6 +17,7 @@ from core.connections import queries
 from core.connections.operations import NewConnection
 from core.connections.queries import ConnectionRow
 from core.db import fetch, fetch_one, read_only, unit_of_work
+from core.errors import Retryable
 from core.inventory import operations as inventory
 from core.inventory.operations import Adjustment
 from core.messaging import inbox
@@ -37,10 +38,13 @@ Canned = Callable[[httpx.Request], httpx.Response]
 class Bell:
     """A queue and flags in memory: what was rung is remembered."""
 
+    is_dead: bool = False
     rings: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     flags: set[str] = field(default_factory=set)
 
     def enqueue(self, name: str, /, **arguments: object) -> None:
+        if self.is_dead:
+            raise Retryable("no answer")
         self.rings.append((name, arguments))
 
     def raise_flag(self, name: str, seconds: int, *, only_if_down: bool) -> bool:

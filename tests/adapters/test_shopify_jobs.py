@@ -14,6 +14,7 @@ from core.adapters.shopify.parsing import SUBSCRIBED
 from core.clock import utc_now
 from core.connections import watching
 from core.db import execute, unit_of_work
+from core.messaging.doorbell import Lane, lane_lock
 from core.ports import ChannelSubscription
 from tests.adapters.bodies import ORDER
 from tests.adapters.canned_shopify import CannedShop
@@ -199,6 +200,15 @@ def test_while_nothing_may_be_written_subscriptions_are_only_looked_at(floor: Fl
     assert _topics(floor, row)[lost["topic"]]["repairs"] == 1
 
 
+def test_two_that_check_at_once_do_not_make_them_twice(floor: Floor) -> None:
+    canned = CannedShop()
+    row = floor.connect(canned)
+    with lane_lock(floor.engine, Lane("subscriptions", row.shop_id, row.id)) as is_held:
+        assert is_held
+        assert _check(floor, row) == {"busy": True}
+    assert canned.subscriptions == []
+
+
 def test_a_topic_that_is_no_longer_ours_is_forgotten(floor: Floor) -> None:
     row = floor.connect(CannedShop())
     with unit_of_work(floor.engine) as conn:
@@ -248,6 +258,21 @@ def test_many_hints_travel_in_few_jobs(floor: Floor) -> None:
     refs = [str(ring["refs"]).split(",") for ring in floor.queue.rung("orders.read")]
     assert [len(some) for some in refs] == [8, 8, 4]
     assert {ref for some in refs for ref in some} == {str(10**18 + n) for n in range(20)}
+
+
+def test_a_dead_queue_costs_neither_the_messages_nor_the_check(floor: Floor) -> None:
+    canned = CannedShop()
+    row = floor.connect(canned)
+    _check(floor, row)
+    floor.queue.is_dead = True
+    edit = {"order_edit": {"id": 1, "order_id": 77, "created_at": "2026-11-20T09:30:00Z"}}
+    floor.deliver(row, ("orders/edited", json.dumps(edit).encode()))
+    state = floor.one("select state from inbox_messages where connection_id = %(c)s", c=row.id)
+    assert state == {"state": "handled"}
+    canned.subscriptions.clear()
+    assert _check(floor, row)["dropped"] == 10
+    run = floor.one("select state from sync_runs where connection_id = %(c)s", c=row.id)
+    assert run == {"state": "queued"}
 
 
 def test_what_people_do_at_the_channel_is_counted_by_the_shops_day(floor: Floor) -> None:

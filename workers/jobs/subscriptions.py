@@ -15,8 +15,10 @@ from core.connections.queries import ConnectionRow
 from core.db import read_only, unit_of_work
 from core.errors import Permanent, Retryable
 from core.logs import mask
+from core.messaging.doorbell import Lane, lane_lock
 from core.ports import SalesChannel
 from core.runs import operations as runs
+from workers.hints import ring_once
 from workers.registry import job
 
 log = logging.getLogger(__name__)
@@ -57,6 +59,12 @@ def check_subscriptions(app: Application, row: ConnectionRow, channel: SalesChan
     What was dropped meanwhile left a gap: the orders changed in it are polled for at once, and where levels or products
     were not told of either, a sync is asked for.
     """
+    # One at a time: a topic that two make at once is refused to the second.
+    with lane_lock(app.engine, Lane("subscriptions", row.shop_id, row.id)) as is_held:
+        return _check(app, row, channel) if is_held else {"busy": True}
+
+
+def _check(app: Application, row: ConnectionRow, channel: SalesChannel) -> dict[str, Any]:
     with read_only(app.engine) as conn:
         repair = watching.may_write(conn, row.shop_id, row.id)
     found = channel.ensure_subscriptions(app.webhook_address(row), repair=repair)
@@ -71,9 +79,9 @@ def check_subscriptions(app: Application, row: ConnectionRow, channel: SalesChan
             run_id = None
     if dropped:
         log.warning("the channel had dropped subscriptions", extra={"connection": row.name, "topics": dropped})
-        app.queue.enqueue("connection.poll", shop_id=row.shop_id, connection_id=row.id)
+        ring_once(app, "connection.poll", shop_id=row.shop_id, connection_id=row.id)
     if run_id is not None:
-        app.queue.enqueue("connection.sync", shop_id=row.shop_id, connection_id=row.id, sync_run_id=run_id)
+        ring_once(app, "connection.sync", shop_id=row.shop_id, connection_id=row.id, sync_run_id=run_id)
     states = [item.state for item in found]
     return {
         **{state: states.count(state) for state in ("standing", "missing", "refused")},
