@@ -66,6 +66,7 @@ class Floor:
     engine: Engine
     queue: Bell = field(default_factory=Bell)
     accounts: dict[int, Account] = field(default_factory=dict)
+    is_heard: bool = True
 
     @property
     def doorbell(self) -> Doorbell:
@@ -74,6 +75,9 @@ class Floor:
     @property
     def app(self) -> Application:
         return cast(Application, self)
+
+    def sender(self) -> object:
+        return print if self.is_heard else None
 
     def webhook_address(self, row: ConnectionRow) -> str:
         return f"https://us.test/webhooks/{row.vendor}/{row.id}"

@@ -150,6 +150,20 @@ def test_a_dropped_subscription_is_mended_and_its_gap_filled(floor: Floor) -> No
     assert floor.queue.rung("connection.poll") == [{"shop_id": row.shop_id, "connection_id": row.id}]
     assert floor.queue.rung("connection.sync") == []
     assert _check(floor, row)["dropped"] == 0
+    notices = floor.rows("select payload ->> 'text' as text from outbox_messages where shop_id = %(s)s", s=row.shop_id)
+    assert [notice["text"].partition(":")[0] for notice in notices] == [
+        f"{row.name} had stopped calling us for orders/create"
+    ]
+
+
+def test_without_an_address_for_notices_none_is_left_for_later(floor: Floor) -> None:
+    canned = CannedShop()
+    row = floor.connect(canned)
+    floor.is_heard = False
+    _check(floor, row)
+    canned.subscriptions.clear()
+    assert _check(floor, row)["dropped"] == 10
+    assert floor.rows("select 1 from outbox_messages where shop_id = %(s)s", s=row.shop_id) == []
 
 
 def test_levels_that_were_not_told_are_read_again(floor: Floor) -> None:
@@ -192,11 +206,13 @@ def test_while_nothing_may_be_written_subscriptions_are_only_looked_at(floor: Fl
     _write_mode(floor, row, "shadow")
     canned.subscriptions.pop()
     assert _check(floor, row) == {"standing": 9, "missing": 1, "refused": 0, "changed": 0, "dropped": 1}
+    assert _check(floor, row)["dropped"] == 0, "told of a second time"
     lost = next(one for one in _topics(floor, row).values() if one["state"] == "missing")
     assert (lost["repairs"], lost["repaired_at"]) == (0, None)
     assert lost["missed_at"] is not None
     _write_mode(floor, row, "live")
-    assert _check(floor, row)["standing"] == 10
+    counts = _check(floor, row)
+    assert (counts["standing"], counts["dropped"]) == (10, 1)
     assert _topics(floor, row)[lost["topic"]]["repairs"] == 1
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
+
+from sqlalchemy import Connection
 
 from core import bootstrap
 from core.audit import Actor
@@ -15,6 +19,7 @@ from core.connections.queries import ConnectionRow
 from core.db import read_only, unit_of_work
 from core.errors import Permanent, Retryable
 from core.logs import mask
+from core.messaging import outbox
 from core.messaging.doorbell import Lane, lane_lock
 from core.ports import SalesChannel
 from core.runs import operations as runs
@@ -77,6 +82,8 @@ def _check(app: Application, row: ConnectionRow, channel: SalesChannel) -> dict[
             run_id = runs.request_sync(conn, row.shop_id, row.id, "sync_connection", "event", actor, now)
         else:
             run_id = None
+        if dropped and app.sender() is not None:
+            _say(conn, row, dropped, now)
     if dropped:
         log.warning("the channel had dropped subscriptions", extra={"connection": row.name, "topics": dropped})
         ring_once(app, "connection.poll", shop_id=row.shop_id, connection_id=row.id)
@@ -88,3 +95,11 @@ def _check(app: Application, row: ConnectionRow, channel: SalesChannel) -> dict[
         "changed": sum(item.is_changed for item in found),
         "dropped": len(dropped),
     }
+
+
+def _say(conn: Connection, row: ConnectionRow, dropped: Sequence[str], now: datetime) -> None:
+    text = (
+        f"{row.name} had stopped calling us for {', '.join(dropped)}: its deliveries had failed for hours. "
+        "What was missed is being read."
+    )
+    outbox.add(conn, row.shop_id, "notice", f"subscriptions:{row.id}:{now.isoformat()}", {"text": text}, now)
