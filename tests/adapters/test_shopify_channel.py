@@ -12,7 +12,7 @@ import pytest
 
 from core.adapters.http import Refused, ServerFault, Unauthorised, Unreachable
 from core.adapters.shopify import SUBSCRIBED
-from core.ports import ChannelListing, QuantityWrite, SalesChannel
+from core.ports import ChannelListing, ChannelOrder, QuantityWrite, SalesChannel
 from tests.adapters.accounts import Account, shopify_account
 from tests.adapters.canned_shopify import LOCATION, CannedShop
 
@@ -246,6 +246,28 @@ def test_polled_orders_come_whole_and_read_like_webhooks(shop: Account) -> None:
         assert order.total_minor == sum(line.total_minor for line in order.lines)
 
 
+@pytest.mark.parametrize("shop", ["sandbox"], indirect=True)
+def test_staff_edits_and_drafts_are_told_by_polls(shop: Account) -> None:
+    (ref,) = _place_orders(shop, [1])
+    path = f"/shopify/{shop.config.account_ref}"
+    channel = shop.channel()
+    before = {order.ref: order for order in _polled(channel)}[ref]
+    assert (before.is_edited, before.is_by_staff, [line.units for line in before.lines]) == (False, False, [2])
+    edit = {
+        "key": "e1",
+        "order_id": int(ref),
+        "add": [{"sku": "SKU-1", "quantity": 3, "price": "1.00"}],
+        "remove": [{"line_id": int(before.lines[0].ref), "quantity": 1}],
+    }
+    shop.control.post(f"{path}/edit", edit)
+    shop.control.post(f"{path}/draft", {"key": "d1", "lines": [{"sku": "SKU-2", "quantity": 1, "price": "1.00"}]})
+    shop.control.post(f"{path}/draft/completion", {"key": "d2", "draft": "d1"})
+    after = {order.ref: order for order in _polled(channel)}
+    assert (after[ref].is_edited, [line.units for line in after[ref].lines]) == (True, [1, 3])
+    (draft,) = (order for order in after.values() if order.ref != ref)
+    assert (draft.is_by_staff, draft.is_edited) == (True, False)
+
+
 def test_subscriptions_are_made_once_moved_and_thinned(shop: Account) -> None:
     channel = shop.channel()
     for address in ("https://one.test/hooks", "https://two.test/hooks"):
@@ -362,6 +384,12 @@ def test_a_locked_shop_is_a_permanent_refusal() -> None:
 
     with pytest.raises(Refused, match="locked"):
         shopify_account(locked).channel().locations()
+
+
+def _polled(channel: SalesChannel) -> list[ChannelOrder]:
+    found = [order for page in channel.orders_since(LONG_AGO) for order in page]
+    said = [channel.parse("poll/orders", body, None) for _, _, body in found]
+    return [order for facts in said if facts for order in facts.orders]
 
 
 def _changed(channel: SalesChannel, address: str) -> list[str]:

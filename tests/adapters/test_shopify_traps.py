@@ -156,6 +156,27 @@ def test_trap_personal_fields_are_null_without_approval(floor: Floor, row: Conne
     assert order == {"customer_ref": None, "country_code": None}
 
 
+def test_trap_units_that_an_edit_took_off_are_promised_no_longer(
+    floor: Floor, canned: CannedShop, row: ConnectionRow
+) -> None:
+    """The line goes on saying how many were ordered, and no refund tells of them."""
+    now = utc_now().isoformat()
+    floor.deliver(row, ("orders/create", _order(units=3, at=now)))
+    assert _available(floor, row)["SKU-5000"] == 7
+    body = json.loads(_order(units=3, at=now))
+    body["line_items"][0]["current_quantity"], body["refunds"] = 1, []
+    later = utc_now().isoformat()
+    floor.deliver(row, ("orders/updated", json.dumps({**body, "updated_at": later}).encode()))
+    assert _available(floor, row)["SKU-5000"] == 9
+    assert _listing(floor, row)["desired_units"] == _listing(floor, row)["published_units"] == 9
+    canned.levels["5000"] = 9
+    floor.deliver(row, ("inventory_levels/update", _level(9, utc_now().isoformat())))
+    assert _listing(floor, row)["unseen_units"] == 0
+    assert floor.push(row).get("sent", 0) == 0
+    acts = floor.rows("select kind, ref from channel_acts where connection_id = %(c)s", c=row.id)
+    assert acts == [{"kind": "order_edit", "ref": "900"}]
+
+
 # --- levels and writes ------------------------------------------------------------------------------------------------
 
 
