@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from tests.factories import ACTOR, make_shop, unique
 from workers.jobs import connections as jobs
 from workers.jobs.inbox import drain_lane
 from workers.jobs.stock import push_lane
+from workers.jobs.subscriptions import check_subscriptions
 
 Canned = Callable[[httpx.Request], httpx.Response]
 
@@ -136,6 +138,16 @@ class Floor:
             assert found is not None
             items = [Adjustment(unique("count"), code, delta, "adjustment", utc_now()) for code, delta in units.items()]
             inventory.adjust(conn, row.shop_id, found["id"], items, ACTOR, utc_now())
+
+    def check(self, row: ConnectionRow) -> dict[str, Any]:
+        """A check of subscriptions; the one before may not have been let go of by the server yet."""
+        for _ in range(1000):
+            with self.channel(row) as channel:
+                found = check_subscriptions(self.app, row, channel)
+            if "busy" not in found:
+                return found
+            time.sleep(0.01)
+        raise AssertionError("the check before never ended")
 
     def push(self, row: ConnectionRow) -> dict[str, int]:
         """What the job of a push comes to, on a lane that is held."""

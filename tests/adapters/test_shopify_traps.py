@@ -25,7 +25,6 @@ from tests.adapters.canned_shopify import LOCATION, CannedShop
 from tests.adapters.floor import Floor
 from tests.conftest import TestServers
 from workers.jobs.connections import poll_orders
-from workers.jobs.subscriptions import check_subscriptions
 
 SET = "inventorySetQuantities("
 MORNING, NOON, EVENING = "2026-11-26T08:00:00Z", "2026-11-26T12:00:00Z", "2026-11-26T18:00:00Z"
@@ -290,8 +289,8 @@ def test_trap_a_timeout_is_no_failure_where_no_key_is_taken(
     """A subscription whose creation was not answered is looked for before it is made again."""
     account = floor.accounts[row.id]
     account.network.plan("lost_reply", '"ORDERS_CREATE"')
-    assert check_subscriptions(floor.app, row, account.channel())["missing"] == 1
-    assert check_subscriptions(floor.app, row, account.channel()) == {
+    assert floor.check(row)["missing"] == 1
+    assert floor.check(row) == {
         "standing": 10,
         "missing": 0,
         "refused": 0,
@@ -304,7 +303,7 @@ def test_trap_a_timeout_is_no_failure_where_no_key_is_taken(
 def test_trap_include_fields_without_updated_at_make_shopify_drop_deliveries(
     floor: Floor, canned: CannedShop, row: ConnectionRow
 ) -> None:
-    check_subscriptions(floor.app, row, floor.accounts[row.id].channel())
+    floor.check(row)
     assert len(canned.subscriptions) == 10
     assert all("updated_at" in one["includeFields"] or not one["includeFields"] for one in canned.subscriptions)
 
@@ -312,9 +311,9 @@ def test_trap_include_fields_without_updated_at_make_shopify_drop_deliveries(
 def test_trap_after_eight_failures_a_subscription_is_deleted(
     floor: Floor, canned: CannedShop, row: ConnectionRow
 ) -> None:
-    check_subscriptions(floor.app, row, floor.accounts[row.id].channel())
+    floor.check(row)
     canned.subscriptions.clear()
-    counts = check_subscriptions(floor.app, row, floor.accounts[row.id].channel())
+    counts = floor.check(row)
     assert (counts["dropped"], counts["standing"]) == (10, 10)
     repairs = floor.rows("select repairs from channel_subscriptions where connection_id = %(c)s", c=row.id)
     assert [one["repairs"] for one in repairs] == [1] * 10
