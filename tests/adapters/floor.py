@@ -140,14 +140,27 @@ class Floor:
             inventory.adjust(conn, row.shop_id, found["id"], items, ACTOR, utc_now())
 
     def check(self, row: ConnectionRow) -> dict[str, Any]:
-        """A check of subscriptions; the one before may not have been let go of by the server yet."""
+        """What a check of subscriptions comes to."""
+        self.await_lanes()
+        with self.channel(row) as channel:
+            return check_subscriptions(self.app, row, channel)
+
+    def poll(self, row: ConnectionRow) -> int:
+        """How many orders a poll records."""
+        self.await_lanes()
+        with self.channel(row) as channel:
+            return jobs.poll_orders(self.app, self.row(row.shop_id, row.id), channel)
+
+    def await_lanes(self) -> None:
+        """Until the server has let go of every lane: it does so a moment after its holder is done."""
         for _ in range(1000):
-            with self.channel(row) as channel:
-                found = check_subscriptions(self.app, row, channel)
-            if "busy" not in found:
-                return found
+            if not self.rows(
+                "select 1 from pg_locks where locktype = 'advisory'"
+                " and database = (select oid from pg_database where datname = current_database())"
+            ):
+                return
             time.sleep(0.01)
-        raise AssertionError("the check before never ended")
+        raise AssertionError("a lane is held for ever")
 
     def push(self, row: ConnectionRow) -> dict[str, int]:
         """What the job of a push comes to, on a lane that is held."""

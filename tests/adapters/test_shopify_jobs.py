@@ -22,7 +22,6 @@ from tests.adapters.floor import Floor
 from tests.conftest import TestServers
 from workers import exports
 from workers.jobs.asking import read_orders
-from workers.jobs.connections import poll_orders
 from workers.jobs.subscriptions import check_subscriptions
 
 
@@ -321,11 +320,11 @@ def test_two_shops_with_the_same_ids_know_nothing_of_each_other(floor: Floor) ->
     floor.check(one)
     assert len(second.subscriptions) == 0
     first.place_order("500", 1)
-    assert poll_orders(floor.app, floor.row(one.shop_id, one.id), floor.accounts[one.id].channel()) == 1
+    assert floor.poll(one) == 1
     floor.drain(one)
     assert _available(floor, one.shop_id) == {"SKU-5000": 9}
     assert _available(floor, other.shop_id) == {"SKU-5000": 70}
-    assert poll_orders(floor.app, floor.row(other.shop_id, other.id), floor.accounts[other.id].channel()) == 0
+    assert floor.poll(other) == 0
 
 
 def test_two_connections_of_one_shop_sell_one_stock_and_keep_their_ids_apart(floor: Floor) -> None:
@@ -336,7 +335,7 @@ def test_two_connections_of_one_shop_sell_one_stock_and_keep_their_ids_apart(flo
     floor.sync(other)
     for canned, row in ((first, one), (second, other)):
         canned.place_order("500", 1)
-        poll_orders(floor.app, floor.row(row.shop_id, row.id), floor.accounts[row.id].channel())
+        floor.poll(row)
         floor.drain(row)
     orders = floor.rows("select connection_id, channel_ref from orders where shop_id = %(s)s", s=one.shop_id)
     assert sorted((order["connection_id"], order["channel_ref"]) for order in orders) == [

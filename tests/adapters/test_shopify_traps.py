@@ -24,7 +24,6 @@ from tests.adapters.bodies import BIG
 from tests.adapters.canned_shopify import LOCATION, CannedShop
 from tests.adapters.floor import Floor
 from tests.conftest import TestServers
-from workers.jobs.connections import poll_orders
 
 SET = "inventorySetQuantities("
 MORNING, NOON, EVENING = "2026-11-26T08:00:00Z", "2026-11-26T12:00:00Z", "2026-11-26T18:00:00Z"
@@ -120,8 +119,7 @@ def test_trap_no_delivery_is_promised_so_polls_bring_what_never_came(
     floor: Floor, canned: CannedShop, row: ConnectionRow
 ) -> None:
     canned.place_order("910", 1)
-    channel = floor.accounts[row.id].channel()
-    assert poll_orders(floor.app, floor.row(row.shop_id, row.id), channel) == 1
+    assert floor.poll(row) == 1
     floor.drain(row)
     assert _orders(floor, row) == [("910", 1)]
 
@@ -131,15 +129,14 @@ def test_trap_a_polls_window_overlaps_and_what_it_shows_again_is_known(
 ) -> None:
     canned.place_order("910", 1)
     account = floor.accounts[row.id]
-    channel = account.channel()
-    assert poll_orders(floor.app, floor.row(row.shop_id, row.id), channel) == 1
+    assert floor.poll(row) == 1
     floor.drain(row)
-    assert poll_orders(floor.app, floor.row(row.shop_id, row.id), channel) == 0
+    assert floor.poll(row) == 0
     # Read at 10:00 by the vendor's clock, and asked again from two minutes before.
     asked = account.network.bodies("query Orders(")[-1]["variables"]["query"]
     assert asked == "updated_at:>='2026-11-20T09:58:00Z'"
     canned.orders[0].update(updatedAt="2026-11-20T10:00:09Z")
-    assert poll_orders(floor.app, floor.row(row.shop_id, row.id), channel) == 1
+    assert floor.poll(row) == 1
 
 
 def test_trap_ids_beyond_doubles_stay_exact_from_the_body_to_the_row(floor: Floor, row: ConnectionRow) -> None:
@@ -274,7 +271,7 @@ def test_trap_a_number_that_staff_typed_is_counted_and_not_fought_over(
         conn.exec_driver_sql(
             f"update listings set unseen_since = unseen_since - interval '10 minutes' where connection_id = {row.id}"
         )
-    poll_orders(floor.app, floor.row(row.shop_id, row.id), floor.accounts[row.id].channel())
+    floor.poll(row)
     floor.push(row)
     day = floor.one("select kind, acts, units from channel_acts_by_day where connection_id = %(c)s", c=row.id)
     assert day == {"kind": "stock_edit", "acts": 1, "units": 15}
