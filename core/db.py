@@ -124,6 +124,15 @@ def is_data_error(error: BaseException) -> bool:
     return state[:2] in _DATA_CLASSES
 
 
+def count_catalogue(engine: Engine) -> None:
+    """Have the database count afresh what catalogues are read into, whatever it believes to know.
+
+    For whoever has just read a whole one: of a shop that is new the statistics say that it has nothing.
+    """
+    with engine.begin() as conn:
+        conn.exec_driver_sql("select count_catalogue()")
+
+
 def count_grown_tables(engine: Engine) -> int:
     """Have the database count afresh what has outgrown its statistics; returns how many tables that were.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 from core.bootstrap import Application
@@ -9,8 +10,11 @@ from core.clock import utc_now
 from core.connections import queries, watching
 from core.connections.queries import ConnectionRow
 from core.db import read_only
+from core.errors import Retryable
 from core.ports import Hint
 from core.runs import queries as run_queries
+
+log = logging.getLogger(__name__)
 
 REFS_AT_ONCE = 8
 """Refs that travel with one job."""
@@ -27,7 +31,7 @@ def ring_for_hints(app: Application, row: ConnectionRow, hints: Iterable[Hint]) 
     for kind in ("order", "fulfilment_order"):
         for start in range(0, len(refs[kind]), REFS_AT_ONCE):
             some = ",".join(refs[kind][start : start + REFS_AT_ONCE])
-            app.queue.enqueue("orders.read", shop_id=row.shop_id, connection_id=row.id, kind=kind, refs=some)
+            ring_once(app, "orders.read", shop_id=row.shop_id, connection_id=row.id, kind=kind, refs=some)
     if refs["export"]:
         _ring_waiting_syncs(app, row, refs["export"])
 
@@ -41,4 +45,12 @@ def _ring_waiting_syncs(app: Application, row: ConnectionRow, refs: list[str]) -
         return
     for run in waiting:
         if (run["shop_id"], run["connection_id"]) == (row.shop_id, row.id):
-            app.queue.enqueue("connection.sync", shop_id=row.shop_id, connection_id=row.id, sync_run_id=run["id"])
+            ring_once(app, "connection.sync", shop_id=row.shop_id, connection_id=row.id, sync_run_id=run["id"])
+
+
+def ring_once(app: Application, name: str, **arguments: object) -> None:
+    """Queue a job for haste only: what a dead Redis loses comes to pass by itself, a little later."""
+    try:
+        app.queue.enqueue(name, **arguments)
+    except Retryable as error:
+        log.warning("%s is not queued now: %s", name, error)

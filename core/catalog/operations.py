@@ -94,7 +94,8 @@ def _set_categories(conn: Connection, source: ListingSource, listings: Sequence[
     execute(
         conn,
         """
-        with said as (
+        -- Worked out once: for a shop that the statistics do not know yet it would be joined in again for each SKU.
+        with said as materialized (
             select distinct on (k.id) k.id, n.category
             from unnest(%(refs)b::text[], %(codes)b::text[], %(categories)b::text[], %(versions)b::timestamptz[])
                 as n (ref, code, category, version_at)

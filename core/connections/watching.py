@@ -25,23 +25,25 @@ def may_write(conn: Connection, shop_id: int, connection_id: int) -> bool:
 def note_subscriptions(
     conn: Connection, shop_id: int, connection_id: int, found: Sequence[ChannelSubscription], now: datetime
 ) -> list[str]:
-    """Keep how each topic was found, and was left; returns those that had stood and were gone.
+    """Keep how each topic was found, and was left; returns those that had stood and left a gap.
 
-    Topics that nobody asks for any more are forgotten. The rows of a connection are locked in order of topic.
+    A gap is told of when it is found, and once more when it is closed if that is later: it has grown meanwhile. Topics
+    that nobody asks for any more are forgotten. The rows of a connection are locked in order of topic.
     """
     before = {
-        row["topic"]: row["ever_stood"]
+        row["topic"]: row["state"]
         for row in fetch(
             conn,
             """
-            select topic, state = 'standing' or ref is not null as ever_stood from channel_subscriptions
-            where shop_id = %(shop)s and connection_id = %(id)s order by topic for update
+            select topic, state from channel_subscriptions
+            where shop_id = %(shop)s and connection_id = %(id)s and ref is not null order by topic for update
             """,
             shop=shop_id,
             id=connection_id,
         )
     }
-    dropped = sorted(item.topic for item in found if item.was_missing and before.get(item.topic))
+    gone = [item for item in found if item.was_missing and item.topic in before]
+    dropped = sorted(item.topic for item in gone)
     execute(
         conn,
         """
@@ -77,7 +79,7 @@ def note_subscriptions(
         id=connection_id,
         topics=[item.topic for item in found],
     )
-    return dropped
+    return sorted(item.topic for item in gone if "standing" in (before[item.topic], item.state))
 
 
 def _sorted(found: Sequence[ChannelSubscription]) -> list[ChannelSubscription]:

@@ -317,7 +317,7 @@ def follow_channel(
     channel: Channel,
     sold: Mapping[int, datetime],
     refunded: Mapping[tuple[int, str], datetime],
-    given_back: Mapping[int, int] | None = None,
+    given_back: Mapping[int, tuple[int, datetime]] | None = None,
 ) -> list[Followed]:
     """What we know (locked) listings to show after what the channel itself just did.
 
@@ -328,7 +328,8 @@ def follow_channel(
 
     Exposure goes by the baseline instead: what was surely sold since is taken off what may still be sold unbooked, and
     what the channel perhaps put back by itself since is added, with `given_back`: units by listing that order edits
-    took off lines.
+    took off lines, and when their order was last changed. The edit may be older than that: what was seen to be put back
+    is explained by it first.
 
     What is later than our knowledge, nearly all of it, is only added up, by the database; the rest is followed one by
     one as `rules.follow` says, oldest first.
@@ -350,7 +351,10 @@ def follow_channel(
             join order_lines l on l.shop_id = rl.shop_id and l.id = rl.order_line_id
             where l.mapping = 'stocked'
             union all
-            select g.id, g.units, null from unnest(%(edited)b::int8[], %(edited_units)b::int8[]) as g (id, units)
+            select g.id, g.units, case when l.unseen_units >= g.units then least(l.published_at, g.at) else g.at end
+            from unnest(%(edited)b::int8[], %(edited_units)b::int8[], %(edited_ats)b::timestamptz[])
+                as g (id, units, at)
+            join listings l on l.shop_id = %(shop)s and l.id = g.id
         )
         select p.id, p.published_units, p.published_at, p.unseen_units, max(d.at) as latest_at,
             coalesce(sum(d.delta) filter (where d.at > p.published_at), 0)::int8 as later,
@@ -359,12 +363,10 @@ def follow_channel(
             coalesce(-sum(d.delta) filter (where d.delta < 0
                 and (p.baseline_at is null or d.at >= p.baseline_at + %(margin)s::interval)), 0)::int8 as sold,
             coalesce(sum(d.delta) filter (where d.delta > 0
-                and (d.at is null or p.baseline_at is null or d.at >= p.baseline_at - %(margin)s::interval)), 0)::int8
-                as restocked,
+                and (p.baseline_at is null or d.at >= p.baseline_at - %(margin)s::interval)), 0)::int8 as restocked,
             coalesce(sum(abs(d.delta)) filter (where d.delta < 0 and d.at > p.published_at - %(second)s::interval
                     and d.at <= p.published_at + %(margin)s::interval
-                or d.delta > 0 and (d.at is null
-                    or d.at >= p.published_at - %(margin)s::interval and d.at <= p.published_at)), 0)::int8
+                or d.delta > 0 and d.at >= p.published_at - %(margin)s::interval and d.at <= p.published_at), 0)::int8
                 as blurred
         from done d join listings p on p.shop_id = %(shop)s and p.id = d.listing_id
         where p.published_units is not null
@@ -379,7 +381,9 @@ def follow_channel(
         second=WHOLE_SECOND,
         margin=CLOCK_MARGIN,
         edited=sorted(given_back or {}),
-        edited_units=[units for _, units in sorted((given_back or {}).items())],
+        edited_units=[units for _, (units, _) in sorted((given_back or {}).items())],
+        # Vendors stamp whole seconds; what we refine an order's version by is none of the edit's.
+        edited_ats=[at.replace(microsecond=0) for _, (_, at) in sorted((given_back or {}).items())],
     )
     return [_followed(row) for row in rows]
 

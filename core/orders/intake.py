@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,7 +22,7 @@ from core.orders import effects, operations
 from core.orders.operations import Channel
 from core.orders.rules import distinct_refunds, merge_observations, newest_fulfilments
 from core.policies import operations as policies
-from core.ports import ChannelFulfilment, ChannelListing, ChannelRefund, Facts, Hint
+from core.ports import ChannelFulfilment, ChannelListing, ChannelOrder, ChannelRefund, Facts, Hint
 
 Parse = Callable[[str, bytes, datetime | None], Facts | None]
 
@@ -125,7 +124,7 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
             for item in refunds
             if item.order_ref in known and (known[item.order_ref], item.ref) in new_refunds
         },
-        _summed(key.given_back for key in accepted.values()),
+        _given_back(accepted, orders),
     )
     inventory.refresh_desired(conn, channel.shop_id, changed, followed, now=now, are_locked=True)
     _observe_levels(conn, channel, said, verdicts, now)
@@ -136,12 +135,16 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
     return verdicts
 
 
-def _summed(pairs: Iterable[Iterable[tuple[int, int]]]) -> dict[int, int]:
-    total: Counter[int] = Counter()
-    for some in pairs:
-        for key, units in some:
-            total[key] += units
-    return total
+def _given_back(
+    accepted: Mapping[str, operations.OrderKey], orders: Mapping[str, ChannelOrder]
+) -> dict[int, tuple[int, datetime]]:
+    """Units that edits took off lines, and when at the latest, by listing."""
+    back: dict[int, tuple[int, datetime]] = {}
+    for ref, key in accepted.items():
+        for listing_id, units in key.given_back:
+            before, at = back.get(listing_id, (0, orders[ref].version_at))
+            back[listing_id] = (before + units, max(at, orders[ref].version_at))
+    return back
 
 
 def _acts(said: Iterable[Facts]) -> list[ChannelAct]:

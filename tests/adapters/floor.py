@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from core.connections import queries
 from core.connections.operations import NewConnection
 from core.connections.queries import ConnectionRow
 from core.db import fetch, fetch_one, read_only, unit_of_work
+from core.errors import Retryable
 from core.inventory import operations as inventory
 from core.inventory.operations import Adjustment
 from core.messaging import inbox
@@ -29,6 +31,7 @@ from tests.factories import ACTOR, make_shop, unique
 from workers.jobs import connections as jobs
 from workers.jobs.inbox import drain_lane
 from workers.jobs.stock import push_lane
+from workers.jobs.subscriptions import check_subscriptions
 
 Canned = Callable[[httpx.Request], httpx.Response]
 
@@ -37,10 +40,13 @@ Canned = Callable[[httpx.Request], httpx.Response]
 class Bell:
     """A queue and flags in memory: what was rung is remembered."""
 
+    is_dead: bool = False
     rings: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     flags: set[str] = field(default_factory=set)
 
     def enqueue(self, name: str, /, **arguments: object) -> None:
+        if self.is_dead:
+            raise Retryable("no answer")
         self.rings.append((name, arguments))
 
     def raise_flag(self, name: str, seconds: int, *, only_if_down: bool) -> bool:
@@ -62,6 +68,7 @@ class Floor:
     engine: Engine
     queue: Bell = field(default_factory=Bell)
     accounts: dict[int, Account] = field(default_factory=dict)
+    is_heard: bool = True
 
     @property
     def doorbell(self) -> Doorbell:
@@ -70,6 +77,9 @@ class Floor:
     @property
     def app(self) -> Application:
         return cast(Application, self)
+
+    def sender(self) -> object:
+        return print if self.is_heard else None
 
     def webhook_address(self, row: ConnectionRow) -> str:
         return f"https://us.test/webhooks/{row.vendor}/{row.id}"
@@ -128,6 +138,29 @@ class Floor:
             assert found is not None
             items = [Adjustment(unique("count"), code, delta, "adjustment", utc_now()) for code, delta in units.items()]
             inventory.adjust(conn, row.shop_id, found["id"], items, ACTOR, utc_now())
+
+    def check(self, row: ConnectionRow) -> dict[str, Any]:
+        """What a check of subscriptions comes to."""
+        self.await_lanes()
+        with self.channel(row) as channel:
+            return check_subscriptions(self.app, row, channel)
+
+    def poll(self, row: ConnectionRow) -> int:
+        """How many orders a poll records."""
+        self.await_lanes()
+        with self.channel(row) as channel:
+            return jobs.poll_orders(self.app, self.row(row.shop_id, row.id), channel)
+
+    def await_lanes(self) -> None:
+        """Until the server has let go of every lane: it does so a moment after its holder is done."""
+        for _ in range(1000):
+            if not self.rows(
+                "select 1 from pg_locks where locktype = 'advisory'"
+                " and database = (select oid from pg_database where datname = current_database())"
+            ):
+                return
+            time.sleep(0.01)
+        raise AssertionError("a lane is held for ever")
 
     def push(self, row: ConnectionRow) -> dict[str, int]:
         """What the job of a push comes to, on a lane that is held."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from core.adapters.http import Refused, ServerFault, Unauthorised, Unreachable
 from core.adapters.shopify import SUBSCRIBED
-from core.ports import ChannelListing, QuantityWrite, SalesChannel
+from core.ports import ChannelListing, ChannelOrder, QuantityWrite, SalesChannel
 from tests.adapters.accounts import Account, shopify_account
 from tests.adapters.canned_shopify import LOCATION, CannedShop
 
@@ -28,6 +29,52 @@ def test_reads_the_whole_catalogue_with_levels(shop: Account) -> None:
     assert {listing.levels[0].location_ref for listing in listings} == {place.ref}
     assert all(listing.is_tracked and listing.title == "Mug" and listing.ref.isdigit() for listing in listings)
     assert channel.listing_count() in (10, None)
+
+
+def test_an_export_says_what_pages_show(shop: Account) -> None:
+    channel = shop.channel()
+    export = channel.begin_export()
+    assert export is not None
+    for _ in range(2000):
+        if export.state != "running":
+            break
+        time.sleep(0.01)
+        export = channel.export(export.ref)
+        assert export is not None
+    assert export.state == "written"
+    exported = [listing for page in channel.exported(export) for listing in page]
+    shown = [(item.ref, item.code, [(level.location_ref, level.units) for level in item.levels]) for item in exported]
+    paged = _listings(channel)
+    assert shown == [(item.ref, item.code, [(each.location_ref, each.units) for each in item.levels]) for item in paged]
+    assert [item.title for item in exported] == ["Mug"] * 10
+
+
+def test_the_account_answers(shop: Account) -> None:
+    about = shop.channel().about()
+    assert (about.ref, about.currency) == (shop.config.account_ref, "GBP")
+    assert {"read_products", "read_inventory", "write_inventory"} <= (about.granted or set())
+
+
+def test_what_is_to_be_shipped_is_told_once_an_order_is_routed(shop: Account) -> None:
+    (ref,) = _place_orders(shop, [2])
+    if shop.kind == "canned":
+        shop.control.scopes.append("read_merchant_managed_fulfillment_orders")
+        shop.control.route(ref, 2)
+    channel = shop.channel()
+    found = channel.fulfilment_orders(ref)
+    for _ in range(2000):
+        if found:
+            break
+        time.sleep(0.01)
+        found = channel.fulfilment_orders(ref)
+    (one,) = found
+    (place,) = channel.locations()
+    assert (one.order_ref, one.location_ref, one.status, one.holds) == (ref, place.ref, "open", ())
+    assert len(one.lines) == 2
+    assert all(0 < line.remaining_units <= line.units for line in one.lines)
+    assert channel.orders_behind([one.ref, "999"]) == [ref]
+    ((read,),) = channel.orders([ref])
+    assert read[0] == ref
 
 
 def test_levels_leaves_out_what_is_gone(shop: Account) -> None:
@@ -199,6 +246,28 @@ def test_polled_orders_come_whole_and_read_like_webhooks(shop: Account) -> None:
         assert order.total_minor == sum(line.total_minor for line in order.lines)
 
 
+@pytest.mark.parametrize("shop", ["sandbox"], indirect=True)
+def test_staff_edits_and_drafts_are_told_by_polls(shop: Account) -> None:
+    (ref,) = _place_orders(shop, [1])
+    path = f"/shopify/{shop.config.account_ref}"
+    channel = shop.channel()
+    before = {order.ref: order for order in _polled(channel)}[ref]
+    assert (before.is_edited, before.is_by_staff, [line.units for line in before.lines]) == (False, False, [2])
+    edit = {
+        "key": "e1",
+        "order_id": int(ref),
+        "add": [{"sku": "SKU-1", "quantity": 3, "price": "1.00"}],
+        "remove": [{"line_id": int(before.lines[0].ref), "quantity": 1}],
+    }
+    shop.control.post(f"{path}/edit", edit)
+    shop.control.post(f"{path}/draft", {"key": "d1", "lines": [{"sku": "SKU-2", "quantity": 1, "price": "1.00"}]})
+    shop.control.post(f"{path}/draft/completion", {"key": "d2", "draft": "d1"})
+    after = {order.ref: order for order in _polled(channel)}
+    assert (after[ref].is_edited, [line.units for line in after[ref].lines]) == (True, [1, 3])
+    (draft,) = (order for order in after.values() if order.ref != ref)
+    assert (draft.is_by_staff, draft.is_edited) == (True, False)
+
+
 def test_subscriptions_are_made_once_moved_and_thinned(shop: Account) -> None:
     channel = shop.channel()
     for address in ("https://one.test/hooks", "https://two.test/hooks"):
@@ -315,6 +384,12 @@ def test_a_locked_shop_is_a_permanent_refusal() -> None:
 
     with pytest.raises(Refused, match="locked"):
         shopify_account(locked).channel().locations()
+
+
+def _polled(channel: SalesChannel) -> list[ChannelOrder]:
+    found = [order for page in channel.orders_since(LONG_AGO) for order in page]
+    said = [channel.parse("poll/orders", body, None) for _, _, body in found]
+    return [order for facts in said if facts for order in facts.orders]
 
 
 def _changed(channel: SalesChannel, address: str) -> list[str]:

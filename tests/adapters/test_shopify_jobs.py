@@ -14,6 +14,7 @@ from core.adapters.shopify.parsing import SUBSCRIBED
 from core.clock import utc_now
 from core.connections import watching
 from core.db import execute, unit_of_work
+from core.messaging.doorbell import Lane, lane_lock
 from core.ports import ChannelSubscription
 from tests.adapters.bodies import ORDER
 from tests.adapters.canned_shopify import CannedShop
@@ -21,7 +22,6 @@ from tests.adapters.floor import Floor
 from tests.conftest import TestServers
 from workers import exports
 from workers.jobs.asking import read_orders
-from workers.jobs.connections import poll_orders
 from workers.jobs.subscriptions import check_subscriptions
 
 
@@ -125,8 +125,8 @@ def test_the_end_of_an_export_rings_the_sync_that_waits_for_it(floor: Floor) -> 
 def test_subscriptions_are_made_and_on_record(floor: Floor) -> None:
     canned = CannedShop()
     row = floor.connect(canned)
-    assert _check(floor, row) == {"standing": 10, "missing": 0, "refused": 0, "changed": 10, "dropped": 0}
-    assert _check(floor, row)["changed"] == 0
+    assert floor.check(row) == {"standing": 10, "missing": 0, "refused": 0, "changed": 10, "dropped": 0}
+    assert floor.check(row)["changed"] == 0
     assert {one["uri"] for one in canned.subscriptions} == {f"https://us.test/webhooks/shopify/{row.id}"}
     topics = _topics(floor, row)
     assert set(topics) == set(SUBSCRIBED)
@@ -139,24 +139,38 @@ def test_subscriptions_are_made_and_on_record(floor: Floor) -> None:
 def test_a_dropped_subscription_is_mended_and_its_gap_filled(floor: Floor) -> None:
     canned = CannedShop()
     row = floor.connect(canned)
-    _check(floor, row)
+    floor.check(row)
     canned.subscriptions = [one for one in canned.subscriptions if one["topic"] != "ORDERS_CREATE"]
-    assert _check(floor, row)["dropped"] == 1
+    assert floor.check(row)["dropped"] == 1
     found = _topics(floor, row)["orders/create"]
     assert (found["state"], found["repairs"]) == ("standing", 1)
     assert found["missed_at"] is not None
     assert found["repaired_at"] is not None
     assert floor.queue.rung("connection.poll") == [{"shop_id": row.shop_id, "connection_id": row.id}]
     assert floor.queue.rung("connection.sync") == []
-    assert _check(floor, row)["dropped"] == 0
+    assert floor.check(row)["dropped"] == 0
+    notices = floor.rows("select payload ->> 'text' as text from outbox_messages where shop_id = %(s)s", s=row.shop_id)
+    assert [notice["text"].partition(":")[0] for notice in notices] == [
+        f"{row.name} had stopped calling us for orders/create"
+    ]
+
+
+def test_without_an_address_for_notices_none_is_left_for_later(floor: Floor) -> None:
+    canned = CannedShop()
+    row = floor.connect(canned)
+    floor.is_heard = False
+    floor.check(row)
+    canned.subscriptions.clear()
+    assert floor.check(row)["dropped"] == 10
+    assert floor.rows("select 1 from outbox_messages where shop_id = %(s)s", s=row.shop_id) == []
 
 
 def test_levels_that_were_not_told_are_read_again(floor: Floor) -> None:
     canned = CannedShop()
     row = floor.connect(canned)
-    _check(floor, row)
+    floor.check(row)
     canned.subscriptions = [one for one in canned.subscriptions if one["topic"] != "INVENTORY_LEVELS_UPDATE"]
-    _check(floor, row)
+    floor.check(row)
     run = floor.one("select id, trigger, reason from sync_runs where connection_id = %(c)s", c=row.id)
     assert (run["trigger"], "inventory_levels/update" in run["reason"]) == ("event", True)
     assert [ring["sync_run_id"] for ring in floor.queue.rung("connection.sync")] == [run["id"]]
@@ -165,17 +179,17 @@ def test_levels_that_were_not_told_are_read_again(floor: Floor) -> None:
 def test_a_subscription_that_leaves_fields_out_is_made_whole(floor: Floor) -> None:
     canned = CannedShop()
     row = floor.connect(canned)
-    _check(floor, row)
+    floor.check(row)
     canned.subscriptions[0]["includeFields"] = ["id", "note"]
     canned.subscriptions[1]["filter"] = "total_price:>100"
-    assert _check(floor, row)["changed"] == 2
+    assert floor.check(row)["changed"] == 2
     assert {(one["filter"], tuple(one["includeFields"])) for one in canned.subscriptions} == {(None, ())}
 
 
 def test_a_refused_topic_holds_up_no_other_and_says_all_that_is_wrong(floor: Floor) -> None:
     canned = CannedShop(refused_topics=["ORDERS_EDITED"])
     row = floor.connect(canned)
-    assert _check(floor, row) == {"standing": 9, "missing": 0, "refused": 1, "changed": 9, "dropped": 0}
+    assert floor.check(row) == {"standing": 9, "missing": 0, "refused": 1, "changed": 9, "dropped": 0}
     found = _topics(floor, row)["orders/edited"]
     assert (found["state"], found["problem"], found["ref"]) == ("refused", "this; and that", None)
 
@@ -184,19 +198,30 @@ def test_while_nothing_may_be_written_subscriptions_are_only_looked_at(floor: Fl
     canned = CannedShop()
     row = floor.connect(canned)
     _write_mode(floor, row, "shadow")
-    assert _check(floor, row)["missing"] == 10
+    assert floor.check(row)["missing"] == 10
     assert canned.subscriptions == []
     _write_mode(floor, row, "live")
-    assert _check(floor, row)["standing"] == 10
+    assert floor.check(row)["standing"] == 10
     _write_mode(floor, row, "shadow")
     canned.subscriptions.pop()
-    assert _check(floor, row) == {"standing": 9, "missing": 1, "refused": 0, "changed": 0, "dropped": 1}
+    assert floor.check(row) == {"standing": 9, "missing": 1, "refused": 0, "changed": 0, "dropped": 1}
+    assert floor.check(row)["dropped"] == 0, "told of a second time"
     lost = next(one for one in _topics(floor, row).values() if one["state"] == "missing")
     assert (lost["repairs"], lost["repaired_at"]) == (0, None)
     assert lost["missed_at"] is not None
     _write_mode(floor, row, "live")
-    assert _check(floor, row)["standing"] == 10
+    counts = floor.check(row)
+    assert (counts["standing"], counts["dropped"]) == (10, 1)
     assert _topics(floor, row)[lost["topic"]]["repairs"] == 1
+
+
+def test_two_that_check_at_once_do_not_make_them_twice(floor: Floor) -> None:
+    canned = CannedShop()
+    row = floor.connect(canned)
+    with lane_lock(floor.engine, Lane("subscriptions", row.shop_id, row.id)) as is_held:
+        assert is_held
+        assert check_subscriptions(floor.app, row, floor.accounts[row.id].channel()) == {"busy": True}
+    assert canned.subscriptions == []
 
 
 def test_a_topic_that_is_no_longer_ours_is_forgotten(floor: Floor) -> None:
@@ -205,7 +230,7 @@ def test_a_topic_that_is_no_longer_ours_is_forgotten(floor: Floor) -> None:
         watching.note_subscriptions(
             conn, row.shop_id, row.id, [ChannelSubscription("old/topic", "standing")], utc_now()
         )
-    _check(floor, row)
+    floor.check(row)
     assert "old/topic" not in _topics(floor, row)
 
 
@@ -250,6 +275,21 @@ def test_many_hints_travel_in_few_jobs(floor: Floor) -> None:
     assert {ref for some in refs for ref in some} == {str(10**18 + n) for n in range(20)}
 
 
+def test_a_dead_queue_costs_neither_the_messages_nor_the_check(floor: Floor) -> None:
+    canned = CannedShop()
+    row = floor.connect(canned)
+    floor.check(row)
+    floor.queue.is_dead = True
+    edit = {"order_edit": {"id": 1, "order_id": 77, "created_at": "2026-11-20T09:30:00Z"}}
+    floor.deliver(row, ("orders/edited", json.dumps(edit).encode()))
+    state = floor.one("select state from inbox_messages where connection_id = %(c)s", c=row.id)
+    assert state == {"state": "handled"}
+    canned.subscriptions.clear()
+    assert floor.check(row)["dropped"] == 10
+    run = floor.one("select state from sync_runs where connection_id = %(c)s", c=row.id)
+    assert run == {"state": "queued"}
+
+
 def test_what_people_do_at_the_channel_is_counted_by_the_shops_day(floor: Floor) -> None:
     canned = CannedShop()
     canned.place_order("79", 1)
@@ -277,14 +317,14 @@ def test_two_shops_with_the_same_ids_know_nothing_of_each_other(floor: Floor) ->
     one, other = floor.connect(first), floor.connect(second)
     floor.sync(one)
     floor.sync(other)
-    _check(floor, one)
+    floor.check(one)
     assert len(second.subscriptions) == 0
     first.place_order("500", 1)
-    assert poll_orders(floor.app, floor.row(one.shop_id, one.id), floor.accounts[one.id].channel()) == 1
+    assert floor.poll(one) == 1
     floor.drain(one)
     assert _available(floor, one.shop_id) == {"SKU-5000": 9}
     assert _available(floor, other.shop_id) == {"SKU-5000": 70}
-    assert poll_orders(floor.app, floor.row(other.shop_id, other.id), floor.accounts[other.id].channel()) == 0
+    assert floor.poll(other) == 0
 
 
 def test_two_connections_of_one_shop_sell_one_stock_and_keep_their_ids_apart(floor: Floor) -> None:
@@ -295,7 +335,7 @@ def test_two_connections_of_one_shop_sell_one_stock_and_keep_their_ids_apart(flo
     floor.sync(other)
     for canned, row in ((first, one), (second, other)):
         canned.place_order("500", 1)
-        poll_orders(floor.app, floor.row(row.shop_id, row.id), floor.accounts[row.id].channel())
+        floor.poll(row)
         floor.drain(row)
     orders = floor.rows("select connection_id, channel_ref from orders where shop_id = %(s)s", s=one.shop_id)
     assert sorted((order["connection_id"], order["channel_ref"]) for order in orders) == [
@@ -307,10 +347,6 @@ def test_two_connections_of_one_shop_sell_one_stock_and_keep_their_ids_apart(flo
         "select connection_id, desired_units from listings where shop_id = %(s)s order by 1", s=one.shop_id
     )
     assert [listing["connection_id"] for listing in listings] == [one.id, other.id]
-
-
-def _check(floor: Floor, row: Any) -> dict[str, Any]:
-    return check_subscriptions(floor.app, row, floor.accounts[row.id].channel())
 
 
 def _topics(floor: Floor, row: Any) -> dict[str, dict[str, Any]]:

@@ -109,6 +109,34 @@ def test_discounts_by_allocation_else_by_line() -> None:
     assert line(total_discount="7.00").discount_minor == 150
 
 
+@pytest.mark.parametrize(
+    ("changes", "units", "is_edited"),
+    [
+        ({"current_quantity": 2, "refunds": []}, 2, True),
+        ({"current_quantity": 0, "refunds": []}, 0, True),
+        ({"current_quantity": 2}, 3, False),
+        ({"current_quantity": 1}, 2, True),
+        ({"current_quantity": None, "refunds": []}, 3, False),
+        ({"current_quantity": 5, "refunds": []}, 3, False),
+        ({"current_quantity": 0, "refunds": [], "cancelled_at": "2026-03-02T10:00:00Z"}, 3, False),
+    ],
+    ids=["edited", "taken off", "refunded", "both", "not said", "more than ordered", "cancelled"],
+)
+def test_trap_units_that_an_edit_took_off_are_in_current_quantity_only(
+    changes: dict[str, Any], units: int, is_edited: bool
+) -> None:
+    """`quantity` stays what was ordered, and `current_quantity` is without refunded units too: one of three here."""
+    current = changes.pop("current_quantity")
+    found = order(line_items=[{**LINE, "current_quantity": current}], **changes)
+    assert (found.lines[0].units, found.is_edited) == (units, is_edited)
+
+
+def test_a_body_without_its_refunds_does_not_say_what_was_edited() -> None:
+    body = {key: value for key, value in ORDER.items() if key != "refunds"}
+    body["line_items"] = [{**LINE, "current_quantity": 1}]
+    assert read("orders/updated", body).orders[0].lines[0].units == 3
+
+
 def test_currencies_without_hundredths() -> None:
     yen = order(currency="JPY", total_price="1125", line_items=[{**LINE, "price": "500", "discount_allocations": []}])
     assert (yen.total_minor, yen.lines[0].total_minor) == (1125, 1500)

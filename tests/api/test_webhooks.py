@@ -62,6 +62,22 @@ def test_a_duplicate_is_welcome_and_changes_nothing(api: TestClient, shop: Shop)
     assert row["body"] == BODY
 
 
+def test_trap_an_event_id_is_shared_by_topics_so_the_webhook_id_decides(api: TestClient, shop: Shop) -> None:
+    for number, topic in enumerate(("orders/create", "inventory_levels/update", "orders/create")):
+        sent = post(api, shop, X_Shopify_Webhook_Id=f"w-{number}", X_Shopify_Topic=topic)
+        assert sent.status_code == 200
+    assert sorted(row["delivery_id"] for row in shop.rows()) == ["w-0", "w-1", "w-2"]
+    assert {row["event_ref"] for row in shop.rows()} == {"event-1"}
+
+
+@pytest.mark.parametrize("spell", [str.lower, str.upper, str.title])
+def test_trap_header_names_come_in_any_case(api: TestClient, shop: Shop, spell: Callable[[str], str]) -> None:
+    headers = {spell(name): value for name, value in signed_headers(BODY).items()}
+    sent = api.post(shop.path, content=BODY, headers=headers, follow_redirects=False)
+    assert sent.status_code == 200
+    assert len(shop.rows()) == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "status", "words"),
     [

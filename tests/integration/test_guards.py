@@ -287,6 +287,7 @@ def test_what_counts_tables_as_their_owner_cannot_be_made_to_do_anything_else(
             f"insert into pg_temp.pg_class values ('{evil}', 'public'::regnamespace, 'orders', -1)",
             "grant select on pg_temp.pg_class to public",
             "select count_grown_tables()",
+            "select count_catalogue()",
         ):
             caller.execute(statement)  # type: ignore[arg-type]
     with engine.connect() as conn:

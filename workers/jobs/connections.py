@@ -15,7 +15,7 @@ from core.clock import utc_now
 from core.connections import operations as connections
 from core.connections import queries
 from core.connections.queries import ConnectionRow
-from core.db import count_grown_tables, fetch, read_only, unit_of_work
+from core.db import count_catalogue, fetch, read_only, unit_of_work
 from core.errors import Permanent, Retryable
 from core.inventory import lines, places
 from core.inventory import operations as inventory
@@ -78,7 +78,7 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
         with unit_of_work(app.engine) as conn:
             row = connections.set_locations(conn, row, _our_locations(conn, row, channel), actor, utc_now())
             connections.note_reads_orders(conn, row.shop_id, row.id, channel.reads_orders)
-        read = 0
+        read = counted = 0
 
         def tell(step: str, objects: int) -> None:
             _step(app, row, sync_run_id, f"{step}: {objects:,} objects so far" if objects else step)
@@ -87,14 +87,18 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
             read += len(page)
             with unit_of_work(app.engine) as conn:
                 intake.take_in(conn, row, page, utc_now())
-            count_grown_tables(app.engine)
+            if read >= counted * 2:
+                count_catalogue(app.engine)
+                counted = read
             _step(app, row, sync_run_id, "reading listings and what they show", done=read)
+        count_catalogue(app.engine)
         _step(app, row, sync_run_id, "taking over stock", done=read)
         # Orders and levels are locked before listings: so what was parked is booked in a unit of work of its own.
         with unit_of_work(app.engine) as conn:
             late = intake.book_lines_mapped_late(conn, intake.channel_of(conn, row, utc_now()), utc_now())
         with unit_of_work(app.engine) as conn:
             counts = _take_over(conn, row, actor) | {"orders_mapped_late": late}
+        count_catalogue(app.engine)
         with unit_of_work(app.engine) as conn:
             lines.draw_lines(conn, row.shop_id)
         _step(app, row, sync_run_id, "asking for changed orders", done=read)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
+
+from sqlalchemy import Connection
 
 from core import bootstrap
 from core.audit import Actor
@@ -15,8 +19,11 @@ from core.connections.queries import ConnectionRow
 from core.db import read_only, unit_of_work
 from core.errors import Permanent, Retryable
 from core.logs import mask
+from core.messaging import outbox
+from core.messaging.doorbell import Lane, lane_lock
 from core.ports import SalesChannel
 from core.runs import operations as runs
+from workers.hints import ring_once
 from workers.registry import job
 
 log = logging.getLogger(__name__)
@@ -57,6 +64,12 @@ def check_subscriptions(app: Application, row: ConnectionRow, channel: SalesChan
     What was dropped meanwhile left a gap: the orders changed in it are polled for at once, and where levels or products
     were not told of either, a sync is asked for.
     """
+    # One at a time: a topic that two make at once is refused to the second.
+    with lane_lock(app.engine, Lane("subscriptions", row.shop_id, row.id)) as is_held:
+        return _check(app, row, channel) if is_held else {"busy": True}
+
+
+def _check(app: Application, row: ConnectionRow, channel: SalesChannel) -> dict[str, Any]:
     with read_only(app.engine) as conn:
         repair = watching.may_write(conn, row.shop_id, row.id)
     found = channel.ensure_subscriptions(app.webhook_address(row), repair=repair)
@@ -69,14 +82,24 @@ def check_subscriptions(app: Application, row: ConnectionRow, channel: SalesChan
             run_id = runs.request_sync(conn, row.shop_id, row.id, "sync_connection", "event", actor, now)
         else:
             run_id = None
+        if dropped and app.sender() is not None:
+            _say(conn, row, dropped, now)
     if dropped:
         log.warning("the channel had dropped subscriptions", extra={"connection": row.name, "topics": dropped})
-        app.queue.enqueue("connection.poll", shop_id=row.shop_id, connection_id=row.id)
+        ring_once(app, "connection.poll", shop_id=row.shop_id, connection_id=row.id)
     if run_id is not None:
-        app.queue.enqueue("connection.sync", shop_id=row.shop_id, connection_id=row.id, sync_run_id=run_id)
+        ring_once(app, "connection.sync", shop_id=row.shop_id, connection_id=row.id, sync_run_id=run_id)
     states = [item.state for item in found]
     return {
         **{state: states.count(state) for state in ("standing", "missing", "refused")},
         "changed": sum(item.is_changed for item in found),
         "dropped": len(dropped),
     }
+
+
+def _say(conn: Connection, row: ConnectionRow, dropped: Sequence[str], now: datetime) -> None:
+    text = (
+        f"{row.name} had stopped calling us for {', '.join(dropped)}: its deliveries had failed for hours. "
+        "What was missed is being read."
+    )
+    outbox.add(conn, row.shop_id, "notice", f"subscriptions:{row.id}:{now.isoformat()}", {"text": text}, now)

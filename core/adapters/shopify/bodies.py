@@ -20,6 +20,7 @@ from core.adapters.shopify.fields import (
     Instant,
     Level,
     OptionalAmount,
+    OptionalCount,
     OptionalId,
     OptionalInstant,
     OptionalText,
@@ -42,6 +43,7 @@ class Line(Body):
     name: OptionalText = None
     title: OptionalText = None
     quantity: Count
+    current_quantity: OptionalCount = None
     price: Amount
     total_discount: OptionalAmount = None
     discount_allocations: Annotated[tuple[Allocation, ...], OrEmpty] = ()

@@ -162,6 +162,7 @@ fragment Line on LineItem {
   name
   sku
   quantity
+  currentQuantity
   variant { legacyResourceId }
   originalUnitPriceSet { shopMoney { amount } }
   totalDiscountSet { shopMoney { amount } }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -54,7 +54,11 @@ def order_of_body(body: bodies.Order, seen_at: datetime | None, default_currency
     """An order webhook. Raises Unclear."""
     currency = (body.currency or default_currency).upper()
     ref = body.id
-    lines = tuple(_line_of_body(line, currency) for line in body.line_items)
+    refunds = tuple(refund_of_body(each, ref, currency) for each in body.refunds)
+    # A body without its refunds cannot tell what an edit took off from what was given back.
+    refunded = _units_refunded(refunds) if "refunds" in body.model_fields_set and not body.cancelled_at else None
+    removed = {line.id: _removed(line.quantity, line.current_quantity, line.id, refunded) for line in body.line_items}
+    lines = tuple(_line_of_body(line, removed[line.id], currency) for line in body.line_items)
     summed = sum(line.total_minor for line in lines)
     total = summed if body.total_price is None else to_minor(body.total_price, currency)
     return ChannelOrder(
@@ -75,15 +79,41 @@ def order_of_body(body: bodies.Order, seen_at: datetime | None, default_currency
         is_by_staff=_word(body.source_name) == DRAFT_ORDER,
         lines=lines,
         fulfilments=tuple(fulfilment_of_body(each, ref, seen_at) for each in body.fulfillments),
-        refunds=tuple(refund_of_body(each, ref, currency) for each in body.refunds),
+        refunds=refunds,
+        is_edited=any(removed.values()),
     )
 
 
-def _line_of_body(line: bodies.Line, currency: str) -> ChannelLine:
+def _units_refunded(refunds: Iterable[ChannelRefund]) -> Mapping[str, int]:
+    units: dict[str, int] = {}
+    for refund in refunds:
+        for line in refund.lines:
+            units[line.line_ref] = units.get(line.line_ref, 0) + line.units
+    return units
+
+
+def _removed(ordered: int, current: int | None, line_ref: str, refunded: Mapping[str, int] | None) -> int:
+    """Units that an edit took off a line: what was ordered never falls, `current` is without them and without refunds.
+
+    A cancelled order (`refunded` None) has nothing left anyway, and says so itself.
+    """
+    if current is None or refunded is None:
+        return 0
+    return max(0, ordered - current - refunded.get(line_ref, 0))
+
+
+def _line_of_body(line: bodies.Line, removed: int, currency: str) -> ChannelLine:
     allocated = [share.amount for share in line.discount_allocations]
     discount = sum(allocated, ZERO) if allocated else line.total_discount or ZERO
     return _line(
-        line.id, line.variant_id, line.sku, line.name or line.title or "", line.quantity, line.price, discount, currency
+        line.id,
+        line.variant_id,
+        line.sku,
+        line.name or line.title or "",
+        line.quantity - removed,
+        line.price,
+        discount,
+        currency,
     )
 
 
@@ -252,6 +282,8 @@ def order_of_node(node: nodes.Order, seen_at: datetime | None, default_currency:
     seen_at = max((moment for moment in (seen_at, node.seen_at) if moment), default=None)
     currency = (node.currency_code or default_currency).upper()
     ref = node.legacy_resource_id
+    refunds = tuple(_refund_of_node(each, ref, currency) for each in node.refunds)
+    refunded = None if node.cancelled_at else _units_refunded(refunds)
     return ChannelOrder(
         ref=ref,
         name=node.name or f"#{ref}",
@@ -269,13 +301,13 @@ def order_of_node(node: nodes.Order, seen_at: datetime | None, default_currency:
         is_test=node.test,
         is_by_staff=_word(node.source_name) == DRAFT_ORDER,
         is_edited=node.edited,
-        lines=tuple(_line_of_node(line, currency) for line in node.line_items.nodes),
+        lines=tuple(_line_of_node(line, refunded, currency) for line in node.line_items.nodes),
         fulfilments=tuple(_fulfilment_of_node(each, ref, seen_at) for each in node.fulfillments),
-        refunds=tuple(_refund_of_node(each, ref, currency) for each in node.refunds),
+        refunds=refunds,
     )
 
 
-def _line_of_node(line: nodes.Line, currency: str) -> ChannelLine:
+def _line_of_node(line: nodes.Line, refunded: Mapping[str, int] | None, currency: str) -> ChannelLine:
     allocated = [share.allocated_amount_set.shop_money.amount for share in line.discount_allocations]
     own = line.total_discount_set.shop_money.amount if line.total_discount_set else ZERO
     return _line(
@@ -283,7 +315,7 @@ def _line_of_node(line: nodes.Line, currency: str) -> ChannelLine:
         line.variant.legacy_resource_id if line.variant else None,
         line.sku,
         line.name or "",
-        line.quantity,
+        line.quantity - _removed(line.quantity, line.current_quantity, line.id, refunded),
         line.original_unit_price_set.shop_money.amount,
         sum(allocated, ZERO) if allocated else own,
         currency,

@@ -19,6 +19,7 @@ from core.adapters.shopify.fields import (
     Id,
     Instant,
     Level,
+    OptionalCount,
     OptionalInstant,
     OptionalText,
     OrEmpty,
@@ -67,6 +68,7 @@ class Line(Node):
     name: OptionalText = None
     sku: OptionalText = None
     quantity: Count
+    current_quantity: OptionalCount = None
     variant: Ref | None = None
     original_unit_price_set: MoneyBag
     total_discount_set: MoneyBag | None = None

@@ -52,3 +52,22 @@ select a.shop_id, a.connection_id, (a.acted_at at time zone s.time_zone)::date a
     coalesce(sum(abs(a.units)), 0)::bigint as units
 from channel_acts a join shops s using (shop_id) group by 1, 2, 3, 4;
 comment on view channel_acts_by_day is 'what people did at a channel besides us, by the shop''s business day';
+
+-- Has the database count afresh what a whole catalogue was read into. Of a shop that came after it last counted it knows
+-- nothing, and plans for one row of it where there are thousands: quadratic and worse, however small the table is.
+-- Everything it names is looked for in the catalogue first, in a caller's own temporary schema last: it runs as the owner.
+create function count_catalogue() returns void language plpgsql security definer
+set search_path = pg_catalog, public, pg_temp as $$
+declare
+    grown text;
+begin
+    set local lock_timeout = '100ms';
+    foreach grown in array array['skus', 'listings', 'stock_levels', 'stock_movements'] loop
+        begin
+            execute format('analyze public.%I', grown);
+        exception when lock_not_available then
+            null;  -- autovacuum is at it
+        end;
+    end loop;
+end $$;
+revoke execute on function count_catalogue() from public;
