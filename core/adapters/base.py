@@ -34,17 +34,31 @@ class ConnectionConfig:
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """What the entry point lends. `transport` takes the place of the network; without Redis limits are per process."""
+    """What the entry point lends. `transport` takes the place of the network; without Redis limits are per process.
+
+    `purpose` is whom the calls are made for. `clock` is a time of the caller's own in seconds, which `sleep` passes;
+    without it time is real.
+    """
 
     record: Callable[[ApiCall], None]
     redis_url: str | None
     transport: httpx.BaseTransport | None
     now: Callable[[], datetime]
     sleep: Callable[[float], None] = time.sleep
+    purpose: str | None = None
+    clock: Callable[[], float] | None = None
 
 
 def make_client(config: ConnectionConfig, deps: Deps, dialect: Dialect) -> Client:
     """The client of one connection, speaking `dialect`."""
     return Client(
-        config.shop_id, config.connection_id, dialect, deps.record, deps.now, deps.sleep, transport=deps.transport
+        config.shop_id,
+        config.connection_id,
+        dialect,
+        deps.record,
+        deps.now,
+        deps.sleep,
+        transport=deps.transport,
+        purpose=deps.purpose,
+        clock=deps.clock or time.monotonic,
     )
