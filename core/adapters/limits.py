@@ -31,8 +31,9 @@ from redis.retry import Retry
 from core.adapters.http import Quota, Throttled, Urgency
 from core.adapters.limits_scripts import SETTLE, TAKE
 
-_REDIS_SECONDS = 0.05
-_REDIS_REST_SECONDS = 1.0
+# Longer than a doorbell may take: who goes on without asking may take what another was given.
+_REDIS_SECONDS = 0.5
+_REDIS_REST_SECONDS = 5.0
 _LOCAL_SHARE = 0.5
 
 CALL_LIVES_SECONDS = 60.0
@@ -96,7 +97,7 @@ class _LocalBucket:
             self.level = min(most, self.level + taken - cost)
             if quota.available is not None:
                 others = sum(self.under_way.values())
-                self.level = min(most if is_alone and not others else self.level, quota.available - others)
+                self.level = min(most if is_alone and not others else self.level, quota.available)
 
     def empty(self) -> None:
         """Redis keeps the quota: should it go, this begins with nothing."""

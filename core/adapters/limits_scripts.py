@@ -140,16 +140,16 @@ elseif flight then
   level, spent = level + flight.cost - cost, spent + cost
   local left = tonumber(ARGV[9])
   if left then
-    -- What else is under way may or may not be in the vendor's number, and so may what was answered meanwhile: between
-    -- "all of it is" and "none of it is" lies the truth.
-    local most = left - under_way
+    -- What else is under way is paid for here already. The vendor's number may have it in or not, and so may what was
+    -- answered meanwhile: at the least it is without all of that, at the most with none.
+    local most = left
     if flight.sent < said then
-      -- Told before something that we have heard already: it has grown since.
-      most = most + (now - flight.sent) * rate * factor
+      -- Told before something that we have heard already: it has grown since, and raises nothing.
+      most = left + (now - flight.sent) * rate * factor
     else
       said = flight.sent
       -- A bucket that was forgotten knows nothing of the calls of before: only when they are over may it rise.
-      if now - born >= tonumber(ARGV[12]) then level = math.max(level, most - since) end
+      if now - born >= tonumber(ARGV[12]) then level = math.max(level, left - under_way - since) end
     end
     level = math.min(level, most)
   end

@@ -153,15 +153,14 @@ def test_an_answer_out_of_order_does_not_raise(quotas: Quotas) -> None:
     _, early = quotas.waited(bucket, 10)
     empty(quotas, bucket)
     early.answered(Quota(cost=10, available=1500))
-    # The later answer may or may not have known of the early call's 10.
-    assert quotas.waited(bucket, 100)[0] == 1.1
+    assert quotas.waited(bucket, 100)[0] == 1
 
 
 def test_an_old_low_number_takes_nothing_that_came_back_since(quotas: Quotas) -> None:
     bucket = old(quotas)
     _, early = quotas.waited(bucket, 10)
     quotas.waited(bucket, 10)[1].answered(Quota(cost=10, available=1500))
-    quotas.time.sleep(5)
+    quotas.time.sleep(8)
     early.answered(Quota(cost=10, available=5))
     assert quotas.waited(bucket, 500)[0] == 0
 
@@ -272,7 +271,9 @@ def test_a_call_dearer_than_the_bucket_goes_when_it_is_full(quotas: Quotas) -> N
 def test_redis_keeps_the_time_when_nobody_brings_one(redis_url: str) -> None:
     buckets = [TokenBucket("real-time", 200.0, 5.0, redis_url) for _ in range(4)]
     started = time.monotonic()
-    threads = [threading.Thread(target=lambda b=b: [b.acquire(1, 60) for _ in range(8)]) for b in buckets]
+    threads = [
+        threading.Thread(target=lambda b=b: [b.acquire(1, 60).answered(None) for _ in range(8)]) for b in buckets
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -297,7 +298,7 @@ def test_a_redis_that_goes_away_leaves_nothing_saved_up(quotas: Quotas) -> None:
     assert quotas.waited(bucket, 5)[0] == 0.1
 
 
-def test_a_dead_redis_is_asked_once_a_second() -> None:
+def test_a_dead_redis_is_left_alone_for_a_while() -> None:
     quotas = Quotas(NOBODY)
     bucket, asked = quotas.bucket(rate=1e5), []
 
