@@ -40,8 +40,11 @@ from workers.world import Progress
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name=None, version="0.1.0", prog_name="switchyard")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Keeps stock, catalogue, shipments and seller money in step across a company's channels."""
+    # What it calls is on record as its doing, as a job's calls are.
+    context.with_resource(logs.bound(function=f"command:{context.invoked_subcommand}"))
 
 
 def main() -> None:

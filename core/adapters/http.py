@@ -171,8 +171,8 @@ JudgedKind = Literal["ok", "throttled", "unauthorised", "forbidden", "refused", 
 class Judgement:
     """What an answer means, in the vendor's own way of saying it.
 
-    throttled: later. unauthorised: with another token. forbidden: when a person has done something about the account.
-    refused: never as it stands. fault: nobody knows, the vendor failed.
+    throttled: later. unauthorised: with another token. forbidden: not with these credentials and their
+    scopes. refused: never as it stands. fault: nobody knows, the vendor failed.
     """
 
     kind: JudgedKind
@@ -196,7 +196,7 @@ class Dialect(Protocol):
         """The token just used was not accepted: the next headers() must carry another."""
 
     def pace(self, call: Call, wait_at_most: float) -> Permit | None:
-        """Wait for quota, at most so many seconds; None where none is kept. Raises Throttled when it would take longer."""
+        """Wait for quota, at most so many seconds; None where none is kept. Raises Throttled when that is too short."""
 
     def judge(self, call: Call, response: httpx.Response) -> Judgement:
         """Read the answer."""
@@ -398,7 +398,8 @@ def _certificates() -> ssl.SSLContext:
 _KINDS: Mapping[Act, JudgedKind] = {
     "wait": "throttled",
     "renew": "unauthorised",
-    "ask": "forbidden",
+    "grant": "forbidden",
+    "ask": "refused",
     "repeat": "fault",
     "same_key": "fault",
     "fresh_key": "refused",

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Act = Literal["wait", "renew", "ask", "repeat", "same_key", "fresh_key", "replan", "refuse"]
+Act = Literal["wait", "renew", "grant", "ask", "repeat", "same_key", "fresh_key", "replan", "refuse"]
 
 ACTS: Mapping[Act, str] = {
     "wait": "sent again when the quota is free",
     "renew": "sent again with a new token; refused again, a person must look at the credentials",
+    "grant": "not sent again until a person has granted the app what it lacks",
     "ask": "not sent again until a person has done something about the account",
     "repeat": "a read, or a call the vendor knows by its key, is sent again; else its outcome is unknown",
     "same_key": "sent again with the same key and the same content",
@@ -80,3 +81,19 @@ class ErrorTable:
 
 COMMON = ErrorTable()
 """For whom nothing more is known than HTTP."""
+
+
+def as_markdown(errors: ErrorTable) -> str:
+    """The table for people: what the vendor says, what it means, what we do, whether it was surely not carried out."""
+    lines = ["| it says | it means | what we do | surely not carried out |", "|---|---|---|---|"]
+    everything = (
+        {str(status): meaning for status, meaning in errors.statuses.items()},
+        errors.codes,
+        errors.objections,
+    )
+    lines += [
+        f"| `{said}` | {meaning.words} | {ACTS[meaning.act]} | {'yes' if meaning.is_surely_undone else 'no'} |"
+        for group in (by_status, errors.codes, errors.objections)
+        for said, meaning in group.items()
+    ]
+    return "\n".join(lines)

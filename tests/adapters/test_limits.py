@@ -268,6 +268,11 @@ def test_a_call_dearer_than_the_bucket_goes_when_it_is_full(quotas: Quotas) -> N
     assert quotas.waited(quotas.bucket(burst=10.0), 25, "background")[0] == 0.1
 
 
+def call_eight_times(bucket: TokenBucket) -> None:
+    for _ in range(8):
+        bucket.acquire(1, 60).answered(None)
+
+
 def test_redis_keeps_the_time_when_nobody_brings_one(redis_url: str) -> None:
     buckets = [TokenBucket("real-time", 200.0, 5.0, redis_url) for _ in range(4)]
     started = time.monotonic()

@@ -164,7 +164,7 @@ def _judge_answer(answer: dict[str, Any] | None, wait_seconds: float) -> Judgeme
         return Judgement("refused", code="ERRORS", reason=_plain_errors(answer))
     codes, reason = _codes(answer), _plain_errors(answer)
     # The gravest decides: what was throttled was not run, and what failed may have been run in part.
-    for act in ("wait", "repeat", "renew", "ask"):
+    for act in ("wait", "repeat", "renew", "grant", "ask"):
         found = next((code for code in codes if ERRORS.of_code(code).act == act), None)
         if found is not None:
             return judge_meaning(ERRORS.of_code(found), found, reason, wait_seconds if act == "wait" else None)

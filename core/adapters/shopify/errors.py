@@ -10,7 +10,7 @@ _STATUSES = {
     400: Meaning("refuse", "Shopify cannot read the request"),
     401: Meaning("renew", "Shopify does not accept the access token"),
     402: Meaning("ask", "the shop is frozen: its bill is not paid"),
-    403: Meaning("ask", "Shopify forbids it: the app lacks a scope, or the shop's plan does not allow it"),
+    403: Meaning("grant", "Shopify forbids it: the app lacks a scope, or the shop's plan does not allow it"),
     404: Meaning("ask", "there is no such shop at this address, or it has moved"),
     413: Meaning("refuse", "the request is too large for Shopify"),
     422: Meaning("refuse", "Shopify does not accept the content of the request"),
@@ -27,7 +27,7 @@ _STATUSES = {
 # errors[].extensions.code of an answer with status 200.
 _CODES = {
     "THROTTLED": Meaning("wait", "the quota of points is used up"),
-    "ACCESS_DENIED": Meaning("ask", "the app lacks a scope: grant it in the shop's admin and connect again"),
+    "ACCESS_DENIED": Meaning("grant", "the app lacks a scope: grant it in the shop's admin and connect again"),
     "UNAUTHORIZED": Meaning("renew", "Shopify does not accept the access token"),
     "SHOP_INACTIVE": Meaning("ask", "the shop is not active"),
     "MAX_COST_EXCEEDED": Meaning("refuse", "the query costs more than one query may"),
