@@ -86,11 +86,7 @@ COMMON = ErrorTable()
 def as_markdown(errors: ErrorTable) -> str:
     """The table for people: what the vendor says, what it means, what we do, whether it was surely not carried out."""
     lines = ["| it says | it means | what we do | surely not carried out |", "|---|---|---|---|"]
-    everything = (
-        {str(status): meaning for status, meaning in errors.statuses.items()},
-        errors.codes,
-        errors.objections,
-    )
+    by_status = {str(status): meaning for status, meaning in errors.statuses.items()}
     lines += [
         f"| `{said}` | {meaning.words} | {ACTS[meaning.act]} | {'yes' if meaning.is_surely_undone else 'no'} |"
         for group in (by_status, errors.codes, errors.objections)
