@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -17,7 +18,7 @@ from core.adapters.amazon.errors import ERRORS
 from core.adapters.base import ConnectionConfig, Deps, make_client
 from core.adapters.http import Call, CallKind, Judgement, Permit, Quota, Urgency, json_object, judge_status
 from core.adapters.limits import TokenBucket
-from core.adapters.tokens import OAuthGrant, TokenProvider, token_key
+from core.adapters.tokens import OAuthGrant, make_tokens
 
 API_VERSION = "2021-08-01"
 
@@ -42,7 +43,13 @@ class SellingPartner:
 
     def __init__(self, config: ConnectionConfig, deps: Deps) -> None:
         self._base = config.base_url.rstrip("/")
-        self._client = make_client(config, deps, _Dialect(config, deps))
+        self._dialect = _Dialect(config, deps)
+        self._client = make_client(config, deps, self._dialect)
+
+    @property
+    def token_expires_at(self) -> datetime | None:
+        """When the access token at hand dies; None before the first call."""
+        return self._dialect.token_expires_at()
 
     def run(
         self,
@@ -83,7 +90,7 @@ class _Dialect:
         # Refresh-token grant; a token lives an hour.
         url, needs = str(config.settings.get("lwa_url") or LWA_URL), ("client_id", "client_secret", "refresh_token")
         grant = OAuthGrant(config, deps, url, "refresh_token", needs, {"User-Agent": user_agent()})
-        self._tokens = TokenProvider(token_key(config, deps), grant.fetch, deps.now)
+        self._tokens = make_tokens(grant)
         for operation, (rate, burst) in USAGE_PLANS.items():
             key = f"amazon:{config.shop_id}:{config.connection_id}:{operation}"
             # Amazon does not say what is left, and counts by a clock of its own: half the burst is never counted on.
@@ -105,6 +112,10 @@ class _Dialect:
 
     def renew(self) -> None:
         self._tokens.drop(self._last_token)
+
+    def token_expires_at(self) -> datetime | None:
+        """When the access token at hand dies; None before one was fetched."""
+        return self._tokens.expires_at()
 
     def pace(self, call: Call, wait_at_most: float) -> Permit:
         return self._buckets[call.operation].acquire(call.cost, wait_at_most, call.urgency)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -25,7 +26,7 @@ from core.adapters.limits import TokenBucket
 from core.adapters.shopify.cost import requested_cost
 from core.adapters.shopify.documents import API_VERSION
 from core.adapters.shopify.errors import ERRORS
-from core.adapters.tokens import OAuthGrant, TokenProvider, token_key
+from core.adapters.tokens import OAuthGrant, make_tokens
 
 # Standard plan until the first answer tells (shopify.dev/docs/api/usage/limits).
 _FIRST_RATE, _FIRST_BURST = 100.0, 2000.0
@@ -45,7 +46,13 @@ class GraphQL:
 
     def __init__(self, config: ConnectionConfig, deps: Deps) -> None:
         self._url = f"{config.base_url.rstrip('/')}/admin/api/{API_VERSION}/graphql.json"
-        self._client = make_client(config, deps, _Dialect(config, deps))
+        self._dialect = _Dialect(config, deps)
+        self._client = make_client(config, deps, self._dialect)
+
+    @property
+    def token_expires_at(self) -> datetime | None:
+        """When the access token at hand dies; None before the first call."""
+        return self._dialect.token_expires_at()
 
     def run(
         self,
@@ -84,7 +91,7 @@ class _Dialect:
         # Client-credentials grant; a token lives 24 hours.
         url = f"{config.base_url.rstrip('/')}/admin/oauth/access_token"
         grant = OAuthGrant(config, deps, url, "client_credentials", ("client_id", "client_secret"))
-        self._tokens = TokenProvider(token_key(config, deps), grant.fetch, deps.now)
+        self._tokens = make_tokens(grant)
         self._bucket = TokenBucket(
             f"shopify:{config.shop_id}:{config.connection_id}",
             _FIRST_RATE,
@@ -101,6 +108,10 @@ class _Dialect:
 
     def renew(self) -> None:
         self._tokens.drop(self._last_token)
+
+    def token_expires_at(self) -> datetime | None:
+        """When the access token at hand dies; None before one was fetched."""
+        return self._tokens.expires_at()
 
     def pace(self, call: Call, wait_at_most: float) -> Permit:
         cost = math.ceil(call.cost * self._dearer.get(call.operation, 1.0))
