@@ -124,7 +124,7 @@ def test_refused_credentials_are_not_hammered_by_any_worker(redis_url: str) -> N
 
 def test_credentials_that_are_accepted_again_begin_anew(redis_url: str) -> None:
     vendor, (tokens, other) = workers(redis_url, 2)
-    with pytest.raises(Unauthorised, match="tried again in 5 s|invalid_client"):
+    with pytest.raises(Unauthorised, match="invalid_client"):
         tokens.get()
     vendor.refuses = False
     with pytest.raises(Unauthorised, match="invalid_client; tried again in 5 s, or with other credentials"):
@@ -154,7 +154,7 @@ def test_nothing_of_credentials_or_tokens_is_kept_in_redis(redis_url: str) -> No
     refusals = Refusals("shopify.token", ("shopify", "client_secret-in-clear"), redis_url)
     refusals.note("invalid_client", vendor.now)
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        kept = [f"{name} {client.get(name)}" for name in client]
+        kept = [f"{name} {client.get(name)}" for name in client.scan_iter()]
     assert len(kept) == 1
     assert "in-clear" not in kept[0]
 

@@ -37,6 +37,10 @@ URGENCIES: Mapping[str, Urgency] = {
     "variants": "background",
     "variant_count": "background",
     "item_levels": "background",
+    "export": "background",
+    "export_state": "background",
+    "exports": "background",
+    "subscriptions": "background",
 }
 """How urgent each read is where whoever makes it does not say; a write says it itself."""
 
