@@ -33,7 +33,6 @@ _FIRST_RATE, _FIRST_BURST = 100.0, 2000.0
 
 URGENCIES: Mapping[str, Urgency] = {
     # Whole catalogues and how they are told to us: nobody waits for them. What is not here is ordinary.
-    "locations": "background",
     "variants": "background",
     "variant_count": "background",
     "item_levels": "background",
