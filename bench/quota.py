@@ -41,7 +41,6 @@ from core.adapters.registry import make_channel
 from core.adapters.shopify import documents
 from core.adapters.shopify.catalogue import items_per_call
 from core.adapters.shopify.ids import gid
-from core.adapters.shopify.quantities import _input
 from core.ports import QuantityWrite, SalesChannel
 from sandbox.clock import VirtualClock
 from sandbox.inprocess import InProcess
@@ -314,13 +313,27 @@ def _naive(shop: Shop, count: int) -> Spent:
         client = _naive_client(shop, shop.road())
         clients.append(client)
         for chunk in iter(lambda: next(chunks, None), None):
-            client.run(documents.SET_QUANTITIES, {"input": _input(chunk), "key": chunk[0].idempotency_key})
+            client.run(documents.SET_QUANTITIES, _setting(chunk))
             for start in range(0, len(chunk), items_per_call(1)):
                 client.run(documents.ITEMS, _items(chunk[start : start + items_per_call(1)]))
 
     shop.time.run([work] * count)
     points, throttled = sum(client.points for client in clients), sum(client.throttled for client in clients)
     return Spent(points, throttled, shop.time.now() - began)
+
+
+def _setting(chunk: Chunk) -> dict[str, Any]:
+    quantities = [
+        {
+            "inventoryItemId": gid("InventoryItem", str(write.inventory_ref)),
+            "locationId": gid("Location", write.location_ref),
+            "quantity": write.to_units,
+            "changeFromQuantity": write.from_units,
+        }
+        for write in chunk
+    ]
+    given = {"name": "available", "reason": "correction", "quantities": quantities}
+    return {"input": given, "key": chunk[0].idempotency_key}
 
 
 def _items(writes: Sequence[QuantityWrite]) -> dict[str, Any]:

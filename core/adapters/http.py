@@ -208,8 +208,14 @@ class Patience:
 
     attempts: int = 4
     total_seconds: float = 45.0
+    background_seconds: float = 180.0
+    """Of a background call: it lets others go first, and nobody waits for it."""
     first_pause: float = 0.25
     longest_pause: float = 8.0
+
+    def seconds(self, call: Call) -> float:
+        """How long the call may take altogether."""
+        return max(self.total_seconds, self.background_seconds) if call.urgency == "background" else self.total_seconds
 
 
 @dataclass(slots=True)
@@ -259,7 +265,7 @@ class Client:
             judged = self._attempt(call, progress)
             if judged is not None:
                 return judged.data
-            left = self.patience.total_seconds - (self.clock() - progress.started)
+            left = self.patience.seconds(call) - (self.clock() - progress.started)
             if progress.pause > left or progress.failures >= self.patience.attempts:
                 raise self._final(call, progress)
             self.sleep(progress.pause)
@@ -268,7 +274,7 @@ class Client:
         """One try: the judgement of a good answer, or None with the reason to go on noted in `progress`."""
         permit: Permit | None = None
         try:
-            permit = self.dialect.pace(call, max(0.0, self.patience.total_seconds - (self.clock() - progress.started)))
+            permit = self.dialect.pace(call, max(0.0, self.patience.seconds(call) - (self.clock() - progress.started)))
             headers = self.dialect.headers()
         except (Retryable, Permanent) as error:
             # Nothing left in this attempt: waiting for quota or fetching a token failed.

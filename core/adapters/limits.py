@@ -58,7 +58,7 @@ BUDGETS: Mapping[Urgency, Budget] = {
     "urgent": Budget(0, 0.0, 0.0),
     "normal": Budget(1, 0.1, 0.0),
     # Goes all the same after a while, or a busy day of ordinary calls would starve it.
-    "background": Budget(2, 0.3, 20.0),
+    "background": Budget(2, 0.3, 10.0),
 }
 
 _Fate = Literal["answered", "never_left", "lost"]
