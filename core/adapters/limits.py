@@ -39,8 +39,8 @@ _LOCAL_SHARE = 0.5
 CALL_LIVES_SECONDS = 60.0
 """Longer than any call: what nobody has come back from by then is over."""
 
-LOST_LIVES_SECONDS = 10.0
-"""How long a request whose connection broke may still be on its way to the vendor."""
+ARRIVES_WITHIN_SECONDS = 10.0
+"""How long a request may be on its way before the vendor takes its quota, though its connection be broken."""
 
 _KEEPS_PLACE_SECONDS = 2.0
 
@@ -189,8 +189,7 @@ class TokenBucket:
             permit.ref,
             fate,
             *("" if value is None else repr(value) for value in said),
-            repr(CALL_LIVES_SECONDS),
-            repr(LOST_LIVES_SECONDS),
+            repr(ARRIVES_WITHIN_SECONDS),
         )
 
     def _now(self) -> float:

@@ -129,7 +129,7 @@ if tonumber(ARGV[11]) then
   redis.call('HSET', KEYS[1], 'size', ARGV[11])
 end
 if flight and ARGV[7] == 'lost' then
-  local expires = math.min(tonumber(flight.expires), now + tonumber(ARGV[13]))
+  local expires = math.min(tonumber(flight.expires), now + tonumber(ARGV[12]))
   redis.call('HSET', KEYS[2], ARGV[6],
     string.format('%.6f %.6f %.6f %.6f', expires, flight.sent, flight.cost, flight.before))
 elseif flight then
@@ -148,7 +148,7 @@ elseif flight then
       most = left + (now - flight.sent) * rate * factor
     else
       said = flight.sent
-      -- A bucket that was forgotten knows nothing of the calls of before: only when they are over may it rise.
+      -- A bucket that was forgotten knows nothing of the calls of before: it may rise when the vendor has heard of all.
       if now - born >= tonumber(ARGV[12]) then level = math.max(level, left - under_way - since) end
     end
     level = math.min(level, most)

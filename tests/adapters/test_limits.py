@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from core.adapters.http import Quota, Throttled, Urgency
-from core.adapters.limits import CALL_LIVES_SECONDS, LOST_LIVES_SECONDS, BucketPermit, TokenBucket
+from core.adapters.limits import ARRIVES_WITHIN_SECONDS, BucketPermit, TokenBucket
 
 NOBODY = "redis://127.0.0.1:1/0"
 _names = itertools.count()
@@ -108,7 +108,7 @@ def old(quotas: Quotas) -> TokenBucket:
     """A bucket so old that no call of before it can be under way, with the vendor's plan known and nothing in it."""
     bucket = quotas.bucket()
     quotas.waited(bucket, 1)[1].answered(Quota(rate=100, size=2000))
-    quotas.time.sleep(CALL_LIVES_SECONDS + 1)
+    quotas.time.sleep(ARRIVES_WITHIN_SECONDS + 1)
     empty(quotas, bucket)
     return bucket
 
@@ -165,13 +165,13 @@ def test_an_old_low_number_takes_nothing_that_came_back_since(quotas: Quotas) ->
     assert quotas.waited(bucket, 500)[0] == 0
 
 
-def test_a_forgotten_bucket_does_not_rise_before_the_calls_of_before_are_over(quotas: Quotas) -> None:
+def test_a_forgotten_bucket_does_not_rise_before_the_calls_of_before_have_arrived(quotas: Quotas) -> None:
     bucket = old(quotas)
     with redis.Redis.from_url(quotas.url or "") as client:
         client.flushdb()
     quotas.waited(bucket, 1)[1].answered(Quota(cost=1, available=2000, rate=100, size=2000))
     assert quotas.waited(bucket, 100)[0] == 1
-    quotas.time.sleep(CALL_LIVES_SECONDS)
+    quotas.time.sleep(ARRIVES_WITHIN_SECONDS)
     quotas.waited(bucket, 1)[1].answered(Quota(cost=1, available=2000))
     assert quotas.waited(bucket, 1800)[0] == 0
 
@@ -193,8 +193,8 @@ def test_a_call_nobody_came_back_from_is_over_in_the_end(quotas: Quotas) -> None
     for permit in [quotas.waited(bucket, 1000)[1] for _ in range(2)]:
         permit.lost()
     with pytest.raises(Throttled):
-        bucket.acquire(2000, LOST_LIVES_SECONDS - 1, "urgent")
-    quotas.time.sleep(LOST_LIVES_SECONDS + 20)
+        bucket.acquire(2000, ARRIVES_WITHIN_SECONDS - 1, "urgent")
+    quotas.time.sleep(ARRIVES_WITHIN_SECONDS + 20)
     assert quotas.waited(bucket, 2000)[0] == 0
 
 
