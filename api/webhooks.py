@@ -16,7 +16,8 @@ from starlette.responses import JSONResponse, Response
 from api.accounts import Account, Accounts
 from api.asking import NoAnswer
 from api.ingest import ComeBackLater, Delivery, Refused, Writer
-from core.connections.operations import NoSecretKeys, UnreadableSecret
+from core.connections.keys import BadSecretKey, NoSecretKeys
+from core.connections.operations import UnreadableSecret
 from core.logs import bound
 
 log = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ class ShopifyWebhooks:
             with bound(connection=connection_id):
                 log.error("connection not read: %s", type(error).__name__)
             raise Answer(503, "not ready to receive") from None
-        except (NoSecretKeys, UnreadableSecret) as error:
+        except (NoSecretKeys, BadSecretKey, UnreadableSecret) as error:
             with bound(connection=connection_id):
                 log.error("%s", error)
             raise Answer(503, "not ready to receive") from None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import click
 from rich.console import Console
 
-from bench import apply, hot_sku, ingest, oversell, plan, replay, servers
+from bench import apply, hot_sku, ingest, oversell, plan, quota, replay, servers
 from bench.report import Report
 from bench.scarce import measure as scarce
 
@@ -19,6 +19,7 @@ BENCHES: dict[str, Callable[..., Report]] = {
     "replay": replay.run,
     "hot_sku": hot_sku.run,
     "scarce": scarce.run,
+    "quota": quota.run,
 }
 OVERSELL = "oversell"
 """Needs no servers: its time is virtual."""

@@ -21,6 +21,7 @@ from core.config import Settings
 from core.connections.operations import open_secrets
 from core.connections.queries import ConnectionRow
 from core.db import make_engine, read_only, unit_of_work
+from core.logs import bound_field
 from core.messaging.doorbell import Doorbell
 from core.messaging.outbox import Sender
 from core.ports import Broker, SalesChannel
@@ -77,8 +78,16 @@ class Application:
             secrets=secrets,
         )
         try:
+            # The job or command at work, as its log lines name it.
             yield registry.make_channel(
-                config, Deps(record=log.record, redis_url=self.settings.redis_url, transport=None, now=utc_now)
+                config,
+                Deps(
+                    record=log.record,
+                    redis_url=self.settings.redis_url,
+                    transport=None,
+                    now=utc_now,
+                    purpose=bound_field("function"),
+                ),
             )
         finally:
             log.flush()

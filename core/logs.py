@@ -64,6 +64,11 @@ def bound(**fields: Any) -> Iterator[None]:
         _bound.reset(token)
 
 
+def bound_field(name: str) -> Any:
+    """The value that the innermost block around gives the field; None where none does."""
+    return _bound.get().get(name)
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line; everything in it is masked."""
 

@@ -264,6 +264,8 @@ class QuantityWrite:
     from_units: int | None
     to_units: int
     idempotency_key: str
+    is_doubtful: bool = False
+    """Sent before, and nobody knows what became of it: others give up units until it is settled."""
 
 
 WriteOutcome = Literal["confirmed", "accepted", "refused", "stale", "unknown", "unsent"]

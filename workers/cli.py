@@ -32,6 +32,7 @@ from workers import desk_cli, world
 from workers import replay as replaying
 from workers import up as supervision
 from workers.console import application, console, home, person
+from workers.keys_cli import keys
 from workers.oversold_cli import alert_limit, oversold
 from workers.rules_cli import rules
 from workers.why import why
@@ -40,8 +41,11 @@ from workers.world import Progress
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name=None, version="0.1.0", prog_name="switchyard")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Keeps stock, catalogue, shipments and seller money in step across a company's channels."""
+    # What it calls is on record as its doing, as a job's calls are.
+    context.with_resource(logs.bound(function=f"command:{context.invoked_subcommand}"))
 
 
 def main() -> None:
@@ -62,6 +66,7 @@ cli.add_command(why)
 cli.add_command(rules)
 cli.add_command(oversold)
 cli.add_command(alert_limit)
+cli.add_command(keys)
 
 
 @cli.command()
@@ -70,9 +75,9 @@ def up(demo: bool) -> None:
     """Run everything on this machine until Ctrl-C; starts its own Postgres and Redis where none are named."""
     place = home()
     place.mkdir(parents=True, exist_ok=True)
-    keys = place / SECRET_KEYS_FILE
-    if "SWITCHYARD_SECRET_KEYS" not in os.environ and not keys.exists():
-        write_private(keys, new_key())
+    key_file = place / SECRET_KEYS_FILE
+    if "SWITCHYARD_SECRET_KEYS" not in os.environ and not key_file.exists():
+        write_private(key_file, new_key())
 
     def connect(addresses: Mapping[str, str]) -> None:
         if demo:

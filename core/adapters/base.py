@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import httpx
 
-from core.adapters.http import ApiCall, Client, Dialect
+from core.adapters.http import ApiCall, Client, Dialect, Urgency
+from core.ports import QuantityWrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +35,41 @@ class ConnectionConfig:
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """What the entry point lends. `transport` takes the place of the network; without Redis limits are per process."""
+    """What the entry point lends. `transport` takes the place of the network; without Redis limits are per process.
+
+    `purpose` is whom the calls are made for. `clock` is a time of the caller's own in seconds, which `sleep` passes;
+    without it time is real.
+    """
 
     record: Callable[[ApiCall], None]
     redis_url: str | None
     transport: httpx.BaseTransport | None
     now: Callable[[], datetime]
     sleep: Callable[[float], None] = time.sleep
+    purpose: str | None = None
+    clock: Callable[[], float] | None = None
 
 
 def make_client(config: ConnectionConfig, deps: Deps, dialect: Dialect) -> Client:
     """The client of one connection, speaking `dialect`."""
     return Client(
-        config.shop_id, config.connection_id, dialect, deps.record, deps.now, deps.sleep, transport=deps.transport
+        config.shop_id,
+        config.connection_id,
+        dialect,
+        deps.record,
+        deps.now,
+        deps.sleep,
+        transport=deps.transport,
+        purpose=deps.purpose,
+        clock=deps.clock or time.monotonic,
     )
+
+
+def urgency_of(writes: Sequence[QuantityWrite]) -> Urgency:
+    """How urgent it is to send these: a number that goes down, or a doubt, is what keeps us from selling too much."""
+    return "urgent" if any(_is_urgent(write) for write in writes) else "normal"
+
+
+def _is_urgent(write: QuantityWrite) -> bool:
+    lowers = write.from_units is not None and write.to_units < write.from_units
+    return lowers or write.to_units == 0 or write.is_doubtful

@@ -24,6 +24,7 @@ from typing import Any, Literal, Protocol
 
 import httpx
 
+from core.adapters.meanings import COMMON, Act, ErrorTable, Meaning
 from core.errors import Permanent, Retryable
 from core.logs import mask
 
@@ -43,6 +44,9 @@ _NEVER_LEFT = (
 
 CallKind = Literal["read", "idempotent", "once"]
 Outcome = Literal["ok", "throttled", "refused", "error", "unknown"]
+Urgency = Literal["urgent", "normal", "background"]
+"""Whom a call goes before when quota is short: a zero, a lowered number or a doubt before ordinary reading and writing,
+and that before what nobody waits for."""
 
 
 class Unreachable(Retryable):
@@ -109,11 +113,17 @@ class ApiCall:
     deprecation: str | None
     error: str | None
     called_at: datetime
+    asked_version: str | None = None
+    cost: float | None = None
+    purpose: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. `kind` says what a repeat would do; `cost` is in the vendor's units of quota."""
+    """One request. `kind` says what a repeat would do; `cost` is the most it may take, in the vendor's units of quota.
+
+    `asked_version` is the version of the API that it speaks; None where there is none.
+    """
 
     operation: str
     method: str
@@ -123,13 +133,49 @@ class Call:
     json: Any = None
     form: Mapping[str, str] | None = None
     cost: float = 1.0
+    urgency: Urgency = "normal"
+    asked_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What an answer says of the quota, in the vendor's units; None where it does not say.
+
+    `cost` is what the call took, `available` what was left after it, `rate` what comes back a second, `size` the most
+    there can be.
+    """
+
+    cost: float | None = None
+    available: float | None = None
+    rate: float | None = None
+    size: float | None = None
+
+
+class Permit(Protocol):
+    """Units of quota that are ours for one attempt. Exactly one of these is called when its fate is known."""
+
+    def answered(self, quota: Quota | None) -> None:
+        """An answer came, and said so much of the quota."""
+
+    def never_left(self) -> None:
+        """The attempt surely never reached the vendor."""
+
+    def lost(self) -> None:
+        """No answer will come; it may have been carried out."""
+
+
+JudgedKind = Literal["ok", "throttled", "unauthorised", "forbidden", "refused", "fault"]
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What an answer means, in the vendor's own way of saying it."""
+    """What an answer means, in the vendor's own way of saying it.
 
-    kind: Literal["ok", "throttled", "unauthorised", "refused", "fault"]
+    throttled: later. unauthorised: with another token. forbidden: not with these credentials and their
+    scopes. refused: never as it stands. fault: nobody knows, the vendor failed.
+    """
+
+    kind: JudgedKind
     data: Any = None
     code: str = ""
     reason: str = ""
@@ -137,6 +183,7 @@ class Judgement:
     quota_left: str | None = None
     api_version: str | None = None
     deprecation: str | None = None
+    quota: Quota | None = None
 
 
 class Dialect(Protocol):
@@ -148,11 +195,11 @@ class Dialect(Protocol):
     def renew(self) -> None:
         """The token just used was not accepted: the next headers() must carry another."""
 
-    def pace(self, call: Call, wait_at_most: float) -> None:
-        """Wait for quota, at most so many seconds. Raises Throttled when it would take longer."""
+    def pace(self, call: Call, wait_at_most: float) -> Permit | None:
+        """Wait for quota, at most so many seconds; None where none is kept. Raises Throttled when that is too short."""
 
     def judge(self, call: Call, response: httpx.Response) -> Judgement:
-        """Read the answer, and learn from it what it says about quota."""
+        """Read the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +208,14 @@ class Patience:
 
     attempts: int = 4
     total_seconds: float = 45.0
+    background_seconds: float = 180.0
+    """Of a background call: it lets others go first, and nobody waits for it."""
     first_pause: float = 0.25
     longest_pause: float = 8.0
+
+    def seconds(self, call: Call) -> float:
+        """How long the call may take altogether."""
+        return max(self.total_seconds, self.background_seconds) if call.urgency == "background" else self.total_seconds
 
 
 @dataclass(slots=True)
@@ -180,7 +233,10 @@ class _Progress:
 
 @dataclass(slots=True)
 class Client:
-    """Sends the calls of one connection. Safe to share among threads; make one per process."""
+    """Sends the calls of one connection. Safe to share among threads; make one per process.
+
+    `purpose` is whom they are made for: a registered job, a command. `clock` gives seconds, which `sleep` passes.
+    """
 
     shop_id: int
     connection_id: int
@@ -190,6 +246,8 @@ class Client:
     sleep: Callable[[float], None]
     transport: httpx.BaseTransport | None = None
     patience: Patience = field(default_factory=Patience)
+    purpose: str | None = None
+    clock: Callable[[], float] = time.monotonic
     _http: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
@@ -201,36 +259,43 @@ class Client:
         Raises Unreachable, Throttled, Refused or Unauthorised (surely not carried out), OutcomeUnknown (a call that
         changes something may have been), ServerFault (a read that went unanswered).
         """
-        progress = _Progress(time.monotonic())
+        progress = _Progress(self.clock())
         while True:
             progress.attempt += 1
             judged = self._attempt(call, progress)
             if judged is not None:
                 return judged.data
-            left = self.patience.total_seconds - (time.monotonic() - progress.started)
+            left = self.patience.seconds(call) - (self.clock() - progress.started)
             if progress.pause > left or progress.failures >= self.patience.attempts:
                 raise self._final(call, progress)
             self.sleep(progress.pause)
 
     def _attempt(self, call: Call, progress: _Progress) -> Judgement | None:
         """One try: the judgement of a good answer, or None with the reason to go on noted in `progress`."""
+        permit: Permit | None = None
         try:
-            self.dialect.pace(call, max(0.0, self.patience.total_seconds - (time.monotonic() - progress.started)))
+            permit = self.dialect.pace(call, max(0.0, self.patience.seconds(call) - (self.clock() - progress.started)))
             headers = self.dialect.headers()
         except (Retryable, Permanent) as error:
             # Nothing left in this attempt: waiting for quota or fetching a token failed.
+            if permit is not None:
+                permit.never_left()
             progress.last = error
             raise self._final(call, progress) from error
-        began, called_at = time.monotonic(), self.now()
+        began, called_at = self.clock(), self.now()
         try:
             response = self._http.request(
                 call.method, call.url, params=call.params, json=call.json, data=call.form, headers=headers
             )
         except httpx.RequestError as error:
+            if permit is not None:
+                (permit.never_left if isinstance(error, _NEVER_LEFT) else permit.lost)()
             self._note(call, progress, called_at, began, None, None, error)
             self._lost(call, progress, error)
             return None
         judged = self.dialect.judge(call, response)
+        if permit is not None:
+            permit.answered(judged.quota)
         self._note(call, progress, called_at, began, response.status_code, judged, None)
         if judged.kind == "ok":
             return judged
@@ -268,7 +333,7 @@ class Client:
             progress.last = ServerFault(call.operation, f"status {status} {judged.code}".strip())
             if call.kind != "once":
                 return
-        elif judged.kind == "unauthorised":
+        elif judged.kind in ("unauthorised", "forbidden"):
             progress.last = Unauthorised(call.operation, judged.reason)
         else:
             progress.last = Refused(call.operation, status, judged.code, judged.reason)
@@ -304,13 +369,16 @@ class Client:
                 method=call.method,
                 status=status,
                 outcome=_outcome(call, judged, error),
-                elapsed_ms=round((time.monotonic() - began) * 1000),
+                elapsed_ms=round((self.clock() - began) * 1000),
                 attempt=progress.attempt,
                 quota_left=judged.quota_left if judged else None,
                 api_version=judged.api_version if judged else None,
                 deprecation=judged.deprecation if judged else None,
                 error=_error_text(judged, error),
                 called_at=called_at,
+                asked_version=call.asked_version,
+                cost=judged.quota.cost if judged and judged.quota else None,
+                purpose=self.purpose,
             )
         )
 
@@ -333,18 +401,32 @@ def _certificates() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
-def judge_status(response: httpx.Response, reason: str = "", code: str = "") -> Judgement:
-    """What the HTTP status alone says."""
+_KINDS: Mapping[Act, JudgedKind] = {
+    "wait": "throttled",
+    "renew": "unauthorised",
+    "grant": "forbidden",
+    "ask": "refused",
+    "repeat": "fault",
+    "same_key": "fault",
+    "fresh_key": "refused",
+    "replan": "refused",
+    "refuse": "refused",
+}
+
+
+def judge_meaning(meaning: Meaning, code: str, reason: str, wait_seconds: float | None = None) -> Judgement:
+    """The judgement that goes by a meaning of the vendor's table; `reason` is the vendor's own wording."""
+    kind = _KINDS[meaning.act]
+    return Judgement(kind, code=code, reason=meaning.say(reason), wait_seconds=wait_seconds)
+
+
+def judge_status(response: httpx.Response, reason: str = "", code: str = "", errors: ErrorTable = COMMON) -> Judgement:
+    """What the HTTP status alone says, by the vendor's table."""
     status = response.status_code
     if 200 <= status < 300:
         return Judgement("ok")
-    if status == 429:
-        return Judgement("throttled", code=code, reason=reason, wait_seconds=_retry_after(response))
-    if status in (401, 403):
-        return Judgement("unauthorised", code=code, reason=reason or f"status {status}")
-    if status >= 500 or status == 408:
-        return Judgement("fault", code=code, reason=reason)
-    return Judgement("refused", code=code or f"HTTP_{status}", reason=reason or f"status {status}")
+    wait = _retry_after(response) if status == 429 else None
+    return judge_meaning(errors.of_status(status), code or f"HTTP_{status}", reason, wait)
 
 
 def _retry_after(response: httpx.Response) -> float | None:
@@ -360,7 +442,7 @@ def _outcome(call: Call, judged: Judgement | None, error: Exception | None) -> O
     if judged is None:
         surely_not = isinstance(error, _NEVER_LEFT) or call.kind == "read"
         return "error" if surely_not else "unknown"
-    if judged.kind in ("refused", "unauthorised"):
+    if judged.kind in ("refused", "unauthorised", "forbidden"):
         return "refused"
     if judged.kind == "fault":
         return "error" if call.kind == "read" else "unknown"

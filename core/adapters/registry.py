@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from core.adapters.amazon import AmazonSellerChannel
+from core.adapters.amazon.client import API_VERSION as AMAZON_VERSION
 from core.adapters.base import ConnectionConfig, Deps
 from core.adapters.shopify import ShopifyChannel, verify_signature
+from core.adapters.shopify.documents import API_VERSION as SHOPIFY_VERSION
 from core.adapters.shopify.parsing import parse as parse_shopify
 from core.errors import Permanent
 from core.ports import Facts, SalesChannel
@@ -19,6 +21,9 @@ _CHANNELS: Mapping[str, Callable[[ConnectionConfig, Deps], SalesChannel]] = {
 
 VENDORS = tuple(_CHANNELS)
 """Names a connection's `vendor` may have."""
+
+API_VERSIONS: Mapping[str, str] = {"shopify": SHOPIFY_VERSION, "amazon": AMAZON_VERSION}
+"""By vendor: the version of its API that we ask for. What answered is in the view connection_versions."""
 
 verifiers: Mapping[str, Callable[[Sequence[str], bytes, str | None], bool]] = {"shopify": verify_signature}
 """By vendor: (secrets, raw body, signature header) to whether one of the secrets signed the body."""

@@ -1,23 +1,45 @@
-"""Access tokens that expire: fetched when needed, kept in the process, renewed before they die."""
+"""Access tokens that expire: fetched when needed, kept in the process, renewed before they die.
+
+Redis is told only that credentials were refused, under a name from which nothing of them can be read; never a token.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import httpx
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from core.adapters.base import ConnectionConfig, Deps, make_client
 from core.adapters.http import Call, Judgement, Unauthorised, json_object, judge_status
 
 _MARGIN_SHARE = 0.1
 _MARGIN_MAX = timedelta(minutes=5)
+_REDIS_SECONDS = 0.5
+_FIRST_REST = timedelta(seconds=5)
+_LONGEST_REST = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A token, when the next one is fetched, and when this one dies."""
+
+    value: str = field(repr=False)
+    renew_at: datetime
+    expires_at: datetime
+
 
 # By account and credentials: a process makes a channel for every job, but needs a token only now and then.
-_kept: dict[Hashable, tuple[str, datetime]] = {}
+_kept: dict[Hashable, _Kept] = {}
 _guard = threading.Lock()
 
 
@@ -34,12 +56,13 @@ class TokenProvider:
     """Hands out one living token to all threads of a process; only one of them fetches.
 
     `fetch` asks the vendor; what it raises passes through to whoever needs the token. Providers of the same `key`
-    share their token.
+    share their token. Credentials that were refused are not tried again at once: `refusals` says from when on.
     """
 
     key: Hashable
     fetch: Callable[[], Token]
     now: Callable[[], datetime]
+    refusals: Refusals | None = None
     _fetching: threading.Lock = field(default_factory=threading.Lock)
 
     def get(self) -> str:
@@ -47,20 +70,97 @@ class TokenProvider:
         with self._fetching:
             asked_at = self.now()
             with _guard:
-                value, renew_at = _kept.get(self.key, ("", asked_at))
-            if asked_at < renew_at:
-                return value
-            token = self.fetch()
+                kept = _kept.get(self.key)
+            if kept is not None and asked_at < kept.renew_at:
+                return kept.value
+            token = self._fetch(asked_at)
             margin = min(_MARGIN_MAX, token.lives * _MARGIN_SHARE)
+            expires_at = asked_at + token.lives
             with _guard:
-                _kept[self.key] = (token.value, asked_at + token.lives - margin)
+                _kept[self.key] = _Kept(token.value, expires_at - margin, expires_at)
             return token.value
 
     def drop(self, refused: str) -> None:
         """`refused` was not accepted; a token that another thread has fetched meanwhile is kept."""
         with _guard:
-            if _kept.get(self.key, ("",))[0] == refused:
+            kept = _kept.get(self.key)
+            if kept is not None and kept.value == refused:
                 del _kept[self.key]
+
+    def expires_at(self) -> datetime | None:
+        """When the token at hand dies, for people; None while there is none."""
+        with _guard:
+            kept = _kept.get(self.key)
+        return None if kept is None else kept.expires_at
+
+    def _fetch(self, now: datetime) -> Token:
+        if self.refusals is None:
+            return self.fetch()
+        self.refusals.check(now)
+        try:
+            token = self.fetch()
+        except Unauthorised as error:
+            self.refusals.note(error.reason, now)
+            raise
+        self.refusals.forget()
+        return token
+
+
+@dataclass(slots=True)
+class Refusals:
+    """What is known of credentials that the vendor refused, shared by all workers: nobody hammers it with them.
+
+    `key` stands for account and credentials, so that others are tried at once. The rest after a refusal doubles from
+    five seconds to five minutes. Where Redis does not answer, nobody rests.
+    """
+
+    operation: str
+    key: Hashable
+    redis_url: str | None
+
+    def check(self, now: datetime) -> None:
+        """Raises Unauthorised while the credentials rest, with the vendor's own reason."""
+        count, until, reason = self._read()
+        if count and now.timestamp() < until:
+            left = round(until - now.timestamp())
+            raise Unauthorised(self.operation, f"{reason}; tried again in {max(1, left)} s, or with other credentials")
+
+    def note(self, reason: str, now: datetime) -> None:
+        """The vendor refused the credentials just now."""
+        count = self._read()[0] + 1
+        rest = min(_LONGEST_REST, _FIRST_REST * 2 ** min(count - 1, 10))
+        note = json.dumps([count, (now + rest).timestamp(), reason])
+        # Longer than the rest, or the next one would begin at five seconds again.
+        self._ask(lambda redis: redis.set(self._name, note, ex=2 * _LONGEST_REST))
+
+    def forget(self) -> None:
+        """The vendor accepted them."""
+        self._ask(lambda redis: redis.delete(self._name))
+
+    @property
+    def _name(self) -> str:
+        return f"token:refused:{hashlib.sha256(repr(self.key).encode()).hexdigest()}"
+
+    def _read(self) -> tuple[int, float, str]:
+        found = self._ask(lambda redis: redis.get(self._name))
+        if not found:
+            return 0, 0.0, ""
+        count, until, reason = json.loads(found)
+        return int(count), float(until), str(reason)
+
+    def _ask(self, command: Callable[[Redis], Any]) -> Any:
+        if self.redis_url is None:
+            return None
+        try:
+            with Redis.from_url(
+                self.redis_url,
+                socket_timeout=_REDIS_SECONDS,
+                socket_connect_timeout=_REDIS_SECONDS,
+                retry=Retry(NoBackoff(), 0),
+            ) as redis:
+                return command(redis)
+        except RedisError:
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +208,22 @@ class OAuthGrant:
         return judge_status(response)
 
 
+def make_tokens(grant: OAuthGrant) -> TokenProvider:
+    """The tokens of a grant, shared with every other channel of the same account and credentials in this process."""
+    config, deps = grant.config, grant.deps
+    refusals = Refusals(f"{config.vendor}.token", token_key(config, deps, shared=True), deps.redis_url)
+    return TokenProvider(token_key(config, deps), grant.fetch, deps.now, refusals)
+
+
 def _seconds(expires_in: object) -> float:
     """How long a token lives; an hour where the answer does not say."""
     return float(expires_in) if isinstance(expires_in, (int, float)) and expires_in > 0 else 3600.0
 
 
-def token_key(config: ConnectionConfig, deps: Deps) -> Hashable:
-    """What makes two channels ask for the same token: the account, its credentials and the road there."""
+def token_key(config: ConnectionConfig, deps: Deps, *, shared: bool = False) -> Hashable:
+    """What makes two channels ask for the same token: the account, its credentials and the road there.
+
+    `shared`: as every process names it, without the road.
+    """
     secrets = hashlib.sha256(repr(sorted(config.secrets.items())).encode()).hexdigest()
-    return (config.vendor, config.base_url, config.account_ref, secrets, deps.transport)
+    return (config.vendor, config.base_url, config.account_ref, secrets, None if shared else deps.transport)

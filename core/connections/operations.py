@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from core import audit
 from core.audit import Actor
+from core.connections.keys import fernets
 from core.connections.queries import ConnectionRow
 from core.db import execute, fetch, fetch_one, scalar
 from core.errors import BadInput, Permanent
@@ -28,13 +29,6 @@ class UnreadableSecret(Permanent):
             f"credential {name!r} of connection {connection_id} cannot be opened: "
             "SWITCHYARD_SECRET_KEYS lacks the key it was sealed with"
         )
-
-
-class NoSecretKeys(Permanent):
-    """Credentials cannot be sealed or opened without a key."""
-
-    def __init__(self) -> None:
-        super().__init__("SWITCHYARD_SECRET_KEYS is empty: give one or more Fernet keys, newest first")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +155,7 @@ def seal_secrets(
     now: datetime,
 ) -> None:
     """Store credentials encrypted under the newest key, replacing those of the same names."""
-    box = _box(keys)
+    box = MultiFernet(fernets(keys))
     for name, value in sorted(secrets.items()):
         execute(
             conn,
@@ -181,7 +175,7 @@ def seal_secrets(
 
 def open_secrets(conn: Connection, keys: Sequence[str], shop_id: int, connection_id: int) -> dict[str, str]:
     """The connection's credentials in clear. Raises UnreadableSecret when a key is missing."""
-    box = _box(keys)
+    box = MultiFernet(fernets(keys))
     found = {}
     for row in fetch(
         conn,
@@ -340,9 +334,3 @@ def note_reads_orders(conn: Connection, shop_id: int, connection_id: int, reads_
         id=connection_id,
         reads=reads_orders,
     )
-
-
-def _box(keys: Sequence[str]) -> MultiFernet:
-    if not keys:
-        raise NoSecretKeys
-    return MultiFernet([Fernet(key) for key in keys])

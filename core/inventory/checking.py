@@ -55,6 +55,7 @@ def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[
                 from_units=row["from_units"],
                 to_units=row["to_units"],
                 idempotency_key=row["idempotency_key"],
+                is_doubtful=True,
             ),
             is_accepted=row["accepted_at"] is not None,
             sent_at=row["sent_at"],

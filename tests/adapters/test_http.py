@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from core.adapters.http import (
     Judgement,
     OutcomeUnknown,
     Patience,
+    Quota,
     Refused,
     ServerFault,
     Throttled,
@@ -33,24 +34,45 @@ TIMEOUT = httpx.ReadTimeout("slow")
 
 
 @dataclass
+class Noted:
+    """A permit that notes what became of it."""
+
+    fates: list[str]
+
+    def answered(self, quota: Quota | None) -> None:
+        self.fates.append("answered" if quota else "answered without a word of the quota")
+
+    def never_left(self) -> None:
+        self.fates.append("never left")
+
+    def lost(self) -> None:
+        self.fates.append("lost")
+
+
+@dataclass
 class Plain:
     """A dialect that goes by the status alone."""
 
     renewed: int = 0
     quota: Callable[[], None] = lambda: None
+    fates: list[str] = field(default_factory=list)
+    has_token: bool = True
 
     def headers(self) -> dict[str, str]:
+        if not self.has_token:
+            raise Unauthorised("token", "refused")
         return {"Authorization": f"token-{self.renewed}"}
 
     def renew(self) -> None:
         self.renewed += 1
 
-    def pace(self, call: Call, wait_at_most: float) -> None:
+    def pace(self, call: Call, wait_at_most: float) -> Noted:
         self.quota()
+        return Noted(self.fates)
 
     def judge(self, call: Call, response: httpx.Response) -> Judgement:
         judged = judge_status(response, reason="client_secret=hush, hush")
-        return Judgement(judged.kind, response.text, judged.code, judged.reason, judged.wait_seconds)
+        return replace(judged, data=response.text, quota=Quota(cost=7.5))
 
 
 @dataclass
@@ -73,8 +95,9 @@ class Line:
             self.slept.append,
             httpx.MockTransport(self._answer),
             Patience(**patience),
+            "stock.push",
         )
-        return client.call(Call("op", "POST", "https://vendor.test/x", kind, json={}))
+        return client.call(Call("op", "POST", "https://vendor.test/x", kind, json={}, asked_version="2026-10"))
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.tokens.append(request.headers["Authorization"])
@@ -197,3 +220,35 @@ def test_redirects_are_not_followed() -> None:
     with pytest.raises(Refused):
         line.call()
     assert len(line.tokens) == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "fates"),
+    [
+        ([ok()], ["answered"]),
+        ([CONNECT, ok()], ["never left", "answered"]),
+        ([TIMEOUT, ok()], ["lost", "answered"]),
+        ([httpx.Response(429), ok()], ["answered", "answered"]),
+        ([httpx.Response(503), ok()], ["answered", "answered"]),
+    ],
+)
+def test_quota_is_told_what_became_of_every_attempt(script: Script, fates: list[str]) -> None:
+    line = Line(script)
+    line.call("idempotent")
+    assert line.dialect.fates == fates
+
+
+def test_quota_of_a_call_without_a_token_is_given_back() -> None:
+    line = Line([ok()], dialect=Plain(has_token=False))
+    with pytest.raises(Unauthorised):
+        line.call()
+    assert line.dialect.fates == ["never left"]
+
+
+def test_what_a_call_took_for_whom_and_in_which_version_is_on_record() -> None:
+    line = Line([TIMEOUT, ok()])
+    line.call()
+    assert [(call.cost, call.purpose, call.asked_version) for call in line.log] == [
+        (None, "stock.push", "2026-10"),
+        (7.5, "stock.push", "2026-10"),
+    ]

@@ -31,10 +31,13 @@ from graphql import (
     visit,
 )
 
-from core.adapters.shopify import catalogue, documents, quantities, subscriptions
+from core.adapters.registry import API_VERSIONS
+from core.adapters.shopify import catalogue, documents, subscriptions
+from core.adapters.shopify.cost import requested_cost
 from core.adapters.shopify.parsing import SUBSCRIBED
 from core.adapters.shopify.parsing import parse as parse_body
 from core.ports import QuantityWrite
+from sandbox.vendors.shopify.cost import Meter
 from tests.adapters.accounts import shopify_account
 from tests.adapters.canned_shopify import LOCATION, CannedShop
 
@@ -53,7 +56,7 @@ def rules(shared_dir: Path) -> dict[str, Any]:
 
 
 def test_the_version_is_the_stable_one(rules: dict[str, Any]) -> None:
-    assert rules["apiVersions"]["stable"] == documents.API_VERSION
+    assert rules["apiVersions"]["stable"] == documents.API_VERSION == API_VERSIONS["shopify"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -103,6 +106,18 @@ def test_what_is_exported_keeps_to_the_limits_of_bulk_operations(rules: dict[str
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_what_a_document_costs_is_known_before_it_is_sent(schema: GraphQLSchema, name: str) -> None:
+    """The quota is paid beforehand, so by the same rule as the vendor's own count of the same variables."""
+    operation = _operation(documents.ALL[name])
+    parts = parse(documents.ALL[name]).definitions
+    fragments = {node.name.value: node for node in parts if isinstance(node, FragmentDefinitionNode)}
+    for sizes in _sizes(name):
+        given = {key: [f"gid://{n}" for n in range(size)] if key == "ids" else size for key, size in sizes.items()}
+        given["id"] = "gid://0"
+        assert requested_cost(documents.ALL[name], given) == Meter(schema, fragments, given).requested(operation)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_no_list_is_longer_than_allowed(rules: dict[str, Any], name: str) -> None:
     longest = rules["limits"]["connectionFirstMax"]
     assert all(int(size) <= longest for size in re.findall(r"first: (\d+)", documents.ALL[name]))
@@ -118,11 +133,6 @@ def test_every_element_of_a_write_carries_its_comparison(rules: dict[str, Any]) 
     assert all("changeFromQuantity" in element for element in given["quantities"])
     assert given["name"] in rules["setQuantitiesNames"]
     assert account.channel().writes_per_call <= rules["limits"]["inputArrayMax"]
-
-
-def test_the_error_codes_we_tell_apart_exist(rules: dict[str, Any]) -> None:
-    codes = rules["userErrorCodes"]["InventorySetQuantitiesUserErrorCode"]
-    assert {quantities._STALE, quantities._STILL_RUNNING, *quantities._WHOLE_CALL} <= set(codes)
 
 
 def test_our_topics_exist(schema: GraphQLSchema) -> None:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import httpx
 
+from core.adapters.amazon.errors import ERRORS
 from core.adapters.base import ConnectionConfig, Deps, make_client
-from core.adapters.http import Call, CallKind, Judgement, json_object, judge_status
+from core.adapters.http import Call, CallKind, Judgement, Permit, Quota, Urgency, json_object, judge_status
 from core.adapters.limits import TokenBucket
-from core.adapters.tokens import OAuthGrant, TokenProvider, token_key
+from core.adapters.tokens import OAuthGrant, make_tokens
 
 API_VERSION = "2021-08-01"
 
@@ -41,13 +43,35 @@ class SellingPartner:
 
     def __init__(self, config: ConnectionConfig, deps: Deps) -> None:
         self._base = config.base_url.rstrip("/")
-        self._client = make_client(config, deps, _Dialect(config, deps))
+        self._dialect = _Dialect(config, deps)
+        self._client = make_client(config, deps, self._dialect)
+
+    @property
+    def token_expires_at(self) -> datetime | None:
+        """When the access token at hand dies; None before the first call."""
+        return self._dialect.token_expires_at()
 
     def run(
-        self, operation: str, method: str, path: str, params: Mapping[str, str], kind: CallKind, body: Any = None
+        self,
+        operation: str,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        kind: CallKind,
+        body: Any = None,
+        urgency: Urgency = "normal",
     ) -> dict[str, Any]:
         """The answer's object. `path` is already escaped. Raises what core.adapters.http.Client.call raises."""
-        call = Call(operation, method, self._base + path, kind, params=params, json=body)
+        call = Call(
+            operation,
+            method,
+            self._base + path,
+            kind,
+            params=params,
+            json=body,
+            urgency=urgency,
+            asked_version=API_VERSION,
+        )
         data: dict[str, Any] = self._client.call(call)
         return data
 
@@ -66,11 +90,21 @@ class _Dialect:
         # Refresh-token grant; a token lives an hour.
         url, needs = str(config.settings.get("lwa_url") or LWA_URL), ("client_id", "client_secret", "refresh_token")
         grant = OAuthGrant(config, deps, url, "refresh_token", needs, {"User-Agent": user_agent()})
-        self._tokens = TokenProvider(token_key(config, deps), grant.fetch, deps.now)
+        self._tokens = make_tokens(grant)
         for operation, (rate, burst) in USAGE_PLANS.items():
             key = f"amazon:{config.shop_id}:{config.connection_id}:{operation}"
-            slack = max(1.0, burst // 2)  # the other half absorbs what the network delays and bunches
-            self._buckets[operation] = TokenBucket(key, rate, slack, deps.redis_url, config.clock_factor, deps.sleep)
+            # Amazon does not say what is left, and counts by a clock of its own: half the burst is never counted on.
+            headroom = burst - max(1.0, burst // 2)
+            self._buckets[operation] = TokenBucket(
+                key,
+                rate,
+                burst,
+                deps.redis_url,
+                config.clock_factor,
+                deps.sleep,
+                headroom=headroom,
+                clock=deps.clock,
+            )
 
     def headers(self) -> dict[str, str]:
         self._last_token = self._tokens.get()
@@ -79,24 +113,35 @@ class _Dialect:
     def renew(self) -> None:
         self._tokens.drop(self._last_token)
 
-    def pace(self, call: Call, wait_at_most: float) -> None:
-        self._buckets[call.operation].acquire(1.0, wait_at_most)
+    def token_expires_at(self) -> datetime | None:
+        """When the access token at hand dies; None before one was fetched."""
+        return self._tokens.expires_at()
+
+    def pace(self, call: Call, wait_at_most: float) -> Permit:
+        return self._buckets[call.operation].acquire(call.cost, wait_at_most, call.urgency)
 
     def judge(self, call: Call, response: httpx.Response) -> Judgement:
         answer = json_object(response)
         code, reason = _first_error(answer)
-        judged = judge_status(response, reason, code)
-        bucket = self._buckets[call.operation]
-        rate = response.headers.get("x-amzn-RateLimit-Limit")
-        bucket.learn(rate=_number(rate))
+        judged = judge_status(response, reason, code, ERRORS)
+        if judged.kind == "ok" and answer is None:
+            judged = Judgement("fault", code="NOT_JSON", reason="the answer is no JSON object")
+        said = response.headers.get("x-amzn-RateLimit-Limit")
+        rate = _number(said)
         wait = judged.wait_seconds
         if judged.kind == "throttled":
-            bucket.drain()
-            wait = wait or 1.0 / (bucket.rate * self.config.clock_factor)
-        if judged.kind == "ok" and answer is None:
-            return Judgement("fault", code="NOT_JSON", reason="the answer is no JSON object")
-        return Judgement(
-            judged.kind, answer, judged.code, judged.reason, wait, f"{rate}/s" if rate else None, API_VERSION
+            # Whatever we believed, there is nothing left now.
+            quota = Quota(cost=0.0, available=0.0, rate=rate)
+            wait = wait or 1.0 / ((rate or self._buckets[call.operation].rate) * self.config.clock_factor)
+        else:
+            quota = Quota(cost=call.cost, rate=rate)
+        return replace(
+            judged,
+            data=answer,
+            wait_seconds=wait,
+            quota=quota,
+            quota_left=f"{said}/s" if said else None,
+            api_version=API_VERSION,
         )
 
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from core.adapters.amazon.client import SellingPartner
 from core.adapters.amazon.models import Item, SearchResults, Submission
+from core.adapters.base import urgency_of
 from core.adapters.http import OutcomeUnknown, Refused, ServerFault, Throttled, Unauthorised, Unreachable
 from core.errors import Permanent, Retryable
 from core.ports import ChannelListing, LevelObservation, QuantityResult, QuantityWrite, WriteOutcome
@@ -83,7 +84,9 @@ class Listings:
         """Submit one quantity, at most once: Amazon has no key by which it would know a repetition."""
         try:
             path, body = self._item_path(write.listing_ref), self._patch(write)
-            answer = self._partner.run("patchListingsItem", "PATCH", path, self._where(), "once", body)
+            answer = self._partner.run(
+                "patchListingsItem", "PATCH", path, self._where(), "once", body, urgency_of([write])
+            )
         except OutcomeUnknown as error:
             return _result(write, "unknown", "NO_ANSWER", str(error))
         except Throttled as error:

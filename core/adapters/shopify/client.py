@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import httpx
 
 from core.adapters.base import ConnectionConfig, Deps, make_client
-from core.adapters.http import Call, CallKind, Judgement, json_object, judge_status
+from core.adapters.http import (
+    Call,
+    CallKind,
+    Judgement,
+    Permit,
+    Quota,
+    Urgency,
+    json_object,
+    judge_meaning,
+    judge_status,
+)
 from core.adapters.limits import TokenBucket
+from core.adapters.shopify.cost import requested_cost
 from core.adapters.shopify.documents import API_VERSION
-from core.adapters.tokens import OAuthGrant, TokenProvider, token_key
+from core.adapters.shopify.errors import ERRORS
+from core.adapters.tokens import OAuthGrant, make_tokens
 
 # Standard plan until the first answer tells (shopify.dev/docs/api/usage/limits).
 _FIRST_RATE, _FIRST_BURST = 100.0, 2000.0
-# What a document is thought to cost before its first answer has told.
-_UNKNOWN_COST = 50.0
-_AUTH_CODES = ("ACCESS_DENIED", "UNAUTHORIZED")
-_FAULT_CODES = ("INTERNAL_SERVER_ERROR", "SERVICE_UNAVAILABLE", "TIMEOUT")
+
+URGENCIES: Mapping[str, Urgency] = {
+    # Whole catalogues and how they are told to us: nobody waits for them. What is not here is ordinary.
+    "variants": "background",
+    "variant_count": "background",
+    "item_levels": "background",
+    "export": "background",
+    "export_state": "background",
+    "exports": "background",
+    "subscriptions": "background",
+}
+"""How urgent each read is where whoever makes it does not say; a write says it itself."""
 
 
 class GraphQL:
@@ -27,12 +49,34 @@ class GraphQL:
 
     def __init__(self, config: ConnectionConfig, deps: Deps) -> None:
         self._url = f"{config.base_url.rstrip('/')}/admin/api/{API_VERSION}/graphql.json"
-        self._client = make_client(config, deps, _Dialect(config, deps))
+        self._dialect = _Dialect(config, deps)
+        self._client = make_client(config, deps, self._dialect)
 
-    def run(self, name: str, document: str, variables: Mapping[str, Any], kind: CallKind = "read") -> dict[str, Any]:
+    @property
+    def token_expires_at(self) -> datetime | None:
+        """When the access token at hand dies; None before the first call."""
+        return self._dialect.token_expires_at()
+
+    def run(
+        self,
+        name: str,
+        document: str,
+        variables: Mapping[str, Any],
+        kind: CallKind = "read",
+        urgency: Urgency | None = None,
+    ) -> dict[str, Any]:
         """The `data` of the answer. Raises what core.adapters.http.Client.call raises."""
-        body = {"query": document, "variables": dict(variables)}
-        data: dict[str, Any] = self._client.call(Call(name, "POST", self._url, kind, json=body))
+        call = Call(
+            name,
+            "POST",
+            self._url,
+            kind,
+            json={"query": document, "variables": dict(variables)},
+            cost=float(requested_cost(document, variables)),
+            urgency=urgency or URGENCIES.get(name, "normal"),
+            asked_version=API_VERSION,
+        )
+        data: dict[str, Any] = self._client.call(call)
         return data
 
 
@@ -42,7 +86,7 @@ class _Dialect:
 
     config: ConnectionConfig
     deps: Deps
-    _costs: dict[str, float] = field(default_factory=dict)
+    _dearer: dict[str, float] = field(default_factory=dict)
     _last_token: str = ""
 
     def __post_init__(self) -> None:
@@ -50,7 +94,7 @@ class _Dialect:
         # Client-credentials grant; a token lives 24 hours.
         url = f"{config.base_url.rstrip('/')}/admin/oauth/access_token"
         grant = OAuthGrant(config, deps, url, "client_credentials", ("client_id", "client_secret"))
-        self._tokens = TokenProvider(token_key(config, deps), grant.fetch, deps.now)
+        self._tokens = make_tokens(grant)
         self._bucket = TokenBucket(
             f"shopify:{config.shop_id}:{config.connection_id}",
             _FIRST_RATE,
@@ -58,6 +102,7 @@ class _Dialect:
             deps.redis_url,
             config.clock_factor,
             deps.sleep,
+            clock=deps.clock,
         )
 
     def headers(self) -> dict[str, str]:
@@ -67,38 +112,58 @@ class _Dialect:
     def renew(self) -> None:
         self._tokens.drop(self._last_token)
 
-    def pace(self, call: Call, wait_at_most: float) -> None:
-        self._bucket.acquire(self._costs.get(call.operation, _UNKNOWN_COST), wait_at_most)
+    def token_expires_at(self) -> datetime | None:
+        """When the access token at hand dies; None before one was fetched."""
+        return self._tokens.expires_at()
+
+    def pace(self, call: Call, wait_at_most: float) -> Permit:
+        cost = math.ceil(call.cost * self._dearer.get(call.operation, 1.0))
+        return self._bucket.acquire(float(cost), wait_at_most, call.urgency)
 
     def judge(self, call: Call, response: httpx.Response) -> Judgement:
         answer = json_object(response)
-        version = response.headers.get("X-Shopify-API-Version")
-        deprecation = response.headers.get("X-Shopify-API-Deprecated-Reason")
-        if not 200 <= response.status_code < 300:
-            judged = judge_status(response, reason=_plain_errors(answer))
-            quota = None
+        quota = None
+        if 200 <= response.status_code < 300:
+            quota, requested = _quota(answer)
+            if requested:
+                # Where Shopify counts a document dearer than we do, the next one is paid for in full beforehand.
+                self._dearer[call.operation] = max(1.0, requested / max(1.0, call.cost))
+            judged = _judge_answer(answer, self._wait(quota, requested or call.cost))
         else:
-            wait, quota = self._learn(call, answer)
-            judged = _judge_answer(answer, wait)
-        return Judgement(
-            judged.kind, judged.data, judged.code, judged.reason, judged.wait_seconds, quota, version, deprecation
+            judged = judge_status(response, _plain_errors(answer), errors=ERRORS)
+        return replace(
+            judged,
+            quota=quota,
+            quota_left=_left(quota),
+            api_version=response.headers.get("X-Shopify-API-Version"),
+            deprecation=response.headers.get("X-Shopify-API-Deprecated-Reason"),
         )
 
-    def _learn(self, call: Call, answer: dict[str, Any] | None) -> tuple[float, str | None]:
-        """(real seconds until this call would be affordable, quota left as people read it)."""
-        cost = _object(_object(_object(answer).get("extensions")).get("cost"))
-        status = _object(cost.get("throttleStatus"))
-        available, rate = _number(status.get("currentlyAvailable")), _number(status.get("restoreRate"))
-        size, requested = _number(status.get("maximumAvailable")), _number(cost.get("requestedQueryCost"))
-        if requested is not None:
-            # The whole of it must be there before the call; what was not needed is in the next `currentlyAvailable`.
-            self._costs[call.operation] = requested
-        self._bucket.learn(available, rate, size)
-        if available is None or not rate:
-            return 1.0, None
-        missing = max(0.0, (requested or _UNKNOWN_COST) - available)
-        wait = max(0.05, missing / (rate * self.config.clock_factor))
-        return wait, f"{available:g} of {size:g}" if size else f"{available:g}"
+    def _wait(self, quota: Quota, cost: float) -> float:
+        """Real seconds until a call of that cost is affordable."""
+        if quota.available is None or not quota.rate:
+            return 1.0
+        return max(0.05, max(0.0, cost - quota.available) / (quota.rate * self.config.clock_factor))
+
+
+def _quota(answer: dict[str, Any] | None) -> tuple[Quota, float | None]:
+    """What an answer says of the quota, and what the call was asked to put down for it."""
+    cost = _object(_object(_object(answer).get("extensions")).get("cost"))
+    status = _object(cost.get("throttleStatus"))
+    requested = _number(cost.get("requestedQueryCost"))
+    # A call that was not run took nothing; one whose actual cost is not told took what was requested.
+    took = _number(cost.get("actualQueryCost"))
+    if took is None and requested is not None:
+        took = 0.0 if "THROTTLED" in _codes(answer) else requested
+    available, rate = _number(status.get("currentlyAvailable")), _number(status.get("restoreRate"))
+    return Quota(took, available, rate, _number(status.get("maximumAvailable"))), requested
+
+
+def _left(quota: Quota | None) -> str | None:
+    """What is left, as people read it."""
+    if quota is None or quota.available is None:
+        return None
+    return f"{quota.available:g} of {quota.size:g}" if quota.size else f"{quota.available:g}"
 
 
 def _judge_answer(answer: dict[str, Any] | None, wait_seconds: float) -> Judgement:
@@ -111,15 +176,18 @@ def _judge_answer(answer: dict[str, Any] | None, wait_seconds: float) -> Judgeme
         return Judgement("ok", data=data) if isinstance(data, dict) else Judgement("fault", code="NO_DATA")
     if not isinstance(errors, list):
         return Judgement("refused", code="ERRORS", reason=_plain_errors(answer))
-    codes = [_code(error) for error in errors]
-    reason = _plain_errors(answer)
-    if "THROTTLED" in codes:
-        return Judgement("throttled", code="THROTTLED", reason=reason, wait_seconds=wait_seconds)
-    if any(code in _FAULT_CODES for code in codes):
-        return Judgement("fault", code=codes[0], reason=reason)
-    if any(code in _AUTH_CODES for code in codes):
-        return Judgement("unauthorised", code=codes[0], reason=reason)
-    return Judgement("refused", code=codes[0] or "GRAPHQL", reason=reason)
+    codes, reason = _codes(answer), _plain_errors(answer)
+    # The gravest decides: what was throttled was not run, and what failed may have been run in part.
+    for act in ("wait", "repeat", "renew", "grant", "ask"):
+        found = next((code for code in codes if ERRORS.of_code(code).act == act), None)
+        if found is not None:
+            return judge_meaning(ERRORS.of_code(found), found, reason, wait_seconds if act == "wait" else None)
+    return judge_meaning(ERRORS.of_code(codes[0]), codes[0] or "GRAPHQL", reason)
+
+
+def _codes(answer: dict[str, Any] | None) -> list[str]:
+    errors = _object(answer).get("errors")
+    return [_code(error) for error in errors] if isinstance(errors, list) else []
 
 
 def _code(error: Any) -> str:

@@ -21,6 +21,7 @@ from core.adapters.base import ConnectionConfig, Deps
 from core.adapters.http import OutcomeUnknown, Refused, ServerFault
 from core.adapters.shopify import documents, facts, nodes
 from core.adapters.shopify.client import GraphQL
+from core.adapters.shopify.errors import ERRORS
 from core.adapters.shopify.ids import gid
 from core.adapters.shopify.reading import as_model
 from core.ports import CatalogueExport, ChannelListing, ExportState
@@ -28,8 +29,6 @@ from core.ports import CatalogueExport, ChannelListing, ExportState
 PAGE = 250
 _ROWS_AT_ONCE = 5_000
 
-# What Shopify answers when it will not start one now, or not for this shop: the pages are still there.
-_NOT_NOW = ("LIMIT_REACHED", "OPERATION_IN_PROGRESS")
 _UNDER_WAY = ("CREATED", "RUNNING", "CANCELING")
 
 
@@ -52,11 +51,13 @@ class Exports:
             return self._started()
         payload = answer.get("bulkOperationRunQuery") or {}
         errors = payload.get("userErrors") or []
-        if any(error.get("code") in _NOT_NOW for error in errors):
+        # It will not start one now, or not for this shop: the pages are still there.
+        if any(ERRORS.of_objection(str(error.get("code"))).act == "wait" for error in errors):
             return None
         if errors or not payload.get("bulkOperation"):
+            code = str(errors[0].get("code") if errors else "NONE")
             reason = "; ".join(str(error.get("message")) for error in errors) or "no operation"
-            raise Refused("export", 200, str(errors[0].get("code") if errors else "NONE"), reason)
+            raise Refused("export", 200, code, ERRORS.of_objection(code).say(reason))
         return _export(payload["bulkOperation"])
 
     def read(self, ref: str) -> CatalogueExport | None:

@@ -13,9 +13,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from core.adapters.http import OutcomeUnknown, Refused, Throttled, Unauthorised, Unreachable
+from core.adapters.base import urgency_of
+from core.adapters.http import OutcomeUnknown, Refused, Throttled, Unauthorised, Unreachable, Urgency
+from core.adapters.meanings import Act
 from core.adapters.shopify import documents
 from core.adapters.shopify.client import GraphQL
+from core.adapters.shopify.errors import ERRORS
 from core.adapters.shopify.fields import Body, OptionalInstant, refined
 from core.adapters.shopify.ids import gid
 from core.errors import Permanent, Retryable
@@ -23,9 +26,6 @@ from core.ports import LevelObservation, QuantityResult, QuantityWrite, WriteOut
 
 # One of the reasons Shopify knows (.../inventory-management-apps/manage-quantities-states).
 _REASON = "correction"
-_STALE = "CHANGE_FROM_QUANTITY_STALE"
-_STILL_RUNNING = "IDEMPOTENCY_CONCURRENT_REQUEST"
-_WHOLE_CALL = ("IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED", "IDEMPOTENCY_KEY_PARAMETER_MISMATCH")
 _UNITS_MAX = 1_000_000_000
 _STILL_RUNNING_TRIES = 5
 _STILL_RUNNING_PAUSE = 1.0
@@ -41,11 +41,16 @@ class _Group(Body):
 
 @dataclass(frozen=True)
 class UserError:
-    """One objection; `position` is the element of the call it concerns, where it says."""
+    """One objection, in our words and Shopify's; `position` is the element of the call it concerns, where it says."""
 
     code: str
     message: str
     position: int | None
+
+    @property
+    def act(self) -> Act:
+        """What we do about it."""
+        return ERRORS.of_objection(self.code).act
 
 
 class Quantities:
@@ -84,7 +89,7 @@ class Quantities:
         variables = {"input": _input(writes), "key": key}
         sent_at = self._now()
         try:
-            payload, errors = self._send(variables)
+            payload, errors = self._send(variables, urgency_of(writes))
         except OutcomeUnknown as error:
             return _all(writes, "unknown", "NO_ANSWER", str(error))
         except Throttled as error:
@@ -124,14 +129,14 @@ class Quantities:
                     results[write.write_id] = _result(write, "refused", "NOT_STOCKED_AT_LOCATION", reason)
         return list(results.values())
 
-    def _send(self, variables: dict[str, Any]) -> tuple[dict[str, Any], list[UserError]]:
+    def _send(self, variables: dict[str, Any], urgency: Urgency) -> tuple[dict[str, Any], list[UserError]]:
         """The payload and its errors. While an earlier attempt is still running, asks again with the same key."""
         for attempt in range(_STILL_RUNNING_TRIES):
             try:
-                answer = self._graphql.run("set_quantities", documents.SET_QUANTITIES, variables, "idempotent")
+                answer = self._graphql.run("set_quantities", documents.SET_QUANTITIES, variables, "idempotent", urgency)
             except Refused as error:
                 # The code comes among the user errors, or among those of the whole request.
-                if error.code != _STILL_RUNNING:
+                if ERRORS.of_objection(error.code).act != "same_key":
                     raise
                 payload: Any = {}
                 errors = [UserError(error.code, error.reason, None)]
@@ -140,19 +145,19 @@ class Quantities:
                 if not isinstance(payload, dict):
                     raise OutcomeUnknown("set_quantities", "an answer without its result")
                 errors = [_user_error(error) for error in payload.get("userErrors") or []]
-            if not any(error.code == _STILL_RUNNING for error in errors):
+            if not any(error.act == "same_key" for error in errors):
                 return payload, errors
             self._sleep(_STILL_RUNNING_PAUSE * (attempt + 1))
         raise OutcomeUnknown("set_quantities", "an earlier attempt with the same key is still running")
 
     def _objections(self, writes: Sequence[QuantityWrite], errors: Sequence[UserError]) -> list[QuantityResult]:
-        whole = next((error for error in errors if error.code in _WHOLE_CALL), None)
+        whole = next((error for error in errors if error.act == "fresh_key"), None)
         if whole is not None:
             return _all(writes, "refused", whole.code, _said(errors))
         named = _by_place(errors)
         if not named:
             return self._unplaced(writes, errors)
-        stale = [writes[place] for place, error in named.items() if error.code == _STALE and place < len(writes)]
+        stale = [writes[place] for place, error in named.items() if error.act == "replan" and place < len(writes)]
         neighbour = "NEIGHBOUR_STALE" if stale else "NEIGHBOUR_REFUSED"
         shown = self._shown(stale) or {}
         results = []
@@ -160,7 +165,7 @@ class Quantities:
             error = named.get(place)
             if error is None:
                 results.append(_result(write, "refused", neighbour, "another write of the same call was not accepted"))
-            elif error.code == _STALE:
+            elif error.act == "replan":
                 results.append(_stale(write, error, shown))
             else:
                 results.append(_result(write, "refused", error.code, error.message))
@@ -168,7 +173,7 @@ class Quantities:
 
     def _unplaced(self, writes: Sequence[QuantityWrite], errors: Sequence[UserError]) -> list[QuantityResult]:
         """Objections that name no element concern them all."""
-        if errors[0].code != _STALE:
+        if errors[0].act != "replan":
             return _all(writes, "refused", errors[0].code, _said(errors))
         shown = self._shown(writes) or {}
         return [_stale(write, errors[0], shown) for write in writes]
@@ -219,7 +224,8 @@ def _user_error(error: Any) -> UserError:
     error = error if isinstance(error, dict) else {}
     path = [str(step) for step in error.get("field") or []]
     position = next((int(step) for step in path if step.isdigit()), None)
-    return UserError(str(error.get("code") or "USER_ERROR"), str(error.get("message") or "")[:300], position)
+    code, message = str(error.get("code") or "USER_ERROR"), str(error.get("message") or "")[:300]
+    return UserError(code, ERRORS.of_objection(code).say(message), position)
 
 
 def _by_place(errors: Sequence[UserError]) -> dict[int, UserError]:

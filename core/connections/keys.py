@@ -1,0 +1,153 @@
+"""The keys that credentials are sealed with: which is in use, and moving everything to the newest.
+
+Keys stand in SWITCHYARD_SECRET_KEYS, newest first. What is stored is sealed under the newest; what an older one sealed
+can still be opened. A new key goes in front of the others, every process starts again with it, then `rotate` seals
+everything under it, and the old one can be taken away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from sqlalchemy import Connection
+
+from core import audit
+from core.audit import Actor
+from core.db import execute, fetch
+from core.errors import BadInput, Permanent
+
+
+class NoSecretKeys(Permanent):
+    """Credentials cannot be sealed or opened without a key."""
+
+    def __init__(self) -> None:
+        super().__init__("SWITCHYARD_SECRET_KEYS is empty: give one or more Fernet keys, newest first")
+
+
+class BadSecretKey(BadInput):
+    """What stands among the keys is none."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(
+            f"key {position} of SWITCHYARD_SECRET_KEYS is no Fernet key (32 bytes in URL-safe base64):"
+            " `switchyard keys new` prints one"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSecret:
+    """One stored credential; `position` is that of the key which opens it, from 1, None where none does."""
+
+    shop_id: int
+    connection_id: int
+    name: str
+    connection: str
+    position: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What a rotation did: how many were sealed anew, and which no key of this process opens."""
+
+    resealed: int
+    unreadable: tuple[SealedSecret, ...]
+
+
+def fernets(keys: Sequence[str]) -> list[Fernet]:
+    """The keys ready for use, newest first. Raises NoSecretKeys, BadSecretKey."""
+    if not keys:
+        raise NoSecretKeys
+    made = []
+    for position, key in enumerate(keys, start=1):
+        try:
+            made.append(Fernet(key))
+        except ValueError:
+            # Not as the cause: its text may hold the key.
+            raise BadSecretKey(position) from None
+    return made
+
+
+def sealed(conn: Connection, keys: Sequence[str]) -> list[SealedSecret]:
+    """Every stored credential of every shop with the key that opens it. Raises NoSecretKeys, BadSecretKey."""
+    return [secret for secret, _ in _read(conn, fernets(keys), for_update=False)]
+
+
+def rotate(conn: Connection, keys: Sequence[str], actor: Actor, now: datetime) -> Rotation:
+    """Seal everything that an older key opens under the newest one; what is there already stays as it is.
+
+    Readers are not held up: a credential can be opened before and after by whoever has both keys. Two who rotate at
+    once follow one another, and the second finds nothing to do. What no key opens stays, and is named. Raises
+    NoSecretKeys, BadSecretKey.
+    """
+    boxes = fernets(keys)
+    found = _read(conn, boxes, for_update=True)
+    old = [(secret, token) for secret, token in found if secret.position is not None and secret.position > 1]
+    box = MultiFernet(boxes)
+    _store(conn, [(secret, box.rotate(token)) for secret, token in old], now)
+    for shop_id, group in groupby(old, key=lambda item: item[0].shop_id):
+        secrets = [secret for secret, _ in group]
+        connections = sorted({secret.connection_id for secret in secrets})
+        audit.record(
+            conn,
+            shop_id,
+            actor,
+            "rotate_keys",
+            f"shop:{shop_id}",
+            now,
+            credentials=len(secrets),
+            connections=connections,
+        )
+    return Rotation(len(old), tuple(secret for secret, _ in found if secret.position is None))
+
+
+def _read(conn: Connection, boxes: Sequence[Fernet], *, for_update: bool) -> list[tuple[SealedSecret, bytes]]:
+    """Every credential with its sealed form, by shop; locked in the order of its key."""
+    lock = "for no key update of s" if for_update else ""
+    rows = fetch(
+        conn,
+        f"""
+        select s.shop_id, s.connection_id, s.name, s.sealed, c.name as connection from connection_secrets s
+        join connections c on c.shop_id = s.shop_id and c.id = s.connection_id
+        order by s.shop_id, s.connection_id, s.name {lock}
+        """,
+    )
+    return [
+        (
+            SealedSecret(
+                row["shop_id"], row["connection_id"], row["name"], row["connection"], _opened_by(boxes, row["sealed"])
+            ),
+            bytes(row["sealed"]),
+        )
+        for row in rows
+    ]
+
+
+def _opened_by(boxes: Sequence[Fernet], token: bytes) -> int | None:
+    for position, box in enumerate(boxes, start=1):
+        try:
+            box.decrypt(bytes(token))
+        except InvalidToken:
+            continue
+        return position
+    return None
+
+
+def _store(conn: Connection, resealed: Sequence[tuple[SealedSecret, bytes]], now: datetime) -> None:
+    execute(
+        conn,
+        """
+        update connection_secrets s set sealed = v.sealed, updated_at = %(now)s
+        from unnest(%(shops)b::int8[], %(connections)b::int8[], %(names)b::text[], %(tokens)b::bytea[])
+            v(shop_id, connection_id, name, sealed)
+        where s.shop_id = v.shop_id and s.connection_id = v.connection_id and s.name = v.name
+        """,
+        now=now,
+        shops=[secret.shop_id for secret, _ in resealed],
+        connections=[secret.connection_id for secret, _ in resealed],
+        names=[secret.name for secret, _ in resealed],
+        tokens=[token for _, token in resealed],
+    )
