@@ -31,6 +31,7 @@ from core.processes import write_private
 from workers import desk_cli, world
 from workers import replay as replaying
 from workers import up as supervision
+from workers.changes_cli import list_changes
 from workers.console import application, console, home, person
 from workers.oversold_cli import alert_limit, oversold
 from workers.rules_cli import rules
@@ -62,6 +63,7 @@ cli.add_command(why)
 cli.add_command(rules)
 cli.add_command(oversold)
 cli.add_command(alert_limit)
+cli.add_command(list_changes)
 
 
 @cli.command()
