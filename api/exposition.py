@@ -142,6 +142,11 @@ _OF_A_CONNECTION = {
     "open_writes": ("switchyard_writes_open", "Writes on their way, those in doubt among them."),
     "doubtful_writes": ("switchyard_writes_doubtful", "Writes whose outcome is not known."),
     "oldest_write_seconds": ("switchyard_writes_oldest_open_seconds", "Age of the oldest open write; 0 without any."),
+    "open_legs": (
+        "switchyard_change_legs_open",
+        "Changes that the channel has yet to follow.",
+    ),
+    "stuck_legs": ("switchyard_change_legs_stuck", "Changes that the channel has not followed in time."),
     "has_problem": ("switchyard_connection_problem", "1 while the connection as a whole does not work."),
     "polled_at": (
         "switchyard_orders_polled_timestamp_seconds",

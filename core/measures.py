@@ -72,7 +72,7 @@ _CONNECTIONS = """
         inbox.received, inbox.waiting, inbox.parked,
         coalesce(extract(epoch from now() - oldest.received_at), 0)::float8 as oldest_received_seconds,
         extract(epoch from c.orders_polled_at)::float8 as polled_at,
-        shown.to_push, shown.refused, writes.open_writes, writes.doubtful_writes,
+        shown.to_push, shown.refused, legs.open_legs, legs.stuck_legs, writes.open_writes, writes.doubtful_writes,
         coalesce(extract(epoch from now() - writes.oldest_planned_at), 0)::float8 as oldest_write_seconds
     from connections c
     cross join lateral (
@@ -96,6 +96,10 @@ _CONNECTIONS = """
             (select count(*) from listings l where l.shop_id = c.shop_id and l.connection_id = c.id
              and l.publishing = 'on' and l.push_problem is not null) as refused
     ) shown
+    cross join lateral (
+        select count(*) as open_legs, count(*) filter (where g.state = 'stuck') as stuck_legs from change_legs g
+        where g.shop_id = c.shop_id and g.connection_id = c.id and g.state in ('open', 'stuck')
+    ) legs
     cross join lateral (
         select count(*) as open_writes, count(w.doubt) as doubtful_writes, min(w.planned_at) as oldest_planned_at
         from listing_writes w where w.shop_id = c.shop_id and w.connection_id = c.id and w.outcome is null

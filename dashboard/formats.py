@@ -84,6 +84,13 @@ _WORDS = {
     "stale": ("Overtaken", "unknown"),
     "withdrawn": ("Withdrawn", "unknown"),
     "open": ("Open", "busy"),
+    # legs of changes; open, confirmed and refused are above
+    "stuck": ("Stuck", "danger"),
+    "compensated": ("Not needed", "unknown"),
+    # orders
+    "under_way": ("On its way", "busy"),
+    "reached": ("Everywhere", "ok"),
+    "cancelled": ("Cancelled", "unknown"),
     # calls; refused and unknown are above
     "ok": ("Succeeded", "ok"),
     "throttled": ("Throttled", "attention"),

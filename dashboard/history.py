@@ -98,7 +98,7 @@ def levels_over_time(shop_id: int, sku_id: int, scope: str, days: int) -> Levels
                 case when (select count(*) from moved) = {DEPTH} then (select min(at) from moved) end,
                 case when (select count(*) from promised) = {DEPTH} then (select min(at) from promised) end
             ) as begins, (select count(*) from moved) = {DEPTH} or (select count(*) from promised) = {DEPTH} as is_cut
-        ), changes as (
+        ), shifts as (
             select least({STEPS}, width_bucket(extract(epoch from e.at)::float8, extract(epoch from r.begins)::float8,
                                 extract(epoch from r.ends)::float8 + 1, {STEPS})) as step,
                    sum(e.hand) as hand, sum(e.free) as free
@@ -107,7 +107,7 @@ def levels_over_time(shop_id: int, sku_id: int, scope: str, days: int) -> Levels
         ), level as (
             select on_hand, available from sku_stock where shop_id = %(shop)s and sku_id = %(sku)s
         ), steps as (
-            select step, hand, free from changes
+            select step, hand, free from shifts
             union all select 0, 0, 0 union all select {STEPS + 1}, 0, 0
         )
         select

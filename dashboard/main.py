@@ -31,7 +31,14 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
     desk = st.Page(SCREENS / "desk.py", title="Desk", icon=":material/warehouse:", url_path="desk")
     rules = st.Page(SCREENS / "rules.py", title="Channel rules", icon=":material/rule:", url_path="rules")
     setup = st.Page(SCREENS / "setup.py", title="Set-up", icon=":material/settings:", url_path="setup")
-    return {"Now": [overview, oversell], "Sync": [jobs, calls], "Stock": [skus, desk, rules], "Shop": [setup]}
+    orders = st.Page(SCREENS / "orders.py", title="Orders", icon=":material/receipt_long:", url_path="orders")
+    return {
+        "Now": [overview, oversell],
+        "Sync": [jobs, calls],
+        "Stock": [skus, desk, rules],
+        "Orders": [orders],
+        "Shop": [setup],
+    }
 
 
 def viewer_of(person: people.Person, shops: list[dict[str, Any]]) -> people.Viewer | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from core.messaging import legs
 from dashboard import formats, job_words
 
 Row = Mapping[str, Any]
@@ -266,6 +267,28 @@ def _exposure(row: Row, now: datetime, zone: str) -> Problem:
     )
 
 
+def _hanging(row: Row, now: datetime, zone: str) -> Problem:
+    name = formats.plain(row["connection"])
+    many = formats.plural(row["changes"], "change has", "changes have")
+    said = (
+        f"{name} says: {formats.sentence(row['detail'])}" if row["reason"] in _SAID_BY_CHANNEL and row["detail"] else ""
+    )
+    return Problem(
+        _id("hanging", row["connection_id"], row["reason"]),
+        "danger",
+        8,
+        f"{many} not reached {name} in time",
+        _join(f"{_capital(legs.words(row['reason']))}.", said, legs.next_step(row["reason"])),
+        (formats.plural(row["skus"], "SKU"), f"Such as {formats.plain(row['example_code'])}"),
+        row["since"],
+        _sku_step(row, row["skus"]),
+        row,
+    )
+
+
+_SAID_BY_CHANNEL = ("in_doubt", "throttled", "not_sent")
+
+
 def _job(row: Row, now: datetime, zone: str) -> Problem:
     return Problem(
         _id("job", row["function"], row["fingerprint"]),
@@ -309,6 +332,7 @@ _BUILDERS = {
     "doubtful": _doubtful,
     "unpublished": _unpublished,
     "exposure": _exposure,
+    "hanging": _hanging,
     "job": _job,
     "schedule": _schedule,
 }
@@ -337,6 +361,10 @@ def _times(number: int) -> str:
 def _last_line(text: str | None) -> str:
     lines = [line for line in (text or "").splitlines() if line.strip()]
     return lines[-1] if lines else ""
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _lower(text: str) -> str:

@@ -150,15 +150,23 @@ _PROBLEMS = {
     " from doubtful_writes",
     "unpublished": "select connection_id, connection, reason, listings, unmapped, example from unpublished_listings",
     "exposure": "select alert_id, limit_units, units, skus, worst_skus, opened_at from open_alerts",
+    "hanging": "select connection_id, connection, reason, legs, changes, skus, since, detail, example_code"
+    " from stuck_legs",
     "job": "select fingerprint, function, runs, since, last_at, error from failed_jobs",
     "schedule": "select name, period, started_at, ended_at, outcome, violations, result from failed_schedules",
 }
+
+# What hangs is shown by connection and reason; its alert says no more than that.
+_OF_KIND = {"exposure": " and kind = 'exposure'"}
 
 
 @st.cache_data(ttl=5, max_entries=200, show_spinner=False)
 def problems(shop_id: int, scope: str) -> dict[str, list[dict[str, Any]]]:
     """What may need a person, by kind, as the views find it."""
-    return {kind: rows(f"{sql} where shop_id = %(shop)s", shop=shop_id) for kind, sql in _PROBLEMS.items()}
+    return {
+        kind: rows(f"{sql} where shop_id = %(shop)s{_OF_KIND.get(kind, '')}", shop=shop_id)
+        for kind, sql in _PROBLEMS.items()
+    }
 
 
 def open_runs(shop_id: int) -> list[int]:

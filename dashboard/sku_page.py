@@ -17,6 +17,7 @@ from dashboard import (
     people,
     queries,
     sku_bundles,
+    sku_changes,
     sku_promises,
     sku_why,
     theme,
@@ -140,6 +141,9 @@ def _draw_levels(sku: Row, levels: Sequence[Row]) -> None:
 def _draw_past(viewer: people.Viewer, sku: Row) -> None:
     if not sku["is_bundle"]:
         _draw_own_past(viewer, sku)
+    st.subheader("Changes that channels follow", anchor="changes")
+    with components.panel("changes"):
+        sku_changes.draw(viewer, sku)
     st.subheader("Writes to channels", anchor="writes")
     with components.panel("writes"):
         _draw_writes(viewer, sku)

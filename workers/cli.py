@@ -31,6 +31,7 @@ from core.processes import write_private
 from workers import desk_cli, world
 from workers import replay as replaying
 from workers import up as supervision
+from workers.changes_cli import list_changes
 from workers.console import application, console, home, person
 from workers.keys_cli import keys
 from workers.oversold_cli import alert_limit, oversold
@@ -67,6 +68,7 @@ cli.add_command(rules)
 cli.add_command(oversold)
 cli.add_command(alert_limit)
 cli.add_command(keys)
+cli.add_command(list_changes)
 
 
 @cli.command()

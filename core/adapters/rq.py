@@ -44,6 +44,7 @@ JOB_QUEUES: Mapping[str, str] = {
     "promises.expire": "stock",
     "stock.check": "stock-check",
     "sweep.exposure": "stock-check",
+    "changes.chase": "stock-check",
     "poll.orders": "polls",
     "connection.poll": "polls",
     "orders.read": "polls",

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection
 
 from core import audit
-from core.alerts.queries import exposure_limit, risk
-from core.alerts.rules import EXPOSURE, LIMIT_MAX, QUIET, BadLimit, Risk, Step, next_step, notice
+from core.alerts.queries import exposure_limit, risk, stuck
+from core.alerts.rules import (
+    EXPOSURE,
+    LIMIT_MAX,
+    QUIET,
+    STUCK,
+    BadLimit,
+    Risk,
+    Step,
+    Stuck,
+    next_step,
+    notice,
+    stuck_notice,
+)
 from core.audit import Actor
 from core.db import execute, fetch_one, scalar
 from core.messaging import outbox
@@ -51,10 +65,35 @@ def check_exposure(conn: Connection, shop_id: int, address: str, now: datetime, 
     address for notices; without one none is left for later, when it would be old.
     """
     limit, found = exposure_limit(conn, shop_id), risk(conn, shop_id)
-    is_open = scalar(conn, f"select true from alerts where {_OPEN}", shop=shop_id, fingerprint=EXPOSURE) is True
-    step = next_step(limit, found.units, is_open=is_open)
-    if step == "open" and limit is not None:
-        return "open" if _open(conn, shop_id, limit, found, address, now, is_heard) else "keep"
+    state = _State(EXPOSURE, limit, found.units, found.skus, _worst(found))
+    return _follow(conn, shop_id, state, lambda shop: notice(shop, limit or 0, found, address), now, is_heard)
+
+
+def check_stuck(conn: Connection, shop_id: int, address: str, now: datetime, *, is_heard: bool = True) -> Step:
+    """The same for changes that hang: any is one too many, and nobody has to ask for being told."""
+    found = stuck(conn, shop_id)
+    state = _State(STUCK, 0, found.legs, found.skus, _hanging(found))
+    return _follow(conn, shop_id, state, lambda shop: stuck_notice(shop, found, address), now, is_heard)
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What an alert is about, as it stands now; `limit` None: switched off."""
+
+    kind: str
+    limit: int | None
+    units: int
+    skus: int
+    worst: Jsonb
+
+
+def _follow(
+    conn: Connection, shop_id: int, state: _State, say: Callable[[str], str], now: datetime, is_heard: bool
+) -> Step:
+    is_open = scalar(conn, f"select true from alerts where {_OPEN}", shop=shop_id, fingerprint=state.kind) is True
+    step = next_step(state.limit, state.units, is_open=is_open)
+    if step == "open" and state.limit is not None:
+        return "open" if _open(conn, shop_id, state, say, now, is_heard) else "keep"
     if step == "keep":
         execute(
             conn,
@@ -63,10 +102,10 @@ def check_exposure(conn: Connection, shop_id: int, address: str, now: datetime, 
                 worst_skus = %(worst)s, checked_at = %(now)s where {_OPEN}
             """,
             shop=shop_id,
-            fingerprint=EXPOSURE,
-            units=found.units,
-            skus=found.skus,
-            worst=_worst(found),
+            fingerprint=state.kind,
+            units=state.units,
+            skus=state.skus,
+            worst=state.worst,
             now=now,
         )
     if step == "close":
@@ -77,9 +116,9 @@ def check_exposure(conn: Connection, shop_id: int, address: str, now: datetime, 
             where {_OPEN}
             """,
             shop=shop_id,
-            fingerprint=EXPOSURE,
-            units=found.units,
-            why="off" if limit is None else "below",
+            fingerprint=state.kind,
+            units=state.units,
+            why="off" if state.limit is None else "below",
             now=now,
         )
     return step
@@ -88,7 +127,9 @@ def check_exposure(conn: Connection, shop_id: int, address: str, now: datetime, 
 _OPEN = "shop_id = %(shop)s and fingerprint = %(fingerprint)s and closed_at is null"
 
 
-def _open(conn: Connection, shop_id: int, limit: int, found: Risk, address: str, now: datetime, is_heard: bool) -> bool:
+def _open(
+    conn: Connection, shop_id: int, state: _State, say: Callable[[str], str], now: datetime, is_heard: bool
+) -> bool:
     row = fetch_one(
         conn,
         """
@@ -101,11 +142,11 @@ def _open(conn: Connection, shop_id: int, limit: int, found: Risk, address: str,
         returning id, is_told
         """,
         shop=shop_id,
-        kind=EXPOSURE,
-        limit=limit,
-        units=found.units,
-        skus=found.skus,
-        worst=_worst(found),
+        kind=state.kind,
+        limit=state.limit,
+        units=state.units,
+        skus=state.skus,
+        worst=state.worst,
         now=now,
         quiet=now - QUIET,
         heard=is_heard,
@@ -114,10 +155,15 @@ def _open(conn: Connection, shop_id: int, limit: int, found: Risk, address: str,
         return False
     if row["is_told"]:
         shop = scalar(conn, "select name from shops where shop_id = %(shop)s", shop=shop_id)
-        text = notice(shop, limit, found, address)
-        outbox.add(conn, shop_id, "notice", f"alert:{row['id']}", {"text": text}, now)
+        outbox.add(conn, shop_id, "notice", f"alert:{row['id']}", {"text": say(shop)}, now)
     return True
 
 
 def _worst(found: Risk) -> Jsonb:
     return Jsonb([{"code": code, "units": units} for code, units in found.worst])
+
+
+def _hanging(found: Stuck) -> Jsonb:
+    return Jsonb(
+        [{"code": each.code, "units": each.legs, "where": each.connection, "why": each.reason} for each in found.worst]
+    )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from core.alerts.rules import EXPOSURE, WORST, Risk
+from core.alerts.rules import EXPOSURE, STUCK, WORST, Hanging, Risk, Stuck
 from core.db import fetch, fetch_one
+from core.messaging import legs
 
 
 def exposure_limit(conn: Connection, shop_id: int) -> int | None:
@@ -47,3 +48,44 @@ def risk(conn: Connection, shop_id: int) -> Risk:
     if not rows:
         return Risk(0, 0)
     return Risk(rows[0]["total"], rows[0]["skus"], [(row["code"], row["units"]) for row in rows])
+
+
+def shops_with_stuck(conn: Connection) -> list[int]:
+    """Shops in which changes hang, or with an alert on that which is still open."""
+    rows = fetch(
+        conn,
+        """
+        select s.shop_id from shops s where exists (
+            select from change_legs g where g.shop_id = s.shop_id and g.state = 'stuck')
+        union select shop_id from alerts where kind = %(kind)s and closed_at is null order by 1
+        """,
+        kind=STUCK,
+    )
+    return [row["shop_id"] for row in rows]
+
+
+def stuck(conn: Connection, shop_id: int) -> Stuck:
+    """Which of the shop's changes hang, and where."""
+    rows = fetch(
+        conn,
+        f"""
+        select connection, reason, legs, example_code, sum(legs) over ()::int8 as total,
+            (select count(distinct g.sku_id) from change_legs g
+                where g.shop_id = %(shop)s and g.state = 'stuck') as skus
+        from stuck_legs where shop_id = %(shop)s order by legs desc, connection, reason limit {WORST}
+        """,
+        shop=shop_id,
+    )
+    if not rows:
+        return Stuck(0, 0)
+    worst = [
+        Hanging(
+            row["connection"],
+            legs.words(row["reason"]),
+            legs.next_step(row["reason"]),
+            row["legs"],
+            row["example_code"],
+        )
+        for row in rows
+    ]
+    return Stuck(rows[0]["total"], rows[0]["skus"], worst)

@@ -10,6 +10,7 @@ from typing import Literal
 from core.errors import BadInput
 
 EXPOSURE = "exposure"
+STUCK = "stuck_change"
 LIMIT_MAX = 1_000_000
 
 QUIET = timedelta(minutes=10)
@@ -37,6 +38,26 @@ class Risk:
     worst: Sequence[tuple[str, int]] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Hanging:
+    """Legs of changes that are stuck on one connection for one reason; `code` names one SKU of them."""
+
+    connection: str
+    reason: str
+    next_step: str
+    legs: int
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """All of a shop's legs that are stuck, over so many SKUs, and where most of them hang."""
+
+    legs: int
+    skus: int
+    worst: Sequence[Hanging] = ()
+
+
 Step = Literal["open", "close", "keep", "nothing"]
 
 
@@ -55,3 +76,13 @@ def notice(shop: str, limit: int, risk: Risk, address: str) -> str:
         f"{shop}: up to {risk.units:,} units could be oversold, over {skus}; the limit is {limit:,}. "
         f"Worst: {worst}. {address}/oversell"
     )
+
+
+def stuck_notice(shop: str, stuck: Stuck, address: str) -> str:
+    """What is said when changes hang: where, why, and what to do."""
+    places = " ".join(
+        f"{each.connection}: {each.reason} ({each.legs:,}, such as {each.code}). {each.next_step}"
+        for each in stuck.worst
+    )
+    changes = "1 change has" if stuck.legs == 1 else f"{stuck.legs:,} changes have"
+    return f"{shop}: {changes} not reached a channel in time. {places} {address}"

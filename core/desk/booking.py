@@ -22,6 +22,7 @@ from core.desk.rules import LINES_MAX, UNITS_MAX, Kind
 from core.errors import Anticipated, BadInput
 from core.inventory.operations import BundleHasNoStock, Movement, lock_levels, move, refresh_desired
 from core.inventory.queries import parts_of
+from core.messaging.changes import record_document
 from core.orders.desk_returns import LineReturn, SoldLine, lock_sold, take_back_lines
 
 Pair = tuple[int, int]
@@ -387,7 +388,7 @@ def book(
     changes = touched.changes()
     if guard:
         touched.refuse_shortage(changes, guard)
-    refresh_desired(conn, shop_id, {change.sku_id for change in changes})
+    tell_channels(conn, shop_id, document_id, changes, now, new.undoes_id)
     units, skus = sum(abs(line.units) for line in lines), len({line.sku_id for line in lines})
     audit.record(
         conn,
@@ -403,6 +404,20 @@ def book(
         **({"against": new.against_id} if new.against_id else {}),
     )
     return Outcome(document_id, new.kind, True, units, skus, changes, (), actor.name, now, lines)
+
+
+def tell_channels(
+    conn: Connection,
+    shop_id: int,
+    document_id: int,
+    changes: Sequence[Change],
+    now: datetime,
+    undoes_id: int | None = None,
+) -> None:
+    """What listings should show after an act, and the record of which channels have to follow."""
+    refresh_desired(conn, shop_id, {change.sku_id for change in changes})
+    deltas = {(each.sku_id, each.location_id): each.after.available - each.before.available for each in changes}
+    record_document(conn, shop_id, document_id, deltas, now, undoes_id)
 
 
 def _of_order(line: NewLine, sold: Mapping[int, SoldLine]) -> NewLine:

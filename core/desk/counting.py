@@ -27,10 +27,11 @@ from core.desk.booking import (
     open_document,
     refuse_bundles,
     repeated,
+    tell_channels,
 )
 from core.desk.rules import LINES_MAX, UNITS_MAX
 from core.errors import Anticipated, BadInput
-from core.inventory.operations import Movement, lock_levels, move, refresh_desired, settle_numbers
+from core.inventory.operations import Movement, lock_levels, move, settle_numbers
 
 
 class CountChanged(Anticipated):
@@ -245,7 +246,7 @@ def approve(
     # Also where nothing moved: that there are none on the shelf is a number too.
     settle_numbers(conn, shop_id, touched.pairs)
     changes = touched.changes()
-    refresh_desired(conn, shop_id, {change.sku_id for change in changes})
+    tell_channels(conn, shop_id, document_id, changes, now)
     if lines:
         _finish_when_decided(conn, shop_id, document_id, actor, now)
         audit.record(

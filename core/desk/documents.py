@@ -29,9 +29,10 @@ from core.desk.booking import (
     lock_document,
     open_document,
     repeated,
+    tell_channels,
 )
 from core.errors import BadInput
-from core.inventory.operations import Movement, move, refresh_desired
+from core.inventory.operations import Movement, move
 
 
 def order_goods(
@@ -210,7 +211,7 @@ def _said(
 ) -> Outcome:
     """The audit entry, the listings, and what changed."""
     changes = touched.changes()
-    refresh_desired(conn, shop_id, {change.sku_id for change in changes})
+    tell_channels(conn, shop_id, document_id, changes, now)
     units = sum(line.units for line in lines)
     skus = sorted(touched.codes.values())[:50]
     audit.record(conn, shop_id, actor, act, f"document:{document_id}", now, lines=len(lines), units=units, skus=skus)

@@ -1,4 +1,4 @@
-"""Tables: inbox_messages, outbox_messages."""
+"""Tables: inbox_messages, outbox_messages, changes, change_legs."""
 
 from __future__ import annotations
 
@@ -91,4 +91,83 @@ outbox_messages = Table(
     CheckConstraint("state in ('waiting', 'sent', 'dead')", name="state"),
     Index(None, "next_attempt_at", "id", postgresql_where=text("state = 'waiting'")),
     Index("ix_outbox_messages_dead", "shop_id", "id", postgresql_where=text("state = 'dead'")),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("order_id", BigInteger),
+    Column("document_id", BigInteger),
+    Column("version_at", DateTime(timezone=True), comment="the channel's time of the order's facts that caused it"),
+    Column("recorded_at", DateTime(timezone=True), nullable=False),
+    Column("done_at", DateTime(timezone=True), comment="when the last of its legs had ended"),
+    PrimaryKeyConstraint("shop_id", "id"),
+    ForeignKeyConstraint(["shop_id", "order_id"], ["orders.shop_id", "orders.id"]),
+    ForeignKeyConstraint(["shop_id", "document_id"], ["stock_documents.shop_id", "stock_documents.id"]),
+    CheckConstraint(
+        "kind in ('order_booked', 'order_cancelled', 'order_refunded', 'order_changed', 'stock_document')", name="kind"
+    ),
+    CheckConstraint(
+        "(kind = 'stock_document') = (document_id is not null) and (document_id is null) = (order_id is not null)",
+        name="cause",
+    ),
+    CheckConstraint("done_at >= recorded_at", name="done"),
+    Index("ix_changes_order", "shop_id", "order_id", "id", postgresql_where=text("order_id is not null")),
+    Index("ix_changes_document", "shop_id", "document_id", "id", postgresql_where=text("document_id is not null")),
+    Index("ix_changes_recorded_at", "recorded_at", postgresql_using="brin"),
+    postgresql_with={"fillfactor": "90"},
+    comment="what must reach other systems too, written with the commit that caused it",
+)
+
+change_legs = Table(
+    "change_legs",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("change_id", BigInteger, nullable=False),
+    Column("connection_id", BigInteger, nullable=False),
+    Column("sku_id", BigInteger, nullable=False),
+    Column("location_id", BigInteger, nullable=False),
+    Column("delta_units", BigInteger, nullable=False, comment="what the change did to what is available there"),
+    Column(
+        "after_write_id",
+        BigInteger,
+        nullable=False,
+        comment="writes of a greater number were planned after the change, with it in their number",
+    ),
+    Column("deadline_at", DateTime(timezone=True), nullable=False, comment="stuck when open after that"),
+    Column(
+        "state",
+        Text,
+        nullable=False,
+        server_default="open",
+        comment="open; stuck: open after its deadline; confirmed, refused or compensated: ended",
+    ),
+    Column("reason", Text, comment="why it is stuck, refused or compensated: a short stable word"),
+    Column("detail", Text, comment="what the channel or the write says of it"),
+    Column("stuck_at", DateTime(timezone=True), comment="since when it is, or when it was first found, stuck"),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("write_id", BigInteger, comment="the write from after the change that the channel confirmed"),
+    Column(
+        "seen_at",
+        DateTime(timezone=True),
+        comment="the channel's time at which it was seen to show what it should, without a write",
+    ),
+    Column("compensated_by", BigInteger, comment="the change that took it back before it was reached"),
+    PrimaryKeyConstraint("shop_id", "change_id", "connection_id", "sku_id", "location_id"),
+    CheckConstraint("state in ('open', 'stuck', 'confirmed', 'refused', 'compensated')", name="state"),
+    CheckConstraint("(state in ('open', 'stuck')) = (ended_at is null)", name="ended"),
+    CheckConstraint("state <> 'stuck' or (stuck_at is not null and reason is not null)", name="stuck"),
+    CheckConstraint(
+        "(state = 'confirmed') = (write_id is not null or seen_at is not null) and write_id > after_write_id",
+        name="confirmed",
+    ),
+    CheckConstraint("state not in ('refused', 'compensated') or reason is not null", name="explained"),
+    CheckConstraint("compensated_by is null or state = 'compensated'", name="compensated"),
+    Index("ix_change_legs_open", "shop_id", "deadline_at", postgresql_where=text("state in ('open', 'stuck')")),
+    Index("ix_change_legs_stuck", "shop_id", "connection_id", "reason", postgresql_where=text("state = 'stuck'")),
+    Index(None, "shop_id", "sku_id", "change_id"),
+    comment="a system that a change must reach: a connection, for one pool of stock",
 )

@@ -13,6 +13,7 @@ from core.clock import CLOCK_MARGIN
 from core.db import execute, fetch
 from core.inventory.exposure import WHOLE_SECOND
 from core.inventory.operations import Followed, hold_compositions
+from core.messaging.changes import Effects
 from core.orders.operations import Channel
 from core.orders.rules import Shown, follow
 from core.ports import ChannelFulfilment, ChannelRefund
@@ -140,12 +141,17 @@ def settle_stock(conn: Connection, channel: Channel, order_ids: Iterable[int], n
     same name), and the difference to what is booked becomes reservations and movements: one path for every event,
     whatever their number and order. All of it is one statement: nothing of the lines leaves the database.
     """
+    return set(settle_effects(conn, channel, order_ids, now).sku_ids)
+
+
+def settle_effects(conn: Connection, channel: Channel, order_ids: Iterable[int], now: datetime) -> Effects:
+    """The same as `settle_stock`; returns what changed of each order, with what that did to what is available."""
     params = {"shop": channel.shop_id, "location": channel.location_id, "ids": sorted(set(order_ids))}
     if not params["ids"]:
-        return set()
+        return Effects([], [], [], [], [])
     hold_compositions(conn, channel.shop_id)
     execute(conn, _MAKE_LEVELS, **params)
-    return {row["sku_id"] for row in fetch(conn, _SETTLE, **params, now=now)}
+    return Effects(**fetch(conn, _SETTLE, **params, now=now)[0])
 
 
 def lock_levels_of(
@@ -213,7 +219,7 @@ _MAKE_LEVELS = f"""
 # their order.
 _SETTLE = f"""
     with line as materialized (
-        select l.id, l.units, l.sku_id, o.cancelled_at, o.channel_created_at, p.baseline_at, p.location_id
+        select l.id, l.order_id, l.units, l.sku_id, o.cancelled_at, o.channel_created_at, p.baseline_at, p.location_id
         from order_lines l
         join orders o on o.shop_id = l.shop_id and o.id = l.order_id
         left join listings p on p.shop_id = l.shop_id and p.id = l.listing_id
@@ -240,7 +246,7 @@ _SETTLE = f"""
             from line join line_returns lr on lr.shop_id = %(shop)s and lr.order_line_id = line.id
         ) b cross join lateral desk_returns(%(shop)s, b.order_line_id) d
     ), changed as materialized (
-        select line.id, line.sku_id as line_sku_id, line.units * e.each as units, e.sku_id, e.each,
+        select line.id, line.order_id, line.sku_id as line_sku_id, line.units * e.each as units, e.sku_id, e.each,
             coalesce(r.location_id, line.location_id, %(location)s) as location_id,
             t.held * e.each as held, t.consumed * e.each as consumed, t.returned * e.each as returned,
             t.written_off * e.each as written_off, t.opening * e.each as opening,
@@ -308,7 +314,18 @@ _SETTLE = f"""
             unavailable = k.unavailable + locked.apart, is_placeholder = false
         from locked where k.shop_id = %(shop)s and k.sku_id = locked.sku_id and k.location_id = locked.location_id
     )
-    select distinct sku_id from changed
+    select coalesce(array_agg(order_id), '{{}}') as sources, coalesce(array_agg(sku_id), '{{}}') as sku_ids,
+        coalesce(array_agg(location_id), '{{}}') as location_ids, coalesce(array_agg(delta), '{{}}') as delta_units,
+        coalesce(array_agg(is_undone), '{{}}') as undone
+    from (
+        select order_id, sku_id, location_id, sum(gives - gave)::int8 as delta,
+            sum(gives) = 0 and sum(gives - gave) > 0 as is_undone
+        from changed cross join lateral (select
+            opening - consumed + returned - written_off - quarantined - held as gives,
+            opening_before - consumed_before + returned_before - written_off_before - quarantined_before - held_before
+                as gave) e
+        group by 1, 2, 3
+    ) effect
 """
 
 

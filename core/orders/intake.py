@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -16,7 +16,8 @@ from core.connections.queries import ConnectionRow
 from core.connections.watching import ChannelAct
 from core.db import scalar
 from core.inventory import operations as inventory
-from core.messaging import inbox
+from core.messaging import changes, inbox
+from core.messaging.changes import OrderKind
 from core.messaging.inbox import HANDLED, Received, Verdict
 from core.orders import effects, operations
 from core.orders.operations import Channel
@@ -106,7 +107,8 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
         [(known[item.order_ref], item) for item in refunds if _is_complete(item, known, lines)],
         lines,
     )
-    changed = effects.settle_stock(conn, channel, touched, now)
+    done = effects.settle_effects(conn, channel, touched, now)
+    changed = set(done.sku_ids)
     catalog.lock_listings(
         conn,
         channel.shop_id,
@@ -127,6 +129,8 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
         _given_back(accepted, orders),
     )
     inventory.refresh_desired(conn, channel.shop_id, changed, followed, now=now, are_locked=True)
+    kinds = _kinds(touched, orders, accepted, {order_id for order_id, _ in new_refunds})
+    changes.record_orders(conn, channel.shop_id, channel.connection_id, kinds, done, now)
     _observe_levels(conn, channel, said, verdicts, now)
     watching.note_acts(conn, channel.shop_id, channel.connection_id, _acts(said.values()))
     inbox.release_waiting(
@@ -145,6 +149,26 @@ def _given_back(
             before, at = back.get(listing_id, (0, orders[ref].version_at))
             back[listing_id] = (before + units, max(at, orders[ref].version_at))
     return back
+
+
+def _kinds(
+    order_ids: Iterable[int],
+    orders: Mapping[str, ChannelOrder],
+    accepted: Mapping[str, operations.OrderKey],
+    refunded: Collection[int],
+) -> dict[int, OrderKind]:
+    """What happened to each order, in one word: what was said of it last counts."""
+    new = {key.id for key in accepted.values() if key.is_new}
+    cancelled = {key.id for ref, key in accepted.items() if orders[ref].cancelled_at is not None}
+    kinds: dict[int, OrderKind] = {}
+    for order_id in order_ids:
+        if order_id in new:
+            kinds[order_id] = "order_booked"
+        elif order_id in cancelled:
+            kinds[order_id] = "order_cancelled"
+        else:
+            kinds[order_id] = "order_refunded" if order_id in refunded else "order_changed"
+    return kinds
 
 
 def _acts(said: Iterable[Facts]) -> list[ChannelAct]:
@@ -199,10 +223,14 @@ def book_lines_mapped_late(conn: Connection, channel: Channel, now: datetime) ->
     line_ids = operations.map_parked_lines(conn, channel)
     order_ids = set(line_ids.values())
     if order_ids:
-        changed = effects.settle_stock(conn, channel, order_ids, now)
+        done = effects.settle_effects(conn, channel, order_ids, now)
+        changed = set(done.sku_ids)
         catalog.lock_listings(conn, channel.shop_id, sku_ids=changed, order_ids=order_ids)
         followed = effects.exposure_of_lines(conn, channel.shop_id, line_ids)
         inventory.refresh_desired(conn, channel.shop_id, changed, followed, now=now, are_locked=True)
+        # Only now are they booked, whatever happened to them since.
+        kinds: dict[int, OrderKind] = dict.fromkeys(order_ids, "order_booked")
+        changes.record_orders(conn, channel.shop_id, channel.connection_id, kinds, done, now)
     return len(order_ids)
 
 

@@ -361,7 +361,7 @@ def record_calls(
 
 
 def prune(conn: Connection, now: datetime, keep_days: int) -> dict[str, int]:
-    """Forget runs, periods and calls older than `keep_days`; what is still open stays."""
+    """Forget runs, periods, calls and changes older than `keep_days`; what is still open stays."""
     statements = {
         "job_runs": "delete from job_runs where started_at < %(before)s and outcome is not null",
         "job_requeues": "delete from job_requeues where requested_at < %(before)s",
@@ -375,6 +375,11 @@ def prune(conn: Connection, now: datetime, keep_days: int) -> dict[str, int]:
                 select from exposure_changes n
                 where n.shop_id = c.shop_id and n.listing_id = c.listing_id and n.id > c.id)
         """,
+        "change_legs": """
+            delete from change_legs g using changes c
+            where c.shop_id = g.shop_id and c.id = g.change_id and c.recorded_at < %(before)s and c.done_at is not null
+        """,
+        "changes": "delete from changes where recorded_at < %(before)s and done_at is not null",
     }
     before = now - timedelta(days=keep_days)
     return {table: execute(conn, sql, before=before) for table, sql in statements.items()}

@@ -52,6 +52,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule("promises.expire", "promises.expire", "end promises whose deadline has passed", 30),
     Schedule("outbox.relay", "outbox.relay", "say outside what is due", 15),
     Schedule("sweep.exposure_alerts", "sweep.exposure_alerts", "open and close alerts on what could be oversold", 60),
+    Schedule("changes.chase", "changes.chase", "see which channels have followed what changed; tell of what hangs", 15),
     Schedule("poll.orders", "poll.orders", "ask every channel for changed orders", 60),
     Schedule("sweep.subscriptions", "sweep.subscriptions", "look whether every channel still calls us", 3600),
     Schedule("runs.sweep", "runs.sweep", "close runs whose worker is gone, queue forgotten syncs again", 60),

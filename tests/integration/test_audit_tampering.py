@@ -20,6 +20,7 @@ from core.inventory import operations as inventory
 from core.inventory import promises, publishing
 from core.inventory.promises import Holder
 from core.inventory.publishing import Lane
+from core.messaging import chasing
 from core.orders import operations as orders
 from core.orders.operations import OrderlessReturn
 from core.ports import QuantityResult
@@ -261,6 +262,22 @@ TAMPERINGS = {
         """,
         ("shop_id", "sku_id", "location_id"),
     ),
+    "change_is_done_when_its_legs_are": Tampering(
+        "select change_id from change_legs where state = 'confirmed' limit 1",
+        "update changes set done_at = null where id = %(change_id)s",
+        ("change_id",),
+    ),
+    "leg_was_confirmed_by_the_channel": Tampering(
+        "select change_id, connection_id, write_id from change_legs where state = 'confirmed' limit 1",
+        "update listing_writes set outcome = 'stale' where id = %(write_id)s",
+        ("change_id", "connection_id", "write_id"),
+        also=("write_moved_exposure",),
+    ),
+    "leg_was_taken_back": Tampering(
+        "select change_id, compensated_by from change_legs where reason = 'undone'",
+        "update change_legs set compensated_by = change_id where change_id = %(change_id)s",
+        ("change_id",),
+    ),
 }
 
 
@@ -289,7 +306,11 @@ def build(engine: Engine) -> None:
             for n, code in enumerate(["MUG", "POST", "SET"])
         ]
         orders.take_back(conn, world.shop_id, world.location_id, backs, ACTOR, NOW)
-        book_at_desk(Desk(conn, world, inventory.open_location(conn, world.shop_id, "Yard", NOW)))
+        desk = Desk(conn, world, inventory.open_location(conn, world.shop_id, "Yard", NOW))
+        book_at_desk(desk)
+        # Both must reach the channel: one will have, one is taken back before, and what takes it back is on its way.
+        desk.adjust(MUG=-1)
+        desk.undo(desk.adjust(CUP=1).document_id)
     order = make_order(lines=[make_line(units=4, price="0.335", discount_minor=3)])
     record_bodies(
         engine,
@@ -313,6 +334,7 @@ def build(engine: Engine) -> None:
         publishing.mark_sent(conn, world.shop_id, [mug.write_id, cup.write_id], NOW)
         results = [QuantityResult(mug.write_id, "confirmed", at=NOW), QuantityResult(cup.write_id, "unknown")]
         publishing.settle(conn, world.shop_id, results, timedelta(days=365 * 500), NOW)
+        chasing.chase(conn, world.shop_id, NOW)
 
 
 def book_at_desk(desk: Desk) -> None:

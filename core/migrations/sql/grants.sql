@@ -9,6 +9,7 @@ revoke update, delete, truncate on
     count_entries
 from {role};
 revoke update, truncate on exposure_changes, channel_acts from {role};
+revoke truncate on changes, change_legs from {role};
 revoke delete, truncate on
     listing_writes, orders, order_lines, fulfilments, reservations, inbox_messages, policy_versions, channel_policies,
     stock_documents, stock_document_lines, shortages

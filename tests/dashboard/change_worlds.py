@@ -1,0 +1,67 @@
+"""Shops whose orders and documents other channels have to follow: made by the operations that make them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from core.db import execute, scalar
+from core.messaging import chasing
+from tests.changing import Pair, answer, make_pair, plan, settle
+from tests.dashboard import seed
+from tests.desks import Desk
+from tests.factories import book, make_fulfilment, make_line, make_order
+
+
+def sell(
+    conn: Connection, pair: Pair, ref: str, minutes: float, code: str = "MUG", units: int = 1, **more: object
+) -> None:
+    """An order of so many minutes ago, booked at once."""
+    at = seed.ago(minutes=minutes)
+    line = make_line("1", code, units, price="12.95")
+    book(conn, pair.seller, make_order(ref, [line], placed_at=at, **more), now=at + timedelta(seconds=2))
+
+
+def full(conn: Connection) -> Pair:
+    """Orders that were followed, refused, cancelled too early and shipped; two that hang; a receipt.
+
+    In a transaction of its own: what is booked is booked whole.
+    """
+    with conn.engine.begin() as work:
+        return _full(work)
+
+
+def _full(conn: Connection) -> Pair:
+    pair = make_pair(conn, stock={"MUG": 40, "CUP": 20, "BOWL": 9})
+    execute(conn, "update connections set name = 'Shopify UK' where id = %(id)s", id=pair.seller.connection.id)
+    execute(conn, "update connections set name = 'Shopify EU' where id = %(id)s", id=pair.follower.connection.id)
+    sell(conn, pair, "1042", 120, units=3)
+    answer(conn, pair, "confirmed", seed.ago(minutes=119, seconds=50))
+    chasing.chase(conn, pair.shop_id, seed.ago(minutes=119))
+    book(conn, pair.seller, make_fulfilment("1042", [("1", 2)], at=seed.ago(minutes=60)), now=seed.ago(minutes=60))
+    Desk(conn, pair.seller, 0).receive({"CUP": 5})
+    answer(conn, pair, "confirmed", seed.ago(minutes=90))
+    sell(conn, pair, "1043", 50, "CUP", 2)
+    at = seed.ago(minutes=49)
+    sell(conn, pair, "1043", 50, "CUP", 2, cancelled_at=at, version_at=at, cancel_reason="customer")
+    settle(conn, pair.seller, plan(conn, pair.seller, at), "confirmed", at)
+    sell(conn, pair, "1044", 40, "BOWL", 1)
+    answer(conn, pair, "refused", seed.ago(minutes=39), code="ITEM_NOT_STOCKED", detail="the item is not stocked there")
+    chasing.chase(conn, pair.shop_id, seed.ago(minutes=38))
+    execute(conn, "update connections set state = 'paused' where id = %(id)s", id=pair.follower.connection.id)
+    sell(conn, pair, "1045", 20, "MUG", 4)
+    sell(conn, pair, "1046", 15, "CUP", 1)
+    chasing.chase(conn, pair.shop_id, seed.now())
+    return pair
+
+
+def order_id(conn: Connection, pair: Pair, ref: str) -> str:
+    return str(
+        scalar(
+            conn,
+            "select id from orders where shop_id = %(shop)s and channel_ref = %(ref)s",
+            shop=pair.shop_id,
+            ref=ref,
+        )
+    )
