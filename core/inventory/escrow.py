@@ -293,13 +293,17 @@ def _seats(conn: Connection, shop_id: int, pools: Collection[PoolKey], now: date
     return fetch(
         conn,
         f"""
+        with c as materialized (
+            -- Whether it may be written to is asked once for each connection, not for each listing.
+            select *, may_write(shop_id, id) as may_write from connections where shop_id = %(shop)s
+        )
         select l.id, l.sku_id, l.location_id, l.publishing, l.published_units, l.exposed_units,
             case when l.edited_units > 0 and exists(
                 select from exposure_changes x where x.shop_id = l.shop_id and x.listing_id = l.id and x.cause = 'edit'
                     and x.changed_at > %(edited)s) then l.edited_units else 0 end as edited_units,
             l.unseen_units, l.safety_stock_units, l.share_percent, l.buffer_units, l.floor_units, l.cap_units,
             l.priority, l.is_offered, l.mode, l.switch_units, l.sales_per_hour, c.guarantee_class,
-            c.reads_orders and c.watermark_at is not null as is_watched, c.state = 'active' as is_active,
+            c.reads_orders and c.watermark_at is not null as is_watched, c.may_write,
             c.doubt_seconds, place.kind = 'own' as is_pooled_place,
             coalesce(c.guarantee_class = 'A' and c.state = 'active' and c.watermark_at is not null
                 and c.orders_polled_at < %(heard)s, false) as is_silent,
@@ -307,7 +311,7 @@ def _seats(conn: Connection, shop_id: int, pools: Collection[PoolKey], now: date
             (select array_agg(array[p.part_sku_id, p.units::int8] order by p.part_sku_id) from bundle_parts p
                 where p.shop_id = l.shop_id and p.bundle_sku_id = l.sku_id) as parts
         from listings l
-        join connections c on c.shop_id = l.shop_id and c.id = l.connection_id
+        join c on c.id = l.connection_id
         join locations place on place.shop_id = l.shop_id and place.id = l.location_id
         left join listing_writes w on w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null
         where l.shop_id = %(shop)s and l.id = any(array({_TAKERS}))
@@ -424,7 +428,7 @@ def _seat(row: RowMapping, pools: Mapping[PoolKey, RowMapping], *, is_deep: bool
         edited_units=row["edited_units"],
         unseen_units=unseen_units(pace) if is_deep and row["publishing"] == "on" else 0,
         is_watched=row["is_watched"],
-        is_writable=row["publishing"] == "on" and row["is_active"] and not row["has_open"],
+        is_writable=row["publishing"] == "on" and row["may_write"] and not row["has_open"],
     )
 
 

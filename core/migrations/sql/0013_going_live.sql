@@ -40,3 +40,25 @@ create function may_write(shop bigint, connection bigint) returns boolean langua
         )
     )
 $$;
+
+-- What of a connection is switched how, by whom and why. Stops: the oldest that is open, be it the shop's or its own.
+create view connection_switches with (security_invoker = true) as
+select
+    c.shop_id, c.id as connection_id, c.name as connection, c.vendor, c.guarantee_class, c.state, c.write_mode,
+    s.id is not null as is_stopped, coalesce(s.of_shop, false) as is_stopped_for_shop,
+    coalesce(s.of_connection, false) as is_stopped_for_connection, s.stopped_by, s.reason as stop_reason,
+    s.stopped_at, p.actor as paused_by, p.reason as pause_reason, p.acted_at as paused_at,
+    may_write(c.shop_id, c.id) as may_write
+from connections c
+left join lateral (
+    select w.id, w.stopped_by, w.reason, w.stopped_at, bool_or(w.connection_id is null) over () as of_shop,
+        bool_or(w.connection_id is not null) over () as of_connection
+    from write_stops w
+    where w.shop_id = c.shop_id and w.ended_at is null and coalesce(w.connection_id, c.id) = c.id
+    order by w.stopped_at, w.id limit 1
+) s on true
+left join lateral (
+    select a.actor, a.reason, a.acted_at from audit_entries a
+    where c.state = 'paused' and a.shop_id = c.shop_id and a.subject = 'connection:' || c.id and a.act = 'pause'
+    order by a.id desc limit 1
+) p on true;

@@ -11,5 +11,5 @@ from {role};
 revoke update, truncate on exposure_changes from {role};
 revoke delete, truncate on
     listing_writes, orders, order_lines, fulfilments, reservations, inbox_messages, policy_versions, channel_policies,
-    stock_documents, stock_document_lines, shortages
+    stock_documents, stock_document_lines, shortages, write_stops
 from {role};
