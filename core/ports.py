@@ -140,6 +140,28 @@ class ChannelLocation:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelAccount:
+    """What a channel answers about the account behind our credentials, and what they allow.
+
+    `ref` is the channel's own name of the account. `granted` are the rights that it says it gave, in its words; None
+    where it does not say. `missing` are rights without which we cannot work, `advised` those without which something
+    stays unseen: each with what it is needed for. None stands for what the channel does not tell.
+    """
+
+    ref: str
+    name: str
+    currency: str | None
+    time_zone: str | None
+    plan: str | None
+    granted: frozenset[str] | None
+    missing: Mapping[str, str]
+    advised: Mapping[str, str]
+    api_version: str
+    supported_until: datetime | None
+    """Until when the channel promises to answer this version of its interface."""
+
+
+@dataclass(frozen=True, slots=True)
 class QuantityWrite:
     """One committed write about to be sent. `from_units` None means an absolute set."""
 
@@ -184,6 +206,9 @@ class SalesChannel(Protocol):
     writes_per_call: int
     reads_orders: bool
     """Whether `orders_since` tells of everything it sells; else nothing of it can be promised to be known."""
+
+    def about(self) -> ChannelAccount:
+        """The channel's real answer to our credentials: whose account it is, and what we may do there."""
 
     def parse(self, topic: str, body: bytes, triggered_at: datetime | None) -> Facts | None:
         """Facts of one inbox body, or None for a topic we do not use. Raises BadInput for a body we cannot read."""

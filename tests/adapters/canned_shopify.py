@@ -30,6 +30,7 @@ class CannedShop:
     orders: list[dict[str, Any]] = field(default_factory=list)
     subscriptions: list[dict[str, Any]] = field(default_factory=list)
     by_key: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    scopes: list[str] = field(default_factory=lambda: ["read_products", "write_inventory", "read_locations"])
     applied: int = 0
     tokens: int = 0
 
@@ -47,6 +48,12 @@ class CannedShop:
         }
         headers = {"X-Shopify-API-Version": "2026-10"}
         return httpx.Response(200, json={"data": data, "extensions": {"cost": cost}}, headers=headers)
+
+    def on_About(self, v: dict[str, Any]) -> Any:
+        plan = {"publicDisplayName": "Basic"}
+        shop = {"name": "Mugs", "myshopifyDomain": "shop.test", "currencyCode": "GBP", "ianaTimezone": "Europe/London"}
+        installation = {"accessScopes": [{"handle": scope} for scope in self.scopes]}
+        return {"shop": {**shop, "plan": plan}, "currentAppInstallation": installation}
 
     def on_Locations(self, v: dict[str, Any]) -> Any:
         return {"locations": connection([{"legacyResourceId": LOCATION, "name": "Warehouse"}], 50)}

@@ -22,6 +22,14 @@ from tests.adapters.canned_amazon import CannedSeller
 SKU = "SKU 3/%"
 
 
+def test_the_seller_answers_or_the_credentials_do_not_hold(seller: Account) -> None:
+    about = seller.channel().about()
+    assert (about.ref, about.granted, about.missing) == (seller.config.account_ref, None, {})
+    seller.network.plan("unauthorised", "listings", times=9)
+    with pytest.raises(Unauthorised):
+        seller.channel().about()
+
+
 def test_reads_every_listing_once_with_its_quantity(seller: Account) -> None:
     channel = seller.channel()
     listings = [listing for page in channel.listings() for listing in page]

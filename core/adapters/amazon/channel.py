@@ -6,11 +6,19 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Literal
 
-from core.adapters.amazon.client import SellingPartner
+from core.adapters.amazon.client import API_VERSION, SellingPartner
 from core.adapters.amazon.listings import Listings
 from core.adapters.base import ConnectionConfig, Deps
 from core.errors import Permanent
-from core.ports import ChannelListing, ChannelLocation, Facts, LevelObservation, QuantityResult, QuantityWrite
+from core.ports import (
+    ChannelAccount,
+    ChannelListing,
+    ChannelLocation,
+    Facts,
+    LevelObservation,
+    QuantityResult,
+    QuantityWrite,
+)
 
 
 class NoMarketplace(Permanent):
@@ -41,8 +49,14 @@ class AmazonSellerChannel:
             raise NoMarketplace
         # PRODUCT serves for edits of the offer alone, whatever the listing's own type is.
         product_type = str(config.settings.get("product_type") or "PRODUCT")
+        self._seller_ref = config.account_ref
         partner = SellingPartner(config, deps)
         self._listings = Listings(partner, config.account_ref, str(marketplace), product_type, deps.now)
+
+    def about(self) -> ChannelAccount:
+        """The seller: that its listings answer is what the credentials are held against; roles are not told."""
+        self._listings.count()
+        return ChannelAccount(self._seller_ref, self._seller_ref, None, None, None, None, {}, {}, API_VERSION, None)
 
     def parse(self, topic: str, body: bytes, triggered_at: datetime | None) -> Facts | None:
         """Always None: no topic of Amazon's is used yet."""

@@ -7,20 +7,28 @@ from datetime import datetime
 from typing import Literal
 
 from core.adapters.base import ConnectionConfig, Deps
-from core.adapters.shopify import parsing, subscriptions
+from core.adapters.shopify import access, parsing, subscriptions
 from core.adapters.shopify.catalogue import Catalogue
 from core.adapters.shopify.client import GraphQL
 from core.adapters.shopify.orders import Orders
 from core.adapters.shopify.quantities import Quantities
-from core.ports import ChannelListing, ChannelLocation, Facts, LevelObservation, QuantityResult, QuantityWrite
+from core.ports import (
+    ChannelAccount,
+    ChannelListing,
+    ChannelLocation,
+    Facts,
+    LevelObservation,
+    QuantityResult,
+    QuantityWrite,
+)
 
 
 class ShopifyChannel:
     """One shop. Class A: Shopify compares before it sets, refuses at zero and repeats a keyed call only once.
 
     References that cross the border are the plain numbers of Shopify's ids, as text. Needs the secrets `client_id`
-    and `client_secret` of an app with read_products, read_inventory, write_inventory, read_locations, read_orders.
-    Make one per process; it may be shared among threads.
+    and `client_secret` of an app with the scopes of `access.NEEDED`. Make one per process; it may be shared among
+    threads.
     """
 
     guarantee_class: Literal["A", "B", "C", "D"] = "A"
@@ -33,6 +41,10 @@ class ShopifyChannel:
         self._catalogue = Catalogue(self._graphql, deps.now)
         self._orders = Orders(self._graphql, deps.now)
         self._quantities = Quantities(self._graphql, self._catalogue.levels, deps.now, deps.sleep)
+
+    def about(self) -> ChannelAccount:
+        """The shop, its plan, and the scopes our app was granted in it."""
+        return access.about(self._graphql)
 
     def parse(self, topic: str, body: bytes, triggered_at: datetime | None) -> Facts | None:
         """Facts of a webhook or of a polled order (topic poll/orders). Raises UnreadableBody."""

@@ -10,6 +10,13 @@ API_VERSION = "2026-10"
 QUERY_BUDGET = 900
 """Points; the rest of the 1000 is left for what the vendor may count otherwise."""
 
+ABOUT = """
+query About {
+  shop { name myshopifyDomain currencyCode ianaTimezone plan { publicDisplayName } }
+  currentAppInstallation { accessScopes { handle } }
+}
+"""
+
 _LEVEL = """
 fragment Level on InventoryLevel {
   updatedAt

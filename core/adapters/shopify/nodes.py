@@ -179,3 +179,28 @@ class Variant(Node):
 class Location(Node):
     legacy_resource_id: Id
     name: OptionalText = None
+
+
+class Plan(Node):
+    public_display_name: OptionalText = None
+
+
+class Shop(Node):
+    name: OptionalText = None
+    myshopify_domain: str
+    currency_code: OptionalText = None
+    iana_timezone: OptionalText = None
+    plan: Plan | None = None
+
+
+class AccessScope(Node):
+    handle: str
+
+
+class Installation(Node):
+    access_scopes: Annotated[tuple[AccessScope, ...], OrEmpty]
+
+
+class About(Node):
+    shop: Shop
+    current_app_installation: Installation

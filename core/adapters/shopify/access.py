@@ -1,0 +1,69 @@
+"""Whose shop it is, and what our app may do there.
+
+A missing scope is not always an error: orders older than 60 days, and fulfilment orders of a kind we may not see, are
+simply not listed. So what was granted has to be known.
+
+Sources: shopify.dev/docs/api/usage/access-scopes, .../docs/api/usage/versioning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from core.adapters.shopify import documents, nodes
+from core.adapters.shopify.client import GraphQL
+from core.adapters.shopify.reading import as_model
+from core.ports import ChannelAccount
+
+NEEDED: Mapping[str, str] = {
+    "read_products": "to read what the shop sells",
+    "read_inventory": "to read what it shows",
+    "write_inventory": "to set what it shows",
+    "read_locations": "to know where it keeps stock",
+    "read_orders": "to know what it sold",
+}
+"""Without one of these the adapter cannot work."""
+
+ADVISED: Mapping[str, str] = {
+    "read_all_orders": "to see changes of orders older than 60 days",
+    "read_merchant_managed_fulfillment_orders": "to see what is to be shipped from the shop's own locations",
+    "read_third_party_fulfillment_orders": "to see what is to be shipped by fulfilment services",
+    "read_assigned_fulfillment_orders": "to see what is to be shipped from locations of our own app",
+}
+"""Without one of these something stays unseen, and Shopify does not say so."""
+
+FULFILMENT_ORDER_SCOPES = tuple(scope for scope in ADVISED if scope.endswith("_fulfillment_orders"))
+
+_SUPPORTED_YEARS = 1
+
+
+def about(graphql: GraphQL) -> ChannelAccount:
+    """The shop's own answer."""
+    answer = as_model(nodes.About, graphql.run("about", documents.ABOUT, {}), "about")
+    granted = with_implied(scope.handle for scope in answer.current_app_installation.access_scopes)
+    shop = answer.shop
+    return ChannelAccount(
+        ref=shop.myshopify_domain,
+        name=shop.name or shop.myshopify_domain,
+        currency=shop.currency_code,
+        time_zone=shop.iana_timezone,
+        plan=shop.plan.public_display_name if shop.plan else None,
+        granted=granted,
+        missing={scope: why for scope, why in NEEDED.items() if scope not in granted},
+        advised={scope: why for scope, why in ADVISED.items() if scope not in granted},
+        api_version=documents.API_VERSION,
+        supported_until=supported_until(documents.API_VERSION),
+    )
+
+
+def with_implied(handles: Iterable[str]) -> frozenset[str]:
+    """Scopes with those they bring along: whoever may write may read."""
+    found = set(handles)
+    return frozenset(found | {f"read_{scope.removeprefix('write_')}" for scope in found if scope.startswith("write_")})
+
+
+def supported_until(version: str) -> datetime:
+    """When Shopify may stop answering a version YYYY-MM: twelve months after its release, at 17:00 UTC."""
+    year, month = (int(part) for part in version.split("-"))
+    return datetime(year + _SUPPORTED_YEARS, month, 1, 17, tzinfo=UTC)
