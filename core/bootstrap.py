@@ -20,10 +20,11 @@ from core.clock import utc_now
 from core.config import Settings
 from core.connections.operations import open_secrets
 from core.connections.queries import ConnectionRow
+from core.connections.switches import standing
 from core.db import make_engine, read_only, unit_of_work
 from core.messaging.doorbell import Doorbell
 from core.messaging.outbox import Sender
-from core.ports import Broker, SalesChannel
+from core.ports import Broker, Effect, SalesChannel
 from core.runs.operations import record_calls
 
 _CALLS_AT_ONCE = 50
@@ -76,12 +77,22 @@ class Application:
             settings=connection.settings,
             secrets=secrets,
         )
+        deps = Deps(
+            record=log.record,
+            redis_url=self.settings.redis_url,
+            transport=None,
+            now=utc_now,
+            held=lambda effect: self._held(connection, effect),
+        )
         try:
-            yield registry.make_channel(
-                config, Deps(record=log.record, redis_url=self.settings.redis_url, transport=None, now=utc_now)
-            )
+            yield registry.make_channel(config, deps)
         finally:
             log.flush()
+
+    def _held(self, connection: ConnectionRow, effect: Effect) -> str | None:
+        """Why a call may not leave now; asked of Postgres each time, so that a stop holds for processes at work too."""
+        with read_only(self.engine) as conn:
+            return standing(conn, connection.shop_id, connection.id).held(effect)
 
     def sender(self) -> Sender | None:
         """Where operators' notices go; None when no address is set, and then none are queued."""

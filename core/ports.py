@@ -195,6 +195,10 @@ class QuantityResult:
     submission_ref: str | None = None
 
 
+Effect = Literal["nothing", "subscription", "shop"]
+"""What a call changes outside: nothing, only who calls us when something happens, or what the shop shows or does."""
+
+
 class SalesChannel(Protocol):
     """A channel that sells: read its catalogue, levels and orders; set its quantities.
 

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from core.adapters.http import ApiCall, Client, Dialect
+from core.ports import Effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +33,35 @@ class ConnectionConfig:
         return float(self.settings.get("clock_factor") or 1)
 
 
+def nothing_held(_effect: Effect) -> str | None:
+    """Every call may leave: for channels that no connection's switches stand for."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """What the entry point lends. `transport` takes the place of the network; without Redis limits are per process."""
+    """What the entry point lends. `transport` takes the place of the network; without Redis limits are per process.
+
+    `held` is asked just before each attempt of a call that changes something: why it may not leave now, or None.
+    """
 
     record: Callable[[ApiCall], None]
     redis_url: str | None
     transport: httpx.BaseTransport | None
     now: Callable[[], datetime]
     sleep: Callable[[float], None] = time.sleep
+    held: Callable[[Effect], str | None] = nothing_held
 
 
 def make_client(config: ConnectionConfig, deps: Deps, dialect: Dialect) -> Client:
     """The client of one connection, speaking `dialect`."""
     return Client(
-        config.shop_id, config.connection_id, dialect, deps.record, deps.now, deps.sleep, transport=deps.transport
+        config.shop_id,
+        config.connection_id,
+        dialect,
+        deps.record,
+        deps.now,
+        deps.sleep,
+        transport=deps.transport,
+        held=deps.held,
     )

@@ -26,6 +26,7 @@ import httpx
 
 from core.errors import Permanent, Retryable
 from core.logs import mask
+from core.ports import Effect
 
 TIMEOUT = httpx.Timeout(connect=3.0, read=20.0, write=20.0, pool=5.0)
 """Seconds. A vendor that has not answered by then is asked again or its answer is unknown."""
@@ -92,6 +93,14 @@ class Unauthorised(Permanent):
         self.reason = reason
 
 
+class WritesStopped(Permanent):
+    """Surely not carried out, and not before a person says so: nothing may be changed there now."""
+
+    def __init__(self, operation: str, why: str) -> None:
+        super().__init__(f"{operation}: held back, {why}")
+        self.why = why
+
+
 @dataclass(frozen=True, slots=True)
 class ApiCall:
     """One attempt, as the request log keeps it: no body, no address, no credentials."""
@@ -113,7 +122,10 @@ class ApiCall:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. `kind` says what a repeat would do; `cost` is in the vendor's units of quota."""
+    """One request. `kind` says what a repeat would do; `cost` is in the vendor's units of quota.
+
+    `effect` says what it changes, for the switches that hold writes; None: nothing if it reads, else the shop.
+    """
 
     operation: str
     method: str
@@ -123,6 +135,12 @@ class Call:
     json: Any = None
     form: Mapping[str, str] | None = None
     cost: float = 1.0
+    effect: Effect | None = None
+
+    @property
+    def changes(self) -> Effect:
+        """What it changes outside."""
+        return self.effect or ("nothing" if self.kind == "read" else "shop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +208,7 @@ class Client:
     sleep: Callable[[float], None]
     transport: httpx.BaseTransport | None = None
     patience: Patience = field(default_factory=Patience)
+    held: Callable[[Effect], str | None] = lambda _effect: None
     _http: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
@@ -198,8 +217,8 @@ class Client:
     def call(self, call: Call) -> Any:
         """The data of a good answer.
 
-        Raises Unreachable, Throttled, Refused or Unauthorised (surely not carried out), OutcomeUnknown (a call that
-        changes something may have been), ServerFault (a read that went unanswered).
+        Raises Unreachable, Throttled, Refused, Unauthorised or WritesStopped (surely not carried out), OutcomeUnknown
+        (a call that changes something may have been), ServerFault (a read that went unanswered).
         """
         progress = _Progress(time.monotonic())
         while True:
@@ -217,8 +236,10 @@ class Client:
         try:
             self.dialect.pace(call, max(0.0, self.patience.total_seconds - (time.monotonic() - progress.started)))
             headers = self.dialect.headers()
+            # Last, since waiting for quota may take long.
+            self._ask_leave(call)
         except (Retryable, Permanent) as error:
-            # Nothing left in this attempt: waiting for quota or fetching a token failed.
+            # Nothing left in this attempt: waiting for quota or fetching a token failed, or writes are stopped.
             progress.last = error
             raise self._final(call, progress) from error
         began, called_at = time.monotonic(), self.now()
@@ -236,6 +257,10 @@ class Client:
             return judged
         self._not_ok(call, progress, response.status_code, judged)
         return None
+
+    def _ask_leave(self, call: Call) -> None:
+        if call.changes != "nothing" and (why := self.held(call.changes)) is not None:
+            raise WritesStopped(call.operation, why)
 
     def _lost(self, call: Call, progress: _Progress, error: httpx.RequestError) -> None:
         why = type(error).__name__

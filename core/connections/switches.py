@@ -16,9 +16,7 @@ from core import audit
 from core.audit import Actor
 from core.connections.queries import UnknownConnection
 from core.db import execute, fetch_one, scalar
-
-Effect = Literal["stock", "subscription"]
-"""What a call changes outside: what shoppers are shown, or only who calls us when something happens."""
+from core.ports import Effect
 
 Scope = Literal["connection", "shop"]
 
@@ -34,21 +32,21 @@ class Standing:
     stopped_by: str | None = None
     stop_reason: str | None = None
 
-    def may(self, effect: Effect) -> bool:
-        """Whether a call of that effect may leave.
+    def held(self, effect: Effect = "shop") -> str | None:
+        """Why a call of that effect may not leave, in a sentence; None when it may.
 
-        Subscriptions are wanted in shadow mode too: there we listen and compare. A stop holds everything.
+        Subscriptions are wanted in shadow mode too: there we listen and compare. A stop holds everything but reading.
         """
-        return self.is_active and not self.is_stopped and (self.is_live or effect == "subscription")
-
-    def why_not(self) -> str | None:
-        """Why nothing is written, in a sentence; None when it is."""
+        if effect == "nothing":
+            return None
         if self.is_stopped:
             whose = "every connection of the shop" if self.stop_scope == "shop" else "this connection"
             return f"{self.stopped_by} stopped the writes of {whose}: {self.stop_reason}"
         if not self.is_active:
             return "the connection is paused"
-        return None if self.is_live else "the connection is in shadow mode: it is compared and not written"
+        if self.is_live or effect == "subscription":
+            return None
+        return "the connection is in shadow mode: it is compared and not written"
 
 
 def standing(conn: Connection, shop_id: int, connection_id: int) -> Standing:

@@ -235,7 +235,8 @@ def mark_sent(conn: Connection, shop_id: int, write_ids: Sequence[int], now: dat
         where shop_id = %(shop)s and id = any(%(ids)b::int8[]) and sent_at is null and outcome is null
             and deadline_at > %(now)s
             -- Asked once for each connection, not for each write.
-            and connection_id in (select c.id from connections c where c.shop_id = %(shop)s and may_write(c.shop_id, c.id))
+            and connection_id in (
+                select c.id from connections c where c.shop_id = %(shop)s and may_write(c.shop_id, c.id))
         returning id
         """,
         shop=shop_id,

@@ -176,12 +176,12 @@ def test_a_standing_says_what_may_leave_and_why_not(conn: Connection, world: Wor
     where = (world.shop_id, world.connection.id)
     switches.to_shadow(conn, *where, ACTOR, NOW)
     shadow = switches.standing(conn, *where)
-    assert (shadow.may("stock"), shadow.may("subscription")) == (False, True)
-    assert "shadow mode" in str(shadow.why_not())
+    assert (shadow.held("nothing"), shadow.held("subscription")) == (None, None)
+    assert "shadow mode" in str(shadow.held("shop"))
     switches.stop_writes(conn, *where, ACTOR, NOW)
     stopped = switches.standing(conn, *where)
-    assert (stopped.may("stock"), stopped.may("subscription")) == (False, False)
-    assert stopped.why_not() == "Ada stopped the writes of this connection: a test"
+    assert stopped.held("shop") == stopped.held("subscription") == "Ada stopped the writes of this connection: a test"
+    assert stopped.held("nothing") is None
     assert queries.connection(conn, *where).write_mode == "shadow"
 
 

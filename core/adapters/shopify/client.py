@@ -13,6 +13,7 @@ from core.adapters.http import Call, CallKind, Judgement, json_object, judge_sta
 from core.adapters.limits import TokenBucket
 from core.adapters.shopify.documents import API_VERSION
 from core.adapters.tokens import OAuthGrant, TokenProvider, token_key
+from core.ports import Effect
 
 # Standard plan until the first answer tells (shopify.dev/docs/api/usage/limits).
 _FIRST_RATE, _FIRST_BURST = 100.0, 2000.0
@@ -29,10 +30,17 @@ class GraphQL:
         self._url = f"{config.base_url.rstrip('/')}/admin/api/{API_VERSION}/graphql.json"
         self._client = make_client(config, deps, _Dialect(config, deps))
 
-    def run(self, name: str, document: str, variables: Mapping[str, Any], kind: CallKind = "read") -> dict[str, Any]:
+    def run(
+        self,
+        name: str,
+        document: str,
+        variables: Mapping[str, Any],
+        kind: CallKind = "read",
+        effect: Effect | None = None,
+    ) -> dict[str, Any]:
         """The `data` of the answer. Raises what core.adapters.http.Client.call raises."""
         body = {"query": document, "variables": dict(variables)}
-        data: dict[str, Any] = self._client.call(Call(name, "POST", self._url, kind, json=body))
+        data: dict[str, Any] = self._client.call(Call(name, "POST", self._url, kind, json=body, effect=effect))
         return data
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from core.adapters.http import OutcomeUnknown, Refused, Throttled, Unauthorised, Unreachable
+from core.adapters.http import OutcomeUnknown, Refused, Throttled, Unauthorised, Unreachable, WritesStopped
 from core.adapters.shopify import documents
 from core.adapters.shopify.client import GraphQL
 from core.adapters.shopify.fields import Body, OptionalInstant, refined
@@ -83,6 +83,8 @@ class Quantities:
             return _all(writes, "unsent", "THROTTLED", str(error))
         except Unreachable as error:
             return _all(writes, "unsent", "UNREACHABLE", str(error))
+        except WritesStopped as error:
+            return _all(writes, "unsent", "WRITES_STOPPED", error.why)
         except Unauthorised as error:
             return _all(writes, "refused", "UNAUTHORISED", error.reason)
         except Refused as error:
@@ -100,7 +102,13 @@ class Quantities:
     def _send(self, variables: dict[str, Any]) -> tuple[dict[str, Any], list[UserError]]:
         """The payload and its errors. While an earlier attempt is still running, asks again with the same key."""
         for attempt in range(_STILL_RUNNING_TRIES):
-            answer = self._graphql.run("set_quantities", documents.SET_QUANTITIES, variables, "idempotent")
+            try:
+                answer = self._graphql.run("set_quantities", documents.SET_QUANTITIES, variables, "idempotent")
+            except (Retryable, Permanent) as error:
+                if attempt:
+                    # Only the question did not get through: the attempt that was running may have ended well.
+                    raise OutcomeUnknown("set_quantities", str(error)) from error
+                raise
             payload = answer.get("inventorySetQuantities")
             if not isinstance(payload, dict):
                 raise OutcomeUnknown("set_quantities", "an answer without its result")

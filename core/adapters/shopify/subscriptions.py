@@ -56,7 +56,7 @@ def _ensure_topic(graphql: GraphQL, topic: str, ours: Sequence[dict[str, Any]], 
 
 def _change(graphql: GraphQL, name: str, document: str, variables: Mapping[str, Any], result: str, kind: Any) -> None:
     """Raises Refused with everything Shopify objects to."""
-    errors = (graphql.run(name, document, variables, kind).get(result) or {}).get("userErrors") or []
+    errors = (graphql.run(name, document, variables, kind, "subscription").get(result) or {}).get("userErrors") or []
     if errors:
         raise Refused(name, 200, "USER_ERROR", "; ".join(str(error.get("message")) for error in errors))
 
