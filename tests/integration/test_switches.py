@@ -10,8 +10,12 @@ from sqlalchemy import Connection
 from core.connections import queries, switches
 from core.connections.queries import UnknownConnection
 from core.db import fetch, fetch_one, scalar
-from core.inventory import checking, publishing
+from core.inventory import checking, escrow, lines, modes, publishing
 from core.inventory.publishing import Lane
+from core.policies import operations as policies
+from core.policies import queries as policy_queries
+from core.policies.queries import Change
+from core.policies.rules import Scope, Terms
 from core.ports import QuantityResult
 from tests.factories import (
     ACTOR,
@@ -19,12 +23,16 @@ from tests.factories import (
     World,
     adjust_stock,
     count,
+    first_sync,
     later,
     listing_of,
+    make_channel_listing,
     make_connection,
     make_level,
     make_order,
     make_world,
+    take_in,
+    world_of,
 )
 from tests.factories import book as book_facts
 
@@ -190,3 +198,49 @@ def test_a_switch_of_a_connection_that_there_is_not_is_refused(conn: Connection,
     for switch in (switches.stop_writes, switches.resume_writes, switches.pause, switches.to_live):
         with pytest.raises(UnknownConnection):
             switch(conn, world.shop_id, foreign, ACTOR, NOW)
+
+
+def two_channels(conn: Connection, mode: str, units: int = 10) -> tuple[World, World]:
+    """The same mugs on two comparing channels that share them as the mode says."""
+    first = make_world(conn, {"MUG": units})
+    other = make_connection(conn, first.shop_id, is_sku_source=False, name="Second")
+    take_in(conn, other, [make_channel_listing("MUG", units)])
+    first_sync(conn, other)
+    version = policies.save(conn, first.shop_id, [Change(Scope(), Terms(mode=mode))], ACTOR, NOW)  # type: ignore[arg-type]
+    ids = policy_queries.listings_of_version(conn, first.shop_id, version, 0)
+    policies.begin_replan(conn, first.shop_id, version, len(ids), NOW)
+    policies.replan(conn, first.shop_id, version, ids, True, NOW)
+    lines.draw_lines(conn, first.shop_id)
+    return first, world_of(conn, other)
+
+
+def replan(conn: Connection, world: World) -> None:
+    escrow.replan(conn, world.shop_id, [(world.skus["MUG"], world.location_id)], NOW)
+
+
+def desired(conn: Connection, *worlds: World) -> list[int]:
+    return [listing_of(conn, world)["desired_units"] for world in worlds]
+
+
+def test_in_escrow_nobody_is_given_what_a_stopped_channel_may_still_sell(conn: Connection) -> None:
+    first, second = two_channels(conn, "escrow")
+    replan(conn, first)
+    assert desired(conn, first, second) == [5, 5]
+    switches.stop_writes(conn, second.shop_id, second.connection.id, ACTOR, NOW)
+    replan(conn, first)
+    assert desired(conn, first, second) == [0, 10]
+    (pool,) = modes.pools_of(conn, first.shop_id, "MUG")
+    assert "Second is not written to (writes are stopped): the 10 that it could sell go to nobody else until it is" in (
+        modes.explain_mode(pool, str)
+    )
+
+
+def test_of_a_channel_in_shadow_mode_it_is_worked_out_what_it_would_show_though_nobody_gives_it_units(
+    conn: Connection,
+) -> None:
+    first, second = two_channels(conn, "escrow")
+    switches.to_shadow(conn, second.shop_id, second.connection.id, ACTOR, NOW)
+    replan(conn, first)
+    assert desired(conn, first, second) == [0, 5]
+    assert plan(conn, second) == []
+    assert count(conn, "listing_writes", second.shop_id) == 0
