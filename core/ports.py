@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal, Protocol
 
@@ -231,6 +231,15 @@ class SalesChannel(Protocol):
 
     def orders_since(self, since: datetime) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
         """Orders changed at or after `since`, oldest first, by page: (ref, version, body for the inbox)."""
+
+    def open_orders(self) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
+        """Orders of any age that are not cancelled and not all shipped, by page, as `orders_since`.
+
+        Where the channel hides old ones (`orders_horizon`), only those it shows.
+        """
+
+    def orders_horizon(self) -> timedelta | None:
+        """How old the orders are that the channel still shows us; None: it hides none."""
 
     def set_quantities(self, writes: Sequence[QuantityWrite]) -> Sequence[QuantityResult]:
         """Send up to `writes_per_call` writes; one result each."""

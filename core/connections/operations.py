@@ -254,6 +254,17 @@ def note_catalogue_read(conn: Connection, shop_id: int, connection_id: int, now:
     )
 
 
+def note_open_orders_read(conn: Connection, shop_id: int, connection_id: int, now: datetime) -> None:
+    """Remember that all orders that were open at the connection are recorded."""
+    execute(
+        conn,
+        "update connections set open_orders_read_at = %(now)s where shop_id = %(shop)s and id = %(id)s",
+        shop=shop_id,
+        id=connection_id,
+        now=now,
+    )
+
+
 def note_polled(conn: Connection, shop_id: int, connection_id: int, version_at: datetime) -> None:
     """Let the next poll read from here: everything before is recorded. A poll that is cut off goes on from here."""
     execute(

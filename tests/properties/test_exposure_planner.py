@@ -112,7 +112,15 @@ def test_the_same_group_is_planned_the_same(group: Group) -> None:
 def settled(seat: Seat) -> Seat:
     """Open writes confirmed, everything booked, the watermark past a reading."""
     shown = max(0, (seat.shown_units or 0) - seat.giving_back_units)
-    return replace(seat, shown_units=shown, exposed_units=shown, edited_units=0, giving_back_units=0, is_writable=True, is_held=False)
+    return replace(
+        seat,
+        shown_units=shown,
+        exposed_units=shown,
+        edited_units=0,
+        giving_back_units=0,
+        is_writable=True,
+        is_held=False,
+    )
 
 
 def confirmed(seat: Seat, target: Target) -> Seat:

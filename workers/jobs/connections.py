@@ -66,7 +66,7 @@ def sync_connection(*, shop_id: int, connection_id: int, sync_run_id: int) -> di
 
 def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str, int]:
     """The sync itself; returns what it counted. Raises what the channel raised."""
-    actor = Actor("sync", f"sync run {sync_run_id}")
+    actor, began_at = Actor("sync", f"sync run {sync_run_id}"), utc_now()
     with app.channel(row) as channel:
         _step(app, row, sync_run_id, "reading locations", done=0, total=channel.listing_count())
         with unit_of_work(app.engine) as conn:
@@ -84,26 +84,31 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
         with unit_of_work(app.engine) as conn:
             late = intake.book_lines_mapped_late(conn, intake.channel_of(conn, row, utc_now()), utc_now())
         with unit_of_work(app.engine) as conn:
-            counts = _take_over(conn, row, actor) | {"orders_mapped_late": late}
+            counts = _take_over(conn, row, actor, began_at) | {"orders_mapped_late": late}
         with unit_of_work(app.engine) as conn:
             lines.draw_lines(conn, row.shop_id)
+        if row.open_orders_read_at is None and channel.reads_orders:
+            _step(app, row, sync_run_id, "asking for open orders", done=read)
+            counts |= {"open_orders": read_open_orders(app, row, channel)}
         _step(app, row, sync_run_id, "asking for changed orders", done=read)
         counts |= {"listings": read, "orders": poll_orders(app, row, channel)}
+    # Whatever was told before there were numbers to book it on waited for them.
+    app.doorbell.ring(Lane("events", row.shop_id, row.id))
     return counts
 
 
-def _take_over(conn: Any, row: ConnectionRow, actor: Actor) -> dict[str, int]:
+def _take_over(conn: Any, row: ConnectionRow, actor: Actor, read_from: datetime) -> dict[str, int]:
     now = utc_now()
-    taken = 0
+    taken = inventory.Booked(0, 0, 0)
     if row.settings.get("is_sku_source"):
-        taken = inventory.take_over(conn, row.shop_id, row.id, actor, now).new
+        taken = inventory.take_over(conn, row.shop_id, row.id, actor, now)
     # The connection's own row before any listing, as everywhere.
     connections.note_catalogue_read(conn, row.shop_id, row.id, now)
     catalog.lock_all_listings(conn, row.shop_id)
-    inventory.set_baselines(conn, row.shop_id, row.id)
+    inventory.set_baselines(conn, row.shop_id, row.id, taken.listing_ids, read_from)
     started = catalog.begin_publishing(conn, row.shop_id, row.id)
     inventory.refresh_all_desired(conn, row.shop_id)
-    return {"taken_over": taken, "publishing_started": started}
+    return {"taken_over": taken.new, "publishing_started": started}
 
 
 def _our_locations(conn: Any, row: ConnectionRow, channel: SalesChannel) -> dict[str, int]:
@@ -163,10 +168,25 @@ def poll_connection(*, shop_id: int, connection_id: int) -> dict[str, Any]:
     return {"recorded": recorded}
 
 
+def read_open_orders(app: Application, row: ConnectionRow, channel: SalesChannel) -> int:
+    """Record the orders that hold stock at the channel, from whenever they are; returns how many.
+
+    What they hold is not in the number that was taken over, and lies on our shelf. Read after that number, so that each
+    brings its units along (decision 0017); one placed meanwhile is an ordinary sale.
+    """
+    recorded = 0
+    for page in channel.open_orders():
+        recorded += _record_page(app, row, page)
+    with unit_of_work(app.engine) as conn:
+        connections.note_open_orders_read(conn, row.shop_id, row.id, utc_now())
+    return recorded
+
+
 def poll_orders(app: Application, row: ConnectionRow, channel: SalesChannel) -> int:
     """Record orders that changed and that we do not know in that version; returns how many.
 
-    The first poll begins when the connection was made: what is older is part of the baseline. The mark only ever
+    The first poll begins when the connection was made: what is older is part of the baseline, or among the open orders
+    that a first sync reads. The mark only ever
     moves to a version that was recorded, never to "now"; a poll that has read everything steps back by OVERLAP, one
     that ran out of time goes on from its mark the next time.
     """
@@ -196,7 +216,7 @@ def _poll_held(app: Application, row: ConnectionRow, channel: SalesChannel) -> i
 
 
 def _record_page(
-    app: Application, row: ConnectionRow, page: Sequence[tuple[str, datetime, bytes]], mark: datetime
+    app: Application, row: ConnectionRow, page: Sequence[tuple[str, datetime, bytes]], mark: datetime | None = None
 ) -> int:
     with unit_of_work(app.engine) as conn:
         fresh = orders.unknown_versions(conn, row.shop_id, row.id, [(ref, at) for ref, at, _ in page])
@@ -206,7 +226,8 @@ def _record_page(
             if (ref, at) in fresh
         ]
         recorded = inbox.record(conn, row.shop_id, row.id, messages, "poll", utc_now())
-        connections.note_polled(conn, row.shop_id, row.id, mark)
+        if mark is not None:
+            connections.note_polled(conn, row.shop_id, row.id, mark)
     if recorded:
         app.doorbell.ring(Lane("events", row.shop_id, row.id))
     return recorded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from core.adapters.amazon.client import API_VERSION, SellingPartner
@@ -81,6 +81,14 @@ class AmazonSellerChannel:
     def orders_since(self, since: datetime) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
         """Nothing: orders are not read yet."""
         return iter(())
+
+    def open_orders(self) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
+        """Nothing: orders are not read yet."""
+        return iter(())
+
+    def orders_horizon(self) -> timedelta | None:
+        """None: orders are not read yet."""
+        return None
 
     def set_quantities(self, writes: Sequence[QuantityWrite]) -> Sequence[QuantityResult]:
         """One submission each, never repeated; an accepted one is still to be read back."""

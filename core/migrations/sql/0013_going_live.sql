@@ -41,6 +41,16 @@ create function may_write(shop bigint, connection bigint) returns boolean langua
     )
 $$;
 
+-- Orders that were open when a channel was connected hold stock, and lie on the shelf: they are read once.
+alter table connections add column open_orders_read_at timestamptz;
+comment on column connections.open_orders_read_at is 'when the orders open at its connection were read, all of them';
+
+-- A number taken over no longer holds what was sold before: such a sale brings its units along. A number that came from
+-- elsewhere (another channel, a count) still does: there the sale only takes them.
+alter table listings add column opening_at timestamptz;
+comment on column listings.opening_at is 'the channel''s time at which its number became our stock; null where it did not';
+update listings set opening_at = baseline_at where baseline_at is not null;
+
 -- What of a connection is switched how, by whom and why. Stops: the oldest that is open, be it the shop's or its own.
 create view connection_switches with (security_invoker = true) as
 select
