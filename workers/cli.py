@@ -28,7 +28,7 @@ from core.inventory import publishing
 from core.messaging import inbox
 from core.messaging.doorbell import Lane
 from core.processes import write_private
-from workers import desk_cli, world
+from workers import desk_cli, going_live_cli, world
 from workers import replay as replaying
 from workers import up as supervision
 from workers.console import application, console, home, person
@@ -62,6 +62,8 @@ cli.add_command(why)
 cli.add_command(rules)
 cli.add_command(oversold)
 cli.add_command(alert_limit)
+for command in going_live_cli.COMMANDS:
+    cli.add_command(command)
 
 
 @cli.command()

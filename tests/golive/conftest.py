@@ -22,6 +22,7 @@ from tests.factories import ACTOR, unique
 from tests.sandbox.outside import Outside, ShopSide
 from workers import world
 from workers.jobs import connections as jobs
+from workers.jobs.policies import replan_now
 
 FACTOR = 100.0
 
@@ -101,6 +102,7 @@ def connect(app: Application) -> Connect:
             shop_id = connections.open_shop(conn, unique("Shop"), "Europe/London", "GBP", ACTOR, utc_now())
             policies.begin_with(conn, shop_id, "pooled", ACTOR, utc_now())
             connection_id = connections.connect(conn, shop_id, new, app.settings.secret_keys, ACTOR, utc_now())
+        replan_now(app, shop_id, 10)
         connected = Connected(app, side, shop_id, connection_id)
         connected.sync()
         return connected

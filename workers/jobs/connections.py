@@ -45,6 +45,9 @@ def sync_connection(*, shop_id: int, connection_id: int, sync_run_id: int) -> di
         if not runs.start_sync(conn, shop_id, sync_run_id, utc_now()):
             return {"superseded": True}
         row = queries.connection(conn, shop_id, connection_id)
+        if row.state != "active":
+            runs.fail_sync(conn, shop_id, sync_run_id, utc_now(), f"{row.name} is paused: resume it first")
+            return {"paused": True}
     with bound(sync_run=sync_run_id):
         try:
             counts = sync_now(app, row, sync_run_id)
@@ -156,6 +159,9 @@ def poll_connection(*, shop_id: int, connection_id: int) -> dict[str, Any]:
     app = bootstrap.application()
     with read_only(app.engine) as conn:
         row = queries.connection(conn, shop_id, connection_id)
+    if row.state != "active":
+        # The first poll after the pause begins where the last one ended.
+        return {"paused": True}
     with app.channel(row) as channel:
         try:
             recorded = poll_orders(app, row, channel)

@@ -72,3 +72,30 @@ left join lateral (
     where c.state = 'paused' and a.shop_id = c.shop_id and a.subject = 'connection:' || c.id and a.act = 'pause'
     order by a.id desc limit 1
 ) p on true;
+
+-- What writing to a connection would change: each listing as it is shown and as it should be. What a channel did by
+-- itself and no booked order explains yet is no difference. In shadow mode this is kept current, and nothing is written.
+create view listing_comparison with (security_invoker = true) as
+select
+    l.shop_id, l.connection_id, l.id as listing_id, l.channel_ref, l.channel_code, l.title, l.sku_id, s.code,
+    p.name as location, l.published_units - l.unseen_units as shows_units, d.units as should_show_units,
+    d.units - (l.published_units - l.unseen_units) as difference_units, l.push_problem,
+    case
+        when l.status = 'deleted' then 'gone'
+        when l.sku_id is null then 'unmapped'
+        when not l.is_tracked then 'untracked'
+        when l.publishing = 'off' then 'waiting'
+        when l.push_problem is not null then 'refused'
+        when l.published_units is null then 'unread'
+        when not listing_differs(d.units, l.published_units - l.unseen_units) then 'equal'
+        when d.units = 0 then 'zeroed'
+        when d.units < l.published_units - l.unseen_units then 'lowered'
+        else 'raised'
+    end as verdict,
+    case when l.sku_id is null or l.publishing = 'off' then l.publishing_reason else l.push_problem end as reason,
+    count(*) over (partition by l.shop_id, l.connection_id, l.sku_id, l.location_id) > 1 and l.sku_id is not null
+        as is_duplicate
+from listings l
+cross join lateral (select greatest(0, l.desired_units - l.short_units) as units) d
+left join skus s on s.shop_id = l.shop_id and s.id = l.sku_id
+left join locations p on p.shop_id = l.shop_id and p.id = l.location_id;
