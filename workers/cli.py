@@ -31,7 +31,9 @@ from core.processes import write_private
 from workers import desk_cli, going_live_cli, world
 from workers import replay as replaying
 from workers import up as supervision
+from workers.connect_cli import connect
 from workers.console import application, console, home, person
+from workers.doctor import doctor
 from workers.oversold_cli import alert_limit, oversold
 from workers.rules_cli import rules
 from workers.why import why
@@ -62,6 +64,8 @@ cli.add_command(why)
 cli.add_command(rules)
 cli.add_command(oversold)
 cli.add_command(alert_limit)
+cli.add_command(connect)
+cli.add_command(doctor)
 for command in going_live_cli.COMMANDS:
     cli.add_command(command)
 
@@ -76,12 +80,12 @@ def up(demo: bool) -> None:
     if "SWITCHYARD_SECRET_KEYS" not in os.environ and not keys.exists():
         write_private(keys, new_key())
 
-    def connect(addresses: Mapping[str, str]) -> None:
+    def connect_demo(addresses: Mapping[str, str]) -> None:
         if demo:
             with _progress("connecting the demo shop") as progress:
                 world.connect_demo(application(), progress)
 
-    sys.exit(supervision.up(place, port_base(os.environ), demo=demo, on_ready=connect))
+    sys.exit(supervision.up(place, port_base(os.environ), demo=demo, on_ready=connect_demo))
 
 
 @cli.command()

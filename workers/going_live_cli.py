@@ -199,7 +199,8 @@ def _write_rows(conn: Connection, row: ConnectionRow, out: IO[str]) -> int:
     writer.writeheader()
     verdicts = [verdict for verdict in get_args(Verdict) if verdict != "equal"]
     written = 0
-    for written, item in enumerate(comparison.all_differences(conn, row.shop_id, row.id, verdicts), start=1):
+    for item in comparison.all_differences(conn, row.shop_id, row.id, verdicts):
+        written += 1
         writer.writerow({name: _cell(value) for name, value in dataclasses.asdict(item).items()})
     return written
 

@@ -348,13 +348,13 @@ def make_http(transport: httpx.BaseTransport | None = None) -> httpx.Client:
         transport=transport,
         follow_redirects=False,
         trust_env=False,
-        verify=_certificates(),
+        verify=certificates(),
     )
 
 
 @lru_cache(maxsize=1)
-def _certificates() -> ssl.SSLContext:
-    """Reading the authorities takes longer than many a call, so once per process."""
+def certificates() -> ssl.SSLContext:
+    """Whom we believe. Reading the authorities takes longer than many a call, so once per process."""
     return httpx.create_ssl_context(trust_env=False)
 
 

@@ -21,7 +21,7 @@ Verdict = Literal[
 """What becomes of a listing once its channel is written to. Only raised, lowered and zeroed are written."""
 
 ZEROED_MAX = 20
-"""More listings than that are taken to 0 only on an explicit word: it is most often a mistake about a whole catalogue."""
+"""More listings than that go to 0 only on an explicit word: most often it is a mistake about a whole catalogue."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,8 @@ class Seat:
     yet and the watermark has not passed. `unseen_units`: what it may sell in a busy minute before the others are told;
     kept back from them where all show the same (`Group.is_deep`). `is_watched`: its orders are read, so a doubt of it
     can end. `is_writable`: no write is open, none is being held back. `is_held`: nothing may be written to its channel
-    until a person says so, so it keeps what it may sell, and gets and gives up nothing. `rate`: units sold an hour, measured or guessed.
+    until a person says so, so it keeps what it may sell, and gets and gives up nothing. `rate`: units sold an hour,
+    measured or guessed.
     """
 
     listing_id: int

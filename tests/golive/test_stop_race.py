@@ -35,7 +35,7 @@ ROUNDS_AFTER = 5
 
 
 def push(engine: Engine, world: World) -> Any:
-    """Push, as a worker does, until the stop has stood for a while; in small calls, of which many are planned at once."""
+    """Push, as a worker does, until the stop has stood for a while; in small calls, many of them planned at once."""
     app, after = bootstrap.application(), 0
     while after < ROUNDS_AFTER:
         with app.channel(world.connection) as channel:

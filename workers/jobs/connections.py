@@ -182,7 +182,7 @@ def read_open_orders(app: Application, row: ConnectionRow, channel: SalesChannel
     """
     recorded = 0
     for page in channel.open_orders():
-        recorded += _record_page(app, row, page)
+        recorded += record_orders(app, row, page)
     with unit_of_work(app.engine) as conn:
         connections.note_open_orders_read(conn, row.shop_id, row.id, utc_now())
     return recorded
@@ -210,7 +210,7 @@ def _poll_held(app: Application, row: ConnectionRow, channel: SalesChannel) -> i
     for page in channel.orders_since(row.orders_polled_to or row.created_at - OVERLAP):
         if page:
             mark = max(at for _, at, _ in page)
-            recorded += _record_page(app, row, page, mark)
+            recorded += record_orders(app, row, page, mark)
         if time.monotonic() > ends_at:
             return recorded
     with unit_of_work(app.engine) as conn:
@@ -221,9 +221,10 @@ def _poll_held(app: Application, row: ConnectionRow, channel: SalesChannel) -> i
     return recorded
 
 
-def _record_page(
+def record_orders(
     app: Application, row: ConnectionRow, page: Sequence[tuple[str, datetime, bytes]], mark: datetime | None = None
 ) -> int:
+    """Record orders that we do not know in that version into the inbox, and let polls go on from `mark`, if given."""
     with unit_of_work(app.engine) as conn:
         fresh = orders.unknown_versions(conn, row.shop_id, row.id, [(ref, at) for ref, at, _ in page])
         messages = [
