@@ -165,10 +165,17 @@ def say(found: Comparison) -> None:
     for verdict, words in _LEFT_ALONE.items():
         if (tally := found.of(verdict)).listings:
             click.echo(f"{tally.listings:,} {words}.")
+        for reason, listings in [(each[1], each[2]) for each in found.reasons if each[0] == verdict]:
+            click.echo(f"  {listings:,}: {reason}")
     if found.duplicates:
         click.echo(f"{found.duplicates:,} listings share a SKU and a location with another: each shows all of it.")
     if found.open_orders:
         click.echo(f"{found.open_orders:,} orders from before the connection are booked, with the units they hold.")
+    if found.open_orders_from is not None:
+        click.echo(
+            f"Orders from before {found.open_orders_from:%Y-%m-%d} were hidden from us: where one is still open, its"
+            " units are on the shelf and in no number here. The scope read_all_orders shows them."
+        )
     if found.unmapped_lines:
         click.echo(f"{found.unmapped_lines:,} order lines are of something we do not know: they hold no stock.")
     if found.parked:
@@ -180,7 +187,7 @@ def say(found: Comparison) -> None:
 _LEFT_ALONE: dict[Verdict, str] = {
     "refused": "were refused when they were last written",
     "unread": "show nothing that was read yet",
-    "waiting": "are not written, each for the reason that stands with it",
+    "waiting": "are not written yet",
     "untracked": "are not counted by the channel, so they are not written",
     "unmapped": "are not mapped to a SKU, so they are not written",
 }

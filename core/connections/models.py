@@ -63,6 +63,9 @@ connections = Table(
         comment="when the orders open at its connection were read, all of them",
     ),
     Column(
+        "open_orders_from", DateTime(timezone=True), comment="older open orders were hidden from us; null: none were"
+    ),
+    Column(
         "reads_orders",
         Boolean,
         nullable=False,

@@ -254,11 +254,17 @@ def note_catalogue_read(conn: Connection, shop_id: int, connection_id: int, now:
     )
 
 
-def note_open_orders_read(conn: Connection, shop_id: int, connection_id: int, now: datetime) -> None:
-    """Remember that all orders that were open at the connection are recorded."""
+def note_open_orders_read(
+    conn: Connection, shop_id: int, connection_id: int, now: datetime, shown_from: datetime | None
+) -> None:
+    """Remember that all orders that were open at the connection are recorded; older than `shown_from` it hid them."""
     execute(
         conn,
-        "update connections set open_orders_read_at = %(now)s where shop_id = %(shop)s and id = %(id)s",
+        """
+        update connections set open_orders_read_at = %(now)s, open_orders_from = %(shown_from)s
+        where shop_id = %(shop)s and id = %(id)s
+        """,
+        shown_from=shown_from,
         shop=shop_id,
         id=connection_id,
         now=now,

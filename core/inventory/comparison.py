@@ -34,13 +34,20 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What writing to a connection would change. `missing`: what is still to be done before that is known."""
+    """What writing to a connection would change.
+
+    `reasons`: why listings are not written, the most frequent first, as (verdict, reason, listings).
+    `open_orders_from`: older open orders were hidden from us. `missing`: what is still to be done before all this is
+    known.
+    """
 
     connection: str
     write_mode: Literal["live", "shadow"]
     tallies: dict[Verdict, Tally]
+    reasons: Sequence[tuple[Verdict, str, int]]
     duplicates: int
     open_orders: int
+    open_orders_from: datetime | None
     unmapped_lines: int
     parked: int
     missing: Sequence[str]
@@ -93,7 +100,8 @@ class Difference:
 
 def compare(conn: Connection, shop_id: int, connection_id: int) -> Comparison:
     """What writing to a connection would change, in sums. Raises UnknownConnection."""
-    facts = fetch_one(conn, _FACTS, shop=shop_id, id=connection_id)
+    where = {"shop": shop_id, "id": connection_id}
+    facts = fetch_one(conn, _FACTS, **where)
     if facts is None:
         raise UnknownConnection(shop_id, connection_id)
     rows = fetch(
@@ -103,23 +111,33 @@ def compare(conn: Connection, shop_id: int, connection_id: int) -> Comparison:
             count(*) filter (where is_duplicate) as duplicates
         from listing_comparison where shop_id = %(shop)s and connection_id = %(id)s group by 1
         """,
-        shop=shop_id,
-        id=connection_id,
+        **where,
     )
     return Comparison(
         connection=facts["name"],
         write_mode=facts["write_mode"],
         tallies={row["verdict"]: Tally(row["listings"], row["units"]) for row in rows},
+        reasons=[(row["verdict"], row["reason"], row["listings"]) for row in fetch(conn, _REASONS, **where)],
         duplicates=sum(row["duplicates"] for row in rows),
         open_orders=facts["open_orders"],
+        open_orders_from=facts["open_orders_from"],
         unmapped_lines=facts["unmapped_lines"],
         parked=facts["parked"],
         missing=_missing(dict(facts)),
     )
 
 
+# Refusals carry the channel's code before their own words, which may name the listing.
+_REASONS = """
+select verdict, split_part(reason, ': ', 1) as reason, count(*) as listings from listing_comparison
+where shop_id = %(shop)s and connection_id = %(id)s and verdict in ('refused', 'waiting', 'unmapped')
+    and reason is not null
+group by 1, 2 order by 3 desc, 1, 2 limit 20
+"""
+
 _FACTS = """
-select c.name, c.write_mode, c.catalogue_read_at, c.reads_orders, c.open_orders_read_at, c.orders_polled_at,
+select c.name, c.write_mode, c.catalogue_read_at, c.reads_orders, c.open_orders_read_at, c.open_orders_from,
+    c.orders_polled_at,
     (select count(*) from orders o where o.shop_id = c.shop_id and o.connection_id = c.id
         and o.channel_created_at < c.created_at and o.cancelled_at is null) as open_orders,
     (select count(*) from order_lines l join orders o on o.shop_id = l.shop_id and o.id = l.order_id

@@ -87,6 +87,7 @@ def test_in_shadow_mode_the_difference_is_known_and_nothing_is_written(connected
         " 1 are equal." in words
     )
     assert "1 are not counted by the channel" in words
+    assert "The scope read_all_orders shows them." in words
     found = json.loads(said(connected, "compare", "Shopify", "--json"))
     assert found["is_complete"]
     assert [(row["code"], row["difference_units"]) for row in found["differences"]] == [

@@ -180,11 +180,12 @@ def read_open_orders(app: Application, row: ConnectionRow, channel: SalesChannel
     What they hold is not in the number that was taken over, and lies on our shelf. Read after that number, so that each
     brings its units along (decision 0017); one placed meanwhile is an ordinary sale.
     """
-    recorded = 0
+    recorded, horizon = 0, channel.orders_horizon()
+    shown_from = None if horizon is None else utc_now() - horizon
     for page in channel.open_orders():
         recorded += record_orders(app, row, page)
     with unit_of_work(app.engine) as conn:
-        connections.note_open_orders_read(conn, row.shop_id, row.id, utc_now())
+        connections.note_open_orders_read(conn, row.shop_id, row.id, utc_now(), shown_from)
     return recorded
 
 

@@ -44,6 +44,8 @@ $$;
 -- Orders that were open when a channel was connected hold stock, and lie on the shelf: they are read once.
 alter table connections add column open_orders_read_at timestamptz;
 comment on column connections.open_orders_read_at is 'when the orders open at its connection were read, all of them';
+alter table connections add column open_orders_from timestamptz;
+comment on column connections.open_orders_from is 'older open orders were hidden from us; null: none were';
 
 -- A number taken over no longer holds what was sold before: such a sale brings its units along. A number that came from
 -- elsewhere (another channel, a count) still does: there the sale only takes them.
