@@ -362,9 +362,16 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "listing_is_converged_or_explained",
-        "every published listing shows what it should, or a write, a refusal or a recent change explains why not",
+        "every published listing shows what it should, or a write, a refusal, a stop or a recent change explains why not",
         """
-        with moved as (
+        with writable as (
+            select c.id from connections c where c.{shop} and may_write(c.shop_id, c.id)
+                and not exists (select from write_stops s where s.shop_id = c.shop_id
+                    and coalesce(s.connection_id, c.id) = c.id and s.ended_at > %(now)s - %(push)s)
+                and not exists (select from audit_entries a where a.shop_id = c.shop_id
+                    and a.subject = 'connection:' || c.id and a.act in ('go_live', 'resume')
+                    and a.acted_at > %(now)s - %(push)s)
+        ), moved as (
             select shop_id, sku_id from stock_movements where {shop} and recorded_at > %(now)s - %(push)s
             union
             select shop_id, sku_id from reservations
@@ -378,7 +385,7 @@ CHECKS: tuple[Check, ...] = (
         select l.shop_id, l.id as listing_id, l.channel_ref, l.desired_units, l.published_units, l.push_problem
         from listings l
         left join listing_writes w on w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null
-        where l.{shop} and l.publishing = 'on'
+        where l.{shop} and l.publishing = 'on' and l.connection_id in (select id from writable)
             and (listing_differs(l.desired_units - l.short_units, l.published_units) or l.unseen_units <> 0)
             and w.id is null and l.push_problem is null
             and (l.unseen_since is null or l.unseen_since < %(now)s - %(push)s)
@@ -433,7 +440,9 @@ CHECKS: tuple[Check, ...] = (
         from listing_writes w
         where w.{shop} and w.outcome is null
             and ((w.sent_at is null and w.deadline_at < %(now)s - %(patience)s)
-                or (w.sent_at is not null and coalesce(w.next_check_at, w.sent_at) < %(now)s - %(patience)s)
+                -- What could only be settled by writing again waits until it may be.
+                or (w.sent_at is not null and coalesce(w.next_check_at, w.sent_at) < %(now)s - %(patience)s
+                    and (w.from_units is null or may_write(w.shop_id, w.connection_id)))
                 or exists (select from listing_writes v where v.shop_id = w.shop_id and v.listing_id = w.listing_id
                     and v.outcome is null and v.id <> w.id))
         """,

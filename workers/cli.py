@@ -124,8 +124,16 @@ def status(as_json: bool) -> None:
         table.add_row(*(f"{row[name]:,}" if isinstance(row[name], int) else row[name] for name in _STATUS_COLUMNS))
     Console().print(table)
     for row in rows:
+        if not row["may_write"]:
+            click.echo(f"{row['shop']} {row['connection']} is not written to: {_held(row)}")
         if row["last_error"]:
             click.echo(f"{row['shop']} {row['connection']}: {row['last_error']}")
+
+
+def _held(row: Mapping[str, Any]) -> str:
+    if row["is_stopped"]:
+        return f"{row['stopped_by']} stopped it ({row['stop_reason']})"
+    return "it is paused" if row["state"] == "paused" else "it is in shadow mode, and only compared"
 
 
 _STATUS_COLUMNS = {
@@ -140,6 +148,7 @@ _STATUS_COLUMNS = {
 }
 _STATUS_SQL = """
 select s.name as shop, c.name as connection, c.guarantee_class as class, c.state, c.last_error,
+    h.write_mode, h.is_stopped, h.stopped_by, h.stop_reason, h.may_write,
     l.listings, l.in_step, l.listings_on - l.in_step as to_push,
     (select count(*) from listing_writes w where w.shop_id = c.shop_id and w.connection_id = c.id and w.outcome is null)
         as open_writes,
@@ -148,6 +157,7 @@ select s.name as shop, c.name as connection, c.guarantee_class as class, c.state
     (select count(*) from inbox_messages m where m.shop_id = c.shop_id and m.connection_id = c.id
         and m.state = 'parked') as parked
 from connections c join shops s using (shop_id)
+join connection_switches h on h.shop_id = c.shop_id and h.connection_id = c.id
 cross join lateral (
     select count(*) as listings, count(*) filter (where publishing = 'on') as listings_on,
         count(*) filter (where publishing = 'on' and unseen_units = 0

@@ -79,6 +79,8 @@ def levels(connected: Connected) -> dict[str, int]:
 def test_in_shadow_mode_the_difference_is_known_and_nothing_is_written(connected: Connected) -> None:
     push(connected)
     assert writes(connected.app) == 0
+    with read_only(connected.app.engine) as conn:
+        assert [finding.name for finding in invariants.check(conn, utc_now(), settled=True) if finding.rows] == []
     assert levels(connected) == dict.fromkeys(CODES, 10)
 
     words = said(connected, "compare", "Shopify")
@@ -163,6 +165,7 @@ def test_writes_are_stopped_and_resumed_from_the_command_line(connected: Connect
     said(connected, "stop-writes", "--connection", "Shopify", "--reason", "this one too")
     push(connected)
     assert levels(connected) == dict.fromkeys(CODES, 10)
+    assert "Shopify is not written to: ada stopped it (a flood)" in said(connected, "status")
     words = said(connected, "resume-writes", "--reason", "dry again")
     assert "The stop of the whole shop is ended." in words
     assert "Shopify is still not written to: ada stopped the writes of this connection: this one too." in words
