@@ -362,7 +362,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "listing_is_converged_or_explained",
-        "every published listing shows what it should, or a write, a refusal, a stop or a recent change explains why not",
+        "every published listing shows what it should, or a write, a refusal, a stop or a recent change explains it",
         """
         with writable as (
             select c.id from connections c where c.{shop} and may_write(c.shop_id, c.id)
