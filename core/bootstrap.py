@@ -121,6 +121,10 @@ class Application:
         with read_only(self.engine) as conn:
             return standing(conn, connection.shop_id, connection.id).held(effect)
 
+    def webhook_address(self, connection: ConnectionRow) -> str:
+        """Where a connection's channel is to call us."""
+        return f"{self.settings.api_url}/webhooks/{connection.vendor}/{connection.id}"
+
     def sender(self) -> Sender | None:
         """Where operators' notices go; None when no address is set, and then none are queued."""
         if self.settings.notice_url is None:

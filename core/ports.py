@@ -44,6 +44,34 @@ class ChannelFulfilment:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelFulfilmentOrderLine:
+    """Units of an order's line that one place is to ship, and how many of them it has not shipped yet."""
+
+    ref: str
+    line_ref: str
+    units: int
+    remaining_units: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelFulfilmentOrder:
+    """What the channel wants one place to ship of an order.
+
+    `location_ref` is None where the place is gone; `holds` are the channel's words for why it must not be shipped yet.
+    """
+
+    ref: str
+    order_ref: str
+    status: str
+    request_status: str
+    location_ref: str | None
+    location_name: str
+    version_at: datetime
+    holds: tuple[str, ...]
+    lines: tuple[ChannelFulfilmentOrderLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelRefundLine:
     """Units of an order line given back, and what the channel did with its stock."""
 
@@ -87,6 +115,10 @@ class ChannelOrder:
     lines: tuple[ChannelLine, ...]
     fulfilments: tuple[ChannelFulfilment, ...] = ()
     refunds: tuple[ChannelRefund, ...] = ()
+    is_by_staff: bool = False
+    """Whether people of the shop wrote it up (a draft order), instead of a buyer at the channel."""
+    is_edited: bool = False
+    """Whether its lines were changed after it was placed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +153,25 @@ class ChannelListing:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderEdit:
+    """Somebody changed an order after it was placed; the order itself tells how its lines are now."""
+
+    order_ref: str
+    edited_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """The channel says that something happened and not what: it has to be asked.
+
+    order, fulfilment_order: that one changed. export: the whole catalogue that we asked for is written, or will not be.
+    """
+
+    kind: Literal["order", "fulfilment_order", "export"]
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What one inbox message says, in our words. An empty one says nothing we use."""
 
@@ -129,6 +180,8 @@ class Facts:
     refunds: tuple[ChannelRefund, ...] = ()
     levels: tuple[LevelObservation, ...] = ()
     listings: tuple[ChannelListing, ...] = ()
+    edits: tuple[OrderEdit, ...] = ()
+    hints: tuple[Hint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +190,26 @@ class ChannelLocation:
 
     ref: str
     name: str
+
+
+ExportState = Literal["running", "written", "partly_written", "lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueExport:
+    """The whole catalogue as the channel writes it down for us at its leisure; `ref` is its id of the work.
+
+    running: it is at it, and has done so many `objects` (listings and levels together). written: ready to be read.
+    partly_written: it gave up, and what it has can be read. lost: it gave up, or the result is gone.
+    """
+
+    ref: str
+    state: ExportState
+    began_at: datetime
+    objects: int = 0
+    address: str | None = None
+    """Where the result is fetched; None for an empty one."""
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +232,25 @@ class ChannelAccount:
     api_version: str
     supported_until: datetime | None
     """Until when the channel promises to answer this version of its interface."""
+
+
+SubscriptionState = Literal["standing", "missing", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSubscription:
+    """Whether the channel calls us for a topic; `ref` is its id of the subscription.
+
+    standing: it does. missing: it does not, and was only looked at. refused: it does not want to, with its reason in
+    `problem`. `is_changed`: it was made, moved or mended just now; `was_missing`: there was none when it was looked at.
+    """
+
+    topic: str
+    state: SubscriptionState
+    ref: str | None = None
+    is_changed: bool = False
+    was_missing: bool = False
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +315,15 @@ class SalesChannel(Protocol):
     def listings(self) -> Iterator[Sequence[ChannelListing]]:
         """The whole catalogue, a page at a time, with levels where the channel gives them."""
 
+    def begin_export(self) -> CatalogueExport | None:
+        """Have the channel write its whole catalogue down; None where it cannot, or will not just now: read pages."""
+
+    def export(self, ref: str) -> CatalogueExport | None:
+        """How far an export is; None for one that the channel does not know."""
+
+    def exported(self, export: CatalogueExport) -> Iterator[Sequence[ChannelListing]]:
+        """What a written export lists, as `listings` would give it; never whole in memory."""
+
     def listing_count(self) -> int | None:
         """How many listings there are, for progress; None where the channel does not say."""
 
@@ -241,11 +342,20 @@ class SalesChannel(Protocol):
     def orders_horizon(self) -> timedelta | None:
         """How old the orders are that the channel still shows us; None: it hides none."""
 
+    def orders(self, refs: Sequence[str]) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
+        """Some orders as they are now, by page, as `orders_since` gives them; what is gone is left out."""
+
+    def orders_behind(self, fulfilment_order_refs: Sequence[str]) -> Sequence[str]:
+        """The orders that some fulfilment orders are part of, each once; what is gone is left out."""
+
+    def fulfilment_orders(self, order_ref: str) -> Sequence[ChannelFulfilmentOrder]:
+        """What is to be shipped of an order from where; empty before the channel has decided."""
+
     def set_quantities(self, writes: Sequence[QuantityWrite]) -> Sequence[QuantityResult]:
         """Send up to `writes_per_call` writes; one result each."""
 
-    def ensure_subscriptions(self, address: str) -> int:
-        """Have the channel call `address` for every topic we use; returns how many were changed."""
+    def ensure_subscriptions(self, address: str, *, repair: bool = True) -> Sequence[ChannelSubscription]:
+        """Have the channel call `address` for every topic we use; one result for each. Without `repair` only look."""
 
 
 @dataclass(frozen=True, slots=True)

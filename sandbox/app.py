@@ -9,24 +9,40 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
-from sandbox.clock import Clock
+from sandbox.clock import AnyClock, Clock
 from sandbox.control import Control, Parts
 from sandbox.courier import Courier
+from sandbox.duties import Duties
 from sandbox.faults import Faults
+from sandbox.hosts import ByHost
 from sandbox.mishaps import Mishaps
 from sandbox.outbox import Outbox
 from sandbox.shoppers import Shoppers
 from sandbox.store import Store
 from sandbox.vendors.amazon.endpoint import Amazon
 from sandbox.vendors.amazon.listings import Listings
+from sandbox.vendors.shopify.deferred import handlers
 from sandbox.vendors.shopify.endpoint import Shopify
 from sandbox.world import DEMO_SHOP, found_world
 
 
-def create_app(folder: Path, seed: int = 7, clock_factor: float | None = None, pace: float | None = None) -> ASGIApp:
-    """The whole outside world over one folder; a folder with a world in it is taken up where it was left."""
+def create_app(
+    folder: Path,
+    seed: int = 7,
+    clock_factor: float | None = None,
+    pace: float | None = None,
+    clock: AnyClock | None = None,
+    background: bool = True,
+) -> ASGIApp:
+    """The whole outside world over one folder; a folder with a world in it is taken up where it was left.
+
+    `clock` takes the place of the world's own, which runs by itself: a VirtualClock of the program around it.
+    Without `background` nothing happens by itself between two calls: no webhook leaves, no shopper comes.
+    """
     store = Store(folder)
-    clock = Clock(store, clock_factor)
+    if clock is None:
+        clock = Clock(store, clock_factor)
+    store.wall = clock.wall
     faults = Faults(store, seed)
     outbox = Outbox(store, clock, faults)
     listings = Listings(store, clock, seed)
@@ -36,11 +52,14 @@ def create_app(folder: Path, seed: int = 7, clock_factor: float | None = None, p
         shoppers.set(DEMO_SHOP, pace, True)
 
     courier = Courier(store, clock, outbox)
-    control = Control(Parts(store, clock, faults, outbox, courier, listings, shoppers))
+    duties = Duties(store, clock, outbox, handlers(store, outbox))
+    control = Control(Parts(store, clock, faults, outbox, courier, duties, listings, shoppers))
+
+    parts: tuple[Courier | Duties | Shoppers, ...] = (courier, duties, shoppers) if background else ()
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(courier.run()), asyncio.create_task(shoppers.run())]
+        tasks = [asyncio.create_task(part.run()) for part in parts]
         try:
             yield
         finally:
@@ -52,9 +71,9 @@ def create_app(folder: Path, seed: int = 7, clock_factor: float | None = None, p
     app = Starlette(
         routes=[
             Mount("/_control", routes=control.routes()),
-            Mount("/shopify", routes=Shopify(store, clock, outbox).routes()),
+            Mount("/shopify", routes=Shopify(store, clock, outbox, duties.settle).routes()),
             Mount("/amazon", routes=Amazon(store, clock, listings).routes()),
         ],
         lifespan=lifespan,
     )
-    return Mishaps(app, store, clock, faults)
+    return ByHost(Mishaps(app, store, clock, faults), store)

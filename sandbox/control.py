@@ -11,19 +11,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox import world
-from sandbox.clock import Clock
+from sandbox.clock import AnyClock
 from sandbox.courier import Courier
+from sandbox.duties import Duties
 from sandbox.errors import Refused
 from sandbox.faults import Faults
-from sandbox.outbox import Act, Outbox
+from sandbox.outbox import Outbox
+from sandbox.reading import Body, objects, text, whole
 from sandbox.shoppers import Shoppers
+from sandbox.staff import Staff, StaffAct
 from sandbox.store import Row, Store
 from sandbox.vendors.amazon.listings import Listings, find_seller, open_seller
-from sandbox.vendors.shopify import bodies, catalogue, inventory, orders, returns
-from sandbox.vendors.shopify.inventory import Move
+from sandbox.vendors.shopify import bodies, catalogue, fulfilments, inventory, order_rows, orders, returns
 from sandbox.vendors.shopify.shops import find_shop, gid, home_location, open_shop
 
-Body = dict[str, Any]
 # Work between two breaths of the event loop, so that API calls and deliveries go on during a long call.
 ORDERS_PER_BREATH = 4
 PRODUCTS_PER_BREATH = 500
@@ -34,10 +35,11 @@ class Parts:
     """Everything the control API has its hands on."""
 
     store: Store
-    clock: Clock
+    clock: AnyClock
     faults: Faults
     outbox: Outbox
     courier: Courier
+    duties: Duties
     listings: Listings
     shoppers: Shoppers
 
@@ -51,6 +53,7 @@ class Control:
         self._parts = parts
         self._store = parts.store
         self._outbox = parts.outbox
+        self._staff = Staff(parts.store, parts.outbox)
 
     def routes(self) -> list[Route]:
         gets: list[tuple[str, Callable[[Request], Any]]] = [
@@ -80,6 +83,10 @@ class Control:
         return [
             *(Route(path, _reader(handler), methods=["GET"]) for path, handler in gets),
             *(Route(path, _writer(handler), methods=["POST"]) for path, handler in posts),
+            *(
+                Route(f"/shopify/{{domain}}/{path}", _writer(self._staff_route(act)), methods=["POST"])
+                for path, act in self._staff.acts().items()
+            ),
             Route("/faults", _reader(self.disarm_faults), methods=["DELETE"]),
         ]
 
@@ -97,7 +104,7 @@ class Control:
         return {**described, "shoppers": self._parts.shoppers.listed()}
 
     async def open_shop(self, request: Request, given: Body) -> Body:
-        domain = _text(given, "domain")
+        domain = text(given, "domain")
         open_shop(
             self._store,
             domain,
@@ -109,14 +116,14 @@ class Control:
         return world.describe_shop(self._store, domain)
 
     async def open_seller(self, request: Request, given: Body) -> Body:
-        seller_id = _text(given, "seller_id")
+        seller_id = text(given, "seller_id")
         marketplace = str(given.get("marketplace_id", "A1F83G8C2ARO7P"))
         open_seller(self._store, seller_id, str(given.get("name") or seller_id), marketplace)
         return world.describe_seller(self._store, seller_id)
 
     async def add_products(self, request: Request, given: Body) -> Body:
         shop = self._shop(request)
-        samples = [catalogue.Sample.read(entry) for entry in _objects(given, "products")]
+        samples = [catalogue.Sample.read(entry) for entry in objects(given, "products")]
         announce = bool(given.get("announce", False))
         shelved: list[catalogue.Shelved] = []
         for start in range(0, len(samples), PRODUCTS_PER_BREATH):
@@ -133,7 +140,14 @@ class Control:
         for entry in shelved:
             if not entry.changed:
                 continue
-            act = Act()
+            act = self._outbox.act()
+            if entry.created:
+                self._outbox.tell(
+                    shop,
+                    act,
+                    "products/create",
+                    lambda product=entry.product_id: bodies.product_body(self._store, shop, product),  # type: ignore[misc]
+                )
             self._outbox.tell(
                 shop,
                 act,
@@ -144,11 +158,11 @@ class Control:
                 inventory.announce(self._store, self._outbox, shop, act, [(entry.item_id, location)])
 
     async def add_listings(self, request: Request, given: Body) -> Body:
-        return {"listings": self._parts.listings.add(self._seller(request), _objects(given, "listings"))}
+        return {"listings": self._parts.listings.add(self._seller(request), objects(given, "listings"))}
 
     async def place_orders(self, request: Request, given: Body) -> Body:
         shop = self._shop(request)
-        return {"orders": await self._each(_objects(given, "orders"), lambda entry: self._place(shop, entry))}
+        return {"orders": await self._each(objects(given, "orders"), lambda entry: self._place(shop, entry))}
 
     def _place(self, shop: Row, given: Body) -> Body:
         wanted = orders.WantedOrder.read(given)
@@ -170,14 +184,14 @@ class Control:
                 self._outbox,
                 shop,
                 entry.get("order_id"),
-                _text(entry, "key"),
-                _objects(entry, "lines"),
+                text(entry, "key"),
+                objects(entry, "lines"),
                 orders.instant(entry.get("processed_at")),
                 entry.get("note"),
             )
             return {"key": entry["key"], "id": refund_id}
 
-        return {"refunds": await self._each(_objects(given, "refunds"), one)}
+        return {"refunds": await self._each(objects(given, "refunds"), one)}
 
     async def cancel(self, request: Request, given: Body) -> Body:
         shop = self._shop(request)
@@ -188,13 +202,13 @@ class Control:
                 self._outbox,
                 shop,
                 entry.get("order_id"),
-                _text(entry, "key"),
+                text(entry, "key"),
                 str(entry.get("reason", "other")),
                 bool(entry.get("restock", True)),
             )
             return {"key": entry["key"], "refund_id": refund_id}
 
-        return {"cancellations": await self._each(_objects(given, "cancellations"), one)}
+        return {"cancellations": await self._each(objects(given, "cancellations"), one)}
 
     async def fulfil(self, request: Request, given: Body) -> Body:
         shop = self._shop(request)
@@ -202,43 +216,26 @@ class Control:
         def one(entry: Body) -> Body:
             wanted = None
             if entry.get("lines") is not None:
-                wanted = {_whole(line, "line_id"): _whole(line, "quantity") for line in _objects(entry, "lines")}
-            order = orders.find_order(self._store, shop, entry.get("order_id"))
+                wanted = {whole(line, "line_id"): whole(line, "quantity") for line in objects(entry, "lines")}
+            order = order_rows.find_order(self._store, shop, entry.get("order_id"))
             tracking = entry.get("tracking") or {}
-            made = orders.ship(self._store, self._outbox, shop, order["id"], _text(entry, "key"), wanted, tracking)
+            made = fulfilments.ship(self._store, self._outbox, shop, order["id"], text(entry, "key"), wanted, tracking)
             return {"key": entry["key"], "id": made}
 
-        return {"fulfilments": await self._each(_objects(given, "fulfilments"), one)}
+        return {"fulfilments": await self._each(objects(given, "fulfilments"), one)}
 
     async def adjust(self, request: Request, given: Body) -> Body:
-        shop = self._shop(request)
-        return {
-            "adjustments": await self._each(_objects(given, "adjustments"), lambda entry: self._adjust(shop, entry))
-        }
+        """Many corrections at once; what one asks in vain does not stop the others."""
+        shop, staff = self._shop(request), self._staff
+        made = await self._each(objects(given, "adjustments"), lambda entry: staff.once(shop, entry, staff.adjust))
+        return {"adjustments": made}
 
-    def _adjust(self, shop: Row, given: Body) -> Body:
-        """A member of staff corrects a number in the channel's own screens."""
-        sku, delta, key = _text(given, "sku"), _whole(given, "delta"), given.get("key")
-        with self._store.transaction():
-            if key is not None:
-                found = self._store.value("select answer from edits where shop_id = ? and key = ?", (shop["id"], key))
-                if found is not None:
-                    earlier: Body = orjson.loads(found)
-                    return earlier
-            variant = self._store.one("select * from variants where shop_id = ? and sku = ?", (shop["id"], sku))
-            if variant is None:
-                raise Refused("unknown_sku", f"The shop has no product with sku {sku!r}.")
-            if not variant["tracked"]:
-                raise Refused("untracked", f"{sku} is not tracked, so there is no number to correct.")
-            place = (variant["item_id"], home_location(self._store, shop["id"]))
-            inventory.apply(self._store, self._outbox, shop, Act(), {place: Move(available=delta)})
-            level = inventory.read_level(self._store, *place)
-            assert level is not None
-            made = {"sku": sku, "delta": delta, "available": level["available"]}
-            if key is not None:
-                made = {"key": key, **made}
-                self._store.insert("edits", shop_id=shop["id"], key=key, answer=orjson.dumps(made).decode())
-        return made
+    def _staff_route(self, act: StaffAct) -> Callable[[Request, Body], Awaitable[Body]]:
+        async def handle(request: Request, given: Body) -> Body:
+            self._parts.duties.settle()
+            return self._staff.once(self._shop(request), given, act)
+
+        return handle
 
     async def _each(self, entries: Sequence[Body], act: Callable[[Body], Body]) -> list[Body]:
         """One result per entry; what one entry asks in vain does not stop the others."""
@@ -292,20 +289,47 @@ class Control:
 
     async def sell(self, request: Request, given: Body) -> Body:
         return self._parts.listings.sell(
-            self._seller(request), _text(given, "sku"), _whole(given, "quantity"), given.get("key")
+            self._seller(request), text(given, "sku"), whole(given, "quantity"), given.get("key")
         )
 
     async def set_shoppers(self, request: Request, given: Body) -> Body:
         pace, running = float(given.get("pace_per_minute", 6)), bool(given.get("running", True))
-        return self._parts.shoppers.set(_text(given, "domain"), pace, running)
+        return self._parts.shoppers.set(text(given, "domain"), pace, running)
 
     async def set_clock(self, request: Request, given: Body) -> Body:
-        factor = given.get("factor")
-        if not isinstance(factor, (int, float)) or isinstance(factor, bool) or not 0 < factor <= 1e9:
-            raise Refused("invalid_factor", "The clock factor must be above 0.")
-        self._parts.clock.set_factor(float(factor))
+        """Another speed, a clock that stands still (virtual), or a move of one that does (advance)."""
+        clock = self._parts.clock
+        if (factor := given.get("factor")) is not None:
+            if not isinstance(factor, (int, float)) or isinstance(factor, bool):
+                raise Refused("invalid_factor", "The clock factor must be a number above 0.")
+            clock.set_factor(float(factor))
+        elif given.get("virtual") is False and clock.is_virtual:
+            clock.set_factor(1.0)
+        elif given.get("virtual") is True:
+            clock.stop()
+        if (seconds := given.get("advance")) is not None:
+            if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
+                raise Refused("invalid_advance", "A clock is advanced by a number of seconds.")
+            await self._pass(float(seconds))
         self._parts.courier.hurry()
-        return {"clock_factor": self._parts.clock.factor}
+        return {"clock_factor": clock.factor, "virtual": clock.is_virtual, "now": clock.now(), "wall": clock.wall()}
+
+    async def _pass(self, seconds: float) -> None:
+        """Moves a virtual clock from one thing that falls due to the next, so that each happens at its hour."""
+        clock, duties, courier = self._parts.clock, self._parts.duties, self._parts.courier
+        # Refuses at once what cannot be: a clock that runs by itself, a way back.
+        clock.advance(min(seconds, 0.0))
+        end = clock.now() + seconds
+        while True:
+            duties.settle()
+            await courier.settle()
+            hours = [hour for hour in (duties.next_due(), courier.next_due()) if hour is not None and hour <= end]
+            # A delivery that nobody carries stays due for ever, and is no reason to stand still.
+            later = [hour for hour in hours if hour > clock.now()]
+            if not later:
+                break
+            clock.advance(min(later) - clock.now())
+        clock.advance(max(0.0, end - clock.now()))
 
     async def list_faults(self, request: Request) -> Body:
         return {"faults": self._parts.faults.listed()}
@@ -341,27 +365,6 @@ def _writer(handler: Callable[[Request, Body], Awaitable[Body]]) -> Callable[[Re
             return answer({"error": refusal.code, "message": refusal.message}, refusal.status)
 
     return write
-
-
-def _text(given: Body, name: str) -> str:
-    value = given.get(name)
-    if not isinstance(value, str) or not value:
-        raise Refused("missing", f"{name} is needed and must be text.")
-    return value
-
-
-def _whole(given: Body, name: str) -> int:
-    value = given.get(name)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise Refused("missing", f"{name} is needed and must be a whole number.")
-    return value
-
-
-def _objects(given: Body, name: str) -> list[Body]:
-    value = given.get(name)
-    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        raise Refused("missing", f"{name} is needed and must be a list of objects.")
-    return value
 
 
 def _shelved(entry: catalogue.Shelved) -> Body:

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import aiohttp
 
-from sandbox.clock import Clock
+from sandbox.clock import AnyClock
 from sandbox.outbox import Outbox, unpacked
 from sandbox.store import Row, Store, marks
 
@@ -41,13 +41,14 @@ class Courier:
     the same webhook id, which is what the vendor's at-least-once promise means.
     """
 
-    def __init__(self, store: Store, clock: Clock, outbox: Outbox) -> None:
+    def __init__(self, store: Store, clock: AnyClock, outbox: Outbox) -> None:
         self._store = store
         self._clock = clock
         self._outbox = outbox
         self._bell = asyncio.Event()
         self._parcels: asyncio.Queue[Parcel] = asyncio.Queue()
         self._taken: set[int] = set()
+        self._runs = False
         self._outcomes: list[tuple[Row, bool, str]] = []
         self._outcome_bell = asyncio.Event()
         self.subscriptions_deleted = int(store.meta("subscriptions_deleted", "0"))
@@ -55,14 +56,18 @@ class Courier:
 
     async def run(self) -> None:
         """Delivers until cancelled; whatever goes wrong inside, the round starts again from the store."""
-        while True:
-            try:
-                await self._round()
-            except Exception:
-                log.exception("The courier stumbled and starts again.")
-            self._taken.clear()
-            self._parcels = asyncio.Queue()
-            await asyncio.sleep(1)
+        self._runs = True
+        try:
+            while True:
+                try:
+                    await self._round()
+                except Exception:
+                    log.exception("The courier stumbled and starts again.")
+                self._taken.clear()
+                self._parcels = asyncio.Queue()
+                await asyncio.sleep(1)
+        finally:
+            self._runs = False
 
     async def _round(self) -> None:
         timeout = aiohttp.ClientTimeout(total=TOTAL_SECONDS, sock_connect=CONNECT_SECONDS, connect=CONNECT_SECONDS)
@@ -80,6 +85,23 @@ class Courier:
                 tasks.create_task(self._deliver_forever(session))
             tasks.create_task(self._record_forever())
             tasks.create_task(self._feed_forever())
+
+    def next_due(self) -> float | None:
+        """When the next delivery that is not on its way already falls due on the sandbox clock."""
+        due = self._store.all(
+            "select id, due_at from deliveries where state = 'queued' order by due_at, id limit ?",
+            (1 + len(self._taken),),
+        )
+        return next((row["due_at"] for row in due if row["id"] not in self._taken), None)
+
+    async def settle(self) -> None:
+        """Waits until everything that is due was delivered or refused; at once where nobody delivers."""
+        while self._runs:
+            due = self.next_due()
+            if not self._taken and (due is None or due > self._clock.now()):
+                return
+            self._bell.set()
+            await asyncio.sleep(0.005)
 
     def hurry(self) -> None:
         """Looks for due deliveries at once; to be called when the clock changes its speed."""

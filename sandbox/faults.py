@@ -7,8 +7,25 @@ from typing import Any
 from sandbox.errors import Refused
 from sandbox.store import Store
 
-ANSWER_KINDS = ("expired_token", "latency", "http_429", "http_500", "lost_reply")
+# An answer by another status than the vendor would give: the word for programs and the sentence.
+STATUSES = {
+    402: "Payment Required",
+    403: "Forbidden",
+    404: "Not Found",
+    423: "Locked",
+    429: "Too Many Requests",
+    430: "Security Rejection",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+STATUS_KINDS = {f"http_{status}": status for status in STATUSES}
+ANSWER_KINDS = ("expired_token", "latency", "lost_reply", *STATUS_KINDS)
+# These are the vendor's own to answer, in the middle of his work.
+INNER_KINDS = ("throttled", "idempotency_concurrent", "bulk_failed", "bulk_expired")
 DELIVERY_KINDS = ("duplicate_delivery", "delayed_delivery", "reordered_delivery")
+KINDS = ANSWER_KINDS + INNER_KINDS + DELIVERY_KINDS
 DEFAULT_SECONDS = {"latency": 1.0, "delayed_delivery": 60.0, "reordered_delivery": 5.0}
 
 
@@ -39,8 +56,8 @@ class Faults:
     def arm(self, given: dict[str, Any]) -> Fault:
         """Raises Refused for an unknown kind or a number that makes no sense."""
         kind = str(given.get("kind"))
-        if kind not in ANSWER_KINDS + DELIVERY_KINDS:
-            raise Refused("unknown_fault", f"The fault {kind!r} is none of {', '.join(ANSWER_KINDS + DELIVERY_KINDS)}.")
+        if kind not in KINDS:
+            raise Refused("unknown_fault", f"The fault {kind!r} is none of {', '.join(KINDS)}.")
         count, probability = given.get("count"), float(given.get("probability", 1.0))
         if count is not None and (not isinstance(count, int) or count < 1):
             raise Refused("invalid_count", "The count of a fault must be a positive whole number.")

@@ -7,18 +7,22 @@ import orjson
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sandbox.clock import Clock
-from sandbox.faults import Faults
+from sandbox.clock import AnyClock
+from sandbox.faults import STATUS_KINDS, STATUSES, Faults
 from sandbox.store import Store
 
 SHOPIFY, AMAZON = "/shopify/", "/amazon/"
+AMAZON_WORDS = {
+    429: ("QuotaExceeded", "You exceeded your quota for the requested resource."),
+    500: ("InternalFailure", "We encountered an internal error. Please try again."),
+}
 
 
 class Mishaps:
     """An ASGI layer. A fault matches when its text occurs in the method, the path or the body of the call,
     so the name of a GraphQL mutation is as good a match as a piece of a path."""
 
-    def __init__(self, app: ASGIApp, store: Store, clock: Clock, faults: Faults) -> None:
+    def __init__(self, app: ASGIApp, store: Store, clock: AnyClock, faults: Faults) -> None:
         self._app = app
         self._store = store
         self._clock = clock
@@ -32,7 +36,7 @@ class Mishaps:
         body = await _whole_body(receive)
         text = f"{scope['method']} {scope['path']}\n{body.decode(errors='replace')}"
         if slow := self._faults.strike("latency", text):
-            await asyncio.sleep(self._clock.real_seconds(slow.seconds))
+            await self._clock.wait(slow.seconds)
         if self._faults.strike("expired_token", text):
             self._expire_token(scope)
         if failure := self._failure(scope["path"], text):
@@ -45,18 +49,9 @@ class Mishaps:
 
     def _failure(self, path: str, text: str) -> Response | None:
         """An answer that stands in for the vendor's: nothing has happened behind it."""
-        if self._faults.strike("http_429", text):
-            return _error(
-                path, 429, "QuotaExceeded", "You exceeded your quota for the requested resource.", "Too Many Requests"
-            )
-        if self._faults.strike("http_500", text):
-            return _error(
-                path,
-                500,
-                "InternalFailure",
-                "We encountered an internal error. Please try again.",
-                "Internal Server Error",
-            )
+        for kind, status in STATUS_KINDS.items():
+            if self._faults.strike(kind, text):
+                return _error(path, status)
         return None
 
     def _expire_token(self, scope: Scope) -> None:
@@ -66,11 +61,15 @@ class Mishaps:
             self._store.run("update tokens set expires_at = 0 where token = ?", (token.decode(),))
 
 
-def _error(path: str, status: int, code: str, message: str, plain: str) -> Response:
+def _error(path: str, status: int) -> Response:
+    plain = STATUSES[status]
     body: dict[str, Any] = {"errors": plain}
     if path.startswith(AMAZON):
+        code, message = AMAZON_WORDS.get(status, (plain.replace(" ", ""), plain))
         body = {"errors": [{"code": code, "message": message, "details": ""}]}
-    return Response(orjson.dumps(body), status, media_type="application/json")
+    # Whoever is told to slow down is told for how long.
+    headers = {"Retry-After": "2.0"} if status == 429 and path.startswith(SHOPIFY) else None
+    return Response(orjson.dumps(body), status, headers, "application/json")
 
 
 async def _whole_body(receive: Receive) -> bytes:
@@ -101,10 +100,10 @@ async def _swallow(message: Message) -> None:
 
 
 async def _hang_up(send: Send) -> None:
-    """Closes the connection without a byte of an answer; uvicorn's own `send` is what knows the connection."""
+    """Closes the connection without a byte of an answer; the server's own `send` is what knows the connection."""
     transport = getattr(getattr(send, "__self__", None), "transport", None)
     if transport is None:
-        raise RuntimeError("A reply can only be lost under uvicorn.")
+        raise RuntimeError("A reply can only be lost under uvicorn or in process.")
     transport.abort()
     # The server learns of the closed connection on a later turn of the loop; answering before would be an error.
     await asyncio.sleep(0.05)

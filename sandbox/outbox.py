@@ -1,38 +1,53 @@
 """Webhooks on their way out: written in the transaction of the act that causes them, sent later by the courier."""
 
+import hashlib
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import orjson
 
-from sandbox.clock import Clock, utc_now_fine
+from sandbox.clock import AnyClock, utc_now_fine
 from sandbox.faults import Faults
 from sandbox.store import Row, Store
 from sandbox.webhook_filter import matches
 
 # Below this a body is kept as it is; JSON starts with a brace and zlib with an x, so the two cannot be mixed up.
 COMPRESS_ABOVE = 512
+# What tells one resource of a topic from another.
+RESOURCE_NAMES = ("id", "inventory_item_id", "location_id", "admin_graphql_api_id")
 
 
 @dataclass(frozen=True)
 class Act:
     """One thing that happened in a shop; every delivery it causes carries the same event id and instant."""
 
-    event_id: str = field(default_factory=lambda: str(uuid4()))
-    triggered_at: str = field(default_factory=utc_now_fine)
+    event_id: str
+    triggered_at: str
 
 
 class Outbox:
-    def __init__(self, store: Store, clock: Clock, faults: Faults) -> None:
+    def __init__(self, store: Store, clock: AnyClock, faults: Faults) -> None:
         self._store = store
         self._clock = clock
-        self._faults = faults
+        self.faults = faults
         self._subscriptions: dict[tuple[int, str], list[Row]] | None = None
-        # The courier hangs its bell here.
+        # The courier hangs its bell here, and whoever does the duties hangs his.
         self.ring: Callable[[], None] = lambda: None
+        self.ring_duty: Callable[[], None] = lambda: None
+        # The hour of the duty that is being done, which may be over for long: what it owes counts from there.
+        self.hour: float | None = None
+
+    def act(self) -> Act:
+        return Act(str(uuid4()), utc_now_fine(self._store))
+
+    def owe(self, kind: str, subject: int, seconds: float = 0.0) -> None:
+        """Something the vendor does by himself some seconds of the sandbox clock later."""
+        now = self._clock.now() if self.hour is None else self.hour
+        self._store.insert("duties", id=self._store.next_id("duty"), kind=kind, subject=subject, due_at=now + seconds)
+        self.ring_duty()
 
     def forget_subscriptions(self) -> None:
         """To be called whenever a subscription was added, changed or removed."""
@@ -52,10 +67,21 @@ class Outbox:
             if not matches(subscription["filter"], whole):
                 continue
             data = orjson.dumps(_trimmed(whole, orjson.loads(subscription["include_fields"])))
+            if subscription["include_fields"] != "[]" and self._was_told(subscription, whole, data):
+                continue
             if data not in kept:
                 kept[data] = self._keep(data)
             self._queue(subscription, act, topic, kept[data])
         self.ring()
+
+    def _was_told(self, subscription: Row, whole: dict[str, Any], data: bytes) -> bool:
+        """Fields that were picked so that nothing in them changed make a delivery that looks like the one before,
+        and the vendor drops it as a duplicate."""
+        resource = "/".join(str(whole[name]) for name in RESOURCE_NAMES if name in whole)
+        digest, key = hashlib.sha256(data).digest(), (subscription["id"], resource)
+        found = self._store.value("select digest from last_bodies where subscription_id = ? and resource = ?", key)
+        self._store.run("insert or replace into last_bodies values (?, ?, ?)", (*key, digest))
+        return bool(found == digest)
 
     def _keep(self, data: bytes) -> int:
         body_id = self._store.next_id("body")
@@ -85,11 +111,11 @@ class Outbox:
     def _due_times(self, topic: str) -> list[float]:
         """When to deliver: once and now, unless a fault says twice, late or out of order."""
         due = self._clock.now()
-        if late := self._faults.strike("delayed_delivery", topic):
+        if late := self.faults.strike("delayed_delivery", topic):
             due += late.seconds
-        if shuffled := self._faults.strike("reordered_delivery", topic):
-            due += self._faults.spread(shuffled.seconds)
-        return [due, due] if self._faults.strike("duplicate_delivery", topic) else [due]
+        if shuffled := self.faults.strike("reordered_delivery", topic):
+            due += self.faults.spread(shuffled.seconds)
+        return [due, due] if self.faults.strike("duplicate_delivery", topic) else [due]
 
     def _subscribers(self, shop_id: int, topic: str) -> list[Row]:
         if self._subscriptions is None:

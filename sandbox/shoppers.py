@@ -6,11 +6,11 @@ import random
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from sandbox.clock import Clock
+from sandbox.clock import AnyClock
 from sandbox.errors import Refused
 from sandbox.outbox import Outbox
 from sandbox.store import Row, Store
-from sandbox.vendors.shopify import bodies, orders, returns
+from sandbox.vendors.shopify import bodies, fulfilments, orders, returns
 from sandbox.vendors.shopify.orders import WantedLine, WantedOrder
 from sandbox.vendors.shopify.shops import find_shop
 
@@ -54,7 +54,7 @@ def _described(domain: str, running: bool, pace_per_minute: float) -> dict[str, 
 class Shoppers:
     """Off until somebody turns them on, after a restart too; orders they left open are taken up when they come back."""
 
-    def __init__(self, store: Store, clock: Clock, outbox: Outbox, seed: int) -> None:
+    def __init__(self, store: Store, clock: AnyClock, outbox: Outbox, seed: int) -> None:
         self._store = store
         self._clock = clock
         self._outbox = outbox
@@ -137,8 +137,8 @@ class Shoppers:
 
     def _basket(self, crowd: Crowd, shop: Row) -> list[WantedLine]:
         goods = self._store.all(
-            "select v.sku, v.price, v.policy, v.tracked, l.available from variants v"
-            " left join levels l on l.item_id = v.item_id where v.shop_id = ? order by v.id",
+            "select v.sku, v.price, v.policy, v.tracked, coalesce(max(l.available), 0) as available from variants v"
+            " left join levels l on l.item_id = v.item_id and l.active where v.shop_id = ? group by v.id order by v.id",
             (shop["id"],),
         )
         if not goods:
@@ -184,7 +184,7 @@ class Shoppers:
             "number": number,
             "url": f"https://www.royalmail.com/track-your-item#/tracking-results/{number}",
         }
-        orders.ship(self._store, self._outbox, shop, errand.order_id, key, None, tracking)
+        fulfilments.ship(self._store, self._outbox, shop, errand.order_id, key, None, tracking)
         if crowd.chance.randint(1, 100) <= RETURNED_PERCENT:
             due_at = self._clock.now() + crowd.chance.uniform(*RETURN_AFTER_SECONDS)
             crowd.errands.append(Errand(due_at, "return", errand.order_id))

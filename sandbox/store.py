@@ -1,12 +1,13 @@
 """SQLite behind everything the sandbox remembers: committed before an answer leaves, so kill -9 loses nothing."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sandbox.tables import TABLES
+from sandbox.tables import ADDED, TABLES
 
 Row = sqlite3.Row
 
@@ -25,9 +26,17 @@ FIRST_IDS = {
     "refund_line": 18_514_398_509_481_985,
     "fulfillment": 5_300_000_000_001,
     "fulfillment_line": 9_500_000_000_001,
+    "fulfillment_event": 12_300_000_000_001,
+    "fulfillment_order": 6_700_000_000_001,
+    "fulfillment_order_line": 14_500_000_000_001,
+    "hold": 2_400_000_000_001,
+    "draft": 1_200_000_000_001,
+    "order_edit": 3_300_000_000_001,
+    "bulk": 720_000_000_001,
     "subscription": 1_500_000_000_001,
     "body": 1,
     "delivery": 1,
+    "duty": 1,
     "group": 1,
     "submission": 1,
     "asin": 1,
@@ -39,6 +48,9 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        # The date of this world in seconds since 1970; a virtual clock puts its own in here.
+        self.wall: Callable[[], float] = time.time
         self.db = sqlite3.connect(folder / "sandbox.sqlite", isolation_level=None, cached_statements=512)
         self.db.row_factory = sqlite3.Row
         # With WAL a commit survives the death of the process; an fsync per commit would only
@@ -46,9 +58,15 @@ class Store:
         for pragma in ("journal_mode=wal", "synchronous=normal", "temp_store=memory", "cache_size=-65536"):
             self.db.execute(f"pragma {pragma}")
         self.db.executescript(TABLES)
+        self._add_columns()
         self._depth = 0
         self._counters = {row["kind"]: row["value"] for row in self.db.execute("select kind, value from counters")}
         self._dirty: set[str] = set()
+
+    def _add_columns(self) -> None:
+        for table, column, kind in ADDED:
+            if column not in {row["name"] for row in self.db.execute(f"pragma table_info({table})")}:
+                self.db.execute(f"alter table {table} add column {column} {kind}")
 
     def close(self) -> None:
         self.db.close()

@@ -43,10 +43,13 @@ create table if not exists adjustments (
     group_id text not null, position integer not null, item_id integer not null, location_id integer not null,
     name text not null, delta integer not null, after integer not null, primary key (group_id, position)
 ) without rowid;
-create table if not exists idempotency (
-    shop_id integer not null, client_id text not null, key text not null, digest text not null,
-    group_id text, failed integer not null, created_at real not null, primary key (shop_id, client_id, key)
+drop table if exists idempotency;
+create table if not exists attempts (
+    shop_id integer not null, client_id text not null, key text not null, operation text not null,
+    digest text not null, result text, failed integer not null, created_at real not null,
+    primary key (shop_id, client_id, key)
 ) without rowid;
+create index if not exists attempts_by_age on attempts (created_at);
 create table if not exists edits (
     shop_id integer not null, key text not null, answer text not null, primary key (shop_id, key)
 ) without rowid;
@@ -89,11 +92,55 @@ create table if not exists fulfillment_lines (
 );
 create index if not exists fulfillment_lines_by_fulfillment on fulfillment_lines (fulfillment_id, id);
 
+create table if not exists fulfillment_events (
+    id integer primary key, fulfillment_id integer not null, status text not null, message text,
+    happened_at text not null, created_at text not null
+);
+create index if not exists fulfillment_events_by_fulfillment on fulfillment_events (fulfillment_id, id);
+create table if not exists fulfillment_orders (
+    id integer primary key, shop_id integer not null, order_id integer not null, location_id integer not null,
+    status text not null, created_at text not null, updated_at text not null
+);
+create index if not exists fulfillment_orders_by_order on fulfillment_orders (order_id, id);
+create index if not exists fulfillment_orders_by_shop on fulfillment_orders (shop_id, id);
+create table if not exists fulfillment_order_lines (
+    id integer primary key, fulfillment_order_id integer not null, line_id integer not null,
+    total integer not null, remaining integer not null
+);
+create index if not exists fulfillment_order_lines_by_parent on fulfillment_order_lines (fulfillment_order_id, id);
+create index if not exists fulfillment_order_lines_by_line on fulfillment_order_lines (line_id, id);
+create table if not exists holds (
+    id integer primary key, fulfillment_order_id integer not null, reason text not null, notes text,
+    handle text not null, unique (fulfillment_order_id, handle)
+);
+create table if not exists drafts (
+    id integer primary key, shop_id integer not null, key text not null, number integer not null,
+    status text not null, lines text not null, order_id integer, created_at text not null, updated_at text not null,
+    completed_at text, unique (shop_id, key)
+);
+create table if not exists bulks (
+    id integer primary key, shop_id integer not null, client_id text not null, query text not null,
+    status text not null, error_code text, fate text, cursor text, objects integer not null default 0,
+    roots integer not null default 0, bytes integer not null default 0, grouped integer not null,
+    is_read integer not null default 0, base_url text not null,
+    secret text not null, created_at text not null, completed_at text, dies_at real
+);
+create index if not exists bulks_by_shop on bulks (shop_id, id);
+
+create table if not exists duties (
+    id integer primary key, kind text not null, subject integer not null, due_at real not null
+);
+create index if not exists duties_due on duties (due_at, id);
+
 create table if not exists subscriptions (
     id integer primary key, shop_id integer not null, topic text not null, uri text not null, format text not null,
     filter text, include_fields text not null, name text, created_at text not null, updated_at text not null,
     last_success_at real not null default 0
 );
+create table if not exists last_bodies (
+    subscription_id integer not null, resource text not null, digest blob not null,
+    primary key (subscription_id, resource)
+) without rowid;
 create table if not exists bodies (id integer primary key, data blob not null);
 create table if not exists deliveries (
     id integer primary key, shop_id integer not null, subscription_id integer not null, topic text not null,
@@ -133,3 +180,14 @@ create table if not exists sales (
     seller_id text not null, key text not null, answer text not null, primary key (seller_id, key)
 ) without rowid;
 """
+
+# Columns that a world founded by an earlier version lacks, and how they are added.
+ADDED = (
+    ("shops", "scopes", "text"),
+    ("locations", "active", "integer not null default 1"),
+    ("levels", "active", "integer not null default 1"),
+    ("orders", "edited", "integer not null default 0"),
+    ("orders", "source_name", "text not null default 'web'"),
+    ("lines", "location_id", "integer"),
+    ("fulfillment_lines", "fulfillment_order_line_id", "integer"),
+)

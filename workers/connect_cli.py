@@ -22,6 +22,7 @@ from core.inventory.planner import Mode
 from core.policies import operations as policies
 from core.runs import operations as runs
 from workers import console
+from workers.jobs.subscriptions import check_subscriptions
 
 _DOMAIN = re.compile(r"[a-z0-9][a-z0-9-]*\.myshopify\.com")
 _MODES: dict[str, Mode] = {"pooled": "pooled", "adaptive": "adaptive", "escrow": "escrow"}
@@ -219,7 +220,7 @@ def _subscribe(app: Application, row: ConnectionRow) -> None:
         return
     try:
         with app.channel(row) as channel:
-            channel.ensure_subscriptions(f"{app.settings.api_url}/webhooks/{row.vendor}/{row.id}")
+            found = check_subscriptions(app, row, channel)
     except (Permanent, Retryable) as error:
         say(
             [
@@ -229,7 +230,11 @@ def _subscribe(app: Application, row: ConnectionRow) -> None:
             ]
         )
         return
-    click.echo(f"It calls {app.settings.api_url} when something happens.")
+    if found["refused"] or found["missing"]:
+        says = f"{found['standing']} topics call us, {found['refused'] + found['missing']} do not"
+        say([checkup.warning("subscriptions", says, "`switchyard doctor` says which, and why")])
+        return
+    click.echo(f"It calls {app.settings.api_url} when something happens ({found['standing']} topics).")
 
 
 def _begin_sync(app: Application, row: ConnectionRow, actor: Actor) -> None:

@@ -26,6 +26,7 @@ from core.inventory.planner import Mode
 from core.policies import operations as policies
 from core.runs import operations as runs
 from core.runs import queries as run_queries
+from workers.jobs.subscriptions import check_subscriptions
 
 CONTROL_SECONDS = 120
 SYNC_SECONDS_MAX = 1800
@@ -124,7 +125,7 @@ def bring_in(app: Application, shop_id: int, connection_id: int, actor: Actor, p
     if row.catalogue_read_at is None:
         sync_and_wait(app, row, actor, progress)
     with app.channel(row) as channel:
-        channel.ensure_subscriptions(f"{app.settings.api_url}/webhooks/{row.vendor}/{row.id}")
+        check_subscriptions(app, row, channel)
     with read_only(app.engine) as conn:
         return queries.connection(conn, shop_id, connection_id)
 

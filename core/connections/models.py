@@ -1,4 +1,4 @@
-"""Tables: shops, connections, connection_secrets, write_stops, channel_subscriptions."""
+"""Tables: shops, connections, connection_secrets, write_stops, channel_subscriptions, channel_acts."""
 
 from __future__ import annotations
 
@@ -161,4 +161,29 @@ channel_subscriptions = Table(
     PrimaryKeyConstraint("shop_id", "connection_id", "topic"),
     ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
     CheckConstraint("state in ('standing', 'missing', 'refused')", name="state"),
+)
+
+channel_acts = Table(
+    "channel_acts",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("connection_id", BigInteger, nullable=False),
+    Column(
+        "kind",
+        Text,
+        nullable=False,
+        comment="draft_order: the shop's people wrote up an order; order_edit: they changed one after it was placed;"
+        " stock_edit: they typed a number over one",
+    ),
+    Column(
+        "ref",
+        Text,
+        nullable=False,
+        comment="the channel's id of the order; of a number: the listing, and when it was first seen",
+    ),
+    Column("units", Integer, comment="of a number: by how many units it was changed; negative: lowered"),
+    Column("acted_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("shop_id", "connection_id", "kind", "ref"),
+    ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
+    CheckConstraint("kind in ('draft_order', 'order_edit', 'stock_edit')", name="kind"),
 )

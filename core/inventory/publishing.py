@@ -47,7 +47,7 @@ A duration of the vendor's side: divided by the connection's clock factor.
 WRITES_STOPPED = "WRITES_STOPPED"
 """The code of a write that was held at the way out, or withdrawn because nothing may be written."""
 
-_RETRY_AT_ONCE = ("NEIGHBOUR_STALE", "NEIGHBOUR_REFUSED", WRITES_STOPPED)
+_RETRY_AT_ONCE = ("NEIGHBOUR_STALE", "NEIGHBOUR_REFUSED", "IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED", WRITES_STOPPED)
 _BACKOFF_SECONDS_MAX = 3600
 
 
@@ -289,19 +289,25 @@ def withdraw_unsent(conn: Connection, shop_id: int, connection_id: int, now: dat
 def give_up_unseen(conn: Connection, shop_id: int, connection_id: int, now: datetime) -> int:
     """Stop waiting for orders that would explain what the channel did by itself: somebody edited it there.
 
-    For the holder of the lane before it plans, in a unit of work of its own; returns how many listings.
+    For the holder of the lane before it plans, in a unit of work of its own; returns how many listings. Each is counted
+    among what people did at the channel.
     """
     return execute(
         conn,
         f"""
         with unexplained as (
-            select l.id from listings l join connections c on c.shop_id = l.shop_id and c.id = l.connection_id
+            select l.id, l.unseen_units, l.unseen_since
+            from listings l join connections c on c.shop_id = l.shop_id and c.id = l.connection_id
             where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'on'
                 and {_UNSEEN_IS_AN_EDIT}
                 -- What nothing else explains may be the doing of a write of ours.
                 and not exists (select from listing_writes w where w.shop_id = l.shop_id and w.listing_id = l.id
                     and w.outcome is null and w.sent_at is not null)
             order by l.id for no key update of l skip locked
+        ), counted as (
+            insert into channel_acts (shop_id, connection_id, kind, ref, units, acted_at)
+            select %(shop)s, %(connection)s, 'stock_edit', id || '@' || unseen_since, unseen_units, unseen_since
+            from unexplained on conflict do nothing
         )
         update listings l set unseen_units = 0, unseen_since = null
         from unexplained u where l.shop_id = %(shop)s and l.id = u.id

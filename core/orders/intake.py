@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -12,7 +12,9 @@ from sqlalchemy import Connection
 from core.catalog import operations as catalog
 from core.catalog.operations import ListingSource
 from core.catalog.queries import known_inventory_refs
+from core.connections import watching
 from core.connections.queries import ConnectionRow
+from core.connections.watching import ChannelAct
 from core.db import scalar
 from core.inventory import operations as inventory
 from core.messaging import inbox
@@ -21,7 +23,7 @@ from core.orders import effects, operations
 from core.orders.operations import Channel
 from core.orders.rules import distinct_refunds, merge_observations, newest_fulfilments
 from core.policies import operations as policies
-from core.ports import ChannelFulfilment, ChannelListing, ChannelRefund, Facts
+from core.ports import ChannelFulfilment, ChannelListing, ChannelRefund, Facts, Hint
 
 Parse = Callable[[str, bytes, datetime | None], Facts | None]
 
@@ -34,6 +36,8 @@ class Intake:
 
     connection: ConnectionRow
     parse: Parse
+    hints: set[Hint] = field(default_factory=set, compare=False)
+    """What the channel only hinted at, in the batches so far: for whoever can ask it, once they are committed."""
 
     def __call__(self, conn: Connection, batch: Sequence[Received], now: datetime) -> dict[int, Verdict]:
         """Apply a batch. Raises only errors of the machinery, or of data that the caller isolates by bisection."""
@@ -47,6 +51,7 @@ class Intake:
                 assert isinstance(meaning, Facts)
                 said[message.id] = meaning
         verdicts.update(apply(conn, self.connection, said, now))
+        self.hints.update(hint for facts in said.values() for hint in facts.hints)
         return verdicts
 
     def prepare(self, message: Received) -> Facts | Verdict:
@@ -124,6 +129,7 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
     )
     inventory.refresh_desired(conn, channel.shop_id, changed, followed, now=now, are_locked=True)
     _observe_levels(conn, channel, said, verdicts, now)
+    watching.note_acts(conn, channel.shop_id, channel.connection_id, _acts(said.values()))
     inbox.release_waiting(
         conn, channel.shop_id, channel.connection_id, [key for ref in accepted for key in _keys_of(ref)]
     )
@@ -136,6 +142,16 @@ def _summed(pairs: Iterable[Iterable[tuple[int, int]]]) -> dict[int, int]:
         for key, units in some:
             total[key] += units
     return total
+
+
+def _acts(said: Iterable[Facts]) -> list[ChannelAct]:
+    """What people did to orders besides buying."""
+    acts: list[ChannelAct] = []
+    for facts in said:
+        acts += (ChannelAct("order_edit", edit.order_ref, edit.edited_at) for edit in facts.edits)
+        acts += (ChannelAct("order_edit", order.ref, order.version_at) for order in facts.orders if order.is_edited)
+        acts += (ChannelAct("draft_order", order.ref, order.created_at) for order in facts.orders if order.is_by_staff)
+    return acts
 
 
 def channel_of(conn: Connection, connection: ConnectionRow, now: datetime) -> Channel:

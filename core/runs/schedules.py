@@ -53,6 +53,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule("outbox.relay", "outbox.relay", "say outside what is due", 15),
     Schedule("sweep.exposure_alerts", "sweep.exposure_alerts", "open and close alerts on what could be oversold", 60),
     Schedule("poll.orders", "poll.orders", "ask every channel for changed orders", 60),
+    Schedule("sweep.subscriptions", "sweep.subscriptions", "look whether every channel still calls us", 3600),
     Schedule("runs.sweep", "runs.sweep", "close runs whose worker is gone, queue forgotten syncs again", 60),
     Schedule("runs.prune", "runs.prune", "forget old runs and calls", 86400),
     Schedule("audit.nightly", "audit.nightly", "recompute every invariant from the facts", daily_after_hour=2),

@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 
+from tests.adapters.canned_exports import CannedExports
+
 NOW = "2026-11-20T10:00:00Z"
 LOCATION = "24826418"
 
@@ -23,12 +25,17 @@ def connection(nodes: list[Any], first: int, after: str | None = None) -> dict[s
 
 
 @dataclass
-class CannedShop:
+class CannedShop(CannedExports):
     """Ten variants with one level each; answers by operation name."""
 
     levels: dict[str, int] = field(default_factory=lambda: {str(5000 + n): 10 + n for n in range(10)})
     orders: list[dict[str, Any]] = field(default_factory=list)
     subscriptions: list[dict[str, Any]] = field(default_factory=list)
+    routed: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    tells_first_only: bool = False
+    inactive: set[str] = field(default_factory=set)
+    subscribed: int = 0
+    refused_topics: list[str] = field(default_factory=list)
     by_key: dict[str, tuple[str, bool]] = field(default_factory=dict)
     scopes: list[str] = field(default_factory=lambda: ["read_products", "write_inventory", "read_locations"])
     applied: int = 0
@@ -38,6 +45,8 @@ class CannedShop:
         if request.url.path.endswith("/admin/oauth/access_token"):
             self.tokens += 1
             return httpx.Response(200, json={"access_token": f"t{self.tokens}", "expires_in": 86399})
+        if request.method == "GET":
+            return self.give_file(request)
         asked = json.loads(request.content)
         name = asked["query"].split("(")[0].split("{")[0].split()[1]
         data = getattr(self, f"on_{name}")(asked["variables"])
@@ -88,7 +97,11 @@ class CannedShop:
             "location": {"legacyResourceId": LOCATION},
             "quantities": [{"quantity": self.levels[item], "updatedAt": NOW}],
         }
-        return {"legacyResourceId": item, "tracked": True, "inventoryLevels": connection([level], 50)}
+        levels = [] if item in self.inactive else [level]
+        return {"legacyResourceId": item, "tracked": True, "inventoryLevels": connection(levels, 50)}
+
+    def _items(self) -> list[str]:
+        return list(self.levels)
 
     def on_Items(self, v: dict[str, Any]) -> Any:
         refs = [gid.rpartition("/")[2] for gid in v["ids"]]
@@ -96,8 +109,13 @@ class CannedShop:
 
     def on_SetQuantities(self, v: dict[str, Any]) -> Any:
         errors = self._set(v["key"], v["input"])
-        group = None if errors else {"id": "gid://shopify/InventoryAdjustmentGroup/1", "createdAt": NOW}
-        return {"inventorySetQuantities": {"inventoryAdjustmentGroup": group, "userErrors": errors}}
+        changes = [
+            {"item": {"id": one["inventoryItemId"]}, "location": {"id": one["locationId"]}}
+            for one in v["input"]["quantities"]
+            if one["inventoryItemId"].rpartition("/")[2] not in self.inactive
+        ]
+        group = {"id": "gid://shopify/InventoryAdjustmentGroup/1", "createdAt": NOW, "changes": changes}
+        return {"inventorySetQuantities": {"inventoryAdjustmentGroup": None if errors else group, "userErrors": errors}}
 
     def _set(self, key: str, given: dict[str, Any]) -> list[dict[str, Any]]:
         digest = json.dumps(given, sort_keys=True)
@@ -109,17 +127,20 @@ class CannedShop:
                 return [{"code": "IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED", "field": None, "message": "failed before"}]
             return []
         errors = [error for place, one in enumerate(given["quantities"]) if (error := self._objection(place, one))]
+        errors = errors[: 1 if self.tells_first_only else None]
         self.by_key[key] = (digest, bool(errors))
         if not errors:
             self.applied += 1
             for one in given["quantities"]:
-                self.levels[one["inventoryItemId"].rpartition("/")[2]] = one["quantity"]
+                item = one["inventoryItemId"].rpartition("/")[2]
+                if item not in self.inactive:
+                    self.levels[item] = one["quantity"]
         return errors
 
     def _objection(self, place: int, one: dict[str, Any]) -> dict[str, Any] | None:
         code = None
-        if one["quantity"] < 0:
-            code = "INVALID_QUANTITY_NEGATIVE"
+        if one["locationId"] != f"gid://shopify/Location/{LOCATION}":
+            code = "INVALID_LOCATION"
         elif one["changeFromQuantity"] not in (None, self.levels[one["inventoryItemId"].rpartition("/")[2]]):
             code = "CHANGE_FROM_QUANTITY_STALE"
         return (
@@ -172,6 +193,53 @@ class CannedShop:
             "lines": [{**line, "lineItem": {"id": self._line(ref, place)["id"]}} for place in range(lines)],
         }
 
+    def on_SomeOrders(self, v: dict[str, Any]) -> Any:
+        by_id = {order["id"]: order for order in self.orders}
+        return {"nodes": [self._order(by_id[gid]) if gid in by_id else None for gid in v["ids"]]}
+
+    def route(self, ref: str, lines: int, holds: tuple[str, ...] = (), place: str | None = LOCATION) -> None:
+        """The shop decides what is shipped of an order from where: one fulfilment order more."""
+        number = sum(len(made) for made in self.routed.values()) + 1
+        parts = [
+            {
+                "id": f"gid://shopify/FulfillmentOrderLineItem/{number * 1000 + n}",
+                "totalQuantity": 2,
+                "remainingQuantity": 1,
+                "lineItem": {"id": f"gid://shopify/LineItem/{int(ref) * 1000 + n}"},
+            }
+            for n in range(lines)
+        ]
+        self.routed.setdefault(f"gid://shopify/Order/{ref}", []).append(
+            {
+                "id": f"gid://shopify/FulfillmentOrder/{number}",
+                "orderId": f"gid://shopify/Order/{ref}",
+                "status": "ON_HOLD" if holds else "OPEN",
+                "requestStatus": "UNSUBMITTED",
+                "updatedAt": NOW,
+                "assignedLocation": {
+                    "name": "Warehouse",
+                    "location": None if place is None else {"legacyResourceId": place},
+                },
+                "fulfillmentHolds": [{"reason": hold} for hold in holds],
+                "lines": parts,
+            }
+        )
+
+    def on_FulfilmentOrders(self, v: dict[str, Any]) -> Any:
+        may_see = any(scope.endswith("_fulfillment_orders") for scope in self.scopes)
+        made = self.routed.get(v["id"], []) if may_see else []
+        return {
+            "order": {"fulfillmentOrders": connection([_shown(one, "lineItems", 30) for one in made], 10, v["after"])}
+        }
+
+    def on_FulfilmentOrderLines(self, v: dict[str, Any]) -> Any:
+        one = next(one for made in self.routed.values() for one in made if one["id"] == v["id"])
+        return {"fulfillmentOrder": {"lineItems": connection(one["lines"], 250, v["after"])}}
+
+    def on_OrdersBehind(self, v: dict[str, Any]) -> Any:
+        orders = {one["id"]: one["orderId"] for made in self.routed.values() for one in made}
+        return {"nodes": [{"orderId": orders[gid]} if gid in orders else None for gid in v["ids"]]}
+
     def on_Orders(self, v: dict[str, Any]) -> Any:
         return {"orders": connection([self._order(order) for order in self.orders], 4, v["after"])}
 
@@ -215,9 +283,13 @@ class CannedShop:
         return {"webhookSubscriptions": connection(list(self.subscriptions), 100, v["after"])}
 
     def on_Subscribe(self, v: dict[str, Any]) -> Any:
-        number = len(self.subscriptions) + 1
-        self.subscriptions.append({"id": f"gid://s/{number}", "topic": v["topic"], **v["subscription"]})
-        return {"webhookSubscriptionCreate": {"webhookSubscription": {"id": "x"}, "userErrors": []}}
+        if v["topic"] in self.refused_topics:
+            errors = [{"field": ["topic"], "message": "this"}, {"field": None, "message": "and that"}]
+            return {"webhookSubscriptionCreate": {"webhookSubscription": None, "userErrors": errors}}
+        self.subscribed += 1
+        made = {"id": f"gid://s/{self.subscribed}", "topic": v["topic"], **v["subscription"]}
+        self.subscriptions.append(made)
+        return {"webhookSubscriptionCreate": {"webhookSubscription": {"id": made["id"]}, "userErrors": []}}
 
     def on_Resubscribe(self, v: dict[str, Any]) -> Any:
         next(one for one in self.subscriptions if one["id"] == v["id"]).update(v["subscription"])

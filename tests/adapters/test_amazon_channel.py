@@ -206,7 +206,7 @@ def test_orders_are_not_read_yet(seller: Account) -> None:
     channel = seller.channel()
     assert channel.parse("ORDER_CHANGE", b"{}", None) is None
     assert list(channel.orders_since(datetime(2020, 1, 1, tzinfo=UTC))) == []
-    assert channel.ensure_subscriptions("https://one.test") == 0
+    assert channel.ensure_subscriptions("https://one.test") == ()
 
 
 def test_a_marketplace_must_be_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import httpx
 import pytest
 
 from core.adapters.http import Refused, ServerFault, Unauthorised, Unreachable
-from core.adapters.shopify import TOPICS
+from core.adapters.shopify import SUBSCRIBED
 from core.ports import ChannelListing, QuantityWrite, SalesChannel
 from tests.adapters.accounts import Account, shopify_account
 from tests.adapters.canned_shopify import LOCATION, CannedShop
@@ -71,8 +72,9 @@ def test_a_stale_pair_stops_its_neighbours_and_says_what_is_shown(shop: Account)
 def test_a_refused_pair_stops_its_neighbours(shop: Account) -> None:
     channel = shop.channel()
     listings = _listings(channel)
-    refused, neighbour = channel.set_quantities([_write(1, listings[0], 10, -5), _write(2, listings[1], 11, 6)])
-    assert (refused.outcome, refused.code) == ("refused", "INVALID_QUANTITY_NEGATIVE")
+    elsewhere = replace(_write(1, listings[0], 10, 5), location_ref="1")
+    refused, neighbour = channel.set_quantities([elsewhere, _write(2, listings[1], 11, 6)])
+    assert (refused.outcome, refused.code) == ("refused", "INVALID_LOCATION")
     assert (neighbour.outcome, neighbour.code) == ("refused", "NEIGHBOUR_REFUSED")
     assert _units(channel, listings[:2]) == [10, 11]
 
@@ -199,10 +201,9 @@ def test_polled_orders_come_whole_and_read_like_webhooks(shop: Account) -> None:
 
 def test_subscriptions_are_made_once_moved_and_thinned(shop: Account) -> None:
     channel = shop.channel()
-    assert channel.ensure_subscriptions("https://one.test/hooks") == len(TOPICS)
-    assert channel.ensure_subscriptions("https://one.test/hooks") == 0
-    assert channel.ensure_subscriptions("https://two.test/hooks") == len(TOPICS)
-    assert channel.ensure_subscriptions("https://two.test/hooks") == 0
+    for address in ("https://one.test/hooks", "https://two.test/hooks"):
+        assert _changed(channel, address) == list(SUBSCRIBED)
+        assert _changed(channel, address) == []
 
 
 def test_every_attempt_is_on_record_without_secrets(shop: Account) -> None:
@@ -252,7 +253,7 @@ def test_a_subscription_of_somebody_else_is_left_alone() -> None:
     ours = {"topic": "ORDERS_CREATE", "uri": "https://one.test", "name": "switchyard"}
     canned.subscriptions = [other, {**ours, "id": "gid://s/1"}, {**ours, "id": "gid://s/2"}]
     channel = shopify_account(canned).channel()
-    assert channel.ensure_subscriptions("https://one.test") == len(TOPICS)
+    assert _changed(channel, "https://one.test") == list(SUBSCRIBED)
     assert other in canned.subscriptions
     assert sum(one["topic"] == "ORDERS_CREATE" for one in canned.subscriptions) == 2
 
@@ -314,6 +315,10 @@ def test_a_locked_shop_is_a_permanent_refusal() -> None:
 
     with pytest.raises(Refused, match="locked"):
         shopify_account(locked).channel().locations()
+
+
+def _changed(channel: SalesChannel, address: str) -> list[str]:
+    return [one.topic for one in channel.ensure_subscriptions(address) if one.is_changed]
 
 
 def _listings(channel: SalesChannel) -> list[ChannelListing]:

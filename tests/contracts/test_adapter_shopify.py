@@ -32,7 +32,7 @@ from graphql import (
 )
 
 from core.adapters.shopify import catalogue, documents, quantities, subscriptions
-from core.adapters.shopify.parsing import TOPICS
+from core.adapters.shopify.parsing import SUBSCRIBED
 from core.adapters.shopify.parsing import parse as parse_body
 from core.ports import QuantityWrite
 from tests.adapters.accounts import shopify_account
@@ -88,11 +88,18 @@ def test_keys_stand_where_they_must_and_nowhere_else(rules: dict[str, Any], name
         assert directives == ({"idempotent"} if must else set())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "EXPORTED_VARIANTS"])
 def test_no_document_costs_too_much(schema: GraphQLSchema, rules: dict[str, Any], name: str) -> None:
     """By the documented rule: a scalar 0, an object 1, a connection its size times its node, a mutation 10."""
     worst = max(_cost(schema, documents.ALL[name], sizes) for sizes in _sizes(name))
     assert worst <= rules["limits"]["singleQueryCostMax"]
+
+
+def test_what_is_exported_keeps_to_the_limits_of_bulk_operations(rules: dict[str, Any]) -> None:
+    """It is not charged to the quota; its connections are counted instead, by their edges."""
+    depths = _connection_depths(_operation(documents.EXPORTED_VARIANTS).selection_set)
+    assert 1 <= len(depths) <= rules["limits"]["bulkQueryMaxConnections"]
+    assert max(depths) <= rules["limits"]["bulkQueryMaxNesting"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -120,19 +127,19 @@ def test_the_error_codes_we_tell_apart_exist(rules: dict[str, Any]) -> None:
 
 def test_our_topics_exist(schema: GraphQLSchema) -> None:
     values = schema.get_type("WebhookSubscriptionTopic").values  # type: ignore[union-attr]
-    assert {subscriptions._code(topic) for topic in TOPICS} <= set(values)
+    assert {subscriptions._code(topic) for topic in SUBSCRIBED} <= set(values)
 
 
 def test_the_vendors_own_deliveries_are_read(shared_dir: Path) -> None:
     read = set()
     for path in sorted((shared_dir / "contracts/shopify/samples").glob("*.json")):
         sample = json.loads(path.read_text())
-        if sample.get("topic") in TOPICS:
+        if sample.get("topic") in SUBSCRIBED:
             triggered_at = datetime.fromisoformat(sample["headers"]["x-shopify-triggered-at"])
             facts = parse_body(sample["topic"], json.dumps(sample["body"]).encode(), triggered_at, "USD")
             assert facts is not None
             read.add(sample["topic"])
-    assert read == set(TOPICS)
+    assert read == set(SUBSCRIBED)
 
 
 def _operation(text: str) -> OperationDefinitionNode:
@@ -140,10 +147,27 @@ def _operation(text: str) -> OperationDefinitionNode:
     return operation
 
 
+def _connection_depths(selection: SelectionSetNode, depth: int = 0) -> list[int]:
+    """How deep each connection is nested, the outermost at 1."""
+    depths = []
+    for node in selection.selections:
+        if not isinstance(node, FieldNode) or node.selection_set is None:
+            continue
+        inside = [field.name.value for field in node.selection_set.selections if isinstance(field, FieldNode)]
+        is_connection = "edges" in inside
+        depths += [depth + 1] if is_connection else []
+        depths += _connection_depths(node.selection_set, depth + is_connection)
+    return depths
+
+
 def _sizes(name: str) -> list[dict[str, int]]:
     """The sizes our code asks for, for one and for many locations."""
     if name == "VARIANTS":
         return [{"levels": n, "first": catalogue.variants_per_page(n)} for n in (1, 2, 10, 50)]
+    if name == "SOME_ORDERS":
+        return [{"ids": documents.ORDERS_AT_ONCE}]
+    if name == "ORDERS_BEHIND":
+        return [{"ids": documents.ARRAY_MAX}]
     if name == "ITEMS":
         return [{"levels": n, "ids": catalogue.items_per_call(n)} for n in (1, 2, 10, 50)]
     return [{}]

@@ -10,17 +10,41 @@ from pathlib import Path
 import pytest
 from graphql import (
     GraphQLEnumType,
+    GraphQLField,
     GraphQLInputObjectType,
+    GraphQLInputType,
     GraphQLInterfaceType,
     GraphQLObjectType,
     GraphQLScalarType,
     GraphQLSchema,
     build_schema,
+    execute_sync,
+    get_nullable_type,
+    is_list_type,
+    is_required_argument,
+    is_required_input_field,
+    parse,
 )
 
+from sandbox.clock import Clock
 from sandbox.courier import CONNECT_SECONDS, RETRY_WAITS, TOTAL_SECONDS
-from sandbox.vendors.shopify import connections, cost, endpoint, set_quantities, shops
+from sandbox.faults import Faults
+from sandbox.outbox import Outbox
+from sandbox.store import Store
+from sandbox.vendors.shopify import (
+    bulk,
+    bulk_query,
+    connections,
+    cost,
+    endpoint,
+    idempotency,
+    set_quantities,
+    shipping,
+    shops,
+)
+from sandbox.vendors.shopify.resolvers import Root
 from sandbox.vendors.shopify.sdl import schema
+from sandbox.vendors.shopify.shops import open_shop
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACTS = (ROOT / os.environ.get("SHARED_DIR", "../shared")).resolve() / "contracts" / "shopify"
@@ -112,7 +136,7 @@ def test_the_vendors_limits_and_plans_are_ours() -> None:
     assert limits["singleQueryCostMax"] == cost.MAX_QUERY_COST
     assert limits["mutationBaseCost"] == cost.MUTATION_COST
     assert limits["inventoryQuantityMax"] == set_quantities.LIMIT
-    assert limits["idempotencyKeyRetentionHours"] * 3600 == set_quantities.KEY_LIFETIME_SECONDS
+    assert limits["idempotencyKeyRetentionHours"] * 3600 == idempotency.KEY_LIFETIME_SECONDS
     for plan, (rate, capacity) in shops.PLANS.items():
         assert rules["graphqlCost"][plan] == {"restoreRate": rate, "maximumAvailable": capacity}
     assert tuple(rules["setQuantitiesNames"]) == set_quantities.NAMES
@@ -120,4 +144,47 @@ def test_the_vendors_limits_and_plans_are_ours() -> None:
     assert (webhook["connectTimeoutSeconds"], webhook["totalTimeoutSeconds"]) == (CONNECT_SECONDS, TOTAL_SECONDS)
     assert len(RETRY_WAITS) == webhook["retries"]
     assert sum(RETRY_WAITS) == pytest.approx(webhook["retryWindowHours"] * 3600)
-    assert "inventorySetQuantities" in rules["idempotentDirectiveRequired"]
+    assert limits["bulkOperationsConcurrentPerShop"] == bulk.CONCURRENT
+    assert limits["bulkQueryMaxConnections"] == bulk_query.MAX_CONNECTIONS
+    assert limits["bulkQueryMaxNesting"] == bulk_query.MAX_NESTING
+    assert limits["bulkResultUrlDays"] * 86_400 == bulk.LINK_SECONDS
+    assert limits["fulfillmentOrderLineItemsPerFulfillmentOrder"] == shipping.MAX_LINES
+
+
+def test_every_mutation_that_needs_a_key_at_the_vendors_needs_one_here(tmp_path: Path) -> None:
+    rules = json.loads((CONTRACTS / "rules.json").read_text())
+    mutations = schema().mutation_type
+    assert mutations is not None
+    store = Store(tmp_path)
+    shop = open_shop(store, "x.myshopify.com", "X", "GBP", "Europe/London", "standard")
+    root = Root(store, Outbox(store, Clock(store), Faults(store, 7)), shop)
+    refused = set()
+    for name, field in mutations.fields.items():
+        result = execute_sync(schema(), parse(_bare_call(name, field)), root)
+        codes = {(problem.extensions or {}).get("code") for problem in result.errors or ()}
+        if "BAD_REQUEST" in codes:
+            refused.add(name)
+    store.close()
+    assert refused == set(rules["idempotentDirectiveRequired"]) & set(mutations.fields)
+    assert "inventorySetQuantities" in refused
+
+
+def _bare_call(name: str, field: GraphQLField) -> str:
+    """A call with the least of arguments and no directive."""
+    given = ", ".join(
+        f"{key}: {_least(value.type)}" for key, value in field.args.items() if is_required_argument(value)
+    )
+    return f"mutation {{ {name}{f'({given})' if given else ''} {{ __typename }} }}"
+
+
+def _least(kind: GraphQLInputType) -> str:
+    """A literal of the type, as small as it can be."""
+    kind = get_nullable_type(kind)
+    if is_list_type(kind):
+        return "[]"
+    if isinstance(kind, GraphQLInputObjectType):
+        needed = {key: field.type for key, field in kind.fields.items() if is_required_input_field(field)}
+        return "{" + ", ".join(f"{key}: {_least(value)}" for key, value in needed.items()) + "}"
+    if isinstance(kind, GraphQLEnumType):
+        return next(iter(kind.values))
+    return {"Int": "1", "Boolean": "true"}.get(kind.name, '"x"')

@@ -13,12 +13,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
+KEPT = os.environ.get("SWITCHYARD_PICTURES")
+"""Folder for pictures of the pages; without one none are taken of what is looked at anyway."""
+
 READY = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 
 
@@ -52,7 +56,8 @@ def serve(database_url: str, redis_url: str, folder: Path) -> Iterator[str]:
         _wait(f"http://127.0.0.1:{port}/healthz", process)
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.terminate()
+        # It keeps nothing, and takes seconds to say goodbye.
+        process.kill()
         process.wait(10)
 
 
@@ -97,7 +102,9 @@ class Visit:
         self.page.wait_for_selector(READY, timeout=30_000)
 
     def picture(self, path: Path) -> None:
-        """The whole page: it scrolls inside, so the window is made as high as its content."""
+        """The whole page, where pictures are kept: it scrolls inside, so the window is made as high as its content."""
+        if not KEPT:
+            return
         size = self.page.viewport_size
         assert size is not None
         height = self.page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
@@ -109,13 +116,8 @@ class Visit:
 
 @contextmanager
 def visit(browser: Browser, address: str, scheme: str = "light", phone: bool = False) -> Iterator[Visit]:
-    """Open an address; whatever leaves loopback or is complained about is kept."""
-    context = browser.new_context(
-        color_scheme="dark" if scheme == "dark" else "light",
-        viewport={"width": 390, "height": 844} if phone else {"width": 1280, "height": 800},
-        is_mobile=phone,
-    )
-    seen = Visit(context.new_page())
+    """Open an address in a tab of its own; whatever leaves loopback or is complained about is kept."""
+    seen = Visit(_person(browser, scheme, phone).new_page())
     seen.page.on("request", lambda r: None if _is_ours(r.url) else seen.strangers.append(r.url))
     seen.page.on(
         "console", lambda m: seen.complaints.append(m.text) if m.type == "error" and not _is_known(m.location) else None
@@ -124,7 +126,22 @@ def visit(browser: Browser, address: str, scheme: str = "light", phone: bool = F
     seen.page.goto(address)
     seen.settle()
     yield seen
-    context.close()
+    seen.page.close()
+
+
+_people: WeakKeyDictionary[Browser, dict[tuple[str, bool], BrowserContext]] = WeakKeyDictionary()
+
+
+def _person(browser: Browser, scheme: str, phone: bool) -> BrowserContext:
+    """Somebody with a browser that has seen the dashboard before: its scripts are loaded once."""
+    known = _people.setdefault(browser, {})
+    if (scheme, phone) not in known:
+        known[scheme, phone] = browser.new_context(
+            color_scheme="dark" if scheme == "dark" else "light",
+            viewport={"width": 390, "height": 844} if phone else {"width": 1280, "height": 800},
+            is_mobile=phone,
+        )
+    return known[scheme, phone]
 
 
 def _is_ours(url: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -92,7 +91,6 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where pictures go: set SWITCHYARD_PICTURES to keep them."""
-    kept = os.environ.get("SWITCHYARD_PICTURES")
-    folder = Path(kept) if kept else tmp_path_factory.mktemp("pictures")
+    folder = Path(browsing.KEPT) if browsing.KEPT else tmp_path_factory.mktemp("pictures")
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox.outside import Outside, Receiver, ShopSide
+from tests.sandbox.outside import Inside, Outside, Receiver, ShopSide
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +29,14 @@ def hurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
 def own(tmp_path: Path) -> Iterator[Outside]:
     """A process of the test's own, to kill or to upset."""
     running = Outside(tmp_path / "world").start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def inside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
+    """A world of the module's own, in this process and on a clock that moves by hand."""
+    running = Inside(tmp_path_factory.mktemp("inside"))
     yield running
     running.stop()
 

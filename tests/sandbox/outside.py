@@ -22,6 +22,9 @@ from typing import Any
 
 import httpx
 
+from sandbox.clock import VirtualClock
+from sandbox.inprocess import InProcess
+
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = "2026-10"
 AGENT = "Switchyard/0.1 (Language=Python/3.11; Platform=Linux)"
@@ -57,7 +60,58 @@ def free_port() -> int:
         return port
 
 
-class Outside:
+class World:
+    """A sandbox, wherever it runs: its control API, and shops and sellers in it."""
+
+    url: str
+    http: httpx.Client
+
+    def client(self, path: str = "", **options: Any) -> httpx.Client:
+        """A client for what lies below the path."""
+        return httpx.Client(base_url=f"{self.url}{path}", timeout=30, **options)
+
+    def get(self, path: str) -> Any:
+        response = self.http.get(f"/_control{path}")
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def post(self, path: str, **body: Any) -> Any:
+        response = self.http.post(f"/_control{path}", json=body)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def shop(self, **wanted: Any) -> ShopSide:
+        domain = wanted.pop("domain", f"shop-{next(numbers)}.myshopify.com")
+        plan = wanted.pop("plan", "plus")
+        return ShopSide(self, self.post("/shops", domain=domain, name="Test", plan=plan, **wanted))
+
+    def seller(self, *listings: dict[str, Any]) -> SellerSide:
+        side = SellerSide(self, self.post("/sellers", seller_id=f"SELLER{next(numbers)}", name="Test"))
+        self.post(f"/amazon/{side.id}/listings", listings=list(listings))
+        return side
+
+    def faults(self, **fault: Any) -> dict[str, Any]:
+        found: dict[str, Any] = self.post("/faults", **fault)
+        return found
+
+
+class Inside(World):
+    """A sandbox in this process, on a clock that moves by hand. `background` delivers webhooks too."""
+
+    def __init__(self, folder: Path, background: bool = False) -> None:
+        self.url = InProcess.url
+        self.clock = VirtualClock()
+        self.world = InProcess(folder, self.clock, background=background)
+        self.http = self.world.client(timeout=30)
+
+    def client(self, path: str = "", **options: Any) -> httpx.Client:
+        return self.world.client(path, **options)
+
+    def stop(self) -> None:
+        self.world.close()
+
+
+class Outside(World):
     """A sandbox process over one folder; it can be killed and started again."""
 
     def __init__(self, folder: Path, *options: str) -> None:
@@ -92,40 +146,16 @@ class Outside:
             self.process.terminate()
             self.process.wait(10)
 
-    def get(self, path: str) -> Any:
-        response = self.http.get(f"/_control{path}")
-        assert response.status_code == 200, response.text
-        return response.json()
-
-    def post(self, path: str, **body: Any) -> Any:
-        response = self.http.post(f"/_control{path}", json=body)
-        assert response.status_code == 200, response.text
-        return response.json()
-
-    def shop(self, **wanted: Any) -> ShopSide:
-        domain = wanted.pop("domain", f"shop-{next(numbers)}.myshopify.com")
-        plan = wanted.pop("plan", "plus")
-        return ShopSide(self, self.post("/shops", domain=domain, name="Test", plan=plan, **wanted))
-
-    def seller(self, *listings: dict[str, Any]) -> SellerSide:
-        side = SellerSide(self, self.post("/sellers", seller_id=f"SELLER{next(numbers)}", name="Test"))
-        self.post(f"/amazon/{side.id}/listings", listings=list(listings))
-        return side
-
-    def faults(self, **fault: Any) -> dict[str, Any]:
-        found: dict[str, Any] = self.post("/faults", **fault)
-        return found
-
 
 class ShopSide:
     """One shop, seen through the vendor's API and through the control API."""
 
-    def __init__(self, outside: Outside, entry: dict[str, Any]) -> None:
+    def __init__(self, outside: World, entry: dict[str, Any]) -> None:
         self.outside = outside
         self.entry = entry
         self.domain = entry["domain"]
         self.location = entry["locations"][0]["id"]
-        self.http = httpx.Client(base_url=f"{outside.url}/shopify/{self.domain}", timeout=30)
+        self.http = outside.client(f"/shopify/{self.domain}")
         self.token = ""
 
     def grant(self, **changed: Any) -> httpx.Response:
@@ -142,13 +172,13 @@ class ShopSide:
             headers={"X-Shopify-Access-Token": self.token},
         )
 
-    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+    def ask(self, query: str, /, **variables: Any) -> dict[str, Any]:
         response = self.send(query, variables)
         assert response.status_code == 200, response.text
         answer: dict[str, Any] = response.json()
         return answer
 
-    def data(self, query: str, **variables: Any) -> dict[str, Any]:
+    def data(self, query: str, /, **variables: Any) -> dict[str, Any]:
         answer = self.ask(query, **variables)
         assert "errors" not in answer, answer
         found: dict[str, Any] = answer["data"]
@@ -226,12 +256,12 @@ class ShopSide:
 class SellerSide:
     """One Amazon seller."""
 
-    def __init__(self, outside: Outside, entry: dict[str, Any]) -> None:
+    def __init__(self, outside: World, entry: dict[str, Any]) -> None:
         self.outside = outside
         self.entry = entry
         self.id = entry["seller_id"]
         self.marketplace = entry["marketplace_ids"][0]
-        self.http = httpx.Client(base_url=f"{outside.url}/amazon", headers={"user-agent": AGENT}, timeout=30)
+        self.http = outside.client("/amazon", headers={"user-agent": AGENT})
         self.http.headers["x-amz-access-token"] = self.grant().json()["access_token"]
 
     def grant(self, **changed: Any) -> httpx.Response:

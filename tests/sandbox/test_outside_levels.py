@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from sandbox.clock import Clock
 from sandbox.errors import Refused
 from sandbox.faults import Faults
-from sandbox.outbox import Act, Outbox
+from sandbox.outbox import Outbox
 from sandbox.store import Row, Store
-from sandbox.vendors.shopify import bodies, inventory, orders, returns
+from sandbox.vendors.shopify import bodies, fulfilments, inventory, orders, returns
 from sandbox.vendors.shopify.catalogue import Sample, shelve
 from sandbox.vendors.shopify.orders import WantedLine, WantedOrder
 from sandbox.vendors.shopify.set_quantities import set_quantities
@@ -81,7 +81,7 @@ class Life:
 
     def _ship(self, index: int, quantity: int) -> None:
         order_id, line = self._line(index)
-        orders.ship(self.store, self.outbox, self.shop, order_id, f"s{self.turn}", {line["id"]: quantity})
+        fulfilments.ship(self.store, self.outbox, self.shop, order_id, f"s{self.turn}", {line["id"]: quantity})
         self.books[line["sku"]].committed -= quantity
 
     def _refund(self, index: int, quantity: int, kind: str) -> None:
@@ -105,7 +105,7 @@ class Life:
     def _adjust(self, sku: str, delta: int) -> None:
         with self.store.transaction():
             moves = {self.places[sku]: inventory.Move(available=delta)}
-            inventory.apply(self.store, self.outbox, self.shop, Act(), moves)
+            inventory.apply(self.store, self.outbox, self.shop, self.outbox.act(), moves)
         self.books[sku].available += delta
 
     def _set(self, sku: str, quantity: int, stale: bool) -> None:
@@ -117,7 +117,7 @@ class Life:
             "changeFromQuantity": book.available + (1 if stale else 0),
         }
         call = {"name": "available", "reason": "correction", "quantities": [element]}
-        outcome = set_quantities(self.store, self.outbox, self.shop, "app", f"k{self.turn}", call)
+        outcome = set_quantities(self.store, self.outbox, self.shop, f"k{self.turn}", call)
         assert bool(outcome.errors) == stale
         if not stale:
             book.available = quantity

@@ -27,6 +27,7 @@ from core.orders import intake
 from core.orders import operations as orders
 from core.ports import SalesChannel
 from core.runs import operations as runs
+from workers.exports import StillWritten, read_catalogue, read_from
 from workers.jobs.inbox import ring_pushes
 from workers.registry import job
 
@@ -51,6 +52,10 @@ def sync_connection(*, shop_id: int, connection_id: int, sync_run_id: int) -> di
     with bound(sync_run=sync_run_id):
         try:
             counts = sync_now(app, row, sync_run_id)
+        except StillWritten as wait:
+            with unit_of_work(app.engine) as conn:
+                runs.fail_sync(conn, shop_id, sync_run_id, utc_now(), str(wait), will_retry=True)
+            return {"waiting": str(wait)}
         except (Retryable, Permanent) as error:
             with unit_of_work(app.engine) as conn:
                 runs.fail_sync(conn, shop_id, sync_run_id, utc_now(), mask(str(error)))
@@ -71,12 +76,18 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
     """The sync itself; returns what it counted. Raises what the channel raised."""
     actor, began_at = Actor("sync", f"sync run {sync_run_id}"), utc_now()
     with app.channel(row) as channel:
-        _step(app, row, sync_run_id, "reading locations", done=0, total=channel.listing_count())
+        began_at = read_from(row, channel, began_at)
+        count = channel.listing_count()
+        _step(app, row, sync_run_id, "reading locations", done=0, total=count)
         with unit_of_work(app.engine) as conn:
             row = connections.set_locations(conn, row, _our_locations(conn, row, channel), actor, utc_now())
             connections.note_reads_orders(conn, row.shop_id, row.id, channel.reads_orders)
         read = 0
-        for page in channel.listings():
+
+        def tell(step: str, objects: int) -> None:
+            _step(app, row, sync_run_id, f"{step}: {objects:,} objects so far" if objects else step)
+
+        for page in read_catalogue(app, row, channel, count, tell):
             read += len(page)
             with unit_of_work(app.engine) as conn:
                 intake.take_in(conn, row, page, utc_now())
@@ -100,7 +111,7 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
     return counts
 
 
-def _take_over(conn: Any, row: ConnectionRow, actor: Actor, read_from: datetime) -> dict[str, int]:
+def _take_over(conn: Any, row: ConnectionRow, actor: Actor, began_at: datetime) -> dict[str, int]:
     now = utc_now()
     taken = inventory.Booked(0, 0, 0)
     if row.settings.get("is_sku_source"):
@@ -108,7 +119,7 @@ def _take_over(conn: Any, row: ConnectionRow, actor: Actor, read_from: datetime)
     # The connection's own row before any listing, as everywhere.
     connections.note_catalogue_read(conn, row.shop_id, row.id, now)
     catalog.lock_all_listings(conn, row.shop_id)
-    inventory.set_baselines(conn, row.shop_id, row.id, taken.listing_ids, read_from)
+    inventory.set_baselines(conn, row.shop_id, row.id, taken.listing_ids, began_at)
     started = catalog.begin_publishing(conn, row.shop_id, row.id)
     inventory.refresh_all_desired(conn, row.shop_id)
     return {"taken_over": taken.new, "publishing_started": started}
@@ -137,7 +148,15 @@ def _our_locations(conn: Any, row: ConnectionRow, channel: SalesChannel) -> dict
     return known
 
 
-def _step(app: Application, row: ConnectionRow, run_id: int, step: str, *, done: int, total: int | None = None) -> None:
+def _step(
+    app: Application,
+    row: ConnectionRow,
+    run_id: int,
+    step: str,
+    *,
+    done: int | None = None,
+    total: int | None = None,
+) -> None:
     with unit_of_work(app.engine) as conn:
         runs.progress(conn, row.shop_id, run_id, utc_now(), done=done, total=total, step=step)
 

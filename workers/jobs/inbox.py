@@ -20,6 +20,7 @@ from core.messaging.ahead import ReadAhead
 from core.messaging.doorbell import Lane
 from core.messaging.inbox import Batch
 from core.orders.intake import Intake
+from workers.hints import ring_for_hints
 from workers.registry import job
 
 BATCH = Batch(messages=1000)
@@ -71,6 +72,8 @@ def drain_lane(app: Application, row: ConnectionRow, seconds: float) -> int:
             if claimed:
                 count_grown_tables(app.engine)
                 ring_pushes(app)
+                ring_for_hints(app, row, intake.hints)
+                intake.hints.clear()
             after_id = last_id if claimed else 0
     return handled
 

@@ -11,9 +11,12 @@ from core.adapters.amazon.listings import Listings
 from core.adapters.base import ConnectionConfig, Deps
 from core.errors import Permanent
 from core.ports import (
+    CatalogueExport,
     ChannelAccount,
+    ChannelFulfilmentOrder,
     ChannelListing,
     ChannelLocation,
+    ChannelSubscription,
     Facts,
     LevelObservation,
     QuantityResult,
@@ -70,6 +73,18 @@ class AmazonSellerChannel:
         """All listings, by page, with the quantity in force."""
         return self._listings.all()
 
+    def begin_export(self) -> CatalogueExport | None:
+        """Always None: a report of all listings is not asked for yet."""
+        return None
+
+    def export(self, ref: str) -> CatalogueExport | None:
+        """Always None: there are none."""
+        return None
+
+    def exported(self, export: CatalogueExport) -> Iterator[Sequence[ChannelListing]]:
+        """Nothing: there are none."""
+        return iter(())
+
     def listing_count(self) -> int | None:
         """How many listings there are."""
         return self._listings.count()
@@ -90,10 +105,22 @@ class AmazonSellerChannel:
         """None: orders are not read yet."""
         return None
 
+    def orders(self, refs: Sequence[str]) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
+        """Nothing: orders are not read yet."""
+        return iter(())
+
+    def orders_behind(self, fulfilment_order_refs: Sequence[str]) -> Sequence[str]:
+        """None: the channel has no fulfilment orders."""
+        return ()
+
+    def fulfilment_orders(self, order_ref: str) -> Sequence[ChannelFulfilmentOrder]:
+        """None: what the seller ships, it ships from one place."""
+        return ()
+
     def set_quantities(self, writes: Sequence[QuantityWrite]) -> Sequence[QuantityResult]:
         """One submission each, never repeated; an accepted one is still to be read back."""
         return [self._listings.set_quantity(write) for write in writes]
 
-    def ensure_subscriptions(self, address: str) -> int:
-        """Always 0: Amazon does not call web addresses, and its queues are not read yet."""
-        return 0
+    def ensure_subscriptions(self, address: str, *, repair: bool = True) -> Sequence[ChannelSubscription]:
+        """Always none: Amazon does not call web addresses, and its queues are not read yet."""
+        return ()

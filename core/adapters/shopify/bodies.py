@@ -15,6 +15,7 @@ from core.adapters.shopify.fields import (
     Body,
     Count,
     Flag,
+    Gid,
     Id,
     Instant,
     Level,
@@ -116,6 +117,7 @@ class Order(Body):
     name: OptionalText = None
     order_number: OptionalText = None
     source_identifier: OptionalText = None
+    source_name: OptionalText = None
     created_at: Instant
     processed_at: OptionalInstant = None
     updated_at: OptionalInstant = None
@@ -171,3 +173,31 @@ class Product(Body):
     created_at: OptionalInstant = None
     updated_at: Instant
     variants: Annotated[tuple[Variant, ...], OrEmpty] = ()
+
+
+class OrderEdit(Body):
+    """A change of an order; the lines' ids are of no use here, since the order says how they are now."""
+
+    order_id: Id
+    created_at: Instant
+    committed_at: OptionalInstant = None
+
+
+class OrderEdited(Body):
+    order_edit: OrderEdit
+
+
+class FulfilmentOrder(Body):
+    """The little that its webhooks say of a fulfilment order."""
+
+    id: Gid
+
+
+class Routed(Body):
+    fulfillment_order: FulfilmentOrder
+
+
+class BulkOperation(Body):
+    """A bulk operation that has ended, well or not."""
+
+    admin_graphql_api_id: Gid

@@ -10,10 +10,9 @@ from core.adapters.http import Refused
 from core.adapters.shopify import documents, facts, nodes
 from core.adapters.shopify.client import GraphQL
 from core.adapters.shopify.ids import gid
-from core.adapters.shopify.reading import as_model, pages
+from core.adapters.shopify.reading import as_model, pages, walk
 from core.ports import ChannelListing, ChannelLocation, LevelObservation
 
-_ARRAY_MAX = 250
 _LEVELS_MAX = 50
 # Points: a level with its place and quantity; a variant with its product, item and connection; an item with its own.
 _LEVEL_COST = 3
@@ -23,12 +22,12 @@ _ITEM_COST = 4
 
 def variants_per_page(levels: int) -> int:
     """How many variants fit into one query when each may show so many levels."""
-    return max(1, min(_ARRAY_MAX, documents.QUERY_BUDGET // (_VARIANT_COST + _LEVEL_COST * levels)))
+    return max(1, min(documents.ARRAY_MAX, documents.QUERY_BUDGET // (_VARIANT_COST + _LEVEL_COST * levels)))
 
 
 def items_per_call(levels: int) -> int:
     """How many inventory items fit into one query when each may show so many levels."""
-    return max(1, min(_ARRAY_MAX, documents.QUERY_BUDGET // (_ITEM_COST + _LEVEL_COST * levels)))
+    return max(1, min(documents.ARRAY_MAX, documents.QUERY_BUDGET // (_ITEM_COST + _LEVEL_COST * levels)))
 
 
 class Catalogue:
@@ -52,9 +51,16 @@ class Catalogue:
     def listings(self) -> Iterator[Sequence[ChannelListing]]:
         """All variants by id, with the levels of their items."""
         levels = self._levels_per_item()
-        variables = {"first": variants_per_page(levels), "levels": levels}
+        variables = {"first": variants_per_page(levels), "levels": levels, "query": None}
         seen_at = self._now()
-        for page in pages(self._graphql, "variants", documents.VARIANTS, ("productVariants",), variables):
+        for page in walk(
+            self._graphql,
+            "variants",
+            documents.VARIANTS,
+            ("productVariants",),
+            variables,
+            lambda node: f"id:>{node['legacyResourceId']}",
+        ):
             for node in page:
                 self._complete(node["inventoryItem"], node["inventoryItem"]["legacyResourceId"])
             yield [facts.listing_of_node(as_model(nodes.Variant, node, "variants"), seen_at) for node in page]

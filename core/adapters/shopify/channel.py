@@ -10,12 +10,17 @@ from core.adapters.base import ConnectionConfig, Deps
 from core.adapters.shopify import access, parsing, subscriptions
 from core.adapters.shopify.catalogue import Catalogue
 from core.adapters.shopify.client import GraphQL
+from core.adapters.shopify.exports import Exports
+from core.adapters.shopify.fulfilment_orders import FulfilmentOrders
 from core.adapters.shopify.orders import Orders
 from core.adapters.shopify.quantities import Quantities
 from core.ports import (
+    CatalogueExport,
     ChannelAccount,
+    ChannelFulfilmentOrder,
     ChannelListing,
     ChannelLocation,
+    ChannelSubscription,
     Facts,
     LevelObservation,
     QuantityResult,
@@ -39,7 +44,9 @@ class ShopifyChannel:
         self._currency = config.currency
         self._graphql = GraphQL(config, deps)
         self._catalogue = Catalogue(self._graphql, deps.now)
+        self._exports = Exports(self._graphql, config, deps)
         self._orders = Orders(self._graphql, deps.now)
+        self._fulfilment_orders = FulfilmentOrders(self._graphql)
         self._quantities = Quantities(self._graphql, self._catalogue.levels, deps.now, deps.sleep)
 
     def about(self) -> ChannelAccount:
@@ -57,6 +64,18 @@ class ShopifyChannel:
     def listings(self) -> Iterator[Sequence[ChannelListing]]:
         """All variants, by page, with levels at each active location."""
         return self._catalogue.listings()
+
+    def begin_export(self) -> CatalogueExport | None:
+        """Start a bulk operation over all variants; None when Shopify will not now."""
+        return self._exports.begin()
+
+    def export(self, ref: str) -> CatalogueExport | None:
+        """How far a bulk operation is."""
+        return self._exports.read(ref)
+
+    def exported(self, export: CatalogueExport) -> Iterator[Sequence[ChannelListing]]:
+        """The variants of a bulk operation's result, by page, with all their levels."""
+        return self._exports.listings(export)
 
     def listing_count(self) -> int | None:
         """How many variants there are."""
@@ -78,10 +97,22 @@ class ShopifyChannel:
         """60 days without the scope read_all_orders: older orders are not listed, and Shopify does not say so."""
         return None if access.READ_ALL_ORDERS in (self.about().granted or ()) else access.ORDERS_SHOWN_FOR
 
+    def orders(self, refs: Sequence[str]) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
+        """Some orders as they are now; their bodies belong to the topic poll/orders."""
+        return self._orders.some(refs)
+
+    def orders_behind(self, fulfilment_order_refs: Sequence[str]) -> Sequence[str]:
+        """The orders of fulfilment orders."""
+        return self._fulfilment_orders.orders_behind(fulfilment_order_refs)
+
+    def fulfilment_orders(self, order_ref: str) -> Sequence[ChannelFulfilmentOrder]:
+        """The fulfilment orders of an order, with their lines. Raises Unauthorised where no scope shows any."""
+        return self._fulfilment_orders.of_order(order_ref)
+
     def set_quantities(self, writes: Sequence[QuantityWrite]) -> Sequence[QuantityResult]:
         """Compare-and-set the available quantities; one call for each idempotency key."""
         return self._quantities.set(writes)
 
-    def ensure_subscriptions(self, address: str) -> int:
-        """Have each of our topics call `address` exactly once; returns how many subscriptions were changed."""
-        return subscriptions.ensure(self._graphql, address)
+    def ensure_subscriptions(self, address: str, *, repair: bool = True) -> Sequence[ChannelSubscription]:
+        """Have each of our topics call `address` exactly once. Without `repair` only look whether they do."""
+        return subscriptions.ensure(self._graphql, address, repair)

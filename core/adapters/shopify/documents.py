@@ -7,6 +7,8 @@ Cost: a scalar 0, an object 1, a connection its size times its node, a mutation 
 from __future__ import annotations
 
 API_VERSION = "2026-10"
+ARRAY_MAX = 250
+"""Elements of any list that is handed in."""
 QUERY_BUDGET = 900
 """Points; the rest of the 1000 is left for what the vendor may count otherwise."""
 
@@ -36,8 +38,8 @@ query Locations($after: String) {
 
 VARIANTS = (
     """
-query Variants($first: Int!, $levels: Int!, $after: String) {
-  productVariants(first: $first, after: $after, sortKey: ID) {
+query Variants($first: Int!, $levels: Int!, $query: String, $after: String) {
+  productVariants(first: $first, after: $after, query: $query, sortKey: ID) {
     pageInfo { hasNextPage endCursor }
     nodes {
       legacyResourceId
@@ -63,6 +65,70 @@ query VariantCount {
   productVariantsCount(limit: null) { count }
 }
 """
+
+_EXPORT = """
+fragment Export on BulkOperation { id status errorCode createdAt objectCount url partialDataUrl }
+"""
+
+EXPORT = (
+    """
+mutation Export($query: String!) {
+  bulkOperationRunQuery(query: $query, groupObjects: false) {
+    bulkOperation { ...Export }
+    userErrors { code field message }
+  }
+}
+"""
+    + _EXPORT
+)
+
+EXPORT_STATE = (
+    """
+query ExportState($id: ID!) {
+  bulkOperation(id: $id) { ...Export }
+}
+"""
+    + _EXPORT
+)
+
+EXPORTS = (
+    """
+query Exports {
+  bulkOperations(first: 10, sortKey: CREATED_AT, reverse: true, query: "operation_type:query") {
+    nodes { ...Export query }
+  }
+}
+"""
+    + _EXPORT
+)
+
+# Run by the shop by itself, not by the page: sizes mean nothing in it, and connections are given by their edges.
+EXPORTED_VARIANTS = (
+    """
+{
+  productVariants {
+    edges {
+      node {
+        id
+        legacyResourceId
+        title
+        sku
+        barcode
+        updatedAt
+        product { legacyResourceId title status productType updatedAt }
+        inventoryItem {
+          id
+          legacyResourceId
+          tracked
+          inventoryLevels { edges { node { id ...Level } } }
+        }
+      }
+    }
+  }
+}
+"""
+    + _LEVEL
+)
 
 ITEMS = (
     """
@@ -116,53 +182,72 @@ fragment RefundLine on RefundLineItem {
 """
 
 # Most orders fit whole into the page: what does not is read to its end by the queries after it.
-ORDERS = (
+_ORDER = (
     """
-query Orders($query: String!, $after: String) {
-  orders(first: 4, after: $after, query: $query, sortKey: UPDATED_AT) {
-    pageInfo { hasNextPage endCursor }
-    nodes {
-      id
-      legacyResourceId
-      name
-      sourceIdentifier
-      createdAt
-      processedAt
-      updatedAt
-      cancelledAt
-      cancelReason
-      displayFinancialStatus
-      currencyCode
-      totalPriceSet { shopMoney { amount } }
-      totalDiscountsSet { shopMoney { amount } }
-      customer { legacyResourceId }
-      shippingAddress { countryCodeV2 }
-      test
-      lineItems(first: 12) { pageInfo { hasNextPage endCursor } nodes { ...Line } }
-      fulfillments(first: 2) {
-        id
-        legacyResourceId
-        status
-        createdAt
-        updatedAt
-        trackingInfo(first: 5) { company number }
-        fulfillmentLineItems(first: 12) { pageInfo { hasNextPage endCursor } nodes { ...FulfilledLine } }
-      }
-      refunds(first: 2) {
-        id
-        legacyResourceId
-        createdAt
-        processedAt
-        totalRefundedSet { shopMoney { amount } }
-        refundLineItems(first: 8) { pageInfo { hasNextPage endCursor } nodes { ...RefundLine } }
-      }
-    }
+fragment Order on Order {
+  id
+  legacyResourceId
+  name
+  sourceIdentifier
+  sourceName
+  edited
+  createdAt
+  processedAt
+  updatedAt
+  cancelledAt
+  cancelReason
+  displayFinancialStatus
+  currencyCode
+  totalPriceSet { shopMoney { amount } }
+  totalDiscountsSet { shopMoney { amount } }
+  customer { legacyResourceId }
+  shippingAddress { countryCodeV2 }
+  test
+  lineItems(first: 12) { pageInfo { hasNextPage endCursor } nodes { ...Line } }
+  fulfillments(first: 2) {
+    id
+    legacyResourceId
+    status
+    createdAt
+    updatedAt
+    trackingInfo(first: 5) { company number }
+    fulfillmentLineItems(first: 12) { pageInfo { hasNextPage endCursor } nodes { ...FulfilledLine } }
+  }
+  refunds(first: 2) {
+    id
+    legacyResourceId
+    createdAt
+    processedAt
+    totalRefundedSet { shopMoney { amount } }
+    refundLineItems(first: 8) { pageInfo { hasNextPage endCursor } nodes { ...RefundLine } }
   }
 }
 """
     + _LINE
     + _FULFILLED_LINE
     + _REFUND_LINE
+)
+
+ORDERS = (
+    """
+query Orders($query: String!, $after: String) {
+  orders(first: 4, after: $after, query: $query, sortKey: UPDATED_AT) {
+    pageInfo { hasNextPage endCursor }
+    nodes { ...Order }
+  }
+}
+"""
+    + _ORDER
+)
+ORDERS_AT_ONCE = 4
+
+SOME_ORDERS = (
+    """
+query SomeOrders($ids: [ID!]!) {
+  nodes(ids: $ids) { ... on Order { ...Order } }
+}
+"""
+    + _ORDER
 )
 ORDER_SHIPMENTS_SHOWN = 2
 ORDER_REFUNDS_SHOWN = 2
@@ -212,6 +297,50 @@ query OrderParts($id: ID!) {
 }
 """
 
+_FULFILMENT_ORDER_LINE = """
+fragment FulfilmentOrderLine on FulfillmentOrderLineItem { id totalQuantity remainingQuantity lineItem { id } }
+"""
+
+FULFILMENT_ORDERS = (
+    """
+query FulfilmentOrders($id: ID!, $after: String) {
+  order(id: $id) {
+    fulfillmentOrders(first: 10, after: $after) {
+      pageInfo { hasNextPage endCursor }
+      nodes {
+        id
+        orderId
+        status
+        requestStatus
+        updatedAt
+        assignedLocation { name location { legacyResourceId } }
+        fulfillmentHolds { reason }
+        lineItems(first: 30) { pageInfo { hasNextPage endCursor } nodes { ...FulfilmentOrderLine } }
+      }
+    }
+  }
+}
+"""
+    + _FULFILMENT_ORDER_LINE
+)
+
+FULFILMENT_ORDER_LINES = (
+    """
+query FulfilmentOrderLines($id: ID!, $after: String) {
+  fulfillmentOrder(id: $id) {
+    lineItems(first: 250, after: $after) { pageInfo { hasNextPage endCursor } nodes { ...FulfilmentOrderLine } }
+  }
+}
+"""
+    + _FULFILMENT_ORDER_LINE
+)
+
+ORDERS_BEHIND = """
+query OrdersBehind($ids: [ID!]!) {
+  nodes(ids: $ids) { ... on FulfillmentOrder { orderId } }
+}
+"""
+
 FULFILMENT_LINES = (
     """
 query FulfilmentLines($id: ID!, $after: String) {
@@ -241,7 +370,7 @@ query RefundLines($id: ID!, $after: String) {
 SET_QUANTITIES = """
 mutation SetQuantities($input: InventorySetQuantitiesInput!, $key: String!) {
   inventorySetQuantities(input: $input) @idempotent(key: $key) {
-    inventoryAdjustmentGroup { id createdAt }
+    inventoryAdjustmentGroup { id createdAt changes(quantityNames: ["available"]) { item { id } location { id } } }
     userErrors { code field message }
   }
 }
@@ -251,7 +380,7 @@ SUBSCRIPTIONS = """
 query Subscriptions($after: String) {
   webhookSubscriptions(first: 100, after: $after) {
     pageInfo { hasNextPage endCursor }
-    nodes { id topic uri name }
+    nodes { id topic uri name filter includeFields }
   }
 }
 """
@@ -259,7 +388,7 @@ query Subscriptions($after: String) {
 SUBSCRIBE = """
 mutation Subscribe($topic: WebhookSubscriptionTopic!, $subscription: WebhookSubscriptionInput!) {
   webhookSubscriptionCreate(topic: $topic, webhookSubscription: $subscription) {
-    webhookSubscription { id }
+    webhookSubscription { id uri }
     userErrors { field message }
   }
 }

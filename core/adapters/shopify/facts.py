@@ -23,6 +23,9 @@ from core.ports import (
 DEFAULT_VARIANT = "Default Title"
 """What Shopify calls the only variant of a product without options."""
 
+DRAFT_ORDER = "shopify_draft_order"
+"""The source name of an order that the shop's people wrote up."""
+
 # shopify.dev/docs/api/admin-graphql/latest/enums/FulfillmentStatus; open and pending are deprecated words for
 # "not yet". A fulfilment without a status is an old one that was carried out.
 _NOT_SHIPPED = ("pending", "open", "cancelled", "error", "failure")
@@ -69,6 +72,7 @@ def order_of_body(body: bodies.Order, seen_at: datetime | None, default_currency
         customer_ref=body.customer.id if body.customer else None,
         country_code=_country(body.shipping_address) or _country(body.billing_address),
         is_test=body.test,
+        is_by_staff=_word(body.source_name) == DRAFT_ORDER,
         lines=lines,
         fulfilments=tuple(fulfilment_of_body(each, ref, seen_at) for each in body.fulfillments),
         refunds=tuple(refund_of_body(each, ref, currency) for each in body.refunds),
@@ -263,6 +267,8 @@ def order_of_node(node: nodes.Order, seen_at: datetime | None, default_currency:
         customer_ref=node.customer.legacy_resource_id if node.customer else None,
         country_code=_known_country(node.shipping_address.country_code_v2) if node.shipping_address else None,
         is_test=node.test,
+        is_by_staff=_word(node.source_name) == DRAFT_ORDER,
+        is_edited=node.edited,
         lines=tuple(_line_of_node(line, currency) for line in node.line_items.nodes),
         fulfilments=tuple(_fulfilment_of_node(each, ref, seen_at) for each in node.fulfillments),
         refunds=tuple(_refund_of_node(each, ref, currency) for each in node.refunds),

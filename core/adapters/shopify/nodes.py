@@ -116,6 +116,8 @@ class Order(Node):
     seen_at: OptionalInstant = Field(default=None, description="when we asked for it; not the vendor's")
     name: OptionalText = None
     source_identifier: OptionalText = None
+    source_name: OptionalText = None
+    edited: Flag = False
     created_at: Instant
     processed_at: OptionalInstant = None
     updated_at: OptionalInstant = None
@@ -204,3 +206,44 @@ class Installation(Node):
 class About(Node):
     shop: Shop
     current_app_installation: Installation
+
+
+class BulkOperation(Node):
+    id: Gid
+    status: str
+    error_code: OptionalText = None
+    created_at: Instant
+    object_count: Count = 0
+    url: OptionalText = None
+    partial_data_url: OptionalText = None
+
+
+class AssignedLocation(Node):
+    name: OptionalText = None
+    location: Ref | None = None
+
+
+class Hold(Node):
+    reason: str
+
+
+class FulfilmentOrderLine(Node):
+    id: Gid
+    total_quantity: Count
+    remaining_quantity: Count
+    line_item: LineRef
+
+
+class FulfilmentOrder(Node):
+    id: Gid
+    order_id: Gid
+    status: str
+    request_status: str
+    updated_at: Instant
+    assigned_location: AssignedLocation
+    fulfillment_holds: Annotated[tuple[Hold, ...], OrEmpty] = ()
+    line_items: Nodes[FulfilmentOrderLine]
+
+
+class OrderBehind(Node):
+    order_id: Gid

@@ -11,7 +11,8 @@ from typing import Any
 from core.adapters.shopify import documents, nodes
 from core.adapters.shopify.client import GraphQL
 from core.adapters.shopify.fields import Body, Instant, refined
-from core.adapters.shopify.reading import as_model, pages
+from core.adapters.shopify.ids import gid
+from core.adapters.shopify.reading import as_model, pages, walk
 
 Found = tuple[str, datetime, bytes]
 
@@ -37,11 +38,16 @@ class Orders:
         The version is updatedAt moved within its second by the moment of reading: an order read twice within the
         second of its change is two versions, and one that is read later again is not.
         """
-        # The query knows whole seconds; the window must not lose what shares a second with `since`.
-        moment = since.astimezone(UTC).replace(microsecond=0).strftime("%Y-%m-%dT%H:%M:%SZ")
-        variables = {"query": f"updated_at:>='{moment}'"}
+        variables = {"query": _changed_since(since)}
         seen_at = self._now()
-        for page in pages(self._graphql, "orders", documents.ORDERS, ("orders",), variables):
+        for page in walk(
+            self._graphql,
+            "orders",
+            documents.ORDERS,
+            ("orders",),
+            variables,
+            lambda node: _changed_since(as_model(_Version, node, "orders").updatedAt),
+        ):
             yield [self._whole(node, seen_at) for node in page]
             seen_at = self._now()
 
@@ -60,6 +66,15 @@ class Orders:
                 known.update(node["id"] for node in fresh)
                 yield [self._whole(node, seen_at) for node in fresh]
                 seen_at = self._now()
+
+    def some(self, refs: Sequence[str]) -> Iterator[Sequence[Found]]:
+        """Some orders as they are now, by page; what is gone, or not for us to see, is left out."""
+        wanted = list(dict.fromkeys(refs))
+        for start in range(0, len(wanted), documents.ORDERS_AT_ONCE):
+            ids = [gid("Order", ref) for ref in wanted[start : start + documents.ORDERS_AT_ONCE]]
+            seen_at = self._now()
+            found = self._graphql.run("some_orders", documents.SOME_ORDERS, {"ids": ids}).get("nodes") or []
+            yield [self._whole(node, seen_at) for node in found if node]
 
     def _whole(self, node: dict[str, Any], seen_at: datetime) -> Found:
         self._all_lines(node)
@@ -124,6 +139,11 @@ def _holds_stock(node: dict[str, Any]) -> bool:
         for line in shipment["fulfillmentLineItems"]["nodes"]
     )
     return lines["pageInfo"]["hasNextPage"] or sum(line["quantity"] for line in lines["nodes"]) > shipped
+
+
+def _changed_since(moment: datetime) -> str:
+    """The query knows whole seconds; the window must not lose what shares a second with `moment`."""
+    return f"updated_at:>='{moment.astimezone(UTC).replace(microsecond=0):%Y-%m-%dT%H:%M:%SZ}'"
 
 
 def _keep_lines(shown: list[dict[str, Any]], everything: list[dict[str, Any]], lines: str) -> None:

@@ -10,13 +10,17 @@ from pydantic import BaseModel, ValidationError
 
 from core.adapters.shopify import bodies, facts, nodes
 from core.errors import BadInput
-from core.ports import Facts
+from core.ports import Facts, Hint, OrderEdit
 
 POLLED_ORDER = "poll/orders"
 """Topic of inbox messages recorded by a poll: the body is an order node of the GraphQL API."""
 
 ORDER_TOPICS = ("orders/create", "orders/updated", "orders/cancelled")
 TOPICS = (*ORDER_TOPICS, "refunds/create", "fulfillments/create", "inventory_levels/update", "products/update")
+"""What brings facts."""
+HINT_TOPICS = ("orders/edited", "fulfillment_orders/order_routing_complete", "bulk_operations/finish")
+"""What only says that there is something to ask for."""
+SUBSCRIBED = (*TOPICS, *HINT_TOPICS)
 """What we have Shopify call us for."""
 
 
@@ -98,11 +102,28 @@ def _polled(topic: str, body: bytes, seen_at: datetime | None, currency: str) ->
     return Facts(orders=(facts.order_of_node(_read(nodes.Order, topic, body), seen_at, currency),))
 
 
+def _edited(topic: str, body: bytes, seen_at: datetime | None, currency: str) -> Facts:
+    edit = _read(bodies.OrderEdited, topic, body).order_edit
+    edits = (OrderEdit(edit.order_id, edit.committed_at or edit.created_at),)
+    return Facts(edits=edits, hints=(Hint("order", edit.order_id),))
+
+
+def _routed(topic: str, body: bytes, seen_at: datetime | None, currency: str) -> Facts:
+    return Facts(hints=(Hint("fulfilment_order", _read(bodies.Routed, topic, body).fulfillment_order.id),))
+
+
+def _exported(topic: str, body: bytes, seen_at: datetime | None, currency: str) -> Facts:
+    return Facts(hints=(Hint("export", _read(bodies.BulkOperation, topic, body).admin_graphql_api_id),))
+
+
 _READERS: dict[str, Callable[[str, bytes, datetime | None, str], Facts]] = {
     **dict.fromkeys(ORDER_TOPICS, _orders),
     "refunds/create": _refunds,
     "fulfillments/create": _fulfilments,
     "inventory_levels/update": _levels,
     "products/update": _products,
+    "orders/edited": _edited,
+    "fulfillment_orders/order_routing_complete": _routed,
+    "bulk_operations/finish": _exported,
     POLLED_ORDER: _polled,
 }

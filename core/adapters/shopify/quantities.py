@@ -26,8 +26,13 @@ _REASON = "correction"
 _STALE = "CHANGE_FROM_QUANTITY_STALE"
 _STILL_RUNNING = "IDEMPOTENCY_CONCURRENT_REQUEST"
 _WHOLE_CALL = ("IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED", "IDEMPOTENCY_KEY_PARAMETER_MISMATCH")
+_UNITS_MAX = 1_000_000_000
 _STILL_RUNNING_TRIES = 5
 _STILL_RUNNING_PAUSE = 1.0
+
+
+Shown = dict[tuple[str | None, str], LevelObservation]
+"""Levels by item and location."""
 
 
 class _Group(Body):
@@ -63,12 +68,15 @@ class Quantities:
         results: dict[int, QuantityResult] = {}
         by_key: dict[str, list[QuantityWrite]] = {}
         for write in writes:
-            if write.inventory_ref is None or not write.location_ref:
-                reason = "the listing names no inventory item or no location at the channel"
-                results[write.write_id] = _result(write, "refused", "NO_INVENTORY_REF", reason)
+            beside = by_key.setdefault(write.idempotency_key, [])
+            problem = _cannot_be_sent(write, beside)
+            if problem is None:
+                beside.append(write)
             else:
-                by_key.setdefault(write.idempotency_key, []).append(write)
+                results[write.write_id] = _result(write, "refused", *problem)
         for key, group in by_key.items():
+            if not group:
+                continue
             results.update((result.write_id, result) for result in self._set_group(key, group))
         return [results[write.write_id] for write in writes]
 
@@ -92,27 +100,53 @@ class Quantities:
         except (Retryable, Permanent) as error:
             # Before the call could leave: no token was to be had.
             return _all(writes, "unsent", "NO_TOKEN", str(error))
-        if not errors:
-            # Whatever moved the number before was seen by the comparison, so it happened before we sent.
-            created_at = _created_at(payload)
-            at = refined(created_at, sent_at) if created_at else None
-            return [QuantityResult(write.write_id, "confirmed", at=at) for write in writes]
-        return self._objections(writes, errors)
+        return self._objections(writes, errors) if errors else self._accepted(writes, payload, sent_at)
+
+    def _accepted(
+        self, writes: Sequence[QuantityWrite], payload: dict[str, Any], sent_at: datetime
+    ) -> list[QuantityResult]:
+        """Confirmed, but for items that are not stocked at the location: of these Shopify says nothing at all.
+
+        What is not among the changes may also have been applied by an earlier attempt; so only a level that is not
+        there proves that nothing was done.
+        """
+        # Whatever moved the number before was seen by the comparison, so it happened before we sent.
+        created_at = _created_at(payload)
+        at = refined(created_at, sent_at) if created_at else None
+        results = {write.write_id: QuantityResult(write.write_id, "confirmed", at=at) for write in writes}
+        silent = _silent(writes, payload)
+        if silent:
+            shown = self._shown(silent)
+            for write in silent:
+                if shown is None:
+                    reason = "what became of it could not be read"
+                    results[write.write_id] = _result(write, "unknown", "NOT_READ_BACK", reason)
+                elif (write.inventory_ref, write.location_ref) not in shown:
+                    reason = "the item is not stocked at this location: activate it there"
+                    results[write.write_id] = _result(write, "refused", "NOT_STOCKED_AT_LOCATION", reason)
+        return list(results.values())
 
     def _send(self, variables: dict[str, Any]) -> tuple[dict[str, Any], list[UserError]]:
         """The payload and its errors. While an earlier attempt is still running, asks again with the same key."""
         for attempt in range(_STILL_RUNNING_TRIES):
             try:
                 answer = self._graphql.run("set_quantities", documents.SET_QUANTITIES, variables, "idempotent")
+            except Refused as error:
+                # The code comes among the user errors, or among those of the whole request.
+                if error.code != _STILL_RUNNING:
+                    raise
+                payload: Any = {}
+                errors = [UserError(error.code, error.reason, None)]
             except (Retryable, Permanent) as error:
                 if attempt:
                     # Only the question did not get through: the attempt that was running may have ended well.
                     raise OutcomeUnknown("set_quantities", str(error)) from error
                 raise
-            payload = answer.get("inventorySetQuantities")
-            if not isinstance(payload, dict):
-                raise OutcomeUnknown("set_quantities", "an answer without its result")
-            errors = [_user_error(error) for error in payload.get("userErrors") or []]
+            else:
+                payload = answer.get("inventorySetQuantities")
+                if not isinstance(payload, dict):
+                    raise OutcomeUnknown("set_quantities", "an answer without its result")
+                errors = [_user_error(error) for error in payload.get("userErrors") or []]
             if not any(error.code == _STILL_RUNNING for error in errors):
                 return payload, errors
             self._sleep(_STILL_RUNNING_PAUSE * (attempt + 1))
@@ -121,13 +155,13 @@ class Quantities:
     def _objections(self, writes: Sequence[QuantityWrite], errors: Sequence[UserError]) -> list[QuantityResult]:
         whole = next((error for error in errors if error.code in _WHOLE_CALL), None)
         if whole is not None:
-            return _all(writes, "refused", whole.code, whole.message)
-        named = {error.position: error for error in reversed(errors) if error.position is not None}
+            return _all(writes, "refused", whole.code, _said(errors))
+        named = _by_place(errors)
         if not named:
-            return self._unplaced(writes, errors[0])
+            return self._unplaced(writes, errors)
         stale = [writes[place] for place, error in named.items() if error.code == _STALE and place < len(writes)]
         neighbour = "NEIGHBOUR_STALE" if stale else "NEIGHBOUR_REFUSED"
-        shown = self._shown(stale)
+        shown = self._shown(stale) or {}
         results = []
         for place, write in enumerate(writes):
             error = named.get(place)
@@ -139,22 +173,34 @@ class Quantities:
                 results.append(_result(write, "refused", error.code, error.message))
         return results
 
-    def _unplaced(self, writes: Sequence[QuantityWrite], error: UserError) -> list[QuantityResult]:
-        """An objection that names no element concerns them all."""
-        if error.code != _STALE:
-            return _all(writes, "refused", error.code, error.message)
-        shown = self._shown(writes)
-        return [_stale(write, error, shown) for write in writes]
+    def _unplaced(self, writes: Sequence[QuantityWrite], errors: Sequence[UserError]) -> list[QuantityResult]:
+        """Objections that name no element concern them all."""
+        if errors[0].code != _STALE:
+            return _all(writes, "refused", errors[0].code, _said(errors))
+        shown = self._shown(writes) or {}
+        return [_stale(write, errors[0], shown) for write in writes]
 
-    def _shown(self, writes: Sequence[QuantityWrite]) -> dict[tuple[str | None, str], LevelObservation]:
-        """What the channel shows now, by item and location; empty when it cannot be read just now."""
+    def _shown(self, writes: Sequence[QuantityWrite]) -> Shown | None:
+        """What the channel shows now; None when it cannot be read just now."""
         if not writes:
             return {}
         try:
             found = self._read_levels([write.inventory_ref for write in writes if write.inventory_ref])
         except (Retryable, Permanent):
-            return {}
+            return None
         return {(level.inventory_ref, level.location_ref): level for level in found}
+
+
+def _cannot_be_sent(write: QuantityWrite, beside: Sequence[QuantityWrite]) -> tuple[str, str] | None:
+    """Why a write must not go into a call with others: Shopify would refuse them all for it. (code, reason)."""
+    if write.inventory_ref is None or not write.location_ref:
+        return "NO_INVENTORY_REF", "the listing names no inventory item or no location at the channel"
+    if not 0 <= write.to_units <= _UNITS_MAX:
+        return "QUANTITY_OUT_OF_RANGE", f"{write.to_units:,} units: the channel takes 0 to {_UNITS_MAX:,}"
+    place = (write.inventory_ref, write.location_ref)
+    if any((other.inventory_ref, other.location_ref) == place for other in beside):
+        return "DUPLICATE_PAIR", "another listing of the call is the same item at the same location"
+    return None
 
 
 def _input(writes: Sequence[QuantityWrite]) -> dict[str, Any]:
@@ -183,6 +229,42 @@ def _user_error(error: Any) -> UserError:
     return UserError(str(error.get("code") or "USER_ERROR"), str(error.get("message") or "")[:300], position)
 
 
+def _by_place(errors: Sequence[UserError]) -> dict[int, UserError]:
+    """One objection an element: the first code, with everything that is said of it."""
+    placed: dict[int, list[UserError]] = {}
+    for error in errors:
+        if error.position is not None:
+            placed.setdefault(error.position, []).append(error)
+    return {place: UserError(said[0].code, _said(said), place) for place, said in placed.items()}
+
+
+def _said(errors: Sequence[UserError]) -> str:
+    """Everything that is objected, the first one's code aside."""
+    return "; ".join(
+        error.message if place == 0 else f"{error.code}: {error.message}" for place, error in enumerate(errors)
+    )[:500]
+
+
+def _silent(writes: Sequence[QuantityWrite], payload: dict[str, Any]) -> list[QuantityWrite]:
+    """Writes that should have changed something and are not among what the channel says it changed."""
+    group = payload.get("inventoryAdjustmentGroup")
+    changes = group.get("changes") if isinstance(group, dict) else ()
+    if not isinstance(changes, (list, tuple)):
+        return []
+    changed = {(_id_of(change, "item"), _id_of(change, "location")) for change in changes}
+    return [
+        write
+        for write in writes
+        if write.from_units != write.to_units
+        and (gid("InventoryItem", str(write.inventory_ref)), gid("Location", write.location_ref)) not in changed
+    ]
+
+
+def _id_of(change: Any, name: str) -> str:
+    node = change.get(name) if isinstance(change, dict) else None
+    return str(node.get("id")) if isinstance(node, dict) else ""
+
+
 def _created_at(payload: dict[str, Any]) -> datetime | None:
     """The channel's time of the change; no group is made when nothing changed."""
     group = payload.get("inventoryAdjustmentGroup") or {}
@@ -200,9 +282,7 @@ def _all(writes: Sequence[QuantityWrite], outcome: WriteOutcome, code: str, deta
     return [_result(write, outcome, code, detail) for write in writes]
 
 
-def _stale(
-    write: QuantityWrite, error: UserError, shown: dict[tuple[str | None, str], LevelObservation]
-) -> QuantityResult:
+def _stale(write: QuantityWrite, error: UserError, shown: Shown) -> QuantityResult:
     level = shown.get((write.inventory_ref, write.location_ref))
     return QuantityResult(
         write.write_id,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from core.adapters.http import ServerFault
 from core.adapters.shopify.client import GraphQL
+
+DEPTH_MAX = 25_000
+"""How many objects Shopify pages through (shopify.dev/docs/api/usage/limits)."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -29,6 +32,35 @@ def pages(
         if not info["hasNextPage"]:
             return
         after = info["endCursor"]
+
+
+def walk(
+    graphql: GraphQL,
+    name: str,
+    document: str,
+    path: tuple[str, ...],
+    variables: Mapping[str, Any],
+    search: Callable[[Any], str],
+) -> Iterator[list[Any]]:
+    """All nodes of a sorted connection, by page, however many there are.
+
+    A connection gives no more than `DEPTH_MAX` objects and then looks as if it had ended. Where that many came, it is
+    asked anew for what begins at the last one: `search` makes the query of a node's sort key. What the new one shows
+    again is given again. Raises ServerFault where so many share a key that this leads nowhere.
+    """
+    while True:
+        came, last = 0, None
+        for page in pages(graphql, name, document, path, variables):
+            came += len(page)
+            last = page[-1] if page else last
+            # Whoever gets the page may change its nodes.
+            query = search(last) if last is not None else None
+            yield page
+        if came < DEPTH_MAX or query is None:
+            return
+        if query == variables.get("query"):
+            raise ServerFault(name, f"more than {DEPTH_MAX:,} objects share one sort key")
+        variables = {**variables, "query": query}
 
 
 def as_model(model: type[Model], node: Any, name: str) -> Model:

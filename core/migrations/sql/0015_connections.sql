@@ -28,3 +28,27 @@ comment on column channel_subscriptions.state is
 comment on column channel_subscriptions.ref is 'the vendor''s id of it';
 comment on column channel_subscriptions.missed_at is 'when it was last found gone: the vendor dropped it';
 comment on column channel_subscriptions.repairs is 'how often it was made again after it had stood';
+
+-- What people did at a channel besides us: they are no fault, but each may break what we promise, so they are counted.
+create table channel_acts (
+    shop_id bigint not null,
+    connection_id bigint not null,
+    kind text not null,
+    ref text not null,
+    units integer,
+    acted_at timestamptz not null,
+    constraint pk_channel_acts primary key (shop_id, connection_id, kind, ref),
+    constraint fk_channel_acts_connections_shop_id foreign key (shop_id, connection_id)
+        references connections (shop_id, id),
+    constraint ck_channel_acts_kind check (kind in ('draft_order', 'order_edit', 'stock_edit'))
+);
+comment on column channel_acts.kind is
+    'draft_order: the shop''s people wrote up an order; order_edit: they changed one after it was placed; stock_edit: they typed a number over one';
+comment on column channel_acts.ref is 'the channel''s id of the order; of a number: the listing, and when it was first seen';
+comment on column channel_acts.units is 'of a number: by how many units it was changed; negative: lowered';
+
+create view channel_acts_by_day with (security_invoker = true) as
+select a.shop_id, a.connection_id, (a.acted_at at time zone s.time_zone)::date as day, a.kind, count(*) as acts,
+    coalesce(sum(abs(a.units)), 0)::bigint as units
+from channel_acts a join shops s using (shop_id) group by 1, 2, 3, 4;
+comment on view channel_acts_by_day is 'what people did at a channel besides us, by the shop''s business day';

@@ -8,7 +8,7 @@ revoke update, delete, truncate on
     stock_movements, audit_entries, fulfilment_lines, refunds, refund_lines, customer_returns, line_returns,
     count_entries
 from {role};
-revoke update, truncate on exposure_changes from {role};
+revoke update, truncate on exposure_changes, channel_acts from {role};
 revoke delete, truncate on
     listing_writes, orders, order_lines, fulfilments, reservations, inbox_messages, policy_versions, channel_policies,
     stock_documents, stock_document_lines, shortages, write_stops

@@ -2,7 +2,6 @@
 
 import re
 import secrets
-import time
 from hmac import compare_digest
 
 from sandbox.store import Row, Store
@@ -35,9 +34,9 @@ def grant_token(store: Store, fields: dict[str, str]) -> dict[str, object]:
         raise GrantRefused(400, "invalid_grant", "The request has an invalid grant parameter : refresh_token")
     token = f"Atza|{secrets.token_urlsafe(48)}"
     with store.transaction():
-        store.run("delete from tokens where expires_at < ?", (time.time(),))
+        store.run("delete from tokens where expires_at < ?", (store.wall(),))
         store.insert(
-            "tokens", token=token, kind="amazon", owner=seller["seller_id"], expires_at=time.time() + LIFETIME_SECONDS
+            "tokens", token=token, kind="amazon", owner=seller["seller_id"], expires_at=store.wall() + LIFETIME_SECONDS
         )
     return {
         "access_token": token,
@@ -54,7 +53,7 @@ def seller_of(store: Store, token: str | None) -> Row | None:
     return store.one(
         "select s.* from tokens t join sellers s on s.seller_id = t.owner"
         " where t.token = ? and t.kind = 'amazon' and t.expires_at > ?",
-        (token, time.time()),
+        (token, store.wall()),
     )
 
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.clock import Clock, as_utc
+from sandbox.clock import AnyClock, as_utc
 from sandbox.store import Row, Store
 from sandbox.vendors.amazon import patches
 from sandbox.vendors.amazon.auth import GrantRefused, grant_token, is_user_agent, seller_of
@@ -63,7 +63,7 @@ def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -
 
 
 class Amazon:
-    def __init__(self, store: Store, clock: Clock, listings: Listings) -> None:
+    def __init__(self, store: Store, clock: AnyClock, listings: Listings) -> None:
         self._store = store
         self._listings = listings
         self._quota = Quota(clock)

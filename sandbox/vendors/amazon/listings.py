@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import orjson
 
-from sandbox.clock import Clock, as_utc, utc_now
+from sandbox.clock import AnyClock, as_utc, utc_now
 from sandbox.errors import NotFound, Refused
 from sandbox.store import Row, Store, marks
 from sandbox.vendors.amazon.patches import AVAILABILITY, DEFAULT_CHANNEL, Attributes
@@ -62,7 +62,7 @@ def _listed_at(seconds_ago: int) -> str:
 class Listings:
     """All listings of all sellers. Due submissions are settled whenever anybody looks or buys."""
 
-    def __init__(self, store: Store, clock: Clock, seed: int) -> None:
+    def __init__(self, store: Store, clock: AnyClock, seed: int) -> None:
         self._store = store
         self._clock = clock
         self._random = random.Random(f"listings-{seed}")
@@ -159,7 +159,7 @@ class Listings:
         with self._store.transaction():
             self._store.run(
                 "update listings set attributes = ?, updated_at = ? where seller_id = ? and sku = ?",
-                (orjson.dumps(attributes).decode(), utc_now(), seller["seller_id"], sku),
+                (orjson.dumps(attributes).decode(), utc_now(self._store), seller["seller_id"], sku),
             )
             self._store.insert(
                 "submissions",
@@ -224,5 +224,5 @@ class Listings:
     def _put_in_force(self, seller_id: str, sku: str, in_force: dict[str, int]) -> None:
         self._store.run(
             "update listings set in_force = ?, updated_at = ? where seller_id = ? and sku = ?",
-            (orjson.dumps(in_force).decode(), utc_now(), seller_id, sku),
+            (orjson.dumps(in_force).decode(), utc_now(self._store), seller_id, sku),
         )

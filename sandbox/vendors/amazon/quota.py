@@ -1,7 +1,7 @@
 """The usage plans of the operations served here, per application and seller."""
 
 from sandbox.buckets import Bucket
-from sandbox.clock import Clock
+from sandbox.clock import AnyClock
 
 # Calls a second and burst, as the vendor's models document them.
 PLANS = {
@@ -13,7 +13,7 @@ PLANS = {
 
 
 class Quota:
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: AnyClock) -> None:
         self._clock = clock
         self._buckets: dict[tuple[str, str, str], Bucket] = {}
 

@@ -1,13 +1,12 @@
-"""Client-credentials tokens: 24 hours of real time, one app per shop."""
+"""Client-credentials tokens: 24 hours of the world's date, one app per shop."""
 
 import secrets
-import time
 from hmac import compare_digest
 
 from sandbox.store import Row, Store
+from sandbox.vendors.shopify.scopes import listed
 
 LIFETIME_SECONDS = 86_399
-SCOPES = "read_inventory,read_locations,read_orders,read_products,write_inventory"
 
 
 class TokenRefused(Exception):
@@ -28,15 +27,21 @@ def grant_token(store: Store, shop: Row, fields: dict[str, str]) -> dict[str, ob
         raise TokenRefused(401, "invalid_client", "The client id or the client secret is wrong.")
     token = f"shpat_{secrets.token_hex(16)}"
     with store.transaction():
-        store.run("delete from tokens where expires_at < ?", (time.time(),))
+        store.run("delete from tokens where expires_at < ?", (store.wall(),))
         store.insert(
-            "tokens", token=token, kind="shopify", owner=shop["domain"], expires_at=time.time() + LIFETIME_SECONDS
+            "tokens", token=token, kind="shopify", owner=shop["domain"], expires_at=store.wall() + LIFETIME_SECONDS
         )
-    return {"access_token": token, "scope": SCOPES, "expires_in": LIFETIME_SECONDS}
+    return {"access_token": token, "scope": ",".join(listed(shop)), "expires_in": LIFETIME_SECONDS}
 
 
 def token_is_good(store: Store, shop: Row, token: str | None) -> bool:
     if not token:
         return False
     row = store.one("select owner, expires_at from tokens where token = ? and kind = 'shopify'", (token,))
-    return row is not None and row["owner"] == shop["domain"] and row["expires_at"] > time.time()
+    return row is not None and row["owner"] == shop["domain"] and row["expires_at"] > store.wall()
+
+
+def revoke_tokens(store: Store, shop: Row) -> int:
+    """Ends every token of the shop's app now; how many there were."""
+    with store.transaction():
+        return store.run("delete from tokens where kind = 'shopify' and owner = ?", (shop["domain"],))

@@ -16,6 +16,63 @@ def money_set(text: str, currency: str) -> Body:
     return {"shop_money": money, "presentment_money": money}
 
 
+def shop_body(shop: Row) -> Body:
+    """The shop itself, as its owner's app is told of its end. Nobody lives here, so there are no addresses."""
+    absent = (
+        "address1",
+        "address2",
+        "city",
+        "county_taxes",
+        "customer_email",
+        "email",
+        "google_apps_domain",
+        "google_apps_login_enabled",
+        "latitude",
+        "longitude",
+        "phone",
+        "province",
+        "province_code",
+        "shop_owner",
+        "source",
+        "tax_shipping",
+        "taxes_included",
+        "auto_configure_tax_inclusivity",
+        "created_at",
+        "updated_at",
+        "zip",
+        "password_enabled",
+    )
+    return {
+        **dict.fromkeys(absent),
+        "id": shop["id"],
+        "name": shop["name"],
+        "domain": shop["domain"],
+        "myshopify_domain": shop["domain"],
+        "country": "GB",
+        "country_code": "GB",
+        "country_name": "United Kingdom",
+        "currency": shop["currency"],
+        "enabled_presentment_currencies": [shop["currency"]],
+        "iana_timezone": shop["timezone"],
+        "timezone": shop["timezone"],
+        "primary_locale": "en",
+        "money_format": "{{amount}}",
+        "money_in_emails_format": "{{amount}}",
+        "money_with_currency_format": "{{amount}}",
+        "money_with_currency_in_emails_format": "{{amount}}",
+        "weight_unit": "kg",
+        "plan_name": shop["plan"],
+        "plan_display_name": shop["plan"].capitalize(),
+        "primary_location_id": None,
+        **dict.fromkeys(("has_storefront", "finances", "checkout_api_supported", "eligible_for_payments"), True),
+        **dict.fromkeys(("has_discounts", "has_gift_cards", "multi_location_enabled", "setup_required"), False),
+        "requires_extra_payments_agreement": False,
+        "pre_launch_enabled": False,
+        "marketing_sms_consent_enabled_at_checkout": False,
+        "transactional_sms_disabled": False,
+    }
+
+
 def level_body(item_id: int, location_id: int, available: int | None, updated_at: str, timezone: str) -> Body:
     return {
         "inventory_item_id": item_id,
@@ -223,6 +280,25 @@ def fulfillment_body(store: Store, shop: Row, order: Row, row: Row, lines: dict[
     }
 
 
+def fulfillment_event_body(shop: Row, order: Row, fulfillment: Row, event: Row) -> Body:
+    zone = shop["timezone"]
+    absent = ("city", "province", "zip", "address1", "latitude", "longitude", "estimated_delivery_at")
+    return {
+        "id": event["id"],
+        "fulfillment_id": fulfillment["id"],
+        "status": event["status"].lower(),
+        "message": event["message"],
+        "happened_at": with_offset(event["happened_at"], zone),
+        **dict.fromkeys(absent),
+        "country": order["country"],
+        "shop_id": shop["id"],
+        "created_at": with_offset(event["created_at"], zone),
+        "updated_at": with_offset(event["created_at"], zone),
+        "order_id": order["id"],
+        "admin_graphql_api_id": gid("FulfillmentEvent", event["id"]),
+    }
+
+
 def refund_body(store: Store, shop: Row, order: Row, row: Row, lines: dict[int, Row]) -> Body:
     zone, currency = shop["timezone"], order["currency"]
     zero = money_set("0.00", currency)
@@ -336,7 +412,7 @@ def order_body(store: Store, shop: Row, order_id: int) -> Body:
         "reference": None,
         "referring_site": None,
         "source_identifier": order["key"],
-        "source_name": "web",
+        "source_name": order["source_name"],
         "source_url": None,
         "tags": "",
         "tax_exempt": False,

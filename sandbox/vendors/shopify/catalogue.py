@@ -76,7 +76,7 @@ def shelve(store: Store, shop: Row, samples: list[Sample]) -> list[Shelved]:
             (shop["id"],),
         )
     }
-    now, location = utc_now(), home_location(store, shop["id"])
+    now, location = utc_now(store), home_location(store, shop["id"])
     shelved: dict[str, Shelved] = {}
     for sample in samples:
         if sample.sku in shelved:
@@ -113,7 +113,8 @@ def _add(store: Store, shop_id: int, location: int, sample: Sample, now: str) ->
     )
     if sample.tracked:
         store.run(
-            "insert into levels values (?, ?, ?, ?, 0, ?, ?, ?)",
+            "insert into levels (item_id, location_id, shop_id, available, committed, opening, created_at, updated_at)"
+            " values (?, ?, ?, ?, 0, ?, ?, ?)",
             (item, location, shop_id, sample.available, sample.available, now, now),
         )
     return Shelved(variant, product, item, sample.sku, True, True)

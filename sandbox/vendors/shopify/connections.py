@@ -51,9 +51,16 @@ def page_size(arguments: dict[str, Any]) -> int:
     return int(size)
 
 
-def connection(store: Store, source: Source, arguments: dict[str, Any], view: Callable[[Row], Any]) -> dict[str, Any]:
-    """One page as the vendor shapes it."""
-    size = page_size(arguments)
+# Above what any object has of anything.
+EVERYTHING = 2**31 - 2
+
+
+def connection(
+    store: Store, source: Source, arguments: dict[str, Any], view: Callable[[Row], Any], whole: bool = False
+) -> dict[str, Any]:
+    """One page as the vendor shapes it; the whole of it when nobody asks for a size and it may come whole."""
+    is_sized = arguments.get("first") is not None or arguments.get("last") is not None
+    size = EVERYTHING if whole and not is_sized else page_size(arguments)
     backwards = arguments.get("last") is not None
     after, before = arguments.get("after"), arguments.get("before")
     descending = bool(arguments.get("reverse"))
@@ -123,7 +130,9 @@ def search(source: Source, query: str | None, columns: dict[str, str]) -> None:
         value: Any = term["value"].strip("\"'")
         if column.endswith("_at"):
             value = _instant(value)
-        elif column == "id":
+        elif column in ("status", "type"):
+            value = value.lower() if column == "type" else value.upper()
+        elif column in ("id", "item_id"):
             value = int(value) if value.isascii() and value.isdigit() else -1
         source.narrow(f"{column} {term['op'] or '='} ?", value)
 

@@ -36,6 +36,23 @@ class Meter:
         self._schema = schema
         self._fragments = fragments
         self._variables = variables
+        self._path: list[str] = []
+        self._seen: list[dict[str, Any]] | None = None
+
+    def breakdown(self, operation: OperationDefinitionNode) -> list[dict[str, Any]]:
+        """What each field adds to the requested cost, as the cost-debug header asks for it."""
+        found: list[dict[str, Any]] = []
+        self._seen = found
+        root = self._schema.get_root_type(operation.operation)
+        assert root is not None
+        for node in self._fields(operation.selection_set, root):
+            self._field(node, root, ABSENT)
+        self._seen = None
+        if operation.operation == OperationType.MUTATION:
+            for entry in found:
+                if len(entry["path"]) == 1:
+                    entry.update(definedCost=MUTATION_COST, requestedTotalCost=MUTATION_COST)
+        return sorted(found, key=lambda entry: len(entry["path"]))
 
     def requested(self, operation: OperationDefinitionNode) -> int:
         return self._operation(operation, ABSENT)
@@ -80,6 +97,17 @@ class Meter:
         return condition == kind.name or condition in {interface.name for interface in kind.interfaces}
 
     def _field(self, node: FieldNode, parent: GraphQLObjectType, data: Any) -> int:
+        if self._seen is None:
+            return self._field_cost(node, parent, data)
+        self._path.append(node.alias.value if node.alias else node.name.value)
+        total = self._field_cost(node, parent, data)
+        is_object = node.selection_set is not None and not _is_connection(node, parent)
+        entry = {"path": list(self._path), "definedCost": int(is_object), "requestedTotalCost": total}
+        self._seen.append({**entry, "requestedChildrenCost": total - int(is_object) if node.selection_set else None})
+        self._path.pop()
+        return total
+
+    def _field_cost(self, node: FieldNode, parent: GraphQLObjectType, data: Any) -> int:
         definition = parent.fields.get(node.name.value)
         if definition is None:
             return 0
@@ -140,3 +168,8 @@ class Meter:
             if arguments.get(name) is not None:
                 return max(0, int(arguments[name]))
         return len(arguments["ids"]) if "ids" in arguments else 1
+
+
+def _is_connection(node: FieldNode, parent: GraphQLObjectType) -> bool:
+    definition = parent.fields.get(node.name.value)
+    return definition is not None and get_named_type(definition.type).name.endswith("Connection")

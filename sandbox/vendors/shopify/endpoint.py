@@ -1,5 +1,7 @@
 """The HTTP side of the fake Shopify: tokens and the GraphQL endpoint with its quota and error shapes."""
 
+import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 from uuid import uuid4
@@ -11,6 +13,7 @@ from graphql import (
     FragmentDefinitionNode,
     GraphQLError,
     ListValueNode,
+    NoDeprecatedCustomRule,
     OperationDefinitionNode,
     Visitor,
     execute_sync,
@@ -21,21 +24,23 @@ from graphql import (
 )
 from graphql.execution.values import get_variable_values
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from sandbox.buckets import Bucket
-from sandbox.clock import Clock
+from sandbox.clock import AnyClock
 from sandbox.outbox import Outbox
 from sandbox.store import Row, Store
+from sandbox.vendors.shopify import bulk
 from sandbox.vendors.shopify.auth import TokenRefused, grant_token, token_is_good
 from sandbox.vendors.shopify.cost import MAX_QUERY_COST, Meter
-from sandbox.vendors.shopify.resolvers import Root
+from sandbox.vendors.shopify.resolvers import VERSIONS, Root
+from sandbox.vendors.shopify.scopes import listed
 from sandbox.vendors.shopify.sdl import schema
 from sandbox.vendors.shopify.shops import PLANS
 
-# The living versions, oldest first.
-VERSIONS = ("2026-07", "2026-10")
+VERSION = re.compile(r"\d{4}-(01|04|07|10)|unstable")
+DEPRECATED = re.compile(r"The (?:field|argument|enum value) \W?([\w.]+)")
 INPUT_ARRAY_MAX = 250
 # These stop a request before any of it has run, so the answer has no data at all.
 STOPPING_CODES = ("BAD_REQUEST", "INVALID_FIELD_ARGUMENTS")
@@ -55,6 +60,14 @@ class _LongLists(Visitor):
 
     def enter_list_value(self, node: ListValueNode, *_: Any) -> None:
         self.longest = max(self.longest, len(node.values))
+
+
+@lru_cache(maxsize=512)
+def deprecated_in(text: str) -> str:
+    """The deprecated fields that a valid document touches, as the vendor's header lists them."""
+    problems = validate(schema(), parse(text), [NoDeprecatedCustomRule])
+    found = (DEPRECATED.match(problem.message) for problem in problems)
+    return ", ".join(sorted({match[1] for match in found if match}))
 
 
 @lru_cache(maxsize=512)
@@ -81,16 +94,20 @@ def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -
 class Shopify:
     """Every fake shop; the shop's domain stands in the path."""
 
-    def __init__(self, store: Store, clock: Clock, outbox: Outbox) -> None:
+    def __init__(self, store: Store, clock: AnyClock, outbox: Outbox, settle: Callable[[], None]) -> None:
+        """`settle` does whatever the vendor should have done by now."""
         self._store = store
         self._clock = clock
         self._outbox = outbox
+        self._settle = settle
         self._buckets: dict[int, Bucket] = {}
 
     def routes(self) -> list[Route]:
         return [
             Route("/{domain}/admin/oauth/access_token", self.access_token, methods=["POST"]),
+            Route("/{domain}/admin/oauth/access_scopes.json", self.access_scopes, methods=["GET"]),
             Route("/{domain}/admin/api/{version}/graphql.json", self.graphql, methods=["POST"]),
+            Route("/{domain}/bulk/{number:int}.jsonl", self.bulk_result, methods=["GET"]),
         ]
 
     def _shop(self, request: Request) -> Row | None:
@@ -105,23 +122,49 @@ class Shopify:
         except TokenRefused as refusal:
             return _json(refusal.body, refusal.status)
 
-    async def graphql(self, request: Request) -> Response:
+    async def access_scopes(self, request: Request) -> Response:
+        """The REST way to ask what the app may do."""
         shop = self._shop(request)
         if shop is None:
             return _json({"errors": "Not Found"}, 404)
-        version = {"X-Shopify-API-Version": answered_version(request.path_params["version"])}
-        if not token_is_good(self._store, shop, request.headers.get("x-shopify-access-token")):
-            message = "[API] Invalid API key or access token (unrecognized login or wrong password)"
-            return _json({"errors": message}, 401, version)
+        if not self._is_known(shop, request):
+            return _unauthorised({})
+        return _json({"access_scopes": [{"handle": scope} for scope in listed(shop)]})
+
+    async def bulk_result(self, request: Request) -> Response:
+        """Where the link of a bulk operation leads. It carries its own permission and dies after a week."""
+        shop = self._shop(request)
+        number, signature = request.path_params["number"], request.query_params.get("signature", "")
+        path = None if shop is None else bulk.fetch(self._store, shop, number, signature)
+        if path is None:
+            body = "<?xml version='1.0' encoding='UTF-8'?><Error><Code>AccessDenied</Code></Error>"
+            return Response(body, 403, media_type="application/xml")
+        return FileResponse(path, media_type="application/jsonl")
+
+    def _is_known(self, shop: Row, request: Request) -> bool:
+        return token_is_good(self._store, shop, request.headers.get("x-shopify-access-token"))
+
+    async def graphql(self, request: Request) -> Response:
+        shop, version = self._shop(request), request.path_params["version"]
+        if shop is None or not VERSION.fullmatch(version):
+            return _json({"errors": "Not Found"}, 404)
+        headers = {"X-Shopify-API-Version": answered_version(version)}
+        if not self._is_known(shop, request):
+            return _unauthorised(headers)
         try:
             asked = orjson.loads(await request.body())
         except orjson.JSONDecodeError:
-            return _json({"errors": {"query": "Required parameter missing or invalid"}}, 400, version)
+            asked = None
         if not isinstance(asked, dict) or not isinstance(asked.get("query"), str):
-            return _json({"errors": {"query": "Required parameter missing or invalid"}}, 400, version)
-        return _json(self._answer(shop, asked), 200, version)
+            return _json({"errors": {"query": "Required parameter missing or invalid"}}, 400, headers)
+        self._settle()
+        base = f"{request.url.scheme}://{request.url.netloc}"
+        answer = self._answer(shop, asked, base, request.headers.get("shopify-graphql-cost-debug") == "1")
+        if "data" in answer and (reason := deprecated_in(asked["query"])):
+            headers["X-Shopify-API-Deprecated-Reason"] = reason
+        return _json(answer, 200, headers)
 
-    def _answer(self, shop: Row, asked: dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, shop: Row, asked: dict[str, Any], base: str, is_debugged: bool) -> dict[str, Any]:
         document, problems = read_document(asked["query"])
         if document is None or problems:
             return {"errors": [_plain(problem) for problem in problems]}
@@ -131,26 +174,41 @@ class Shopify:
             return {"errors": [{"message": "No operation named " + repr(asked.get("operationName"))}]}
         if too_long := _too_long(document, variables):
             return {"errors": [too_long]}
-        return self._metered(shop, document, operation, variables)
-
-    def _metered(
-        self, shop: Row, document: DocumentNode, operation: OperationDefinitionNode, variables: dict[str, Any]
-    ) -> dict[str, Any]:
+        fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
         coerced = get_variable_values(schema(), operation.variable_definitions or (), variables)
         if isinstance(coerced, list):
             return {"errors": [_plain(problem) for problem in coerced]}
-        fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
         meter = Meter(schema(), fragments, coerced)
+        answer = self._metered(
+            shop, document, operation, variables, meter, asked["query"], Root(self._store, self._outbox, shop, base)
+        )
+        if is_debugged and "extensions" in answer:
+            answer["extensions"]["cost"]["fields"] = meter.breakdown(operation)
+        return answer
+
+    def _metered(
+        self,
+        shop: Row,
+        document: DocumentNode,
+        operation: OperationDefinitionNode,
+        variables: dict[str, Any],
+        meter: Meter,
+        text: str,
+        root: Root,
+    ) -> dict[str, Any]:
         requested = meter.requested(operation)
         if requested > MAX_QUERY_COST:
             return {"errors": [_over_max(requested)]}
         bucket, now = self._bucket(shop), self._clock.now()
+        if self._outbox.faults.strike("throttled", f"{shop['domain']}\n{text}"):
+            # Somebody else of the same app was faster.
+            bucket.take(bucket.available(now), now)
         if not bucket.take(requested, now):
             return {"errors": [_throttled()], "extensions": _cost(bucket, requested, None, now)}
         result = execute_sync(
             schema(),
             document,
-            Root(self._store, self._outbox, shop),
+            root,
             variable_values=variables,
             operation_name=operation.name.value if operation.name else None,
         )
@@ -164,6 +222,11 @@ class Shopify:
         if bucket is None or bucket.rate != rate:
             bucket = self._buckets[shop["id"]] = Bucket.full(capacity, rate, self._clock.now())
         return bucket
+
+
+def _unauthorised(headers: dict[str, str]) -> Response:
+    message = "[API] Invalid API key or access token (unrecognized login or wrong password)"
+    return _json({"errors": message}, 401, headers)
 
 
 async def _fields(request: Request) -> dict[str, str]:

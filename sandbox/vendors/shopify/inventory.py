@@ -26,7 +26,7 @@ def read_level(store: Store, item_id: int, location_id: int) -> Row | None:
 
 def apply(store: Store, outbox: Outbox, shop: Row, act: Act, moves: Moves) -> None:
     """Moves stock and queues one level webhook per item and location whose available quantity changed."""
-    now = utc_now()
+    now = utc_now(store)
     real = {place: move for place, move in moves.items() if move.available or move.committed}
     store.run_many(
         "update levels set available = available + ?, committed = committed + ?, updated_at = ?"

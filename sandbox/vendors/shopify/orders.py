@@ -1,4 +1,4 @@
-"""Orders placed and shipped: a sale moves available to committed, a shipment takes it out of committed and on hand."""
+"""Orders placed: a sale moves available to committed, at the location that can serve it."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -6,14 +6,18 @@ from decimal import Decimal
 from typing import Any
 
 from sandbox.clock import as_utc, utc_now
-from sandbox.errors import NotFound, Refused
+from sandbox.errors import Refused
 from sandbox.money import amount, is_price, line_total
-from sandbox.outbox import Act, Outbox
+from sandbox.outbox import Outbox
 from sandbox.store import Row, Store, marks
 from sandbox.vendors.shopify import bodies
+from sandbox.vendors.shopify.fulfilments import ship
 from sandbox.vendors.shopify.inventory import Move, Moves, apply
 from sandbox.vendors.shopify.sdl import codes
 from sandbox.vendors.shopify.shops import home_location
+
+# Seconds of the sandbox clock between an order and its fulfilment orders.
+ROUTING_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,16 @@ class WantedLine:
     quantity: int
     price: str
     title: str | None
+
+    @classmethod
+    def read(cls, key: str, given: dict[str, Any]) -> "WantedLine":
+        """Raises Refused on a field of the wrong form; `key` names the order it is for."""
+        quantity, price = given.get("quantity"), given.get("price")
+        if not isinstance(quantity, int) or isinstance(quantity, bool) or quantity < 1:
+            raise Refused("invalid_quantity", f"{key}: a quantity must be a positive whole number, not {quantity!r}.")
+        if not is_price(price):
+            raise Refused("invalid_price", f"{key}: a price must be a decimal string, not {price!r}.")
+        return cls(str(given.get("sku")), quantity, str(price), given.get("title"))
 
 
 Basket = list[tuple[int, WantedLine]]
@@ -44,6 +58,7 @@ class WantedOrder:
     ship: bool
     lines: list[WantedLine]
     may_shrink: bool = False
+    source_name: str = "web"
 
     @classmethod
     def read(cls, given: dict[str, Any]) -> "WantedOrder":
@@ -51,7 +66,7 @@ class WantedOrder:
         key = given.get("key")
         if not isinstance(key, str) or not key:
             raise Refused("invalid_key", f"An order needs a key, not {key!r}.")
-        lines = [_read_line(key, line) for line in given.get("lines") or []]
+        lines = [WantedLine.read(key, line) for line in given.get("lines") or []]
         if not lines:
             raise Refused("no_lines", f"{key}: an order needs at least one line.")
         for enum, name in (("CountryCode", "country"), ("CurrencyCode", "currency")):
@@ -67,16 +82,8 @@ class WantedOrder:
             ship=bool(given.get("ship", False)),
             lines=lines,
             may_shrink=bool(given.get("may_shrink", False)),
+            source_name=str(given.get("source_name") or "web"),
         )
-
-
-def _read_line(key: str, given: dict[str, Any]) -> WantedLine:
-    quantity, price = given.get("quantity"), given.get("price")
-    if not isinstance(quantity, int) or isinstance(quantity, bool) or quantity < 1:
-        raise Refused("invalid_quantity", f"{key}: a quantity must be a positive whole number, not {quantity!r}.")
-    if not is_price(price):
-        raise Refused("invalid_price", f"{key}: a price must be a decimal string, not {price!r}.")
-    return WantedLine(str(given.get("sku")), quantity, str(price), given.get("title"))
 
 
 def instant(text: Any) -> str | None:
@@ -95,36 +102,62 @@ def place(store: Store, outbox: Outbox, shop: Row, wanted: WantedOrder) -> int:
         earlier = store.value("select id from orders where shop_id = ? and key = ?", (shop["id"], wanted.key))
         if earlier is not None:
             return int(earlier)
-        variants = _variants(store, shop, wanted)
-        location = home_location(store, shop["id"])
-        basket = _basket(wanted, variants)
-        moves = _sale(wanted.key, basket, variants, location)
-        act = Act()
-        order_id = _write(store, shop, wanted, basket, variants, location)
-        apply(store, outbox, shop, act, moves)
+        goods = find_goods(store, shop, wanted.key, {line.sku for line in wanted.lines})
+        basket = _basket(wanted, goods)
+        served = allot(wanted.key, units_of(basket), goods)
+        act = outbox.act()
+        order_id = _write(store, shop, wanted, basket, goods, served)
+        apply(store, outbox, shop, act, sale_moves(units_of(basket), goods, served))
         outbox.tell(shop, act, "orders/create", lambda: bodies.order_body(store, shop, order_id))
+        outbox.tell(shop, act, "orders/paid", lambda: bodies.order_body(store, shop, order_id))
         if wanted.ship:
             ship(store, outbox, shop, order_id, f"{wanted.key}/ship", None)
+        else:
+            # The order is told at once; where it is served from is decided a little later.
+            outbox.owe("route", order_id, ROUTING_SECONDS)
     return order_id
 
 
-def _variants(store: Store, shop: Row, wanted: WantedOrder) -> dict[str, Row]:
-    skus = sorted({line.sku for line in wanted.lines})
+@dataclass(frozen=True)
+class Good:
+    """A variant that is wanted, and what is on sale of it at each location, the home location first."""
+
+    variant: Row
+    shelves: list[tuple[int, int]]
+
+    @property
+    def is_limited(self) -> bool:
+        return bool(self.variant["tracked"]) and self.variant["policy"] == "DENY"
+
+    @property
+    def most(self) -> int:
+        """The most units that one location can serve."""
+        return max((available for _, available in self.shelves), default=0)
+
+
+def find_goods(store: Store, shop: Row, key: str, wanted: set[str]) -> dict[str, Good]:
+    """By SKU. Raises Refused when the shop has no such thing."""
+    skus = sorted(wanted)
     rows = store.all(
-        "select v.*, p.title, p.vendor, l.available from variants v join products p on p.id = v.product_id"
-        " left join levels l on l.item_id = v.item_id"
-        " and l.location_id = (select min(id) from locations where shop_id = v.shop_id)"
-        f" where v.shop_id = ? and v.sku in ({marks(skus)})",
+        "select v.*, p.title, p.vendor, l.location_id, l.available from variants v"
+        " join products p on p.id = v.product_id"
+        " left join levels l on l.item_id = v.item_id and l.active"
+        " and l.location_id in (select id from locations where shop_id = v.shop_id and active)"
+        f" where v.shop_id = ? and v.sku in ({marks(skus)}) order by l.location_id",
         (shop["id"], *skus),
     )
-    found = {row["sku"]: row for row in rows}
+    found: dict[str, Good] = {}
+    for row in rows:
+        good = found.setdefault(row["sku"], Good(row, []))
+        if row["location_id"] is not None:
+            good.shelves.append((row["location_id"], row["available"]))
     for sku in skus:
         if sku not in found:
-            raise Refused("unknown_sku", f"{wanted.key}: the shop has no product with sku {sku!r}.")
+            raise Refused("unknown_sku", f"{key}: the shop has no product with sku {sku!r}.")
     return found
 
 
-def _basket(wanted: WantedOrder, variants: dict[str, Row]) -> Basket:
+def _basket(wanted: WantedOrder, goods: dict[str, Good]) -> Basket:
     """What is bought of what was wanted: all of it, unless the basket may shrink.
 
     Raises Refused when nothing is left of it.
@@ -132,7 +165,7 @@ def _basket(wanted: WantedOrder, variants: dict[str, Row]) -> Basket:
     whole = list(enumerate(wanted.lines))
     if not wanted.may_shrink:
         return whole
-    left = {sku: variant["available"] for sku, variant in variants.items() if _is_limited(variant)}
+    left = {sku: good.most for sku, good in goods.items() if good.is_limited}
     kept: Basket = []
     for position, line in whole:
         if line.sku in left:
@@ -145,31 +178,46 @@ def _basket(wanted: WantedOrder, variants: dict[str, Row]) -> Basket:
     return kept
 
 
-def _is_limited(variant: Row) -> bool:
-    return bool(variant["tracked"]) and variant["policy"] == "DENY"
-
-
-def _sale(key: str, basket: Basket, variants: dict[str, Row], location: int) -> Moves:
-    """Raises Refused when a product that must not be oversold has too few units."""
+def units_of(basket: Basket) -> dict[str, int]:
     units: dict[str, int] = defaultdict(int)
     for _, line in basket:
         units[line.sku] += line.quantity
-    moves: Moves = {}
+    return units
+
+
+def allot(key: str, units: dict[str, int], goods: dict[str, Good]) -> dict[str, int | None]:
+    """The location that serves each SKU: the first that has enough, else the first of all; None where none is needed.
+
+    Raises Refused when a product that must not be oversold has too few units at every location.
+    """
+    served: dict[str, int | None] = {}
     for sku, count in units.items():
-        variant = variants[sku]
-        if not variant["tracked"]:
-            continue
-        if _is_limited(variant) and variant["available"] < count:
-            message = f"{key}: {sku} has {variant['available']} units, {count} were wanted."
-            raise Refused("out_of_stock", message, 409)
-        moves[(variant["item_id"], location)] = Move(available=-count, committed=count)
-    return moves
+        good = goods[sku]
+        enough = [location for location, available in good.shelves if available >= count]
+        if good.is_limited and not enough:
+            raise Refused("out_of_stock", f"{key}: {sku} has {good.most} units, {count} were wanted.", 409)
+        places = enough or [location for location, _ in good.shelves]
+        served[sku] = places[0] if places and good.variant["tracked"] else None
+    return served
+
+
+def sale_moves(units: dict[str, int], goods: dict[str, Good], served: dict[str, int | None]) -> Moves:
+    return {
+        (goods[sku].variant["item_id"], location): Move(available=-count, committed=count)
+        for sku, count in units.items()
+        if (location := served[sku]) is not None
+    }
 
 
 def _write(
-    store: Store, shop: Row, wanted: WantedOrder, basket: Basket, variants: dict[str, Row], location: int
+    store: Store,
+    shop: Row,
+    wanted: WantedOrder,
+    basket: Basket,
+    goods: dict[str, Good],
+    served: dict[str, int | None],
 ) -> int:
-    now = utc_now()
+    now, home = utc_now(store), home_location(store, shop["id"])
     number = store.value("select next_number from shops where id = ?", (shop["id"],))
     store.run("update shops set next_number = next_number + 1 where id = ?", (shop["id"],))
     total = sum((line_total(line.quantity, line.price) for _, line in basket), Decimal(0))
@@ -189,12 +237,21 @@ def _write(
         customer_id=_customer(store, shop, wanted.customer_ref),
         country=wanted.country,
         total=amount(total),
-        location_id=location,
+        location_id=home,
+        source_name=wanted.source_name,
     )
+    add_lines(store, order_id, home, basket, goods, served)
+    return order_id
+
+
+def add_lines(
+    store: Store, order_id: int, home: int, basket: Basket, goods: dict[str, Good], served: dict[str, int | None]
+) -> list[int]:
+    """Writes the lines of an order and returns their ids."""
     ids = store.next_ids("line", len(basket))
     rows = []
     for line_id, (position, line) in zip(ids, basket, strict=True):
-        variant = variants[line.sku]
+        variant = goods[line.sku].variant
         rows.append(
             (
                 line_id,
@@ -209,14 +266,15 @@ def _write(
                 variant["vendor"],
                 line.quantity,
                 line.price,
+                served[line.sku] or home,
             )
         )
     store.run_many(
         "insert into lines (id, order_id, position, variant_id, product_id, item_id, tracked, sku, title, vendor,"
-        " quantity, price) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " quantity, price, location_id) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         rows,
     )
-    return order_id
+    return list(ids)
 
 
 def _customer(store: Store, shop: Row, reference: str | None) -> int | None:
@@ -229,112 +287,3 @@ def _customer(store: Store, shop: Row, reference: str | None) -> int | None:
     customer_id = store.next_id("customer")
     store.set_meta(f"customer/{shop['id']}/{reference}", str(customer_id))
     return customer_id
-
-
-def find_order(store: Store, shop: Row, order_id: Any) -> Row:
-    """By number or GID. Raises NotFound."""
-    text = str(order_id).removeprefix("gid://shopify/Order/")
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
-    order = (
-        store.one("select * from orders where id = ? and shop_id = ?", (number, shop["id"])) if number < 2**63 else None
-    )
-    if order is None:
-        raise NotFound("order", order_id)
-    return order
-
-
-def touch(store: Store, order_id: int) -> None:
-    store.run("update orders set updated_at = ? where id = ?", (utc_now(), order_id))
-
-
-def ship(
-    store: Store,
-    outbox: Outbox,
-    shop: Row,
-    order_id: int,
-    key: str,
-    wanted: dict[int, int] | None,
-    tracking: dict[str, str] | None = None,
-) -> int:
-    """Ships the wanted units per line id, or all that is open. Once per key. Raises Refused when it cannot."""
-    with store.transaction():
-        earlier = store.value("select id from fulfillments where shop_id = ? and key = ?", (shop["id"], key))
-        if earlier is not None:
-            return int(earlier)
-        order = find_order(store, shop, order_id)
-        units = _units_to_ship(store, order, wanted)
-        fulfillment_id = _write_fulfillment(store, shop, order, key, units, tracking or {})
-        act = Act()
-        # What leaves was committed, not available: nothing to announce about the level's available.
-        moves: Moves = defaultdict(Move)
-        for line, count in units:
-            if line["tracked"]:
-                moves[(line["item_id"], order["location_id"])].committed -= count
-        apply(store, outbox, shop, act, moves)
-        touch(store, order["id"])
-        outbox.tell(shop, act, "fulfillments/create", lambda: _fulfillment_body(store, shop, order_id, fulfillment_id))
-        outbox.tell(shop, act, "orders/updated", lambda: bodies.order_body(store, shop, order["id"]))
-    return fulfillment_id
-
-
-def _units_to_ship(store: Store, order: Row, wanted: dict[int, int] | None) -> list[tuple[Row, int]]:
-    if order["cancelled_at"]:
-        raise Refused("cancelled", f"{order['name']} is cancelled.", 409)
-    lines = bodies.lines_of(store, order["id"])
-    if wanted is None:
-        units = [(line, bodies.fulfillable(line)) for line in lines if bodies.fulfillable(line)]
-    else:
-        units = [(line, wanted[line["id"]]) for line in lines if line["id"] in wanted]
-        for line_id in wanted.keys() - {line["id"] for line in lines}:
-            raise NotFound("line", line_id)
-    for line, count in units:
-        if not 0 < count <= bodies.fulfillable(line):
-            message = (
-                f"{order['name']}: {count} units of {line['sku']} asked for, {bodies.fulfillable(line)} can be shipped."
-            )
-            raise Refused("invalid_quantity", message)
-    if not units:
-        raise Refused("nothing_to_ship", f"{order['name']} has nothing left to ship.", 409)
-    return units
-
-
-def _write_fulfillment(
-    store: Store, shop: Row, order: Row, key: str, units: list[tuple[Row, int]], tracking: dict[str, str]
-) -> int:
-    now = utc_now()
-    fulfillment_id = store.next_id("fulfillment")
-    ordinal = 1 + store.value("select count(*) from fulfillments where order_id = ?", (order["id"],))
-    store.run(
-        "insert into fulfillments values (?, ?, ?, ?, ?, 'SUCCESS', ?, ?, ?, ?, ?, ?)",
-        (
-            fulfillment_id,
-            shop["id"],
-            order["id"],
-            key,
-            ordinal,
-            now,
-            now,
-            order["location_id"],
-            tracking.get("company"),
-            tracking.get("number"),
-            tracking.get("url"),
-        ),
-    )
-    ids = store.next_ids("fulfillment_line", len(units))
-    store.run_many(
-        "insert into fulfillment_lines values (?, ?, ?, ?)",
-        [(part, fulfillment_id, line["id"], count) for part, (line, count) in zip(ids, units, strict=True)],
-    )
-    store.run_many(
-        "update lines set fulfilled = fulfilled + ? where id = ?", [(count, line["id"]) for line, count in units]
-    )
-    return fulfillment_id
-
-
-def _fulfillment_body(store: Store, shop: Row, order_id: int, fulfillment_id: int) -> dict[str, Any]:
-    order = find_order(store, shop, order_id)
-    row = store.one("select * from fulfillments where id = ?", (fulfillment_id,))
-    assert row is not None
-    return bodies.fulfillment_body(
-        store, shop, order, row, {line["id"]: line for line in bodies.lines_of(store, order_id)}
-    )

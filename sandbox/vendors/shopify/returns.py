@@ -10,9 +10,11 @@ from sandbox.errors import NotFound, Refused
 from sandbox.money import amount, line_total
 from sandbox.outbox import Act, Outbox
 from sandbox.store import Row, Store
-from sandbox.vendors.shopify import bodies
+from sandbox.vendors.shopify import bodies, fulfilment_orders
+from sandbox.vendors.shopify.adjust_quantities import stock
 from sandbox.vendors.shopify.inventory import Move, Moves, apply
-from sandbox.vendors.shopify.orders import find_order, touch
+from sandbox.vendors.shopify.order_rows import find_order, place_of, touch
+from sandbox.vendors.shopify.shops import locations_of, number_of
 
 RESTOCK_TYPES = ("cancel", "return", "no_restock")
 CANCEL_REASONS = ("customer", "declined", "fraud", "inventory", "other", "staff")
@@ -26,6 +28,9 @@ class Part:
     restock_type: str
     unshipped: int
     shipped: int
+    # Where they are sold from and, unless they are not restocked, where they come back to.
+    sold_at: int
+    back_at: int
 
     @property
     def quantity(self) -> int:
@@ -49,7 +54,7 @@ def refund(
             return int(earlier)
         order = find_order(store, shop, order_id)
         parts = _parts(store, order, lines)
-        act = Act()
+        act = outbox.act()
         refund_id = _write(store, outbox, shop, order, act, key, parts, processed_at, note)
         touch(store, order["id"])
         outbox.tell(shop, act, "refunds/create", lambda: _body(store, shop, order["id"], refund_id))
@@ -68,17 +73,22 @@ def cancel(store: Store, outbox: Outbox, shop: Row, order_id: Any, key: str, rea
             return None if found is None else int(found)
         lines = bodies.lines_of(store, order["id"])
         _check_cancellable(order, lines)
-        act = Act()
+        act = outbox.act()
         kind = "cancel" if restock else "no_restock"
-        parts = [Part(line, kind, bodies.fulfillable(line), 0) for line in lines if bodies.fulfillable(line)]
+        parts = [
+            Part(line, kind, bodies.fulfillable(line), 0, place_of(line, order), place_of(line, order))
+            for line in lines
+            if bodies.fulfillable(line)
+        ]
         refund_id = _write(store, outbox, shop, order, act, f"{key}/cancel", parts, None, None) if parts else None
         store.run(
             "update orders set cancelled_at = ?, cancel_reason = ?, cancel_key = ? where id = ?",
-            (utc_now(), reason.lower(), key, order["id"]),
+            (utc_now(store), reason.lower(), key, order["id"]),
         )
         touch(store, order["id"])
         if refund_id is not None:
             outbox.tell(shop, act, "refunds/create", lambda: _body(store, shop, order["id"], refund_id))
+        fulfilment_orders.call_off(store, outbox, shop, act, order["id"])
         outbox.tell(shop, act, "orders/cancelled", lambda: bodies.order_body(store, shop, order["id"]))
         outbox.tell(shop, act, "orders/updated", lambda: bodies.order_body(store, shop, order["id"]))
     return refund_id
@@ -121,10 +131,10 @@ def _split(order: Row, line: Row, given: dict[str, Any], used: list[int]) -> Par
             f"{order['name']}: {quantity!r} units of {line['sku']} to refund as {kind}, at most {limit} are possible."
         )
         raise Refused("invalid_quantity", message)
-    if kind == "return":
-        return Part(line, kind, 0, quantity)
-    from_open = min(quantity, unshipped)
-    return Part(line, kind, from_open, quantity - from_open)
+    sold_at = place_of(line, order)
+    back_at = given.get("location_id") or sold_at
+    from_open = 0 if kind == "return" else min(quantity, unshipped)
+    return Part(line, kind, from_open, quantity - from_open, sold_at, back_at)
 
 
 def _line_number(line_id: Any) -> int:
@@ -143,7 +153,7 @@ def _write(
     processed_at: str | None,
     note: str | None,
 ) -> int:
-    now = utc_now()
+    now = utc_now(store)
     refund_id = store.next_id("refund")
     values = [line_total(part.quantity, part.line["price"]) for part in parts]
     store.run(
@@ -151,7 +161,6 @@ def _write(
         (refund_id, shop["id"], order["id"], key, now, processed_at or now, note, amount(sum(values, Decimal(0)))),
     )
     ids = store.next_ids("refund_line", len(parts))
-    location = order["location_id"]
     store.run_many(
         "insert into refund_lines values (?, ?, ?, ?, ?, ?, ?)",
         [
@@ -161,7 +170,7 @@ def _write(
                 part.line["id"],
                 part.quantity,
                 part.restock_type,
-                None if part.restock_type == "no_restock" else location,
+                None if part.restock_type == "no_restock" else part.back_at,
                 amount(value),
             )
             for row_id, part, value in zip(ids, parts, values, strict=True)
@@ -171,20 +180,24 @@ def _write(
         "update lines set removed = removed + ?, returned = returned + ? where id = ?",
         [(part.unshipped, part.shipped, part.line["id"]) for part in parts],
     )
-    apply(store, outbox, shop, act, _stock_moves(parts, location))
+    for part in parts:
+        if part.back_at != part.sold_at and part.line["tracked"]:
+            stock(store, outbox, shop, part.line["item_id"], part.back_at, 0)
+        if part.unshipped:
+            fulfilment_orders.take_off(store, part.line["id"], part.unshipped)
+    apply(store, outbox, shop, act, _stock_moves(parts))
     return refund_id
 
 
-def _stock_moves(parts: list[Part], location: int) -> Moves:
+def _stock_moves(parts: list[Part]) -> Moves:
     moves: Moves = defaultdict(Move)
     for part in parts:
         if not part.line["tracked"]:
             continue
-        move = moves[(part.line["item_id"], location)]
         # Units that never left stop being promised whatever happens to them next.
-        move.committed -= part.unshipped
+        moves[(part.line["item_id"], part.sold_at)].committed -= part.unshipped
         if part.restock_type != "no_restock":
-            move.available += part.quantity
+            moves[(part.line["item_id"], part.back_at)].available += part.quantity
     return moves
 
 
@@ -193,3 +206,17 @@ def _body(store: Store, shop: Row, order_id: int, refund_id: int) -> dict[str, A
     row = store.one("select * from refunds where id = ?", (refund_id,))
     assert row is not None
     return bodies.refund_body(store, shop, order, row, {line["id"]: line for line in bodies.lines_of(store, order_id)})
+
+
+def read_line(store: Store, shop: Row, given: dict[str, Any]) -> dict[str, Any]:
+    """A line of refundCreate in our words. Raises Refused for a location that is not the shop's."""
+    location = given.get("locationId")
+    number = None if location is None else number_of(location, "Location")
+    if location is not None and number not in {row["id"] for row in locations_of(store, shop["id"])}:
+        raise NotFound("location", location)
+    return {
+        "line_id": given["lineItemId"],
+        "quantity": given["quantity"],
+        "restock_type": (given.get("restockType") or "NO_RESTOCK").lower(),
+        "location_id": number,
+    }

@@ -1,17 +1,14 @@
 """The rules of inventorySetQuantities: compare and swap, all or nothing, idempotent by key."""
 
-import hashlib
-import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import orjson
-
 from sandbox.clock import utc_now
-from sandbox.outbox import Act, Outbox
+from sandbox.outbox import Outbox
 from sandbox.store import Row, Store
 from sandbox.vendors.shopify import inventory
+from sandbox.vendors.shopify.idempotency import Outcome, UserError, once
 from sandbox.vendors.shopify.inventory import Move
 from sandbox.vendors.shopify.shops import gid, number_of
 
@@ -36,9 +33,6 @@ REASONS = (
     "shrinkage",
 )
 LIMIT = 1_000_000_000
-KEY_LIFETIME_SECONDS = 24 * 3600
-
-UserError = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,55 +45,22 @@ class Wish:
     compared: int | None
 
 
-@dataclass(frozen=True)
-class Outcome:
-    group_id: str | None
-    errors: list[UserError]
-
-
-def set_quantities(store: Store, outbox: Outbox, shop: Row, client_id: str, key: str, given: dict[str, Any]) -> Outcome:
+def set_quantities(store: Store, outbox: Outbox, shop: Row, key: str, given: dict[str, Any]) -> Outcome:
     """One whole call; the key decides whether it is a repetition."""
-    digest = hashlib.sha256(orjson.dumps(given, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    with store.transaction():
-        earlier = _earlier(store, shop, client_id, key)
-        if earlier is not None:
-            return _repeat(earlier, digest)
-        outcome = _attempt(store, outbox, shop, given)
-        store.insert(
-            "idempotency",
-            shop_id=shop["id"],
-            client_id=client_id,
-            key=key,
-            digest=digest,
-            group_id=outcome.group_id,
-            failed=bool(outcome.errors),
-            created_at=time.time(),
-        )
-    return outcome
-
-
-def _earlier(store: Store, shop: Row, client_id: str, key: str) -> Row | None:
-    where = (shop["id"], client_id, key)
-    store.run(
-        "delete from idempotency where shop_id = ? and client_id = ? and key = ? and created_at < ?",
-        (*where, time.time() - KEY_LIFETIME_SECONDS),
+    return once(
+        store,
+        outbox,
+        shop,
+        key,
+        "inventorySetQuantities",
+        given,
+        lambda: _attempt(store, outbox, shop, given),
     )
-    return store.one("select * from idempotency where shop_id = ? and client_id = ? and key = ?", where)
-
-
-def _repeat(earlier: Row, digest: str) -> Outcome:
-    if earlier["digest"] != digest:
-        message = "This idempotency key was used before with other arguments."
-        return Outcome(None, [_error("IDEMPOTENCY_KEY_PARAMETER_MISMATCH", None, message)])
-    if earlier["failed"]:
-        message = "The earlier request with this idempotency key failed; use a new key."
-        return Outcome(None, [_error("IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED", None, message)])
-    return Outcome(earlier["group_id"], [])
 
 
 def _attempt(store: Store, outbox: Outbox, shop: Row, given: dict[str, Any]) -> Outcome:
     wishes, errors = _resolve(store, shop, given)
-    errors = _call_errors(given) + errors
+    errors = call_errors(given, NAMES, "INVALID_NAME") + errors
     # Staleness is only worth telling when the call makes sense at all.
     errors = errors or _stale(wishes, given["name"])
     if errors:
@@ -107,10 +68,10 @@ def _attempt(store: Store, outbox: Outbox, shop: Row, given: dict[str, Any]) -> 
     return Outcome(_write(store, outbox, shop, given, wishes), [])
 
 
-def _call_errors(given: dict[str, Any]) -> list[UserError]:
+def call_errors(given: dict[str, Any], names: tuple[str, ...], name_code: str) -> list[UserError]:
     errors = []
-    if given["name"] not in NAMES:
-        errors.append(_error("INVALID_NAME", ["name"], "The quantity name must be available or on_hand."))
+    if given["name"] not in names:
+        errors.append(_error(name_code, ["name"], f"The quantity name must be {' or '.join(names)}."))
     if given["reason"] not in REASONS:
         errors.append(_error("INVALID_REASON", ["reason"], "The reason is not one of the known reasons."))
     reference = given.get("referenceDocumentUri")
@@ -132,7 +93,7 @@ def _resolve(store: Store, shop: Row, given: dict[str, Any]) -> tuple[list[Wish]
     wishes: list[Wish] = []
     errors: list[UserError] = []
     seen: set[tuple[str, str]] = set()
-    locations = {row["id"] for row in store.all("select id from locations where shop_id = ?", (shop["id"],))}
+    locations = active_locations(store, shop)
     for position, element in enumerate(given["quantities"]):
         errors += _range_errors(position, element["quantity"])
         pair = (element["inventoryItemId"], element["locationId"])
@@ -142,11 +103,15 @@ def _resolve(store: Store, shop: Row, given: dict[str, Any]) -> tuple[list[Wish]
                 _element_error("NO_DUPLICATE_INVENTORY_ITEM_ID_GROUP_ID_PAIR", position, "locationId", message)
             )
         seen.add(pair)
-        level, problems = _level_for(store, shop, locations, position, *pair)
+        level, problems = level_for(store, shop, locations, ["quantities", str(position)], *pair)
         errors += problems
         if level is not None:
             wishes.append(Wish(position, level, element["quantity"], element["changeFromQuantity"]))
     return wishes, errors
+
+
+def active_locations(store: Store, shop: Row) -> set[int]:
+    return {row["id"] for row in store.all("select id from locations where shop_id = ? and active", (shop["id"],))}
 
 
 def _range_errors(position: int, quantity: int) -> list[UserError]:
@@ -159,25 +124,25 @@ def _range_errors(position: int, quantity: int) -> list[UserError]:
     return []
 
 
-def _level_for(
-    store: Store, shop: Row, locations: set[int], position: int, item_gid: str, location_gid: str
+def level_for(
+    store: Store, shop: Row, locations: set[int], path: list[str], item_gid: str, location_gid: str
 ) -> tuple[Row | None, list[UserError]]:
+    """The level, or why there cannot be one; neither for a level that is not active, which is passed over silently."""
     errors: list[UserError] = []
     location = number_of(location_gid, "Location")
     if location not in locations:
-        message = "The location was not found."
-        errors.append(_element_error("INVALID_LOCATION", position, "locationId", message))
+        errors.append(_error("INVALID_LOCATION", [*path, "locationId"], "The location was not found."))
     number = number_of(item_gid, "InventoryItem")
     item = store.one("select * from variants where item_id = ? and shop_id = ?", (number, shop["id"]))
     if item is None:
-        message = "The inventory item was not found."
-        errors.append(_element_error("INVALID_INVENTORY_ITEM", position, "inventoryItemId", message))
+        errors.append(_error("INVALID_INVENTORY_ITEM", [*path, "inventoryItemId"], "The inventory item was not found."))
     elif not item["tracked"]:
         message = "The inventory item is not tracked, so its quantities cannot be set."
-        errors.append(_element_error("NON_MUTABLE_INVENTORY_ITEM", position, "inventoryItemId", message))
+        errors.append(_error("NON_MUTABLE_INVENTORY_ITEM", [*path, "inventoryItemId"], message))
     if errors or item is None or location is None:
         return None, errors
-    return inventory.read_level(store, item["item_id"], location), []
+    level = inventory.read_level(store, item["item_id"], location)
+    return (level if level is not None and level["active"] else None), []
 
 
 def _stale(wishes: list[Wish], name: str) -> list[UserError]:
@@ -190,25 +155,31 @@ def _stale(wishes: list[Wish], name: str) -> list[UserError]:
 
 
 def _write(store: Store, outbox: Outbox, shop: Row, given: dict[str, Any], wishes: list[Wish]) -> str:
+    deltas = [(wish.level, wish.quantity - inventory.quantity(wish.level, given["name"])) for wish in wishes]
+    return write_group(store, outbox, shop, given, deltas)
+
+
+def write_group(store: Store, outbox: Outbox, shop: Row, given: dict[str, Any], deltas: list[tuple[Row, int]]) -> str:
+    """Moves `available` of each level by its delta and returns the id of the group that says so."""
     group_id = gid("InventoryAdjustmentGroup", store.next_id("group"))
     store.run(
         "insert into adjustment_groups values (?, ?, ?, ?, ?)",
-        (group_id, shop["id"], utc_now(), given["reason"], given.get("referenceDocumentUri")),
+        (group_id, shop["id"], utc_now(store), given["reason"], given.get("referenceDocumentUri")),
     )
     moves: inventory.Moves = {}
     changes: list[tuple[Any, ...]] = []
-    for wish in wishes:
-        delta = wish.quantity - inventory.quantity(wish.level, given["name"])
+    for level, delta in deltas:
         if delta == 0:
             continue
-        place = (wish.level["item_id"], wish.level["location_id"])
-        moves[place] = Move(available=delta)
+        place = (level["item_id"], level["location_id"])
+        moved = moves.setdefault(place, Move())
+        moved.available += delta
         # Setting either number moves both, and the vendor reports both.
         for changed in NAMES:
-            after = inventory.quantity(wish.level, changed) + delta
+            after = inventory.quantity(level, changed) + moved.available
             changes.append((group_id, len(changes), *place, changed, delta, after))
     store.run_many("insert into adjustments values (?, ?, ?, ?, ?, ?, ?)", changes)
-    inventory.apply(store, outbox, shop, Act(), moves)
+    inventory.apply(store, outbox, shop, outbox.act(), moves)
     return group_id
 
 

@@ -49,12 +49,12 @@ def find_shop(store: Store, domain: str) -> Row:
 
 
 def locations_of(store: Store, shop_id: int) -> list[Row]:
-    return store.all("select * from locations where shop_id = ? order by id", (shop_id,))
+    return store.all("select * from locations where shop_id = ? and active order by id", (shop_id,))
 
 
 def home_location(store: Store, shop_id: int) -> int:
     """Where stock opens and from which orders are served."""
-    return int(store.value("select min(id) from locations where shop_id = ?", (shop_id,)))
+    return int(store.value("select min(id) from locations where shop_id = ? and active", (shop_id,)))
 
 
 def gid(kind: str, number: int) -> str:

@@ -8,16 +8,40 @@ import orjson
 from sandbox.clock import utc_now
 from sandbox.outbox import Outbox
 from sandbox.store import Row, Store
+from sandbox.vendors.shopify.scopes import may_hear
 from sandbox.vendors.shopify.shops import gid, number_of
 from sandbox.webhook_filter import BadFilter, check
 
 # The enum's word for a topic and the word in the header.
 TOPICS = {
+    "APP_UNINSTALLED": "app/uninstalled",
+    "BULK_OPERATIONS_FINISH": "bulk_operations/finish",
+    "DRAFT_ORDERS_CREATE": "draft_orders/create",
+    "DRAFT_ORDERS_DELETE": "draft_orders/delete",
+    "DRAFT_ORDERS_UPDATE": "draft_orders/update",
     "FULFILLMENTS_CREATE": "fulfillments/create",
+    "FULFILLMENTS_UPDATE": "fulfillments/update",
+    "FULFILLMENT_EVENTS_CREATE": "fulfillment_events/create",
+    "FULFILLMENT_ORDERS_CANCELLED": "fulfillment_orders/cancelled",
+    "FULFILLMENT_ORDERS_HOLD_RELEASED": "fulfillment_orders/hold_released",
+    "FULFILLMENT_ORDERS_MOVED": "fulfillment_orders/moved",
+    "FULFILLMENT_ORDERS_ORDER_ROUTING_COMPLETE": "fulfillment_orders/order_routing_complete",
+    "FULFILLMENT_ORDERS_PLACED_ON_HOLD": "fulfillment_orders/placed_on_hold",
+    "INVENTORY_ITEMS_DELETE": "inventory_items/delete",
+    "INVENTORY_LEVELS_CONNECT": "inventory_levels/connect",
+    "INVENTORY_LEVELS_DISCONNECT": "inventory_levels/disconnect",
     "INVENTORY_LEVELS_UPDATE": "inventory_levels/update",
+    "LOCATIONS_CREATE": "locations/create",
+    "LOCATIONS_DELETE": "locations/delete",
     "ORDERS_CANCELLED": "orders/cancelled",
     "ORDERS_CREATE": "orders/create",
+    "ORDERS_EDITED": "orders/edited",
+    "ORDERS_FULFILLED": "orders/fulfilled",
+    "ORDERS_PAID": "orders/paid",
+    "ORDERS_PARTIALLY_FULFILLED": "orders/partially_fulfilled",
     "ORDERS_UPDATED": "orders/updated",
+    "PRODUCTS_CREATE": "products/create",
+    "PRODUCTS_DELETE": "products/delete",
     "PRODUCTS_UPDATE": "products/update",
     "REFUNDS_CREATE": "refunds/create",
 }
@@ -30,9 +54,12 @@ def create(
     store: Store, outbox: Outbox, shop: Row, topic: str, wanted: dict[str, Any]
 ) -> tuple[Row | None, UserErrors]:
     errors = _problems(wanted) or _taken(store, shop, TOPICS[topic], wanted.get("uri"), None)
+    if not may_hear(shop, TOPICS[topic]):
+        message = f"You do not have permission to create or update webhooks with {TOPICS[topic]} topic."
+        errors = [{"field": ["topic"], "message": message}]
     if errors:
         return None, errors
-    now = utc_now()
+    now = utc_now(store)
     with store.transaction():
         subscription_id = store.next_id("subscription")
         store.insert(
@@ -80,7 +107,7 @@ def update(
                 merged["filter"],
                 orjson.dumps(merged["includeFields"] or []).decode(),
                 merged["name"],
-                utc_now(),
+                utc_now(store),
                 found["id"],
             ),
         )
@@ -94,6 +121,7 @@ def delete(store: Store, outbox: Outbox, shop: Row, subscription_gid: str) -> tu
         return None, _not_found()
     with store.transaction():
         store.run("delete from subscriptions where id = ?", (found["id"],))
+        store.run("delete from last_bodies where subscription_id = ?", (found["id"],))
         store.run(
             "update deliveries set state = 'given_up', last_result = 'subscription deleted'"
             " where subscription_id = ? and state = 'queued'",

@@ -7,12 +7,26 @@ from typing import Any
 import orjson
 
 from sandbox.money import amount, line_total
-from sandbox.store import Row, Store
+from sandbox.store import Row
 from sandbox.vendors.shopify import bodies, inventory, subscriptions
-from sandbox.vendors.shopify.connections import Source, connection
+from sandbox.vendors.shopify.bulk import bulk_view
+from sandbox.vendors.shopify.connections import Source
+from sandbox.vendors.shopify.fulfilment_views import FulfilmentViews, View, may_read_fulfilment_orders, money_bag
+from sandbox.vendors.shopify.order_rows import order_horizon
+from sandbox.vendors.shopify.scopes import check, listed
 from sandbox.vendors.shopify.shops import gid, number_of
 
-View = dict[str, Any]
+PLAN_NAMES = {"standard": "Basic", "advanced": "Advanced", "plus": "Shopify Plus", "enterprise": "Shopify Plus"}
+# What the app needs to be shown a thing by its bare id.
+NODE_SCOPES = {
+    "InventoryItem": ("read_inventory", "read_products"),
+    "InventoryLevel": ("read_inventory",),
+    "Location": ("read_inventory", "read_locations"),
+    "Order": ("read_orders",),
+    "Product": ("read_products",),
+    "ProductVariant": ("read_products",),
+    "Refund": ("read_orders",),
+}
 
 VARIANTS = (
     "select v.*, p.title as product_title, p.status, p.vendor, p.product_type"
@@ -20,17 +34,8 @@ VARIANTS = (
 )
 
 
-def money_bag(text: str, currency: str) -> View:
-    money = {"amount": text, "currencyCode": currency}
-    return {"shopMoney": money, "presentmentMoney": money}
-
-
-class Views:
-    """The objects of one shop."""
-
-    def __init__(self, store: Store, shop: Row) -> None:
-        self._store = store
-        self._shop = shop
+class Views(FulfilmentViews):
+    """The objects of one shop, as its app may see them."""
 
     def shop(self) -> View:
         shop = self._shop
@@ -41,7 +46,18 @@ class Views:
             "myshopifyDomain": shop["domain"],
             "ianaTimezone": shop["timezone"],
             "currencyCode": shop["currency"],
+            "plan": {
+                "partnerDevelopment": False,
+                "publicDisplayName": PLAN_NAMES[shop["plan"]],
+                "shopifyPlus": shop["plan"] in ("plus", "enterprise"),
+            },
         }
+
+    def installation(self) -> View:
+        """The app as this shop has installed it."""
+        shop = self._shop
+        scopes = [{"handle": scope, "description": scope.replace("_", " ")} for scope in listed(shop)]
+        return {"__typename": "AppInstallation", "id": gid("AppInstallation", shop["id"]), "accessScopes": scopes}
 
     def node(self, node_id: str) -> View | None:
         """Any object of ours by its GID; None when there is no such thing."""
@@ -53,10 +69,14 @@ class Views:
             "InventoryLevel": self.level_by_gid,
             "Location": self.location_by_gid,
             "Order": self.order_by_gid,
+            "BulkOperation": self.bulk_by_gid,
             "Fulfillment": self.fulfillment_by_gid,
+            "FulfillmentOrder": self.fulfillment_order_by_gid,
             "Refund": self.refund_by_gid,
             "WebhookSubscription": self.subscription_by_gid,
         }
+        if kind in NODE_SCOPES:
+            check(self._shop, "node", *NODE_SCOPES[kind])
         if kind == "Shop":
             return self.shop() if node_id == gid("Shop", self._shop["id"]) else None
         finder = finders.get(kind)
@@ -91,7 +111,18 @@ class Views:
 
     def order_by_gid(self, order_gid: str) -> View | None:
         row = self._one("select * from orders where shop_id = ? and id = ?", number_of(order_gid, "Order"))
-        return None if row is None else self.order(row)
+        horizon = order_horizon(self._store, self._shop)
+        return None if row is None or (horizon and row["created_at"] < horizon) else self.order(row)
+
+    def bulk_by_gid(self, bulk_gid: str) -> View | None:
+        row = self._one("select * from bulks where shop_id = ? and id = ?", number_of(bulk_gid, "BulkOperation"))
+        return None if row is None else bulk_view(self._store, row)
+
+    def fulfillment_order_by_gid(self, order_gid: str) -> View | None:
+        if not may_read_fulfilment_orders(self._shop):
+            return None
+        number = number_of(order_gid, "FulfillmentOrder")
+        return self._part_of_order("fulfillment_orders", number, self.fulfillment_order)
 
     def fulfillment_by_gid(self, fulfillment_gid: str) -> View | None:
         return self._part_of_order("fulfillments", number_of(fulfillment_gid, "Fulfillment"), self.fulfillment)
@@ -100,7 +131,7 @@ class Views:
         return self._part_of_order("refunds", number_of(refund_gid, "Refund"), self.refund)
 
     def _part_of_order(self, table: str, number: int | None, view: Callable[[Row, Row], View]) -> View | None:
-        """`table` comes from the two callers above."""
+        """`table` comes from the callers above."""
         row = None if number is None else self._store.one(f"select * from {table} where id = ?", (number,))
         order = None if row is None else self._one("select * from orders where shop_id = ? and id = ?", row["order_id"])
         return None if row is None or order is None else view(row, order)
@@ -115,7 +146,7 @@ class Views:
             "id": gid("Location", row["id"]),
             "legacyResourceId": row["id"],
             "name": row["name"],
-            "isActive": True,
+            "isActive": bool(row["active"]),
             "fulfillsOnlineOrders": True,
             "shipsInventory": True,
         }
@@ -156,7 +187,7 @@ class Views:
             "createdAt": row["created_at"],
             "updatedAt": row["updated_at"],
             "inventoryQuantity": lambda info: self._total_inventory(row["product_id"]),
-            "inventoryItem": lambda info: self.item(row),
+            "inventoryItem": lambda info: self._item_of(row),
             "product": lambda info: self.product_by_gid(gid("Product", row["product_id"])),
         }
 
@@ -173,15 +204,21 @@ class Views:
             "updatedAt": row["updated_at"],
             "variant": lambda info: self.variant(row),
             "inventoryLevels": lambda info, **arguments: self._levels_of(row["item_id"], arguments),
-            "inventoryLevel": lambda info, **arguments: self._level_at(row["item_id"], arguments["locationId"]),
+            "inventoryLevel": lambda info, **arguments: self._level_at(
+                row["item_id"], arguments["locationId"], bool(arguments.get("includeInactive"))
+            ),
         }
+
+    def _item_of(self, row: Row) -> View:
+        check(self._shop, "inventoryItem", "read_inventory", "read_products")
+        return self.item(row)
 
     def level(self, row: Row) -> View:
         level_gid = f"gid://shopify/InventoryLevel/{row['location_id']}?inventory_item_id={row['item_id']}"
         return {
             "__typename": "InventoryLevel",
             "id": level_gid,
-            "isActive": True,
+            "isActive": bool(row["active"]),
             "createdAt": row["created_at"],
             "updatedAt": row["updated_at"],
             "item": lambda info: self.item_by_gid(gid("InventoryItem", row["item_id"])),
@@ -219,7 +256,8 @@ class Views:
             "note": None,
             "tags": [],
             "currencyCode": currency,
-            "sourceName": "web",
+            "sourceName": row["source_name"],
+            "edited": bool(row["edited"]),
             "sourceIdentifier": row["key"],
             "totalPriceSet": total,
             "subtotalPriceSet": total,
@@ -239,6 +277,7 @@ class Views:
             "lineItems": lambda info, **arguments: self._lines_of(row, arguments),
             "refunds": lambda info, first=None: self._refunds_of(row, first),
             "fulfillments": lambda info, first=None, query=None: self._fulfillments_of(row, first),
+            "fulfillmentOrders": lambda info, **arguments: self._fulfillment_orders_of(row, arguments),
         }
 
     def line(self, row: Row, currency: str) -> View:
@@ -264,6 +303,7 @@ class Views:
             "originalTotalSet": total,
             "discountedTotalSet": total,
             "totalDiscountSet": money_bag("0.00", currency),
+            "discountAllocations": [],
             "variant": lambda info: self.variant_by_gid(gid("ProductVariant", row["variant_id"])),
             "product": lambda info: self.product_by_gid(gid("Product", row["product_id"])),
         }
@@ -280,25 +320,6 @@ class Views:
             "totalRefundedSet": money_bag(row["total"], order["currency"]),
             "order": lambda info: self.order(order),
             "refundLineItems": lambda info, **arguments: self._refund_lines_of(row, order, arguments),
-        }
-
-    def fulfillment(self, row: Row, order: Row) -> View:
-        tracking = {"company": row["tracking_company"], "number": row["tracking_number"], "url": row["tracking_url"]}
-        return {
-            "__typename": "Fulfillment",
-            "id": gid("Fulfillment", row["id"]),
-            "legacyResourceId": row["id"],
-            "name": f"{order['name']}-F{row['ordinal']}",
-            "status": row["status"],
-            "createdAt": row["created_at"],
-            "updatedAt": row["updated_at"],
-            "totalQuantity": lambda info: self._store.value(
-                "select sum(quantity) from fulfillment_lines where fulfillment_id = ?", (row["id"],)
-            ),
-            "trackingInfo": lambda info, first=None: [tracking] if any(tracking.values()) and first != 0 else [],
-            "location": lambda info: self.location_by_gid(gid("Location", row["location_id"])),
-            "order": lambda info: self.order(order),
-            "fulfillmentLineItems": lambda info, **arguments: self._fulfillment_lines_of(row, order, arguments),
         }
 
     def subscription(self, row: Row) -> View:
@@ -334,27 +355,31 @@ class Views:
 
     def _variants_of(self, product_id: int, arguments: dict[str, Any]) -> View:
         source = Source(f"{VARIANTS} where v.product_id = ?", [product_id], "id", "id")
-        return connection(self._store, source, arguments, self.variant)
+        return self.page(source, arguments, self.variant)
 
     def _total_inventory(self, product_id: int) -> int:
         total = self._store.value(
-            "select sum(available) from levels where item_id in (select item_id from variants where product_id = ?)",
+            "select sum(available) from levels where active"
+            " and item_id in (select item_id from variants where product_id = ?)",
             (product_id,),
         )
         return int(total or 0)
 
     def _levels_of(self, item_id: int, arguments: dict[str, Any]) -> View:
-        source = Source("select * from levels where item_id = ?", [item_id], "location_id", "location_id")
-        return connection(self._store, source, arguments, self.level)
+        check(self._shop, "inventoryLevels", "read_inventory")
+        active = "" if arguments.get("includeInactive") else " and active"
+        source = Source(f"select * from levels where item_id = ?{active}", [item_id], "location_id", "location_id")
+        return self.page(source, arguments, self.level)
 
-    def _level_at(self, item_id: int, location_gid: str) -> View | None:
+    def _level_at(self, item_id: int, location_gid: str, include_inactive: bool) -> View | None:
+        check(self._shop, "inventoryLevel", "read_inventory")
         location = number_of(location_gid, "Location")
         row = None if location is None else inventory.read_level(self._store, item_id, location)
-        return None if row is None else self.level(row)
+        return None if row is None or not (row["active"] or include_inactive) else self.level(row)
 
     def _lines_of(self, order: Row, arguments: dict[str, Any]) -> View:
         source = Source("select * from lines where order_id = ?", [order["id"]], "position", "id")
-        return connection(self._store, source, arguments, lambda row: self.line(row, order["currency"]))
+        return self.page(source, arguments, lambda row: self.line(row, order["currency"]))
 
     def _refunds_of(self, order: Row, first: int | None) -> list[View]:
         rows = self._store.all("select * from refunds where order_id = ? order by id", (order["id"],))
@@ -362,7 +387,7 @@ class Views:
 
     def _refund_lines_of(self, refund: Row, order: Row, arguments: dict[str, Any]) -> View:
         source = Source("select * from refund_lines where refund_id = ?", [refund["id"]], "id", "id")
-        return connection(self._store, source, arguments, lambda row: self._refund_line(row, order))
+        return self.page(source, arguments, lambda row: self._refund_line(row, order))
 
     def _refund_line(self, row: Row, order: Row) -> View:
         currency = order["currency"]
@@ -382,24 +407,6 @@ class Views:
             "location": None if location is None else self.location_by_gid(gid("Location", location)),
         }
 
-    def _fulfillments_of(self, order: Row, first: int | None) -> list[View]:
-        rows = self._store.all("select * from fulfillments where order_id = ? order by id", (order["id"],))
-        return [self.fulfillment(row, order) for row in rows[:first]]
-
-    def _fulfillment_lines_of(self, fulfillment: Row, order: Row, arguments: dict[str, Any]) -> View:
-        source = Source("select * from fulfillment_lines where fulfillment_id = ?", [fulfillment["id"]], "id", "id")
-        return connection(self._store, source, arguments, lambda row: self._fulfillment_line(row, order))
-
-    def _fulfillment_line(self, row: Row, order: Row) -> View:
-        line = self._store.one("select * from lines where id = ?", (row["line_id"],))
-        assert line is not None
-        return {
-            "__typename": "FulfillmentLineItem",
-            "id": gid("FulfillmentLineItem", row["id"]),
-            "quantity": row["quantity"],
-            "lineItem": self.line(line, order["currency"]),
-        }
-
     def _refunded(self, order_id: int) -> Decimal:
         rows = self._store.all("select total from refunds where order_id = ?", (order_id,))
         return sum((Decimal(row["total"]) for row in rows), Decimal(0))
@@ -410,10 +417,6 @@ class Views:
 
     def _financial_status(self, order: Row) -> str:
         return bodies.financial_status(Decimal(order["total"]), self._refunded(order["id"])).upper()
-
-    def _fulfillment_status(self, order_id: int) -> str:
-        word = bodies.fulfillment_status(bodies.lines_of(self._store, order_id))
-        return {None: "UNFULFILLED", "partial": "PARTIALLY_FULFILLED", "fulfilled": "FULFILLED"}[word]
 
     def _changes_of(self, group_id: str, arguments: dict[str, Any]) -> list[View]:
         wanted = (

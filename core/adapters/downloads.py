@@ -1,0 +1,101 @@
+"""Fetching a file that a vendor points us to: large, elsewhere, and none of the business of whoever keeps it there.
+
+The address comes out of an answer, so it is looked at before it is followed: https, or the very host that we speak to
+anyway. No credentials go along: the address carries its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import IO
+from urllib.parse import urlsplit
+
+import httpx
+
+from core.adapters.base import ConnectionConfig, Deps
+from core.adapters.http import ApiCall, Outcome, Refused, ServerFault, make_http
+
+TRIES = 3
+_PAUSE_SECONDS = 2.0
+_CHUNK_BYTES = 1 << 16
+
+
+def fetch(config: ConnectionConfig, deps: Deps, operation: str, address: str, into: IO[bytes]) -> int:
+    """Write the file at `address` into an open file, from its beginning; returns its bytes.
+
+    A transfer that breaks off begins again, a few times. Raises Refused for an address that we do not follow or that
+    is not (any longer) given, ServerFault when it did not come whole.
+    """
+    _check(config, operation, address)
+    for attempt in range(1, TRIES + 1):
+        into.seek(0)
+        into.truncate()
+        try:
+            return _transfer(config, deps, operation, address, into, attempt)
+        except ServerFault:
+            if attempt == TRIES:
+                raise
+            deps.sleep(_PAUSE_SECONDS * attempt)
+    raise AssertionError("the last try returns or raises")
+
+
+def lines(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a fetched file, without their ends; blank ones are left out."""
+    file.seek(0)
+    for line in file:
+        if line.strip():
+            yield line.rstrip(b"\r\n")
+
+
+def _check(config: ConnectionConfig, operation: str, address: str) -> None:
+    parts, ours = urlsplit(address), urlsplit(config.base_url)
+    is_ours = (parts.scheme, parts.netloc) == (ours.scheme, ours.netloc)
+    if not parts.hostname or parts.username is not None or not (parts.scheme == "https" or is_ours):
+        raise Refused(operation, 0, "ADDRESS", f"a file is offered at {parts.scheme}://{parts.hostname}, not at https")
+
+
+def _transfer(config: ConnectionConfig, deps: Deps, operation: str, address: str, into: IO[bytes], attempt: int) -> int:
+    began, called_at = time.monotonic(), deps.now()
+    status, problem, size = None, None, 0
+    http = make_http(deps.transport)
+    try:
+        with http.stream("GET", address) as response:
+            status = response.status_code
+            if status == 200:
+                for chunk in response.iter_bytes(_CHUNK_BYTES):
+                    size += into.write(chunk)
+    except httpx.RequestError as error:
+        problem = type(error).__name__
+    finally:
+        # A transport that was lent is somebody else's to close.
+        if deps.transport is None:
+            http.close()
+    deps.record(
+        ApiCall(
+            shop_id=config.shop_id,
+            connection_id=config.connection_id,
+            operation=operation,
+            method="GET",
+            status=status,
+            outcome=_outcome(status, problem),
+            elapsed_ms=round((time.monotonic() - began) * 1000),
+            attempt=attempt,
+            quota_left=None,
+            api_version=None,
+            deprecation=None,
+            error=problem or (None if status == 200 else f"status {status}"),
+            called_at=called_at,
+        )
+    )
+    if problem is None and status is not None and 300 <= status < 500:
+        raise Refused(operation, status, f"HTTP_{status}", "the file is not given (any longer)")
+    if problem is not None or status != 200:
+        raise ServerFault(operation, problem or f"status {status}")
+    return size
+
+
+def _outcome(status: int | None, problem: str | None) -> Outcome:
+    if problem is None and status == 200:
+        return "ok"
+    return "refused" if problem is None and status is not None and 300 <= status < 500 else "error"

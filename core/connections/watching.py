@@ -1,0 +1,127 @@
+"""Writes: what was noticed of a channel: whether it still calls us, what people did there, what it is writing down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from psycopg.types.json import Jsonb
+from sqlalchemy import Connection
+
+from core.db import execute, fetch
+from core.ports import ChannelSubscription
+
+EXPORT = "export"
+"""The setting of a connection that holds the channel's id of an export under way."""
+
+
+def note_subscriptions(
+    conn: Connection, shop_id: int, connection_id: int, found: Sequence[ChannelSubscription], now: datetime
+) -> list[str]:
+    """Keep how each topic was found, and was left; returns those that had stood and were gone.
+
+    Topics that nobody asks for any more are forgotten. The rows of a connection are locked in order of topic.
+    """
+    before = {
+        row["topic"]: row["ever_stood"]
+        for row in fetch(
+            conn,
+            """
+            select topic, state = 'standing' or ref is not null as ever_stood from channel_subscriptions
+            where shop_id = %(shop)s and connection_id = %(id)s order by topic for update
+            """,
+            shop=shop_id,
+            id=connection_id,
+        )
+    }
+    dropped = sorted(item.topic for item in found if item.was_missing and before.get(item.topic))
+    execute(
+        conn,
+        """
+        insert into channel_subscriptions as s (shop_id, connection_id, topic, state, ref, checked_at, problem)
+        select %(shop)s, %(id)s, n.topic, n.state, n.ref, %(now)s, n.problem
+        from unnest(%(topics)b::text[], %(states)b::text[], %(refs)b::text[], %(problems)b::text[])
+            as n (topic, state, ref, problem)
+        on conflict (shop_id, connection_id, topic) do update set state = excluded.state,
+            ref = coalesce(excluded.ref, s.ref), checked_at = excluded.checked_at, problem = excluded.problem,
+            missed_at = case when s.topic = any(%(dropped)b::text[]) and s.state = 'standing' then %(now)s
+                else s.missed_at end,
+            repaired_at = case when s.topic = any(%(dropped)b::text[]) and excluded.state = 'standing' then %(now)s
+                else s.repaired_at end,
+            repairs = s.repairs
+                + (s.topic = any(%(dropped)b::text[]) and excluded.state = 'standing')::integer
+        """,
+        shop=shop_id,
+        id=connection_id,
+        now=now,
+        dropped=dropped,
+        topics=[item.topic for item in _sorted(found)],
+        states=[item.state for item in _sorted(found)],
+        refs=[item.ref for item in _sorted(found)],
+        problems=[item.problem for item in _sorted(found)],
+    )
+    execute(
+        conn,
+        """
+        delete from channel_subscriptions where shop_id = %(shop)s and connection_id = %(id)s
+            and topic <> all(%(topics)b::text[])
+        """,
+        shop=shop_id,
+        id=connection_id,
+        topics=[item.topic for item in found],
+    )
+    return dropped
+
+
+def _sorted(found: Sequence[ChannelSubscription]) -> list[ChannelSubscription]:
+    return sorted(found, key=lambda item: item.topic)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelAct:
+    """Something people did at a channel; `ref` makes it one however often it is seen."""
+
+    kind: Literal["draft_order", "order_edit"]
+    ref: str
+    acted_at: datetime
+
+
+def note_acts(conn: Connection, shop_id: int, connection_id: int, acts: Sequence[ChannelAct]) -> int:
+    """Count what people did at a channel, each once; returns how many were new. An order edited twice is one."""
+    first = {(act.kind, act.ref): act for act in sorted(acts, key=lambda act: act.acted_at, reverse=True)}
+    ordered = [first[key] for key in sorted(first)]
+    if not ordered:
+        return 0
+    rows = fetch(
+        conn,
+        """
+        insert into channel_acts (shop_id, connection_id, kind, ref, acted_at)
+        select %(shop)s, %(id)s, n.kind, n.ref, n.acted_at
+        from unnest(%(kinds)b::text[], %(refs)b::text[], %(ats)b::timestamptz[]) as n (kind, ref, acted_at)
+        on conflict do nothing returning ref
+        """,
+        shop=shop_id,
+        id=connection_id,
+        kinds=[act.kind for act in ordered],
+        refs=[act.ref for act in ordered],
+        ats=[act.acted_at for act in ordered],
+    )
+    return len(rows)
+
+
+def note_export(conn: Connection, shop_id: int, connection_id: int, ref: str | None) -> None:
+    """Remember which export is under way, for whoever reads the catalogue next; None: there is none any more."""
+    execute(
+        conn,
+        """
+        update connections set settings = settings - %(export)s::text || %(now_is)s
+        where shop_id = %(shop)s and id = %(id)s and settings ->> %(export)s::text is distinct from %(ref)s
+        """,
+        shop=shop_id,
+        id=connection_id,
+        export=EXPORT,
+        ref=ref,
+        now_is=Jsonb({} if ref is None else {EXPORT: ref}),
+    )

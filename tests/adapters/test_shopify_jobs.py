@@ -1,0 +1,336 @@
+"""What the jobs make of a Shopify: first loads, subscriptions, hints, shops side by side. On real Postgres."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine
+
+from core import bootstrap, embedded
+from core.adapters.shopify.parsing import SUBSCRIBED
+from core.clock import utc_now
+from core.connections import watching
+from core.db import execute, unit_of_work
+from core.ports import ChannelSubscription
+from tests.adapters.bodies import ORDER
+from tests.adapters.canned_shopify import CannedShop
+from tests.adapters.floor import Floor
+from tests.conftest import TestServers
+from workers import exports
+from workers.jobs.asking import read_orders
+from workers.jobs.connections import poll_orders
+from workers.jobs.subscriptions import check_subscriptions
+
+
+@pytest.fixture(scope="module")
+def shared_engine(servers: TestServers, template_database: embedded.Database) -> Iterator[Engine]:
+    """One database for the module: every test has shops of its own."""
+    database = embedded.create_database(servers.home, "shopify_jobs", template=template_database.name)
+    engine = create_engine(database.url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def floor(shared_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Floor:
+    made = Floor(shared_engine)
+    monkeypatch.setattr(bootstrap, "application", lambda: made)
+    monkeypatch.setattr(exports, "EXPORT_FROM", 5)
+    return made
+
+
+# --- the first load ---------------------------------------------------------------------------------------------------
+
+
+def test_a_large_catalogue_is_exported(floor: Floor) -> None:
+    canned = CannedShop()
+    row = floor.connect(canned)
+    counts = floor.sync(row)
+    assert (counts["listings"], counts["taken_over"], counts["publishing_started"]) == (10, 10, 10)
+    assert canned.exports_begun == 1
+    assert _operations(floor, row).count("variants") == 0
+    run = floor.one("select state, done, total from sync_runs where connection_id = %(c)s", c=row.id)
+    assert run == {"state": "done", "done": 10, "total": 10}
+    assert watching.EXPORT not in floor.row(row.shop_id, row.id).settings
+
+
+def test_a_small_catalogue_is_read_by_pages(floor: Floor) -> None:
+    canned = CannedShop(levels={"5000": 3, "5001": 4})
+    row = floor.connect(canned)
+    assert floor.sync(row)["listings"] == 2
+    assert canned.exports_begun == 0
+
+
+@pytest.mark.parametrize(
+    "shop",
+    [
+        pytest.param(CannedShop(export_errors=["LIMIT_REACHED"]), id="limit_reached"),
+        pytest.param(CannedShop(export_errors=["OPERATION_IN_PROGRESS"]), id="operation_in_progress"),
+        pytest.param(CannedShop(export_errors=["INVALID"]), id="invalid"),
+        pytest.param(CannedShop(export_states=["RUNNING", "FAILED"]), id="failed"),
+        pytest.param(CannedShop(export_states=["FAILED"], export_partial=True), id="failed_with_a_part"),
+        pytest.param(CannedShop(export_states=["CANCELING", "CANCELED"]), id="canceled"),
+        pytest.param(CannedShop(export_states=["EXPIRED"]), id="expired"),
+        pytest.param(CannedShop(export_is_empty=True), id="empty"),
+    ],
+)
+def test_an_export_that_comes_to_nothing_is_made_up_for_by_pages(floor: Floor, shop: CannedShop) -> None:
+    row = floor.connect(shop)
+    counts = floor.sync(row)
+    assert counts["taken_over"] == 10
+    assert "variants" in _operations(floor, row)
+    assert len(shop.files_given) == shop.export_partial
+    assert watching.EXPORT not in floor.row(row.shop_id, row.id).settings
+
+
+def test_a_restart_picks_up_the_export_under_way(floor: Floor) -> None:
+    canned = CannedShop(export_states=["RUNNING"])
+    row = floor.connect(canned, clock_factor=1_000_000)
+    assert "still writing" in floor.sync(row)["waiting"]
+    run = floor.one("select id, state, error from sync_runs where connection_id = %(c)s", c=row.id)
+    assert (run["state"], "export 42" in run["error"]) == ("queued", True)
+    assert floor.row(row.shop_id, row.id).settings[watching.EXPORT] == "42"
+    canned.export_states, canned.export_began = ["COMPLETED"], utc_now().isoformat()
+    assert floor.sync(row)["taken_over"] == 10
+    assert canned.exports_begun == 1
+
+
+def test_an_old_export_is_not_taken_for_the_catalogue_of_today(floor: Floor) -> None:
+    canned = CannedShop(export_states=["COMPLETED"], export_query="{ products }")
+    row = floor.connect(canned, export="42")
+    assert floor.sync(row)["taken_over"] == 10
+    assert canned.exports_begun == 1
+
+
+def test_the_end_of_an_export_rings_the_sync_that_waits_for_it(floor: Floor) -> None:
+    row = floor.connect(CannedShop(export_states=["RUNNING"]), clock_factor=1_000_000)
+    floor.sync(row)
+    body = json.dumps({"admin_graphql_api_id": "gid://shopify/BulkOperation/42", "status": "completed"}).encode()
+    floor.queue.rings.clear()
+    floor.deliver(row, ("bulk_operations/finish", body.replace(b"/42", b"/43")))
+    assert floor.queue.rung("connection.sync") == []
+    floor.deliver(row, ("bulk_operations/finish", body))
+    run = floor.one("select id from sync_runs where connection_id = %(c)s", c=row.id)
+    assert floor.queue.rung("connection.sync") == [
+        {"shop_id": row.shop_id, "connection_id": row.id, "sync_run_id": run["id"]}
+    ]
+
+
+# --- subscriptions ----------------------------------------------------------------------------------------------------
+
+
+def test_subscriptions_are_made_and_on_record(floor: Floor) -> None:
+    canned = CannedShop()
+    row = floor.connect(canned)
+    assert _check(floor, row) == {"standing": 10, "missing": 0, "refused": 0, "changed": 10, "dropped": 0}
+    assert _check(floor, row)["changed"] == 0
+    assert {one["uri"] for one in canned.subscriptions} == {f"https://us.test/webhooks/shopify/{row.id}"}
+    topics = _topics(floor, row)
+    assert set(topics) == set(SUBSCRIBED)
+    assert {(one["state"], one["repairs"], one["missed_at"], one["problem"]) for one in topics.values()} == {
+        ("standing", 0, None, None)
+    }
+    assert all(one["ref"].startswith("gid://") for one in topics.values())
+
+
+def test_a_dropped_subscription_is_mended_and_its_gap_filled(floor: Floor) -> None:
+    canned = CannedShop()
+    row = floor.connect(canned)
+    _check(floor, row)
+    canned.subscriptions = [one for one in canned.subscriptions if one["topic"] != "ORDERS_CREATE"]
+    assert _check(floor, row)["dropped"] == 1
+    found = _topics(floor, row)["orders/create"]
+    assert (found["state"], found["repairs"]) == ("standing", 1)
+    assert found["missed_at"] is not None
+    assert found["repaired_at"] is not None
+    assert floor.queue.rung("connection.poll") == [{"shop_id": row.shop_id, "connection_id": row.id}]
+    assert floor.queue.rung("connection.sync") == []
+    assert _check(floor, row)["dropped"] == 0
+
+
+def test_levels_that_were_not_told_are_read_again(floor: Floor) -> None:
+    canned = CannedShop()
+    row = floor.connect(canned)
+    _check(floor, row)
+    canned.subscriptions = [one for one in canned.subscriptions if one["topic"] != "INVENTORY_LEVELS_UPDATE"]
+    _check(floor, row)
+    run = floor.one("select id, trigger, reason from sync_runs where connection_id = %(c)s", c=row.id)
+    assert (run["trigger"], "inventory_levels/update" in run["reason"]) == ("event", True)
+    assert [ring["sync_run_id"] for ring in floor.queue.rung("connection.sync")] == [run["id"]]
+
+
+def test_a_subscription_that_leaves_fields_out_is_made_whole(floor: Floor) -> None:
+    canned = CannedShop()
+    row = floor.connect(canned)
+    _check(floor, row)
+    canned.subscriptions[0]["includeFields"] = ["id", "note"]
+    canned.subscriptions[1]["filter"] = "total_price:>100"
+    assert _check(floor, row)["changed"] == 2
+    assert {(one["filter"], tuple(one["includeFields"])) for one in canned.subscriptions} == {(None, ())}
+
+
+def test_a_refused_topic_holds_up_no_other_and_says_all_that_is_wrong(floor: Floor) -> None:
+    canned = CannedShop(refused_topics=["ORDERS_EDITED"])
+    row = floor.connect(canned)
+    assert _check(floor, row) == {"standing": 9, "missing": 0, "refused": 1, "changed": 9, "dropped": 0}
+    found = _topics(floor, row)["orders/edited"]
+    assert (found["state"], found["problem"], found["ref"]) == ("refused", "this; and that", None)
+
+
+def test_while_nothing_may_be_written_subscriptions_are_only_looked_at(floor: Floor) -> None:
+    canned = CannedShop()
+    row = floor.connect(canned)
+    _write_mode(floor, row, "shadow")
+    assert _check(floor, row)["missing"] == 10
+    assert canned.subscriptions == []
+    _write_mode(floor, row, "live")
+    assert _check(floor, row)["standing"] == 10
+    _write_mode(floor, row, "shadow")
+    canned.subscriptions.pop()
+    assert _check(floor, row) == {"standing": 9, "missing": 1, "refused": 0, "changed": 0, "dropped": 1}
+    lost = next(one for one in _topics(floor, row).values() if one["state"] == "missing")
+    assert (lost["repairs"], lost["repaired_at"]) == (0, None)
+    assert lost["missed_at"] is not None
+    _write_mode(floor, row, "live")
+    assert _check(floor, row)["standing"] == 10
+    assert _topics(floor, row)[lost["topic"]]["repairs"] == 1
+
+
+def test_a_topic_that_is_no_longer_ours_is_forgotten(floor: Floor) -> None:
+    row = floor.connect(CannedShop())
+    with unit_of_work(floor.engine) as conn:
+        watching.note_subscriptions(
+            conn, row.shop_id, row.id, [ChannelSubscription("old/topic", "standing")], utc_now()
+        )
+    _check(floor, row)
+    assert "old/topic" not in _topics(floor, row)
+
+
+# --- hints, and what people do at the channel -------------------------------------------------------------------------
+
+
+def test_an_edited_order_is_asked_for_and_counted_once(floor: Floor) -> None:
+    canned = CannedShop()
+    canned.place_order("77", 1)
+    row = floor.connect(canned)
+    floor.sync(row)
+    edit = {"order_edit": {"id": 1, "order_id": 77, "created_at": "2026-11-20T09:30:00Z", "committed_at": None}}
+    floor.deliver(row, ("orders/edited", json.dumps(edit).encode()))
+    (ring,) = floor.queue.rung("orders.read")
+    assert ring == {"shop_id": row.shop_id, "connection_id": row.id, "kind": "order", "refs": "77"}
+    canned.orders[0].update(edited=True, updatedAt="2026-11-20T10:30:00Z")
+    assert read_orders(**ring) == {"recorded": 1}  # type: ignore[arg-type]
+    floor.drain(row)
+    acts = floor.rows("select kind, ref, acted_at from channel_acts where connection_id = %(c)s", c=row.id)
+    assert [(act["kind"], act["ref"], act["acted_at"].minute) for act in acts] == [("order_edit", "77", 30)]
+
+
+def test_a_routed_order_is_found_by_its_fulfilment_order(floor: Floor) -> None:
+    canned = CannedShop(scopes=["read_orders", "read_merchant_managed_fulfillment_orders"])
+    canned.place_order("78", 1)
+    canned.route("78", 1)
+    row = floor.connect(canned)
+    body = {"fulfillment_order": {"id": "gid://shopify/FulfillmentOrder/1", "status": "open"}}
+    floor.deliver(row, ("fulfillment_orders/order_routing_complete", json.dumps(body).encode()))
+    (ring,) = floor.queue.rung("orders.read")
+    assert (ring["kind"], ring["refs"]) == ("fulfilment_order", "1")
+    assert read_orders(**ring) == {"recorded": 1}  # type: ignore[arg-type]
+    assert read_orders(**ring) == {"recorded": 0}  # type: ignore[arg-type]
+
+
+def test_many_hints_travel_in_few_jobs(floor: Floor) -> None:
+    row = floor.connect(CannedShop())
+    edits = [{"order_edit": {"id": n, "order_id": 10**18 + n, "created_at": "2026-11-20T09:30:00Z"}} for n in range(20)]
+    floor.deliver(row, *(("orders/edited", json.dumps(edit).encode()) for edit in edits * 2))
+    refs = [str(ring["refs"]).split(",") for ring in floor.queue.rung("orders.read")]
+    assert [len(some) for some in refs] == [8, 8, 4]
+    assert {ref for some in refs for ref in some} == {str(10**18 + n) for n in range(20)}
+
+
+def test_what_people_do_at_the_channel_is_counted_by_the_shops_day(floor: Floor) -> None:
+    canned = CannedShop()
+    canned.place_order("79", 1)
+    canned.orders[0].update(sourceName="shopify_draft_order", edited=True, updatedAt="2026-11-21T00:10:00Z")
+    row = floor.connect(canned)
+    floor.sync(row)
+    floor.drain(row)
+    draft = {**ORDER, "id": 80, "source_name": "shopify_draft_order", "created_at": "2026-11-20T23:59:00Z"}
+    plain = {**ORDER, "id": 81, "source_name": "web"}
+    floor.deliver(row, *(("orders/updated", json.dumps(one).encode()) for one in (draft, draft, plain)))
+    days = floor.rows(
+        "select day::text, kind, acts from channel_acts_by_day where shop_id = %(s)s order by 1, 2", s=row.shop_id
+    )
+    assert days == [
+        {"day": "2026-11-20", "kind": "draft_order", "acts": 2},
+        {"day": "2026-11-21", "kind": "order_edit", "acts": 1},
+    ]
+
+
+# --- shops side by side -----------------------------------------------------------------------------------------------
+
+
+def test_two_shops_with_the_same_ids_know_nothing_of_each_other(floor: Floor) -> None:
+    first, second = CannedShop(levels={"5000": 10}), CannedShop(levels={"5000": 70})
+    one, other = floor.connect(first), floor.connect(second)
+    floor.sync(one)
+    floor.sync(other)
+    _check(floor, one)
+    assert len(second.subscriptions) == 0
+    first.place_order("500", 1)
+    assert poll_orders(floor.app, floor.row(one.shop_id, one.id), floor.accounts[one.id].channel()) == 1
+    floor.drain(one)
+    assert _available(floor, one.shop_id) == {"SKU-5000": 9}
+    assert _available(floor, other.shop_id) == {"SKU-5000": 70}
+    assert poll_orders(floor.app, floor.row(other.shop_id, other.id), floor.accounts[other.id].channel()) == 0
+
+
+def test_two_connections_of_one_shop_sell_one_stock_and_keep_their_ids_apart(floor: Floor) -> None:
+    first, second = CannedShop(levels={"5000": 10}), CannedShop(levels={"5000": 4})
+    one = floor.connect(first)
+    other = floor.connect(second, shop_id=one.shop_id)
+    floor.sync(one)
+    floor.sync(other)
+    for canned, row in ((first, one), (second, other)):
+        canned.place_order("500", 1)
+        poll_orders(floor.app, floor.row(row.shop_id, row.id), floor.accounts[row.id].channel())
+        floor.drain(row)
+    orders = floor.rows("select connection_id, channel_ref from orders where shop_id = %(s)s", s=one.shop_id)
+    assert sorted((order["connection_id"], order["channel_ref"]) for order in orders) == [
+        (one.id, "500"),
+        (other.id, "500"),
+    ]
+    assert _available(floor, one.shop_id) == {"SKU-5000": 8}
+    listings = floor.rows(
+        "select connection_id, desired_units from listings where shop_id = %(s)s order by 1", s=one.shop_id
+    )
+    assert [listing["connection_id"] for listing in listings] == [one.id, other.id]
+
+
+def _check(floor: Floor, row: Any) -> dict[str, Any]:
+    return check_subscriptions(floor.app, row, floor.accounts[row.id].channel())
+
+
+def _topics(floor: Floor, row: Any) -> dict[str, dict[str, Any]]:
+    found = floor.rows("select * from channel_subscriptions where connection_id = %(c)s", c=row.id)
+    return {one["topic"]: one for one in found}
+
+
+def _write_mode(floor: Floor, row: Any, mode: str) -> None:
+    with unit_of_work(floor.engine) as conn:
+        execute(conn, "update connections set write_mode = %(m)s where id = %(c)s", m=mode, c=row.id)
+
+
+def _operations(floor: Floor, row: Any) -> list[str]:
+    return [call.operation for call in floor.accounts[row.id].log]
+
+
+def _available(floor: Floor, shop_id: int) -> dict[str, int]:
+    found = floor.rows(
+        "select s.code, k.available from stock_levels k join skus s on s.shop_id = k.shop_id and s.id = k.sku_id"
+        " where k.shop_id = %(s)s",
+        s=shop_id,
+    )
+    return {one["code"]: one["available"] for one in found}

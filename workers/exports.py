@@ -1,0 +1,135 @@
+"""Reading a whole catalogue: written down by the channel where it is large, else page by page."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from datetime import datetime, timedelta
+
+from core.bootstrap import Application
+from core.clock import utc_now
+from core.connections import watching
+from core.connections.queries import ConnectionRow
+from core.db import unit_of_work
+from core.errors import Permanent, Retryable
+from core.logs import mask
+from core.ports import CatalogueExport, ChannelListing, SalesChannel
+
+log = logging.getLogger(__name__)
+
+EXPORT_FROM = 1_000
+"""Listings from which a catalogue is exported: fewer are read sooner by pages, more would use up the quota."""
+
+# Durations of the channel's side: divided by the connection's clock factor.
+PATIENCE = timedelta(minutes=20)
+FRESH_FOR = timedelta(hours=1)
+_PAUSE = 2.0
+_PAUSE_MAX = 15.0
+
+
+class StillWritten(Retryable):
+    """The channel has not written its catalogue down yet."""
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(f"the channel is still writing its catalogue down (export {ref}): read when it has")
+
+
+def read_catalogue(
+    app: Application,
+    row: ConnectionRow,
+    channel: SalesChannel,
+    count: int | None,
+    tell: Callable[[str, int], None],
+) -> Iterator[Sequence[ChannelListing]]:
+    """The whole catalogue by page, `count` listings or so.
+
+    An export that is under way is picked up, whoever began it; one that came to nothing is made up for by pages: they
+    are slower and always there. `tell` is called with the step and how many objects it has done, at least every few
+    seconds. Raises StillWritten when the channel takes long: the next run finds the export again.
+    """
+    if count is None or count < EXPORT_FROM:
+        yield from channel.listings()
+        return
+    export = _written(app, row, channel, tell)
+    if export is not None:
+        is_whole = yield from _exported(channel, export)
+        _remember(app, row, None)
+        if is_whole:
+            return
+        tell("reading the catalogue by pages", 0)
+    yield from channel.listings()
+
+
+def read_from(row: ConnectionRow, channel: SalesChannel, began_at: datetime) -> datetime:
+    """From when on a reading that begins now is: an export that is picked up may have begun before."""
+    ref = row.settings.get(watching.EXPORT)
+    export = channel.export(str(ref)) if ref else None
+    return began_at if export is None else min(began_at, export.began_at)
+
+
+def _exported(channel: SalesChannel, export: CatalogueExport) -> Generator[Sequence[ChannelListing], None, bool]:
+    """Its pages; returns whether it was whole: one without anything in it is not, for a catalogue that has listings."""
+    has_any = False
+    try:
+        for page in channel.exported(export):
+            has_any = True
+            yield page
+    except (Retryable, Permanent) as error:
+        log.warning("the export cannot be read, the catalogue is read by pages: %s", mask(str(error)))
+        return False
+    return has_any and export.state == "written"
+
+
+def _written(
+    app: Application, row: ConnectionRow, channel: SalesChannel, tell: Callable[[str, int], None]
+) -> CatalogueExport | None:
+    """An export that can be read; None where there will be none."""
+    try:
+        export = _under_way(row, channel) or channel.begin_export()
+        if export is None:
+            return None
+        _remember(app, row, export.ref)
+        export = _awaited(row, channel, export, tell)
+    except StillWritten:
+        raise
+    except (Retryable, Permanent) as error:
+        log.warning("no export, the catalogue is read by pages: %s", mask(str(error)))
+        export = None
+    if export is None or export.state == "lost":
+        _remember(app, row, None)
+        return None
+    return export
+
+
+def _under_way(row: ConnectionRow, channel: SalesChannel) -> CatalogueExport | None:
+    """The one that somebody began before us, unless what it says is old by now."""
+    ref = row.settings.get(watching.EXPORT)
+    export = channel.export(str(ref)) if ref else None
+    if export is None or export.state not in ("running", "written"):
+        return None
+    is_old = utc_now() - export.began_at > FRESH_FOR
+    return None if is_old and export.state == "written" else export
+
+
+def _awaited(
+    row: ConnectionRow, channel: SalesChannel, export: CatalogueExport, tell: Callable[[str, int], None]
+) -> CatalogueExport | None:
+    factor = float(row.settings.get("clock_factor") or 1)
+    ends_at, pause = time.monotonic() + PATIENCE.total_seconds() / factor, _PAUSE
+    while export.state == "running":
+        tell("the channel is writing its catalogue down", export.objects)
+        if time.monotonic() > ends_at:
+            raise StillWritten(export.ref)
+        time.sleep(min(5.0, pause / factor))
+        pause = min(_PAUSE_MAX, pause * 1.5)
+        found = channel.export(export.ref)
+        if found is None:
+            return None
+        export = found
+    return export
+
+
+def _remember(app: Application, row: ConnectionRow, ref: str | None) -> None:
+    with unit_of_work(app.engine) as conn:
+        watching.note_export(conn, row.shop_id, row.id, ref)

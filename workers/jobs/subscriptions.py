@@ -1,0 +1,83 @@
+"""Jobs: sweep.subscriptions, connection.subscriptions."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from core import bootstrap
+from core.audit import Actor
+from core.bootstrap import Application
+from core.clock import utc_now
+from core.connections import operations as connections
+from core.connections import queries, switches, watching
+from core.connections.queries import ConnectionRow
+from core.db import read_only, unit_of_work
+from core.errors import Permanent, Retryable
+from core.logs import mask
+from core.ports import SalesChannel
+from core.runs import operations as runs
+from workers.registry import job
+
+log = logging.getLogger(__name__)
+
+READ_AGAIN = ("inventory_levels/", "products/")
+"""Topics whose gap no poll of orders fills: the catalogue and its levels are read again."""
+
+
+@job("sweep.subscriptions", queue="polls", timeout=30)
+def sweep_subscriptions() -> dict[str, Any]:
+    """Have the subscriptions of every active connection looked at."""
+    app = bootstrap.application()
+    with read_only(app.engine) as conn:
+        rows = queries.all_connections(conn)
+    for row in rows:
+        app.queue.enqueue("connection.subscriptions", shop_id=row.shop_id, connection_id=row.id)
+    return {"connections": len(rows)}
+
+
+@job("connection.subscriptions", queue="polls", timeout=120)
+def check_connection(*, shop_id: int, connection_id: int) -> dict[str, Any]:
+    """Look whether a channel still calls us for every topic, and mend it where anything may be changed there."""
+    app = bootstrap.application()
+    with read_only(app.engine) as conn:
+        row = queries.connection(conn, shop_id, connection_id)
+    with app.channel(row) as channel:
+        try:
+            return check_subscriptions(app, row, channel)
+        except (Retryable, Permanent) as error:
+            with unit_of_work(app.engine) as conn:
+                connections.note_problem(conn, shop_id, connection_id, mask(str(error)), utc_now())
+            raise
+
+
+def check_subscriptions(app: Application, row: ConnectionRow, channel: SalesChannel) -> dict[str, Any]:
+    """The check itself; returns topics counted. Raises what the channel raises.
+
+    What was dropped meanwhile left a gap: the orders changed in it are polled for at once, and where levels or products
+    were not told of either, a sync is asked for.
+    """
+    with read_only(app.engine) as conn:
+        # In shadow mode too: there we listen and compare.
+        repair = switches.standing(conn, row.shop_id, row.id).held("subscription") is None
+    found = channel.ensure_subscriptions(app.webhook_address(row), repair=repair)
+    now = utc_now()
+    with unit_of_work(app.engine) as conn:
+        dropped = watching.note_subscriptions(conn, row.shop_id, row.id, found, now)
+        if any(topic.startswith(READ_AGAIN) for topic in dropped):
+            actor = Actor("subscriptions", f"{row.name} had stopped telling of {', '.join(dropped)}")
+            # Queued by the sweep of runs, should the ring below get lost.
+            run_id = runs.request_sync(conn, row.shop_id, row.id, "sync_connection", "event", actor, now)
+        else:
+            run_id = None
+    if dropped:
+        log.warning("the channel had dropped subscriptions", extra={"connection": row.name, "topics": dropped})
+        app.queue.enqueue("connection.poll", shop_id=row.shop_id, connection_id=row.id)
+    if run_id is not None:
+        app.queue.enqueue("connection.sync", shop_id=row.shop_id, connection_id=row.id, sync_run_id=run_id)
+    states = [item.state for item in found]
+    return {
+        **{state: states.count(state) for state in ("standing", "missing", "refused")},
+        "changed": sum(item.is_changed for item in found),
+        "dropped": len(dropped),
+    }
