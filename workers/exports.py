@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from core.bootstrap import Application
 from core.clock import utc_now
@@ -59,13 +59,6 @@ def read_catalogue(
             return
         tell("reading the catalogue by pages", 0)
     yield from channel.listings()
-
-
-def read_from(row: ConnectionRow, channel: SalesChannel, began_at: datetime) -> datetime:
-    """From when on a reading that begins now is: an export that is picked up may have begun before."""
-    ref = row.settings.get(watching.EXPORT)
-    export = channel.export(str(ref)) if ref else None
-    return began_at if export is None else min(began_at, export.began_at)
 
 
 def _exported(channel: SalesChannel, export: CatalogueExport) -> Generator[Sequence[ChannelListing], None, bool]:

@@ -16,7 +16,6 @@ from sqlalchemy.engine import RowMapping
 from core import audit
 from core.audit import Actor
 from core.catalog.operations import lock_listings
-from core.clock import CLOCK_MARGIN
 from core.db import execute, fetch, scalar
 from core.errors import BadInput
 from core.inventory import escrow
@@ -433,13 +432,15 @@ def set_baselines(
     shop_id: int,
     connection_id: int,
     believed: Collection[int] | None = None,
-    read_from: datetime | None = None,
+    sold_until: datetime | None = None,
 ) -> None:
     """Give listings that show a number their baseline: sales dated before it are already in the number.
 
     `believed`: those whose number became our stock (`take_over`), which no longer holds what they sold before; None:
-    every one of them. `read_from`: when the reading of them all began. Channels date a number by its last change; what
-    was read shows everything up to the reading, so it is known as of then, less how far clocks may be apart.
+    every one of them. `sold_until`: the second up to which all orders had been placed before the reading began. A
+    number is dated by its last change; one that has not changed since then is known as of the end of that change's
+    second, and whatever was sold until then is in it, also the order that bears the same second as the change it
+    caused.
 
     Channels stamp whole seconds, so a sale of that very second may be in the number or not. It is taken off: in doubt
     rather too few units are thought to be for sale than too many.
@@ -447,17 +448,21 @@ def set_baselines(
     execute(
         conn,
         """
-        update listings set published_at = greatest(published_at, %(known)s),
-            baseline_at = date_trunc('second', greatest(published_at, %(known)s)),
-            opening_at = case when %(believed)b::int8[] is null or id = any(%(believed)b::int8[])
-                then date_trunc('second', greatest(published_at, %(known)s)) end
-        where shop_id = %(shop)s and connection_id = %(connection)s and baseline_at is null
-            and published_units is not null and sku_id is not null
+        update listings l set published_at = n.known_at, baseline_at = date_trunc('second', n.known_at),
+            opening_at = case when %(believed)b::int8[] is null or l.id = any(%(believed)b::int8[])
+                then greatest(date_trunc('second', n.known_at), %(until)s::timestamptz + interval '1 second') end
+        from (
+            select id, case when date_trunc('second', published_at) <= %(until)s::timestamptz
+                then date_trunc('second', published_at) + interval '1 second' else published_at end as known_at
+            from listings where shop_id = %(shop)s and connection_id = %(connection)s and baseline_at is null
+        ) n
+        where l.shop_id = %(shop)s and l.id = n.id and l.connection_id = %(connection)s and l.baseline_at is null
+            and l.published_units is not null and l.sku_id is not null
         """,
         shop=shop_id,
         connection=connection_id,
         believed=None if believed is None else sorted(believed),
-        known=None if read_from is None else read_from - CLOCK_MARGIN,
+        until=None if sold_until is None else sold_until.replace(microsecond=0),
     )
 
 

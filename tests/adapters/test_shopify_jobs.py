@@ -12,13 +12,15 @@ from sqlalchemy import Engine, create_engine
 from core import bootstrap, embedded
 from core.adapters.shopify.parsing import SUBSCRIBED
 from core.clock import utc_now
-from core.connections import watching
-from core.db import execute, unit_of_work
+from core.connections import switches, watching
+from core.connections.queries import ConnectionRow
+from core.db import unit_of_work
 from core.ports import ChannelSubscription
 from tests.adapters.bodies import ORDER
 from tests.adapters.canned_shopify import CannedShop
 from tests.adapters.floor import Floor
 from tests.conftest import TestServers
+from tests.factories import ACTOR
 from workers import exports
 from workers.jobs.asking import read_orders
 from workers.jobs.connections import poll_orders
@@ -180,23 +182,30 @@ def test_a_refused_topic_holds_up_no_other_and_says_all_that_is_wrong(floor: Flo
     assert (found["state"], found["problem"], found["ref"]) == ("refused", "this; and that", None)
 
 
-def test_while_nothing_may_be_written_subscriptions_are_only_looked_at(floor: Floor) -> None:
+def test_while_writes_are_stopped_subscriptions_are_only_looked_at(floor: Floor) -> None:
     canned = CannedShop()
     row = floor.connect(canned)
-    _write_mode(floor, row, "shadow")
+    _stop(floor, row)
     assert _check(floor, row)["missing"] == 10
     assert canned.subscriptions == []
-    _write_mode(floor, row, "live")
+    _resume(floor, row)
     assert _check(floor, row)["standing"] == 10
-    _write_mode(floor, row, "shadow")
+    _stop(floor, row)
     canned.subscriptions.pop()
     assert _check(floor, row) == {"standing": 9, "missing": 1, "refused": 0, "changed": 0, "dropped": 1}
     lost = next(one for one in _topics(floor, row).values() if one["state"] == "missing")
     assert (lost["repairs"], lost["repaired_at"]) == (0, None)
     assert lost["missed_at"] is not None
-    _write_mode(floor, row, "live")
+    _resume(floor, row)
     assert _check(floor, row)["standing"] == 10
     assert _topics(floor, row)[lost["topic"]]["repairs"] == 1
+
+
+def test_in_shadow_mode_a_channel_is_asked_to_call_us(floor: Floor) -> None:
+    row = floor.connect(CannedShop())
+    with unit_of_work(floor.engine) as conn:
+        switches.to_shadow(conn, row.shop_id, row.id, ACTOR, utc_now())
+    assert _check(floor, row)["standing"] == 10
 
 
 def test_a_topic_that_is_no_longer_ours_is_forgotten(floor: Floor) -> None:
@@ -279,7 +288,8 @@ def test_two_shops_with_the_same_ids_know_nothing_of_each_other(floor: Floor) ->
     floor.sync(other)
     _check(floor, one)
     assert len(second.subscriptions) == 0
-    first.place_order("500", 1)
+    # After the stock was taken over: what is from before brings its units along.
+    first.place_order("500", 1, at=utc_now().isoformat())
     assert poll_orders(floor.app, floor.row(one.shop_id, one.id), floor.accounts[one.id].channel()) == 1
     floor.drain(one)
     assert _available(floor, one.shop_id) == {"SKU-5000": 9}
@@ -294,7 +304,7 @@ def test_two_connections_of_one_shop_sell_one_stock_and_keep_their_ids_apart(flo
     floor.sync(one)
     floor.sync(other)
     for canned, row in ((first, one), (second, other)):
-        canned.place_order("500", 1)
+        canned.place_order("500", 1, at=utc_now().isoformat())
         poll_orders(floor.app, floor.row(row.shop_id, row.id), floor.accounts[row.id].channel())
         floor.drain(row)
     orders = floor.rows("select connection_id, channel_ref from orders where shop_id = %(s)s", s=one.shop_id)
@@ -318,9 +328,14 @@ def _topics(floor: Floor, row: Any) -> dict[str, dict[str, Any]]:
     return {one["topic"]: one for one in found}
 
 
-def _write_mode(floor: Floor, row: Any, mode: str) -> None:
+def _stop(floor: Floor, row: ConnectionRow) -> None:
     with unit_of_work(floor.engine) as conn:
-        execute(conn, "update connections set write_mode = %(m)s where id = %(c)s", m=mode, c=row.id)
+        switches.stop_writes(conn, row.shop_id, row.id, ACTOR, utc_now())
+
+
+def _resume(floor: Floor, row: ConnectionRow) -> None:
+    with unit_of_work(floor.engine) as conn:
+        switches.resume_writes(conn, row.shop_id, row.id, ACTOR, utc_now())
 
 
 def _operations(floor: Floor, row: Any) -> list[str]:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
-
-import pytest
 
 from core import invariants
 from core.clock import utc_now
 from core.db import fetch_one, read_only
-from core.inventory import operations as inventory
 from tests.golive.conftest import Connect, Connected
 from tests.sandbox.outside import ShopSide
 from workers.jobs import connections as jobs
@@ -55,17 +50,6 @@ def hear(connected: Connected) -> None:
     inbox.drain_inbox(**where)
 
 
-@pytest.fixture(autouse=True)
-def one_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sandbox goes by our own clock: what was sold more than a second before a reading is in it."""
-    monkeypatch.setattr(inventory, "CLOCK_MARGIN", timedelta(0))
-
-
-def until_the_next_second() -> None:
-    """Channels stamp whole seconds: within one nobody can say what came first."""
-    time.sleep(1.01 - time.time() % 1)
-
-
 def broken(connected: Connected) -> list[str]:
     with read_only(connected.app.engine) as conn:
         return [finding.name for finding in invariants.check(conn, utc_now()) if finding.rows]
@@ -79,7 +63,6 @@ def test_open_orders_come_with_the_units_that_they_hold(connect: Connect, shop: 
     shop.place(("CUP", 1), ship=True)
     gone = shop.place(("PEN", 4))
     shop.cancel(gone)
-    until_the_next_second()
 
     connected = connect(shop)
     inbox.drain_inbox(shop_id=connected.shop_id, connection_id=connected.connection_id)
@@ -112,7 +95,6 @@ def test_open_orders_come_with_the_units_that_they_hold(connect: Connect, shop: 
 def test_a_second_read_does_not_import_them_again(connect: Connect, shop: ShopSide) -> None:
     shop.stock("MUG", available=10)
     shop.place(("MUG", 3))
-    until_the_next_second()
     connected = connect(shop)
     where = {"shop_id": connected.shop_id, "connection_id": connected.connection_id}
     inbox.drain_inbox(**where)

@@ -13,7 +13,7 @@ from core.bootstrap import Application
 from core.catalog import operations as catalog
 from core.clock import utc_now
 from core.connections import operations as connections
-from core.connections import queries
+from core.connections import queries, watching
 from core.connections.queries import ConnectionRow
 from core.db import count_grown_tables, fetch, read_only, unit_of_work
 from core.errors import Permanent, Retryable
@@ -27,12 +27,14 @@ from core.orders import intake
 from core.orders import operations as orders
 from core.ports import SalesChannel
 from core.runs import operations as runs
-from workers.exports import StillWritten, read_catalogue, read_from
+from workers.exports import StillWritten, read_catalogue
 from workers.jobs.inbox import ring_pushes
 from workers.registry import job
 
 POLL_SECONDS = 90.0
 """A poll that takes longer goes on with the next one."""
+
+A_SECOND_IS_OVER = 1.1
 
 OVERLAP = timedelta(minutes=2)
 """Polled again each time: vendors stamp whole seconds and index late."""
@@ -74,9 +76,9 @@ def sync_connection(*, shop_id: int, connection_id: int, sync_run_id: int) -> di
 
 def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str, int]:
     """The sync itself; returns what it counted. Raises what the channel raised."""
-    actor, began_at = Actor("sync", f"sync run {sync_run_id}"), utc_now()
+    actor = Actor("sync", f"sync run {sync_run_id}")
     with app.channel(row) as channel:
-        began_at = read_from(row, channel, began_at)
+        sold_until = _sold_until(row, channel)
         count = channel.listing_count()
         _step(app, row, sync_run_id, "reading locations", done=0, total=count)
         with unit_of_work(app.engine) as conn:
@@ -98,7 +100,7 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
         with unit_of_work(app.engine) as conn:
             late = intake.book_lines_mapped_late(conn, intake.channel_of(conn, row, utc_now()), utc_now())
         with unit_of_work(app.engine) as conn:
-            counts = _take_over(conn, row, actor, began_at) | {"orders_mapped_late": late}
+            counts = _take_over(conn, row, actor, sold_until) | {"orders_mapped_late": late}
         with unit_of_work(app.engine) as conn:
             lines.draw_lines(conn, row.shop_id)
         if row.open_orders_read_at is None and channel.reads_orders:
@@ -111,7 +113,21 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
     return counts
 
 
-def _take_over(conn: Any, row: ConnectionRow, actor: Actor, began_at: datetime) -> dict[str, int]:
+def _sold_until(row: ConnectionRow, channel: SalesChannel) -> datetime | None:
+    """Up to which second, by the channel's clock, everything sold is in the numbers that are about to be read.
+
+    Its own orders tell, whatever clocks say here: those of the newest one's second were all placed once it is over.
+    None where numbers are not taken over any more, or come from an export that began before.
+    """
+    if row.catalogue_read_at is not None or row.settings.get(watching.EXPORT):
+        return None
+    newest_at = channel.newest_order_at()
+    if newest_at is not None:
+        time.sleep(A_SECOND_IS_OVER)
+    return newest_at
+
+
+def _take_over(conn: Any, row: ConnectionRow, actor: Actor, sold_until: datetime | None) -> dict[str, int]:
     now = utc_now()
     taken = inventory.Booked(0, 0, 0)
     if row.settings.get("is_sku_source"):
@@ -119,7 +135,7 @@ def _take_over(conn: Any, row: ConnectionRow, actor: Actor, began_at: datetime) 
     # The connection's own row before any listing, as everywhere.
     connections.note_catalogue_read(conn, row.shop_id, row.id, now)
     catalog.lock_all_listings(conn, row.shop_id)
-    inventory.set_baselines(conn, row.shop_id, row.id, taken.listing_ids, began_at)
+    inventory.set_baselines(conn, row.shop_id, row.id, taken.listing_ids, sold_until)
     started = catalog.begin_publishing(conn, row.shop_id, row.id)
     inventory.refresh_all_desired(conn, row.shop_id)
     return {"taken_over": taken.new, "publishing_started": started}

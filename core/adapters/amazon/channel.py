@@ -97,6 +97,10 @@ class AmazonSellerChannel:
         """Nothing: orders are not read yet."""
         return iter(())
 
+    def newest_order_at(self) -> datetime | None:
+        """None: orders are not read yet."""
+        return None
+
     def open_orders(self) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
         """Nothing: orders are not read yet."""
         return iter(())

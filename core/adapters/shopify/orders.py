@@ -25,6 +25,10 @@ class _Version(Body):
     updatedAt: Instant  # noqa: N815
 
 
+class _Placed(Body):
+    createdAt: Instant  # noqa: N815 (the vendor's name)
+
+
 class Orders:
     """Polls the orders of one shop."""
 
@@ -50,6 +54,12 @@ class Orders:
         ):
             yield [self._whole(node, seen_at) for node in page]
             seen_at = self._now()
+
+    def newest_at(self) -> datetime | None:
+        """When the newest order was placed, by Shopify's clock; None before the first."""
+        found = self._graphql.run("newest_order", documents.NEWEST_ORDER, {}).get("orders") or {}
+        nodes = found.get("nodes") or []
+        return as_model(_Placed, nodes[0], "newest_order").createdAt if nodes else None
 
     def still_open(self) -> Iterator[Sequence[Found]]:
         """Orders of any age that still hold stock, by page, as `since`.
@@ -129,13 +139,13 @@ class Orders:
 
 def _holds_stock(node: dict[str, Any]) -> bool:
     """Whether an order may hold units; one of whose lines only a part came along may."""
-    if node["cancelledAt"]:
+    if node.get("cancelledAt"):
         return False
     lines = node["lineItems"]
     shipped = sum(
         line["quantity"]
         for shipment in node["fulfillments"]
-        if shipment["status"] == "SUCCESS"
+        if shipment.get("status") == "SUCCESS"
         for line in shipment["fulfillmentLineItems"]["nodes"]
     )
     return lines["pageInfo"]["hasNextPage"] or sum(line["quantity"] for line in lines["nodes"]) > shipped
