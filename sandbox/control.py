@@ -84,7 +84,7 @@ class Control:
             *(Route(path, _reader(handler), methods=["GET"]) for path, handler in gets),
             *(Route(path, _writer(handler), methods=["POST"]) for path, handler in posts),
             *(
-                Route(f"/shopify/{{domain}}/{path}", _writer(self._staff_route(act)), methods=["POST"])
+                Route(f"/shopify/{{domain}}/{path}", _writer(self._staff_route(path, act)), methods=["POST"])
                 for path, act in self._staff.acts().items()
             ),
             Route("/faults", _reader(self.disarm_faults), methods=["DELETE"]),
@@ -230,10 +230,10 @@ class Control:
         made = await self._each(objects(given, "adjustments"), lambda entry: staff.once(shop, entry, staff.adjust))
         return {"adjustments": made}
 
-    def _staff_route(self, act: StaffAct) -> Callable[[Request, Body], Awaitable[Body]]:
+    def _staff_route(self, name: str, act: StaffAct) -> Callable[[Request, Body], Awaitable[Body]]:
         async def handle(request: Request, given: Body) -> Body:
             self._parts.duties.settle()
-            return self._staff.once(self._shop(request), given, act)
+            return self._staff.once(self._shop(request), given, act, name)
 
         return handle
 

@@ -191,11 +191,12 @@ class Courier:
         if not due:
             return False
         rows = self._store.all(
-            "select d.*, b.data, s.domain, s.client_secret, n.name as subscription_name from deliveries d"
+            "select d.*, b.data, s.domain, n.name as subscription_name,"
+            " case when s.old_secret_until > ? then s.old_secret else s.client_secret end as secret from deliveries d"
             " join bodies b on b.id = d.body_id join shops s on s.id = d.shop_id"
             " left join subscriptions n on n.id = d.subscription_id"
             f" where d.id in ({marks(due)}) order by d.due_at, d.id",
-            due,
+            (self._store.wall(), *due),
         )
         for row in rows:
             self._taken.add(row["id"])
@@ -275,7 +276,7 @@ class Courier:
 
 def _parcel(row: Row) -> Parcel:
     body = unpacked(row["data"])
-    signature = base64.b64encode(hmac.digest(row["client_secret"].encode(), body, "sha256")).decode()
+    signature = base64.b64encode(hmac.digest(row["secret"].encode(), body, "sha256")).decode()
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "Shopify-Captain-Hook",

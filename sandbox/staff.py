@@ -12,10 +12,11 @@ from sandbox.store import Row, Store
 from sandbox.vendors.shopify import drafts, fulfilment_orders, inventory, order_edits, order_rows, places, scopes
 from sandbox.vendors.shopify.adjust_quantities import stock
 from sandbox.vendors.shopify.auth import revoke_tokens
-from sandbox.vendors.shopify.bodies import shop_body
 from sandbox.vendors.shopify.inventory import Move
 from sandbox.vendors.shopify.orders import WantedLine
-from sandbox.vendors.shopify.shops import find_shop, gid, home_location
+from sandbox.vendors.shopify.shops import find_shop, gid, home_location, shop_body
+
+SECRET_LAG_SECONDS = 3600
 
 StaffAct = Callable[[Row, Body], Body]
 
@@ -47,18 +48,19 @@ class Staff:
             "uninstallation": self.uninstall,
         }
 
-    def once(self, shop: Row, given: Body, act: StaffAct) -> Body:
-        """An act with a key is done once; the same key again is answered as the first time."""
+    def once(self, shop: Row, given: Body, act: StaffAct, name: str = "") -> Body:
+        """An act with a key is done once; the same key again is answered as the first time. Keys belong to the name."""
         key = given.get("key")
+        kept = f"{name}/{key}" if name else key
         with self._store.transaction():
             if key is None:
                 return act(shop, given)
-            found = self._store.value("select answer from edits where shop_id = ? and key = ?", (shop["id"], key))
+            found = self._store.value("select answer from edits where shop_id = ? and key = ?", (shop["id"], kept))
             if found is not None:
                 earlier: Body = orjson.loads(found)
                 return earlier
             made = {"key": key, **act(shop, given)}
-            self._store.insert("edits", shop_id=shop["id"], key=key, answer=orjson.dumps(made).decode())
+            self._store.insert("edits", shop_id=shop["id"], key=kept, answer=orjson.dumps(made).decode())
         return made
 
     def adjust(self, shop: Row, given: Body) -> Body:
@@ -150,8 +152,11 @@ class Staff:
             scopes.change(self._store, shop, [str(name) for name in wanted])
         revoked = revoke_tokens(self._store, shop) if given.get("revoke_tokens") else 0
         if given.get("rotate_secret"):
-            secret = f"shpss_{secrets.token_hex(16)}"
-            self._store.run("update shops set client_secret = ? where id = ?", (secret, shop["id"]))
+            # Deliveries go on being signed with the old one for a while, as the vendor warns.
+            self._store.run(
+                "update shops set old_secret = client_secret, old_secret_until = ?, client_secret = ? where id = ?",
+                (self._store.wall() + SECRET_LAG_SECONDS, f"shpss_{secrets.token_hex(16)}", shop["id"]),
+            )
         now = find_shop(self._store, shop["domain"])
         return {"scopes": scopes.listed(now), "revoked": revoked, "client_secret": now["client_secret"]}
 

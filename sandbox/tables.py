@@ -184,10 +184,14 @@ create table if not exists sales (
 # Columns that a world founded by an earlier version lacks, and how they are added.
 ADDED = (
     ("shops", "scopes", "text"),
+    ("shops", "old_secret", "text"),
+    ("shops", "old_secret_until", "real"),
     ("locations", "active", "integer not null default 1"),
     ("levels", "active", "integer not null default 1"),
     ("orders", "edited", "integer not null default 0"),
     ("orders", "source_name", "text not null default 'web'"),
+    ("orders", "discount", "text not null default '0.00'"),
     ("lines", "location_id", "integer"),
+    ("lines", "discount", "text not null default '0.00'"),
     ("fulfillment_lines", "fulfillment_order_line_id", "integer"),
 )

@@ -133,6 +133,7 @@ def test_the_vendors_limits_and_plans_are_ours() -> None:
     limits = rules["limits"]
     assert limits["inputArrayMax"] == endpoint.INPUT_ARRAY_MAX
     assert limits["connectionFirstMax"] == connections.MAX_PAGE
+    assert limits["paginationDepthMax"] == connections.MAX_DEPTH
     assert limits["singleQueryCostMax"] == cost.MAX_QUERY_COST
     assert limits["mutationBaseCost"] == cost.MUTATION_COST
     assert limits["inventoryQuantityMax"] == set_quantities.LIMIT

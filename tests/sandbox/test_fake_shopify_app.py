@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.vendors.shopify import connections
 from tests.sandbox.outside import Inside, ShopSide
 
 ABOUT = """{ shop { name myshopifyDomain currencyCode plan { publicDisplayName shopifyPlus partnerDevelopment } }
@@ -150,3 +151,34 @@ def test_deprecated_fields_are_named_in_a_header(shop: ShopSide) -> None:
     answer = shop.send("{ shop { id } current: currentBulkOperation { id } }")
     assert answer.headers["X-Shopify-API-Deprecated-Reason"] == "QueryRoot.currentBulkOperation"
     assert "X-Shopify-API-Deprecated-Reason" not in shop.send("{ shop { id } }").headers
+
+
+def test_a_cursor_belongs_to_the_order_it_came_from(shop: ShopSide) -> None:
+    shop.stock("A", "B")
+    page = """query($after: String, $sort: ProductVariantSortKeys!) {
+        productVariants(first: 1, after: $after, sortKey: $sort) { nodes { sku } pageInfo { endCursor } } }"""
+    cursor = shop.data(page, sort="SKU")["productVariants"]["pageInfo"]["endCursor"]
+    assert shop.data(page, sort="SKU", after=cursor)["productVariants"]["nodes"] == [{"sku": "B"}]
+    assert shop.ask(page, sort="ID", after=cursor)["errors"][0]["message"] == (
+        "Invalid cursor for current pagination sort."
+    )
+
+
+def test_pages_end_after_25000_objects_and_bulk_operations_do_not(
+    inside: Inside, shop: ShopSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert connections.MAX_DEPTH == 25_000
+    # Enough of them to see it would take minutes to stock.
+    monkeypatch.setattr(connections, "MAX_DEPTH", 25)
+    shop.stock(*[f"S{number}" for number in range(30)])
+    page = """query($after: String) { productVariants(first: 20, after: $after) {
+        nodes { id } pageInfo { hasNextPage endCursor } } }"""
+    first = shop.data(page)["productVariants"]
+    second = shop.data(page, after=first["pageInfo"]["endCursor"])["productVariants"]
+    assert [len(first["nodes"]), len(second["nodes"])] == [20, 5]
+    assert (first["pageInfo"]["hasNextPage"], second["pageInfo"]["hasNextPage"]) == (True, False)
+    run = 'mutation { bulkOperationRunQuery(query: "{ productVariants { nodes { id } } }") { bulkOperation { id } } }'
+    made = shop.data(run)["bulkOperationRunQuery"]["bulkOperation"]["id"]
+    inside.clock.advance(5)
+    state = shop.data("query($id: ID!) { bulkOperation(id: $id) { objectCount } }", id=made)
+    assert state["bulkOperation"] == {"objectCount": "30"}

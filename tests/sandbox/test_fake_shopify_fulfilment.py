@@ -146,6 +146,8 @@ def test_tracking_and_events_change_what_a_shipment_shows(inside: Inside, shop: 
         fulfillmentEvent { id status happenedAt } userErrors { message } } }"""
     told = shop.data(event, event={"fulfillmentId": made, "status": "IN_TRANSIT"})["fulfillmentEventCreate"]
     assert told["fulfillmentEvent"]["status"] == "IN_TRANSIT"
+    wrong = {"fulfillmentId": made, "status": "DELIVERED", "happenedAt": "yesterday"}
+    assert shop.data(event, event=wrong)["fulfillmentEventCreate"]["fulfillmentEvent"] is None
     (shown,) = routed(shop, order)["fulfillments"]
     assert shown["trackingInfo"] == [{"company": "DHL Express", "number": "JD1", "url": None}]
     assert shown["displayStatus"] == "IN_TRANSIT"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.outside import Outside, ShopSide
+from tests.sandbox.outside import Outside, Receiver, ShopSide
 
 
 def test_a_sale_commits_what_was_available_and_a_shipment_takes_it_away(shop: ShopSide) -> None:
@@ -227,3 +227,34 @@ def test_unknown_things_are_not_found(outside: Outside) -> None:
     assert outside.http.post("/_control/shopify/nobody/orders", json={"orders": []}).status_code == 404
     assert outside.http.post("/_control/amazon/NOBODY/listings", json={"listings": []}).status_code == 404
     assert outside.http.post("/_control/shops", content=b"{").status_code == 400
+
+
+def test_a_discount_of_the_whole_order_falls_on_its_lines_to_the_penny(shop: ShopSide, receiver: Receiver) -> None:
+    shop.stock("A", "B", "C")
+    shop.subscribe("ORDERS_CREATE", receiver.url)
+    order = shop.place(("A", 1), ("B", 1), ("C", 1), discount="1.00")
+    query = """query($id: ID!) { order(id: $id) { totalPriceSet { shopMoney { amount } }
+        totalDiscountsSet { shopMoney { amount } } lineItems(first: 5) { nodes {
+            totalDiscountSet { shopMoney { amount } }
+            discountAllocations { allocatedAmountSet { shopMoney { amount } } } } } } }"""
+    found = shop.data(query, id=f"gid://shopify/Order/{order['id']}")["order"]
+    assert found["totalPriceSet"]["shopMoney"]["amount"] == "6.50"
+    assert found["totalDiscountsSet"]["shopMoney"]["amount"] == "1.00"
+    shares = [
+        entry["allocatedAmountSet"]["shopMoney"]["amount"]
+        for line in found["lineItems"]["nodes"]
+        for entry in line["discountAllocations"]
+    ]
+    assert shares == ["0.33", "0.33", "0.34"]
+    body = receiver.wait(1)[0].body
+    assert (body["total_line_items_price"], body["total_discounts"], body["total_price"]) == ("7.50", "1.00", "6.50")
+    assert [line["discount_allocations"][0]["amount"] for line in body["line_items"]] == shares
+    shop.refund(order, (2, 1, "cancel"))
+    refunded = "query($id: ID!) { order(id: $id) { totalRefundedSet { shopMoney { amount } } } }"
+    after = shop.data(refunded, id=f"gid://shopify/Order/{order['id']}")["order"]
+    assert after["totalRefundedSet"]["shopMoney"]["amount"] == "2.16"
+
+
+def test_a_discount_above_the_price_is_refused(shop: ShopSide) -> None:
+    shop.stock("A")
+    assert shop.place(("A", 1), discount="2.51")["error"] == "invalid_discount"

@@ -194,6 +194,18 @@ def test_an_uninstalled_app_hears_of_it_and_nothing_after(world: Inside, shop: S
     assert shop.send("{ shop { id } }").status_code == 401
 
 
+def test_a_rotated_secret_signs_only_after_an_hour(world: Inside, shop: ShopSide, told: Receiver) -> None:
+    old = shop.entry["client_secret"]
+    new = shop.control("app", rotate_secret=True)["client_secret"]
+    shop.control("adjustment", sku="A", delta=1)
+    (letter,) = since(world, told)
+    assert letter.signed_with(old)
+    passes(world, 3601)
+    shop.control("adjustment", sku="A", delta=1)
+    (letter,) = since(world, told)
+    assert letter.signed_with(new)
+
+
 def test_retries_go_over_four_hours_with_the_first_body_to_the_first_address(
     world: Inside, shop: ShopSide, receiver: Receiver
 ) -> None:

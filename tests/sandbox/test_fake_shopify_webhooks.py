@@ -176,6 +176,23 @@ def test_filters_and_chosen_fields_are_honoured(shop: ShopSide, receiver: Receiv
     assert len(receiver.letters) == 1
 
 
+def test_routing_and_bulk_operations_end_by_themselves(hurried: Outside, receiver: Receiver) -> None:
+    shop = hurried.shop()
+    shop.stock("A")
+    for topic in ("FULFILLMENT_ORDERS_ORDER_ROUTING_COMPLETE", "BULK_OPERATIONS_FINISH"):
+        shop.subscribe(topic, receiver.url)
+    shop.place(("A", 1))
+    run = """mutation { bulkOperationRunQuery(query: "{ products { nodes { id } } }") { bulkOperation { id } } }"""
+    made = shop.data(run)["bulkOperationRunQuery"]["bulkOperation"]["id"]
+    letters = {letter.topic: letter.body for letter in receiver.wait(2)}
+    assert letters["fulfillment_orders/order_routing_complete"]["fulfillment_order"]["status"] == "open"
+    assert letters["bulk_operations/finish"]["admin_graphql_api_id"] == made
+    state = shop.data("query($id: ID!) { bulkOperation(id: $id) { url } }", id=made)["bulkOperation"]
+    lines = hurried.http.get(state["url"])
+    assert lines.headers["content-type"].startswith("application/jsonl")
+    assert len(lines.text.splitlines()) == 1
+
+
 def test_a_failed_delivery_is_made_again_with_the_same_id_and_body(hurried: Outside, receiver: Receiver) -> None:
     answers = iter([500, 302, 404])
     receiver.status = lambda letter: next(answers, 204)

@@ -62,6 +62,19 @@ def test_a_key_is_needed(shop: ShopSide, mutation: str, selection: str) -> None:
         assert "data" not in answer
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        'mutation { fulfillmentCancel(id: "x") @idempotent(key: "k") { userErrors { message } } }',
+        'mutation { webhookSubscriptionDelete(id: "x") @idempotent(key: "k") { userErrors { message } } }',
+        '{ shop @idempotent(key: "k") { id } }',
+    ],
+)
+def test_a_key_where_none_belongs_is_refused_though_it_validates(shop: ShopSide, call: str) -> None:
+    answer = shop.ask(call)
+    assert (answer["errors"][0]["extensions"]["code"], "data" in answer) == ("BAD_REQUEST", False)
+
+
 def test_a_key_in_use_elsewhere_asks_for_patience_and_then_works(inside: Inside, shop: ShopSide) -> None:
     items = shop.stock("A")
     inside.faults(kind="idempotency_concurrent", match="slow-key", count=1)

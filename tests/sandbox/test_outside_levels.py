@@ -17,7 +17,16 @@ from sandbox.errors import Refused
 from sandbox.faults import Faults
 from sandbox.outbox import Outbox
 from sandbox.store import Row, Store
-from sandbox.vendors.shopify import bodies, fulfilments, inventory, orders, returns
+from sandbox.vendors.shopify import (
+    bodies,
+    fulfilment_orders,
+    fulfilments,
+    inventory,
+    order_edits,
+    order_rows,
+    orders,
+    returns,
+)
 from sandbox.vendors.shopify.catalogue import Sample, shelve
 from sandbox.vendors.shopify.orders import WantedLine, WantedOrder
 from sandbox.vendors.shopify.set_quantities import set_quantities
@@ -32,6 +41,10 @@ acts = st.lists(
         st.tuples(st.just("ship"), st.integers(0, 5), small),
         st.tuples(st.just("refund"), st.integers(0, 5), small, st.sampled_from(returns.RESTOCK_TYPES)),
         st.tuples(st.just("cancel"), st.integers(0, 5), st.booleans()),
+        st.tuples(st.just("route"), st.integers(0, 5)),
+        st.tuples(st.just("add"), st.integers(0, 5), st.sampled_from(SKUS), small),
+        st.tuples(st.just("take_off"), st.integers(0, 5), small, st.booleans()),
+        st.tuples(st.just("unship"), st.integers(0, 5)),
         st.tuples(st.just("adjust"), st.sampled_from(SKUS), st.integers(-5, 5)),
         st.tuples(st.just("set"), st.sampled_from(SKUS), st.integers(0, 30), st.booleans()),
     ),
@@ -96,11 +109,40 @@ class Life:
             book.available += quantity
 
     def _cancel(self, index: int, restock: bool) -> None:
-        order_id, line = self._line(index)
-        open_units = bodies.fulfillable(line)
+        order_id, _ = self._line(index)
+        lines = bodies.lines_of(self.store, order_id)
         returns.cancel(self.store, self.outbox, self.shop, order_id, f"c{self.turn}", "staff", restock)
-        self.books[line["sku"]].committed -= open_units
-        self.books[line["sku"]].available += open_units if restock else 0
+        for line in lines:
+            self.books[line["sku"]].committed -= bodies.fulfillable(line)
+            self.books[line["sku"]].available += bodies.fulfillable(line) if restock else 0
+
+    def _route(self, index: int) -> None:
+        order_id, _ = self._line(index)
+        with self.store.transaction():
+            order = order_rows.find_order(self.store, self.shop, order_id)
+            fulfilment_orders.route(self.store, self.outbox, self.shop, order)
+
+    def _add(self, index: int, sku: str, quantity: int) -> None:
+        order_id, _ = self._line(index)
+        line = WantedLine(sku, quantity, "1.00", None)
+        order_edits.edit(self.store, self.outbox, self.shop, order_id, [line], [], True)
+        self.books[sku].available -= quantity
+        self.books[sku].committed += quantity
+
+    def _take_off(self, index: int, quantity: int, restock: bool) -> None:
+        order_id, line = self._line(index)
+        order_edits.edit(self.store, self.outbox, self.shop, order_id, [], [(line["id"], quantity)], restock)
+        self.books[line["sku"]].committed -= quantity
+        self.books[line["sku"]].available += quantity if restock else 0
+
+    def _unship(self, index: int) -> None:
+        order_id, _ = self._line(index)
+        row = self.store.one("select * from fulfillments where order_id = ? order by id desc", (order_id,))
+        if row is None or fulfilments.cancel(self.store, self.outbox, self.shop, row):
+            return
+        for part in self.store.all("select * from fulfillment_lines where fulfillment_id = ?", (row["id"],)):
+            sku = self.store.value("select sku from lines where id = ?", (part["line_id"],))
+            self.books[sku].committed += part["quantity"]
 
     def _adjust(self, sku: str, delta: int) -> None:
         with self.store.transaction():
@@ -129,6 +171,19 @@ class Life:
             assert (level["available"], level["committed"]) == (book.available, book.committed)
             assert inventory.quantity(level, "on_hand") == book.available + book.committed
             assert book.committed >= 0
+        self._check_fulfilment_orders()
+
+    def _check_fulfilment_orders(self) -> None:
+        """What is left in them is what is left to ship of a routed order, line by line."""
+        left = self.store.all(
+            "select l.id, l.quantity - l.fulfilled - l.removed as to_ship, coalesce(sum(f.remaining), 0) as remaining"
+            " from lines l left join fulfillment_order_lines f on f.line_id = l.id"
+            " where l.order_id in (select order_id from fulfillment_orders) group by l.id"
+        )
+        assert all(row["to_ship"] == row["remaining"] for row in left)
+        for row in self.store.all("select * from fulfillment_orders"):
+            remaining = sum(line["remaining"] for line in fulfilment_orders.lines_of(self.store, row["id"]))
+            assert (remaining == 0) == (row["status"] in ("CLOSED", "CANCELLED"))
 
 
 @contextmanager

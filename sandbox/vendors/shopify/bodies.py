@@ -1,10 +1,10 @@
 """REST-shaped webhook bodies, with the fields a real delivery carries."""
 
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from sandbox.clock import with_offset
-from sandbox.money import amount, line_total
+from sandbox.money import PENNY, amount, line_total
 from sandbox.store import Row, Store
 from sandbox.vendors.shopify.shops import gid
 
@@ -14,63 +14,6 @@ Body = dict[str, Any]
 def money_set(text: str, currency: str) -> Body:
     money = {"amount": text, "currency_code": currency}
     return {"shop_money": money, "presentment_money": money}
-
-
-def shop_body(shop: Row) -> Body:
-    """The shop itself, as its owner's app is told of its end. Nobody lives here, so there are no addresses."""
-    absent = (
-        "address1",
-        "address2",
-        "city",
-        "county_taxes",
-        "customer_email",
-        "email",
-        "google_apps_domain",
-        "google_apps_login_enabled",
-        "latitude",
-        "longitude",
-        "phone",
-        "province",
-        "province_code",
-        "shop_owner",
-        "source",
-        "tax_shipping",
-        "taxes_included",
-        "auto_configure_tax_inclusivity",
-        "created_at",
-        "updated_at",
-        "zip",
-        "password_enabled",
-    )
-    return {
-        **dict.fromkeys(absent),
-        "id": shop["id"],
-        "name": shop["name"],
-        "domain": shop["domain"],
-        "myshopify_domain": shop["domain"],
-        "country": "GB",
-        "country_code": "GB",
-        "country_name": "United Kingdom",
-        "currency": shop["currency"],
-        "enabled_presentment_currencies": [shop["currency"]],
-        "iana_timezone": shop["timezone"],
-        "timezone": shop["timezone"],
-        "primary_locale": "en",
-        "money_format": "{{amount}}",
-        "money_in_emails_format": "{{amount}}",
-        "money_with_currency_format": "{{amount}}",
-        "money_with_currency_in_emails_format": "{{amount}}",
-        "weight_unit": "kg",
-        "plan_name": shop["plan"],
-        "plan_display_name": shop["plan"].capitalize(),
-        "primary_location_id": None,
-        **dict.fromkeys(("has_storefront", "finances", "checkout_api_supported", "eligible_for_payments"), True),
-        **dict.fromkeys(("has_discounts", "has_gift_cards", "multi_location_enabled", "setup_required"), False),
-        "requires_extra_payments_agreement": False,
-        "pre_launch_enabled": False,
-        "marketing_sms_consent_enabled_at_checkout": False,
-        "transactional_sms_disabled": False,
-    }
 
 
 def level_body(item_id: int, location_id: int, available: int | None, updated_at: str, timezone: str) -> Body:
@@ -156,6 +99,37 @@ def current_quantity(line: Row) -> int:
     return int(line["quantity"] - line["removed"] - line["returned"])
 
 
+def value_of(line: Row, units: int) -> Decimal:
+    """What so many units of a line cost after their share of the order's discount."""
+    off = Decimal(line["discount"])
+    share = off * units / line["quantity"] if off else off
+    return line_total(units, line["price"]) - share.quantize(PENNY, rounding=ROUND_HALF_UP)
+
+
+def _allocations(line: Row, currency: str) -> list[Body]:
+    if not Decimal(line["discount"]):
+        return []
+    share = money_set(line["discount"], currency)
+    return [{"amount": line["discount"], "amount_set": share, "discount_application_index": 0}]
+
+
+def _applications(order: Row) -> list[Body]:
+    if not Decimal(order["discount"]):
+        return []
+    return [
+        {
+            "target_type": "line_item",
+            "type": "manual",
+            "value": order["discount"],
+            "value_type": "fixed_amount",
+            "allocation_method": "across",
+            "target_selection": "all",
+            "title": "Goodwill",
+            "description": "Goodwill",
+        }
+    ]
+
+
 def line_body(line: Row, currency: str) -> Body:
     """A line as it stands inside fulfilments and refunds."""
     shipped, open_units = line["fulfilled"], fulfillable(line)
@@ -188,7 +162,7 @@ def line_body(line: Row, currency: str) -> Body:
         "vendor": line["vendor"] or None,
         "tax_lines": [],
         "duties": [],
-        "discount_allocations": [],
+        "discount_allocations": _allocations(line, currency),
     }
 
 
@@ -425,7 +399,7 @@ def order_body(store: Store, shop: Row, order_id: int) -> Body:
         "user_id": None,
         "billing_address": address_body(order),
         "customer": customer_body(order, zone),
-        "discount_applications": [],
+        "discount_applications": _applications(order),
         "fulfillments": [fulfillment_body(store, shop, order, row, by_id) for row in fulfillments],
         "line_items": [{**line_body(line, currency), "attributed_staffs": []} for line in lines],
         "payment_terms": None,
@@ -435,18 +409,25 @@ def order_body(store: Store, shop: Row, order_id: int) -> Body:
     }
 
 
+def current_total(lines: list[Row]) -> Decimal:
+    """What is still on the order costs so much."""
+    return sum((value_of(line, current_quantity(line)) for line in lines), Decimal(0))
+
+
 def _amounts(order: Row, lines: list[Row], refunded: Decimal) -> Body:
-    """All the prices of an order; carriage, tax and discounts are nothing in this world."""
+    """All the prices of an order; carriage and tax are nothing in this world."""
     total, currency = order["total"], order["currency"]
-    current = amount(sum((line_total(current_quantity(line), line["price"]) for line in lines), Decimal(0)))
+    current = amount(current_total(lines))
+    gross = amount(Decimal(total) + Decimal(order["discount"]))
+    still_listed = sum((line_total(current_quantity(line), line["price"]) for line in lines), Decimal(0))
     values = {
         "current_subtotal_price": current,
-        "current_total_discounts": "0.00",
+        "current_total_discounts": amount(still_listed - Decimal(current)),
         "current_total_price": current,
         "current_total_tax": "0.00",
         "subtotal_price": total,
-        "total_discounts": "0.00",
-        "total_line_items_price": total,
+        "total_discounts": order["discount"],
+        "total_line_items_price": gross,
         "total_price": total,
         "total_tax": "0.00",
     }

@@ -165,7 +165,7 @@ def bulk_view(store: Store, row: Row) -> dict[str, Any]:
         "rootObjectCount": row["roots"],
         "fileSize": row["bytes"] if has_file and row["status"] == "COMPLETED" else None,
         "url": link if has_file and row["status"] == "COMPLETED" else None,
-        "partialDataUrl": link if has_file and row["status"] in ("FAILED", "CANCELED") else None,
+        "partialDataUrl": link if has_file and row["status"] == "FAILED" else None,
     }
 
 

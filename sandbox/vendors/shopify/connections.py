@@ -13,6 +13,8 @@ from sandbox.clock import as_utc
 from sandbox.store import Row, Store
 
 MAX_PAGE = 250
+# Pages end after so many objects, however many there are; bulk operations go on.
+MAX_DEPTH = 25_000
 TERM = re.compile(r"""\s*(?P<name>\w+):\s*(?P<op>>=|<=|>|<|)\s*(?P<value>"[^"]*"|'[^']*'|[^\s()]+)\s*(?:AND\b)?""")
 
 
@@ -65,10 +67,15 @@ def connection(
     after, before = arguments.get("after"), arguments.get("before")
     descending = bool(arguments.get("reverse"))
     pair = f"({source.sort}, {source.key})"
+    depth = 0
     if after is not None:
-        source.narrow(f"{pair} {'<' if descending else '>'} (?, ?)", *_position(after))
+        value, key, depth = _position(after, source.sort)
+        source.narrow(f"{pair} {'<' if descending else '>'} (?, ?)", value, key)
     if before is not None:
-        source.narrow(f"{pair} {'>' if descending else '<'} (?, ?)", *_position(before))
+        value, key, _ = _position(before, source.sort)
+        source.narrow(f"{pair} {'>' if descending else '<'} (?, ?)", value, key)
+    if not whole:
+        size = min(size, max(0, MAX_DEPTH - depth))
     word = "desc" if descending != backwards else "asc"
     where = "".join(f" and {condition}" for condition in source.conditions)
     rows = store.all(
@@ -79,16 +86,22 @@ def connection(
     more, rows = len(rows) > size, rows[:size]
     if backwards:
         rows.reverse()
+    if not whole and depth + len(rows) >= MAX_DEPTH:
+        more = False
     return _shape(
         rows,
+        source.sort,
+        depth,
         view,
         has_next=before is not None if backwards else more,
         has_previous=more if backwards else after is not None,
     )
 
 
-def _shape(rows: list[Row], view: Callable[[Row], Any], has_next: bool, has_previous: bool) -> dict[str, Any]:
-    cursors = [_cursor(row) for row in rows]
+def _shape(
+    rows: list[Row], sort: str, depth: int, view: Callable[[Row], Any], has_next: bool, has_previous: bool
+) -> dict[str, Any]:
+    cursors = [_cursor(row, sort, ordinal) for ordinal, row in enumerate(rows, depth + 1)]
     nodes = [view(row) for row in rows]
     return {
         "nodes": nodes,
@@ -102,18 +115,21 @@ def _shape(rows: list[Row], view: Callable[[Row], Any], has_next: bool, has_prev
     }
 
 
-def _cursor(row: Row) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([row["sort_value"], row["key_value"]])).decode()
+def _cursor(row: Row, sort: str, ordinal: int) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([sort, row["sort_value"], row["key_value"], ordinal])).decode()
 
 
-def _position(cursor: str) -> tuple[Any, Any]:
+def _position(cursor: str, sort: str) -> tuple[Any, Any, int]:
+    """Where a page begins, and how many objects were paged before it. A cursor belongs to the order it came from."""
     try:
-        value, key = orjson.loads(base64.urlsafe_b64decode(cursor.encode()))
-    except ValueError:
+        made_for, value, key, ordinal = orjson.loads(base64.urlsafe_b64decode(cursor.encode()))
+    except (ValueError, TypeError):
         raise bad_request("the cursor is not valid") from None
-    if not isinstance(value, (int, str)) or not isinstance(key, (int, str)):
+    if not all(isinstance(part, (int, str)) for part in (value, key)) or not isinstance(ordinal, int):
         raise bad_request("the cursor is not valid")
-    return value, key
+    if made_for != sort:
+        raise bad_request("Invalid cursor for current pagination sort.")
+    return value, key, ordinal
 
 
 def search(source: Source, query: str | None, columns: dict[str, str]) -> None:

@@ -10,11 +10,13 @@ import orjson
 from graphql import (
     DocumentNode,
     ExecutionResult,
+    FieldNode,
     FragmentDefinitionNode,
     GraphQLError,
     ListValueNode,
     NoDeprecatedCustomRule,
     OperationDefinitionNode,
+    OperationType,
     Visitor,
     execute_sync,
     get_operation_ast,
@@ -34,6 +36,7 @@ from sandbox.store import Row, Store
 from sandbox.vendors.shopify import bulk
 from sandbox.vendors.shopify.auth import TokenRefused, grant_token, token_is_good
 from sandbox.vendors.shopify.cost import MAX_QUERY_COST, Meter
+from sandbox.vendors.shopify.mutations import KEYED
 from sandbox.vendors.shopify.resolvers import VERSIONS, Root
 from sandbox.vendors.shopify.scopes import listed
 from sandbox.vendors.shopify.sdl import schema
@@ -62,12 +65,36 @@ class _LongLists(Visitor):
         self.longest = max(self.longest, len(node.values))
 
 
+class _Keys(Visitor):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fields: list[FieldNode] = []
+
+    def enter_field(self, node: FieldNode, *_: Any) -> None:
+        if any(directive.name.value == "idempotent" for directive in node.directives):
+            self.fields.append(node)
+
+
 @lru_cache(maxsize=512)
 def deprecated_in(text: str) -> str:
     """The deprecated fields that a valid document touches, as the vendor's header lists them."""
     problems = validate(schema(), parse(text), [NoDeprecatedCustomRule])
     found = (DEPRECATED.match(problem.message) for problem in problems)
     return ", ".join(sorted({match[1] for match in found if match}))
+
+
+@lru_cache(maxsize=512)
+def misplaced_key(text: str) -> str | None:
+    """The first field of a valid document that carries @idempotent and may not, which validation lets pass."""
+    document = parse(text)
+    at_home: set[int] = set()
+    for definition in document.definitions:
+        if isinstance(definition, OperationDefinitionNode) and definition.operation == OperationType.MUTATION:
+            fields = (node for node in definition.selection_set.selections if isinstance(node, FieldNode))
+            at_home.update(id(node) for node in fields if node.name.value in KEYED)
+    keys = _Keys()
+    visit(document, keys)
+    return next((node.name.value for node in keys.fields if id(node) not in at_home), None)
 
 
 @lru_cache(maxsize=512)
@@ -172,6 +199,9 @@ class Shopify:
         operation = get_operation_ast(document, asked.get("operationName"))
         if operation is None:
             return {"errors": [{"message": "No operation named " + repr(asked.get("operationName"))}]}
+        if name := misplaced_key(asked["query"]):
+            message = f"The @idempotent directive is not supported on {name}."
+            return {"errors": [{"message": message, "extensions": {"code": "BAD_REQUEST"}}]}
         if too_long := _too_long(document, variables):
             return {"errors": [too_long]}
         fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}

@@ -15,12 +15,15 @@ from sandbox.vendors.shopify import bulk, fulfilment_orders, fulfilments, order_
 from sandbox.vendors.shopify.adjust_quantities import activate, adjust_quantities
 from sandbox.vendors.shopify.connections import bad_request
 from sandbox.vendors.shopify.idempotency import Outcome, once
+from sandbox.vendors.shopify.orders import instant
 from sandbox.vendors.shopify.scopes import WRITES_FULFILMENT_ORDERS, check
 from sandbox.vendors.shopify.set_quantities import set_quantities
 from sandbox.vendors.shopify.shops import gid, number_of
 from sandbox.vendors.shopify.views import View, Views
 
 Given = dict[str, Any]
+# The only ones that take the @idempotent directive, and none of them goes without.
+KEYED = frozenset(("inventoryActivate", "inventoryAdjustQuantities", "inventorySetQuantities", "refundCreate"))
 
 
 class Mutations:
@@ -96,7 +99,7 @@ class Mutations:
         check(self._shop, "fulfillmentCancel", *WRITES_FULFILMENT_ORDERS)
         row = self._found("fulfillments", "Fulfillment", id)
         if row is None:
-            return {"fulfillment": None, "userErrors": [_not_found("id", "Fulfillment not found.")]}
+            return {"fulfillment": None, "userErrors": [_user_error("id", "Fulfillment not found.")]}
         problem = fulfilments.cancel(self._store, self._outbox, self._shop, row)
         errors = [{"field": ["id"], "message": problem}] if problem else []
         return {"fulfillment": self._shipment(row["id"]), "userErrors": errors}
@@ -107,7 +110,7 @@ class Mutations:
         check(self._shop, "fulfillmentTrackingInfoUpdate", *WRITES_FULFILMENT_ORDERS)
         row = self._found("fulfillments", "Fulfillment", fulfillmentId)
         if row is None:
-            return {"fulfillment": None, "userErrors": [_not_found("fulfillmentId", "Fulfillment does not exist.")]}
+            return {"fulfillment": None, "userErrors": [_user_error("fulfillmentId", "Fulfillment does not exist.")]}
         fulfilments.retrack(self._store, self._outbox, self._shop, row, shipping.tracking(trackingInfoInput))
         return {"fulfillment": self._shipment(row["id"]), "userErrors": []}
 
@@ -115,17 +118,14 @@ class Mutations:
         check(self._shop, "fulfillmentEventCreate", "write_fulfillments")
         row = self._found("fulfillments", "Fulfillment", fulfillmentEvent["fulfillmentId"])
         if row is None:
-            error = _not_found("fulfillmentId", "Fulfillment does not exist.")
+            error = _user_error("fulfillmentId", "Fulfillment does not exist.")
             return {"fulfillmentEvent": None, "userErrors": [error]}
-        made = fulfilments.add_event(
-            self._store,
-            self._outbox,
-            self._shop,
-            row,
-            fulfillmentEvent["status"],
-            fulfillmentEvent.get("message"),
-            fulfillmentEvent.get("happenedAt"),
-        )
+        status, message = fulfillmentEvent["status"], fulfillmentEvent.get("message")
+        try:
+            happened_at = instant(fulfillmentEvent.get("happenedAt"))
+        except Refused as refusal:
+            return {"fulfillmentEvent": None, "userErrors": [_user_error("happenedAt", refusal.message)]}
+        made = fulfilments.add_event(self._store, self._outbox, self._shop, row, status, message, happened_at)
         event = self._store.one("select * from fulfillment_events where id = ?", (made,))
         return {"fulfillmentEvent": event and self._views.event(event), "userErrors": []}
 
@@ -155,7 +155,7 @@ class Mutations:
         check(self._shop, "fulfillmentOrderReleaseHold", *WRITES_FULFILMENT_ORDERS)
         row = self._found("fulfillment_orders", "FulfillmentOrder", id)
         if row is None:
-            error = _not_found("id", "Fulfillment order does not exist.") | {"code": "FULFILLMENT_ORDER_NOT_FOUND"}
+            error = _user_error("id", "Fulfillment order does not exist.") | {"code": "FULFILLMENT_ORDER_NOT_FOUND"}
             return {"fulfillmentOrder": None, "userErrors": [error]}
         numbers = None if holdIds is None else [number_of(hold, "FulfillmentHold") or 0 for hold in holdIds]
         fulfilment_orders.release(self._store, self._outbox, self._shop, row, numbers)
@@ -168,7 +168,7 @@ class Mutations:
     def bulkOperationCancel(self, info: GraphQLResolveInfo, id: str) -> View:
         row = self._found("bulks", "BulkOperation", id)
         if row is None:
-            return {"bulkOperation": None, "userErrors": [_not_found("id", "Bulk operation does not exist")]}
+            return {"bulkOperation": None, "userErrors": [_user_error("id", "Bulk operation does not exist")]}
         errors = bulk.cancel(self._store, self._outbox, row)
         return {"bulkOperation": self._views.bulk_by_gid(id), "userErrors": errors}
 
@@ -212,5 +212,5 @@ def _need_comparison(kind: str, elements: list[Given]) -> None:
         raise GraphQLError(message, extensions={"code": "INVALID_FIELD_ARGUMENTS"})
 
 
-def _not_found(name: str, message: str) -> Given:
+def _user_error(name: str, message: str) -> Given:
     return {"field": [name], "message": message}

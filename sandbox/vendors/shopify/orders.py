@@ -7,7 +7,7 @@ from typing import Any
 
 from sandbox.clock import as_utc, utc_now
 from sandbox.errors import Refused
-from sandbox.money import amount, is_price, line_total
+from sandbox.money import amount, is_price, line_total, shares
 from sandbox.outbox import Outbox
 from sandbox.store import Row, Store, marks
 from sandbox.vendors.shopify import bodies
@@ -59,6 +59,8 @@ class WantedOrder:
     lines: list[WantedLine]
     may_shrink: bool = False
     source_name: str = "web"
+    # Off the whole order, shared among its lines.
+    discount: str = "0.00"
 
     @classmethod
     def read(cls, given: dict[str, Any]) -> "WantedOrder":
@@ -69,6 +71,9 @@ class WantedOrder:
         lines = [WantedLine.read(key, line) for line in given.get("lines") or []]
         if not lines:
             raise Refused("no_lines", f"{key}: an order needs at least one line.")
+        discount = given.get("discount", "0.00")
+        if not is_price(discount) or Decimal(discount) > sum(line_total(line.quantity, line.price) for line in lines):
+            raise Refused("invalid_discount", f"{key}: a discount is a decimal string, at most what the lines cost.")
         for enum, name in (("CountryCode", "country"), ("CurrencyCode", "currency")):
             if given.get(name) is not None and given[name] not in codes(enum):
                 raise Refused(f"unknown_{name}", f"{key}: no {name} {given[name]!r}.")
@@ -83,6 +88,7 @@ class WantedOrder:
             lines=lines,
             may_shrink=bool(given.get("may_shrink", False)),
             source_name=str(given.get("source_name") or "web"),
+            discount=amount(Decimal(discount)),
         )
 
 
@@ -220,7 +226,9 @@ def _write(
     now, home = utc_now(store), home_location(store, shop["id"])
     number = store.value("select next_number from shops where id = ?", (shop["id"],))
     store.run("update shops set next_number = next_number + 1 where id = ?", (shop["id"],))
-    total = sum((line_total(line.quantity, line.price) for _, line in basket), Decimal(0))
+    values = [line_total(line.quantity, line.price) for _, line in basket]
+    # A basket that shrank may be worth less than what was to come off it.
+    discount = min(Decimal(wanted.discount), sum(values, Decimal(0)))
     order_id = store.next_id("order")
     store.insert(
         "orders",
@@ -236,11 +244,15 @@ def _write(
         customer_ref=wanted.customer_ref,
         customer_id=_customer(store, shop, wanted.customer_ref),
         country=wanted.country,
-        total=amount(total),
+        total=amount(sum(values, Decimal(0)) - discount),
+        discount=amount(discount),
         location_id=home,
         source_name=wanted.source_name,
     )
-    add_lines(store, order_id, home, basket, goods, served)
+    line_ids = add_lines(store, order_id, home, basket, goods, served)
+    if discount:
+        parts = zip(shares(discount, values), line_ids, strict=True)
+        store.run_many("update lines set discount = ? where id = ?", [(amount(part), line) for part, line in parts])
     return order_id
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sandbox.clock import utc_now
 from sandbox.errors import NotFound, Refused
-from sandbox.money import amount, line_total
+from sandbox.money import amount
 from sandbox.outbox import Act, Outbox
 from sandbox.store import Row, Store
 from sandbox.vendors.shopify import bodies, fulfilment_orders
@@ -155,7 +155,7 @@ def _write(
 ) -> int:
     now = utc_now(store)
     refund_id = store.next_id("refund")
-    values = [line_total(part.quantity, part.line["price"]) for part in parts]
+    values = [bodies.value_of(part.line, part.quantity) for part in parts]
     store.run(
         "insert into refunds values (?, ?, ?, ?, ?, ?, ?, ?)",
         (refund_id, shop["id"], order["id"], key, now, processed_at or now, note, amount(sum(values, Decimal(0)))),

@@ -23,7 +23,18 @@ DEFAULT = (
 # Granted on request only: without it an order older than sixty days is not there.
 ALL_ORDERS = "read_all_orders"
 ORDER_DAYS = 60
-KNOWN = frozenset((*DEFAULT, ALL_ORDERS, "write_draft_orders", "write_locations", "write_products"))
+KNOWN = frozenset(
+    (
+        *DEFAULT,
+        ALL_ORDERS,
+        # Of the kinds of fulfilment orders that these show there are none here.
+        "read_assigned_fulfillment_orders",
+        "read_third_party_fulfillment_orders",
+        "write_draft_orders",
+        "write_locations",
+        "write_products",
+    )
+)
 READS_FULFILMENT_ORDERS = ("read_merchant_managed_fulfillment_orders",)
 WRITES_FULFILMENT_ORDERS = ("write_merchant_managed_fulfillment_orders",)
 

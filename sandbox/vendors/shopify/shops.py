@@ -1,6 +1,7 @@
 """Shops, their one app each, and their locations."""
 
 import secrets
+from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from sandbox.errors import NotFound, Refused
@@ -70,3 +71,60 @@ def number_of(gid_text: str, kind: str) -> int | None:
     number = int(rest)
     # SQLite integers end at 2**63 - 1; no id of ours is beyond.
     return number if number < 2**63 else None
+
+
+def shop_body(shop: Row) -> dict[str, Any]:
+    """The shop itself, as its owner's app is told of its end. Nobody lives here, so there are no addresses."""
+    absent = (
+        "address1",
+        "address2",
+        "city",
+        "county_taxes",
+        "customer_email",
+        "email",
+        "google_apps_domain",
+        "google_apps_login_enabled",
+        "latitude",
+        "longitude",
+        "phone",
+        "province",
+        "province_code",
+        "shop_owner",
+        "source",
+        "tax_shipping",
+        "taxes_included",
+        "auto_configure_tax_inclusivity",
+        "created_at",
+        "updated_at",
+        "zip",
+        "password_enabled",
+    )
+    return {
+        **dict.fromkeys(absent),
+        "id": shop["id"],
+        "name": shop["name"],
+        "domain": shop["domain"],
+        "myshopify_domain": shop["domain"],
+        "country": "GB",
+        "country_code": "GB",
+        "country_name": "United Kingdom",
+        "currency": shop["currency"],
+        "enabled_presentment_currencies": [shop["currency"]],
+        "iana_timezone": shop["timezone"],
+        "timezone": shop["timezone"],
+        "primary_locale": "en",
+        "money_format": "{{amount}}",
+        "money_in_emails_format": "{{amount}}",
+        "money_with_currency_format": "{{amount}}",
+        "money_with_currency_in_emails_format": "{{amount}}",
+        "weight_unit": "kg",
+        "plan_name": shop["plan"],
+        "plan_display_name": shop["plan"].capitalize(),
+        "primary_location_id": None,
+        **dict.fromkeys(("has_storefront", "finances", "checkout_api_supported", "eligible_for_payments"), True),
+        **dict.fromkeys(("has_discounts", "has_gift_cards", "multi_location_enabled", "setup_required"), False),
+        "requires_extra_payments_agreement": False,
+        "pre_launch_enabled": False,
+        "marketing_sms_consent_enabled_at_checkout": False,
+        "transactional_sms_disabled": False,
+    }

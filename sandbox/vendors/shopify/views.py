@@ -261,7 +261,7 @@ class Views(FulfilmentViews):
             "sourceIdentifier": row["key"],
             "totalPriceSet": total,
             "subtotalPriceSet": total,
-            "totalDiscountsSet": nothing,
+            "totalDiscountsSet": money_bag(row["discount"], currency),
             "totalTaxSet": nothing,
             "totalShippingPriceSet": nothing,
             "totalRefundedSet": lambda info: money_bag(amount(self._refunded(order_id)), currency),
@@ -303,7 +303,9 @@ class Views(FulfilmentViews):
             "originalTotalSet": total,
             "discountedTotalSet": total,
             "totalDiscountSet": money_bag("0.00", currency),
-            "discountAllocations": [],
+            "discountAllocations": [{"allocatedAmountSet": money_bag(row["discount"], currency)}]
+            if Decimal(row["discount"])
+            else [],
             "variant": lambda info: self.variant_by_gid(gid("ProductVariant", row["variant_id"])),
             "product": lambda info: self.product_by_gid(gid("Product", row["product_id"])),
         }
@@ -413,7 +415,7 @@ class Views(FulfilmentViews):
 
     def _current_total(self, order_id: int) -> str:
         lines = bodies.lines_of(self._store, order_id)
-        return amount(sum((line_total(bodies.current_quantity(line), line["price"]) for line in lines), Decimal(0)))
+        return amount(bodies.current_total(lines))
 
     def _financial_status(self, order: Row) -> str:
         return bodies.financial_status(Decimal(order["total"]), self._refunded(order["id"])).upper()
