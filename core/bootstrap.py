@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,18 +13,22 @@ from sqlalchemy import Engine
 
 import core.adapters.registry as registry
 from core.adapters.base import ConnectionConfig, Deps
+from core.adapters.http import ApiCall
 from core.adapters.notices import WebhookMessenger
+from core.adapters.probing import Overhearing
 from core.adapters.rq import JOB_QUEUES, RqJobQueue
 from core.adapters.rq_reading import RqBroker
 from core.clock import utc_now
 from core.config import Settings
+from core.connections.checkup import Probe
 from core.connections.operations import open_secrets
 from core.connections.queries import ConnectionRow
+from core.connections.switches import standing
 from core.db import make_engine, read_only, unit_of_work
 from core.logs import bound_field
 from core.messaging.doorbell import Doorbell
 from core.messaging.outbox import Sender
-from core.ports import Broker, SalesChannel
+from core.ports import Broker, Effect, SalesChannel
 from core.runs.operations import record_calls
 
 _CALLS_AT_ONCE = 50
@@ -77,20 +81,48 @@ class Application:
             settings=connection.settings,
             secrets=secrets,
         )
-        try:
+        deps = Deps(
+            record=log.record,
+            redis_url=self.settings.redis_url,
+            transport=None,
+            now=utc_now,
             # The job or command at work, as its log lines name it.
-            yield registry.make_channel(
-                config,
-                Deps(
-                    record=log.record,
-                    redis_url=self.settings.redis_url,
-                    transport=None,
-                    now=utc_now,
-                    purpose=bound_field("function"),
-                ),
-            )
+            purpose=bound_field("function"),
+            held=lambda effect: self._held(connection, effect),
+        )
+        try:
+            yield registry.make_channel(config, deps)
         finally:
             log.flush()
+
+    def probe(
+        self,
+        vendor: str,
+        base_url: str,
+        account_ref: str,
+        currency: str,
+        settings: Mapping[str, Any],
+        secrets: Mapping[str, str],
+    ) -> Probe:
+        """What a vendor really answers to some credentials, which need not be stored; nothing can be changed by it.
+
+        Raises core.errors.Retryable or Permanent as the vendor's adapter does.
+        """
+        config = ConnectionConfig(0, 0, vendor, base_url, account_ref, currency, settings, secrets)
+        ear = Overhearing(utc_now)
+        calls: list[ApiCall] = []
+        deps = Deps(calls.append, self.settings.redis_url, ear, utc_now, held=lambda _effect: "it is only looked at")
+        try:
+            account = registry.make_channel(config, deps).about()
+        finally:
+            ear.close()
+        versions = [call.api_version for call in calls if call.api_version]
+        return Probe(account, versions[-1] if versions else None, ear.clock_ahead, ear.token_lives)
+
+    def _held(self, connection: ConnectionRow, effect: Effect) -> str | None:
+        """Why a call may not leave now; asked of Postgres each time, so that a stop holds for processes at work too."""
+        with read_only(self.engine) as conn:
+            return standing(conn, connection.shop_id, connection.id).held(effect)
 
     def webhook_address(self, connection: ConnectionRow) -> str:
         """Where a connection's channel is to call us."""

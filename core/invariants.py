@@ -148,7 +148,7 @@ CHECKS: tuple[Check, ...] = (
                 sum(x.units) filter (where x.restock = 'return')::int8 as came_back,
                 sum(x.units) filter (where x.restock = 'legacy_restock')::int8 as legacy,
                 sum(x.units) filter (where x.restock = 'no_restock')::int8 as no_restock,
-                sum(x.units) filter (where x.restock <> 'no_restock' and f.channel_created_at < q.baseline_at)::int8
+                sum(x.units) filter (where x.restock <> 'no_restock' and f.channel_created_at < q.opening_at)::int8
                     as before_baseline
             from refund_lines x
             join refunds f on f.shop_id = x.shop_id and f.id = x.refund_id
@@ -163,7 +163,7 @@ CHECKS: tuple[Check, ...] = (
         ) d on d.shop_id = r.shop_id and d.order_line_id = r.order_line_id
         cross join lateral line_stock(l.units, r.consumed_units / r.units_each, coalesce(f.cancel, 0),
             coalesce(f.came_back, 0), coalesce(f.legacy, 0), coalesce(f.no_restock, 0), o.cancelled_at is not null,
-            coalesce(o.channel_created_at < p.baseline_at, false), coalesce(o.cancelled_at < p.baseline_at, false),
+            coalesce(o.channel_created_at < p.opening_at, false), coalesce(o.cancelled_at < p.opening_at, false),
             coalesce(f.before_baseline, 0), r.taken_back_units / r.units_each, coalesce(d.quarantined, 0),
             coalesce(d.written_off, 0), coalesce(d.recalled, 0)) t
         where r.{shop} and (r.held_units, r.returned_units, r.written_off_units, r.opening_units, r.quarantined_units,
@@ -363,9 +363,16 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "listing_is_converged_or_explained",
-        "every published listing shows what it should, or a write, a refusal or a recent change explains why not",
+        "every published listing shows what it should, or a write, a refusal, a stop or a recent change explains it",
         """
-        with moved as (
+        with writable as (
+            select c.id from connections c where c.{shop} and may_write(c.shop_id, c.id)
+                and not exists (select from write_stops s where s.shop_id = c.shop_id
+                    and coalesce(s.connection_id, c.id) = c.id and s.ended_at > %(now)s - %(push)s)
+                and not exists (select from audit_entries a where a.shop_id = c.shop_id
+                    and a.subject = 'connection:' || c.id and a.act in ('go_live', 'resume')
+                    and a.acted_at > %(now)s - %(push)s)
+        ), moved as (
             select shop_id, sku_id from stock_movements where {shop} and recorded_at > %(now)s - %(push)s
             union
             select shop_id, sku_id from reservations
@@ -379,7 +386,7 @@ CHECKS: tuple[Check, ...] = (
         select l.shop_id, l.id as listing_id, l.channel_ref, l.desired_units, l.published_units, l.push_problem
         from listings l
         left join listing_writes w on w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null
-        where l.{shop} and l.publishing = 'on'
+        where l.{shop} and l.publishing = 'on' and l.connection_id in (select id from writable)
             and (listing_differs(l.desired_units - l.short_units, l.published_units) or l.unseen_units <> 0)
             and w.id is null and l.push_problem is null
             and (l.unseen_since is null or l.unseen_since < %(now)s - %(push)s)
@@ -434,7 +441,9 @@ CHECKS: tuple[Check, ...] = (
         from listing_writes w
         where w.{shop} and w.outcome is null
             and ((w.sent_at is null and w.deadline_at < %(now)s - %(patience)s)
-                or (w.sent_at is not null and coalesce(w.next_check_at, w.sent_at) < %(now)s - %(patience)s)
+                -- What could only be settled by writing again waits until it may be.
+                or (w.sent_at is not null and coalesce(w.next_check_at, w.sent_at) < %(now)s - %(patience)s
+                    and (w.from_units is null or may_write(w.shop_id, w.connection_id)))
                 or exists (select from listing_writes v where v.shop_id = w.shop_id and v.listing_id = w.listing_id
                     and v.outcome is null and v.id <> w.id))
         """,

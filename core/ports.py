@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal, Protocol
 
@@ -289,6 +289,10 @@ class QuantityResult:
     submission_ref: str | None = None
 
 
+Effect = Literal["nothing", "subscription", "shop"]
+"""What a call changes outside: nothing, only who calls us when something happens, or what the shop shows or does."""
+
+
 class SalesChannel(Protocol):
     """A channel that sells: read its catalogue, levels and orders; set its quantities.
 
@@ -330,6 +334,18 @@ class SalesChannel(Protocol):
 
     def orders_since(self, since: datetime) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
         """Orders changed at or after `since`, oldest first, by page: (ref, version, body for the inbox)."""
+
+    def newest_order_at(self) -> datetime | None:
+        """When the newest order was placed, by the channel's clock, in whole seconds; None where there is none."""
+
+    def open_orders(self) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
+        """Orders of any age that are not cancelled and not all shipped, by page, as `orders_since`.
+
+        Where the channel hides old ones (`orders_horizon`), only those it shows.
+        """
+
+    def orders_horizon(self) -> timedelta | None:
+        """How old the orders are that the channel still shows us; None: it hides none."""
 
     def orders(self, refs: Sequence[str]) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
         """Some orders as they are now, by page, as `orders_since` gives them; what is gone is left out."""

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from core.catalog import operations as catalog
 from core.connections import operations as connections
+from core.connections import switches
 from core.db import fetch, scalar
 from core.errors import BadInput
 from core.inventory import checking, escrow, lines, promises, publishing
@@ -268,6 +269,7 @@ class Acts:
         if self.planned:
             number, call = self.planned.pop(which % len(self.planned))
             ids = publishing.mark_sent(self.conn, self.shop_id, [write.write_id for write in call], self.now)
+            assert not ids or not self.held(self.channels[number]), "it was marked as sent while nothing may be written"
             self.marked.append((number, self.now, [write for write in call if write.write_id in ids]))
 
     def do_send(self, which: int, _units: int) -> None:
@@ -276,6 +278,10 @@ class Acts:
         number, at, call = self.marked.pop(which % len(self.marked))
         channel = self.channels[number]
         if not call or at + KEY_LIVES <= self.now:
+            return
+        if why := self.held(channel):
+            stopped = publishing.WRITES_STOPPED
+            self.answered.append((number, [QuantityResult(w.write_id, "unsent", stopped, why) for w in call]))
             return
         landed = channel.landed.total()
         self.answered.append((number, channel.set_quantities(call, self.now)))
@@ -317,6 +323,8 @@ class Acts:
 
     def do_check(self, which: int, _units: int) -> None:
         channel = self.channel(which)
+        if channel.guarantee_class == "A" and self.held(channel):
+            return
         due = checking.due_checks(self.conn, channel.lane, 10, self.now)
         checking.postpone_checks(self.conn, self.shop_id, due, CHECK_AFTER, timedelta(minutes=15), self.now)
         self.settle(self.look_at(channel, due))
@@ -376,6 +384,34 @@ class Acts:
 
     def do_give_up(self, which: int, _units: int) -> None:
         publishing.give_up_unseen(self.conn, self.shop_id, self.channel(which).world.connection.id, self.now)
+
+    # --- switches
+
+    def held(self, channel: Channel) -> str | None:
+        """Why nothing may be written to a channel now."""
+        return switches.standing(self.conn, self.shop_id, channel.world.connection.id).held()
+
+    def do_stop(self, which: int, units: int) -> None:
+        """The writes of one channel, or of the whole shop, are stopped."""
+        one = None if units == 1 else self.channel(which).world.connection.id
+        switches.stop_writes(self.conn, self.shop_id, one, ACTOR, self.now)
+
+    def do_resume_writes(self, which: int, units: int) -> None:
+        one = None if units == 1 else self.channel(which).world.connection.id
+        switches.resume_writes(self.conn, self.shop_id, one, ACTOR, self.now)
+
+    def do_switch(self, which: int, units: int) -> None:
+        """Into shadow mode and back, paused and resumed."""
+        turn = (switches.to_shadow, switches.to_live, switches.pause, switches.resume)[units - 1]
+        turn(self.conn, self.shop_id, self.channel(which).world.connection.id, ACTOR, self.now)
+
+    def do_all_on(self, _which: int, _units: int) -> None:
+        """Whatever was switched is switched back."""
+        for connection_id in (None, *(channel.world.connection.id for channel in self.channels)):
+            switches.resume_writes(self.conn, self.shop_id, connection_id, ACTOR, self.now)
+        for channel in self.channels:
+            for turn in (switches.to_live, switches.resume):
+                turn(self.conn, self.shop_id, channel.world.connection.id, ACTOR, self.now)
 
     # --- the desk
 

@@ -144,6 +144,7 @@ class Play(Acts):
             if sale.restock == "late" and not sale.is_back:
                 self.do_put_back(0, 0)
         self.do_mend(0, 0)
+        self.do_all_on(0, 0)
         self.do_lines(0, 0)
         self.planned, self.marked = [], []
         while self.answered:

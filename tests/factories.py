@@ -271,7 +271,7 @@ def take_in(conn: Connection, connection: ConnectionRow, listings: Sequence[Chan
 def first_sync(conn: Connection, connection: ConnectionRow, *, publishing: bool = True) -> inventory.Booked:
     """Take over what the channel shows, set baselines and begin to publish."""
     booked = inventory.take_over(conn, connection.shop_id, connection.id, ACTOR, BASELINE)
-    inventory.set_baselines(conn, connection.shop_id, connection.id)
+    inventory.set_baselines(conn, connection.shop_id, connection.id, booked.listing_ids)
     if publishing:
         catalog.begin_publishing(conn, connection.shop_id, connection.id)
     inventory.refresh_all_desired(conn, connection.shop_id)

@@ -28,11 +28,13 @@ from core.inventory import publishing
 from core.messaging import inbox
 from core.messaging.doorbell import Lane
 from core.processes import write_private
-from workers import desk_cli, world
+from workers import desk_cli, going_live_cli, world
 from workers import replay as replaying
 from workers import up as supervision
 from workers.changes_cli import list_changes
+from workers.connect_cli import connect
 from workers.console import application, console, home, person
+from workers.doctor import doctor
 from workers.keys_cli import keys
 from workers.oversold_cli import alert_limit, oversold
 from workers.rules_cli import rules
@@ -69,6 +71,10 @@ cli.add_command(oversold)
 cli.add_command(alert_limit)
 cli.add_command(keys)
 cli.add_command(list_changes)
+cli.add_command(connect)
+cli.add_command(doctor)
+for command in going_live_cli.COMMANDS:
+    cli.add_command(command)
 
 
 @cli.command()
@@ -81,12 +87,12 @@ def up(demo: bool) -> None:
     if "SWITCHYARD_SECRET_KEYS" not in os.environ and not key_file.exists():
         write_private(key_file, new_key())
 
-    def connect(addresses: Mapping[str, str]) -> None:
+    def connect_demo(addresses: Mapping[str, str]) -> None:
         if demo:
             with _progress("connecting the demo shop") as progress:
                 world.connect_demo(application(), progress)
 
-    sys.exit(supervision.up(place, port_base(os.environ), demo=demo, on_ready=connect))
+    sys.exit(supervision.up(place, port_base(os.environ), demo=demo, on_ready=connect_demo))
 
 
 @cli.command()
@@ -125,8 +131,16 @@ def status(as_json: bool) -> None:
         table.add_row(*(f"{row[name]:,}" if isinstance(row[name], int) else row[name] for name in _STATUS_COLUMNS))
     Console().print(table)
     for row in rows:
+        if not row["may_write"]:
+            click.echo(f"{row['shop']} {row['connection']} is not written to: {_held(row)}")
         if row["last_error"]:
             click.echo(f"{row['shop']} {row['connection']}: {row['last_error']}")
+
+
+def _held(row: Mapping[str, Any]) -> str:
+    if row["is_stopped"]:
+        return f"{row['stopped_by']} stopped it ({row['stop_reason']})"
+    return "it is paused" if row["state"] == "paused" else "it is in shadow mode, and only compared"
 
 
 _STATUS_COLUMNS = {
@@ -141,6 +155,7 @@ _STATUS_COLUMNS = {
 }
 _STATUS_SQL = """
 select s.name as shop, c.name as connection, c.guarantee_class as class, c.state, c.last_error,
+    h.write_mode, h.is_stopped, h.stopped_by, h.stop_reason, h.may_write,
     l.listings, l.in_step, l.listings_on - l.in_step as to_push,
     (select count(*) from listing_writes w where w.shop_id = c.shop_id and w.connection_id = c.id and w.outcome is null)
         as open_writes,
@@ -149,6 +164,7 @@ select s.name as shop, c.name as connection, c.guarantee_class as class, c.state
     (select count(*) from inbox_messages m where m.shop_id = c.shop_id and m.connection_id = c.id
         and m.state = 'parked') as parked
 from connections c join shops s using (shop_id)
+join connection_switches h on h.shop_id = c.shop_id and h.connection_id = c.id
 cross join lateral (
     select count(*) as listings, count(*) filter (where publishing = 'on') as listings_on,
         count(*) filter (where publishing = 'on' and unseen_units = 0

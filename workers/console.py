@@ -13,6 +13,7 @@ from core import bootstrap
 from core.bootstrap import Application
 from core.config import DEFAULT_HOME, Settings
 from core.connections import queries as connections
+from core.connections.queries import ConnectionRow
 from core.db import read_only
 from core.errors import BadInput
 from workers import up as supervision
@@ -54,3 +55,15 @@ def shop_of(app: Application, name: str | None) -> int:
     shown = ", ".join(known) or "none yet: `switchyard seed` makes one"
     asked = "name one with --shop" if name is None else f"there is no shop {name}"
     raise BadInput(f"{asked}; shops: {shown}")
+
+
+def connection_of(app: Application, shop: str | None, name: str) -> ConnectionRow:
+    """The connection of that name or number, in the shop named or the only one. Raises BadInput."""
+    shop_id = shop_of(app, shop)
+    with read_only(app.engine) as conn:
+        known = connections.connections_of(conn, shop_id)
+    found = [row for row in known if row.name == name or str(row.id) == name]
+    if len(found) == 1:
+        return found[0]
+    shown = ", ".join(f"{row.name} ({row.id})" for row in known) or "none yet"
+    raise BadInput(f"there is no connection {name}; connections: {shown}")

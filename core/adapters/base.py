@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from core.adapters.http import ApiCall, Client, Dialect, Urgency
-from core.ports import QuantityWrite
+from core.ports import Effect, QuantityWrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,18 @@ class ConnectionConfig:
         return float(self.settings.get("clock_factor") or 1)
 
 
+def nothing_held(_effect: Effect) -> str | None:
+    """Every call may leave: for channels that no connection's switches stand for."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Deps:
     """What the entry point lends. `transport` takes the place of the network; without Redis limits are per process.
 
     `purpose` is whom the calls are made for. `clock` is a time of the caller's own in seconds, which `sleep` passes;
     without it time is real.
+    `held` is asked just before each attempt of a call that changes something: why it may not leave now, or None.
     """
 
     record: Callable[[ApiCall], None]
@@ -48,6 +54,7 @@ class Deps:
     sleep: Callable[[float], None] = time.sleep
     purpose: str | None = None
     clock: Callable[[], float] | None = None
+    held: Callable[[Effect], str | None] = nothing_held
 
 
 def make_client(config: ConnectionConfig, deps: Deps, dialect: Dialect) -> Client:
@@ -62,6 +69,7 @@ def make_client(config: ConnectionConfig, deps: Deps, dialect: Dialect) -> Clien
         transport=deps.transport,
         purpose=deps.purpose,
         clock=deps.clock or time.monotonic,
+        held=deps.held,
     )
 
 

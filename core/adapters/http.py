@@ -27,6 +27,7 @@ import httpx
 from core.adapters.meanings import COMMON, Act, ErrorTable, Meaning
 from core.errors import Permanent, Retryable
 from core.logs import mask
+from core.ports import Effect
 
 TIMEOUT = httpx.Timeout(connect=3.0, read=20.0, write=20.0, pool=5.0)
 """Seconds. A vendor that has not answered by then is asked again or its answer is unknown."""
@@ -96,6 +97,14 @@ class Unauthorised(Permanent):
         self.reason = reason
 
 
+class WritesStopped(Permanent):
+    """Surely not carried out, and not before a person says so: nothing may be changed there now."""
+
+    def __init__(self, operation: str, why: str) -> None:
+        super().__init__(f"{operation}: held back, {why}")
+        self.why = why
+
+
 @dataclass(frozen=True, slots=True)
 class ApiCall:
     """One attempt, as the request log keeps it: no body, no address, no credentials."""
@@ -123,6 +132,7 @@ class Call:
     """One request. `kind` says what a repeat would do; `cost` is the most it may take, in the vendor's units of quota.
 
     `asked_version` is the version of the API that it speaks; None where there is none.
+    `effect` says what it changes, for the switches that hold writes; None: nothing if it reads, else the shop.
     """
 
     operation: str
@@ -135,6 +145,12 @@ class Call:
     cost: float = 1.0
     urgency: Urgency = "normal"
     asked_version: str | None = None
+    effect: Effect | None = None
+
+    @property
+    def changes(self) -> Effect:
+        """What it changes outside."""
+        return self.effect or ("nothing" if self.kind == "read" else "shop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +264,7 @@ class Client:
     patience: Patience = field(default_factory=Patience)
     purpose: str | None = None
     clock: Callable[[], float] = time.monotonic
+    held: Callable[[Effect], str | None] = lambda _effect: None
     _http: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
@@ -256,8 +273,8 @@ class Client:
     def call(self, call: Call) -> Any:
         """The data of a good answer.
 
-        Raises Unreachable, Throttled, Refused or Unauthorised (surely not carried out), OutcomeUnknown (a call that
-        changes something may have been), ServerFault (a read that went unanswered).
+        Raises Unreachable, Throttled, Refused, Unauthorised or WritesStopped (surely not carried out), OutcomeUnknown
+        (a call that changes something may have been), ServerFault (a read that went unanswered).
         """
         progress = _Progress(self.clock())
         while True:
@@ -276,8 +293,10 @@ class Client:
         try:
             permit = self.dialect.pace(call, max(0.0, self.patience.seconds(call) - (self.clock() - progress.started)))
             headers = self.dialect.headers()
+            # Last, since waiting for quota may take long.
+            self._ask_leave(call)
         except (Retryable, Permanent) as error:
-            # Nothing left in this attempt: waiting for quota or fetching a token failed.
+            # Nothing left in this attempt: waiting for quota or fetching a token failed, or writes are stopped.
             if permit is not None:
                 permit.never_left()
             progress.last = error
@@ -301,6 +320,10 @@ class Client:
             return judged
         self._not_ok(call, progress, response.status_code, judged)
         return None
+
+    def _ask_leave(self, call: Call) -> None:
+        if call.changes != "nothing" and (why := self.held(call.changes)) is not None:
+            raise WritesStopped(call.operation, why)
 
     def _lost(self, call: Call, progress: _Progress, error: httpx.RequestError) -> None:
         why = type(error).__name__
@@ -391,13 +414,13 @@ def make_http(transport: httpx.BaseTransport | None = None) -> httpx.Client:
         transport=transport,
         follow_redirects=False,
         trust_env=False,
-        verify=_certificates(),
+        verify=certificates(),
     )
 
 
 @lru_cache(maxsize=1)
-def _certificates() -> ssl.SSLContext:
-    """Reading the authorities takes longer than many a call, so once per process."""
+def certificates() -> ssl.SSLContext:
+    """Whom we believe. Reading the authorities takes longer than many a call, so once per process."""
     return httpx.create_ssl_context(trust_env=False)
 
 

@@ -135,6 +135,11 @@ listings = Table(
     Column("followed_at", DateTime(timezone=True), comment="the latest sale or restock taken into published_units"),
     Column("baseline_at", DateTime(timezone=True), comment="the channel's time at which its number was taken over"),
     Column(
+        "opening_at",
+        DateTime(timezone=True),
+        comment="the channel's time at which its number became our stock; null where it did not",
+    ),
+    Column(
         "exposed_units",
         Integer,
         nullable=False,

@@ -58,6 +58,14 @@ connections = Table(
     Column("orders_polled_at", DateTime(timezone=True), comment="when the last complete poll began, by our clock"),
     Column("catalogue_read_at", DateTime(timezone=True)),
     Column(
+        "open_orders_read_at",
+        DateTime(timezone=True),
+        comment="when the orders open at its connection were read, all of them",
+    ),
+    Column(
+        "open_orders_from", DateTime(timezone=True), comment="older open orders were hidden from us; null: none were"
+    ),
+    Column(
         "reads_orders",
         Boolean,
         nullable=False,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import available_timezones
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -41,7 +41,9 @@ class NewConnection:
     account_ref: str
     guarantee_class: str
     settings: Mapping[str, Any]
-    secrets: Mapping[str, str]
+    secrets: Mapping[str, str] = field(repr=False)
+    write_mode: Literal["live", "shadow"] = "live"
+    """How it begins; where there is a connection of that name already, its own stays."""
 
 
 def new_key() -> str:
@@ -123,8 +125,9 @@ def connect(
     """Connect a channel, or bring the connection of that name up to date; returns its id."""
     row = conn.exec_driver_sql(
         """
-        insert into connections (shop_id, vendor, name, base_url, account_ref, guarantee_class, settings, created_at)
-        values (%(shop)s, %(vendor)s, %(name)s, %(base_url)s, %(account)s, %(class)s, %(settings)s, %(now)s)
+        insert into connections (shop_id, vendor, name, base_url, account_ref, guarantee_class, settings, write_mode,
+            created_at)
+        values (%(shop)s, %(vendor)s, %(name)s, %(base_url)s, %(account)s, %(class)s, %(settings)s, %(mode)s, %(now)s)
         on conflict (shop_id, name) do update set base_url = excluded.base_url, account_ref = excluded.account_ref,
             settings = connections.settings || excluded.settings
         returning id, (xmax = 0) as is_new
@@ -137,6 +140,7 @@ def connect(
             "account": new.account_ref,
             "class": new.guarantee_class,
             "settings": Jsonb(dict(new.settings)),
+            "mode": new.write_mode,
             "now": now,
         },
     ).one()
@@ -238,6 +242,23 @@ def note_catalogue_read(conn: Connection, shop_id: int, connection_id: int, now:
     execute(
         conn,
         "update connections set catalogue_read_at = %(now)s where shop_id = %(shop)s and id = %(id)s",
+        shop=shop_id,
+        id=connection_id,
+        now=now,
+    )
+
+
+def note_open_orders_read(
+    conn: Connection, shop_id: int, connection_id: int, now: datetime, shown_from: datetime | None
+) -> None:
+    """Remember that all orders that were open at the connection are recorded; older than `shown_from` it hid them."""
+    execute(
+        conn,
+        """
+        update connections set open_orders_read_at = %(now)s, open_orders_from = %(shown_from)s
+        where shop_id = %(shop)s and id = %(id)s
+        """,
+        shown_from=shown_from,
         shop=shop_id,
         id=connection_id,
         now=now,

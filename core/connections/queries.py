@@ -34,16 +34,20 @@ class ConnectionRow:
     settings: Mapping[str, Any]
     guarantee_class: str
     state: str
+    write_mode: str
     currency: str
     time_zone: str
     orders_polled_to: datetime | None
     catalogue_read_at: datetime | None
+    open_orders_read_at: datetime | None
     created_at: datetime
 
 
 _COLUMNS = """
     c.shop_id, c.id, c.vendor, c.name, c.base_url, c.account_ref, c.settings, c.guarantee_class, c.state,
-    s.currency, s.time_zone, c.orders_polled_to, c.catalogue_read_at, c.created_at
+    c.write_mode,
+    s.currency, s.time_zone, c.orders_polled_to, c.catalogue_read_at, c.open_orders_read_at,
+    c.created_at
 """
 
 

@@ -10,16 +10,11 @@ from typing import Literal
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection
 
-from core.db import execute, fetch, scalar
+from core.db import execute, fetch
 from core.ports import ChannelSubscription
 
 EXPORT = "export"
 """The setting of a connection that holds the channel's id of an export under way."""
-
-
-def may_write(conn: Connection, shop_id: int, connection_id: int) -> bool:
-    """Whether anything may leave now that changes something at the connection."""
-    return bool(scalar(conn, "select may_write(%(shop)s, %(id)s)", shop=shop_id, id=connection_id))
 
 
 def note_subscriptions(

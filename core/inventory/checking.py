@@ -172,11 +172,15 @@ def check_orphans(conn: Connection, shop_id: int, connection_id: int, now: datet
 
 
 def lanes_to_check(conn: Connection, now: datetime) -> list[tuple[int, int]]:
-    """(shop_id, connection_id) of every connection with an open write that is due to be looked at."""
+    """(shop_id, connection_id) of every connection with an open write that is due to be looked at.
+
+    Where looking means to write again (class A), only while that may be: until then the write stays open, and exposed.
+    """
     rows = fetch(
         conn,
         """
-        select c.shop_id, c.id from connections c where c.state = 'active' and exists (
+        select c.shop_id, c.id from connections c where c.state = 'active'
+            and (c.guarantee_class <> 'A' or may_write(c.shop_id, c.id)) and exists (
             select from listing_writes w where w.shop_id = c.shop_id and w.connection_id = c.id
                 and w.outcome is null and w.sent_at is not null
                 and coalesce(w.next_check_at, w.sent_at + interval '60 seconds') <= %(now)s)

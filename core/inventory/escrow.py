@@ -230,11 +230,14 @@ def _plan_and_note(
     planned = []
     notes: list[tuple[int, int, int]] = []
     for group_pools, group_rows in _apart(levels, rows):
-        found = _plan(group_pools, group_rows)
+        found = as_if_live = _plan(group_pools, group_rows)
+        if any(row["is_in_shadow"] for row in group_rows):
+            # What going live would come to: nobody else gives up units for it.
+            as_if_live = _plan(group_pools, group_rows, as_if_live=True)
         planned.append(found)
         for row in group_rows:
             if row["publishing"] == "on" and (writable_skus is None or row["sku_id"] in writable_skus):
-                notes.append(_note(row, found, group_pools))
+                notes.append(_note(row, as_if_live if row["is_in_shadow"] else found, group_pools))
     _write_notes(conn, shop_id, notes)
     return planned
 
@@ -293,13 +296,19 @@ def _seats(conn: Connection, shop_id: int, pools: Collection[PoolKey], now: date
     return fetch(
         conn,
         f"""
+        with c as materialized (
+            -- Whether it may be written to is asked once for each connection, not for each listing.
+            select *, may_write(shop_id, id) as may_write, write_mode = 'shadow' as is_in_shadow
+            from connections where shop_id = %(shop)s
+        )
         select l.id, l.sku_id, l.location_id, l.publishing, l.published_units, l.exposed_units,
             case when l.edited_units > 0 and exists(
                 select from exposure_changes x where x.shop_id = l.shop_id and x.listing_id = l.id and x.cause = 'edit'
                     and x.changed_at > %(edited)s) then l.edited_units else 0 end as edited_units,
             l.unseen_units, l.safety_stock_units, l.share_percent, l.buffer_units, l.floor_units, l.cap_units,
             l.priority, l.is_offered, l.mode, l.switch_units, l.sales_per_hour, c.guarantee_class,
-            c.reads_orders and c.watermark_at is not null as is_watched, c.state = 'active' as is_active,
+            c.reads_orders and c.watermark_at is not null as is_watched, c.may_write,
+            c.is_in_shadow,
             c.doubt_seconds, place.kind = 'own' as is_pooled_place,
             coalesce(c.guarantee_class = 'A' and c.state = 'active' and c.watermark_at is not null
                 and c.orders_polled_at < %(heard)s, false) as is_silent,
@@ -307,7 +316,7 @@ def _seats(conn: Connection, shop_id: int, pools: Collection[PoolKey], now: date
             (select array_agg(array[p.part_sku_id, p.units::int8] order by p.part_sku_id) from bundle_parts p
                 where p.shop_id = l.shop_id and p.bundle_sku_id = l.sku_id) as parts
         from listings l
-        join connections c on c.shop_id = l.shop_id and c.id = l.connection_id
+        join c on c.id = l.connection_id
         join locations place on place.shop_id = l.shop_id and place.id = l.location_id
         left join listing_writes w on w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null
         where l.shop_id = %(shop)s and l.id = any(array({_TAKERS}))
@@ -369,7 +378,7 @@ def _available_of(row: RowMapping, pools: Mapping[PoolKey, RowMapping]) -> int:
     return bundle_available([(pools[pool]["available"] if pool in pools else 0, units) for pool, units in _takes(row)])
 
 
-def _plan(pools: Mapping[PoolKey, RowMapping], rows: Sequence[RowMapping]) -> Planned:
+def _plan(pools: Mapping[PoolKey, RowMapping], rows: Sequence[RowMapping], *, as_if_live: bool = False) -> Planned:
     lines = [_line(pool, level, rows) for pool, level in pools.items()]
     in_escrow = any(
         line is not None and is_scarce(level["available"], line, was_scarce=level["is_escrow"])
@@ -390,7 +399,7 @@ def _plan(pools: Mapping[PoolKey, RowMapping], rows: Sequence[RowMapping]) -> Pl
     # A rule that says escrow is meant to the letter; what has only become scarce may take its time.
     group = Group(
         available,
-        [_seat(row, pools, is_deep=not in_escrow) for row in seated],
+        [_seat(row, pools, is_deep=not in_escrow, as_if_live=as_if_live) for row in seated],
         is_lenient=ALWAYS not in lines,
         is_deep=not in_escrow,
     )
@@ -408,7 +417,7 @@ def _line(pool: PoolKey, level: RowMapping, rows: Sequence[RowMapping]) -> int |
     return max([LINE_UNITS_MIN, *(row["switch_units"] or 0 for row in takers)]) if "adaptive" in modes else None
 
 
-def _seat(row: RowMapping, pools: Mapping[PoolKey, RowMapping], *, is_deep: bool) -> Seat:
+def _seat(row: RowMapping, pools: Mapping[PoolKey, RowMapping], *, is_deep: bool, as_if_live: bool) -> Seat:
     rate = max(row["sales_per_hour"] or 0.0, 0.01)
     pace = Pace(rate, row["doubt_seconds"] or ANSWER_SECONDS)
     return Seat(
@@ -424,7 +433,8 @@ def _seat(row: RowMapping, pools: Mapping[PoolKey, RowMapping], *, is_deep: bool
         edited_units=row["edited_units"],
         unseen_units=unseen_units(pace) if is_deep and row["publishing"] == "on" else 0,
         is_watched=row["is_watched"],
-        is_writable=row["publishing"] == "on" and row["is_active"] and not row["has_open"],
+        is_writable=row["publishing"] == "on" and not row["has_open"],
+        is_held=not (row["may_write"] or (as_if_live and row["is_in_shadow"])),
     )
 
 

@@ -27,6 +27,15 @@ class Unwatched:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """A channel that nothing is written to until a person says so, and what it may still sell of the pool."""
+
+    connection: str
+    why: str
+    exposed_units: int
+
+
+@dataclass(frozen=True, slots=True)
 class PoolMode:
     """What decides how one pool is shared; units of the pool.
 
@@ -47,6 +56,7 @@ class PoolMode:
     units_per_hour: float | None = None
     doubt_seconds: float | None = None
     unwatched: Sequence[Unwatched] = ()
+    held: Sequence[Held] = ()
 
     @property
     def risk_units(self) -> int:
@@ -62,7 +72,7 @@ def leaves_above(line: int) -> int:
 def explain_mode(pool: PoolMode, moment: Callable[[datetime], str]) -> str:
     """The mode of a pool and its reason in one sentence; `moment` says a time as its reader knows times."""
     said = {"pooled": _pooled, "escrow": _escrow, "adaptive": _adaptive}[pool.mode](pool, moment)
-    return f"{'; '.join([said, *_unwatched(pool)])}."
+    return f"{'; '.join([said, *_unwatched(pool), *_held(pool)])}."
 
 
 def _pooled(pool: PoolMode, _moment: Callable[[datetime], str]) -> str:
@@ -143,6 +153,17 @@ def _unwatched(pool: PoolMode) -> list[str]:
     ]
 
 
+def _held(pool: PoolMode) -> list[str]:
+    """Who is not told, so that nobody wonders what is being waited for."""
+    return [
+        f"{each.connection} is not written to ({each.why}): the {_units(each.exposed_units)} that it could sell "
+        f"{'goes' if each.exposed_units == 1 else 'go'} to nobody else until it is"
+        if pool.is_escrow
+        else f"{each.connection} is not written to ({each.why}), so it goes on showing what it shows"
+        for each in pool.held
+    ]
+
+
 def _units(number: int) -> str:
     return f"{number:,}".replace("-", "\N{MINUS SIGN}")
 
@@ -161,11 +182,16 @@ def _rate(number: float) -> str:
 def pools_of(conn: Connection, shop_id: int, code: str) -> list[PoolMode]:
     """The pools that a SKU sells from: its own, or those of the parts of a bundle; by code and location."""
     rows = fetch(conn, _POOLS, shop=shop_id, code=code)
-    return [pool_of(dict(row), row["unwatched"] or ()) for row in rows]
+    return [pool_of(dict(row), row["unwatched"] or (), row["held"] or ()) for row in rows]
 
 
-def pool_of(row: Mapping[str, Any], unwatched: Sequence[Mapping[str, Any]] = ()) -> PoolMode:
-    """A row of `pool_risk` as what decides on it; `unwatched` as [{connection, reads_orders, guarantee_class}]."""
+def pool_of(
+    row: Mapping[str, Any], unwatched: Sequence[Mapping[str, Any]] = (), held: Sequence[Mapping[str, Any]] = ()
+) -> PoolMode:
+    """A row of `pool_risk` as what decides on it.
+
+    `unwatched` as [{connection, reads_orders, guarantee_class}], `held` as [{connection, why, exposed_units}].
+    """
     return PoolMode(
         code=row["code"],
         location=row["location"],
@@ -181,17 +207,30 @@ def pool_of(row: Mapping[str, Any], unwatched: Sequence[Mapping[str, Any]] = ())
         unwatched=[
             Unwatched(each["connection"], each["reads_orders"], each["guarantee_class"] == "A") for each in unwatched
         ],
+        held=[Held(each["connection"], each["why"], each["exposed_units"]) for each in held],
     )
 
 
 _POOLS = """
-    select r.*, u.unwatched from pool_risk r
+    select r.*, u.unwatched, h.held from pool_risk r
     cross join lateral (
         select jsonb_agg(distinct jsonb_build_object('connection', t.connection, 'reads_orders', t.reads_orders,
             'guarantee_class', t.guarantee_class)) as unwatched
         from pool_seats t where t.shop_id = r.shop_id and t.sku_id = r.sku_id and t.location_id = r.location_id
             and t.is_unwatched
     ) u
+    cross join lateral (
+        select jsonb_agg(jsonb_build_object('connection', t.connection, 'why', t.why, 'exposed_units', t.exposed_units)
+            order by t.connection) as held
+        from (
+            select t.connection, case when w.is_stopped then 'writes are stopped' when w.state = 'paused' then 'paused'
+                else 'shadow mode' end as why, sum(t.exposed_pool_units)::int8 as exposed_units
+            from pool_seats t
+            join connection_switches w on w.shop_id = t.shop_id and w.connection_id = t.connection_id
+            where t.shop_id = r.shop_id and t.sku_id = r.sku_id and t.location_id = r.location_id and not w.may_write
+            group by 1, 2
+        ) t
+    ) h
     -- An array, not a join: so that only the listings of these SKUs are summed.
     where r.shop_id = %(shop)s and r.sku_id = any(array(
         select coalesce(p.part_sku_id, s.id) from skus s

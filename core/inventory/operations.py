@@ -6,7 +6,7 @@ works on sets and is idempotent by business key: what was booked before changes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -300,11 +300,12 @@ class Adjustment:
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """What a stock act came to."""
+    """What a stock act came to. `listing_ids` are those whose number became our stock, where it did."""
 
     new: int
     repeated: int
     without_stock: int
+    listing_ids: tuple[int, ...] = ()
 
 
 def adjust(
@@ -400,7 +401,12 @@ def take_over(conn: Connection, shop_id: int, connection_id: int, actor: Actor, 
         audit.record(
             conn, shop_id, actor, "take_over_stock", f"connection:{connection_id}", now, skus=len(rows), moved=len(new)
         )
-    return Booked(new=len(new), repeated=len(movements) - len(new), without_stock=len(rows) - len(movements))
+    return Booked(
+        new=len(new),
+        repeated=len(movements) - len(new),
+        without_stock=len(rows) - len(movements),
+        listing_ids=tuple(row["id"] for row in rows),
+    )
 
 
 def _unknown_numbers(conn: Connection, shop_id: int, connection_id: int) -> Sequence[RowMapping]:
@@ -408,7 +414,7 @@ def _unknown_numbers(conn: Connection, shop_id: int, connection_id: int) -> Sequ
     return fetch(
         conn,
         """
-        select distinct on (l.sku_id, l.location_id) l.sku_id, l.location_id, l.published_units, l.published_at
+        select distinct on (l.sku_id, l.location_id) l.id, l.sku_id, l.location_id, l.published_units, l.published_at
         from listings l join skus s on s.shop_id = l.shop_id and s.id = l.sku_id
         where l.shop_id = %(shop)s and l.connection_id = %(connection)s and s.is_stocked and not s.is_bundle
             and l.is_tracked and l.location_id is not null and l.published_units is not null
@@ -421,8 +427,20 @@ def _unknown_numbers(conn: Connection, shop_id: int, connection_id: int) -> Sequ
     )
 
 
-def set_baselines(conn: Connection, shop_id: int, connection_id: int) -> None:
+def set_baselines(
+    conn: Connection,
+    shop_id: int,
+    connection_id: int,
+    believed: Collection[int] | None = None,
+    sold_until: datetime | None = None,
+) -> None:
     """Give listings that show a number their baseline: sales dated before it are already in the number.
+
+    `believed`: those whose number became our stock (`take_over`), which no longer holds what they sold before; None:
+    every one of them. `sold_until`: the second up to which all orders had been placed before the reading began. A
+    number is dated by its last change; one that has not changed since then is known as of the end of that change's
+    second, and whatever was sold until then is in it, also the order that bears the same second as the change it
+    caused.
 
     Channels stamp whole seconds, so a sale of that very second may be in the number or not. It is taken off: in doubt
     rather too few units are thought to be for sale than too many.
@@ -430,12 +448,21 @@ def set_baselines(conn: Connection, shop_id: int, connection_id: int) -> None:
     execute(
         conn,
         """
-        update listings set baseline_at = date_trunc('second', published_at)
-        where shop_id = %(shop)s and connection_id = %(connection)s and baseline_at is null
-            and published_units is not null and sku_id is not null
+        update listings l set published_at = n.known_at, baseline_at = date_trunc('second', n.known_at),
+            opening_at = case when %(believed)b::int8[] is null or l.id = any(%(believed)b::int8[])
+                then greatest(date_trunc('second', n.known_at), %(until)s::timestamptz + interval '1 second') end
+        from (
+            select id, case when date_trunc('second', published_at) <= %(until)s::timestamptz
+                then date_trunc('second', published_at) + interval '1 second' else published_at end as known_at
+            from listings where shop_id = %(shop)s and connection_id = %(connection)s and baseline_at is null
+        ) n
+        where l.shop_id = %(shop)s and l.id = n.id and l.connection_id = %(connection)s and l.baseline_at is null
+            and l.published_units is not null and l.sku_id is not null
         """,
         shop=shop_id,
         connection=connection_id,
+        believed=None if believed is None else sorted(believed),
+        until=None if sold_until is None else sold_until.replace(microsecond=0),
     )
 
 

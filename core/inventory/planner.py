@@ -41,7 +41,9 @@ class Seat:
     open write takes off the channel once confirmed. `edited_units`: the part of `exposed_units` that nobody explains
     yet and the watermark has not passed. `unseen_units`: what it may sell in a busy minute before the others are told;
     kept back from them where all show the same (`Group.is_deep`). `is_watched`: its orders are read, so a doubt of it
-    can end. `is_writable`: no write is open, none is being held back. `rate`: units sold an hour, measured or guessed.
+    can end. `is_writable`: no write is open, none is being held back. `is_held`: nothing may be written to its channel
+    until a person says so, so it keeps what it may sell, and gets and gives up nothing. `rate`: units sold an hour,
+    measured or guessed.
     """
 
     listing_id: int
@@ -57,6 +59,7 @@ class Seat:
     unseen_units: int = 0
     is_watched: bool = True
     is_writable: bool = True
+    is_held: bool = False
 
     @property
     def is_drained(self) -> bool:
@@ -66,7 +69,7 @@ class Seat:
     @property
     def can_be_raised(self) -> bool:
         """Class A compares; class B is only raised from a drained 0, and only where its orders are read."""
-        if not self.is_writable or self.shown_units is None:
+        if self.is_held or not self.is_writable or self.shown_units is None:
             return False
         return self.guarantee_class == "A" or (
             self.guarantee_class == "B" and self.is_watched and self.is_drained and self.shown_units == 0
@@ -216,19 +219,21 @@ class _Plan:
         over = sum(each * self._held(seat) for seat, each in takers) - self.group.available[pool]
         if over <= 0:
             return
-        slow = sum(each * self._held(seat) for seat, each in takers if seat.guarantee_class == "B")
+        # Nobody waits for a channel that is not being drained.
+        slow = sum(each * self._held(s) for s, each in takers if s.guarantee_class == "B" and not s.is_held)
         if self.group.is_lenient and 2 * slow > self.group.available[pool]:
             over -= slow
             for seat, _ in takers:
-                if seat.guarantee_class == "B" and self.targets[seat.listing_id].units > 0:
+                if seat.guarantee_class == "B" and not seat.is_held and self.targets[seat.listing_id].units > 0:
                     self.targets[seat.listing_id] = Target(0, "draining")
         over = self._take(takers, over)
         for seat, each in takers:
-            if seat.guarantee_class == "A" and not seat.is_writable:
+            if seat.guarantee_class == "A" and not seat.is_writable and not seat.is_held:
                 over -= each * max(0, self.targets[seat.listing_id].units - seat.giving_back_units)
         if over > 0:
             for seat, each in sorted(takers, key=lambda taker: (taker[0].priority, taker[0].rate)):
-                if over > 0 and seat.guarantee_class == "B" and self.targets[seat.listing_id].units > 0:
+                is_slow = seat.guarantee_class == "B" and not seat.is_held
+                if over > 0 and is_slow and self.targets[seat.listing_id].units > 0:
                     over -= each * self.targets[seat.listing_id].units
                     self.targets[seat.listing_id] = Target(0, "draining")
 
@@ -240,7 +245,7 @@ class _Plan:
         givers = [
             (s, each)
             for s, each in takers
-            if s.guarantee_class == "A" and s.is_writable and self.targets[s.listing_id].units > 0
+            if s.guarantee_class == "A" and s.is_writable and not s.is_held and self.targets[s.listing_id].units > 0
         ]
         if over <= 0 or not givers:
             return over
@@ -273,7 +278,7 @@ class _Plan:
     ) -> list[tuple[int, int]]:
         """(listing, its fair share of one pool), units of the listing."""
         available = max(0, self.group.available[pool])
-        tied = sum(each * max(0, seat.exposed_units - max(0, seat.shown_units or 0)) for seat, each in everybody)
+        tied = sum(each * self._tied(seat) for seat, each in everybody)
         fast = [(seat, each, max(0, seat.most_units)) for seat, each in takers if seat.guarantee_class == "A"]
         slow = [(seat, each, max(0, seat.most_units)) for seat, each in takers if seat.guarantee_class != "A"]
         if not fast:
@@ -292,6 +297,12 @@ class _Plan:
         return found + [(seat.listing_id, units) for (seat, _, _), units in zip(fast, shares, strict=True)]
 
     @staticmethod
+    def _tied(seat: Seat) -> int:
+        """Units that cannot be shared: exposed beyond what is shown, and all that a held channel may sell."""
+        shown = max(0, seat.shown_units or 0)
+        return max(seat.exposed_units, shown) if seat.is_held else max(0, seat.exposed_units - shown)
+
+    @staticmethod
     def _slow_share(total: int, seat: Seat, pace: float) -> int:
         """What class B sells for sure before the pool is empty: less than its part, the more so the smaller that is."""
         fair = max(0, total) * max(seat.rate, 1e-9) / pace
@@ -299,7 +310,7 @@ class _Plan:
 
     @staticmethod
     def _takes_part(seat: Seat) -> bool:
-        return seat.most_units > 0 and (seat.guarantee_class == "A" or seat.is_watched)
+        return seat.most_units > 0 and not seat.is_held and (seat.guarantee_class == "A" or seat.is_watched)
 
     def _ready(self) -> list[Seat]:
         """Who can be given more, class B first: it waits the longest."""
@@ -334,7 +345,7 @@ class _Plan:
         return all(
             self.targets[seat.listing_id].units >= seat.most_units
             for seat in self.group.seats
-            if seat.guarantee_class == "A" and pools & {pool for pool, _ in seat.takes}
+            if seat.guarantee_class == "A" and not seat.is_held and pools & {pool for pool, _ in seat.takes}
         )
 
     def _raise(self, seat: Seat, up_to: int, held: Mapping[Pool, int]) -> None:
@@ -390,6 +401,7 @@ class _Plan:
             and s is not dry
             and s.guarantee_class == "A"
             and s.is_writable
+            and not s.is_held
             and self.targets[s.listing_id].reason in ("kept", "gives")
         ]
         return sorted((item for item in rich if item[0] > 0), key=lambda item: (-item[0], item[1].listing_id))
@@ -411,7 +423,7 @@ class _Plan:
         """Where every class A channel of its pools is dry, take back from class B what it would sell too slowly."""
         for seat in self.group.seats:
             units = self.targets[seat.listing_id].units
-            if seat.guarantee_class != "B" or not seat.is_writable or units <= 0:
+            if seat.guarantee_class != "B" or not seat.is_writable or seat.is_held or units <= 0:
                 continue
             pools = {pool for pool, _ in seat.takes}
             fast = [s for s in self.group.seats if s.guarantee_class == "A" and pools & {pool for pool, _ in s.takes}]

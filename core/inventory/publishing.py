@@ -18,6 +18,7 @@ from sqlalchemy.engine import RowMapping
 from core import audit
 from core.audit import Actor
 from core.clock import CLOCK_MARGIN
+from core.connections import switches
 from core.db import execute, fetch, fetch_one
 from core.errors import Anticipated, BadInput
 from core.inventory import escrow, exposure
@@ -43,7 +44,10 @@ UNSEEN_FOR = timedelta(minutes=2)
 A duration of the vendor's side: divided by the connection's clock factor.
 """
 
-_RETRY_AT_ONCE = ("NEIGHBOUR_STALE", "NEIGHBOUR_REFUSED", "IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED")
+WRITES_STOPPED = "WRITES_STOPPED"
+"""The code of a write that was held at the way out, or withdrawn because nothing may be written."""
+
+_RETRY_AT_ONCE = ("NEIGHBOUR_STALE", "NEIGHBOUR_REFUSED", "IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED", WRITES_STOPPED)
 _BACKOFF_SECONDS_MAX = 3600
 
 
@@ -67,8 +71,11 @@ def plan(
     """Commit-ready rows for the most urgent differences, grouped into calls that share an idempotency key.
 
     Groups that are not simply pooled are locked and planned anew before anything of them is written. Listings of
-    the lane that are busy elsewhere are passed over, so that nobody waits out of order.
+    the lane that are busy elsewhere are passed over, so that nobody waits out of order. Nothing is planned for a
+    connection that may not be written to.
     """
+    if not switches.may_write(conn, lane.shop_id, lane.connection_id):
+        return []
     urgent = _urgent(conn, lane, limit, now)
     pools = [pool for row in urgent if row["pools"] for pool in _pairs(row["pools"])]
     if pools:
@@ -217,14 +224,19 @@ def _state(row: RowMapping, lane: Lane) -> ListingState:
 def mark_sent(conn: Connection, shop_id: int, write_ids: Sequence[int], now: datetime) -> set[int]:
     """Claim writes for sending, just before they leave; returns those that may leave.
 
-    A guarded update: a write that is too old, was withdrawn or is already with another sender is not among them.
+    A guarded update: a write that is too old, was withdrawn, is already with another sender or may not be written any
+    more is not among them. In a unit of work of its own: switches wait for it.
     """
+    switches.pass_gate(conn, shop_id)
     rows = fetch(
         conn,
         """
         update listing_writes set sent_at = %(now)s, attempts = attempts + 1
         where shop_id = %(shop)s and id = any(%(ids)b::int8[]) and sent_at is null and outcome is null
             and deadline_at > %(now)s
+            -- Asked once for each connection, not for each write.
+            and connection_id in (
+                select c.id from connections c where c.shop_id = %(shop)s and may_write(c.shop_id, c.id))
         returning id
         """,
         shop=shop_id,
@@ -235,14 +247,17 @@ def mark_sent(conn: Connection, shop_id: int, write_ids: Sequence[int], now: dat
 
 
 def withdraw_unsent(conn: Connection, shop_id: int, connection_id: int, now: datetime) -> int:
-    """Close writes that nobody sent in time (their sender died); returns how many. They expose nothing any more."""
+    """Close writes that nobody sent in time (their sender died), or may send any more; returns how many.
+
+    They expose nothing any more.
+    """
     rows = fetch(
         conn,
         """
         select w.id, l.id as listing_id from listing_writes w
         join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
         where w.shop_id = %(shop)s and w.connection_id = %(connection)s and w.outcome is null and w.sent_at is null
-            and w.deadline_at <= %(now)s
+            and (w.deadline_at <= %(now)s or not may_write(w.shop_id, w.connection_id))
         order by l.id for no key update of l
         """,
         shop=shop_id,
@@ -252,13 +267,14 @@ def withdraw_unsent(conn: Connection, shop_id: int, connection_id: int, now: dat
     withdrawn = fetch(
         conn,
         """
-        update listing_writes set outcome = 'withdrawn', outcome_at = %(now)s, outcome_code = 'NOT_SENT_IN_TIME'
+        update listing_writes set outcome = 'withdrawn', outcome_at = %(now)s,
+            outcome_code = case when may_write(shop_id, connection_id) then 'NOT_SENT_IN_TIME' else %(stopped)s end
         where shop_id = %(shop)s and id = any(%(ids)b::int8[]) and outcome is null and sent_at is null
-            and deadline_at <= %(now)s
         returning id, listing_id, exposure_delta_units
         """,
         shop=shop_id,
         now=now,
+        stopped=WRITES_STOPPED,
         ids=[row["id"] for row in rows],
     )
     move_exposure(
@@ -519,11 +535,14 @@ def settle_by_hand(
 
 
 def lanes_to_push(conn: Connection, now: datetime) -> list[tuple[int, int]]:
-    """(shop_id, connection_id) of every connection with a difference to push or an unsent write to withdraw."""
+    """(shop_id, connection_id) of every connection with a difference to push or an unsent write to withdraw.
+
+    None that may not be written to: see `lanes_to_withdraw`.
+    """
     return _lanes(
         conn,
         f"""
-        select c.shop_id, c.id from connections c where c.state = 'active' and (
+        select c.shop_id, c.id from connections c where may_write(c.shop_id, c.id) and (
             exists (select from listings l where l.shop_id = c.shop_id and l.connection_id = c.id and l.is_to_push
                 and (listing_differs(l.desired_units - l.short_units + l.unseen_units, l.published_units)
                     or ({_UNSEEN_IS_AN_EDIT}))
@@ -536,6 +555,19 @@ def lanes_to_push(conn: Connection, now: datetime) -> list[tuple[int, int]]:
         """,
         now,
     )
+
+
+def lanes_to_withdraw(conn: Connection) -> list[tuple[int, int]]:
+    """(shop_id, connection_id) of every connection that may not be written to and has writes that were not sent."""
+    rows = fetch(
+        conn,
+        """
+        select distinct w.shop_id, w.connection_id from listing_writes w
+        where w.outcome is null and w.sent_at is null and not may_write(w.shop_id, w.connection_id)
+        order by 1, 2
+        """,
+    )
+    return [(row["shop_id"], row["connection_id"]) for row in rows]
 
 
 def _lanes(conn: Connection, sql: str, now: datetime) -> list[tuple[int, int]]:

@@ -219,7 +219,7 @@ _MAKE_LEVELS = f"""
 # their order.
 _SETTLE = f"""
     with line as materialized (
-        select l.id, l.order_id, l.units, l.sku_id, o.cancelled_at, o.channel_created_at, p.baseline_at, p.location_id
+        select l.id, l.order_id, l.units, l.sku_id, o.cancelled_at, o.channel_created_at, p.opening_at, p.location_id
         from order_lines l
         join orders o on o.shop_id = l.shop_id and o.id = l.order_id
         left join listings p on p.shop_id = l.shop_id and p.id = l.listing_id
@@ -235,7 +235,7 @@ _SETTLE = f"""
             sum(rl.units) filter (where rl.restock = 'return')::int8 as came_back,
             sum(rl.units) filter (where rl.restock = 'legacy_restock')::int8 as legacy,
             sum(rl.units) filter (where rl.restock = 'no_restock')::int8 as no_restock,
-            sum(rl.units) filter (where rl.restock <> 'no_restock' and f.channel_created_at < line.baseline_at)::int8
+            sum(rl.units) filter (where rl.restock <> 'no_restock' and f.channel_created_at < line.opening_at)::int8
                 as before_baseline
         from line join refund_lines rl on rl.shop_id = %(shop)s and rl.order_line_id = line.id
         join refunds f on f.shop_id = rl.shop_id and f.id = rl.refund_id
@@ -264,8 +264,8 @@ _SETTLE = f"""
             coalesce(r.units_each, b.units, 1) as each) e
         cross join lateral line_stock(line.units, coalesce(s.units, 0), coalesce(f.cancel, 0),
             coalesce(f.came_back, 0), coalesce(f.legacy, 0), coalesce(f.no_restock, 0), line.cancelled_at is not null,
-            coalesce(line.channel_created_at < line.baseline_at, false),
-            coalesce(line.cancelled_at < line.baseline_at, false), coalesce(f.before_baseline, 0),
+            coalesce(line.channel_created_at < line.opening_at, false),
+            coalesce(line.cancelled_at < line.opening_at, false), coalesce(f.before_baseline, 0),
             coalesce(d.units, 0), coalesce(d.quarantined, 0), coalesce(d.written_off, 0), coalesce(d.recalled, 0)) t
         where (r.units, r.held_units, r.consumed_units, r.returned_units, r.written_off_units, r.opening_units,
                 r.quarantined_units, r.taken_back_units, r.recalled_units)

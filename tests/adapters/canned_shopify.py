@@ -149,15 +149,23 @@ class CannedShop(CannedExports):
             else {"code": code, "field": ["input", "quantities", str(place), "quantity"], "message": "no"}
         )
 
-    def place_order(self, ref: str, lines: int, fulfilments: int = 0, refunds: int = 0, discount: str = "0.00") -> None:
+    def place_order(
+        self,
+        ref: str,
+        lines: int,
+        fulfilments: int = 0,
+        refunds: int = 0,
+        discount: str = "0.00",
+        at: str = NOW,
+    ) -> None:
         self.orders.append(
             {
                 "id": f"gid://shopify/Order/{ref}",
                 "legacyResourceId": ref,
                 "name": f"#{ref}",
-                "createdAt": NOW,
-                "processedAt": NOW,
-                "updatedAt": NOW,
+                "createdAt": at,
+                "processedAt": at,
+                "updatedAt": at,
                 "currencyCode": "GBP",
                 "totalPriceSet": money(f"{lines}.00"),
                 "totalDiscountsSet": money(discount),
@@ -239,6 +247,10 @@ class CannedShop(CannedExports):
     def on_OrdersBehind(self, v: dict[str, Any]) -> Any:
         orders = {one["id"]: one["orderId"] for made in self.routed.values() for one in made}
         return {"nodes": [{"orderId": orders[gid]} if gid in orders else None for gid in v["ids"]]}
+
+    def on_NewestOrder(self, v: dict[str, Any]) -> Any:
+        placed = sorted(order["createdAt"] for order in self.orders)
+        return {"orders": {"nodes": [{"createdAt": placed[-1]}] if placed else []}}
 
     def on_Orders(self, v: dict[str, Any]) -> Any:
         return {"orders": connection([self._order(order) for order in self.orders], 4, v["after"])}

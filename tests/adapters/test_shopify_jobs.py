@@ -12,14 +12,16 @@ from sqlalchemy import Engine, create_engine
 from core import bootstrap, embedded
 from core.adapters.shopify.parsing import SUBSCRIBED
 from core.clock import utc_now
-from core.connections import watching
-from core.db import execute, unit_of_work
+from core.connections import switches, watching
+from core.connections.queries import ConnectionRow
+from core.db import unit_of_work
 from core.messaging.doorbell import Lane, lane_lock
 from core.ports import ChannelSubscription
 from tests.adapters.bodies import ORDER
 from tests.adapters.canned_shopify import CannedShop
 from tests.adapters.floor import Floor
 from tests.conftest import TestServers
+from tests.factories import ACTOR
 from workers import exports
 from workers.jobs.asking import read_orders
 from workers.jobs.subscriptions import check_subscriptions
@@ -194,22 +196,22 @@ def test_a_refused_topic_holds_up_no_other_and_says_all_that_is_wrong(floor: Flo
     assert (found["state"], found["problem"], found["ref"]) == ("refused", "this; and that", None)
 
 
-def test_while_nothing_may_be_written_subscriptions_are_only_looked_at(floor: Floor) -> None:
+def test_while_writes_are_stopped_subscriptions_are_only_looked_at(floor: Floor) -> None:
     canned = CannedShop()
     row = floor.connect(canned)
-    _write_mode(floor, row, "shadow")
+    _stop(floor, row)
     assert floor.check(row)["missing"] == 10
     assert canned.subscriptions == []
-    _write_mode(floor, row, "live")
+    _resume(floor, row)
     assert floor.check(row)["standing"] == 10
-    _write_mode(floor, row, "shadow")
+    _stop(floor, row)
     canned.subscriptions.pop()
     assert floor.check(row) == {"standing": 9, "missing": 1, "refused": 0, "changed": 0, "dropped": 1}
     assert floor.check(row)["dropped"] == 0, "told of a second time"
     lost = next(one for one in _topics(floor, row).values() if one["state"] == "missing")
     assert (lost["repairs"], lost["repaired_at"]) == (0, None)
     assert lost["missed_at"] is not None
-    _write_mode(floor, row, "live")
+    _resume(floor, row)
     counts = floor.check(row)
     assert (counts["standing"], counts["dropped"]) == (10, 1)
     assert _topics(floor, row)[lost["topic"]]["repairs"] == 1
@@ -222,6 +224,13 @@ def test_two_that_check_at_once_do_not_make_them_twice(floor: Floor) -> None:
         assert is_held
         assert check_subscriptions(floor.app, row, floor.accounts[row.id].channel()) == {"busy": True}
     assert canned.subscriptions == []
+
+
+def test_in_shadow_mode_a_channel_is_asked_to_call_us(floor: Floor) -> None:
+    row = floor.connect(CannedShop())
+    with unit_of_work(floor.engine) as conn:
+        switches.to_shadow(conn, row.shop_id, row.id, ACTOR, utc_now())
+    assert floor.check(row)["standing"] == 10
 
 
 def test_a_topic_that_is_no_longer_ours_is_forgotten(floor: Floor) -> None:
@@ -319,7 +328,8 @@ def test_two_shops_with_the_same_ids_know_nothing_of_each_other(floor: Floor) ->
     floor.sync(other)
     floor.check(one)
     assert len(second.subscriptions) == 0
-    first.place_order("500", 1)
+    # After the stock was taken over: what is from before brings its units along.
+    first.place_order("500", 1, at=utc_now().isoformat())
     assert floor.poll(one) == 1
     floor.drain(one)
     assert _available(floor, one.shop_id) == {"SKU-5000": 9}
@@ -334,7 +344,7 @@ def test_two_connections_of_one_shop_sell_one_stock_and_keep_their_ids_apart(flo
     floor.sync(one)
     floor.sync(other)
     for canned, row in ((first, one), (second, other)):
-        canned.place_order("500", 1)
+        canned.place_order("500", 1, at=utc_now().isoformat())
         floor.poll(row)
         floor.drain(row)
     orders = floor.rows("select connection_id, channel_ref from orders where shop_id = %(s)s", s=one.shop_id)
@@ -354,9 +364,14 @@ def _topics(floor: Floor, row: Any) -> dict[str, dict[str, Any]]:
     return {one["topic"]: one for one in found}
 
 
-def _write_mode(floor: Floor, row: Any, mode: str) -> None:
+def _stop(floor: Floor, row: ConnectionRow) -> None:
     with unit_of_work(floor.engine) as conn:
-        execute(conn, "update connections set write_mode = %(m)s where id = %(c)s", m=mode, c=row.id)
+        switches.stop_writes(conn, row.shop_id, row.id, ACTOR, utc_now())
+
+
+def _resume(floor: Floor, row: ConnectionRow) -> None:
+    with unit_of_work(floor.engine) as conn:
+        switches.resume_writes(conn, row.shop_id, row.id, ACTOR, utc_now())
 
 
 def _operations(floor: Floor, row: Any) -> list[str]:

@@ -31,6 +31,7 @@ SWEEPS = ("replan", "end doubts", "advance", "give up", "hand", "lines", "wait")
 WHOLE = ("push", "push", "push", "push", "tell", "tell", "sweep", "sweep")
 DESK = ("receive", "promise", "release", "expire", "cap", "offer")
 USUAL = (*SHOPPERS, *CHANNELS, *ARRIVALS, *SENDERS, *SWEEPS, *WHOLE, *DESK)
+SWITCHES = ("stop", "stop", "resume writes", "switch", "switch")
 LOSS = ("miss", "miss")
 """After these nobody promises that nothing is oversold."""
 
@@ -70,6 +71,15 @@ def test_in_escrow_nothing_is_sold_that_is_not_there(
     history_engine: Engine, classes: str, steps: list[Step], off: Clocks
 ) -> None:
     play(history_engine, classes, steps, off)
+
+
+@pytest.mark.parametrize("mode", ["escrow", "adaptive"])
+@settings(max_examples=EXAMPLES or 6)
+@given(steps=steps_of(*USUAL, *SWITCHES), off=clocks)
+def test_nor_where_writes_are_stopped_channels_paused_or_only_compared(
+    history_engine: Engine, mode: Mode, steps: list[Step], off: Clocks
+) -> None:
+    play(history_engine, "AAB", steps, off, mode=mode)
 
 
 @settings(max_examples=EXAMPLES or 6)

@@ -35,6 +35,7 @@ def seats(draw: st.DrawFn, number: int) -> Seat:
         edited_units=draw(st.integers(0, exposed)),
         is_watched=draw(st.booleans()),
         is_writable=not is_open,
+        is_held=draw(st.integers(0, 5)) == 0,
     )
 
 
@@ -82,6 +83,7 @@ def test_every_listing_has_a_target_that_can_be_asked_of_its_channel(group: Grou
         if raised(seat, targets):
             assert target.units <= seat.most_units
             assert seat.is_writable
+            assert not seat.is_held
             assert seat.shown_units is not None
 
 
@@ -110,7 +112,15 @@ def test_the_same_group_is_planned_the_same(group: Group) -> None:
 def settled(seat: Seat) -> Seat:
     """Open writes confirmed, everything booked, the watermark past a reading."""
     shown = max(0, (seat.shown_units or 0) - seat.giving_back_units)
-    return replace(seat, shown_units=shown, exposed_units=shown, edited_units=0, giving_back_units=0, is_writable=True)
+    return replace(
+        seat,
+        shown_units=shown,
+        exposed_units=shown,
+        edited_units=0,
+        giving_back_units=0,
+        is_writable=True,
+        is_held=False,
+    )
 
 
 def confirmed(seat: Seat, target: Target) -> Seat:

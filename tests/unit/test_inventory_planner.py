@@ -107,6 +107,25 @@ def test_a_pool_from_another_mode_waits_for_class_b_in_the_light() -> None:
     assert units(100, seat(1, 100), slow, is_lenient=True) == [100, 0]
 
 
+def test_a_held_channel_keeps_what_it_may_sell_and_nobody_waits_for_it() -> None:
+    held, here = seat(1, 90, is_held=True), seat(2, 90)
+    assert units(100, held, here) == [90, 10]
+    # Nobody else gets its units, and it gets none of theirs.
+    assert units(100, seat(1, 40, is_held=True), seat(2, 0)) == [40, 60]
+    assert units(100, seat(1, 0, is_held=True), seat(2, 0), seat(3, 0)) == [0, 50, 50]
+    assert units(100, seat(1, 0, is_held=True, most_units=1000), seat(2, 0, "B")) == [0, 100]
+
+
+def test_a_held_class_b_channel_is_not_drained_and_what_it_holds_is_not_thought_to_come() -> None:
+    slow = seat(2, 100, "B", is_held=True)
+    assert units(100, seat(1, 100), slow, is_lenient=True) == [0, 100]
+    assert units(5, seat(1, 0, rate=60.0), seat(2, 5, "B", rate=5.0, is_held=True)) == [0, 5]
+
+
+def test_class_b_gives_way_where_a_held_comparing_channel_cannot() -> None:
+    assert units(100, seat(1, 90, is_held=True), seat(2, 40, "B")) == [90, 0]
+
+
 def test_the_line_is_what_is_sold_unseen_in_a_busy_minute() -> None:
     paces = [Pace(160.0, 90.0), Pace(90.0, 90.0)]
     assert switch_line(None, paces) == 25

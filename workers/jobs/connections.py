@@ -13,7 +13,7 @@ from core.bootstrap import Application
 from core.catalog import operations as catalog
 from core.clock import utc_now
 from core.connections import operations as connections
-from core.connections import queries
+from core.connections import queries, watching
 from core.connections.queries import ConnectionRow
 from core.db import count_catalogue, fetch, read_only, unit_of_work
 from core.errors import Permanent, Retryable
@@ -34,6 +34,8 @@ from workers.registry import job
 POLL_SECONDS = 90.0
 """A poll that takes longer goes on with the next one."""
 
+A_SECOND_IS_OVER = 1.1
+
 OVERLAP = timedelta(minutes=2)
 """Polled again each time: vendors stamp whole seconds and index late."""
 
@@ -46,6 +48,9 @@ def sync_connection(*, shop_id: int, connection_id: int, sync_run_id: int) -> di
         if not runs.start_sync(conn, shop_id, sync_run_id, utc_now()):
             return {"superseded": True}
         row = queries.connection(conn, shop_id, connection_id)
+        if row.state != "active":
+            runs.fail_sync(conn, shop_id, sync_run_id, utc_now(), f"{row.name} is paused: resume it first")
+            return {"paused": True}
     with bound(sync_run=sync_run_id):
         try:
             counts = sync_now(app, row, sync_run_id)
@@ -73,6 +78,7 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
     """The sync itself; returns what it counted. Raises what the channel raised."""
     actor = Actor("sync", f"sync run {sync_run_id}")
     with app.channel(row) as channel:
+        sold_until = _sold_until(row, channel)
         count = channel.listing_count()
         _step(app, row, sync_run_id, "reading locations", done=0, total=count)
         with unit_of_work(app.engine) as conn:
@@ -97,27 +103,46 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
         with unit_of_work(app.engine) as conn:
             late = intake.book_lines_mapped_late(conn, intake.channel_of(conn, row, utc_now()), utc_now())
         with unit_of_work(app.engine) as conn:
-            counts = _take_over(conn, row, actor) | {"orders_mapped_late": late}
+            counts = _take_over(conn, row, actor, sold_until) | {"orders_mapped_late": late}
         count_catalogue(app.engine)
         with unit_of_work(app.engine) as conn:
             lines.draw_lines(conn, row.shop_id)
+        if row.open_orders_read_at is None and channel.reads_orders:
+            _step(app, row, sync_run_id, "asking for open orders", done=read)
+            counts |= {"open_orders": read_open_orders(app, row, channel)}
         _step(app, row, sync_run_id, "asking for changed orders", done=read)
         counts |= {"listings": read, "orders": poll_orders(app, row, channel)}
+    # Whatever was told before there were numbers to book it on waited for them.
+    app.doorbell.ring(Lane("events", row.shop_id, row.id))
     return counts
 
 
-def _take_over(conn: Any, row: ConnectionRow, actor: Actor) -> dict[str, int]:
+def _sold_until(row: ConnectionRow, channel: SalesChannel) -> datetime | None:
+    """Up to which second, by the channel's clock, everything sold is in the numbers that are about to be read.
+
+    Its own orders tell, whatever clocks say here: those of the newest one's second were all placed once it is over.
+    None where numbers are not taken over any more, or come from an export that began before.
+    """
+    if row.catalogue_read_at is not None or row.settings.get(watching.EXPORT):
+        return None
+    newest_at = channel.newest_order_at()
+    if newest_at is not None:
+        time.sleep(A_SECOND_IS_OVER)
+    return newest_at
+
+
+def _take_over(conn: Any, row: ConnectionRow, actor: Actor, sold_until: datetime | None) -> dict[str, int]:
     now = utc_now()
-    taken = 0
+    taken = inventory.Booked(0, 0, 0)
     if row.settings.get("is_sku_source"):
-        taken = inventory.take_over(conn, row.shop_id, row.id, actor, now).new
+        taken = inventory.take_over(conn, row.shop_id, row.id, actor, now)
     # The connection's own row before any listing, as everywhere.
     connections.note_catalogue_read(conn, row.shop_id, row.id, now)
     catalog.lock_all_listings(conn, row.shop_id)
-    inventory.set_baselines(conn, row.shop_id, row.id)
+    inventory.set_baselines(conn, row.shop_id, row.id, taken.listing_ids, sold_until)
     started = catalog.begin_publishing(conn, row.shop_id, row.id)
     inventory.refresh_all_desired(conn, row.shop_id)
-    return {"taken_over": taken, "publishing_started": started}
+    return {"taken_over": taken.new, "publishing_started": started}
 
 
 def _our_locations(conn: Any, row: ConnectionRow, channel: SalesChannel) -> dict[str, int]:
@@ -173,6 +198,9 @@ def poll_connection(*, shop_id: int, connection_id: int) -> dict[str, Any]:
     app = bootstrap.application()
     with read_only(app.engine) as conn:
         row = queries.connection(conn, shop_id, connection_id)
+    if row.state != "active":
+        # The first poll after the pause begins where the last one ended.
+        return {"paused": True}
     with app.channel(row) as channel:
         try:
             recorded = poll_orders(app, row, channel)
@@ -185,10 +213,26 @@ def poll_connection(*, shop_id: int, connection_id: int) -> dict[str, Any]:
     return {"recorded": recorded}
 
 
+def read_open_orders(app: Application, row: ConnectionRow, channel: SalesChannel) -> int:
+    """Record the orders that hold stock at the channel, from whenever they are; returns how many.
+
+    What they hold is not in the number that was taken over, and lies on our shelf. Read after that number, so that each
+    brings its units along (decision 0017); one placed meanwhile is an ordinary sale.
+    """
+    recorded, horizon = 0, channel.orders_horizon()
+    shown_from = None if horizon is None else utc_now() - horizon
+    for page in channel.open_orders():
+        recorded += record_orders(app, row, page)
+    with unit_of_work(app.engine) as conn:
+        connections.note_open_orders_read(conn, row.shop_id, row.id, utc_now(), shown_from)
+    return recorded
+
+
 def poll_orders(app: Application, row: ConnectionRow, channel: SalesChannel) -> int:
     """Record orders that changed and that we do not know in that version; returns how many.
 
-    The first poll begins when the connection was made: what is older is part of the baseline. The mark only ever
+    The first poll begins when the connection was made: what is older is part of the baseline, or among the open orders
+    that a first sync reads. The mark only ever
     moves to a version that was recorded, never to "now"; a poll that has read everything steps back by OVERLAP, one
     that ran out of time goes on from its mark the next time.
     """

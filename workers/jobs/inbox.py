@@ -39,6 +39,9 @@ def drain_inbox(*, shop_id: int, connection_id: int) -> dict[str, Any]:
             return {"busy": True}
         with read_only(app.engine) as conn:
             row = connection(conn, shop_id, connection_id)
+        if row.catalogue_read_at is None:
+            # There is no number yet to book a sale on: what is told waits for the first sync, which rings.
+            return {"waits_for_first_sync": True}
         handled = drain_lane(app, row, DRAIN_SECONDS)
         with read_only(app.engine) as conn:
             drain.has_more = inbox.has_received(conn, shop_id, connection_id)

@@ -17,11 +17,13 @@ from core.bootstrap import Application
 from core.catalog import operations as catalog
 from core.clock import utc_now
 from core.connections import operations as connections
+from core.connections import switches
 from core.connections.queries import ConnectionRow, connection
 from core.db import read_only, unit_of_work
 from core.inventory import checking, escrow, publishing
 from core.inventory.checking import OpenWrite
 from core.inventory.exposing import KEY_EXPIRED
+from core.inventory.publishing import WRITES_STOPPED
 from core.logs import bound
 from core.messaging.doorbell import Drain, Lane
 from core.ports import QuantityResult, QuantityWrite, SalesChannel
@@ -143,7 +145,9 @@ def _problem(results: Sequence[QuantityResult]) -> str | None:
     """What the connection as a whole suffers from: nothing got through."""
     if any(result.outcome in ("confirmed", "accepted", "stale") for result in results) or not results:
         return None
-    first = next((item for item in results if item.outcome in ("unsent", "unknown")), None)
+    first = next(
+        (item for item in results if item.outcome in ("unsent", "unknown") and item.code != WRITES_STOPPED), None
+    )
     return None if first is None else (first.detail or first.code or first.outcome)
 
 
@@ -174,6 +178,9 @@ def check_writes(*, shop_id: int, connection_id: int) -> dict[str, Any]:
     with _holding("stock-check", shop_id, connection_id) as held:
         if held is None:
             return {"busy_or_paused": True}
+        if held.channel.guarantee_class == "A" and not _may_write(held):
+            # The answer could only be had by writing again.
+            return {"writes_stopped": True}
         counts = check_lane(held.app, held.row, held.channel, DRAIN_SECONDS)
         if any(counts.values()):
             log.info("checked", extra={"counts": counts})
@@ -253,10 +260,21 @@ def _settle_doubts(channel: SalesChannel, due: Sequence[OpenWrite]) -> list[Quan
     for _, group in groupby(due, key=lambda item: item.write.idempotency_key):
         items = list(group)
         if items[0].sent_at + KEY_LIVES > now:
-            results.extend(channel.set_quantities([item.write for item in items]))
+            repeated = channel.set_quantities([item.write for item in items])
+            results.extend(result for result in repeated if not _says_nothing_of_the_first(result))
         else:
             results.extend(_read_stale(channel, items))
     return results
+
+
+def _says_nothing_of_the_first(result: QuantityResult) -> bool:
+    """Whether only the repetition surely did not happen: what was sent before may have landed all the same."""
+    return result.outcome == "unsent" or result.code == "UNAUTHORISED"
+
+
+def _may_write(held: _Held) -> bool:
+    with read_only(held.app.engine) as conn:
+        return switches.may_write(conn, held.row.shop_id, held.row.id)
 
 
 def _read_stale(channel: SalesChannel, items: Sequence[OpenWrite]) -> list[QuantityResult]:
@@ -270,8 +288,9 @@ def _read_stale(channel: SalesChannel, items: Sequence[OpenWrite]) -> list[Quant
 
 @job("sweep.stock", queue="stock", timeout=30)
 def sweep_stock() -> dict[str, Any]:
-    """Ring for listings to push and writes to check, should a ring have been lost."""
+    """Ring for listings to push and writes to check, should a ring have been lost; withdraw what may not be sent."""
     app = bootstrap.application()
+    withdrawn = _withdraw_stopped(app)
     with read_only(app.engine) as conn:
         now = utc_now()
         to_push, to_check = publishing.lanes_to_push(conn, now), checking.lanes_to_check(conn, now)
@@ -279,4 +298,15 @@ def sweep_stock() -> dict[str, Any]:
         app.doorbell.insist(Lane("stock", shop_id, connection_id))
     for shop_id, connection_id in to_check:
         app.doorbell.insist(Lane("stock-check", shop_id, connection_id))
-    return {"to_push": len(to_push), "to_check": len(to_check)}
+    return {"to_push": len(to_push), "to_check": len(to_check), "withdrawn": withdrawn}
+
+
+def _withdraw_stopped(app: Application) -> int:
+    """Close the writes that were planned and that nobody may send any more; returns how many."""
+    with read_only(app.engine) as conn:
+        lanes = publishing.lanes_to_withdraw(conn)
+    withdrawn = 0
+    for shop_id, connection_id in lanes:
+        with unit_of_work(app.engine) as conn:
+            withdrawn += publishing.withdraw_unsent(conn, shop_id, connection_id, utc_now())
+    return withdrawn

@@ -14,7 +14,7 @@ from core.audit import Actor
 from core.bootstrap import Application
 from core.clock import utc_now
 from core.connections import operations as connections
-from core.connections import queries, watching
+from core.connections import queries, switches, watching
 from core.connections.queries import ConnectionRow
 from core.db import read_only, unit_of_work
 from core.errors import Permanent, Retryable
@@ -71,7 +71,8 @@ def check_subscriptions(app: Application, row: ConnectionRow, channel: SalesChan
 
 def _check(app: Application, row: ConnectionRow, channel: SalesChannel) -> dict[str, Any]:
     with read_only(app.engine) as conn:
-        repair = watching.may_write(conn, row.shop_id, row.id)
+        # In shadow mode too: there we listen and compare.
+        repair = switches.standing(conn, row.shop_id, row.id).held("subscription") is None
     found = channel.ensure_subscriptions(app.webhook_address(row), repair=repair)
     now = utc_now()
     with unit_of_work(app.engine) as conn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from core.adapters.amazon.client import API_VERSION, SellingPartner
@@ -96,6 +96,18 @@ class AmazonSellerChannel:
     def orders_since(self, since: datetime) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
         """Nothing: orders are not read yet."""
         return iter(())
+
+    def newest_order_at(self) -> datetime | None:
+        """None: orders are not read yet."""
+        return None
+
+    def open_orders(self) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
+        """Nothing: orders are not read yet."""
+        return iter(())
+
+    def orders_horizon(self) -> timedelta | None:
+        """None: orders are not read yet."""
+        return None
 
     def orders(self, refs: Sequence[str]) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
         """Nothing: orders are not read yet."""

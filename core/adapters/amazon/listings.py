@@ -14,7 +14,7 @@ from urllib.parse import quote
 from core.adapters.amazon.client import SellingPartner
 from core.adapters.amazon.models import Item, SearchResults, Submission
 from core.adapters.base import urgency_of
-from core.adapters.http import OutcomeUnknown, Refused, ServerFault, Throttled, Unauthorised, Unreachable
+from core.adapters.http import OutcomeUnknown, Refused, ServerFault, Throttled, Unauthorised, Unreachable, WritesStopped
 from core.errors import Permanent, Retryable
 from core.ports import ChannelListing, LevelObservation, QuantityResult, QuantityWrite, WriteOutcome
 
@@ -93,6 +93,8 @@ class Listings:
             return _result(write, "unsent", "QuotaExceeded", str(error))
         except Unreachable as error:
             return _result(write, "unsent", "UNREACHABLE", str(error))
+        except WritesStopped as error:
+            return _result(write, "unsent", "WRITES_STOPPED", error.why)
         except Unauthorised as error:
             return _result(write, "refused", "UNAUTHORISED", error.reason)
         except Refused as error:

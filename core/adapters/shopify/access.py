@@ -9,7 +9,7 @@ Sources: shopify.dev/docs/api/usage/access-scopes, .../docs/api/usage/versioning
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from core.adapters.shopify import documents, nodes
 from core.adapters.shopify.client import GraphQL
@@ -25,8 +25,11 @@ NEEDED: Mapping[str, str] = {
 }
 """Without one of these the adapter cannot work."""
 
+READ_ALL_ORDERS = "read_all_orders"
+ORDERS_SHOWN_FOR = timedelta(days=60)
+
 ADVISED: Mapping[str, str] = {
-    "read_all_orders": "to see changes of orders older than 60 days",
+    READ_ALL_ORDERS: "to see changes of orders older than 60 days",
     "read_merchant_managed_fulfillment_orders": "to see what is to be shipped from the shop's own locations",
     "read_third_party_fulfillment_orders": "to see what is to be shipped by fulfilment services",
     "read_assigned_fulfillment_orders": "to see what is to be shipped from locations of our own app",

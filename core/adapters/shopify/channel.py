@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from core.adapters.base import ConnectionConfig, Deps
@@ -88,6 +88,18 @@ class ShopifyChannel:
     def orders_since(self, since: datetime) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
         """Orders updated at or after `since`, oldest first; their bodies belong to the topic poll/orders."""
         return self._orders.since(since)
+
+    def newest_order_at(self) -> datetime | None:
+        """When the newest order was placed, by Shopify's clock."""
+        return self._orders.newest_at()
+
+    def open_orders(self) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
+        """Orders that are neither closed, cancelled nor wholly shipped; without read_all_orders of 60 days only."""
+        return self._orders.still_open()
+
+    def orders_horizon(self) -> timedelta | None:
+        """60 days without the scope read_all_orders: older orders are not listed, and Shopify does not say so."""
+        return None if access.READ_ALL_ORDERS in (self.about().granted or ()) else access.ORDERS_SHOWN_FOR
 
     def orders(self, refs: Sequence[str]) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
         """Some orders as they are now; their bodies belong to the topic poll/orders."""

@@ -27,6 +27,7 @@ from core.adapters.shopify.cost import requested_cost
 from core.adapters.shopify.documents import API_VERSION
 from core.adapters.shopify.errors import ERRORS
 from core.adapters.tokens import OAuthGrant, make_tokens
+from core.ports import Effect
 
 # Standard plan until the first answer tells (shopify.dev/docs/api/usage/limits).
 _FIRST_RATE, _FIRST_BURST = 100.0, 2000.0
@@ -64,6 +65,7 @@ class GraphQL:
         variables: Mapping[str, Any],
         kind: CallKind = "read",
         urgency: Urgency | None = None,
+        effect: Effect | None = None,
     ) -> dict[str, Any]:
         """The `data` of the answer. Raises what core.adapters.http.Client.call raises."""
         call = Call(
@@ -75,6 +77,7 @@ class GraphQL:
             cost=float(requested_cost(document, variables)),
             urgency=urgency or URGENCIES.get(name, "normal"),
             asked_version=API_VERSION,
+            effect=effect,
         )
         data: dict[str, Any] = self._client.call(call)
         return data

@@ -60,6 +60,14 @@ query Variants($first: Int!, $levels: Int!, $query: String, $after: String) {
     + _LEVEL
 )
 
+NEWEST_ORDER = """
+query NewestOrder {
+  orders(first: 1, sortKey: CREATED_AT, reverse: true) {
+    nodes { createdAt }
+  }
+}
+"""
+
 VARIANT_COUNT = """
 query VariantCount {
   productVariantsCount(limit: null) { count }

@@ -46,7 +46,10 @@ class Exports:
         Starting takes no idempotency key: when no answer came, the one that was started is looked for.
         """
         try:
-            answer = self._graphql.run("export", documents.EXPORT, {"query": documents.EXPORTED_VARIANTS}, "once")
+            # A mutation that changes nothing in the shop: it is how a whole catalogue is read.
+            answer = self._graphql.run(
+                "export", documents.EXPORT, {"query": documents.EXPORTED_VARIANTS}, "once", effect="nothing"
+            )
         except OutcomeUnknown:
             return self._started()
         payload = answer.get("bulkOperationRunQuery") or {}

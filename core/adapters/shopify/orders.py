@@ -16,10 +16,17 @@ from core.adapters.shopify.reading import as_model, pages, walk
 
 Found = tuple[str, datetime, bytes]
 
+# shopify.dev/docs/api/admin-graphql/latest/queries/orders, argument `query`, fulfillment_status.
+_NOT_SHIPPED = ("unfulfilled", "unshipped", "partial", "on_hold", "scheduled", "request_declined")
+
 
 class _Version(Body):
     legacyResourceId: str  # noqa: N815 (the vendor's name)
     updatedAt: Instant  # noqa: N815
+
+
+class _Placed(Body):
+    createdAt: Instant  # noqa: N815 (the vendor's name)
 
 
 class Orders:
@@ -47,6 +54,28 @@ class Orders:
         ):
             yield [self._whole(node, seen_at) for node in page]
             seen_at = self._now()
+
+    def newest_at(self) -> datetime | None:
+        """When the newest order was placed, by Shopify's clock; None before the first."""
+        found = self._graphql.run("newest_order", documents.NEWEST_ORDER, {}).get("orders") or {}
+        nodes = found.get("nodes") or []
+        return as_model(_Placed, nodes[0], "newest_order").createdAt if nodes else None
+
+    def still_open(self) -> Iterator[Sequence[Found]]:
+        """Orders of any age that still hold stock, by page, as `since`.
+
+        Asked for by each of Shopify's words for not wholly shipped, which overlap; what they leave in, an order that
+        holds nothing any more, is sorted out here.
+        """
+        known: set[str] = set()
+        for word in _NOT_SHIPPED:
+            variables = {"query": f"status:open fulfillment_status:{word}"}
+            seen_at = self._now()
+            for page in pages(self._graphql, "open_orders", documents.ORDERS, ("orders",), variables):
+                fresh = [node for node in page if node["id"] not in known and _holds_stock(node)]
+                known.update(node["id"] for node in fresh)
+                yield [self._whole(node, seen_at) for node in fresh]
+                seen_at = self._now()
 
     def some(self, refs: Sequence[str]) -> Iterator[Sequence[Found]]:
         """Some orders as they are now, by page; what is gone, or not for us to see, is left out."""
@@ -106,6 +135,20 @@ class Orders:
         }
         for line in lines:
             line["discountAllocations"] = shares.get(line["id"]) or []
+
+
+def _holds_stock(node: dict[str, Any]) -> bool:
+    """Whether an order may hold units; one of whose lines only a part came along may."""
+    if node.get("cancelledAt"):
+        return False
+    lines = node["lineItems"]
+    shipped = sum(
+        line["quantity"]
+        for shipment in node["fulfillments"]
+        if shipment.get("status") == "SUCCESS"
+        for line in shipment["fulfillmentLineItems"]["nodes"]
+    )
+    return lines["pageInfo"]["hasNextPage"] or sum(line["quantity"] for line in lines["nodes"]) > shipped
 
 
 def _changed_since(moment: datetime) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.adapters.base import urgency_of
-from core.adapters.http import OutcomeUnknown, Refused, Throttled, Unauthorised, Unreachable, Urgency
+from core.adapters.http import OutcomeUnknown, Refused, Throttled, Unauthorised, Unreachable, Urgency, WritesStopped
 from core.adapters.meanings import Act
 from core.adapters.shopify import documents
 from core.adapters.shopify.client import GraphQL
@@ -96,6 +96,8 @@ class Quantities:
             return _all(writes, "unsent", "THROTTLED", str(error))
         except Unreachable as error:
             return _all(writes, "unsent", "UNREACHABLE", str(error))
+        except WritesStopped as error:
+            return _all(writes, "unsent", "WRITES_STOPPED", error.why)
         except Unauthorised as error:
             return _all(writes, "refused", "UNAUTHORISED", error.reason)
         except Refused as error:
@@ -140,6 +142,11 @@ class Quantities:
                     raise
                 payload: Any = {}
                 errors = [UserError(error.code, error.reason, None)]
+            except (Retryable, Permanent) as error:
+                if attempt:
+                    # Only the question did not get through: the attempt that was running may have ended well.
+                    raise OutcomeUnknown("set_quantities", str(error)) from error
+                raise
             else:
                 payload = answer.get("inventorySetQuantities")
                 if not isinstance(payload, dict):

@@ -108,7 +108,7 @@ def _change(
     graphql: GraphQL, name: str, document: str, variables: Mapping[str, Any], result: str, kind: Any
 ) -> Mapping[str, Any]:
     """What the mutation answers. Raises Refused with everything Shopify objects to."""
-    answer: Mapping[str, Any] = graphql.run(name, document, variables, kind).get(result) or {}
+    answer: Mapping[str, Any] = graphql.run(name, document, variables, kind, effect="subscription").get(result) or {}
     errors = answer.get("userErrors") or []
     if errors:
         raise Refused(name, 200, "USER_ERROR", "; ".join(str(error.get("message")) for error in errors))

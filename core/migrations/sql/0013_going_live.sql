@@ -40,3 +40,64 @@ create function may_write(shop bigint, connection bigint) returns boolean langua
         )
     )
 $$;
+
+-- Orders that were open when a channel was connected hold stock, and lie on the shelf: they are read once.
+alter table connections add column open_orders_read_at timestamptz;
+comment on column connections.open_orders_read_at is 'when the orders open at its connection were read, all of them';
+alter table connections add column open_orders_from timestamptz;
+comment on column connections.open_orders_from is 'older open orders were hidden from us; null: none were';
+
+-- A number taken over no longer holds what was sold before: such a sale brings its units along. A number that came from
+-- elsewhere (another channel, a count) still does: there the sale only takes them.
+alter table listings add column opening_at timestamptz;
+comment on column listings.opening_at is 'the channel''s time at which its number became our stock; null where it did not';
+update listings set opening_at = baseline_at where baseline_at is not null;
+
+-- What of a connection is switched how, by whom and why. Stops: the oldest that is open, be it the shop's or its own.
+create view connection_switches with (security_invoker = true) as
+select
+    c.shop_id, c.id as connection_id, c.name as connection, c.vendor, c.guarantee_class, c.state, c.write_mode,
+    s.id is not null as is_stopped, coalesce(s.of_shop, false) as is_stopped_for_shop,
+    coalesce(s.of_connection, false) as is_stopped_for_connection, s.stopped_by, s.reason as stop_reason,
+    s.stopped_at, p.actor as paused_by, p.reason as pause_reason, p.acted_at as paused_at,
+    may_write(c.shop_id, c.id) as may_write
+from connections c
+left join lateral (
+    select w.id, w.stopped_by, w.reason, w.stopped_at, bool_or(w.connection_id is null) over () as of_shop,
+        bool_or(w.connection_id is not null) over () as of_connection
+    from write_stops w
+    where w.shop_id = c.shop_id and w.ended_at is null and coalesce(w.connection_id, c.id) = c.id
+    order by w.stopped_at, w.id limit 1
+) s on true
+left join lateral (
+    select a.actor, a.reason, a.acted_at from audit_entries a
+    where c.state = 'paused' and a.shop_id = c.shop_id and a.subject = 'connection:' || c.id and a.act = 'pause'
+    order by a.id desc limit 1
+) p on true;
+
+-- What writing to a connection would change: each listing as it is shown and as it should be. What a channel did by
+-- itself and no booked order explains yet is no difference. In shadow mode this is kept current, and nothing is written.
+create view listing_comparison with (security_invoker = true) as
+select
+    l.shop_id, l.connection_id, l.id as listing_id, l.channel_ref, l.channel_code, l.title, l.sku_id, s.code,
+    p.name as location, l.published_units - l.unseen_units as shows_units, d.units as should_show_units,
+    d.units - (l.published_units - l.unseen_units) as difference_units, l.push_problem,
+    case
+        when l.status = 'deleted' then 'gone'
+        when l.sku_id is null then 'unmapped'
+        when not l.is_tracked then 'untracked'
+        when l.publishing = 'off' then 'waiting'
+        when l.push_problem is not null then 'refused'
+        when l.published_units is null then 'unread'
+        when not listing_differs(d.units, l.published_units - l.unseen_units) then 'equal'
+        when d.units = 0 then 'zeroed'
+        when d.units < l.published_units - l.unseen_units then 'lowered'
+        else 'raised'
+    end as verdict,
+    case when l.sku_id is null or l.publishing = 'off' then l.publishing_reason else l.push_problem end as reason,
+    count(*) over (partition by l.shop_id, l.connection_id, l.sku_id, l.location_id) > 1 and l.sku_id is not null
+        as is_duplicate
+from listings l
+cross join lateral (select greatest(0, l.desired_units - l.short_units) as units) d
+left join skus s on s.shop_id = l.shop_id and s.id = l.sku_id
+left join locations p on p.shop_id = l.shop_id and p.id = l.location_id;

@@ -12,5 +12,5 @@ revoke update, truncate on exposure_changes, channel_acts from {role};
 revoke truncate on changes, change_legs from {role};
 revoke delete, truncate on
     listing_writes, orders, order_lines, fulfilments, reservations, inbox_messages, policy_versions, channel_policies,
-    stock_documents, stock_document_lines, shortages
+    stock_documents, stock_document_lines, shortages, write_stops
 from {role};

@@ -1,0 +1,242 @@
+"""Pure rules of a check-up: what was found out about a part, what that means, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from core.clock import CLOCK_MARGIN
+from core.connections.switches import Standing
+from core.ports import ChannelAccount
+
+State = Literal["ok", "warning", "problem"]
+
+ENDS_SOON = timedelta(days=60)
+"""So long before a version of a vendor's interface ends, somebody should know."""
+
+LAG_ALLOWED = timedelta(minutes=15)
+"""Orders are polled every minute; a watermark older than that is worth a look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at, in words; `next_step` says what to do where it is not well. Never a secret."""
+
+    about: str
+    state: State
+    says: str
+    next_step: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.state != "ok" and not self.next_step:
+            raise ValueError(f"{self.about}: what is not well needs a next step")
+
+
+def ok(about: str, says: str) -> Finding:
+    """Well."""
+    return Finding(about, "ok", says)
+
+
+def warning(about: str, says: str, next_step: str) -> Finding:
+    """Works, and somebody should know."""
+    return Finding(about, "warning", says, next_step)
+
+
+def problem(about: str, says: str, next_step: str) -> Finding:
+    """Does not work."""
+    return Finding(about, "problem", says, next_step)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a channel's real answer told: the account, and what was overheard (None: nothing was said)."""
+
+    account: ChannelAccount
+    answered_version: str | None
+    clock_ahead: timedelta | None
+    token_lives: timedelta | None
+
+
+def of_probe(probe: Probe, account_ref: str, currency: str, now: datetime) -> list[Finding]:
+    """What a real answer says of the connection to `account_ref`, whose shop thinks in `currency`."""
+    return [*_of_account(probe.account, account_ref, currency), *_of_scopes(probe.account), *_of_answer(probe, now)]
+
+
+def _of_account(account: ChannelAccount, account_ref: str, currency: str) -> Iterable[Finding]:
+    details = ", ".join(part for part in (account.currency, account.time_zone, account.plan) if part)
+    if account.ref.lower() == account_ref.lower():
+        yield ok("account", f"{account.name} answers" + (f" ({details})" if details else ""))
+    else:
+        yield problem(
+            "account",
+            f"the credentials open {account.ref}, not {account_ref}",
+            f"give the credentials of {account_ref}, or connect {account.ref}",
+        )
+    if account.currency is not None and account.currency != currency:
+        yield problem(
+            "currency",
+            f"it sells in {account.currency}, and the shop here thinks in {currency}",
+            f"connect it to a shop in {account.currency}: name one with --shop",
+        )
+
+
+def _of_scopes(account: ChannelAccount) -> Iterable[Finding]:
+    if account.granted is None:
+        yield ok("scopes", "the channel does not tell what it granted; what is needed has answered")
+        return
+    for scope, why in sorted(account.missing.items()):
+        yield problem(
+            "scopes",
+            f"{scope} is not granted: it is needed {why}",
+            f"add {scope} to the app's Admin API scopes, release that version and install it in the shop again",
+        )
+    for scope, why in sorted(account.advised.items()):
+        yield warning("scopes", f"{scope} is not granted", f"add it where you want {why}")
+    if not account.missing:
+        yield ok("scopes", f"all that is needed is granted ({len(account.granted)} scopes)")
+
+
+def _of_answer(probe: Probe, now: datetime) -> Iterable[Finding]:
+    account = probe.account
+    if probe.token_lives is not None:
+        yield ok("token", f"a token was given, it lives {_lasts(probe.token_lives)} and is fetched again by itself")
+    else:
+        yield ok("token", "a token was given")
+    if probe.answered_version is not None and probe.answered_version != account.api_version:
+        yield problem(
+            "API version",
+            f"{account.api_version} was asked for and {probe.answered_version} answered: the version asked for is gone",
+            "update Switchyard: what the answers mean may have changed",
+        )
+    else:
+        yield ok("API version", f"{account.api_version} answers")
+    yield from _of_support(account, now)
+    yield from _of_clock(probe.clock_ahead)
+
+
+def _of_support(account: ChannelAccount, now: datetime) -> Iterable[Finding]:
+    until = account.supported_until
+    if until is None:
+        return
+    day = f"{until:%Y-%m-%d}"
+    if until <= now:
+        yield problem("API version", f"{account.api_version} is not supported since {day}", "update Switchyard")
+    elif until - now < ENDS_SOON:
+        yield warning("API version", f"{account.api_version} is supported until {day}", "update Switchyard before")
+    else:
+        yield ok("API version", f"{account.api_version} is supported until {day} at least")
+
+
+def _of_clock(ahead: timedelta | None) -> Iterable[Finding]:
+    if ahead is None:
+        return
+    seconds = ahead.total_seconds()
+    says = f"the vendor's clock is {abs(seconds):.1f} s {'ahead of' if seconds > 0 else 'behind'} ours"
+    if abs(ahead) > CLOCK_MARGIN:
+        yield problem("clock", says, "let this machine follow a time server: sales are put in order by these clocks")
+    else:
+        yield ok("clock", says)
+
+
+def of_standing(standing: Standing) -> Finding:
+    """Whether it is written to."""
+    why = standing.held()
+    if why is None:
+        return ok("writes", "quantities are written")
+    if standing.is_stopped:
+        scope = "" if standing.stop_scope == "shop" else " with --connection"
+        return warning("writes", f"nothing is written: {why}", f"`switchyard resume-writes`{scope} when that is over")
+    if not standing.is_active:
+        return warning("writes", "it is neither polled nor written to: it is paused", "`switchyard resume`")
+    return warning("writes", "shadow mode: it is compared and not written", "`switchyard compare`, then `go-live`")
+
+
+def of_reading(facts: Mapping[str, Any], now: datetime) -> Iterable[Finding]:
+    """How far a connection's catalogue and orders are read; facts as the columns of `connections`."""
+    if facts["catalogue_read_at"] is None:
+        yield problem("catalogue", "it was never read to the end", "`Sync now` on the connection's screen")
+    else:
+        yield ok("catalogue", f"read whole {_ago(facts['catalogue_read_at'], now)} ago")
+    if not facts["reads_orders"]:
+        yield warning("orders", "its orders are not read: what it sells cannot be known", "keep its buffer generous")
+        return
+    watermark = facts["watermark_at"]
+    if watermark is None:
+        yield warning("orders", "not yet read through once", "wait for the next poll; look at parked messages")
+    elif now - watermark > LAG_ALLOWED and facts["state"] == "active":
+        yield problem(
+            "orders",
+            f"every order is known and handled only up to {_ago(watermark, now)} ago",
+            "`switchyard parked` and the Jobs screen say what it waits for",
+        )
+    else:
+        yield ok("orders", f"every order is known and handled up to {_ago(watermark, now)} ago")
+    if facts["last_error"]:
+        yield warning("last error", str(facts["last_error"]), "the API calls screen shows the calls around it")
+
+
+def of_subscriptions(topics: Sequence[Mapping[str, Any]], needs_them: bool) -> Iterable[Finding]:
+    """Whether the channel calls us; rows of `channel_subscriptions`."""
+    if not needs_them:
+        return
+    bad = [row for row in topics if row["state"] != "standing"]
+    if not topics:
+        yield warning("subscriptions", "none is on record", "they are made by `switchyard connect` and daily after it")
+    for row in bad:
+        why = f": {row['problem']}" if row.get("problem") else ""
+        yield problem(
+            "subscriptions", f"{row['topic']} is {row['state']}{why}", "they are mended daily while writes may leave"
+        )
+    if topics and not bad:
+        yield ok("subscriptions", f"{len(topics)} topics call us")
+
+
+def of_public_address(api_url: str) -> Finding:
+    """Whether channels outside can reach us."""
+    parts = urlsplit(api_url)
+    if parts.hostname in (None, "127.0.0.1", "localhost", "::1"):
+        return warning(
+            "public address",
+            f"channels are told to call {api_url}, which only this machine can reach",
+            "set SWITCHYARD_API_URL to the address under which the api is public; until then orders come by polls only",
+        )
+    if parts.scheme != "https":
+        return problem("public address", f"{api_url} is not https: channels refuse it", "put the api behind TLS")
+    return ok("public address", f"channels call {api_url}")
+
+
+def of_queues(queues: Mapping[str, int]) -> Iterable[Finding]:
+    """Whether every queue has a worker; live workers by queue."""
+    idle = sorted(name for name, workers in queues.items() if not workers)
+    if idle:
+        names = ", ".join(idle)
+        yield problem("workers", f"nobody works on {names}", "start workers: `switchyard up`, or one more host's")
+    else:
+        yield ok("workers", f"every one of {len(queues)} queues has a worker")
+
+
+def of_schedules(late: Sequence[str], known: int) -> Finding:
+    """Whether the clock rings; names of schedules that have not ended well for several of their periods."""
+    if not late:
+        return ok("schedules", f"all {known} ring and end well")
+    return problem(
+        "schedules",
+        f"late: {', '.join(late)}",
+        "look at the scheduler and at the Jobs screen: nothing is polled meanwhile",
+    )
+
+
+def _ago(moment: datetime, now: datetime) -> str:
+    return _lasts(max(timedelta(0), now - moment))
+
+
+def _lasts(span: timedelta) -> str:
+    """A duration as people say it."""
+    seconds = span.total_seconds()
+    for size, word in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size or (word != "d" and seconds >= size):
+            return f"{seconds / size:.0f} {word}"
+    return f"{seconds:.0f} s"
