@@ -1,4 +1,4 @@
-"""Tables: sync_runs, job_runs, job_requeues, schedules, schedule_runs, api_calls, tallies."""
+"""Tables: sync_runs, job_runs, job_requeues, schedules, schedule_runs, api_calls, quota_tallies, tallies."""
 
 from __future__ import annotations
 
@@ -191,6 +191,11 @@ api_calls = Table(
         REAL,
         comment="what it took of the quota, in the vendor's units; null where the vendor does not say",
     ),
+    Column(
+        "asked_version",
+        Text,
+        comment="the version of the API that was asked for; null where the vendor has none",
+    ),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
     Index(None, "shop_id", "connection_id", "called_at"),
@@ -211,6 +216,27 @@ api_calls = Table(
         "called_at",
         postgresql_where=text("deprecation is not null"),
     ),
+    Index(
+        "ix_api_calls_fell_forward",
+        "shop_id",
+        "connection_id",
+        "called_at",
+        postgresql_where=text("api_version <> asked_version"),
+    ),
+)
+
+quota_tallies = Table(
+    "quota_tallies",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("connection_id", BigInteger, nullable=False),
+    Column("bucket_at", DateTime(timezone=True), nullable=False, comment="the beginning of five minutes"),
+    Column("purpose", Text, nullable=False, comment='as in api_calls; "unnamed" where a call says none'),
+    Column("calls", BigInteger, nullable=False),
+    Column("throttled", BigInteger, nullable=False),
+    Column("points", Double, nullable=False, comment="what they took of the quota, in the vendor's units"),
+    PrimaryKeyConstraint("shop_id", "connection_id", "bucket_at", "purpose"),
+    ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
 )
 
 # Counts for monitoring that never fall, written by triggers on what they count; see migration 0006.

@@ -330,6 +330,9 @@ _CALL_COLUMNS = {
     "error": "text",
     "sync_run_id": "int8",
     "called_at": "timestamptz",
+    "purpose": "text",
+    "cost": "float4",
+    "asked_version": "text",
 }
 
 
@@ -365,6 +368,7 @@ def prune(conn: Connection, now: datetime, keep_days: int) -> dict[str, int]:
         "schedule_runs": "delete from schedule_runs where started_at < %(before)s",
         "sync_runs": "delete from sync_runs where requested_at < %(before)s and state in ('done', 'failed')",
         "api_calls": "delete from api_calls where called_at < %(before)s",
+        "quota_tallies": "delete from quota_tallies where bucket_at < %(before)s",
         # The last one stays: it says what is exposed.
         "exposure_changes": """
             delete from exposure_changes c where c.changed_at < %(before)s and exists (

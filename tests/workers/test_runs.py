@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, Engine
 
 from core.audit import Actor
-from core.db import fetch, scalar, unit_of_work
+from core.db import fetch, fetch_one, scalar, unit_of_work
 from core.messaging.doorbell import Lane
 from core.runs import operations, queries
 
@@ -154,6 +154,83 @@ def test_calls_are_recorded_whatever_they_are_made_of(conn: Connection, lane: La
     assert operations.record_calls(conn, []) == 0
 
 
+def use(conn: Connection, lane: Lane) -> list[tuple[object, ...]]:
+    """(minutes after NOW, purpose, calls, throttled, points, unit) of every piece of time."""
+    rows = fetch(
+        conn,
+        "select * from quota_use where shop_id = %(shop)s and connection_id = %(id)s order by bucket_at, purpose",
+        shop=lane.shop_id,
+        id=lane.connection_id,
+    )
+    return [
+        (
+            (row["bucket_at"] - NOW) / timedelta(minutes=1),
+            row["purpose"],
+            row["calls"],
+            row["throttled"],
+            row["points"],
+            row["unit"],
+        )
+        for row in rows
+    ]
+
+
+def test_quota_is_added_up_by_purpose_in_pieces_of_five_minutes(conn: Connection, lane: Lane) -> None:
+    ids = {"shop_id": lane.shop_id, "connection_id": lane.connection_id}
+    push, poll = {"purpose": "stock.push", "cost": 10.0}, {"purpose": "poll.orders", "cost": 32.5}
+    one = {"operation": "a", "method": "POST", "status": 200, "elapsed_ms": 1, "attempt": 1, "outcome": "ok"}
+    early, late = {"called_at": NOW + timedelta(minutes=4, seconds=59)}, {"called_at": NOW + timedelta(minutes=5)}
+    operations.record_calls(conn, [one | push | {"called_at": NOW}, one | poll | early, one | push | late], **ids)
+    operations.record_calls(conn, [one | push | early | {"outcome": "throttled", "cost": 0.0}, one | late], **ids)
+    assert use(conn, lane) == [
+        (0, "poll.orders", 1, 0, 32.5, "points"),
+        (0, "stock.push", 2, 1, 10, "points"),
+        (5, "stock.push", 1, 0, 10, "points"),
+        (5, "unnamed", 1, 0, 0, "points"),
+    ]
+
+
+def versions(conn: Connection, lane: Lane) -> dict[str, object] | None:
+    row = fetch_one(conn, "select * from connection_versions where connection_id = %(id)s", id=lane.connection_id)
+    return None if row is None else dict(row)
+
+
+def test_a_version_that_fell_forward_shows_until_ours_is_answered_again(conn: Connection, lane: Lane) -> None:
+    ids = {"shop_id": lane.shop_id, "connection_id": lane.connection_id}
+    one = {"operation": "a", "method": "POST", "status": 200, "elapsed_ms": 1, "attempt": 1, "outcome": "ok"}
+    answers = [("2026-10", "2026-10"), ("2026-10", "2027-01"), (None, None), ("2027-01", "2027-01")]
+    seen = []
+    for minute, (asked, answered) in enumerate(answers):
+        said = {"asked_version": asked, "api_version": answered, "called_at": NOW + timedelta(minutes=minute)}
+        operations.record_calls(conn, [one | said], **ids)
+        row = versions(conn, lane)
+        assert row is not None
+        seen.append((row["asked_version"], row["answered_version"], row["fell_forward"], row["fell_forward_at"]))
+    at = NOW + timedelta(minutes=1)
+    assert seen == [
+        ("2026-10", "2026-10", False, None),
+        ("2026-10", "2027-01", True, at),
+        ("2026-10", "2027-01", True, at),
+        ("2027-01", "2027-01", False, at),
+    ]
+    row = versions(conn, lane)
+    assert row is not None
+    assert row["supported_until"] == datetime(2028, 1, 1, 17, tzinfo=UTC)
+
+
+def test_no_version_is_shown_before_the_first_answer_and_no_end_of_one_in_another_form(
+    conn: Connection, lane: Lane
+) -> None:
+    assert versions(conn, lane) is None
+    ids = {"shop_id": lane.shop_id, "connection_id": lane.connection_id}
+    one = {"operation": "a", "method": "GET", "status": 200, "elapsed_ms": 1, "attempt": 1, "outcome": "ok"}
+    said = {"asked_version": "2021-08-01", "api_version": "2021-08-01", "called_at": NOW}
+    operations.record_calls(conn, [one | said], **ids)
+    row = versions(conn, lane)
+    assert row is not None
+    assert (row["fell_forward"], row["supported_until"]) == (False, None)
+
+
 def test_pruning_keeps_what_is_young_or_open(conn: Connection, lane: Lane) -> None:
     old = NOW - timedelta(days=40)
     for now in (old, NOW):
@@ -169,6 +246,6 @@ def test_pruning_keeps_what_is_young_or_open(conn: Connection, lane: Lane) -> No
         )
     ask(conn, lane, now=old)
     pruned = operations.prune(conn, NOW, 30)
-    counts = {"job_runs": 1, "job_requeues": 0, "schedule_runs": 1, "sync_runs": 0, "api_calls": 1}
+    counts = {"job_runs": 1, "job_requeues": 0, "schedule_runs": 1, "sync_runs": 0, "api_calls": 1, "quota_tallies": 1}
     assert pruned == counts | {"exposure_changes": 0}
     assert len(queries.latest_sync_runs(conn, lane.shop_id)) == 1
