@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, create_engine
 from streamlit.testing.v1 import AppTest
 
+from core import embedded
 from core.db import execute, scalar
 from tests.dashboard import connection_worlds, seed
 from tests.dashboard.conftest import Open, text_of
@@ -238,3 +239,21 @@ def test_what_differs_comes_by_page(opened: Open, conn: Connection) -> None:
     press(page, "Smaller")
     said = text_of(page)
     assert ("S-03" in said, "S-02" in said, "S-00" in said) == (False, True, True)
+
+
+def test_a_part_that_cannot_be_read_takes_nothing_else_with_it(
+    opened: Open, conn: Connection, database: embedded.Database
+) -> None:
+    shop = seed.shop(conn)
+    one = seed.connection(conn, shop)
+    seed.call(conn, shop, one, seed.ago(seconds=5))
+    owner = create_engine(database.migrate_url, isolation_level="AUTOCOMMIT")
+    with owner.connect() as owned:
+        execute(owned, "alter view connection_errors rename to connection_errors_elsewhere")
+    owner.dispose()
+    page = opened("connections", connection=str(one))
+    assert not page.exception
+    said = text_of(page)
+    assert said.count("Cannot read") == 1
+    assert "It shows what it should" in said
+    assert "It compares before it sets" in said
