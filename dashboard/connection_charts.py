@@ -59,7 +59,7 @@ def quota(used: Quota, window: Window, tokens: Tokens, zone: str) -> go.Figure:
             },
             hovertemplate="%{y:,.0f}",
         )
-    unit = used.rows[0]["unit"] if used.rows else "points"
+    unit = used.rows[0]["unit"] if _measure(used) == "points" and used.rows else "calls"
     figure.update_yaxes(
         title={"text": f"{unit} per {formats.duration(window.step)}", "font": {"color": tokens.muted, "size": 13}},
         rangemode="tozero",
@@ -92,12 +92,17 @@ def quota_says(used: Quota) -> str:
 
 
 def _by_purpose(used: Quota) -> dict[str, dict[datetime, float]]:
-    own = drawn_purposes(used)
+    own, measure = drawn_purposes(used), _measure(used)
     sums: dict[str, dict[datetime, float]] = {purpose(name): {} for name in own}
     for row in used.rows:
         steps = sums.setdefault(purpose(row["purpose"]) if row["purpose"] in own else OTHER, {})
-        steps[row["bucket_at"]] = steps.get(row["bucket_at"], 0.0) + row["points"]
+        steps[row["bucket_at"]] = steps.get(row["bucket_at"], 0.0) + row[measure]
     return sums
+
+
+def _measure(used: Quota) -> str:
+    """What a bar's height is: points, or calls where nothing is known of what they cost."""
+    return "points" if any(row["points"] for row in used.rows) else "calls"
 
 
 def shares(rows: Sequence[Mapping[str, Any]]) -> list[int]:

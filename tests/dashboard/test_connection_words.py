@@ -208,6 +208,15 @@ def test_a_quota_in_calls_says_calls() -> None:
     )
 
 
+def test_calls_of_which_no_cost_is_known_are_drawn_as_calls() -> None:
+    found = used("stock.push")
+    for row in found.rows:
+        row["points"] = 0.0
+    figure = connection_charts.quota(found, WINDOWS["6 h"], LIGHT, ZONE)
+    assert figure.layout.yaxis.title.text == "calls per 15 min"
+    assert list(figure.data[0].y) == [2.0] * 4
+
+
 def test_an_unused_quota_is_said_and_nothing_is_invented() -> None:
     nothing = Quota(NOW - timedelta(hours=1), NOW, [])
     assert connection_charts.quota(nothing, WINDOWS["1 h"], LIGHT, ZONE).data == ()
