@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, expect
 from sqlalchemy import create_engine
 
 from core import embedded
-from tests.dashboard import browsing, connection_worlds, seed
+from tests.dashboard import browsing, connection_worlds
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -20,11 +20,10 @@ NOWHERE = "redis://127.0.0.1:1/0"
 
 @dataclass(frozen=True)
 class Site:
-    """A server on a shop with four connections, one on a shop without any, and which is which."""
+    """A server on a shop with four connections, and which is which."""
 
     address: str
     world: connection_worlds.Connections
-    none: int
 
 
 @pytest.fixture(scope="module")
@@ -36,28 +35,27 @@ def site(
     engine = create_engine(database.url)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         world = connection_worlds.several(conn)
-        none = seed.shop(conn, "Second shop")
     engine.dispose()
     with browsing.serve(database.url, NOWHERE, tmp_path_factory.mktemp("connections")) as address:
-        yield Site(address, world, none)
+        yield Site(address, world)
     embedded.drop_database(home, database.name)
 
 
 @pytest.mark.parametrize(
     ("name", "scheme", "phone"),
-    [("shopify", "light", False), ("shadow", "dark", False), ("amazon", "light", True), ("none", "light", False)],
+    [("shopify", "light", False), ("shadow", "dark", False), ("amazon", "light", True)],
 )
 def test_the_page_is_sound_in_every_look(
     site: Site, browser: Browser, pictures: Path, name: str, scheme: str, phone: bool
 ) -> None:
-    which = f"connection={getattr(site.world, name)}&shop={site.world.shop}" if name != "none" else f"shop={site.none}"
+    which = f"connection={getattr(site.world, name)}"
     with browsing.visit(browser, f"{site.address}/connections?{which}", scheme, phone) as seen:
         seen.picture(pictures / f"connections-{name}-{scheme}{'-phone' if phone else ''}.png")
         browsing.assert_sound(seen)
 
 
 def test_all_writes_are_stopped_which_every_page_says_and_resumed(site: Site, browser: Browser, pictures: Path) -> None:
-    with browsing.visit(browser, f"{site.address}/connections?shop={site.world.shop}") as seen:
+    with browsing.visit(browser, f"{site.address}/connections") as seen:
         seen.page.get_by_role("button", name="Stop all writes…").click(delay=80)
         dialog = seen.page.get_by_role("dialog")
         expect(dialog.get_by_text("Nothing leaves that would change anything outside")).to_be_visible()
