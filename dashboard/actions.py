@@ -15,11 +15,11 @@ from core.db import unit_of_work
 from core.errors import Retryable
 from core.ports import JobQueue
 from core.runs import operations as runs
+from core.runs.queries import RUN_JOBS
 
 log = logging.getLogger(__name__)
 
-SYNC_KIND = "sync_connection"
-SYNC_JOB = "connection.sync"
+SYNC_KIND, TEST_KIND = "sync_connection", "test_connection"
 
 
 class Application(Protocol):
@@ -38,18 +38,22 @@ def application() -> Application:
 
 
 def start_sync(app: Application, shop_id: int, connection_id: int, actor: Actor, now: datetime | None = None) -> int:
-    """Ask for a sync of one connection; returns its run, or that of the one already open.
+    """Ask for a sync of one connection; returns its run, or that of the one already open."""
+    return _start(app, shop_id, connection_id, SYNC_KIND, "start_sync", actor, now or utc_now())
 
-    The request and its audit entry are one unit of work. The ring after it may get lost: the sweep repairs that.
-    """
-    at = now or utc_now()
+
+def start_test(app: Application, shop_id: int, connection_id: int, actor: Actor, now: datetime | None = None) -> int:
+    """Ask for a call to one connection that shows whether it works; returns its run, or that of the one open."""
+    return _start(app, shop_id, connection_id, TEST_KIND, "test_connection", actor, now or utc_now())
+
+
+def _start(app: Application, shop_id: int, connection_id: int, kind: str, act: str, actor: Actor, now: datetime) -> int:
+    """The request and its audit entry are one unit of work. The ring after it may get lost: the sweep repairs that."""
     with unit_of_work(app.engine) as conn:
-        run_id = runs.request_sync(conn, shop_id, connection_id, SYNC_KIND, "click", actor, at)
-        audit.record(
-            conn, shop_id, actor, "start_sync", f"connection:{connection_id}", at, sync_run_id=run_id, kind=SYNC_KIND
-        )
+        run_id = runs.request_sync(conn, shop_id, connection_id, kind, "click", actor, now)
+        audit.record(conn, shop_id, actor, act, f"connection:{connection_id}", now, sync_run_id=run_id, kind=kind)
     try:
-        app.queue.enqueue(SYNC_JOB, shop_id=shop_id, connection_id=connection_id, sync_run_id=run_id)
+        app.queue.enqueue(RUN_JOBS[kind], shop_id=shop_id, connection_id=connection_id, sync_run_id=run_id)
     except Retryable as error:
         log.warning("sync run %s not rung, the sweep will: %s", run_id, error)
     return run_id

@@ -167,6 +167,16 @@ def quota(said: str | None) -> str:
     return said
 
 
+def quota_parts(said: str | None) -> tuple[str, str]:
+    """What is left, short, and what it is of: ("1,990", "of 2,000 points"), ("5/s", "calls at most")."""
+    words = quota(said)
+    if found := _RATE.match(said or ""):
+        rate = float(found.group(1))
+        return (f"1 in {formats.duration(round(1 / rate))}" if 0 < rate < 1 else f"{rate:g}/s"), "calls at most"
+    left, of, size = words.partition(" of ")
+    return (left, f"of {size}") if of else (words, "")
+
+
 def attempt(number: int) -> str:
     """First try, 3rd try."""
     if number == 1:

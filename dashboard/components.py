@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from html import escape
 from typing import Any
+from urllib.parse import urlencode
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -58,6 +59,11 @@ def number(value: int | None) -> str:
     """A count as HTML; below zero it is marked."""
     text = escape(formats.count(value))
     return f'<span class="sy-negative">{text}</span>' if value is not None and value < 0 else text
+
+
+def link(page: str, words: str, where: Mapping[str, str]) -> str:
+    """A link to another page of ours as HTML; `page` is its name in addresses, `words` are escaped here."""
+    return f'<a href="{escape(f"{page}?{urlencode(where)}")}" target="_self">{escape(words)}</a>'
 
 
 def bars(values: Sequence[float | None], label: str, look: str = "", small: bool = False, full: float = 0) -> str:

@@ -56,6 +56,23 @@ _WORDS = {
     "danger": ("Danger", "danger"),
     "paused": ("Paused", "paused"),
     "unknown": ("Unknown", "unknown"),
+    # whether what differs is written to a connection
+    "live": ("Live", "ok"),
+    "shadow": ("Shadow", "attention"),
+    "stopped": ("Stopped", "danger"),
+    # a listing once its channel is written to
+    "equal": ("Equal", "ok"),
+    "raised": ("Raised", "busy"),
+    "lowered": ("Lowered", "attention"),
+    "zeroed": ("To zero", "danger"),
+    "unread": ("Not read", "unknown"),
+    "waiting": ("Not written", "unknown"),
+    "untracked": ("Not counted there", "unknown"),
+    "unmapped": ("No SKU", "unknown"),
+    "gone": ("Gone", "unknown"),
+    # what a channel calls us for
+    "standing": ("Stands", "ok"),
+    "missing": ("Missing", "attention"),
     # listings
     "to_push": ("To push", "busy"),
     "writing": ("Being written", "busy"),
@@ -227,6 +244,18 @@ def duration(seconds: float | None) -> str:
 def estimate(seconds: float | None) -> str:
     """≈ 2 min; a dash when there is nothing to estimate from."""
     return UNKNOWN if seconds is None else f"≈ {duration(seconds)}"
+
+
+def days(seconds: float) -> str:
+    """12 days, 9 months: a long time, roughly."""
+    whole = max(int(seconds // 86_400), 0)
+    return plural(whole, "day") if whole < 60 else plural(whole // 30, "month")
+
+
+def day(instant: datetime, zone: str) -> str:
+    """1 Oct 2027."""
+    there = instant.astimezone(ZoneInfo(zone))
+    return f"{there.day} {there:%b %Y}"
 
 
 def rate(a_minute: float | None) -> str:

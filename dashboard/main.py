@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import components, people, queries, theme
+from dashboard import components, people, queries, stops, theme
 
 log = logging.getLogger("dashboard")
 
@@ -27,6 +27,9 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
     )
     skus = st.Page(SCREENS / "skus.py", title="SKUs", icon=":material/inventory_2:", url_path="skus")
     calls = st.Page(SCREENS / "calls.py", title="API calls", icon=":material/swap_horiz:", url_path="calls")
+    connections = st.Page(
+        SCREENS / "connections.py", title="Connections", icon=":material/cable:", url_path="connections"
+    )
     jobs = st.Page(SCREENS / "jobs.py", title="Jobs", icon=":material/conveyor_belt:", url_path="jobs")
     desk = st.Page(SCREENS / "desk.py", title="Desk", icon=":material/warehouse:", url_path="desk")
     rules = st.Page(SCREENS / "rules.py", title="Channel rules", icon=":material/rule:", url_path="rules")
@@ -34,7 +37,7 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
     orders = st.Page(SCREENS / "orders.py", title="Orders", icon=":material/receipt_long:", url_path="orders")
     return {
         "Now": [overview, oversell],
-        "Sync": [jobs, calls],
+        "Sync": [connections, jobs, calls],
         "Stock": [skus, desk, rules],
         "Orders": [orders],
         "Shop": [setup],
@@ -137,6 +140,7 @@ def draw(sections: dict[str, list[st.Page]], nav: st.Page) -> None:
         welcome()
         return
     people.look_at(viewer)
+    stops.banner()
     with components.panel("search"):
         follow_search(sections["Stock"][0], viewer)
     nav.run()

@@ -91,14 +91,14 @@ def _connection(row: Row, now: datetime, zone: str) -> Problem | None:
     name, number = formats.plain(row["name"]), row["connection_id"]
     step = Step("sync", "Sync now…", number)
     error = formats.sentence(row["last_error"]) if _is_failing(row) else ""
-    load = _load(row)
+    waiting = load(row)
     if row["state"] == "behind":
         return Problem(
             f"behind-{number}",
             "danger",
             0,
             f"{name} is {formats.duration(row['lag_seconds'])} behind",
-            _join(error, load or "Something received has not been handled."),
+            _join(error, waiting or "Something received has not been handled."),
             (),
             row["behind_since"],
             step,
@@ -127,7 +127,7 @@ def _connection(row: Row, now: datetime, zone: str) -> Problem | None:
                 error,
                 f"No event came and no call succeeded; more than {formats.duration(row['silence_allowed_seconds'])}"
                 " of silence counts as not knowing.",
-                load,
+                waiting,
             ),
             (),
             row["last_heard_at"],
@@ -140,7 +140,7 @@ def _connection(row: Row, now: datetime, zone: str) -> Problem | None:
             "attention",
             15,
             f"{name} answers with an error",
-            _join(error, load),
+            _join(error, waiting),
             (),
             row["last_error_at"],
             step,
@@ -156,7 +156,8 @@ def _is_failing(row: Row) -> bool:
     return heard is None or (failed is not None and failed >= heard)
 
 
-def _load(row: Row) -> str:
+def load(row: Row) -> str:
+    """What waits at a connection: messages to handle, listings to push, open writes; nothing where nothing does."""
     parts = [
         formats.plural(row["received"], "message") + " to handle" if row["received"] else "",
         formats.plural(row["listings_to_push"], "listing") + " to push" if row["listings_to_push"] else "",

@@ -93,7 +93,8 @@ def connections(shop_id: int, scope: str) -> list[dict[str, Any]]:
         select shop_id, connection_id, name, vendor, guarantee_class, switch, last_error, last_error_at,
                orders_polled_to, catalogue_read_at, last_event_at, last_confirmed_at, last_heard_at, received, waiting,
                parked, listings, listings_in_step, listings_to_push, listings_refused, listings_off, open_writes,
-               doubtful_writes, behind_since, lag_seconds, lag_allowed_seconds, silence_allowed_seconds, state, as_of
+               doubtful_writes, behind_since, lag_seconds, lag_allowed_seconds, silence_allowed_seconds, state, as_of,
+               last_answer_at, write_mode
         from connection_health where shop_id = %(shop)s order by name
         """,
         shop=shop_id,

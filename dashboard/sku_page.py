@@ -99,13 +99,17 @@ def _draw_doubt(row: Row, zone: str) -> None:
         st.caption(f"Write {row['write_id']} · {formats.plural(row['write_attempts'], 'attempt')}")
 
 
+def _where(row: Row) -> dict[str, str]:
+    return people.viewer().where(connection=str(row["connection_id"]))
+
+
 def _draw_listings(listings: Sequence[Row], zone: str) -> None:
     if not listings:
         components.empty("No channel lists it", "It appears here when a channel's catalogue names its code.")
         return
     body = [
         (
-            f"<b>{escape(row['connection'])}</b><br>"
+            f"<b>{components.link('connections', row['connection'], _where(row))}</b><br>"
             f"<span class='sy-meta'>{escape(row['channel_code'] or row['channel_ref'])}</span>",
             components.pill(row["state"]),
             components.number(row["published_units"]),

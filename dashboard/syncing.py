@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.audit import Actor
 from core.errors import SwitchyardError
-from dashboard import actions, components, formats, people, queries
+from dashboard import actions, components, connection_queries, connection_words, formats, people, queries
 
 Row = Mapping[str, Any]
 
@@ -34,7 +34,9 @@ def ask(connection: Row) -> None:
             (formats.count(connection["open_writes"]), "open writes"),
         ]
     )
-    st.markdown("\n".join(f"- {line}" for line in plan(connection, viewer.shop.zone)))
+    standing = connection_queries.switches(viewer.shop.id, viewer.person.scope)[connection["connection_id"]]
+    writing = connection_words.writing(standing)
+    st.markdown("\n".join(f"- {line}" for line in plan(connection, viewer.shop.zone, writing)))
     if connection["switch"] == "paused":
         st.warning(
             "This connection is paused: nothing is sent to it until it is switched on again.",
@@ -52,13 +54,22 @@ def ask(connection: Row) -> None:
         _start(viewer, connection, reason or "")
 
 
-def plan(connection: Row, zone: str) -> Sequence[str]:
-    """The sync in three sentences."""
+_NO_WRITES = {
+    "stopped": "Its writes are stopped: what differs afterwards is written when they are resumed.",
+    "paused": "It is paused: what differs afterwards is written when it is resumed.",
+    "shadow": "It is in shadow mode: what differs afterwards is only compared.",
+}
+
+
+def plan(connection: Row, zone: str, writing: str) -> Sequence[str]:
+    """The sync in three sentences; `writing` as `connection_words.writing` has it."""
     since = connection["orders_polled_to"]
     orders = f"Orders changed since {formats.exact(since, zone)}" if since else "Orders that are not known yet"
     return (
         f"**Read**: all {formats.plural(connection['listings'], 'listing')} with their quantities. {orders}.",
-        f"**May write**: quantities that differ afterwards, now {formats.count(connection['listings_to_push'])}. "
+        f"**Writes nothing**. {_NO_WRITES[writing]}"
+        if writing in _NO_WRITES
+        else f"**May write**: quantities that differ afterwards, now {formats.count(connection['listings_to_push'])}. "
         "Zeros and lowered ones go first.",
         "Nothing is booked twice, prices and texts are not touched, and no money moves.",
     )

@@ -53,6 +53,7 @@ JOB_QUEUES: Mapping[str, str] = {
     "outbox.relay": "polls",
     "sweep.exposure_alerts": "polls",
     "connection.sync": "catalog",
+    "connection.test": "polls",
     "stock.measure": "reports",
     "audit.nightly": "reports",
     "runs.sweep": "reports",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -96,6 +96,10 @@ def open_sync(conn: Connection, shop_id: int, connection_id: int, kind: str) -> 
         connection=connection_id,
         kind=kind,
     )
+
+
+RUN_JOBS: Mapping[str, str] = {"sync_connection": "connection.sync", "test_connection": "connection.test"}
+"""By the kind of a sync run: the job that does it."""
 
 
 def waiting_syncs(conn: Connection, before: datetime) -> Sequence[RowMapping]:

@@ -128,7 +128,8 @@ def _party_cells(
     whole = taken.whole.get(number) or {}
     version = f"API {party['api_version']}" if party["api_version"] else party["vendor"]
     return (
-        f"<b>{escape(party['name'])}</b>{_under(escape(version))}",
+        f"<b>{components.link('connections', party['name'], people.viewer().where(connection=str(number)))}</b>"
+        f"{_under(escape(version))}",
         _state_cell(party, operations, counted),
         f"{'over ' if mine.reach else ''}{components.number(total)}",
         _failed_cell(failed, total, counts, bool(mine.reach)),

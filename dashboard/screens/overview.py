@@ -10,17 +10,21 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import components, details, formats, people, problems, queries, syncing
+from dashboard import (
+    components,
+    connection_queries,
+    connection_words,
+    formats,
+    people,
+    problem_cards,
+    problems,
+    queries,
+    syncing,
+)
 from dashboard.problems import Problem
 
 Row = Mapping[str, Any]
 SKUS = Path(__file__).parent / "skus.py"
-CALLS = Path(__file__).parent / "calls.py"
-_PAGES = {
-    "skus": SKUS,
-    "jobs": Path(__file__).parent / "jobs.py",
-    "oversell": Path(__file__).parent / "oversell.py",
-}
 CARDS_MAX = 12
 
 
@@ -29,6 +33,7 @@ def read(viewer: people.Viewer) -> dict[str, Any]:
     shop, scope = viewer.shop.id, viewer.person.scope
     return {
         "connections": queries.connections(shop, scope),
+        "switches": connection_queries.switches(shop, scope),
         "pulse": queries.pulse(shop, scope),
         "orders": queries.orders_today(shop, scope),
         "parked": queries.parked_by_hour(shop, scope),
@@ -150,51 +155,21 @@ def draw_problems(viewer: people.Viewer, found: Sequence[Problem], connections: 
         return
     by_id = {row["connection_id"]: row for row in connections}
     for place, problem in enumerate(found[:CARDS_MAX]):
-        _problem_card(viewer, problem, by_id, as_of, is_worst=place == 0)
+        problem_cards.draw(viewer, problem, by_id, as_of, is_worst=place == 0)
     if len(found) > CARDS_MAX:
         st.caption(f"{formats.count(len(found) - CARDS_MAX)} more like these, less urgent.")
-
-
-def _problem_card(
-    viewer: people.Viewer, problem: Problem, by_id: Mapping[int, Row], as_of: datetime, is_worst: bool
-) -> None:
-    connection = by_id.get(problem.row.get("connection_id", 0))
-    with components.card(problem.state, problem.id):
-        with st.container(width="stretch", gap="xxsmall"):
-            st.markdown(f"{formats.badge(problem.state)} **{problem.headline}**")
-            st.markdown(problem.sentence)
-            since = f"Since {formats.moment(problem.since, as_of, viewer.shop.zone)}" if problem.since else ""
-            st.caption(" · ".join(part for part in (since, *problem.meta) if part))
-        with st.container(width="content", horizontal=True, vertical_alignment="center"):
-            if connection is not None and problem.is_about_calls:
-                where = {"connection": connection["name"], "show": "Did not succeed"}
-                st.page_link(CALLS, label="See calls", icon=":material/swap_horiz:", query_params=viewer.where(**where))
-            _step_button(viewer, problem, connection, is_worst)
-
-
-def _step_button(viewer: people.Viewer, problem: Problem, connection: Row | None, is_worst: bool) -> None:
-    step = problem.step
-    if step.kind in _PAGES:
-        st.page_link(
-            _PAGES[step.kind],
-            label=step.label,
-            icon=":material/arrow_forward:",
-            icon_position="right",
-            query_params=viewer.where(**step.where),
-        )
-        return
-    if st.button(step.label, key=f"do-{problem.id}", type="primary" if is_worst else "secondary"):
-        if step.kind == "sync" and connection is not None:
-            syncing.ask(connection)
-        else:
-            details.show(problem)
 
 
 _HEADS = ("Connection", "State", "Lag", "Last event", "To push", "Open writes", "Events, 2 h", "Class")
 _NUMBERS = (4, 5)
 
 
-def draw_connections(viewer: people.Viewer, connections: Sequence[Row], pulse: Mapping[int, Sequence[Row]]) -> None:
+def draw_connections(
+    viewer: people.Viewer,
+    connections: Sequence[Row],
+    pulse: Mapping[int, Sequence[Row]],
+    switches: Mapping[int, Row],
+) -> None:
     """Each connection in a row, with its button."""
     st.subheader("Connections", anchor="connections")
     if not connections:
@@ -208,7 +183,7 @@ def draw_connections(viewer: people.Viewer, connections: Sequence[Row], pulse: M
             components.html('<div class="sy-cells" aria-hidden="true">' + _head_cells() + "</div>")
             st.html('<div class="sy-go"></div>', width="content")
         for row in connections:
-            _connection_row(row, pulse.get(row["connection_id"], ()), viewer.shop.zone)
+            _connection_row(viewer, row, pulse.get(row["connection_id"], ()), switches.get(row["connection_id"]))
 
 
 def _head_cells() -> str:
@@ -219,10 +194,17 @@ def _cell_class(place: int) -> str:
     return "sy-num" if place in _NUMBERS else "sy-wide" if place in (0, 6) else ""
 
 
-def _connection_row(row: Row, steps: Sequence[Row], zone: str) -> None:
-    number = row["connection_id"]
+def _held(standing: Row | None) -> str:
+    """That nothing is written to it, where its state does not say so already."""
+    held = connection_words.HELD.get(connection_words.writing(standing)) if standing else None
+    return f'<div class="sy-meta">{escape(held)}</div>' if held else ""
+
+
+def _connection_row(viewer: people.Viewer, row: Row, steps: Sequence[Row], standing: Row | None) -> None:
+    number, zone = row["connection_id"], viewer.shop.zone
+    where = viewer.where(connection=str(number))
     cells = (
-        f"<b>{escape(row['name'])}</b>",
+        f"<b>{components.link('connections', row['name'], where)}</b>{_held(standing)}",
         components.pill(row["state"]),
         escape(formats.duration(row["lag_seconds"])),
         components.when(row["last_event_at"], row["as_of"], zone),
@@ -257,7 +239,7 @@ def now() -> None:
         components.headline(*problems.headline(found, connections), as_of, viewer.shop.zone)
         draw_cards(viewer, facts)
         draw_problems(viewer, found, connections, as_of)
-        draw_connections(viewer, connections, facts["pulse"])
+        draw_connections(viewer, connections, facts["pulse"], facts["switches"])
 
 
 with components.panel("runs"):

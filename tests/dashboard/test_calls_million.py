@@ -1,4 +1,4 @@
-"""A million calls: every statement of the page goes by an index and touches a bounded number of rows.
+"""A million calls: every statement of the pages about them goes by an index and touches a bounded number of rows.
 
 Rows are counted, never time; the milliseconds are printed for whoever looks (`pytest -s`).
 """
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 
 from core import embedded
 from core.db import execute
-from dashboard import calls, queries
+from dashboard import calls, connection_queries, queries
 from tests.dashboard import chatter, seed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("settings")]
@@ -28,6 +28,9 @@ BOUNDS = {
     "operations": CHANNELS * 12 * (1 + 4),
     "page": CHANNELS * len(calls.OUTCOMES) * (calls.PAGE + 1),
     "call": 1,
+    "errors": 4 * 50,
+    "deprecations": 1_000,
+    "versions": CHANNELS * (200 + 1 + 1),
 }
 
 
@@ -59,7 +62,7 @@ def statements() -> Iterator[list[tuple[str, Any]]]:
     sent: list[tuple[str, Any]] = []
 
     def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
-        if "from api_call" in statement or "from called_connections" in statement:
+        if any(f"from {view}" in statement for view in ("api_call", "called_connections", "connection_")):
             sent.append((statement, parameters))
 
     engine: Engine = queries.engine()
@@ -102,6 +105,9 @@ def reads(shop: int, connection: int) -> dict[str, list[Callable[[], Any]]]:
             lambda: calls.page(shop, "all", None, calls.OUTCOMES, "never called", None),
         ],
         "call": [lambda: calls.call(shop, last[1])],
+        "errors": [lambda: connection_queries.errors(shop, "all", connection)],
+        "deprecations": [lambda: connection_queries.deprecations(shop, "all", connection)],
+        "versions": [lambda: connection_queries.versions(shop, "all")],
     }
 
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection
 
 from core.db import execute, fetch, scalar
-from dashboard import calls, evidence, history, jobs_queries, oversell_queries, queries
+from dashboard import calls, connection_queries, evidence, history, jobs_queries, oversell_queries, queries
 from tests.dashboard import seed, worlds
 
 pytestmark = pytest.mark.usefixtures("settings")
@@ -35,10 +35,40 @@ def test_every_view_obeys_its_readers_rights_and_names_the_shop(conn: Connection
 
 def test_the_dashboard_reads_nothing_but_views(conn: Connection) -> None:
     tables = {row["name"] for row in fetch(conn, "select relname as name from pg_class where relkind = 'r'")}
-    for module in (queries, history, evidence, calls, jobs_queries, oversell_queries):
+    for module in (queries, history, evidence, calls, jobs_queries, oversell_queries, connection_queries):
         with open(str(module.__file__), encoding="utf-8") as source:
             named = set(re.findall(r"\b(?:from|join)\s+([a-z_]+)", source.read()))
         assert not named & tables, module.__name__
+
+
+def test_in_shadow_mode_a_connection_is_behind_with_what_came_but_not_with_what_differs(conn: Connection) -> None:
+    shop = seed.shop(conn)
+    a = seed.connection(conn, shop)
+    seed.call(conn, shop, a, seed.ago(seconds=10))
+    sku, place = seed.sku(conn, shop, "MUG"), seed.location(conn, shop)
+    seed.listing(conn, shop, a, sku, place, published_units=3, published_at=seed.ago(hours=2))
+    assert (health(conn, a)["state"], health(conn, a)["listings_to_push"]) == ("behind", 1)
+    seed.set_state(conn, "connections", a, write_mode="shadow")
+    assert (health(conn, a)["state"], health(conn, a)["listings_to_push"]) == ("in_step", 0)
+    seed.message(conn, shop, a, seed.ago(minutes=19), "received")
+    assert health(conn, a)["state"] == "behind"
+
+
+def test_errors_of_the_same_kind_are_one_and_only_the_newest_are_counted(conn: Connection) -> None:
+    shop = seed.shop(conn)
+    a, b = seed.connection(conn, shop), seed.connection(conn, shop, "Amazon UK", "amazon", "B")
+    for minute in range(55):
+        seed.call(conn, shop, a, seed.ago(minutes=minute), "refused", operation="push", status=403, error="no")
+    seed.call(conn, shop, a, seed.ago(minutes=2), "refused", operation="push", status=422, error="bad")
+    seed.call(conn, shop, a, seed.ago(minutes=9), "unknown", operation="poll", status=None, error="ReadTimeout")
+    seed.call(conn, shop, b, seed.ago(minutes=1), "error", operation="push", status=500, error="x")
+    seed.call(conn, shop, a, seed.ago(minutes=5), operation="poll")
+    found = connection_queries.errors(shop, "all", a)
+    assert [(row["operation"], row["status"], row["calls"]) for row in found] == [
+        ("push", 403, 49), ("push", 422, 1), ("poll", None, 1),
+    ]  # fmt: skip
+    known = calls.operations(shop, "all")
+    assert [connection_queries.is_over(row, known, a) for row in found] == [False, False, True]
 
 
 def test_a_connection_is_in_step_then_behind_then_silent_then_paused(conn: Connection) -> None:

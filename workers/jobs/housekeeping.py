@@ -64,7 +64,10 @@ def sweep_runs() -> dict[str, Any]:
         measures.fold(conn)
     for row in waiting:
         app.queue.enqueue(
-            "connection.sync", shop_id=row["shop_id"], connection_id=row["connection_id"], sync_run_id=row["id"]
+            queries.RUN_JOBS[row["kind"]],
+            shop_id=row["shop_id"],
+            connection_id=row["connection_id"],
+            sync_run_id=row["id"],
         )
     app.broker.take_back(settled)
     rung = sum(_ring_again(app, work) for work in promised)

@@ -158,3 +158,193 @@ begin
     end loop;
 end $$;
 revoke execute on function count_catalogue() from public;
+
+-- What the screen of connections shows besides. Each costs the same at a thousand calls and at a million.
+
+-- Each subscription, with the last message that came of its topic: looked for among the newest 1,000 of the connection.
+create view connection_subscriptions with (security_invoker = true) as
+select
+    s.shop_id, s.connection_id, s.topic, s.state, s.ref, s.checked_at, s.missed_at, s.repaired_at, s.repairs, s.problem,
+    came.last_at as last_came_at, now() as as_of
+from channel_subscriptions s
+left join (
+    select c.shop_id, c.id as connection_id, newest.topic, max(newest.received_at) as last_at
+    from connections c
+    cross join lateral (
+        select m.topic, m.received_at from inbox_messages m
+        where m.shop_id = c.shop_id and m.connection_id = c.id order by m.received_at desc limit 1000
+    ) newest
+    group by 1, 2, 3
+) came on came.shop_id = s.shop_id and came.connection_id = s.connection_id and came.topic = s.topic;
+
+-- What each vendor warns of that it will take away, by its words: of the newest 1,000 calls that it warned at.
+create view connection_deprecations with (security_invoker = true) as
+select
+    c.shop_id, c.id as connection_id, warned.deprecation, warned.operations, warned.calls, warned.first_at,
+    warned.last_at
+from connections c
+cross join lateral (
+    select
+        n.deprecation, array_agg(distinct n.operation order by n.operation) as operations, count(*) as calls,
+        min(n.called_at) as first_at, max(n.called_at) as last_at
+    from (
+        select a.deprecation, a.operation, a.called_at from api_calls a
+        where a.shop_id = c.shop_id and a.connection_id = c.id and a.deprecation is not null
+        order by a.called_at desc limit 1000
+    ) n
+    group by 1
+) warned;
+
+-- What did not succeed of late, the same of the same operation once: of the newest 50 calls of each outcome.
+create view connection_errors with (security_invoker = true) as
+select
+    c.shop_id, c.id as connection_id, bad.operation, bad.outcome, bad.status, bad.error, bad.calls, bad.first_at,
+    bad.last_at, bad.last_id
+from connections c
+cross join lateral (
+    select
+        n.operation, kinds.outcome, n.status, n.error, count(*) as calls, min(n.called_at) as first_at,
+        max(n.called_at) as last_at, max(n.id) as last_id
+    from (values ('throttled'), ('refused'), ('error'), ('unknown')) kinds(outcome)
+    cross join lateral (
+        select a.id, a.operation, a.status, a.error, a.called_at from api_calls a
+        where a.shop_id = c.shop_id and a.connection_id = c.id and a.outcome = kinds.outcome
+        order by a.called_at desc, a.id desc limit 50
+    ) n
+    group by 1, 2, 3, 4
+) bad;
+
+create view connection_topics with (security_invoker = true) as
+select s.shop_id, s.connection_id, s.topic, s.state from channel_subscriptions s;
+
+create view connection_accounts with (security_invoker = true) as
+select c.shop_id, c.id as connection_id, c.account_ref, c.created_at as connected_at from connections c;
+
+-- Numbers of a channel that nobody here wrote, until its orders are known up to them: of the few listings in doubt.
+create view connection_edits with (security_invoker = true) as
+select
+    l.shop_id, l.connection_id, count(*) as edited_listings, sum(l.edited_units)::bigint as edited_units
+from listings l where l.is_in_doubt and l.edited_units > 0 group by 1, 2;
+
+-- Stops of writes that hold now; without a connection it holds every write of the shop.
+create view open_write_stops with (security_invoker = true) as
+select w.shop_id, w.id as stop_id, w.connection_id, w.stopped_by, w.reason, w.stopped_at
+from write_stops w where w.ended_at is null;
+
+-- As before, but for a connection in shadow mode: what differs there is compared and not to be written, so that it is
+-- nothing it could be behind with.
+create or replace view connection_health with (security_invoker = true) as
+with facts as (
+    select
+        c.shop_id, c.id as connection_id, c.name, c.vendor, c.guarantee_class, c.state as switch,
+        c.write_mode, c.last_error, c.last_error_at, c.orders_polled_to, c.catalogue_read_at,
+        event.received_at as last_event_at, confirmed.outcome_at as last_confirmed_at, answer.called_at as last_answer_at,
+        inbox.received, inbox.waiting, inbox.parked, oldest.received_at as oldest_received_at,
+        shown.listings, shown.listings_in_step, shown.listings_to_push, shown.listings_refused, shown.listings_off,
+        writes.open_writes, writes.doubtful_writes, writes.oldest_planned_at, unpushed.since as oldest_unpushed_at
+    from connections c
+    left join lateral (
+        select m.received_at from inbox_messages m
+        where m.shop_id = c.shop_id and m.connection_id = c.id order by m.received_at desc limit 1
+    ) event on true
+    left join lateral (
+        select w.outcome_at from listing_writes w
+        where w.shop_id = c.shop_id and w.connection_id = c.id and w.outcome = 'confirmed'
+        order by w.outcome_at desc limit 1
+    ) confirmed on true
+    left join lateral (
+        select max(latest.called_at) as called_at
+        from (
+            select a.called_at, a.outcome from api_calls a
+            where a.shop_id = c.shop_id and a.connection_id = c.id order by a.called_at desc limit 500
+        ) latest
+        where latest.outcome = 'ok'
+    ) answer on true
+    cross join lateral (
+        select
+            (select count(*) from inbox_messages m
+             where m.shop_id = c.shop_id and m.connection_id = c.id and m.state = 'received') as received,
+            (select count(*) from inbox_messages m
+             where m.shop_id = c.shop_id and m.connection_id = c.id and m.state = 'waiting') as waiting,
+            (select count(*) from inbox_messages m
+             where m.shop_id = c.shop_id and m.connection_id = c.id and m.state = 'parked') as parked
+    ) inbox
+    left join lateral (
+        select m.received_at from inbox_messages m
+        where m.shop_id = c.shop_id and m.connection_id = c.id and m.state = 'received' order by m.id limit 1
+    ) oldest on true
+    cross join lateral (
+        select
+            count(*) as listings,
+            count(*) filter (
+                where l.publishing = 'on' and l.push_problem is null
+                and not listing_differs(l.desired_units - l.short_units, l.published_units)
+            ) as listings_in_step,
+            count(*) filter (
+                where c.write_mode = 'live' and l.publishing = 'on'
+                and listing_differs(l.desired_units - l.short_units, l.published_units)
+            ) as listings_to_push,
+            count(*) filter (where l.publishing = 'on' and l.push_problem is not null) as listings_refused,
+            count(*) filter (where l.publishing = 'off') as listings_off
+        from listings l where l.shop_id = c.shop_id and l.connection_id = c.id
+    ) shown
+    cross join lateral (
+        select count(*) as open_writes, count(w.doubt) as doubtful_writes,
+            min(w.planned_at) filter (where w.doubt is null) as oldest_planned_at
+        from listing_writes w where w.shop_id = c.shop_id and w.connection_id = c.id and w.outcome is null
+    ) writes
+    left join lateral (
+        select min(greatest(
+            l.published_at,
+            (select m.recorded_at from stock_movements m
+             where m.shop_id = l.shop_id and m.sku_id = l.sku_id order by m.id desc limit 1),
+            (select o.recorded_at from order_lines ol
+             join orders o on o.shop_id = ol.shop_id and o.id = ol.order_id
+             where ol.shop_id = l.shop_id and ol.sku_id = l.sku_id order by ol.id desc limit 1),
+            (select w.outcome_at from listing_writes w
+             where w.shop_id = l.shop_id and w.listing_id = l.id order by w.id desc limit 1)
+        )) as since
+        from (
+            select t.shop_id, t.id, t.sku_id, t.published_at from listings t
+            where c.write_mode = 'live' and t.shop_id = c.shop_id and t.connection_id = c.id
+            and t.publishing = 'on' and listing_differs(t.desired_units - t.short_units, t.published_units)
+            and t.push_problem is null
+            and not exists (
+                select from listing_writes o
+                where o.shop_id = t.shop_id and o.listing_id = t.id and o.outcome is null
+            )
+            order by t.id limit 200
+        ) l
+    ) unpushed on true
+), judged as (
+    select
+        f.*,
+        least(f.oldest_received_at, f.oldest_planned_at, f.oldest_unpushed_at) as behind_since,
+        greatest(f.last_event_at, f.last_confirmed_at, f.last_answer_at) as last_heard_at,
+        case when f.guarantee_class = 'B' then interval '15 minutes' else interval '2 minutes' end as lag_allowed,
+        interval '30 minutes' as silence_allowed
+    from facts f
+)
+select
+    j.shop_id, j.connection_id, j.name, j.vendor, j.guarantee_class, j.switch, j.last_error, j.last_error_at,
+    j.orders_polled_to, j.catalogue_read_at, j.last_event_at, j.last_confirmed_at, j.last_answer_at, j.last_heard_at,
+    j.received, j.waiting, j.parked, j.listings, j.listings_in_step, j.listings_to_push, j.listings_refused,
+    j.listings_off, j.open_writes, j.doubtful_writes, j.behind_since,
+    case
+        when j.switch = 'paused' or j.last_heard_at is null then null
+        when j.behind_since is null and now() - j.last_heard_at > j.silence_allowed then null
+        else extract(epoch from greatest(now() - coalesce(j.behind_since, now()), interval '0'))
+    end::float8 as lag_seconds,
+    extract(epoch from j.lag_allowed)::float8 as lag_allowed_seconds,
+    extract(epoch from j.silence_allowed)::float8 as silence_allowed_seconds,
+    case
+        when j.switch = 'paused' then 'paused'
+        when j.last_heard_at is null then 'unknown'
+        when now() - j.behind_since > j.lag_allowed then 'behind'
+        when now() - j.last_heard_at > j.silence_allowed then 'unknown'
+        when j.last_error_at > coalesce(j.last_answer_at, '-infinity') then 'attention'
+        when j.parked > 0 or j.listings_refused > 0 or j.doubtful_writes > 0 then 'attention'
+        else 'in_step'
+    end as state,
+    now() as as_of, j.write_mode
+from judged j;
