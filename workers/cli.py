@@ -89,7 +89,8 @@ def up(demo: bool) -> None:
 
     def connect_demo(addresses: Mapping[str, str]) -> None:
         if demo:
-            with _progress("connecting the demo shop") as progress:
+            # In a thread of the supervision's, which knows of no command.
+            with logs.bound(function="command:up"), _progress("connecting the demo shop") as progress:
                 world.connect_demo(application(), progress)
 
     sys.exit(supervision.up(place, port_base(os.environ), demo=demo, on_ready=connect_demo))

@@ -353,7 +353,7 @@ class Client:
             progress.failures += 1
             progress.pause = self._backoff(progress.failures)
             progress.may_have_left = True
-            progress.last = ServerFault(call.operation, f"status {status} {judged.code}".strip())
+            progress.last = ServerFault(call.operation, f"status {status}: {judged.reason or judged.code}")
             if call.kind != "once":
                 return
         elif judged.kind in ("unauthorised", "forbidden"):

@@ -247,5 +247,5 @@ def test_pruning_keeps_what_is_young_or_open(conn: Connection, lane: Lane) -> No
     ask(conn, lane, now=old)
     pruned = operations.prune(conn, NOW, 30)
     counts = {"job_runs": 1, "job_requeues": 0, "schedule_runs": 1, "sync_runs": 0, "api_calls": 1, "quota_tallies": 1}
-    assert pruned == counts | {"exposure_changes": 0}
+    assert pruned == counts | {"exposure_changes": 0, "change_legs": 0, "changes": 0}
     assert len(queries.latest_sync_runs(conn, lane.shop_id)) == 1
