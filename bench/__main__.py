@@ -8,7 +8,7 @@ from collections.abc import Callable
 import click
 from rich.console import Console
 
-from bench import apply, hot_sku, ingest, oversell, plan, quota, replay, servers
+from bench import apply, hot_sku, ingest, oversell, plan, propagate, quota, replay, servers
 from bench.report import Report
 from bench.scarce import measure as scarce
 
@@ -20,6 +20,7 @@ BENCHES: dict[str, Callable[..., Report]] = {
     "hot_sku": hot_sku.run,
     "scarce": scarce.run,
     "quota": quota.run,
+    "propagate": propagate.run,
 }
 OVERSELL = "oversell"
 """Needs no servers: its time is virtual."""

@@ -373,6 +373,10 @@ class QueueState:
     heartbeat_at: datetime | None
 
 
+PROMISED_RING = "ring-"
+"""What ids begin with of jobs that wait for their time without having failed."""
+
+
 class JobQueue(Protocol):
     """Rings a bell; what is to be done is in Postgres."""
 
@@ -381,6 +385,9 @@ class JobQueue(Protocol):
 
     def enqueue_once(self, ref: str, name: str, arguments: Mapping[str, object]) -> bool:
         """Queue the job under an id of its own; False when the queue knows that id already. Raises Retryable."""
+
+    def enqueue_at(self, ref: str, at: datetime, name: str, arguments: Mapping[str, object]) -> bool:
+        """Queue the job under an id of its own when it is time; False when that id is known. Raises Retryable."""
 
     def check(self, name: str, arguments: Mapping[str, object]) -> None:
         """Raises BadInput or Permanent where `name` with `arguments` is nothing that may be queued."""

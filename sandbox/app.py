@@ -17,8 +17,10 @@ from sandbox.faults import Faults
 from sandbox.hosts import ByHost
 from sandbox.mishaps import Mishaps
 from sandbox.outbox import Outbox
+from sandbox.recording import recorded
 from sandbox.shoppers import Shoppers
 from sandbox.store import Store
+from sandbox.tally import Tally
 from sandbox.vendors.amazon.endpoint import Amazon
 from sandbox.vendors.amazon.listings import Listings
 from sandbox.vendors.shopify.deferred import handlers
@@ -76,4 +78,4 @@ def create_app(
         ],
         lifespan=lifespan,
     )
-    return ByHost(Mishaps(app, store, clock, faults), store)
+    return ByHost(recorded(Tally(Mishaps(app, store, clock, faults))), store)

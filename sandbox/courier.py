@@ -12,6 +12,7 @@ import aiohttp
 
 from sandbox.clock import AnyClock
 from sandbox.outbox import Outbox, unpacked
+from sandbox.recording import asked_for, note_delivery
 from sandbox.store import Row, Store, marks
 
 log = logging.getLogger("sandbox.courier")
@@ -45,6 +46,7 @@ class Courier:
         self._store = store
         self._clock = clock
         self._outbox = outbox
+        self._recorder = asked_for()
         self._bell = asyncio.Event()
         self._parcels: asyncio.Queue[Parcel] = asyncio.Queue()
         self._taken: set[int] = set()
@@ -206,6 +208,8 @@ class Courier:
     async def _deliver_forever(self, session: aiohttp.ClientSession) -> None:
         while True:
             parcel = await self._parcels.get()
+            row = parcel.row
+            note_delivery(self._recorder, row["topic"], row["uri"], parcel.headers, parcel.body, row["secret"])
             ok, result = await _send(session, parcel)
             self._outcomes.append((parcel.row, ok, result))
             self._outcome_bell.set()

@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from uuid import uuid4
 
 import orjson
 from starlette.responses import Response
@@ -33,7 +34,7 @@ class Mishaps:
         if not vendor or not self._faults.any_for_answers():
             await self._app(scope, receive, send)
             return
-        body = await _whole_body(receive)
+        body = await whole_body(receive)
         text = f"{scope['method']} {scope['path']}\n{body.decode(errors='replace')}"
         if slow := self._faults.strike("latency", text):
             await self._clock.wait(slow.seconds)
@@ -42,10 +43,10 @@ class Mishaps:
         if failure := self._failure(scope["path"], text):
             await failure(scope, receive, send)
         elif self._faults.strike("lost_reply", text):
-            await self._app(scope, _replay(body, receive), _swallow)
+            await self._app(scope, replay(body, receive), _swallow)
             await _hang_up(send)
         else:
-            await self._app(scope, _replay(body, receive), send)
+            await self._app(scope, replay(body, receive), send)
 
     def _failure(self, path: str, text: str) -> Response | None:
         """An answer that stands in for the vendor's: nothing has happened behind it."""
@@ -64,15 +65,19 @@ class Mishaps:
 def _error(path: str, status: int) -> Response:
     plain = STATUSES[status]
     body: dict[str, Any] = {"errors": plain}
+    headers = {"X-Request-Id": str(uuid4())}
     if path.startswith(AMAZON):
         code, message = AMAZON_WORDS.get(status, (plain.replace(" ", ""), plain))
         body = {"errors": [{"code": code, "message": message, "details": ""}]}
-    # Whoever is told to slow down is told for how long.
-    headers = {"Retry-After": "2.0"} if status == 429 and path.startswith(SHOPIFY) else None
+        headers = {"x-amzn-RequestId": str(uuid4())}
+    elif status == 429:
+        # Whoever is told to slow down is told for how long.
+        headers["Retry-After"] = "2.0"
     return Response(orjson.dumps(body), status, headers, "application/json")
 
 
-async def _whole_body(receive: Receive) -> bytes:
+async def whole_body(receive: Receive) -> bytes:
+    """Everything the caller sends."""
     chunks = []
     while True:
         message = await receive()
@@ -81,7 +86,7 @@ async def _whole_body(receive: Receive) -> bytes:
             return b"".join(chunks)
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def replay(body: bytes, receive: Receive) -> Receive:
     """The body again, once, and then whatever the connection says."""
     given = False
 

@@ -26,6 +26,8 @@ from core import embedded, logs
 from core.processes import process_started
 from tests.ports import claim_block
 
+pytest_plugins = ["tests.contracts.recorder"]
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # The same examples on every run: a red build can be repeated. Explore with HYPOTHESIS_PROFILE=explore.

@@ -20,7 +20,7 @@ from redis.retry import Retry as RedisRetry
 from rq import Queue as RqQueue
 from rq import SimpleWorker, Worker, worker_registration
 from rq.exceptions import DeserializationError, DuplicateJobError
-from rq.job import UNEVALUATED, Job
+from rq.job import UNEVALUATED, Job, JobStatus
 from rq.scheduler import RQScheduler
 from rq.utils import as_text, utcparse
 from rq.worker.base import BaseWorker
@@ -253,6 +253,30 @@ class RqJobQueue:
             self._enqueue(name, arguments, job_id=ref, unique=True)
         except DuplicateJobError:
             return False
+        return True
+
+    def enqueue_at(self, ref: str, at: datetime, name: str, arguments: Mapping[str, object]) -> bool:
+        """Queue the job under the id `ref` when the time has come, to a second; False when Redis knows that id.
+
+        Raises BadInput for an unknown name, BadArguments, Retryable.
+        """
+        self.check(name, arguments)
+        queue = queue_named(JOB_QUEUES[name], self._client)
+        try:
+            job = queue.create_job(
+                name,
+                kwargs=dict(arguments),
+                job_id=ref,
+                status=JobStatus.SCHEDULED,
+                result_ttl=RESULT_SECONDS,
+                failure_ttl=FAILURE_SECONDS,
+                description=name,
+            )
+            queue.schedule_job(job, at, unique=True)
+        except DuplicateJobError:
+            return False
+        except redis.RedisError as error:
+            raise no_answer(error) from error
         return True
 
     def check(self, name: str, arguments: Mapping[str, object]) -> None:

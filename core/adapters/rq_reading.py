@@ -21,7 +21,7 @@ from rq.utils import as_text, utcparse
 from rq_scheduler import Scheduler
 
 from core.adapters.rq import JOB_QUEUES, UNREADABLE, SwJob, no_answer
-from core.ports import BrokerReading, FailedJob, QueueReading, WorkerReading
+from core.ports import PROMISED_RING, BrokerReading, FailedJob, QueueReading, WorkerReading
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class RqBroker:
                 pipeline.llen(key)
                 pipeline.lindex(key, 0)
                 pipeline.zcard(StartedJobRegistry.key_template.format(name))
-                pipeline.zcard(ScheduledJobRegistry.key_template.format(name))
+                pipeline.zrange(ScheduledJobRegistry.key_template.format(name), 0, -1)
                 pipeline.zcard(FailedJobRegistry.key_template.format(name))
             answers = pipeline.execute()
         found = [answers[at : at + 5] for at in range(0, len(answers), 5)]
@@ -90,10 +90,10 @@ class RqBroker:
                 waiting,
                 _instant(oldest.get(as_text(head))) if head else None,
                 running,
-                retrying,
+                sum(not as_text(ref).startswith(PROMISED_RING) for ref in scheduled),
                 failed,
             )
-            for name, (waiting, head, running, retrying, failed) in zip(QUEUES, found, strict=True)
+            for name, (waiting, head, running, scheduled, failed) in zip(QUEUES, found, strict=True)
         )
 
     def _workers(self) -> tuple[WorkerReading, ...]:

@@ -24,13 +24,14 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from core.errors import Retryable
-from core.ports import JobQueue
+from core.ports import PROMISED_RING, JobQueue
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +103,20 @@ class Doorbell:
             self._enqueue(lane)
         except Retryable as error:
             self._give_up(lane, error)
+            return False
+        return True
+
+    def ring_at(self, lane: Lane, at: datetime) -> bool:
+        """Ring when the time has come; one ring a second and lane at most. Returns False when nobody could be told.
+
+        For work that falls due by itself: nobody will ring for it then but the sweep, which comes every 15 seconds.
+        """
+        ref = f"{PROMISED_RING}{lane.key}-{int(at.timestamp())}".replace(":", "-")
+        arguments = {"shop_id": lane.shop_id, "connection_id": lane.connection_id}
+        try:
+            self._bell.enqueue_at(ref, at, LANE_JOBS[lane.queue], arguments)
+        except Retryable as error:
+            log.warning("lane %s will not be rung: %s", lane.key, error)
             return False
         return True
 

@@ -46,7 +46,9 @@ class CannedSeller:
 
     def _item(self, request: httpx.Request, sku: str) -> httpx.Response:
         if sku not in self.units:
-            return httpx.Response(404, json={"errors": [{"code": "NOT_FOUND", "message": f"SKU '{sku}' not found"}]})
+            # The model has no 404 for a patch.
+            status, code = (404, "NOT_FOUND") if request.method == "GET" else (400, "InvalidInput")
+            return httpx.Response(status, json={"errors": [{"code": code, "message": f"SKU '{sku}' not found"}]})
         if request.method == "GET":
             return httpx.Response(200, json=self._described(sku))
         quantity = json.loads(request.content)["patches"][0]["value"][0]["quantity"]

@@ -78,7 +78,7 @@ def test_status_200_with_invalid_is_a_refusal_with_its_issue(seller: Account) ->
 
 def test_an_unknown_sku_is_refused(seller: Account) -> None:
     (result,) = seller.channel().set_quantities([_write("never listed", 1)])
-    assert (result.outcome, result.code) == ("refused", "NOT_FOUND")
+    assert (result.outcome, result.code) == ("refused", "InvalidInput")
 
 
 @pytest.mark.parametrize("mishap", ["lost_reply", "fault_after_effect", "not_json"])

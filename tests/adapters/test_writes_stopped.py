@@ -34,7 +34,7 @@ class Switch:
 
 def channel_of(account: Account, switch: Switch) -> SalesChannel:
     log: list[ApiCall] = account.log
-    deps = Deps(log.append, None, account.network, lambda: datetime.now(UTC), lambda seconds: None, switch)
+    deps = Deps(log.append, None, account.network, lambda: datetime.now(UTC), lambda seconds: None, held=switch)
     return make_channel(account.config, deps)
 
 

@@ -89,3 +89,14 @@ def test_buyers_of_one_sku_are_held_against_a_lock_an_order_and_against_buyers_o
     names = [figure["name"] for figure in report["figures"]]
     for word in ("through the intake", "promises, a thousand", "baseline", "one connection", "commits 10 ms longer"):
         assert any(word in name for name in names), word
+
+
+def test_a_sale_is_followed_to_the_other_channels_beside_who_hears_and_who_asks() -> None:
+    report = measured("propagate", "--size", "0.025")
+    names = [figure["name"] for figure in report["figures"]]
+    for word in ("ours", "floor", "baseline", "sale to webhook", "received to booked", "sent to confirmed"):
+        assert sum(word in name for name in names) >= 2, word
+    assert [ratio["aim"] for ratio in report["ratios"]] == [1, None, None] * 4
+    lags = {figure["name"]: figure["value"] for figure in report["figures"]}
+    # The channels' own delays are in all of them.
+    assert all(lags[f"{who} to the other shop: p50"] > 1.25 for who in ("ours", "floor", "baseline"))

@@ -23,7 +23,6 @@ from graphql import (
     TypeInfoVisitor,
     VariableNode,
     Visitor,
-    build_schema,
     get_named_type,
     is_leaf_type,
     parse,
@@ -40,13 +39,14 @@ from core.ports import QuantityWrite
 from sandbox.vendors.shopify.cost import Meter
 from tests.adapters.accounts import shopify_account
 from tests.adapters.canned_shopify import LOCATION, CannedShop
+from tests.contracts.shopify_requests import vendor_schema
 
 NAMES = sorted(documents.ALL)
 
 
 @pytest.fixture(scope="module")
 def schema(shared_dir: Path) -> GraphQLSchema:
-    return build_schema((shared_dir / "contracts/shopify/admin-2026-10.graphql").read_text(), assume_valid=True)
+    return vendor_schema(shared_dir / "contracts")
 
 
 @pytest.fixture(scope="module")

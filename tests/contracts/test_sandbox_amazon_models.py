@@ -72,6 +72,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     asyncio.run(work)
 
 
+@pytest.mark.breaks_contract("parameters")
 def test_listings_are_in_the_vendors_form(tmp_path: Path) -> None:
     async def story() -> None:
         caller = Caller(tmp_path)
@@ -91,6 +92,7 @@ def test_listings_are_in_the_vendors_form(tmp_path: Path) -> None:
     run(story())
 
 
+@pytest.mark.breaks_contract("parameters")
 def test_patch_answers_are_in_the_vendors_form(tmp_path: Path) -> None:
     async def story() -> None:
         caller = Caller(tmp_path)
@@ -115,6 +117,7 @@ def test_patch_answers_are_in_the_vendors_form(tmp_path: Path) -> None:
     run(story())
 
 
+@pytest.mark.breaks_contract("token", "parameters")
 def test_refusals_and_participations_are_in_the_vendors_form(tmp_path: Path) -> None:
     async def story() -> None:
         caller = Caller(tmp_path)

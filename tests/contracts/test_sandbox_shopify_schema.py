@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from graphql import (
     GraphQLObjectType,
     GraphQLScalarType,
     GraphQLSchema,
-    build_schema,
     execute_sync,
     get_nullable_type,
     is_list_type,
@@ -45,6 +43,7 @@ from sandbox.vendors.shopify import (
 from sandbox.vendors.shopify.resolvers import Root
 from sandbox.vendors.shopify.sdl import schema
 from sandbox.vendors.shopify.shops import open_shop
+from tests.contracts.shopify_requests import vendor_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACTS = (ROOT / os.environ.get("SHARED_DIR", "../shared")).resolve() / "contracts" / "shopify"
@@ -54,9 +53,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@cache
 def theirs(version: str) -> GraphQLSchema:
-    return build_schema((CONTRACTS / f"admin-{version}.graphql").read_text(), assume_valid=True)
+    return vendor_schema(CONTRACTS.parent, version)
 
 
 def differences(ours: GraphQLSchema, vendor: GraphQLSchema) -> list[str]:

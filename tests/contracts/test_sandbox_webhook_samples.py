@@ -20,15 +20,13 @@ from sandbox.vendors.shopify.catalogue import Sample, shelve
 from sandbox.vendors.shopify.deferred import handlers
 from sandbox.vendors.shopify.orders import WantedLine, WantedOrder
 from sandbox.vendors.shopify.shops import open_shop
+from tests.contracts.samples import missing
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = (ROOT / os.environ.get("SHARED_DIR", "../shared")).resolve() / "contracts" / "shopify" / "samples"
 pytestmark = pytest.mark.skipif(
     not SAMPLES.is_dir(), reason=f"captured deliveries are not at {SAMPLES}: set SHARED_DIR to hold ours against them"
 )
-
-# Left out on purpose: buyers here have no personal data beyond a country, and nobody staffs the shop.
-PERSONAL = {"email_marketing_consent", "sms_marketing_consent", "default_address"}
 
 
 @pytest.fixture
@@ -124,29 +122,6 @@ def _level(store: Store, shop: Row, item_id: int) -> dict[str, Any]:
     level = inventory.read_level(store, item_id, place["location_id"])
     assert level is not None
     return bodies.level_body(item_id, place["location_id"], level["available"], level["updated_at"], shop["timezone"])
-
-
-def missing(sample: Any, ours: Any, path: str = "") -> list[str]:
-    """Fields of the sample that ours lacks or has in another form; null on either side agrees with anything."""
-    if sample is None or ours is None:
-        return []
-    if isinstance(sample, dict):
-        if not isinstance(ours, dict):
-            return [f"{path} should be an object"]
-        found = [f"{path}.{name}" for name in sample if name not in ours and name not in PERSONAL]
-        return found + [
-            problem
-            for name in sample
-            if name in ours
-            for problem in missing(sample[name], ours[name], f"{path}.{name}")
-        ]
-    if isinstance(sample, list):
-        if not isinstance(ours, list):
-            return [f"{path} should be a list"]
-        return missing(sample[0], ours[0], f"{path}[]") if sample and ours else []
-    numbers = (int, float)
-    same = type(sample) is type(ours) or (isinstance(sample, numbers) and isinstance(ours, numbers))
-    return [] if same else [f"{path}: {type(ours).__name__} instead of {type(sample).__name__}"]
 
 
 @pytest.mark.parametrize(

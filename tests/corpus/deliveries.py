@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
-FOLDERS = ("shopify_topics_2024-07", "shopify_client_fixtures", "shopify_rest_2024-04")
+FOLDERS = "shopify_*"
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,7 @@ class Delivery:
 
 def files(shared: Path) -> list[str]:
     """Every file of the corpus, as the tables name it."""
-    return sorted(
-        f"{folder}/{path.name}" for folder in FOLDERS for path in (shared / "data/webhooks" / folder).iterdir()
-    )
+    return sorted(f"{path.parent.name}/{path.name}" for path in (shared / "data/webhooks").glob(f"{FOLDERS}/*"))
 
 
 def table(name: str) -> list[dict[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,9 @@ from core.embedded.postgres import Postgres
 from core.embedded.redis_server import RedisServer
 from core.inventory.operations import Adjustment, adjust
 from tests.functional.systems import System, wait_until
+from tests.functional.trade import DOMAIN as TRADE_DOMAIN
+from tests.functional.trade import GOODS, WAVES, Calls, Trade, count
+from workers.jobs.stock import SENDERS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -222,3 +226,114 @@ def test_what_the_whole_says_of_itself(system: System) -> None:
         *((name, "keeper") for name in ("api", "worker", "scheduler", "dashboard")),
         *((name, name) for name in ("api", "worker", "scheduler", "dashboard")),
     }
+
+
+# --- hard times: the same trade each time, held against a quiet day
+
+
+@pytest.fixture(scope="module")
+def trade(system: System) -> Iterator[Trade]:
+    """A shop of its own in the running system, whose vendors' clocks fly."""
+    made = Trade(system)
+    made.open()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def quiet_day(trade: Trade) -> Calls:
+    """What the trade costs when nothing befalls it."""
+    return spent(trade)
+
+
+def spent(trade: Trade) -> Calls:
+    """Trade through all waves, in step after each; the calls it took."""
+    before = trade.calls()
+    for _ in trade.waves(in_step=True):
+        pass
+    return trade.calls() - before
+
+
+def assert_all_is_well(trade: Trade) -> None:
+    """Both channels show what there is of everything, and no invariant is broken."""
+    on_shopify, on_amazon, ours = trade.shown()
+    assert on_shopify == ours
+    assert on_amazon == ours
+    assert len(ours) == GOODS
+    assert trade.broken() == {}
+
+
+SET, PATCH = "SetQuantities", "PATCH items"
+ATTEMPTS = 4
+"""A call is tried so often within one job."""
+
+
+def test_an_hour_without_shopify(trade: Trade, quiet_day: Calls) -> None:
+    """Meanwhile it costs a few tries a push, and nobody else suffers; afterwards no more than a quiet day."""
+    before, jobs, began = trade.calls(), trade.jobs(), time.monotonic()
+    with trade.misfortune(kind="http_500", match=f"/shopify/{TRADE_DOMAIN}/"):
+        for _ in trade.waves(in_step=False):
+            pass
+        trade.pass_sandbox_seconds(began, 3600)
+        assert trade.hits() >= ATTEMPTS
+        jobs = trade.jobs() - jobs
+    trade.settle()
+    assert_all_is_well(trade)
+    calls = trade.calls() - before
+    assert count(calls, "shopify", answered=False) <= ATTEMPTS * jobs
+    assert count(calls, "shopify", answered=True, operation=SET) <= count(quiet_day, "shopify", operation=SET)
+    assert count(calls, "amazon", operation=PATCH) <= count(quiet_day, "amazon", operation=PATCH)
+
+
+def test_a_token_that_expires_in_the_middle_of_a_batch(trade: Trade) -> None:
+    """Each refused call is made once more, with a token that is fetched once for it, and nothing else is."""
+    before = trade.calls()
+    trade.arm(kind="expired_token", match="inventorySetQuantities", count=1)
+    with trade.misfortune(kind="expired_token", match="PATCH", count=1):
+        trade.receive(0, trade.codes)
+        trade.settle()
+        assert trade.hits() == 2
+    assert_all_is_well(trade)
+    calls = trade.calls() - before
+    assert count(calls, "shopify", answered=False) == 1
+    assert count(calls, "shopify", answered=True, operation=SET) == 2
+    # Several are on their way at once when the token dies.
+    assert 1 <= count(calls, "amazon", answered=False) <= SENDERS
+    assert count(calls, "amazon", answered=True, operation=PATCH) == GOODS
+
+
+def test_a_storm_of_429(trade: Trade, quiet_day: Calls) -> None:
+    """Two calls of three are refused: what is answered is no more than on a quiet day, what is refused bounded."""
+    before, jobs = trade.calls(), trade.jobs()
+    with trade.misfortune(kind="http_429", match=f"/shopify/{TRADE_DOMAIN}/", probability=0.67):
+        trade.arm(kind="http_429", match="/amazon/", probability=0.67)
+        for _ in trade.waves(in_step=False):
+            pass
+        assert trade.hits() > WAVES
+    trade.settle()
+    assert_all_is_well(trade)
+    calls = trade.calls() - before
+    for vendor, operation in (("shopify", SET), ("amazon", PATCH)):
+        assert count(calls, vendor, answered=True, operation=operation) <= count(quiet_day, vendor, operation=operation)
+    tried = count(quiet_day, "amazon", operation=PATCH) + trade.jobs() - jobs
+    assert count(calls, "shopify", answered=False) + count(calls, "amazon", answered=False) <= ATTEMPTS * tried
+
+
+def test_a_lost_reply_on_every_fifth_write(trade: Trade, quiet_day: Calls) -> None:
+    """Each is asked for again, with the same key, and applied once."""
+    before, lost = trade.calls(), 0
+    for wave in trade.waves(in_step=True):
+        if wave % 5 == 0:
+            trade.arm(kind="lost_reply", match="inventorySetQuantities", count=1)
+            lost += 1
+    assert trade.hits() == lost == 2
+    trade.disarm()
+    assert_all_is_well(trade)
+    calls = trade.calls() - before
+    assert count(calls, "shopify", answered=False) == lost
+    assert count(calls, "shopify", answered=True, operation=SET) <= count(quiet_day, "shopify", operation=SET)
+    assert count(calls, "amazon", operation=PATCH) <= count(quiet_day, "amazon", operation=PATCH)
+
+
+def test_what_befell_the_shop_leaves_no_trace_in_the_audit(trade: Trade) -> None:
+    assert trade.system.cli_json("audit", "--settled")["clean"]

@@ -23,6 +23,7 @@ def code(answer: dict[str, Any]) -> str:
     return found
 
 
+@pytest.mark.breaks_contract("token")
 def test_the_app_asks_what_it_may_do_in_both_ways(shop: ShopSide) -> None:
     shop.control("app", scopes=["write_inventory", "read_orders"])
     found = shop.data(ABOUT)
@@ -142,6 +143,7 @@ def test_the_cost_of_each_field_is_told_on_demand(shop: ShopSide) -> None:
     assert "fields" not in shop.ask(query)["extensions"]["cost"]
 
 
+@pytest.mark.breaks_contract("version")
 def test_a_version_that_never_was_is_not_found(shop: ShopSide) -> None:
     shop.data(ABOUT)
     assert shop.send(ABOUT, version="2026-13").status_code == 404

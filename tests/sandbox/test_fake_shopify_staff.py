@@ -247,6 +247,7 @@ def test_after_eight_failed_retries_the_subscription_is_gone(world: Inside, shop
     assert shop.data(query)["webhookSubscriptions"]["nodes"] == []
 
 
+@pytest.mark.breaks_contract("include_fields")
 def test_chosen_fields_that_do_not_change_are_dropped_as_duplicates(
     world: Inside, shop: ShopSide, receiver: Receiver
 ) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import redis
+from rq.scheduler import RQScheduler
 from sqlalchemy import Engine
 
 from core.adapters.rq import RqJobQueue, SwWorker, queue_named
+from core.adapters.rq_reading import RqBroker
 from core.bootstrap import make_application
 from core.clock import utc_now
 from core.config import Settings
@@ -90,6 +93,31 @@ def test_a_sweep_rings_though_a_flag_stands_without_a_job(
     assert sweep_inbox() == {"lanes": 1, "expired": 0}
     assert waiting(client) == 1
     application.engine.dispose()
+
+
+def test_a_promised_ring_comes_when_it_is_time_and_once(
+    doorbell: Doorbell, client: redis.Redis, lane: Lane, redis_url: str
+) -> None:
+    soon, later = utc_now() - timedelta(seconds=1), utc_now() + timedelta(hours=1)
+    for at in (soon, soon, later, later):
+        assert doorbell.ring_at(lane, at)
+    assert waiting(client) == 0
+    promised = queue_named("events", client).scheduled_job_registry
+    assert len(promised) == 2
+    assert [queue.retrying for queue in RqBroker(redis_url).read().queues if queue.name == "events"] == [0]
+    scheduler = RQScheduler([queue_named("events", client)], client)
+    scheduler.acquire_locks()
+    scheduler.enqueue_scheduled_jobs()
+    assert (waiting(client), len(promised)) == (1, 1)
+    (job,) = queue_named("events", client).jobs
+    assert (job.func_name, job.kwargs) == (
+        "inbox.drain",
+        {"shop_id": lane.shop_id, "connection_id": lane.connection_id},
+    )
+
+
+def test_a_promise_to_nobody_raises_nothing(lane: Lane) -> None:
+    assert Doorbell(RqJobQueue("redis://127.0.0.1:1/0")).ring_at(lane, utc_now()) is False
 
 
 class LateAnswers(RqJobQueue):

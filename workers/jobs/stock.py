@@ -39,8 +39,11 @@ SENT_AT_ONCE = 20
 SENDERS = 4
 READ_AT_ONCE = 200
 SOON_SECONDS = 2.0
+RING_AHEAD = timedelta(seconds=1)
 # Durations of the vendor's side: divided by the connection's clock factor.
-FIRST_CHECK = timedelta(seconds=10)
+FIRST_CHECK = timedelta(seconds=3)
+"""Then after twice the time, and so on: seldom more than half as long again as the channel took."""
+
 DOUBT_AFTER = timedelta(minutes=15)
 KEY_LIVES = timedelta(hours=23)
 
@@ -84,8 +87,21 @@ def push_stock(*, shop_id: int, connection_id: int) -> dict[str, Any]:
         with read_only(held.app.engine) as conn:
             held.drain.has_more = (shop_id, connection_id) in publishing.lanes_to_push(conn, utc_now())
         if counts.get("accepted") or counts.get("unknown"):
-            held.app.doorbell.ring(Lane("stock-check", shop_id, connection_id))
+            _promise_check(held.app, _lane(held.row, held.channel, held.channel.writes_per_call))
     return counts
+
+
+def _promise_check(app: Application, lane: publishing.Lane) -> None:
+    """Have the lane's open writes looked at when the next falls due: a moment before, since rings come to a second."""
+    with read_only(app.engine) as conn:
+        next_at = checking.next_check_at(conn, lane)
+    if next_at is None:
+        return
+    bell, ring_at = Lane("stock-check", lane.shop_id, lane.connection_id), next_at - RING_AHEAD
+    if ring_at <= utc_now():
+        app.doorbell.ring(bell)
+    else:
+        app.doorbell.ring_at(bell, ring_at)
 
 
 def push_lane(app: Application, row: ConnectionRow, channel: SalesChannel, seconds: float) -> dict[str, int]:
@@ -186,6 +202,8 @@ def check_writes(*, shop_id: int, connection_id: int) -> dict[str, Any]:
             log.info("checked", extra={"counts": counts})
         with read_only(held.app.engine) as conn:
             held.drain.has_more = (shop_id, connection_id) in checking.lanes_to_check(conn, utc_now())
+        if not held.drain.has_more:
+            _promise_check(held.app, _lane(held.row, held.channel, held.channel.writes_per_call))
     return counts
 
 
@@ -224,7 +242,7 @@ def check_lane(app: Application, row: ConnectionRow, channel: SalesChannel, seco
 
 
 def _wait_for_next(app: Application, lane: publishing.Lane, ends_at: float) -> bool:
-    """Wait for a check that falls due soon; False when there is none: the sweep rings for the later ones."""
+    """Wait for a check that falls due soon; False when there is none: for later ones somebody will ring."""
     with read_only(app.engine) as conn:
         next_at = checking.next_check_at(conn, lane)
     if next_at is None:

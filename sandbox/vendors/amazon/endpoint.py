@@ -181,7 +181,11 @@ class Amazon:
         body = await _body(request)
         if problem := patches.malformed(body):
             raise _bad(problem)
-        listing = self._find(request, seller)
+        try:
+            listing = self._find(request, seller)
+        except Denied as unknown:
+            # The model has no 404 for a patch.
+            raise _bad(unknown.body["errors"][0]["message"]) from None
         reading = patches.read(orjson.loads(listing["attributes"]), body["patches"])
         return _json(self._submission(seller, listing, reading, preview=mode is not None, included=included))
 

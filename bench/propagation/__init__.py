@@ -1,0 +1,1 @@
+"""From a sale on one channel to the number confirmed on the others."""
