@@ -78,6 +78,8 @@ def test_setup_makes_an_environment_once_and_again_where_it_was_moved(tmp_path: 
     found = subprocess.run(
         [tree / ".venv" / "bin" / "python", "-c", "import core; print(core.__file__)"],
         cwd=tmp_path,
+        # Where somebody's own search path names another tree, that is what would be found.
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         capture_output=True,
         text=True,
         check=True,
