@@ -165,6 +165,9 @@ class _Plan:
         shown = seat.shown_units
         if shown is None:
             return Target(0, "unknown")
+        if seat.is_held:
+            # Whatever its rule says: nobody may tell it, and it goes on selling what it shows.
+            return Target(max(0, shown), "kept")
         if seat.guarantee_class == "B" and not seat.is_watched:
             return Target(0, "unwatched")
         if shown <= seat.most_units or shown <= 0:
@@ -177,7 +180,9 @@ class _Plan:
         return Target(shown, "kept")
 
     def _lowered(self, seat: Seat) -> int:
-        """What the listing gives back once the present plan and its open write are confirmed."""
+        """What the listing gives back once the present plan and its open write are confirmed; held, it may be never."""
+        if seat.is_held:
+            return 0
         target = self.targets[seat.listing_id]
         planned = max(0, (seat.shown_units or 0) - target.units)
         return max(planned, seat.giving_back_units)

@@ -101,6 +101,26 @@ def test_class_b_is_raised_from_a_drained_zero_where_its_orders_are_read_and_low
             assert units == 0
 
 
+def may_still_sell(seat: Seat, targets: Mapping[int, Target]) -> int:
+    """What a listing is exposed with once everything asked for is confirmed; of a held one nothing can be asked."""
+    if seat.guarantee_class != "A" or seat.is_held:
+        return seat.exposed_units
+    return max(0, seat.exposed_units - max((seat.shown_units or 0) - targets[seat.listing_id].units, seat.giving_back_units))
+
+
+@given(groups())
+def test_others_give_up_all_they_can_for_what_a_held_channel_may_sell(group: Group) -> None:
+    members = [replace(seat, edited_units=0) for seat in group.seats]
+    group = replace(group, seats=members, is_lenient=False)
+    targets = plan_escrow(group)
+    for pool in POOLS:
+        takers = [(seat, each) for seat in group.seats for name, each in seat.takes if name == pool]
+        if sum(each * may_still_sell(seat, targets) for seat, each in takers) > group.available[pool]:
+            for seat, _ in takers:
+                if seat.guarantee_class == "A" and seat.is_writable and not seat.is_held:
+                    assert targets[seat.listing_id].units == 0
+
+
 @given(groups())
 def test_the_same_group_is_planned_the_same(group: Group) -> None:
     assert plan_escrow(group) == plan_escrow(group)

@@ -116,6 +116,12 @@ def test_a_held_channel_keeps_what_it_may_sell_and_nobody_waits_for_it() -> None
     assert units(100, seat(1, 0, is_held=True, most_units=1000), seat(2, 0, "B")) == [0, 100]
 
 
+def test_a_held_channel_is_not_lowered_by_its_rule_or_by_a_write_in_doubt() -> None:
+    assert units(10, seat(1, 8, is_held=True, most_units=3), seat(2, 6)) == [8, 2]
+    assert units(10, seat(1, 8, is_held=True, most_units=0), seat(2, 6)) == [8, 2]
+    assert units(10, seat(1, 8, is_held=True, is_writable=False, giving_back_units=7), seat(2, 6)) == [8, 2]
+
+
 def test_a_held_class_b_channel_is_not_drained_and_what_it_holds_is_not_thought_to_come() -> None:
     slow = seat(2, 100, "B", is_held=True)
     assert units(100, seat(1, 100), slow, is_lenient=True) == [0, 100]
