@@ -18,7 +18,7 @@ from core.connections import operations as connections
 from core.connections import switches
 from core.db import fetch, scalar
 from core.errors import BadInput
-from core.inventory import checking, escrow, lines, promises, publishing
+from core.inventory import checking, escrow, lane_work, lines, promises, publishing
 from core.inventory.checking import OpenWrite
 from core.inventory.exposing import KEY_EXPIRED
 from core.inventory.planner import MODES, Mode
@@ -383,7 +383,7 @@ class Acts:
             escrow.replan(self.conn, self.shop_id, pools, self.now)
 
     def do_give_up(self, which: int, _units: int) -> None:
-        publishing.give_up_unseen(self.conn, self.shop_id, self.channel(which).world.connection.id, self.now)
+        lane_work.give_up_unseen(self.conn, self.shop_id, self.channel(which).world.connection.id, self.now)
 
     # --- switches
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from core import invariants
 from core.clock import CLOCK_MARGIN
 from core.db import fetch, scalar
-from core.inventory import publishing
+from core.inventory import lane_work
 from core.inventory.rules import ListingRule, offer
 from tests.exposure_acts import Acts
 from tests.exposure_channels import (
@@ -204,7 +204,7 @@ class Play(Acts):
             """,
             shop=self.shop_id,
         )
-        lanes = publishing.lanes_to_push(self.conn, self.now + timedelta(hours=2))
+        lanes = lane_work.lanes_to_push(self.conn, self.now + timedelta(hours=2))
         return bool(open_or_doubted) or any(shop_id == self.shop_id for shop_id, _ in lanes)
 
     def assert_at_rest(self) -> None:

@@ -146,6 +146,8 @@ select c.name, c.write_mode, c.catalogue_read_at, c.reads_orders, c.open_orders_
         and m.state = 'received') as unread,
     (select count(*) from inbox_messages m where m.shop_id = c.shop_id and m.connection_id = c.id
         and m.state = 'parked' and m.cause <> 'unknown_item') as parked,
+    (select count(*) from listings l where l.shop_id = c.shop_id and l.connection_id = c.id and l.is_to_push
+        and l.unseen_units <> 0) as unexplained,
     exists (select from policy_versions v where v.shop_id = c.shop_id and v.finished_at is null) as is_replanned
 from connections c where c.shop_id = %(shop)s and c.id = %(id)s
 """
@@ -162,6 +164,10 @@ def _missing(facts: dict[str, Any]) -> list[str]:
         missing.append("its orders were never polled to the end: the next poll does it")
     if facts["unread"]:
         missing.append(f"{facts['unread']:,} messages of it are not handled yet: wait a moment")
+    if facts["unexplained"]:
+        missing.append(
+            f"what it did by itself at {facts['unexplained']:,} listings is not explained yet: wait for a poll"
+        )
     if facts["is_replanned"]:
         missing.append("channel rules that were saved are still being followed: wait a moment")
     return missing

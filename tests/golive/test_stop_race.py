@@ -16,8 +16,8 @@ from core import bootstrap, invariants
 from core.clock import utc_now
 from core.connections import queries, switches
 from core.db import fetch, read_only, scalar, unit_of_work
+from core.inventory import lane_work, publishing
 from core.inventory import operations as inventory
-from core.inventory import publishing
 from core.inventory.operations import Adjustment
 from tests import racing
 from tests.factories import ACTOR, World, world_of
@@ -98,7 +98,7 @@ def test_once_a_stop_is_committed_nothing_more_is_sent(connect: Connect, shop: S
                 "select id, idempotency_key, sent_at, outcome_code from listing_writes where shop_id = %(s)s",
                 s=shown.shop_id,
             )
-            assert publishing.lanes_to_push(conn, utc_now()) == []
+            assert lane_work.lanes_to_push(conn, utc_now()) == []
         sent = {row["id"] for row in rows if row["sent_at"] is not None}
         assert sent == on_their_way
         keys = {row["idempotency_key"] for row in rows if row["id"] in sent}
@@ -125,7 +125,7 @@ def _resumed(app: bootstrap.Application, world: World) -> None:
     with app.channel(world.connection) as channel:
         push_lane(app, world.connection, channel, 20)
     with read_only(app.engine) as conn:
-        assert publishing.lanes_to_push(conn, utc_now()) == []
+        assert lane_work.lanes_to_push(conn, utc_now()) == []
 
 
 def _available(engine: Engine, world: World, code: str) -> int:

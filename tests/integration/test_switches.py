@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 
 from core.connections import queries, switches
 from core.connections.queries import UnknownConnection
-from core.db import fetch, fetch_one, scalar
-from core.inventory import checking, escrow, lines, modes, publishing
+from core.db import execute, fetch, fetch_one, scalar
+from core.inventory import checking, comparison, escrow, lane_work, lines, modes, publishing
 from core.inventory.publishing import Lane
 from core.policies import operations as policies
 from core.policies import queries as policy_queries
@@ -73,8 +73,8 @@ def test_a_stop_holds_what_is_planned_and_plans_nothing_more(conn: Connection, w
     assert switches.stop_writes(conn, world.shop_id, world.connection.id, ACTOR, NOW)
 
     assert publishing.mark_sent(conn, world.shop_id, [planned], NOW) == set()
-    assert publishing.lanes_to_push(conn, later(5)) == []
-    assert (world.shop_id, world.connection.id) in publishing.lanes_to_withdraw(conn)
+    assert lane_work.lanes_to_push(conn, later(5)) == []
+    assert (world.shop_id, world.connection.id) in lane_work.lanes_to_withdraw(conn)
     assert publishing.withdraw_unsent(conn, world.shop_id, world.connection.id, NOW) == 1
     assert scalar(conn, "select outcome_code from listing_writes where id = %(id)s", id=planned) == "WRITES_STOPPED"
     # Raised by five units, which nobody was shown.
@@ -82,7 +82,7 @@ def test_a_stop_holds_what_is_planned_and_plans_nothing_more(conn: Connection, w
     assert plan(conn, world) == []
 
     assert switches.resume_writes(conn, world.shop_id, world.connection.id, ACTOR, later(1))
-    assert publishing.lanes_to_push(conn, later(5)) == [(world.shop_id, world.connection.id)]
+    assert lane_work.lanes_to_push(conn, later(5)) == [(world.shop_id, world.connection.id)]
     assert publishing.mark_sent(conn, world.shop_id, plan(conn, world, 1), later(1))
 
 
@@ -96,7 +96,7 @@ def test_neither_a_paused_connection_nor_one_in_shadow_mode_is_written_to(
     assert publishing.mark_sent(conn, world.shop_id, [planned], NOW) == set()
     publishing.withdraw_unsent(conn, world.shop_id, world.connection.id, NOW)
     assert plan(conn, world) == []
-    assert publishing.lanes_to_push(conn, later(5)) == []
+    assert lane_work.lanes_to_push(conn, later(5)) == []
 
 
 def test_a_doubt_of_class_a_waits_for_the_stop_to_end_and_keeps_its_exposure(conn: Connection, world: World) -> None:
@@ -244,3 +244,26 @@ def test_of_a_channel_in_shadow_mode_it_is_worked_out_what_it_would_show_though_
     assert desired(conn, first, second) == [0, 5]
     assert plan(conn, second) == []
     assert count(conn, "listing_writes", second.shop_id) == 0
+
+
+def test_numbers_typed_in_shadow_mode_are_unknown_until_given_up_and_then_a_difference(conn: Connection) -> None:
+    world = make_world(conn, {"MUG": 0, "CUP": 0})
+    lane = (world.shop_id, world.connection.id)
+    switches.to_shadow(conn, *lane, ACTOR, NOW)
+    execute(
+        conn,
+        "update connections set orders_polled_at = %(at)s, catalogue_read_at = %(at)s, open_orders_read_at = %(at)s",
+        at=later(500),
+    )
+    book_facts(conn, world, make_level("MUG", 7, later(5)), make_level("CUP", 9, later(5)), now=later(5))
+    assert not comparison.compare(conn, *lane).is_complete
+    with pytest.raises(comparison.NotCompared):
+        comparison.go_live(conn, *lane, ACTOR, later(6), zeroed_max=0)
+    assert lane_work.held_lanes_to_give_up(conn, later(6)) == []
+
+    assert lane_work.held_lanes_to_give_up(conn, later(600)) == [lane]
+    lane_work.give_up_unseen(conn, *lane, later(600))
+    assert lane_work.held_lanes_to_give_up(conn, later(600)) == []
+    found = comparison.compare(conn, *lane)
+    assert found.is_complete
+    assert (found.of("zeroed").listings, found.of("zeroed").units) == (2, -16)

@@ -105,7 +105,9 @@ def may_still_sell(seat: Seat, targets: Mapping[int, Target]) -> int:
     """What a listing is exposed with once everything asked for is confirmed; of a held one nothing can be asked."""
     if seat.guarantee_class != "A" or seat.is_held:
         return seat.exposed_units
-    return max(0, seat.exposed_units - max((seat.shown_units or 0) - targets[seat.listing_id].units, seat.giving_back_units))
+    return max(
+        0, seat.exposed_units - max((seat.shown_units or 0) - targets[seat.listing_id].units, seat.giving_back_units)
+    )
 
 
 @given(groups())

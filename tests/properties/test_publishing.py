@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine
 from core import invariants
 from core.connections.operations import note_poll_complete
 from core.db import fetch, scalar
-from core.inventory import checking, publishing
+from core.inventory import checking, lane_work, publishing
 from core.inventory.checking import OpenWrite
 from core.inventory.publishing import Lane
 from core.inventory.rules import differs
@@ -206,7 +206,7 @@ class Play:
             apply(self.conn, self.world, self.levels.pop(which % len(self.levels)), now=self.now)
 
     def do_plan(self, _which: int, _units: int) -> None:
-        publishing.give_up_unseen(self.conn, self.world.shop_id, self.world.connection.id, self.now)
+        lane_work.give_up_unseen(self.conn, self.world.shop_id, self.world.connection.id, self.now)
         calls = publishing.plan(self.conn, self.lane, 10, self.now)
         self.planned.extend(calls)
         self.intents.update({write.write_id: write for call in calls for write in call})
@@ -326,7 +326,7 @@ class Play:
 
     def is_busy(self) -> bool:
         lane = (self.world.shop_id, self.world.connection.id)
-        return self.has_open() or lane in publishing.lanes_to_push(self.conn, self.now + timedelta(hours=2))
+        return self.has_open() or lane in lane_work.lanes_to_push(self.conn, self.now + timedelta(hours=2))
 
     def assert_known(self) -> None:
         """Told everything, we know what the channel shows without looking, and nothing is unexplained."""

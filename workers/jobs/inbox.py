@@ -13,7 +13,7 @@ from core.bootstrap import Application
 from core.clock import utc_now
 from core.connections.queries import ConnectionRow, connection
 from core.db import count_grown_tables, read_only, unit_of_work
-from core.inventory import publishing
+from core.inventory import lane_work
 from core.logs import bound
 from core.messaging import inbox
 from core.messaging.ahead import ReadAhead
@@ -97,7 +97,7 @@ def without_collecting_garbage() -> Iterator[None]:
 def ring_pushes(app: Application) -> None:
     """Ring for every connection that has something to push now."""
     with read_only(app.engine) as conn:
-        lanes = publishing.lanes_to_push(conn, utc_now())
+        lanes = lane_work.lanes_to_push(conn, utc_now())
     for shop_id, connection_id in lanes:
         app.doorbell.ring(Lane("stock", shop_id, connection_id))
 

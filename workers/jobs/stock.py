@@ -20,7 +20,7 @@ from core.connections import operations as connections
 from core.connections import switches
 from core.connections.queries import ConnectionRow, connection
 from core.db import read_only, unit_of_work
-from core.inventory import checking, escrow, publishing
+from core.inventory import checking, escrow, lane_work, publishing
 from core.inventory.checking import OpenWrite
 from core.inventory.exposing import KEY_EXPIRED
 from core.inventory.publishing import WRITES_STOPPED
@@ -85,7 +85,7 @@ def push_stock(*, shop_id: int, connection_id: int) -> dict[str, Any]:
         if any(counts.values()):
             log.info("pushed", extra={"counts": counts})
         with read_only(held.app.engine) as conn:
-            held.drain.has_more = (shop_id, connection_id) in publishing.lanes_to_push(conn, utc_now())
+            held.drain.has_more = (shop_id, connection_id) in lane_work.lanes_to_push(conn, utc_now())
         if counts.get("accepted") or counts.get("unknown"):
             _promise_check(held.app, _lane(held.row, held.channel, held.channel.writes_per_call))
     return counts
@@ -113,7 +113,7 @@ def push_lane(app: Application, row: ConnectionRow, channel: SalesChannel, secon
         counts["withdrawn"] = publishing.withdraw_unsent(conn, row.shop_id, row.id, utc_now())
         counts["orphans"] = checking.check_orphans(conn, row.shop_id, row.id, utc_now())
     with unit_of_work(app.engine) as conn:
-        publishing.give_up_unseen(conn, row.shop_id, row.id, utc_now())
+        lane_work.give_up_unseen(conn, row.shop_id, row.id, utc_now())
     if counts["orphans"]:
         app.doorbell.ring(Lane("stock-check", row.shop_id, row.id))
     while time.monotonic() < ends_at:
@@ -309,9 +309,10 @@ def sweep_stock() -> dict[str, Any]:
     """Ring for listings to push and writes to check, should a ring have been lost; withdraw what may not be sent."""
     app = bootstrap.application()
     withdrawn = _withdraw_stopped(app)
+    _give_up_where_held(app)
     with read_only(app.engine) as conn:
         now = utc_now()
-        to_push, to_check = publishing.lanes_to_push(conn, now), checking.lanes_to_check(conn, now)
+        to_push, to_check = lane_work.lanes_to_push(conn, now), checking.lanes_to_check(conn, now)
     for shop_id, connection_id in to_push:
         app.doorbell.insist(Lane("stock", shop_id, connection_id))
     for shop_id, connection_id in to_check:
@@ -319,10 +320,19 @@ def sweep_stock() -> dict[str, Any]:
     return {"to_push": len(to_push), "to_check": len(to_check), "withdrawn": withdrawn}
 
 
+def _give_up_where_held(app: Application) -> None:
+    """Where nothing may be written, take for an edit what nothing explains: else it would be no difference for ever."""
+    with read_only(app.engine) as conn:
+        lanes = lane_work.held_lanes_to_give_up(conn, utc_now())
+    for shop_id, connection_id in lanes:
+        with unit_of_work(app.engine) as conn:
+            lane_work.give_up_unseen(conn, shop_id, connection_id, utc_now())
+
+
 def _withdraw_stopped(app: Application) -> int:
     """Close the writes that were planned and that nobody may send any more; returns how many."""
     with read_only(app.engine) as conn:
-        lanes = publishing.lanes_to_withdraw(conn)
+        lanes = lane_work.lanes_to_withdraw(conn)
     withdrawn = 0
     for shop_id, connection_id in lanes:
         with unit_of_work(app.engine) as conn:
