@@ -24,6 +24,7 @@ from core.connections.checkup import Probe
 from core.connections.operations import open_secrets
 from core.connections.queries import ConnectionRow
 from core.connections.switches import standing
+from core.connections.tokens import SealedShelf
 from core.db import make_engine, read_only, unit_of_work
 from core.logs import bound_field
 from core.messaging.doorbell import Doorbell
@@ -89,6 +90,7 @@ class Application:
             # The job or command at work, as its log lines name it.
             purpose=bound_field("function"),
             held=lambda effect: self._held(connection, effect),
+            shelf=SealedShelf(self.engine, self.settings.secret_keys, connection.shop_id, connection.id),
         )
         try:
             yield registry.make_channel(config, deps)

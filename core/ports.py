@@ -6,7 +6,8 @@ Vendor words end in the adapters; everything here is in the field's terms. All i
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal, Protocol
@@ -469,3 +470,31 @@ class Broker(Protocol):
 
     def take_back(self, refs: Collection[str]) -> int:
         """Take jobs out of the registries of failed and of retried ones; returns how many were there."""
+
+
+@dataclass(frozen=True, slots=True)
+class LivingToken:
+    """An access token: from when on the next one is fetched, and when this one dies."""
+
+    value: str = field(repr=False)
+    renew_at: datetime
+    expires_at: datetime
+
+
+class TokenShelf(Protocol):
+    """Where all processes share the access token of one connection. It never fails: out of reach, it is empty.
+
+    `credentials` stands for what the token was fetched with, so that new ones do not find it.
+    """
+
+    def get(self, credentials: str) -> LivingToken | None:
+        """The token that was fetched last with these credentials; it may have died since."""
+
+    def put(self, credentials: str, token: LivingToken) -> None:
+        """Keep it in place of the one before."""
+
+    def drop(self, credentials: str, refused: str) -> None:
+        """The vendor did not accept this one; one that was put meanwhile stays."""
+
+    def fetching(self) -> AbstractContextManager[None]:
+        """While it lasts others who would fetch wait, a few seconds at most; then they fetch as well."""

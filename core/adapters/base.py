@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from core.adapters.http import ApiCall, Client, Dialect, Urgency
-from core.ports import Effect, QuantityWrite
+from core.ports import Effect, QuantityWrite, TokenShelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class Deps:
     `purpose` is whom the calls are made for. `clock` is a time of the caller's own in seconds, which `sleep` passes;
     without it time is real.
     `held` is asked just before each attempt of a call that changes something: why it may not leave now, or None.
+    `shelf` is where other processes find the access token; without it each process fetches its own.
     """
 
     record: Callable[[ApiCall], None]
@@ -55,6 +56,7 @@ class Deps:
     purpose: str | None = None
     clock: Callable[[], float] | None = None
     held: Callable[[Effect], str | None] = nothing_held
+    shelf: TokenShelf | None = None
 
 
 def make_client(config: ConnectionConfig, deps: Deps, dialect: Dialect) -> Client:

@@ -1,6 +1,8 @@
-"""Access tokens that expire: fetched when needed, kept in the process, renewed before they die.
+"""Access tokens that expire: fetched when needed, shared by all processes, renewed before they die.
 
-Redis is told only that credentials were refused, under a name from which nothing of them can be read; never a token.
+Each process keeps the token at hand; where others find it is lent (`Deps.shelf`), for a process may live for one job
+only. Redis is told only that credentials were refused or that the vendor wants to be left alone, under a name from
+which nothing of them can be read; never a token.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from core.adapters.base import ConnectionConfig, Deps, make_client
-from core.adapters.http import Call, Judgement, Unauthorised, json_object, judge_status
+from core.adapters.http import Call, Judgement, Throttled, Unauthorised, json_object, judge_status
+from core.ports import LivingToken, TokenShelf
 
 _MARGIN_SHARE = 0.1
 _MARGIN_MAX = timedelta(minutes=5)
@@ -29,17 +32,8 @@ _FIRST_REST = timedelta(seconds=5)
 _LONGEST_REST = timedelta(minutes=5)
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """A token, when the next one is fetched, and when this one dies."""
-
-    value: str = field(repr=False)
-    renew_at: datetime
-    expires_at: datetime
-
-
 # By account and credentials: a process makes a channel for every job, but needs a token only now and then.
-_kept: dict[Hashable, _Kept] = {}
+_kept: dict[Hashable, LivingToken] = {}
 _guard = threading.Lock()
 
 
@@ -53,39 +47,40 @@ class Token:
 
 @dataclass(slots=True)
 class TokenProvider:
-    """Hands out one living token to all threads of a process; only one of them fetches.
+    """Hands out one living token to all threads of a process, and by the shelf to all processes; only one fetches.
 
     `fetch` asks the vendor; what it raises passes through to whoever needs the token. Providers of the same `key`
-    share their token. Credentials that were refused are not tried again at once: `refusals` says from when on.
+    share their token; `credentials` is what the shelf knows them by. Credentials that were refused are not tried again
+    at once: `refusals` says from when on.
     """
 
     key: Hashable
     fetch: Callable[[], Token]
     now: Callable[[], datetime]
     refusals: Refusals | None = None
+    shelf: TokenShelf | None = None
+    credentials: str = ""
     _fetching: threading.Lock = field(default_factory=threading.Lock)
 
     def get(self) -> str:
         """A token with some life left: a tenth of its lifetime, at most five minutes."""
         with self._fetching:
-            asked_at = self.now()
             with _guard:
                 kept = _kept.get(self.key)
-            if kept is not None and asked_at < kept.renew_at:
-                return kept.value
-            token = self._fetch(asked_at)
-            margin = min(_MARGIN_MAX, token.lives * _MARGIN_SHARE)
-            expires_at = asked_at + token.lives
-            with _guard:
-                _kept[self.key] = _Kept(token.value, expires_at - margin, expires_at)
-            return token.value
+            if kept is None or self.now() >= kept.renew_at:
+                kept = self._from_shelf() or self._fetch_alone()
+                with _guard:
+                    _kept[self.key] = kept
+            return kept.value
 
     def drop(self, refused: str) -> None:
-        """`refused` was not accepted; a token that another thread has fetched meanwhile is kept."""
+        """`refused` was not accepted; a token that another has fetched meanwhile is kept."""
         with _guard:
             kept = _kept.get(self.key)
             if kept is not None and kept.value == refused:
                 del _kept[self.key]
+        if self.shelf is not None:
+            self.shelf.drop(self.credentials, refused)
 
     def expires_at(self) -> datetime | None:
         """When the token at hand dies, for people; None while there is none."""
@@ -93,14 +88,35 @@ class TokenProvider:
             kept = _kept.get(self.key)
         return None if kept is None else kept.expires_at
 
-    def _fetch(self, now: datetime) -> Token:
+    def _from_shelf(self) -> LivingToken | None:
+        found = None if self.shelf is None else self.shelf.get(self.credentials)
+        return found if found is not None and self.now() < found.renew_at else None
+
+    def _fetch_alone(self) -> LivingToken:
+        if self.shelf is None:
+            return self._fetch()
+        with self.shelf.fetching():
+            # Somebody else may have fetched it while we waited.
+            found = self._from_shelf()
+            if found is None:
+                found = self._fetch()
+                self.shelf.put(self.credentials, found)
+            return found
+
+    def _fetch(self) -> LivingToken:
+        asked_at = self.now()
+        token = self._ask(asked_at)
+        expires_at = asked_at + token.lives
+        return LivingToken(token.value, expires_at - min(_MARGIN_MAX, token.lives * _MARGIN_SHARE), expires_at)
+
+    def _ask(self, now: datetime) -> Token:
         if self.refusals is None:
             return self.fetch()
         self.refusals.check(now)
         try:
             token = self.fetch()
-        except Unauthorised as error:
-            self.refusals.note(error.reason, now)
+        except (Unauthorised, Throttled) as error:
+            self.refusals.note(error, now)
             raise
         self.refusals.forget()
         return token
@@ -108,10 +124,11 @@ class TokenProvider:
 
 @dataclass(slots=True)
 class Refusals:
-    """What is known of credentials that the vendor refused, shared by all workers: nobody hammers it with them.
+    """What is known of credentials that the vendor refused or was asked about too fast, shared by all workers.
 
-    `key` stands for account and credentials, so that others are tried at once. The rest after a refusal doubles from
-    five seconds to five minutes. Where Redis does not answer, nobody rests.
+    Nobody hammers it with them. `key` stands for account and credentials, so that others are tried at once. The rest
+    doubles from five seconds to five minutes, and is at least as long as the vendor asked for. Where Redis does not
+    answer, nobody rests.
     """
 
     operation: str
@@ -119,19 +136,29 @@ class Refusals:
     redis_url: str | None
 
     def check(self, now: datetime) -> None:
-        """Raises Unauthorised while the credentials rest, with the vendor's own reason."""
+        """While the credentials rest: raises Unauthorised with the vendor's own reason, or Throttled."""
         count, until, reason = self._read()
-        if count and now.timestamp() < until:
-            left = round(until - now.timestamp())
-            raise Unauthorised(self.operation, f"{reason}; tried again in {max(1, left)} s, or with other credentials")
+        left = until - now.timestamp()
+        if not count or left <= 0:
+            return
+        if not reason:
+            raise Throttled(self.operation, left)
+        raise Unauthorised(
+            self.operation, f"{reason}; tried again in {max(1, round(left))} s, or with other credentials"
+        )
 
-    def note(self, reason: str, now: datetime) -> None:
-        """The vendor refused the credentials just now."""
+    def note(self, error: Unauthorised | Throttled, now: datetime) -> None:
+        """The vendor did not take the credentials just now, or not yet."""
         count = self._read()[0] + 1
         rest = min(_LONGEST_REST, _FIRST_REST * 2 ** min(count - 1, 10))
+        reason = ""
+        if isinstance(error, Throttled):
+            rest = max(rest, timedelta(seconds=error.wait_seconds))
+        else:
+            reason = error.reason or "refused"
         note = json.dumps([count, (now + rest).timestamp(), reason])
         # Longer than the rest, or the next one would begin at five seconds again.
-        self._ask(lambda redis: redis.set(self._name, note, ex=2 * _LONGEST_REST))
+        self._ask(lambda redis: redis.set(self._name, note, ex=rest + _LONGEST_REST))
 
     def forget(self) -> None:
         """The vendor accepted them."""
@@ -139,7 +166,7 @@ class Refusals:
 
     @property
     def _name(self) -> str:
-        return f"token:refused:{hashlib.sha256(repr(self.key).encode()).hexdigest()}"
+        return f"token:refused:{_fingerprint(self.key)}"
 
     def _read(self) -> tuple[int, float, str]:
         found = self._ask(lambda redis: redis.get(self._name))
@@ -209,10 +236,18 @@ class OAuthGrant:
 
 
 def make_tokens(grant: OAuthGrant) -> TokenProvider:
-    """The tokens of a grant, shared with every other channel of the same account and credentials in this process."""
+    """The tokens of a grant, shared with every other channel of the same account and credentials."""
     config, deps = grant.config, grant.deps
-    refusals = Refusals(f"{config.vendor}.token", token_key(config, deps, shared=True), deps.redis_url)
-    return TokenProvider(token_key(config, deps), grant.fetch, deps.now, refusals)
+    shared = token_key(config, deps, shared=True)
+    refusals = Refusals(f"{config.vendor}.token", shared, deps.redis_url)
+    return TokenProvider(
+        token_key(config, deps), grant.fetch, deps.now, refusals, deps.shelf, credentials=_fingerprint(shared)
+    )
+
+
+def _fingerprint(key: Hashable) -> str:
+    """A name for what must not be named."""
+    return hashlib.sha256(repr(key).encode()).hexdigest()
 
 
 def _seconds(expires_in: object) -> float:

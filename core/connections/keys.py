@@ -80,14 +80,15 @@ def rotate(conn: Connection, keys: Sequence[str], actor: Actor, now: datetime) -
     """Seal everything that an older key opens under the newest one; what is there already stays as it is.
 
     Readers are not held up: a credential can be opened before and after by whoever has both keys. Two who rotate at
-    once follow one another, and the second finds nothing to do. What no key opens stays, and is named. Raises
-    NoSecretKeys, BadSecretKey.
+    once follow one another, and the second finds nothing to do. What no key opens stays, and is named. Access tokens
+    under another key than the newest are dropped: the next job fetches one. Raises NoSecretKeys, BadSecretKey.
     """
     boxes = fernets(keys)
     found = _read(conn, boxes, for_update=True)
     old = [(secret, token) for secret, token in found if secret.position is not None and secret.position > 1]
     box = MultiFernet(boxes)
     _store(conn, [(secret, box.rotate(token)) for secret, token in old], now)
+    _drop_tokens(conn, boxes[0])
     for shop_id, group in groupby(old, key=lambda item: item[0].shop_id):
         secrets = [secret for secret, _ in group]
         connections = sorted({secret.connection_id for secret in secrets})
@@ -150,4 +151,21 @@ def _store(conn: Connection, resealed: Sequence[tuple[SealedSecret, bytes]], now
         connections=[secret.connection_id for secret, _ in resealed],
         names=[secret.name for secret, _ in resealed],
         tokens=[token for _, token in resealed],
+    )
+
+
+def _drop_tokens(conn: Connection, newest: Fernet) -> None:
+    rows = fetch(
+        conn, "select shop_id, connection_id, sealed from connection_tokens order by shop_id, connection_id for update"
+    )
+    old = [row for row in rows if _opened_by([newest], row["sealed"]) is None]
+    execute(
+        conn,
+        """
+        delete from connection_tokens t
+        using unnest(%(shops)b::int8[], %(connections)b::int8[]) v(shop_id, connection_id)
+        where t.shop_id = v.shop_id and t.connection_id = v.connection_id
+        """,
+        shops=[row["shop_id"] for row in old],
+        connections=[row["connection_id"] for row in old],
     )

@@ -1,4 +1,6 @@
-"""Tables: shops, connections, connection_secrets, write_stops, channel_subscriptions, channel_acts."""
+"""Tables: shops, connections, connection_secrets, connection_tokens, write_stops, channel_subscriptions,
+channel_acts.
+"""
 
 from __future__ import annotations
 
@@ -104,6 +106,24 @@ connection_secrets = Table(
     Column("sealed", LargeBinary, nullable=False, comment="Fernet token; the keys are in SWITCHYARD_SECRET_KEYS"),
     Column("updated_at", DateTime(timezone=True), nullable=False),
     PrimaryKeyConstraint("shop_id", "connection_id", "name"),
+    ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
+)
+
+connection_tokens = Table(
+    "connection_tokens",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("connection_id", BigInteger, nullable=False),
+    Column(
+        "sealed",
+        LargeBinary,
+        nullable=False,
+        comment="Fernet token, as in connection_secrets: the access token, and a fingerprint of the credentials it was"
+        " fetched with",
+    ),
+    Column("renew_at", DateTime(timezone=True), nullable=False, comment="from when on the next one is fetched"),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("shop_id", "connection_id"),
     ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
 )
 

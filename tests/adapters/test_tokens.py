@@ -152,7 +152,7 @@ def unreachable() -> Token:
 def test_nothing_of_credentials_or_tokens_is_kept_in_redis(redis_url: str) -> None:
     vendor, _ = workers(redis_url, 1)
     refusals = Refusals("shopify.token", ("shopify", "client_secret-in-clear"), redis_url)
-    refusals.note("invalid_client", vendor.now)
+    refusals.note(Unauthorised("shopify.token", "invalid_client"), vendor.now)
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         kept = [f"{name} {client.get(name)}" for name in client.scan_iter()]
     assert len(kept) == 1

@@ -93,6 +93,21 @@ left join lateral (
     order by a.called_at desc limit 1
 ) warned on true;
 
+-- The access token that all processes share: fetched once in its life, not once for each job.
+create table connection_tokens (
+    shop_id bigint not null,
+    connection_id bigint not null,
+    sealed bytea not null,
+    renew_at timestamptz not null,
+    expires_at timestamptz not null,
+    constraint pk_connection_tokens primary key (shop_id, connection_id),
+    constraint fk_connection_tokens_connections_shop_id foreign key (shop_id, connection_id)
+        references connections (shop_id, id)
+);
+comment on column connection_tokens.sealed is
+    'Fernet token, as in connection_secrets: the access token, and a fingerprint of the credentials it was fetched with';
+comment on column connection_tokens.renew_at is 'from when on the next one is fetched';
+
 -- What each vendor calls us for, as it was when last looked at.
 create table channel_subscriptions (
     shop_id bigint not null,
