@@ -43,9 +43,7 @@ class _Remembered:
     read_at: float
 
 
-def load_account(
-    engine: Engine, keys: Sequence[str], vendor: str, connection_id: int, now: datetime
-) -> Account | None:
+def load_account(engine: Engine, keys: Sequence[str], vendor: str, connection_id: int, now: datetime) -> Account | None:
     """The connection's account, or None when that vendor has no such connection.
 
     Raises core.connections.operations.UnreadableSecret, or core.connections.keys.NoSecretKeys or BadSecretKey, when

@@ -19,7 +19,7 @@ from core.connections.keys import rotate
 from core.connections.operations import new_key, seal_secrets
 from core.db import execute, make_engine, unit_of_work
 from core.messaging.doorbell import Doorbell
-from tests.api.conftest import ACTOR, NOW, SECRET, Serve, Shop, signed_headers
+from tests.api.conftest import ACTOR, NOW, Serve, Shop, signed_headers
 
 BODY = '{"id":820982911946154508,"note":"café"}'.encode()
 
