@@ -7,12 +7,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
 
 from api.asking import NoAnswer, in_thread
 from core.connections.operations import open_secrets
-from core.db import fetch_one, read_only
+from core.db import fetch_one, read_only, scalar
 
 KEPT_SECONDS = 60.0
 # After a wrong signature the secrets are read again, but a flood of wrong ones does not become a flood of reads.
@@ -21,6 +22,8 @@ UNKNOWN_KEPT_SECONDS = 5.0
 KEPT_MAX = 10_000
 # A vendor waits five seconds for its answer.
 PATIENCE_SECONDS = 2.4
+PREVIOUS_COUNTS_FOR = timedelta(hours=2)
+"""How long a client secret counts that was replaced: the vendor may sign with it for an hour."""
 READERS_MAX = 8
 
 
@@ -40,7 +43,7 @@ class _Remembered:
     read_at: float
 
 
-def load_account(engine: Engine, keys: Sequence[str], vendor: str, connection_id: int) -> Account | None:
+def load_account(engine: Engine, keys: Sequence[str], vendor: str, connection_id: int, now: datetime) -> Account | None:
     """The connection's account, or None when that vendor has no such connection.
 
     Raises core.connections.operations.UnreadableSecret, or core.connections.keys.NoSecretKeys or BadSecretKey, when
@@ -56,6 +59,17 @@ def load_account(engine: Engine, keys: Sequence[str], vendor: str, connection_id
         if row is None:
             return None
         found = open_secrets(conn, keys, row["shop_id"], row["id"])
+        replaced_at = scalar(
+            conn,
+            """
+            select updated_at from connection_secrets
+            where shop_id = %(shop)s and connection_id = %(id)s and name = 'client_secret_previous'
+            """,
+            shop=row["shop_id"],
+            id=row["id"],
+        )
+    if replaced_at is not None and now - replaced_at > PREVIOUS_COUNTS_FOR:
+        del found["client_secret_previous"]
     secrets = tuple(found[name] for name in ("client_secret", "client_secret_previous") if found.get(name))
     return Account(row["shop_id"], row["id"], row["account_ref"], secrets)
 

@@ -102,7 +102,7 @@ class Ringer:
 
 def create_app(deps: Dependencies) -> Starlette:
     """The API over its dependencies."""
-    accounts = Accounts(lambda vendor, id_: load_account(deps.engine, deps.secret_keys, vendor, id_))
+    accounts = Accounts(lambda vendor, id_: load_account(deps.engine, deps.secret_keys, vendor, id_, deps.clock()))
     ringer = Ringer(deps.doorbell)
 
     def committed(deliveries: Sequence[Delivery], seconds: float) -> None:

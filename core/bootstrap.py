@@ -105,19 +105,37 @@ class Application:
         currency: str,
         settings: Mapping[str, Any],
         secrets: Mapping[str, str],
+        connection: ConnectionRow | None = None,
     ) -> Probe:
         """What a vendor really answers to some credentials, which need not be stored; nothing can be changed by it.
 
+        Where it is asked for a connection that there is, the calls are on record as that one's, and out of its quota.
         Raises core.errors.Retryable or Permanent as the vendor's adapter does.
         """
-        config = ConnectionConfig(0, 0, vendor, base_url, account_ref, currency, settings, secrets)
+        ids = (0, 0) if connection is None else (connection.shop_id, connection.id)
+        config = ConnectionConfig(*ids, vendor, base_url, account_ref, currency, settings, secrets)
         ear = Overhearing(utc_now)
+        log = CallLog(self.engine)
         calls: list[ApiCall] = []
-        deps = Deps(calls.append, self.settings.redis_url, ear, utc_now, held=lambda _effect: "it is only looked at")
+
+        def record(call: ApiCall) -> None:
+            calls.append(call)
+            if connection is not None:
+                log.record(call)
+
+        deps = Deps(
+            record=record,
+            redis_url=self.settings.redis_url,
+            transport=ear,
+            now=utc_now,
+            purpose=bound_field("function"),
+            held=lambda _effect: "it is only looked at",
+        )
         try:
             account = registry.make_channel(config, deps).about()
         finally:
             ear.close()
+            log.flush()
         versions = [call.api_version for call in calls if call.api_version]
         return Probe(account, versions[-1] if versions else None, ear.clock_ahead, ear.token_lives)
 

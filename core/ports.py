@@ -244,6 +244,7 @@ class ChannelSubscription:
 
     standing: it does. missing: it does not, and was only looked at. refused: it does not want to, with its reason in
     `problem`. `is_changed`: it was made, moved or mended just now; `was_missing`: there was none when it was looked at.
+    `is_advised`: it does not stand for want of a right that is advised and not needed.
     """
 
     topic: str
@@ -252,6 +253,7 @@ class ChannelSubscription:
     is_changed: bool = False
     was_missing: bool = False
     problem: str | None = None
+    is_advised: bool = False
 
 
 @dataclass(frozen=True, slots=True)

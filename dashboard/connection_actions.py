@@ -13,14 +13,18 @@ from core.clock import utc_now
 from core.connections import switches
 from core.db import unit_of_work
 from core.inventory import comparison
-from core.messaging.doorbell import Doorbell, Lane
+from core.messaging.doorbell import Doorbell, Lane, ring_resumed
+from core.ports import JobQueue
 
 
 class Application(Protocol):
-    """What these acts need: rows, and the bell that tells the pushes."""
+    """What these acts need: rows, the queue of jobs, and the bell that tells the pushes."""
 
     @property
     def engine(self) -> Engine: ...
+
+    @property
+    def queue(self) -> JobQueue: ...
 
     @property
     def doorbell(self) -> Doorbell: ...
@@ -70,11 +74,11 @@ def pause(app: Application, shop_id: int, connection_id: int, name: str, actor: 
 
 
 def resume(app: Application, shop_id: int, connection_id: int, name: str, actor: Actor) -> str:
-    """End a pause: the next poll reads what was missed, and what differs is written."""
+    """End a pause: what was missed is asked for, and what differs is written."""
     with unit_of_work(app.engine) as conn:
         was_paused = switches.resume(conn, shop_id, connection_id, actor, utc_now())
-    app.doorbell.ring(Lane("stock", shop_id, connection_id))
-    return f"{name} is resumed: what it sold meanwhile is asked for first." if was_paused else f"{name} was not paused."
+    ring_resumed(app.queue, app.doorbell, shop_id, connection_id)
+    return f"{name} is resumed: what it sold meanwhile is asked for now." if was_paused else f"{name} was not paused."
 
 
 def go_live(app: Application, shop_id: int, connection_id: int, name: str, zeroed_max: int, actor: Actor) -> str:

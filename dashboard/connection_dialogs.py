@@ -161,7 +161,7 @@ def resume(viewer: people.Viewer, row: Row) -> None:
         _about(row),
         [(formats.count(row["listings"]), "listings"), *_held_up([row])],
         [
-            f"**Orders** {orders} are asked for within {connection_words.poll_seconds()} seconds and booked.",
+            f"**Orders** {orders} are asked for at once, or within {connection_words.poll_seconds()} seconds, and booked.",
             "**What differs is written**, unless it is in shadow mode or its writes are stopped.",
         ],
         f"Resume {name}",

@@ -1,9 +1,10 @@
-"""`switchyard connect shopify`: ask, look at the real answer, store, and begin in shadow mode."""
+"""`switchyard connect shopify`: ask, look at the real answer, store; one that is new begins in shadow mode."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from shlex import quote
 
 import click
 from sqlalchemy import Connection
@@ -43,14 +44,10 @@ class _Asked:
     base_url: str
     name: str
     secrets: dict[str, str]
-    clock_factor: float
+    settings: dict[str, object]
 
     def __repr__(self) -> str:
         return f"_Asked({self.domain!r})"
-
-    @property
-    def settings(self) -> dict[str, object]:
-        return {"is_sku_source": True, "clock_factor": self.clock_factor}
 
 
 @click.group()
@@ -71,7 +68,7 @@ def connect() -> None:
 @click.option("--mode", type=click.Choice(sorted(_MODES)), default=policies.DEFAULT_MODE, show_default=True,
               help="How a shop that is new shares its stock over channels.")  # fmt: skip
 @click.option("--base-url", envvar="SHOPIFY_BASE_URL", help="Another address than the domain's: a sandbox.")
-@click.option("--clock-factor", type=click.FloatRange(min=0.01), default=1.0, help="Of a sandbox that hurries.")
+@click.option("--clock-factor", type=click.FloatRange(min=0.01), help="Of a sandbox that hurries.")
 @click.option("--reason", default="connect a shop", show_default=True, help="Why; kept on record.")
 @click.option("--store-anyway", is_flag=True, help="Store it though something is not right.")
 def shopify(
@@ -82,7 +79,7 @@ def shopify(
     shop: str | None,
     mode: str,
     base_url: str | None,
-    clock_factor: float,
+    clock_factor: float | None,
     reason: str,
     store_anyway: bool,
 ) -> None:
@@ -92,24 +89,33 @@ def shopify(
     asked = _Asked(
         domain=cleaned,
         base_url=(base_url or f"https://{cleaned}").rstrip("/"),
-        name=name,
+        name=_said("--name", name),
         secrets={"client_id": client_id.strip(), "client_secret": client_secret.strip()},
-        clock_factor=clock_factor,
+        settings={} if clock_factor is None else {"clock_factor": clock_factor},
     )
-    probe = _look(app, asked, store_anyway=store_anyway)
+    shop = None if shop is None else _said("--shop", shop)
+    probe = _look(app, asked, _known(app, asked, shop), store_anyway=store_anyway)
     currency = _currency(app, shop, probe)
     findings = [] if probe is None else checkup.of_probe(probe, asked.domain, currency or "", utc_now())
     say(findings)
     if any(finding.state == "problem" for finding in findings) and not store_anyway:
         raise NotRight(asked.domain)
     row = _store(app, asked, shop, probe, _MODES[mode], Actor(console.person(), reason))
-    click.echo(f"{row.name} is connected as number {row.id}, in shadow mode: it is compared, and nothing is written.")
+    with read_only(app.engine) as conn:
+        stands = switches.standing(conn, row.shop_id, row.id)
+        shops = {each["shop_id"]: each["name"] for each in queries.shops(conn)}
+    click.echo(
+        f"{row.name} is connected as number {row.id}: {stands.held() or 'it is live, and what differs is written'}."
+    )
     _subscribe(app, row)
     _begin_sync(app, row, Actor(console.person(), reason))
-    click.echo(
-        f"Its first sync is queued: it reads the catalogue, the levels and the open orders.\nNext: `switchyard status`"
-        f" until it is read, `switchyard compare {row.name}`, and when that is right `switchyard go-live {row.name}`."
-    )
+    click.echo("A sync is queued: it reads the catalogue, the levels and the open orders.")
+    if not stands.is_live:
+        named = quote(row.name) + (f" --shop {quote(shops[row.shop_id])}" if len(shops) > 1 else "")
+        click.echo(
+            f"Next: `switchyard status` until it is read, `switchyard compare {named}`, and when that is right"
+            f" `switchyard go-live {named} --reason ...`."
+        )
 
 
 def say(findings: list[Finding]) -> None:
@@ -119,6 +125,14 @@ def say(findings: list[Finding]) -> None:
         click.echo(f"{mark}{finding.about}: {finding.says}")
         if finding.next_step:
             click.echo(f"          {finding.next_step}")
+
+
+def _said(option: str, name: str) -> str:
+    """A name as it is stored: without what cannot be seen around it. Raises BadInput for one of nothing."""
+    cleaned = " ".join(name.split())
+    if not cleaned:
+        raise BadInput(f"{option} is empty: give a name, or leave it out")
+    return cleaned
 
 
 def _cleaned(domain: str) -> str:
@@ -133,10 +147,24 @@ def _cleaned(domain: str) -> str:
     return text
 
 
-def _look(app: Application, asked: _Asked, *, store_anyway: bool) -> Probe | None:
+def _known(app: Application, asked: _Asked, shop: str | None) -> ConnectionRow | None:
+    """The connection whose credentials are entered again."""
+    with read_only(app.engine) as conn:
+        rows = [
+            row
+            for each in queries.shops(conn)
+            if shop is None or each["name"] == shop
+            for row in queries.connections_of(conn, each["shop_id"])
+            if (row.vendor, row.name, row.account_ref) == ("shopify", asked.name, asked.domain)
+        ]
+    return rows[0] if len(rows) == 1 else None
+
+
+def _look(app: Application, asked: _Asked, known: ConnectionRow | None, *, store_anyway: bool) -> Probe | None:
     """The shop's real answer; None where there is none and it shall be stored anyway."""
     try:
-        return app.probe("shopify", asked.base_url, asked.domain, "", asked.settings, asked.secrets)
+        settings = asked.settings if known is None else {**known.settings, **asked.settings}
+        return app.probe("shopify", asked.base_url, asked.domain, "", settings, asked.secrets, known)
     except (Permanent, Retryable) as error:
         say([checkup.problem("answer", _without(asked, str(error)), _step_for(error))])
         if store_anyway:
@@ -180,20 +208,21 @@ def _store(
     name = _shop_name(shop, probe)
     zone = (probe.account.time_zone if probe is not None else None) or "UTC"
     currency = _currency(app, shop, probe) or "USD"
-    new = NewConnection(
-        vendor="shopify",
-        name=asked.name,
-        base_url=asked.base_url,
-        account_ref=asked.domain,
-        guarantee_class="A",
-        settings=asked.settings,
-        secrets=asked.secrets,
-        write_mode="shadow",
-    )
     with unit_of_work(app.engine) as conn:
         shop_id = connections.open_shop(conn, name, zone, currency, actor, now)
         policies.begin_with(conn, shop_id, mode, actor, now)
         _refuse_another_account(conn, shop_id, asked)
+        is_known = any(row.name == asked.name for row in queries.connections_of(conn, shop_id))
+        new = NewConnection(
+            vendor="shopify",
+            name=asked.name,
+            base_url=asked.base_url,
+            account_ref=asked.domain,
+            guarantee_class="A",
+            settings=asked.settings if is_known else {"is_sku_source": True, **asked.settings},
+            secrets=asked.secrets,
+            write_mode="shadow",
+        )
         connection_id = connections.connect(conn, shop_id, new, app.settings.secret_keys, actor, now)
         return queries.connection(conn, shop_id, connection_id)
 
@@ -225,7 +254,7 @@ def _subscribe(app: Application, row: ConnectionRow) -> None:
         say(
             [
                 checkup.warning(
-                    "subscriptions", str(error), "they are tried again daily; polls bring its orders meanwhile"
+                    "subscriptions", str(error), "they are tried again hourly; polls bring its orders meanwhile"
                 )
             ]
         )
@@ -235,6 +264,9 @@ def _subscribe(app: Application, row: ConnectionRow) -> None:
         say([checkup.warning("subscriptions", says, "`switchyard doctor` says which, and why")])
         return
     click.echo(f"It calls {app.settings.api_url} when something happens ({found['standing']} topics).")
+    if found["advised"]:
+        says = f"{found['advised']} more would need a scope that is advised"
+        say([checkup.warning("subscriptions", says, "`switchyard doctor` says which; it works without")])
 
 
 def _begin_sync(app: Application, row: ConnectionRow, actor: Actor) -> None:

@@ -168,7 +168,7 @@ def _connection(app: Application, row: ConnectionRow, now: datetime, *, offline:
         topics = fetch(
             conn,
             """
-            select topic, state, problem from channel_subscriptions
+            select topic, state, problem, is_advised from channel_subscriptions
             where shop_id = %(shop)s and connection_id = %(id)s order by topic
             """,
             shop=row.shop_id,
@@ -190,7 +190,7 @@ def _answer(app: Application, row: ConnectionRow, now: datetime) -> Iterable[Fin
         return [problem("credentials", str(error), "add the old key behind the new one in SWITCHYARD_SECRET_KEYS")]
     found = [ok("credentials", f"{len(secrets)} stored and open")]
     try:
-        probe = app.probe(row.vendor, row.base_url, row.account_ref, row.currency, row.settings, secrets)
+        probe = app.probe(row.vendor, row.base_url, row.account_ref, row.currency, row.settings, secrets, row)
     except Retryable as error:
         return [*found, problem("answer", logs.mask(str(error)), "wait or look at the vendor's status page")]
     except Permanent as error:

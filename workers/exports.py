@@ -21,9 +21,12 @@ log = logging.getLogger(__name__)
 EXPORT_FROM = 1_000
 """Listings from which a catalogue is exported: fewer are read sooner by pages, more would use up the quota."""
 
-# Durations of the channel's side: divided by the connection's clock factor.
-PATIENCE = timedelta(minutes=20)
+# A duration of the channel's side: divided by the connection's clock factor.
+PATIENCE = timedelta(minutes=1)
+"""So long a worker waits for an export; after that its end, or the sweep of runs, rings the sync again."""
 FRESH_FOR = timedelta(hours=1)
+GIVEN_UP_AFTER = timedelta(hours=3)
+"""An export that is not written by then hangs at the channel."""
 _PAUSE = 2.0
 _PAUSE_MAX = 15.0
 
@@ -111,6 +114,9 @@ def _awaited(
     factor = float(row.settings.get("clock_factor") or 1)
     ends_at, pause = time.monotonic() + PATIENCE.total_seconds() / factor, _PAUSE
     while export.state == "running":
+        if utc_now() - export.began_at > GIVEN_UP_AFTER:
+            log.warning("export %s has hung for hours, the catalogue is read by pages", export.ref)
+            return None
         tell("the channel is writing its catalogue down", export.objects)
         if time.monotonic() > ends_at:
             raise StillWritten(export.ref)

@@ -25,7 +25,7 @@ from core.connections.queries import ConnectionRow, connections_of
 from core.db import read_only, unit_of_work
 from core.inventory import comparison
 from core.inventory.comparison import ZEROED_MAX, Comparison, Difference, Verdict
-from core.messaging.doorbell import Lane
+from core.messaging.doorbell import Lane, ring_resumed
 from workers import console
 
 _SHOP = click.option("--shop", help="Name of the shop; needed where there are several.")
@@ -85,8 +85,7 @@ def resume(connection: str, shop: str | None, reason: str) -> None:
     """End the pause of CONNECTION; a poll reads what was missed."""
     row, was_paused = _switch(switches.resume, connection, shop, reason)
     app = console.application()
-    app.queue.enqueue("connection.poll", shop_id=row.shop_id, connection_id=row.id)
-    _ring(app, [row])
+    ring_resumed(app.queue, app.doorbell, row.shop_id, row.id)
     click.echo(f"{row.name} is polled again." if was_paused else f"{row.name} was not paused.")
 
 

@@ -184,12 +184,14 @@ def of_subscriptions(topics: Sequence[Mapping[str, Any]], needs_them: bool) -> I
         return
     bad = [row for row in topics if row["state"] != "standing"]
     if not topics:
-        yield warning("subscriptions", "none is on record", "they are made by `switchyard connect` and daily after it")
+        yield warning("subscriptions", "none is on record", "they are made by `switchyard connect` and hourly after it")
     for row in bad:
         why = f": {row['problem']}" if row.get("problem") else ""
-        yield problem(
-            "subscriptions", f"{row['topic']} is {row['state']}{why}", "they are mended daily while writes may leave"
-        )
+        says = f"{row['topic']} is {row['state']}{why}"
+        if row["is_advised"]:
+            yield warning("subscriptions", says, "grant one where you want to be told; until then it is asked for")
+        else:
+            yield problem("subscriptions", says, "they are mended hourly while writes may leave")
     if topics and not bad:
         yield ok("subscriptions", f"{len(topics)} topics call us")
 

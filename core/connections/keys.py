@@ -87,7 +87,7 @@ def rotate(conn: Connection, keys: Sequence[str], actor: Actor, now: datetime) -
     found = _read(conn, boxes, for_update=True)
     old = [(secret, token) for secret, token in found if secret.position is not None and secret.position > 1]
     box = MultiFernet(boxes)
-    _store(conn, [(secret, box.rotate(token)) for secret, token in old], now)
+    _store(conn, [(secret, box.rotate(token)) for secret, token in old])
     _drop_tokens(conn, boxes[0])
     for shop_id, group in groupby(old, key=lambda item: item[0].shop_id):
         secrets = [secret for secret, _ in group]
@@ -137,16 +137,16 @@ def _opened_by(boxes: Sequence[Fernet], token: bytes) -> int | None:
     return None
 
 
-def _store(conn: Connection, resealed: Sequence[tuple[SealedSecret, bytes]], now: datetime) -> None:
+def _store(conn: Connection, resealed: Sequence[tuple[SealedSecret, bytes]]) -> None:
+    """The same credentials in another envelope: they are no newer for it."""
     execute(
         conn,
         """
-        update connection_secrets s set sealed = v.sealed, updated_at = %(now)s
+        update connection_secrets s set sealed = v.sealed
         from unnest(%(shops)b::int8[], %(connections)b::int8[], %(names)b::text[], %(tokens)b::bytea[])
             v(shop_id, connection_id, name, sealed)
         where s.shop_id = v.shop_id and s.connection_id = v.connection_id and s.name = v.name
         """,
-        now=now,
         shops=[secret.shop_id for secret, _ in resealed],
         connections=[secret.connection_id for secret, _ in resealed],
         names=[secret.name for secret, _ in resealed],

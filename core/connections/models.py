@@ -178,6 +178,13 @@ channel_subscriptions = Table(
         "repairs", Integer, nullable=False, server_default="0", comment="how often it was made again after it had stood"
     ),
     Column("problem", Text),
+    Column(
+        "is_advised",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="it does not stand for want of a right that is advised and not needed",
+    ),
     PrimaryKeyConstraint("shop_id", "connection_id", "topic"),
     ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
     CheckConstraint("state in ('standing', 'missing', 'refused')", name="state"),

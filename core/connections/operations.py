@@ -158,8 +158,15 @@ def seal_secrets(
     secrets: Mapping[str, str],
     now: datetime,
 ) -> None:
-    """Store credentials encrypted under the newest key, replacing those of the same names."""
+    """Store credentials encrypted under the newest key, replacing those of the same names.
+
+    A client secret that is replaced by another one stays as `client_secret_previous`: the channel goes on signing with
+    it for a while.
+    """
     box = MultiFernet(fernets(keys))
+    before = _client_secret(conn, box, shop_id, connection_id) if "client_secret" in secrets else None
+    if before is not None and before != secrets["client_secret"]:
+        secrets = {"client_secret_previous": before, **secrets}
     for name, value in sorted(secrets.items()):
         execute(
             conn,
@@ -175,6 +182,23 @@ def seal_secrets(
             sealed=box.encrypt(value.encode()),
             now=now,
         )
+
+
+def _client_secret(conn: Connection, box: MultiFernet, shop_id: int, connection_id: int) -> str | None:
+    """The one that is stored; None where there is none, or none that a key of this process opens."""
+    sealed = scalar(
+        conn,
+        """
+        select sealed from connection_secrets
+        where shop_id = %(shop)s and connection_id = %(connection)s and name = 'client_secret' for update
+        """,
+        shop=shop_id,
+        connection=connection_id,
+    )
+    try:
+        return None if sealed is None else box.decrypt(bytes(sealed)).decode()
+    except InvalidToken:
+        return None
 
 
 def open_secrets(conn: Connection, keys: Sequence[str], shop_id: int, connection_id: int) -> dict[str, str]:

@@ -42,12 +42,14 @@ def note_subscriptions(
     execute(
         conn,
         """
-        insert into channel_subscriptions as s (shop_id, connection_id, topic, state, ref, checked_at, problem)
-        select %(shop)s, %(id)s, n.topic, n.state, n.ref, %(now)s, n.problem
-        from unnest(%(topics)b::text[], %(states)b::text[], %(refs)b::text[], %(problems)b::text[])
-            as n (topic, state, ref, problem)
+        insert into channel_subscriptions as s
+            (shop_id, connection_id, topic, state, ref, checked_at, problem, is_advised)
+        select %(shop)s, %(id)s, n.topic, n.state, n.ref, %(now)s, n.problem, n.is_advised
+        from unnest(%(topics)b::text[], %(states)b::text[], %(refs)b::text[], %(problems)b::text[],
+            %(advised)b::boolean[]) as n (topic, state, ref, problem, is_advised)
         on conflict (shop_id, connection_id, topic) do update set state = excluded.state,
             ref = coalesce(excluded.ref, s.ref), checked_at = excluded.checked_at, problem = excluded.problem,
+            is_advised = excluded.is_advised,
             missed_at = case when s.topic = any(%(dropped)b::text[]) and s.state = 'standing' then %(now)s
                 else s.missed_at end,
             repaired_at = case when s.topic = any(%(dropped)b::text[]) and excluded.state = 'standing' then %(now)s
@@ -63,6 +65,7 @@ def note_subscriptions(
         states=[item.state for item in _sorted(found)],
         refs=[item.ref for item in _sorted(found)],
         problems=[item.problem for item in _sorted(found)],
+        advised=[item.is_advised for item in _sorted(found)],
     )
     execute(
         conn,

@@ -206,5 +206,18 @@ def lane_lock(engine: Engine, lane: Lane) -> Iterator[bool]:
             log.warning("the lock of lane %s was already gone: %s", lane.key, error.orig)
 
 
+def ring_resumed(queue: JobQueue, doorbell: Doorbell, shop_id: int, connection_id: int) -> None:
+    """After a pause: ask at once what the connection sold meanwhile, write what differs, read back what is open.
+
+    Nothing is raised: what a dead Redis loses, the next poll and the sweeps repair.
+    """
+    try:
+        queue.enqueue("connection.poll", shop_id=shop_id, connection_id=connection_id)
+    except Retryable as error:
+        log.warning("connection %d is polled with the others: %s", connection_id, error)
+    for kind in ("stock", "stock-check"):
+        doorbell.ring(Lane(kind, shop_id, connection_id))
+
+
 def _flag(lane: Lane) -> str:
     return f"switchyard:rung:{lane.key}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -18,13 +19,17 @@ class CannedExports:
 
     export_states: list[str] = field(default_factory=lambda: ["RUNNING", "COMPLETED"])
     export_errors: list[str] = field(default_factory=list)
-    export_began: str = BEGAN
+    export_began: str | None = None
+    """None: when it was begun; one that nobody begun here is old."""
+    export_address: str = FILE
     export_partial: bool = False
     export_is_empty: bool = False
     exports_begun: int = 0
     export_query: str = ""
     files_given: list[httpx.Request] = field(default_factory=list)
     file_mishaps: list[httpx.Response] = field(default_factory=list)
+
+    _begun_at: str = BEGAN
 
     def _variant(self, item: str) -> dict[str, Any]:
         raise NotImplementedError
@@ -37,6 +42,7 @@ class CannedExports:
             errors = [{"code": code, "field": None, "message": f"no: {code}"} for code in self.export_errors]
             return {"bulkOperationRunQuery": {"bulkOperation": None, "userErrors": errors}}
         self.exports_begun += 1
+        self._begun_at = datetime.now(UTC).isoformat()
         self.export_query = v["query"]
         return {"bulkOperationRunQuery": {"bulkOperation": self._export("CREATED"), "userErrors": []}}
 
@@ -60,9 +66,9 @@ class CannedExports:
             "id": "gid://shopify/BulkOperation/42",
             "status": status,
             "errorCode": "TIMEOUT" if status == "FAILED" else None,
-            "createdAt": self.export_began,
+            "createdAt": self.export_began or self._begun_at,
             "objectCount": "20",
-            "url": FILE if status == "COMPLETED" and not self.export_is_empty else None,
+            "url": self.export_address if status == "COMPLETED" and not self.export_is_empty else None,
             "partialDataUrl": FILE if status == "FAILED" and self.export_partial else None,
         }
 

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from core.adapters import downloads
 from core.adapters.http import Refused, ServerFault
 from core.adapters.shopify import documents
 from core.ports import CatalogueExport, ChannelListing, SalesChannel
@@ -54,6 +55,17 @@ def test_a_file_from_elsewhere_is_fetched_without_our_credentials() -> None:
         "https://me:it@storage.test/x",
         "http://127.0.0.1/x",
         "",
+        "https://[",
+        "https://storage.test:port/x",
+        "https://storage.test/\x00x",
+        "https://169.254.169.254/latest",
+        "https://127.0.0.1/x",
+        "https://localhost/x",
+        "https://0x7f000001/x",
+        "https://10.0.0.8/x",
+        "https://192.168.1.1/x",
+        "https://[::1]/x",
+        "https://[::ffff:10.0.0.8]/x",
     ],
 )
 def test_an_address_that_is_not_safe_is_not_followed(address: str) -> None:
@@ -79,6 +91,15 @@ def test_a_file_that_is_not_given_any_longer_is_refused() -> None:
     channel = shopify_account(canned).channel()
     with pytest.raises(Refused, match="not given"):
         _listings(channel, _written(channel))
+
+
+def test_a_file_beyond_all_measure_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "BYTES_MAX", 100)
+    account = shopify_account(CannedShop())
+    channel = account.channel()
+    with pytest.raises(Refused, match="more than 100 bytes"):
+        _listings(channel, _written(channel))
+    assert [call.outcome for call in account.log if call.operation == "export_result"] == ["refused"]
 
 
 def test_a_redirect_is_not_followed() -> None:

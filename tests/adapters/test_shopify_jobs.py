@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -100,6 +101,25 @@ def test_a_restart_picks_up_the_export_under_way(floor: Floor) -> None:
     assert canned.exports_begun == 1
 
 
+@pytest.mark.parametrize("state", ["RUNNING", "CANCELING"])
+def test_an_export_that_hangs_for_hours_is_given_up(floor: Floor, state: str) -> None:
+    canned = CannedShop(export_states=[state])
+    row = floor.connect(canned, clock_factor=1_000_000)
+    assert "still writing" in floor.sync(row)["waiting"]
+    canned.export_began = (utc_now() - timedelta(hours=4)).isoformat()
+    assert floor.sync(row)["taken_over"] == 10
+    assert canned.exports_begun == 1
+    assert watching.EXPORT not in floor.row(row.shop_id, row.id).settings
+
+
+@pytest.mark.parametrize("address", ["https://[", "https://169.254.169.254/x", "https://storage.test/\x01"])
+def test_a_file_at_no_address_to_follow_is_made_up_for_by_pages(floor: Floor, address: str) -> None:
+    canned = CannedShop(export_address=address)
+    row = floor.connect(canned)
+    assert floor.sync(row)["taken_over"] == 10
+    assert canned.files_given == []
+
+
 def test_an_old_export_is_not_taken_for_the_catalogue_of_today(floor: Floor) -> None:
     canned = CannedShop(export_states=["COMPLETED"], export_query="{ products }")
     row = floor.connect(canned, export="42")
@@ -127,7 +147,7 @@ def test_the_end_of_an_export_rings_the_sync_that_waits_for_it(floor: Floor) -> 
 def test_subscriptions_are_made_and_on_record(floor: Floor) -> None:
     canned = CannedShop()
     row = floor.connect(canned)
-    assert floor.check(row) == {"standing": 10, "missing": 0, "refused": 0, "changed": 10, "dropped": 0}
+    assert floor.check(row) == {"standing": 10, "missing": 0, "refused": 0, "advised": 0, "changed": 10, "dropped": 0}
     assert floor.check(row)["changed"] == 0
     assert {one["uri"] for one in canned.subscriptions} == {f"https://us.test/webhooks/shopify/{row.id}"}
     topics = _topics(floor, row)
@@ -136,6 +156,21 @@ def test_subscriptions_are_made_and_on_record(floor: Floor) -> None:
         ("standing", 0, None, None)
     }
     assert all(one["ref"].startswith("gid://") for one in topics.values())
+
+
+def test_a_topic_without_a_scope_that_is_only_advised_is_told_apart(floor: Floor) -> None:
+    topic = "fulfillment_orders/order_routing_complete"
+    canned = CannedShop(refused_topics=["FULFILLMENT_ORDERS_ORDER_ROUTING_COMPLETE"])
+    row = floor.connect(canned)
+    counts = floor.check(row)
+    assert (counts["standing"], counts["refused"], counts["advised"]) == (9, 0, 1)
+    found = _topics(floor, row)
+    assert {name for name, one in found.items() if one["is_advised"]} == {topic}
+    assert "read_merchant_managed_fulfillment_orders" in found[topic]["problem"]
+    # Refused although the scope is granted: that is no mere advice.
+    canned.scopes.append("write_merchant_managed_fulfillment_orders")
+    assert floor.check(row)["refused"] == 1
+    assert _topics(floor, row)[topic]["is_advised"] is False
 
 
 def test_a_dropped_subscription_is_mended_and_its_gap_filled(floor: Floor) -> None:
@@ -191,7 +226,7 @@ def test_a_subscription_that_leaves_fields_out_is_made_whole(floor: Floor) -> No
 def test_a_refused_topic_holds_up_no_other_and_says_all_that_is_wrong(floor: Floor) -> None:
     canned = CannedShop(refused_topics=["ORDERS_EDITED"])
     row = floor.connect(canned)
-    assert floor.check(row) == {"standing": 9, "missing": 0, "refused": 1, "changed": 9, "dropped": 0}
+    assert floor.check(row) == {"standing": 9, "missing": 0, "refused": 1, "advised": 0, "changed": 9, "dropped": 0}
     found = _topics(floor, row)["orders/edited"]
     assert (found["state"], found["problem"], found["ref"]) == ("refused", "this; and that", None)
 
@@ -200,13 +235,16 @@ def test_while_writes_are_stopped_subscriptions_are_only_looked_at(floor: Floor)
     canned = CannedShop()
     row = floor.connect(canned)
     _stop(floor, row)
-    assert floor.check(row)["missing"] == 10
+    counts = floor.check(row)
+    # One of them could not be made either: no scope for it is granted.
+    assert (counts["missing"], counts["advised"]) == (9, 1)
     assert canned.subscriptions == []
     _resume(floor, row)
     assert floor.check(row)["standing"] == 10
     _stop(floor, row)
-    canned.subscriptions.pop()
-    assert floor.check(row) == {"standing": 9, "missing": 1, "refused": 0, "changed": 0, "dropped": 1}
+    canned.subscriptions = [one for one in canned.subscriptions if one["topic"] != "ORDERS_CREATE"]
+    counts = floor.check(row)
+    assert counts == {"standing": 9, "missing": 1, "refused": 0, "advised": 0, "changed": 0, "dropped": 1}
     assert floor.check(row)["dropped"] == 0, "told of a second time"
     lost = next(one for one in _topics(floor, row).values() if one["state"] == "missing")
     assert (lost["repairs"], lost["repaired_at"]) == (0, None)

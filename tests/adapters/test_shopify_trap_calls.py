@@ -226,7 +226,7 @@ class _Shallow(CannedShop):
         return {"productVariants": connection(found[:6], 3, v["after"])}
 
     def on_Orders(self, v: dict[str, Any]) -> Any:
-        since = v["query"].removeprefix("updated_at:>='").removesuffix("'")
+        since = v["query"].partition("updated_at:>='")[2].removesuffix("'")
         found = [self._order(order) for order in self.orders if order["updatedAt"] >= since]
         return {"orders": connection(found[:6], 4, v["after"])}
 
@@ -242,6 +242,8 @@ def test_trap_pagination_stops_at_a_depth_and_looks_as_if_it_had_ended(monkeypat
     assert listings == [str(6000 + n) for n in range(20)]
     orders = {ref for page in channel.orders_since(LONG_AGO) for ref, _, _ in page}
     assert orders == {str(100 + n) for n in range(20)}
+    still_open = [ref for page in channel.open_orders() for ref, _, _ in page]
+    assert sorted(still_open) == sorted(orders)
 
 
 def test_trap_more_of_one_second_than_can_be_paged_is_said_and_not_passed_over(

@@ -62,7 +62,9 @@ def test_the_switch_of_the_shop_is_on_record_both_ways_and_wakes_the_pushes(
     ]
 
 
-def test_each_switch_of_a_connection_is_turned_and_turned_back(made: Application, conn: Connection) -> None:
+def test_each_switch_of_a_connection_is_turned_and_turned_back(
+    made: Application, conn: Connection, redis_url: str
+) -> None:
     shop = seed.shop(conn)
     one = seed.connection(conn, shop)
     said = [
@@ -78,12 +80,15 @@ def test_each_switch_of_a_connection_is_turned_and_turned_back(made: Application
     ]
     assert said == [
         "Shopify UK is paused.",
-        "Shopify UK is resumed: what it sold meanwhile is asked for first.",
+        "Shopify UK is resumed: what it sold meanwhile is asked for now.",
         "Writes to Shopify UK are stopped.",
         "Writes to Shopify UK were stopped already.",
         "Writes to Shopify UK go out again.",
         "Shopify UK is in shadow mode.",
     ]
+    assert [rung(redis_url, queue) for queue in ("polls", "stock-check")] == [
+        [{"shop_id": shop, "connection_id": one}]
+    ] * 2
     assert [act for act, *_ in acts(conn)] == ["pause", "resume", "stop_writes", "resume_writes", "to_shadow"]
     row = fetch_one(conn, "select state, write_mode from connection_switches where connection_id = %(c)s", c=one)
     assert row == {"state": "active", "write_mode": "shadow"}

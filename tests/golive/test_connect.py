@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from core.adapters.shopify import access
 from core.bootstrap import Application
+from core.clock import utc_now
 from core.connections import checkup, queries
 from core.connections import operations as connections
 from core.connections.queries import ConnectionRow
 from core.db import execute, fetch, fetch_one, read_only, scalar, unit_of_work
 from core.errors import BadInput
 from core.runs.schedules import SCHEDULES
+from tests.factories import ACTOR
 from tests.golive.conftest import FACTOR
 from tests.sandbox.outside import ShopSide
 from workers import console
@@ -125,6 +128,41 @@ def test_a_name_stays_with_its_account_and_credentials_can_be_entered_again(app:
     assert {row.account_ref for row in stored(app)} == {shop.domain, other.domain}
 
 
+def test_entering_credentials_again_changes_nothing_that_was_not_said(app: Application, shop: ShopSide) -> None:
+    assert connect(app, shop, name=" Main  store ").exception is None
+    with unit_of_work(app.engine) as conn:
+        execute(
+            conn, """update connections set write_mode = 'live', settings = settings || '{"is_sku_source": false}'"""
+        )
+        connections.open_shop(conn, "Another shop", "UTC", "GBP", ACTOR, utc_now())
+    again = [
+        *("--domain", shop.domain, "--client-id", shop.entry["client_id"], "--name", "Main store"),
+        *("--client-secret", shop.entry["client_secret"], "--base-url", f"{shop.outside.url}/shopify/{shop.domain}"),
+    ]
+    done = run(app, "connect", "shopify", *again)
+    assert done.exception is None, done.output
+    (row,) = stored(app)
+    assert row.settings["clock_factor"] == FACTOR
+    assert row.settings["is_sku_source"] is False
+    assert (row.name, row.write_mode) == ("Main store", "live")
+    assert "shadow" not in done.output
+    assert "it is live" in done.output
+    with read_only(app.engine) as conn:
+        asked = fetch(conn, "select connection_id from api_calls where operation = 'about'")
+    assert [call["connection_id"] for call in asked] == [row.id]
+    with unit_of_work(app.engine) as conn:
+        execute(conn, "update connections set write_mode = 'shadow'")
+    assert "switchyard go-live 'Main store' --shop Test" in run(app, "connect", "shopify", *again).output
+
+
+@pytest.mark.parametrize("option", ["--name", "--shop"])
+def test_a_name_of_nothing_is_refused(app: Application, shop: ShopSide, option: str) -> None:
+    refused = connect(app, shop, option, "  ").exception
+    assert isinstance(refused, BadInput)
+    assert option in str(refused)
+    assert stored(app) == []
+
+
 def test_what_is_no_domain_of_shopify_is_refused(app: Application, shop: ShopSide) -> None:
     assert isinstance(connect(app, shop, domain="shop.example").exception, BadInput)
 
@@ -149,6 +187,11 @@ def test_the_doctor_looks_at_everything_and_says_what_to_do(app: Application, sh
     # Nobody works and nobody rings here.
     assert found["Processes"]["workers"][0]["state"] == "problem"
     assert found["Processes"]["schedules"][0]["state"] == "problem"
+    with read_only(app.engine) as conn:
+        calls = fetch(conn, "select connection_id, purpose from api_calls where operation = 'about' order by id")
+    (row,) = stored(app)
+    # What was asked before there was a connection is on record for none.
+    assert [(call["connection_id"], call["purpose"]) for call in calls] == [(row.id, "command:doctor")]
     mine = found[f"Shopify (shopify, {shop.domain})"]
     assert [item["state"] for item in mine["credentials"] + mine["account"] + mine["clock"]] == ["ok", "ok", "ok"]
     assert mine["writes"][0]["state"] == "warning"
@@ -182,7 +225,11 @@ def test_the_doctor_tells_a_lost_key_and_refused_credentials(app: Application, s
 def test_the_doctor_is_content_where_all_is_well(
     app: Application, shop: ShopSide, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert connect(app, shop).exception is None
+    # The scopes without which it cannot work, and none besides.
+    shop.control("app", scopes=sorted(access.NEEDED))
+    done = connect(app, shop)
+    assert done.exception is None
+    assert "1 more would need a scope that is advised" in done.output
     (row,) = stored(app)
     with unit_of_work(app.engine) as conn:
         run_id = scalar(conn, "select id from sync_runs")

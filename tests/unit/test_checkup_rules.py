@@ -124,8 +124,9 @@ def test_addresses_queues_schedules_and_subscriptions() -> None:
     assert [item.state for item in checkup.of_queues({"events": 1, "stock": 0})] == ["problem"]
     assert checkup.of_schedules(["poll.orders"], 12).state == "problem"
     assert [item.state for item in checkup.of_subscriptions([], True)] == ["warning"]
-    dropped = [{"topic": "orders/create", "state": "missing", "problem": None}]
-    assert [item.state for item in checkup.of_subscriptions(dropped, True)] == ["problem"]
+    dropped = {"topic": "orders/create", "state": "missing", "problem": None, "is_advised": False}
+    assert [item.state for item in checkup.of_subscriptions([dropped], True)] == ["problem"]
+    assert [item.state for item in checkup.of_subscriptions([{**dropped, "is_advised": True}], True)] == ["warning"]
     assert list(checkup.of_subscriptions([], False)) == []
 
 

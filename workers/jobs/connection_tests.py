@@ -60,6 +60,7 @@ class Probing(Protocol):
         currency: str,
         settings: Mapping[str, Any],
         secrets: Mapping[str, str],
+        connection: ConnectionRow | None = None,
     ) -> Probe: ...
 
 
@@ -70,7 +71,7 @@ def ask(app: Probing, row: ConnectionRow, secrets: Mapping[str, str], now: datet
     Raises what the channel raises.
     """
     began = time.monotonic()
-    probe = app.probe(row.vendor, row.base_url, row.account_ref, row.currency, row.settings, secrets)
+    probe = app.probe(row.vendor, row.base_url, row.account_ref, row.currency, row.settings, secrets, row)
     elapsed_ms = round((time.monotonic() - began) * 1000)
     account = probe.account
     return {

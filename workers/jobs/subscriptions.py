@@ -90,9 +90,10 @@ def _check(app: Application, row: ConnectionRow, channel: SalesChannel) -> dict[
         ring_once(app, "connection.poll", shop_id=row.shop_id, connection_id=row.id)
     if run_id is not None:
         ring_once(app, "connection.sync", shop_id=row.shop_id, connection_id=row.id, sync_run_id=run_id)
-    states = [item.state for item in found]
+    states = [item.state for item in found if not item.is_advised]
     return {
         **{state: states.count(state) for state in ("standing", "missing", "refused")},
+        "advised": sum(item.is_advised for item in found),
         "changed": sum(item.is_changed for item in found),
         "dropped": len(dropped),
     }

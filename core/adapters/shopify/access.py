@@ -8,7 +8,7 @@ Sources: shopify.dev/docs/api/usage/access-scopes, .../docs/api/usage/versioning
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from core.adapters.shopify import documents, nodes
@@ -38,13 +38,18 @@ ADVISED: Mapping[str, str] = {
 
 FULFILMENT_ORDER_SCOPES = tuple(scope for scope in ADVISED if scope.endswith("_fulfillment_orders"))
 
+ADVISED_FOR_TOPICS: Mapping[str, Collection[str]] = {
+    "fulfillment_orders/order_routing_complete": FULFILMENT_ORDER_SCOPES,
+}
+"""Topics that are refused unless one of these is granted; of the others Shopify tells whoever has `NEEDED`."""
+
 _SUPPORTED_YEARS = 1
 
 
 def about(graphql: GraphQL) -> ChannelAccount:
     """The shop's own answer."""
     answer = as_model(nodes.About, graphql.run("about", documents.ABOUT, {}), "about")
-    granted = with_implied(scope.handle for scope in answer.current_app_installation.access_scopes)
+    granted = _granted(answer)
     shop = answer.shop
     return ChannelAccount(
         ref=shop.myshopify_domain,
@@ -58,6 +63,19 @@ def about(graphql: GraphQL) -> ChannelAccount:
         api_version=documents.API_VERSION,
         supported_until=supported_until(documents.API_VERSION),
     )
+
+
+def lacking_for(graphql: GraphQL, topic: str) -> Collection[str]:
+    """The scopes of which one would be needed to hear of a topic, where none of them is granted; else nothing."""
+    wanted = ADVISED_FOR_TOPICS.get(topic, ())
+    if not wanted:
+        return ()
+    granted = _granted(as_model(nodes.About, graphql.run("about", documents.ABOUT, {}), "about"))
+    return wanted if granted.isdisjoint(wanted) else ()
+
+
+def _granted(answer: nodes.About) -> frozenset[str]:
+    return with_implied(scope.handle for scope in answer.current_app_installation.access_scopes)
 
 
 def with_implied(handles: Iterable[str]) -> frozenset[str]:

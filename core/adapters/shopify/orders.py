@@ -69,9 +69,18 @@ class Orders:
         """
         known: set[str] = set()
         for word in _NOT_SHIPPED:
-            variables = {"query": f"status:open fulfillment_status:{word}"}
+            wanted = f"status:open fulfillment_status:{word}"
             seen_at = self._now()
-            for page in pages(self._graphql, "open_orders", documents.ORDERS, ("orders",), variables):
+            for page in walk(
+                self._graphql,
+                "open_orders",
+                documents.ORDERS,
+                ("orders",),
+                {"query": wanted},
+                lambda node, wanted=wanted: (  # type: ignore[misc]
+                    f"{wanted} {_changed_since(as_model(_Version, node, 'open_orders').updatedAt)}"
+                ),
+            ):
                 fresh = [node for node in page if node["id"] not in known and _holds_stock(node)]
                 known.update(node["id"] for node in fresh)
                 yield [self._whole(node, seen_at) for node in fresh]

@@ -10,11 +10,11 @@ deliveries as duplicates, and a body without its lines cannot be read.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.adapters.http import OutcomeUnknown, Refused
-from core.adapters.shopify import documents
+from core.adapters.shopify import access, documents
 from core.adapters.shopify.client import GraphQL
 from core.adapters.shopify.parsing import SUBSCRIBED
 from core.adapters.shopify.reading import pages
@@ -35,7 +35,16 @@ def ensure(graphql: GraphQL, address: str, repair: bool = True) -> list[ChannelS
         for page in pages(graphql, "subscriptions", documents.SUBSCRIPTIONS, ("webhookSubscriptions",), {})
         for node in page
     ]
-    return [_Topic(graphql, topic, address, _ours(found, topic, address)).ensure(repair) for topic in SUBSCRIBED]
+    made = [_Topic(graphql, topic, address, _ours(found, topic, address)).ensure(repair) for topic in SUBSCRIBED]
+    return [item if item.state == "standing" else _explained(graphql, item) for item in made]
+
+
+def _explained(graphql: GraphQL, item: ChannelSubscription) -> ChannelSubscription:
+    """One that does not call us; where that is for want of a scope that is only advised, it says so."""
+    lacking = access.lacking_for(graphql, item.topic)
+    if not lacking:
+        return item
+    return replace(item, is_advised=True, problem=f"one of these scopes is needed for it: {', '.join(lacking)}")
 
 
 def _ours(found: Sequence[dict[str, Any]], topic: str, address: str) -> list[dict[str, Any]]:

@@ -120,6 +120,7 @@ create table channel_subscriptions (
     repaired_at timestamptz,
     repairs integer not null default 0,
     problem text,
+    is_advised boolean not null default false,
     constraint pk_channel_subscriptions primary key (shop_id, connection_id, topic),
     constraint fk_channel_subscriptions_connections_shop_id foreign key (shop_id, connection_id)
         references connections (shop_id, id),
@@ -130,6 +131,8 @@ comment on column channel_subscriptions.state is
 comment on column channel_subscriptions.ref is 'the vendor''s id of it';
 comment on column channel_subscriptions.missed_at is 'when it was last found gone: the vendor dropped it';
 comment on column channel_subscriptions.repairs is 'how often it was made again after it had stood';
+comment on column channel_subscriptions.is_advised is
+    'it does not stand for want of a right that is advised and not needed';
 
 -- What people did at a channel besides us: they are no fault, but each may break what we promise, so they are counted.
 create table channel_acts (
@@ -230,7 +233,7 @@ cross join lateral (
 ) bad;
 
 create view connection_topics with (security_invoker = true) as
-select s.shop_id, s.connection_id, s.topic, s.state from channel_subscriptions s;
+select s.shop_id, s.connection_id, s.topic, s.state, s.is_advised from channel_subscriptions s;
 
 create view connection_accounts with (security_invoker = true) as
 select c.shop_id, c.id as connection_id, c.account_ref, c.created_at as connected_at from connections c;
