@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -201,11 +202,25 @@ def test_an_unknown_outcome_stays_open_and_is_looked_at_when_due(conn: Connectio
     assert (row_of(conn, write)["outcome"], row_of(conn, write)["doubt"]) == (None, "no answer in 10 s")
     assert checking.due_checks(conn, lane, 9, NOW) == []
     (due,) = checking.due_checks(conn, lane, 9, NOW + SOON)
-    assert due.write == write
+    assert due.write == replace(write, is_doubtful=True)
     assert checking.next_check_at(conn, lane) == NOW + SOON
     assert checking.lanes_to_check(conn, NOW + SOON) == [(world.shop_id, world.connection.id)]
     checking.postpone_checks(conn, world.shop_id, [due], SOON, timedelta(minutes=15), NOW + SOON)
     assert checking.due_checks(conn, lane, 9, NOW + SOON) == []
+
+
+def test_what_goes_on_being_unknown_is_looked_at_less_and_less_often(conn: Connection, world: World) -> None:
+    adjust_stock(conn, world, "MUG", -3)
+    write = send(conn, world, "unknown", detail="no answer in 10 s")
+    now = NOW
+    for times in (1, 2, 4, 8):
+        now = row_of(conn, write)["next_check_at"]
+        due = checking.due_checks(conn, lane_of(world), 9, now)
+        checking.postpone_checks(conn, world.shop_id, due, SOON, timedelta(minutes=15), now)
+        again = QuantityResult(write.write_id, "unknown", "423", "the shop is locked")
+        publishing.settle(conn, world.shop_id, [again], SOON, now)
+        assert row_of(conn, write)["next_check_at"] == now + SOON * times
+    assert row_of(conn, write)["doubt"] == "the shop is locked"
 
 
 def test_a_sender_that_died_after_marking_is_looked_at_a_minute_later(conn: Connection, world: World) -> None:
@@ -213,7 +228,8 @@ def test_a_sender_that_died_after_marking_is_looked_at_a_minute_later(conn: Conn
     (write,) = plan(conn, world)
     publishing.mark_sent(conn, world.shop_id, [write.write_id], NOW)
     assert checking.due_checks(conn, lane_of(world), 9, later(0.9)) == []
-    assert [item.write for item in checking.due_checks(conn, lane_of(world), 9, later(1))] == [write]
+    (due,) = checking.due_checks(conn, lane_of(world), 9, later(1))
+    assert due.write == replace(write, is_doubtful=True)
 
 
 def test_an_accepted_write_is_believed_only_when_its_number_shows(conn: Connection) -> None:
