@@ -280,7 +280,9 @@ class QuantityResult:
 
     confirmed: the channel shows it. accepted: queued by a channel that applies later; read back before believing.
     refused: surely not applied, with the reason. stale: surely not applied, the channel showed something else
-    (`observed_units` where it said what). unknown: no sure answer. unsent: it surely never left.
+    (`observed_units` where it said what). unknown: no sure answer. unsent: this time it surely never left.
+    Of a doubtful write refused and stale hold for what was sent before too; where only the repetition was surely not
+    applied, it is unknown, with the reason.
     """
 
     write_id: int

@@ -338,10 +338,11 @@ class Acts:
         calls: dict[str, list[OpenWrite]] = {}
         for item in due:
             calls.setdefault(item.write.idempotency_key, []).append(item)
+        whole = checking.calls_of(self.conn, channel.lane, due)
         results: list[QuantityResult] = []
         for items in calls.values():
             if items[0].sent_at + KEY_LIVES > self.now:
-                results += channel.set_quantities([item.write for item in items], self.now)
+                results += channel.set_quantities(whole[items[0].write.idempotency_key], self.now)
             else:
                 results += [self.read_stale(channel, item) for item in items]
         return results

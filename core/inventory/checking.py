@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
+from sqlalchemy.engine import RowMapping
 
 from core.clock import CLOCK_MARGIN
 from core.db import execute, fetch, scalar
@@ -26,8 +27,42 @@ class OpenWrite:
     """Its channel's orders are read: whether it landed will be known when the watermark passes a reading."""
 
 
+_IS_DUE = """
+    w.shop_id = %(shop)s and w.connection_id = %(connection)s and w.outcome is null and w.sent_at is not null
+    and coalesce(w.next_check_at, w.sent_at + interval '60 seconds') <= %(now)s
+"""
+
+
 def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[OpenWrite]:
-    """Open writes to look at now, oldest check first. Locked, so that two checkers never share one."""
+    """The open writes of at most `limit` calls to look at now, the longest due first, each call in its own order.
+
+    A call is due when one of its writes is, and then all of it that is open is given. Locked, so that two checkers
+    never share one.
+    """
+    found = fetch(
+        conn,
+        f"""
+        select w.idempotency_key as key from listing_writes w where {_IS_DUE}
+        group by 1 order by min(coalesce(w.next_check_at, w.sent_at + interval '60 seconds')), 1 limit %(limit)s
+        """,
+        shop=lane.shop_id,
+        connection=lane.connection_id,
+        now=now,
+        limit=limit,
+    )
+    # Asked again under the lock: another checker may have taken them meanwhile.
+    mine = fetch(
+        conn,
+        f"""
+        select w.idempotency_key as key from listing_writes w
+        where {_IS_DUE} and w.idempotency_key = any(%(keys)b::text[])
+        order by w.id for update skip locked
+        """,
+        shop=lane.shop_id,
+        connection=lane.connection_id,
+        now=now,
+        keys=[row["key"] for row in found],
+    )
     rows = fetch(
         conn,
         """
@@ -37,26 +72,16 @@ def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[
         from listing_writes w join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
         join connections c on c.shop_id = w.shop_id and c.id = w.connection_id
         where w.shop_id = %(shop)s and w.connection_id = %(connection)s and w.outcome is null
-            and w.sent_at is not null and coalesce(w.next_check_at, w.sent_at + interval '60 seconds') <= %(now)s
-        order by w.idempotency_key, w.batch_position limit %(limit)s for update of w skip locked
+            and w.sent_at is not null and w.idempotency_key = any(%(keys)b::text[])
+        order by array_position(%(keys)b::text[], w.idempotency_key), w.batch_position
         """,
         shop=lane.shop_id,
         connection=lane.connection_id,
-        now=now,
-        limit=limit,
+        keys=sorted({row["key"] for row in mine}, key=[row["key"] for row in found].index),
     )
     return [
         OpenWrite(
-            write=QuantityWrite(
-                write_id=row["id"],
-                listing_ref=row["channel_ref"],
-                inventory_ref=row["inventory_ref"],
-                location_ref=row["channel_location_ref"],
-                from_units=row["from_units"],
-                to_units=row["to_units"],
-                idempotency_key=row["idempotency_key"],
-                is_doubtful=True,
-            ),
+            write=_sent(row),
             is_accepted=row["accepted_at"] is not None,
             sent_at=row["sent_at"],
             planned_at=row["planned_at"],
@@ -64,6 +89,44 @@ def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[
         )
         for row in rows
     ]
+
+
+def calls_of(conn: Connection, lane: Lane, due: Sequence[OpenWrite]) -> dict[str, list[QuantityWrite]]:
+    """By key the whole calls that these writes left in, in the order they were sent: what is settled since, too.
+
+    A key stands for everything that was sent under it: with anything less a repetition is another request.
+    """
+    rows = fetch(
+        conn,
+        """
+        select w.id, w.from_units, w.to_units, w.idempotency_key, l.channel_ref, l.inventory_ref,
+            l.channel_location_ref
+        from listing_writes w join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
+        where w.shop_id = %(shop)s and w.connection_id = %(connection)s and w.idempotency_key = any(%(keys)b::text[])
+            and w.sent_at is not null
+        order by w.idempotency_key, w.batch_position
+        """,
+        shop=lane.shop_id,
+        connection=lane.connection_id,
+        keys=sorted({item.write.idempotency_key for item in due}),
+    )
+    calls: dict[str, list[QuantityWrite]] = {}
+    for row in rows:
+        calls.setdefault(row["idempotency_key"], []).append(_sent(row))
+    return calls
+
+
+def _sent(row: RowMapping) -> QuantityWrite:
+    return QuantityWrite(
+        write_id=row["id"],
+        listing_ref=row["channel_ref"],
+        inventory_ref=row["inventory_ref"],
+        location_ref=row["channel_location_ref"],
+        from_units=row["from_units"],
+        to_units=row["to_units"],
+        idempotency_key=row["idempotency_key"],
+        is_doubtful=True,
+    )
 
 
 def next_check_at(conn: Connection, lane: Lane) -> datetime | None:

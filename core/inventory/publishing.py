@@ -340,7 +340,8 @@ def _keep_open(
             accepted_at = coalesce(w.accepted_at, case when n.accepted then %(now)s::timestamptz end),
             submission_ref = coalesce(w.submission_ref, n.submission),
             doubt = case when n.accepted then null else coalesce(n.detail, n.code, 'no answer came') end,
-            next_check_at = %(next)s
+            -- Who checks has put the next look off already, the longer the more often it came to nothing.
+            next_check_at = greatest(w.next_check_at, %(next)s)
         from unnest(%(ids)b::int8[], %(accepted)b::bool[], %(submissions)b::text[], %(codes)b::text[],
             %(details)b::text[]) as n (id, accepted, submission, code, detail)
         where w.shop_id = %(shop)s and w.id = n.id and w.outcome is null

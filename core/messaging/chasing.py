@@ -13,6 +13,30 @@ from core.clock import CLOCK_MARGIN
 from core.db import fetch
 from core.messaging.changes import close
 
+FINAL = (
+    "COMPARE_QUANTITY_REQUIRED",
+    "DUPLICATE_PAIR",
+    "INVALID",
+    "INVALID_INVENTORY_ITEM",
+    "INVALID_LOCATION",
+    "INVALID_NAME",
+    "INVALID_QUANTITY_NEGATIVE",
+    "INVALID_QUANTITY_TOO_HIGH",
+    "INVALID_QUANTITY_TOO_LOW",
+    "INVALID_REASON",
+    "INVALID_REFERENCE_DOCUMENT",
+    "NON_MUTABLE_INVENTORY_ITEM",
+    "NOT_STOCKED_AT_LOCATION",
+    "NO_DUPLICATE_INVENTORY_ITEM_ID_GROUP_ID_PAIR",
+    "NO_INVENTORY_REF",
+    "QUANTITY_OUT_OF_RANGE",
+)
+"""What is said of a number, its item or its place: sent again as it stands it is refused again.
+
+So are Amazon's complaints about a listing, which are numbers. Everything else passes by itself or by somebody's doing (a
+token, a frozen shop, a quota, a neighbour in the same call): such a leg stays open, and says why once it is late.
+"""
+
 AT_ONCE = 2000
 """Legs settled in one unit of work."""
 
@@ -49,7 +73,7 @@ def chase(conn: Connection, shop_id: int, now: datetime) -> Chased:
     What is found is true of one moment, and stays true: a number that was confirmed, or a deadline that has passed. So
     two that chase at once do no harm: a leg ends once, whoever comes first, and changes are locked before their legs.
     """
-    found = fetch(conn, _VERDICTS, shop=shop_id, now=now, margin=CLOCK_MARGIN, limit=AT_ONCE)
+    found = fetch(conn, _VERDICTS, shop=shop_id, now=now, margin=CLOCK_MARGIN, limit=AT_ONCE, final=list(FINAL))
     if not found:
         return Chased()
     change_ids = {row["change_id"] for row in found}
@@ -127,8 +151,8 @@ _VERDICTS = """
                 and w.id > t.after_id and w.outcome = 'confirmed') as confirmed_id,
             open.id as open_id, open.doubt, open.sent_at,
             case when last.outcome = 'refused' and l.push_problem is not null and open.id is null
-                and last.outcome_code not in ('UNSENT', 'THROTTLED', 'QuotaExceeded', 'UNREACHABLE', 'NO_TOKEN',
-                    'NEIGHBOUR_STALE', 'NEIGHBOUR_REFUSED') then last.id end as refused_id
+                and (last.outcome_code = any(%(final)b::text[]) or last.outcome_code ~ '^[0-9]{4,}$')
+                then last.id end as refused_id
         from taker t
         join listings l on l.shop_id = %(shop)s and l.id = t.id
         left join lateral (

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from core import invariants
+from core.adapters.shopify.errors import ERRORS
 from core.alerts import operations as alerts
 from core.db import execute, fetch, scalar, unit_of_work
 from core.inventory import operations as inventory
@@ -167,11 +168,52 @@ def test_a_channel_that_came_to_show_it_by_itself_is_seen_and_one_that_never_had
 
 def test_what_the_channel_refuses_ends_as_refused_with_its_words(conn: Connection, pair: Pair) -> None:
     sell(conn, pair)
-    answer(conn, pair, "refused", code="ITEM_NOT_STOCKED", detail="the item is not stocked there")
+    answer(conn, pair, "refused", code="NOT_STOCKED_AT_LOCATION", detail="the item is not stocked there")
     assert chase(conn, pair).refused == 1
     (leg,) = legs(conn, pair)
-    assert (leg["state"], leg["detail"]) == ("refused", "ITEM_NOT_STOCKED: the item is not stocked there")
+    assert (leg["state"], leg["detail"]) == ("refused", "NOT_STOCKED_AT_LOCATION: the item is not stocked there")
     assert change(conn, pair)["done_at"] is not None
+
+
+@pytest.mark.parametrize("code", ["90220", "INVALID"])
+def test_a_complaint_about_a_listing_ends_its_leg_too(conn: Connection, pair: Pair, code: str) -> None:
+    sell(conn, pair)
+    answer(conn, pair, "refused", code=code, detail="a required attribute is missing")
+    assert chase(conn, pair).refused == 1
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "UNAUTHORISED",
+        "HTTP_402",
+        "HTTP_423",
+        "SHOP_INACTIVE",
+        "IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED",
+        "IDEMPOTENCY_KEY_PARAMETER_MISMATCH",
+        "WRITES_STOPPED",
+        "NEIGHBOUR_REFUSED",
+        "InvalidInput",
+    ],
+)
+def test_a_refusal_that_may_pass_leaves_its_leg_open_and_a_later_number_reaches(
+    conn: Connection, pair: Pair, code: str
+) -> None:
+    sell(conn, pair)
+    answer(conn, pair, "refused", code=code, detail="not now")
+    assert chase(conn, pair).legs == 0
+    assert chase(conn, pair, LATE).stuck == 1
+    (leg,) = legs(conn, pair)
+    assert leg["state"] == "stuck"
+    assert leg["reason"] != "refused"
+    answer(conn, pair, "confirmed", now=later(60))
+    assert chase(conn, pair, later(60)).confirmed == 1
+
+
+def test_every_final_objection_of_a_vendor_is_known() -> None:
+    ours = {"DUPLICATE_PAIR", "NO_INVENTORY_REF", "NOT_STOCKED_AT_LOCATION", "QUANTITY_OUT_OF_RANGE"}
+    refused = {code for code, meaning in ERRORS.objections.items() if meaning.act == "refuse"}
+    assert set(chasing.FINAL) == refused | ours
 
 
 @pytest.mark.parametrize(

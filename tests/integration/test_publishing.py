@@ -209,6 +209,20 @@ def test_an_unknown_outcome_stays_open_and_is_looked_at_when_due(conn: Connectio
     assert checking.due_checks(conn, lane, 9, NOW + SOON) == []
 
 
+def test_what_goes_on_being_unknown_is_looked_at_less_and_less_often(conn: Connection, world: World) -> None:
+    adjust_stock(conn, world, "MUG", -3)
+    write = send(conn, world, "unknown", detail="no answer in 10 s")
+    now = NOW
+    for times in (1, 2, 4, 8):
+        now = row_of(conn, write)["next_check_at"]
+        due = checking.due_checks(conn, lane_of(world), 9, now)
+        checking.postpone_checks(conn, world.shop_id, due, SOON, timedelta(minutes=15), now)
+        again = QuantityResult(write.write_id, "unknown", "423", "the shop is locked")
+        publishing.settle(conn, world.shop_id, [again], SOON, now)
+        assert row_of(conn, write)["next_check_at"] == now + SOON * times
+    assert row_of(conn, write)["doubt"] == "the shop is locked"
+
+
 def test_a_sender_that_died_after_marking_is_looked_at_a_minute_later(conn: Connection, world: World) -> None:
     adjust_stock(conn, world, "MUG", -3)
     (write,) = plan(conn, world)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -214,7 +214,8 @@ def check_lane(app: Application, row: ConnectionRow, channel: SalesChannel, seco
     ends_at = time.monotonic() + seconds
     while time.monotonic() < ends_at:
         with unit_of_work(app.engine) as conn:
-            due = checking.due_checks(conn, lane, max(READ_AT_ONCE, channel.writes_per_call), utc_now())
+            due = checking.due_checks(conn, lane, max(1, READ_AT_ONCE // channel.writes_per_call), utc_now())
+            calls = checking.calls_of(conn, lane, due) if channel.guarantee_class == "A" else {}
             # Nobody else looks at them meanwhile, and a checker that dies leaves them to the next.
             checking.postpone_checks(
                 conn, row.shop_id, due, FIRST_CHECK / _factor(row), DOUBT_AFTER / _factor(row), utc_now()
@@ -224,7 +225,7 @@ def check_lane(app: Application, row: ConnectionRow, channel: SalesChannel, seco
                 break
             continue
         if channel.guarantee_class == "A":
-            results = _settle_doubts(channel, due)
+            results = _settle_doubts(channel, due, calls)
         else:
             results = _read_back(app, row, channel, due)
         with unit_of_work(app.engine) as conn:
@@ -235,8 +236,9 @@ def check_lane(app: Application, row: ConnectionRow, channel: SalesChannel, seco
                 checking.end_doubts(conn, row.shop_id, row.id, utc_now())
         _follow_up(app, row, results)
         counts["checked"] += len(due)
-        counts["settled"] += sum(result.outcome not in ("unknown", "accepted") for result in results)
-        if results:
+        settled = sum(result.outcome not in ("unknown", "accepted") for result in results)
+        counts["settled"] += settled
+        if settled:
             app.doorbell.ring(Lane("stock", row.shop_id, row.id))
     return counts
 
@@ -267,27 +269,27 @@ def _read_back(
     return results
 
 
-def _settle_doubts(channel: SalesChannel, due: Sequence[OpenWrite]) -> list[QuantityResult]:
-    """Repeat each call whose outcome is unknown with the same key and the same variables.
+def _settle_doubts(
+    channel: SalesChannel, due: Sequence[OpenWrite], calls: Mapping[str, Sequence[QuantityWrite]]
+) -> list[QuantityResult]:
+    """Repeat each call whose outcome is unknown with the same key and the same variables: the whole of it.
 
-    While the channel remembers the key this returns the first outcome or applies it now, never both. Later the
-    request can no longer be under way: what the channel shows decides, and a difference is planned afresh.
+    What of it is settled already is sent along, and what is said of that is left. While the channel remembers the key
+    this returns the first outcome or applies it now, never both. Later the request can no longer be under way: what the
+    channel shows decides, and a difference is planned afresh.
     """
     now = utc_now()
     results: list[QuantityResult] = []
-    for _, group in groupby(due, key=lambda item: item.write.idempotency_key):
+    for key, group in groupby(due, key=lambda item: item.write.idempotency_key):
         items = list(group)
         if items[0].sent_at + KEY_LIVES > now:
-            repeated = channel.set_quantities([item.write for item in items])
-            results.extend(result for result in repeated if not _says_nothing_of_the_first(result))
+            is_open = {item.write.write_id for item in items}
+            repeated = channel.set_quantities(calls[key])
+            # What did not leave this time says nothing of what left before.
+            results.extend(item for item in repeated if item.write_id in is_open and item.outcome != "unsent")
         else:
             results.extend(_read_stale(channel, items))
     return results
-
-
-def _says_nothing_of_the_first(result: QuantityResult) -> bool:
-    """Whether only the repetition surely did not happen: what was sent before may have landed all the same."""
-    return result.outcome == "unsent" or result.code == "UNAUTHORISED"
 
 
 def _may_write(held: _Held) -> bool:
@@ -296,11 +298,12 @@ def _may_write(held: _Held) -> bool:
 
 
 def _read_stale(channel: SalesChannel, items: Sequence[OpenWrite]) -> list[QuantityResult]:
-    seen = {level.inventory_ref: level for level in channel.levels([str(item.write.inventory_ref) for item in items])}
+    refs = [item.write.inventory_ref for item in items if item.write.inventory_ref]
+    seen = {(str(level.inventory_ref), level.location_ref): level for level in channel.levels(refs)}
     return [
         QuantityResult(item.write.write_id, "stale", KEY_EXPIRED, None, level.units, level.observed_at)
         for item in items
-        if (level := seen.get(str(item.write.inventory_ref))) is not None
+        if (level := seen.get((str(item.write.inventory_ref), item.write.location_ref))) is not None
     ]
 
 

@@ -2,6 +2,10 @@
 
 Sources: shopify.dev/docs/api/admin-graphql/latest/mutations/inventorySetQuantities, .../usage/idempotent-requests.
 One stale pair makes Shopify refuse the whole call, so its neighbours were surely not written either.
+
+A doubtful call is sent again with its key. Shopify answers a key from what its first request came to, so what it says
+of the content holds for that too: had the first landed, the answer were its success. What it says of the request, the
+shop or the access holds for the repetition alone, and the call stays in doubt.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from core.ports import LevelObservation, QuantityResult, QuantityWrite, WriteOut
 # One of the reasons Shopify knows (.../inventory-management-apps/manage-quantities-states).
 _REASON = "correction"
 _UNITS_MAX = 1_000_000_000
+_MISMATCH = "IDEMPOTENCY_KEY_PARAMETER_MISMATCH"
 _STILL_RUNNING_TRIES = 5
 _STILL_RUNNING_PAUSE = 1.0
 
@@ -51,6 +56,17 @@ class UserError:
     def act(self) -> Act:
         """What we do about it."""
         return ERRORS.of_objection(self.code).act
+
+    @property
+    def ends_a_doubt(self) -> bool:
+        """Whether nothing was carried out under the key, now or before.
+
+        A refused comparison or value is the key's own answer, and a failed earlier attempt is over. A mismatch says
+        that there was an earlier request, and not what became of it; of a code we do not know nothing is concluded.
+        """
+        return (
+            self.code in ERRORS.objections and self.code != _MISMATCH and self.act in ("replan", "refuse", "fresh_key")
+        )
 
 
 class Quantities:
@@ -78,7 +94,7 @@ class Quantities:
             if problem is None:
                 beside.append(write)
             else:
-                results[write.write_id] = _result(write, "refused", *problem)
+                results.update((result.write_id, result) for result in _not_taken([write], *problem))
         for key, group in by_key.items():
             if not group:
                 continue
@@ -99,9 +115,9 @@ class Quantities:
         except WritesStopped as error:
             return _all(writes, "unsent", "WRITES_STOPPED", error.why)
         except Unauthorised as error:
-            return _all(writes, "refused", "UNAUTHORISED", error.reason)
+            return _not_taken(writes, "UNAUTHORISED", error.reason)
         except Refused as error:
-            return _all(writes, "refused", error.code, error.reason)
+            return _not_taken(writes, error.code, error.reason)
         except (Retryable, Permanent) as error:
             # Before the call could leave: no token was to be had.
             return _all(writes, "unsent", "NO_TOKEN", str(error))
@@ -137,8 +153,8 @@ class Quantities:
             try:
                 answer = self._graphql.run("set_quantities", documents.SET_QUANTITIES, variables, "idempotent", urgency)
             except Refused as error:
-                # The code comes among the user errors, or among those of the whole request.
-                if ERRORS.of_objection(error.code).act != "same_key":
+                # What concerns the key comes among the user errors, or among those of the whole request.
+                if ERRORS.of_objection(error.code).act not in ("same_key", "fresh_key"):
                     raise
                 payload: Any = {}
                 errors = [UserError(error.code, error.reason, None)]
@@ -158,6 +174,8 @@ class Quantities:
         raise OutcomeUnknown("set_quantities", "an earlier attempt with the same key is still running")
 
     def _objections(self, writes: Sequence[QuantityWrite], errors: Sequence[UserError]) -> list[QuantityResult]:
+        if not any(error.ends_a_doubt for error in errors) and any(write.is_doubtful for write in writes):
+            return _not_taken(writes, errors[0].code, _said(errors))
         whole = next((error for error in errors if error.act == "fresh_key"), None)
         if whole is not None:
             return _all(writes, "refused", whole.code, _said(errors))
@@ -286,6 +304,11 @@ def _result(write: QuantityWrite, outcome: WriteOutcome, code: str, detail: str)
 
 def _all(writes: Sequence[QuantityWrite], outcome: WriteOutcome, code: str, detail: str) -> list[QuantityResult]:
     return [_result(write, outcome, code, detail) for write in writes]
+
+
+def _not_taken(writes: Sequence[QuantityWrite], code: str, detail: str) -> list[QuantityResult]:
+    """This request was surely not carried out; one that was sent before may have been all the same."""
+    return [_result(write, "unknown" if write.is_doubtful else "refused", code, detail) for write in writes]
 
 
 def _stale(write: QuantityWrite, error: UserError, shown: Shown) -> QuantityResult:
