@@ -118,14 +118,16 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
 
 
 def _sold_until(row: ConnectionRow, channel: SalesChannel) -> datetime | None:
-    """Up to which second, by the channel's clock, everything sold is in the numbers that are about to be read.
+    """Up to which second, by the channel's clock, everything sold or put back is in the numbers about to be read.
 
-    Its own orders tell, whatever clocks say here: those of the newest one's second were all placed once it is over.
+    Its own orders tell, whatever clocks say here: once the second of their newest change is over, nothing can be
+    stamped with it any more, and for whatever reason that order changed, its stamp shows how far the channel's clock
+    was. Not the newest placed order: what was cancelled or refunded since would look like units still to come back.
     None where numbers are not taken over any more, or come from an export that began before.
     """
     if row.catalogue_read_at is not None or row.settings.get(watching.EXPORT):
         return None
-    newest_at = channel.newest_order_at()
+    newest_at = channel.newest_order_change_at()
     if newest_at is not None:
         time.sleep(A_SECOND_IS_OVER)
     return newest_at
