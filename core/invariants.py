@@ -148,7 +148,8 @@ CHECKS: tuple[Check, ...] = (
                 sum(x.units) filter (where x.restock = 'return')::int8 as came_back,
                 sum(x.units) filter (where x.restock = 'legacy_restock')::int8 as legacy,
                 sum(x.units) filter (where x.restock = 'no_restock')::int8 as no_restock,
-                sum(x.units) filter (where x.restock <> 'no_restock' and f.channel_created_at < q.opening_at)::int8
+                sum(x.units) filter (where x.restock <> 'no_restock'
+                    and date_trunc('second', f.channel_created_at) <= q.opening_at)::int8
                     as before_baseline
             from refund_lines x
             join refunds f on f.shop_id = x.shop_id and f.id = x.refund_id
@@ -163,7 +164,8 @@ CHECKS: tuple[Check, ...] = (
         ) d on d.shop_id = r.shop_id and d.order_line_id = r.order_line_id
         cross join lateral line_stock(l.units, r.consumed_units / r.units_each, coalesce(f.cancel, 0),
             coalesce(f.came_back, 0), coalesce(f.legacy, 0), coalesce(f.no_restock, 0), o.cancelled_at is not null,
-            coalesce(o.channel_created_at < p.opening_at, false), coalesce(o.cancelled_at < p.opening_at, false),
+            coalesce(o.channel_created_at < p.opening_at, false),
+            coalesce(date_trunc('second', o.cancelled_at) <= p.opening_at, false),
             coalesce(f.before_baseline, 0), r.taken_back_units / r.units_each, coalesce(d.quarantined, 0),
             coalesce(d.written_off, 0), coalesce(d.recalled, 0)) t
         where r.{shop} and (r.held_units, r.returned_units, r.written_off_units, r.opening_units, r.quarantined_units,

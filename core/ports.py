@@ -340,8 +340,8 @@ class SalesChannel(Protocol):
     def orders_since(self, since: datetime) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
         """Orders changed at or after `since`, oldest first, by page: (ref, version, body for the inbox)."""
 
-    def newest_order_at(self) -> datetime | None:
-        """When the newest order was placed, by the channel's clock, in whole seconds; None where there is none."""
+    def newest_order_change_at(self) -> datetime | None:
+        """When an order was last placed or changed, by the channel's clock, in whole seconds; None: there is none."""
 
     def open_orders(self) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
         """Orders of any age that are not cancelled and not all shipped, by page, as `orders_since`.

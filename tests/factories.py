@@ -254,13 +254,14 @@ def make_world(
     guarantee_class: str = "A",
     publishing: bool = True,
     baseline_at: datetime = BASELINE,
+    sold_until: datetime | None = None,
 ) -> World:
-    """A shop whose channel's stock was taken over at `baseline_at`, as a first sync does it."""
+    """A shop whose channel's stock, of `baseline_at`, was taken over, as a first sync does it."""
     stock = {"MUG": 10} if stock is None else stock
     connection = make_connection(conn, make_shop(conn), guarantee_class=guarantee_class)
     listings = [make_channel_listing(code, units, baseline_at) for code, units in stock.items()]
     take_in(conn, connection, listings)
-    first_sync(conn, connection, publishing=publishing)
+    first_sync(conn, connection, publishing=publishing, sold_until=sold_until)
     return world_of(conn, connection)
 
 
@@ -268,10 +269,12 @@ def take_in(conn: Connection, connection: ConnectionRow, listings: Sequence[Chan
     return catalog.take_in(conn, intake.listing_source(conn, connection), listings, NOW)
 
 
-def first_sync(conn: Connection, connection: ConnectionRow, *, publishing: bool = True) -> inventory.Booked:
+def first_sync(
+    conn: Connection, connection: ConnectionRow, *, publishing: bool = True, sold_until: datetime | None = None
+) -> inventory.Booked:
     """Take over what the channel shows, set baselines and begin to publish."""
     booked = inventory.take_over(conn, connection.shop_id, connection.id, ACTOR, BASELINE)
-    inventory.set_baselines(conn, connection.shop_id, connection.id, booked.listing_ids)
+    inventory.set_baselines(conn, connection.shop_id, connection.id, booked.listing_ids, sold_until)
     if publishing:
         catalog.begin_publishing(conn, connection.shop_id, connection.id)
     inventory.refresh_all_desired(conn, connection.shop_id)

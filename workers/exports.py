@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from core.bootstrap import Application
 from core.clock import utc_now
@@ -44,17 +44,19 @@ def read_catalogue(
     channel: SalesChannel,
     count: int | None,
     tell: Callable[[str, int], None],
+    sold_until: datetime | None = None,
 ) -> Iterator[Sequence[ChannelListing]]:
     """The whole catalogue by page, `count` listings or so.
 
     An export that is under way is picked up, whoever began it; one that came to nothing is made up for by pages: they
     are slower and always there. `tell` is called with the step and how many objects it has done, at least every few
-    seconds. Raises StillWritten when the channel takes long: the next run finds the export again.
+    seconds. Raises StillWritten when the channel takes long: the next run finds the export again, with `sold_until`,
+    the second up to which everything that happened to orders had happened by now.
     """
     if count is None or count < EXPORT_FROM:
         yield from channel.listings()
         return
-    export = _written(app, row, channel, tell)
+    export = _written(app, row, channel, tell, sold_until)
     if export is not None:
         is_whole = yield from _exported(channel, export)
         _remember(app, row, None)
@@ -78,14 +80,18 @@ def _exported(channel: SalesChannel, export: CatalogueExport) -> Generator[Seque
 
 
 def _written(
-    app: Application, row: ConnectionRow, channel: SalesChannel, tell: Callable[[str, int], None]
+    app: Application,
+    row: ConnectionRow,
+    channel: SalesChannel,
+    tell: Callable[[str, int], None],
+    sold_until: datetime | None,
 ) -> CatalogueExport | None:
     """An export that can be read; None where there will be none."""
     try:
         export = _under_way(row, channel) or channel.begin_export()
         if export is None:
             return None
-        _remember(app, row, export.ref)
+        _remember(app, row, export.ref, sold_until)
         export = _awaited(row, channel, export, tell)
     except StillWritten:
         raise
@@ -129,6 +135,6 @@ def _awaited(
     return export
 
 
-def _remember(app: Application, row: ConnectionRow, ref: str | None) -> None:
+def _remember(app: Application, row: ConnectionRow, ref: str | None, sold_until: datetime | None = None) -> None:
     with unit_of_work(app.engine) as conn:
-        watching.note_export(conn, row.shop_id, row.id, ref)
+        watching.note_export(conn, row.shop_id, row.id, ref, sold_until)

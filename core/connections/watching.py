@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection
@@ -15,6 +15,9 @@ from core.ports import ChannelSubscription
 
 EXPORT = "export"
 """The setting of a connection that holds the channel's id of an export under way."""
+
+EXPORT_HOLDS_UNTIL = "export_holds_until"
+"""The setting beside it: up to which second everything that happened to orders had happened before it began."""
 
 
 def note_subscriptions(
@@ -116,17 +119,31 @@ def note_acts(conn: Connection, shop_id: int, connection_id: int, acts: Sequence
     return len(rows)
 
 
-def note_export(conn: Connection, shop_id: int, connection_id: int, ref: str | None) -> None:
-    """Remember which export is under way, for whoever reads the catalogue next; None: there is none any more."""
+def note_export(
+    conn: Connection, shop_id: int, connection_id: int, ref: str | None, holds_until: datetime | None = None
+) -> None:
+    """Remember which export is under way, for whoever reads the catalogue next; None: there is none any more.
+
+    `holds_until`: the second up to which everything that happened to orders had happened before it began. What is
+    remembered of an export stays.
+    """
+    until = {} if holds_until is None else {EXPORT_HOLDS_UNTIL: holds_until.isoformat()}
     execute(
         conn,
         """
-        update connections set settings = settings - %(export)s::text || %(now_is)s
+        update connections set settings = settings - %(export)s::text - %(until)s::text || %(now_is)s
         where shop_id = %(shop)s and id = %(id)s and settings ->> %(export)s::text is distinct from %(ref)s
         """,
         shop=shop_id,
         id=connection_id,
         export=EXPORT,
+        until=EXPORT_HOLDS_UNTIL,
         ref=ref,
-        now_is=Jsonb({} if ref is None else {EXPORT: ref}),
+        now_is=Jsonb({} if ref is None else {EXPORT: ref, **until}),
     )
+
+
+def export_holds_until(settings: Mapping[str, Any]) -> datetime | None:
+    """What `note_export` remembered of the export under way."""
+    found = settings.get(EXPORT_HOLDS_UNTIL)
+    return None if found is None else datetime.fromisoformat(found)

@@ -437,23 +437,26 @@ def set_baselines(
     """Give listings that show a number their baseline: sales dated before it are already in the number.
 
     `believed`: those whose number became our stock (`take_over`), which no longer holds what they sold before; None:
-    every one of them. `sold_until`: the second up to which all orders had been placed before the reading began. A
-    number is dated by its last change; one that has not changed since then is known as of the end of that change's
-    second, and whatever was sold until then is in it, also the order that bears the same second as the change it
-    caused.
+    every one of them. `sold_until`: the second up to which everything that happened to orders had happened before the
+    reading began. A number is dated by its last change; one that has not changed since then is known as of the end of
+    that change's second, and whatever was sold or put back until the end of `sold_until` is in it, also what bears the
+    same second as the change it caused.
 
-    Channels stamp whole seconds, so a sale of that very second may be in the number or not. It is taken off: in doubt
-    rather too few units are thought to be for sale than too many.
+    A number that changed later is known as of that change. Channels stamp whole seconds, so what happened in that very
+    second may be in the number or not: a sale is taken off, and what was put back is not added (`opening_at` counts it
+    as before): in doubt rather too few units are thought to be for sale than too many. The end of `sold_until` is
+    therefore written as the last moment of its second, which shares it with nothing that came later.
     """
     execute(
         conn,
         """
-        update listings l set published_at = n.known_at, baseline_at = date_trunc('second', n.known_at),
-            opening_at = case when %(believed)b::int8[] is null or l.id = any(%(believed)b::int8[])
-                then greatest(date_trunc('second', n.known_at), %(until)s::timestamptz + interval '1 second') end
+        update listings l set published_at = n.known_at, baseline_at = n.began_at,
+            opening_at = case when %(believed)b::int8[] is null or l.id = any(%(believed)b::int8[]) then n.began_at end
         from (
             select id, case when date_trunc('second', published_at) <= %(until)s::timestamptz
-                then date_trunc('second', published_at) + interval '1 second' else published_at end as known_at
+                    then date_trunc('second', published_at) + interval '1 second' else published_at end as known_at,
+                greatest(date_trunc('second', published_at),
+                    %(until)s::timestamptz + interval '999999 microseconds') as began_at
             from listings where shop_id = %(shop)s and connection_id = %(connection)s and baseline_at is null
         ) n
         where l.shop_id = %(shop)s and l.id = n.id and l.connection_id = %(connection)s and l.baseline_at is null

@@ -235,7 +235,8 @@ _SETTLE = f"""
             sum(rl.units) filter (where rl.restock = 'return')::int8 as came_back,
             sum(rl.units) filter (where rl.restock = 'legacy_restock')::int8 as legacy,
             sum(rl.units) filter (where rl.restock = 'no_restock')::int8 as no_restock,
-            sum(rl.units) filter (where rl.restock <> 'no_restock' and f.channel_created_at < line.opening_at)::int8
+            sum(rl.units) filter (where rl.restock <> 'no_restock'
+                and date_trunc('second', f.channel_created_at) <= line.opening_at)::int8
                 as before_baseline
         from line join refund_lines rl on rl.shop_id = %(shop)s and rl.order_line_id = line.id
         join refunds f on f.shop_id = rl.shop_id and f.id = rl.refund_id
@@ -265,7 +266,7 @@ _SETTLE = f"""
         cross join lateral line_stock(line.units, coalesce(s.units, 0), coalesce(f.cancel, 0),
             coalesce(f.came_back, 0), coalesce(f.legacy, 0), coalesce(f.no_restock, 0), line.cancelled_at is not null,
             coalesce(line.channel_created_at < line.opening_at, false),
-            coalesce(line.cancelled_at < line.opening_at, false), coalesce(f.before_baseline, 0),
+            coalesce(date_trunc('second', line.cancelled_at) <= line.opening_at, false), coalesce(f.before_baseline, 0),
             coalesce(d.units, 0), coalesce(d.quarantined, 0), coalesce(d.written_off, 0), coalesce(d.recalled, 0)) t
         where (r.units, r.held_units, r.consumed_units, r.returned_units, r.written_off_units, r.opening_units,
                 r.quarantined_units, r.taken_back_units, r.recalled_units)

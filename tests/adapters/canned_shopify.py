@@ -248,9 +248,9 @@ class CannedShop(CannedExports):
         orders = {one["id"]: one["orderId"] for made in self.routed.values() for one in made}
         return {"nodes": [{"orderId": orders[gid]} if gid in orders else None for gid in v["ids"]]}
 
-    def on_NewestOrder(self, v: dict[str, Any]) -> Any:
-        placed = sorted(order["createdAt"] for order in self.orders)
-        return {"orders": {"nodes": [{"createdAt": placed[-1]}] if placed else []}}
+    def on_NewestChange(self, v: dict[str, Any]) -> Any:
+        changed = sorted(order["updatedAt"] for order in self.orders)
+        return {"orders": {"nodes": [{"updatedAt": changed[-1]}] if changed else []}}
 
     def on_Orders(self, v: dict[str, Any]) -> Any:
         return {"orders": connection([self._order(order) for order in self.orders], 4, v["after"])}

@@ -26,13 +26,14 @@ def test_open_orders_are_found_once_though_the_words_for_them_overlap() -> None:
     assert len(set(asked)) == len(asked) > 1
 
 
-def test_the_newest_order_tells_how_far_the_shops_clock_is() -> None:
+def test_the_newest_change_of_an_order_tells_how_far_the_shops_clock_is() -> None:
     canned = CannedShop()
     channel = shopify_account(canned).channel()
-    assert channel.newest_order_at() is None
+    assert channel.newest_order_change_at() is None
     canned.place_order("1", 1, at="2026-11-20T10:00:00Z")
-    canned.place_order("2", 1, at="2026-11-20T11:30:00Z")
-    newest_at = channel.newest_order_at()
+    canned.place_order("2", 1, at="2026-11-20T11:00:00Z")
+    canned.orders[0]["updatedAt"] = "2026-11-20T11:30:00Z"
+    newest_at = channel.newest_order_change_at()
     assert newest_at is not None
     assert newest_at.isoformat() == "2026-11-20T11:30:00+00:00"
 

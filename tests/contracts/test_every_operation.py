@@ -63,7 +63,7 @@ def test_every_document_is_answered_in_full(asking: Asking) -> None:
     assert ask("ITEM_LEVELS", id=asking.item, after=None)["inventoryItem"]["inventoryLevels"]["nodes"]
 
     assert ask("ORDERS", query="updated_at:>='2020-01-01T00:00:00Z'", after=None)["orders"]["nodes"]
-    assert ask("NEWEST_ORDER")["orders"]["nodes"]
+    assert ask("NEWEST_CHANGE")["orders"]["nodes"]
     assert ask("SOME_ORDERS", ids=[order])["nodes"][0]
     assert ask("ORDER_LINES", id=order, after=None)["order"]["lineItems"]["nodes"]
     assert ask("ORDER_DISCOUNTS", id=order, after=None)["order"]["lineItems"]["nodes"]

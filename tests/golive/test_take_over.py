@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from core import invariants
 from core.clock import utc_now
 from core.db import fetch_one, read_only
 from tests.golive.conftest import Connect, Connected
-from tests.sandbox.outside import ShopSide
+from tests.sandbox.outside import ShopSide, wait_for
 from workers.jobs import connections as jobs
 from workers.jobs import inbox
 
@@ -101,4 +102,24 @@ def test_a_second_read_does_not_import_them_again(connect: Connect, shop: ShopSi
     assert "open_orders" not in connected.sync()
     inbox.drain_inbox(**where)
     assert stock(connected, "MUG") == (10, 3, 7)
+    assert broken(connected) == []
+
+
+def test_what_was_put_back_last_is_not_put_back_again(connect: Connect, shop: ShopSide) -> None:
+    items = shop.stock("MUG", "PEN", available=10)
+    gone, part = shop.place(("MUG", 4)), shop.place(("PEN", 4))
+    # Nothing is placed any more: the last changes of both numbers are of a later second than the newest order.
+    placed_at = datetime.now(UTC).replace(microsecond=0)
+    wait_for(lambda: datetime.now(UTC) > placed_at + timedelta(seconds=1.1))
+    shop.cancel(gone)
+    shop.refund(part, (0, 1, "cancel"))
+
+    connected = connect(shop)
+    inbox.drain_inbox(shop_id=connected.shop_id, connection_id=connected.connection_id)
+
+    for code, expected in {"MUG": (10, 0, 10), "PEN": (10, 3, 7)}.items():
+        level = shop.level(items[code])
+        assert (level["on_hand"], level["committed"], level["available"]) == expected
+        assert stock(connected, code) == expected
+        assert listing(connected, code)["published_units"] == expected[2]
     assert broken(connected) == []

@@ -68,6 +68,10 @@ def stories(draw: st.DrawFn, ref: str) -> Story:
     count = draw(st.integers(1, 3))
     since = [0, *(draw(st.integers(0, count - 1)) for _ in codes[1:])]
     cancelled_from = draw(st.integers(0, count * 2))
+    cancelled_at = start + timedelta(minutes=cancelled_from)
+    if is_old and draw(st.booleans()):
+        # What changed the number that was taken over last bears its second.
+        cancelled_at = BASELINE
     versions = []
     for number in range(count):
         lines = [
@@ -83,7 +87,7 @@ def stories(draw: st.DrawFn, ref: str) -> Story:
                 placed_at=start,
                 version_at=start + timedelta(minutes=number),
                 financial_status=draw(st.sampled_from(["pending", "paid"])),
-                cancelled_at=start + timedelta(minutes=cancelled_from) if is_cancelled else None,
+                cancelled_at=cancelled_at if is_cancelled else None,
                 cancel_reason="customer" if is_cancelled else None,
             )
         )
@@ -103,7 +107,7 @@ def stories(draw: st.DrawFn, ref: str) -> Story:
             make_refund_line(*item)
             for item in draw(st.lists(given_back, min_size=draw(st.sampled_from([1, 0])), max_size=2))
         ]
-        at = start + timedelta(minutes=number) if draw(st.booleans()) else later(5)
+        at = draw(st.sampled_from([start + timedelta(minutes=number), later(5), *([BASELINE] if is_old else [])]))
         refunds.append(make_refund(ref, items, f"r{number}", at))
     return Story(tuple(versions), tuple(fulfilments), tuple(refunds))
 
@@ -217,7 +221,7 @@ def expected_stock(story: Story) -> dict[str, LineStock]:
     for refund in story.refunds:
         for line in refund.lines:
             refunded[line.line_ref, line.restock] += line.units
-            if line.restock != "no_restock" and refund.created_at < BASELINE:
+            if line.restock != "no_restock" and refund.created_at <= BASELINE:
                 early[line.line_ref] += line.units
     newest = story.newest
     # Only what was taken over has a baseline.
@@ -236,7 +240,7 @@ def expected_stock(story: Story) -> dict[str, LineStock]:
                 restocked_before_baseline=early[line.ref] if has_baseline[line.ref] else 0,
                 is_cancelled_before_baseline=has_baseline[line.ref]
                 and newest.cancelled_at is not None
-                and newest.cancelled_at < BASELINE,
+                and newest.cancelled_at <= BASELINE,
             )
         )
         for line in newest.lines

@@ -97,7 +97,7 @@ class AmazonSellerChannel:
         """Nothing: orders are not read yet."""
         return iter(())
 
-    def newest_order_at(self) -> datetime | None:
+    def newest_order_change_at(self) -> datetime | None:
         """None: orders are not read yet."""
         return None
 

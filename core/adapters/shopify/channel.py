@@ -89,9 +89,9 @@ class ShopifyChannel:
         """Orders updated at or after `since`, oldest first; their bodies belong to the topic poll/orders."""
         return self._orders.since(since)
 
-    def newest_order_at(self) -> datetime | None:
-        """When the newest order was placed, by Shopify's clock."""
-        return self._orders.newest_at()
+    def newest_order_change_at(self) -> datetime | None:
+        """When an order was last placed, paid, shipped, refunded or cancelled, by Shopify's clock."""
+        return self._orders.newest_change_at()
 
     def open_orders(self) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
         """Orders that are neither closed, cancelled nor wholly shipped; without read_all_orders of 60 days only."""

@@ -60,10 +60,10 @@ query Variants($first: Int!, $levels: Int!, $query: String, $after: String) {
     + _LEVEL
 )
 
-NEWEST_ORDER = """
-query NewestOrder {
-  orders(first: 1, sortKey: CREATED_AT, reverse: true) {
-    nodes { createdAt }
+NEWEST_CHANGE = """
+query NewestChange {
+  orders(first: 1, sortKey: UPDATED_AT, reverse: true) {
+    nodes { updatedAt }
   }
 }
 """

@@ -25,8 +25,8 @@ class _Version(Body):
     updatedAt: Instant  # noqa: N815
 
 
-class _Placed(Body):
-    createdAt: Instant  # noqa: N815 (the vendor's name)
+class _Changed(Body):
+    updatedAt: Instant  # noqa: N815 (the vendor's name)
 
 
 class Orders:
@@ -55,11 +55,11 @@ class Orders:
             yield [self._whole(node, seen_at) for node in page]
             seen_at = self._now()
 
-    def newest_at(self) -> datetime | None:
-        """When the newest order was placed, by Shopify's clock; None before the first."""
-        found = self._graphql.run("newest_order", documents.NEWEST_ORDER, {}).get("orders") or {}
+    def newest_change_at(self) -> datetime | None:
+        """When an order last changed, by Shopify's clock; None before the first."""
+        found = self._graphql.run("newest_change", documents.NEWEST_CHANGE, {}).get("orders") or {}
         nodes = found.get("nodes") or []
-        return as_model(_Placed, nodes[0], "newest_order").createdAt if nodes else None
+        return as_model(_Changed, nodes[0], "newest_change").updatedAt if nodes else None
 
     def still_open(self) -> Iterator[Sequence[Found]]:
         """Orders of any age that still hold stock, by page, as `since`.
