@@ -12,19 +12,17 @@ as a whole then ends as OutcomeUnknown.
 
 from __future__ import annotations
 
-import json
 import random
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal, Protocol
 
 import httpx
 
-from core.adapters.meanings import COMMON, Act, ErrorTable, Meaning
 from core.errors import Permanent, Retryable
 from core.logs import mask
 from core.ports import Effect
@@ -158,13 +156,14 @@ class Quota:
     """What an answer says of the quota, in the vendor's units; None where it does not say.
 
     `cost` is what the call took, `available` what was left after it, `rate` what comes back a second, `size` the most
-    there can be.
+    there can be. `rest_seconds` (real time): for so long nobody is to ask again.
     """
 
     cost: float | None = None
     available: float | None = None
     rate: float | None = None
     size: float | None = None
+    rest_seconds: float | None = None
 
 
 class Permit(Protocol):
@@ -248,6 +247,25 @@ class _Progress:
 
 
 @dataclass(slots=True)
+class _Units:
+    """What an attempt has taken of the quota; its fate is told once, and however the attempt ends."""
+
+    permit: Permit | None
+    may_have_left: bool = False
+
+    def answered(self, quota: Quota | None) -> None:
+        permit, self.permit = self.permit, None
+        if permit is not None:
+            permit.answered(quota)
+
+    def over(self) -> None:
+        """No answer was understood."""
+        permit, self.permit = self.permit, None
+        if permit is not None:
+            (permit.lost if self.may_have_left else permit.never_left)()
+
+
+@dataclass(slots=True)
 class Client:
     """Sends the calls of one connection. Safe to share among threads; make one per process.
 
@@ -289,37 +307,59 @@ class Client:
 
     def _attempt(self, call: Call, progress: _Progress) -> Judgement | None:
         """One try: the judgement of a good answer, or None with the reason to go on noted in `progress`."""
-        permit: Permit | None = None
+        units = _Units(None)
         try:
-            permit = self.dialect.pace(call, max(0.0, self.patience.seconds(call) - (self.clock() - progress.started)))
-            headers = self.dialect.headers()
-            # Last, since waiting for quota may take long.
-            self._ask_leave(call)
-        except (Retryable, Permanent) as error:
-            # Nothing left in this attempt: waiting for quota or fetching a token failed, or writes are stopped.
-            if permit is not None:
-                permit.never_left()
-            progress.last = error
-            raise self._final(call, progress) from error
+            try:
+                left = max(0.0, self.patience.seconds(call) - (self.clock() - progress.started))
+                units.permit = self.dialect.pace(call, left)
+                headers = self.dialect.headers()
+                # Last, since waiting for quota may take long.
+                self._ask_leave(call)
+            except (Retryable, Permanent) as error:
+                # Nothing left in this attempt: waiting for quota or fetching a token failed, or writes are stopped.
+                progress.last = error
+                raise self._final(call, progress) from error
+            return self._send(call, progress, headers, units)
+        finally:
+            # Also when the job's time is up in the middle of it, or the database is away.
+            units.over()
+
+    def _send(self, call: Call, progress: _Progress, headers: dict[str, str], units: _Units) -> Judgement | None:
+        """As `_attempt`; the answer settles the units, or what is known of them is noted there."""
+        request = self._http.build_request(
+            call.method, call.url, params=call.params, json=call.json, data=call.form, headers=headers
+        )
         began, called_at = self.clock(), self.now()
+        units.may_have_left = True
         try:
-            response = self._http.request(
-                call.method, call.url, params=call.params, json=call.json, data=call.form, headers=headers
-            )
+            response = self._http.send(request)
         except httpx.RequestError as error:
-            if permit is not None:
-                (permit.never_left if isinstance(error, _NEVER_LEFT) else permit.lost)()
+            units.may_have_left = not isinstance(error, _NEVER_LEFT)
+            # Before it is put on record, which may take long.
+            units.over()
             self._note(call, progress, called_at, began, None, None, error)
             self._lost(call, progress, error)
             return None
         judged = self.dialect.judge(call, response)
-        if permit is not None:
-            permit.answered(judged.quota)
+        if judged.kind == "throttled":
+            judged = self._throttled(call, progress, response.status_code, judged)
+        units.answered(judged.quota)
         self._note(call, progress, called_at, began, response.status_code, judged, None)
         if judged.kind == "ok":
             return judged
         self._not_ok(call, progress, response.status_code, judged)
         return None
+
+    def _throttled(self, call: Call, progress: _Progress, status: int, judged: Judgement) -> Judgement:
+        """Note for how long to wait: as told, and longer each time. A closed door (429) is closed to everybody."""
+        progress.failures += 1
+        progress.pause = max(judged.wait_seconds or 0.0, self._backoff(progress.failures))
+        progress.last = Throttled(call.operation, progress.pause)
+        if status != 429:
+            # The answer says what is left, and others may well afford theirs.
+            return judged
+        quota = replace(judged.quota or Quota(), cost=0.0, available=0.0, rest_seconds=progress.pause)
+        return replace(judged, quota=quota)
 
     def _ask_leave(self, call: Call) -> None:
         if call.changes != "nothing" and (why := self.held(call.changes)) is not None:
@@ -340,9 +380,6 @@ class Client:
     def _not_ok(self, call: Call, progress: _Progress, status: int, judged: Judgement) -> None:
         """Decide by the answer's own kind whether to go on; raises when not."""
         if judged.kind == "throttled":
-            progress.failures += judged.wait_seconds is None
-            progress.pause = judged.wait_seconds or self._backoff(progress.failures)
-            progress.last = Throttled(call.operation, progress.pause)
             return
         if judged.kind == "unauthorised" and not progress.renewed:
             self.dialect.renew()
@@ -424,43 +461,6 @@ def certificates() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
-_KINDS: Mapping[Act, JudgedKind] = {
-    "wait": "throttled",
-    "renew": "unauthorised",
-    "grant": "forbidden",
-    "ask": "refused",
-    "repeat": "fault",
-    "same_key": "fault",
-    "fresh_key": "refused",
-    "replan": "refused",
-    "refuse": "refused",
-}
-
-
-def judge_meaning(meaning: Meaning, code: str, reason: str, wait_seconds: float | None = None) -> Judgement:
-    """The judgement that goes by a meaning of the vendor's table; `reason` is the vendor's own wording."""
-    kind = _KINDS[meaning.act]
-    return Judgement(kind, code=code, reason=meaning.say(reason), wait_seconds=wait_seconds)
-
-
-def judge_status(response: httpx.Response, reason: str = "", code: str = "", errors: ErrorTable = COMMON) -> Judgement:
-    """What the HTTP status alone says, by the vendor's table."""
-    status = response.status_code
-    if 200 <= status < 300:
-        return Judgement("ok")
-    wait = _retry_after(response) if status == 429 else None
-    return judge_meaning(errors.of_status(status), code or f"HTTP_{status}", reason, wait)
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds of the Retry-After header, where it is a number."""
-    text = response.headers.get("retry-after", "")
-    try:
-        return min(600.0, max(0.05, float(text)))
-    except ValueError:
-        return None
-
-
 def _outcome(call: Call, judged: Judgement | None, error: Exception | None) -> Outcome:
     if judged is None:
         surely_not = isinstance(error, _NEVER_LEFT) or call.kind == "read"
@@ -479,12 +479,3 @@ def _error_text(judged: Judgement | None, error: Exception | None) -> str | None
     if judged is None or judged.kind == "ok":
         return None
     return mask(f"{judged.code} {judged.reason}".strip())[:300] or judged.kind
-
-
-def json_object(response: httpx.Response) -> dict[str, Any] | None:
-    """The answer's JSON object, or None when it is none. The standard reader keeps integers of any size exact."""
-    try:
-        answer = json.loads(response.content)
-    except (ValueError, RecursionError):
-        return None
-    return answer if isinstance(answer, dict) else None

@@ -15,10 +15,11 @@ vendor's limit.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -41,6 +42,9 @@ CALL_LIVES_SECONDS = 60.0
 
 ARRIVES_WITHIN_SECONDS = 10.0
 """How long a request may be on its way before the vendor takes its quota, though its connection be broken."""
+
+LONGEST_REST_SECONDS = 600.0
+"""What a vendor may ask for at most before it is asked again."""
 
 _KEEPS_PLACE_SECONDS = 2.0
 
@@ -70,6 +74,7 @@ class _LocalBucket:
 
     now: Callable[[], float]
     level: float = 0.0
+    rest_until: float = 0.0
     at: float = field(init=False)
     under_way: dict[str, float] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -81,9 +86,9 @@ class _LocalBucket:
         """0 when the units are taken, else seconds after which to ask again."""
         with self.lock:
             self._fill(rate, most)
-            missing = min(cost + reserve, most) - self.level
-            if missing > 1e-9:
-                return max(1e-6, missing / rate)
+            missing, rest = max(0.0, min(cost + reserve, most) - self.level), self.rest_until - self.at
+            if missing > 1e-9 or rest > 0:
+                return max(1e-6, missing / rate + max(0.0, rest))
             self.level -= cost
             self.under_way[ref] = cost
             return 0.0
@@ -98,6 +103,8 @@ class _LocalBucket:
             if quota.available is not None:
                 others = sum(self.under_way.values())
                 self.level = min(most if is_alone and not others else self.level, quota.available)
+            if quota.rest_seconds is not None:
+                self.rest_until = max(self.rest_until, self.at + quota.rest_seconds)
 
     def empty(self) -> None:
         """Redis keeps the quota: should it go, this begins with nothing."""
@@ -106,7 +113,7 @@ class _LocalBucket:
 
     def _fill(self, rate: float, most: float) -> None:
         now = self.now()
-        self.level = min(most, self.level + max(0.0, now - self.at) * rate)
+        self.level = min(most, self.level + max(0.0, now - max(self.at, self.rest_until)) * rate)
         self.at = now
 
 
@@ -168,7 +175,6 @@ class TokenBucket:
             permit.ref,
             str(budget.rank),
             *(repr(value) for value in (cost, budget.reserve_share, budget.patience_seconds, wait_at_most)),
-            repr(CALL_LIVES_SECONDS),
             repr(_KEEPS_PLACE_SECONDS),
         )
         if micros is not None:
@@ -180,10 +186,13 @@ class TokenBucket:
 
     def settle(self, permit: BucketPermit, fate: _Fate, quota: Quota) -> None:
         """What became of a call; see BucketPermit."""
-        self.rate, self.burst = quota.rate or self.rate, quota.size or self.burst
-        rate, is_alone = self.rate * self.clock_factor * self._share, self.redis_url is None
-        self._local.settle(permit.ref, fate, quota, rate, self._most, is_alone=is_alone)
-        said = (quota.cost, quota.available, quota.rate, quota.size)
+        rate, size = _positive(quota.rate), _positive(quota.size)
+        self.rate, self.burst = rate or self.rate, size or self.burst
+        rest = _positive(quota.rest_seconds)
+        quota = replace(quota, rate=rate, size=size, rest_seconds=rest and min(rest, LONGEST_REST_SECONDS))
+        own_rate, is_alone = self.rate * self.clock_factor * self._share, self.redis_url is None
+        self._local.settle(permit.ref, fate, quota, own_rate, self._most, is_alone=is_alone)
+        said = (quota.cost, quota.available, quota.rate, quota.size, quota.rest_seconds)
         self._run(
             self._settle,
             permit.ref,
@@ -211,12 +220,18 @@ class TokenBucket:
             return None
         keys = [f"limit:{{{self.key}}}", f"limit:{{{self.key}}}:calls", f"limit:{{{self.key}}}:waiting"]
         clock = "" if self.clock is None else f"{self.clock():.6f}"
-        known = (repr(self.clock_factor), repr(self.rate), repr(self.burst), repr(self.headroom))
+        mine = (self.clock_factor, self.rate, self.burst, self.headroom, CALL_LIVES_SECONDS, LONGEST_REST_SECONDS)
+        known = [repr(value) for value in mine]
         try:
             return script(keys, [clock, *known, *arguments])
         except RedisError:
             self._rest_until = time.monotonic() + _REDIS_REST_SECONDS
             return None
+
+
+def _positive(value: float | None) -> float | None:
+    """What a vendor says, where it can be true."""
+    return value if value is not None and math.isfinite(value) and value > 0 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from core.adapters.http import (
     Throttled,
     Unauthorised,
     Unreachable,
-    judge_status,
     make_http,
 )
+from core.adapters.judging import judge_status
 
 _OPERATION = "notice"
 _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)

@@ -9,7 +9,9 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from core.adapters.http import certificates, json_object
+from core.adapters.http import certificates
+from core.adapters.judging import json_object
+from core.adapters.tokens import lifetime
 
 
 @dataclass(eq=False, slots=True)
@@ -32,8 +34,8 @@ class Overhearing(httpx.BaseTransport):
         self._note_clock(response, asked_at + (self.now() - asked_at) / 2)
         answer = json_object(response) or {}
         lives = answer.get("expires_in")
-        if "access_token" in answer and isinstance(lives, (int, float)) and not isinstance(lives, bool):
-            self.token_lives = timedelta(seconds=lives)
+        if "access_token" in answer and lives is not None:
+            self.token_lives = lifetime(lives)
         return response
 
     def _note_clock(self, response: httpx.Response, between: datetime) -> None:

@@ -22,7 +22,8 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from core.adapters.base import ConnectionConfig, Deps, make_client
-from core.adapters.http import Call, Judgement, Throttled, Unauthorised, json_object, judge_status
+from core.adapters.http import Call, Judgement, Throttled, Unauthorised
+from core.adapters.judging import json_object, judge_status
 from core.ports import LivingToken, TokenShelf
 
 _MARGIN_SHARE = 0.1
@@ -30,6 +31,8 @@ _MARGIN_MAX = timedelta(minutes=5)
 _REDIS_SECONDS = 0.5
 _FIRST_REST = timedelta(seconds=5)
 _LONGEST_REST = timedelta(minutes=5)
+# Ten years: no grant that ends at all lasts as long.
+_LONGEST_LIFE_SECONDS = 10 * 365 * 86_400.0
 
 
 # By account and credentials: a process makes a channel for every job, but needs a token only now and then.
@@ -212,7 +215,8 @@ class OAuthGrant:
         form = {"grant_type": self.grant_type, **{name: self.config.secrets[name] for name in self.needs}}
         client = make_client(self.config, self.deps, self)
         answer = client.call(Call(operation, "POST", self.url, "read", form=form))
-        return Token(answer["access_token"], timedelta(seconds=_seconds(answer.get("expires_in"))))
+        # The judgement of the answer made sure that it says one.
+        return Token(answer["access_token"], lifetime(answer.get("expires_in")) or timedelta())
 
     def headers(self) -> dict[str, str]:
         return {**self.sends, "Accept": "application/json"}
@@ -227,8 +231,10 @@ class OAuthGrant:
         answer = json_object(response) or {}
         status = response.status_code
         if 200 <= status < 300:
-            if not isinstance(answer.get("access_token"), str):
+            if not _is_token(answer.get("access_token")):
                 return Judgement("fault", code="NO_TOKEN", reason="the answer carries no token")
+            if lifetime(answer.get("expires_in")) is None:
+                return Judgement("fault", code="BAD_EXPIRY", reason="nobody can say when the token dies")
             return Judgement("ok", data=answer)
         if 400 <= status < 500 and status not in (408, 429):
             return Judgement("unauthorised", reason=str(answer.get("error") or f"status {status}"))
@@ -250,9 +256,18 @@ def _fingerprint(key: Hashable) -> str:
     return hashlib.sha256(repr(key).encode()).hexdigest()
 
 
-def _seconds(expires_in: object) -> float:
-    """How long a token lives; an hour where the answer does not say."""
-    return float(expires_in) if isinstance(expires_in, (int, float)) and expires_in > 0 else 3600.0
+def lifetime(expires_in: object) -> timedelta | None:
+    """How long a token lives by `expires_in` of its answer: an hour where it does not say, None where it cannot be."""
+    if expires_in is None:
+        return timedelta(hours=1)
+    if isinstance(expires_in, bool) or not isinstance(expires_in, (int, float)):
+        return None
+    return timedelta(seconds=expires_in) if 0 < expires_in <= _LONGEST_LIFE_SECONDS else None
+
+
+def _is_token(value: object) -> bool:
+    """Whether it can stand in a header."""
+    return isinstance(value, str) and value.isascii() and value.isprintable() and bool(value.strip())
 
 
 def token_key(config: ConnectionConfig, deps: Deps, *, shared: bool = False) -> Hashable:

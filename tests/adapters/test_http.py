@@ -24,11 +24,11 @@ from core.adapters.http import (
     Throttled,
     Unauthorised,
     Unreachable,
-    judge_status,
 )
+from core.adapters.judging import judge_status
 from core.errors import Permanent, Retryable
 
-Script = list[httpx.Response | Exception]
+Script = list[httpx.Response | BaseException]
 CONNECT = httpx.ConnectError("secret.host refused")
 TIMEOUT = httpx.ReadTimeout("slow")
 
@@ -38,9 +38,11 @@ class Noted:
     """A permit that notes what became of it."""
 
     fates: list[str]
+    quotas: list[Quota | None]
 
     def answered(self, quota: Quota | None) -> None:
         self.fates.append("answered" if quota else "answered without a word of the quota")
+        self.quotas.append(quota)
 
     def never_left(self) -> None:
         self.fates.append("never left")
@@ -56,21 +58,25 @@ class Plain:
     renewed: int = 0
     quota: Callable[[], None] = lambda: None
     fates: list[str] = field(default_factory=list)
-    has_token: bool = True
+    quotas: list[Quota | None] = field(default_factory=list)
+    token: str | Exception = "token"
+    judging: Exception | None = None
 
     def headers(self) -> dict[str, str]:
-        if not self.has_token:
-            raise Unauthorised("token", "refused")
-        return {"Authorization": f"token-{self.renewed}"}
+        if isinstance(self.token, Exception):
+            raise self.token
+        return {"Authorization": f"{self.token}-{self.renewed}"}
 
     def renew(self) -> None:
         self.renewed += 1
 
     def pace(self, call: Call, wait_at_most: float) -> Noted:
         self.quota()
-        return Noted(self.fates)
+        return Noted(self.fates, self.quotas)
 
     def judge(self, call: Call, response: httpx.Response) -> Judgement:
+        if self.judging is not None:
+            raise self.judging
         judged = judge_status(response, reason="client_secret=hush, hush")
         return replace(judged, data=response.text, quota=Quota(cost=7.5))
 
@@ -84,6 +90,7 @@ class Line:
     slept: list[float] = field(default_factory=list)
     dialect: Plain = field(default_factory=Plain)
     tokens: list[str] = field(default_factory=list)
+    held: Callable[[str], str | None] = lambda _effect: None
 
     def call(self, kind: CallKind = "read", **patience: Any) -> Any:
         client = Client(
@@ -96,13 +103,14 @@ class Line:
             httpx.MockTransport(self._answer),
             Patience(**patience),
             "stock.push",
+            held=self.held,
         )
         return client.call(Call("op", "POST", "https://vendor.test/x", kind, json={}, asked_version="2026-10"))
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.tokens.append(request.headers["Authorization"])
         step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
-        if isinstance(step, Exception):
+        if isinstance(step, BaseException):
             raise step
         return step
 
@@ -239,10 +247,55 @@ def test_quota_is_told_what_became_of_every_attempt(script: Script, fates: list[
 
 
 def test_quota_of_a_call_without_a_token_is_given_back() -> None:
-    line = Line([ok()], dialect=Plain(has_token=False))
+    line = Line([ok()], dialect=Plain(token=Unauthorised("token", "refused")))
     with pytest.raises(Unauthorised):
         line.call()
     assert line.dialect.fates == ["never left"]
+
+
+class TimeIsUp(BaseException):
+    """As a worker ends a job that takes too long: anywhere, and nothing catches it."""
+
+
+def away(_effect: str) -> str | None:
+    raise ConnectionError("the database is away")
+
+
+@pytest.mark.parametrize(
+    ("line", "error", "fate"),
+    [
+        pytest.param(Line([ok()], held=away), ConnectionError, "never left", id="nobody says whether it may leave"),
+        pytest.param(Line([ok()], dialect=Plain(token="t\xf6ken")), UnicodeEncodeError, "never left", id="bad token"),
+        pytest.param(
+            Line([ok()], dialect=Plain(token=OverflowError())), OverflowError, "never left", id="no token comes of it"
+        ),
+        pytest.param(Line([TimeIsUp()]), TimeIsUp, "lost", id="time is up while it is under way"),
+        pytest.param(Line([ok()], dialect=Plain(judging=ValueError())), ValueError, "lost", id="nobody understands it"),
+    ],
+)
+def test_quota_is_given_back_however_an_attempt_ends(line: Line, error: type[BaseException], fate: str) -> None:
+    with pytest.raises(error):
+        line.call("once")
+    assert line.dialect.fates == [fate]
+
+
+def test_a_vendor_that_says_come_back_at_once_is_asked_less_and_less_often() -> None:
+    line = Line([httpx.Response(429, headers={"Retry-After": "0"})])
+    with pytest.raises(Throttled):
+        line.call(attempts=6, first_pause=1.0, longest_pause=8.0)
+    assert len(line.log) == 6
+    for pause, most in zip(line.slept, (1, 2, 4, 8, 8), strict=True):
+        assert most / 2 <= pause <= most
+
+
+def test_who_is_throttled_lets_everybody_rest_for_as_long() -> None:
+    line = Line([httpx.Response(429, headers={"Retry-After": "7"}), httpx.Response(429), ok()])
+    line.call()
+    first, second, last = line.dialect.quotas
+    assert first == Quota(cost=0.0, available=0.0, rest_seconds=7.0)
+    assert second is not None
+    assert (second.available, second.rest_seconds) == (0.0, line.slept[1])
+    assert last == Quota(cost=7.5)
 
 
 def test_what_a_call_took_for_whom_and_in_which_version_is_on_record() -> None:

@@ -20,7 +20,7 @@ class Time:
     """Seconds that only sleeping passes."""
 
     def __init__(self) -> None:
-        self.now = 1000.0
+        self.now = 100_000.0
 
     def __call__(self) -> float:
         return self.now
@@ -262,6 +262,69 @@ def test_background_calls_go_in_the_end_while_ordinary_ones_keep_coming(quotas: 
     else:
         pytest.fail("the background call never went")
     assert ordinary_taken > 10
+
+
+@pytest.mark.parametrize("url", ["redis", None])
+def test_a_throttle_lets_everybody_rest(redis_url: str, url: str | None) -> None:
+    quotas = Quotas(redis_url if url else None)
+    bucket = quotas.bucket()
+    other = quotas.bucket() if url else bucket
+    quotas.time.sleep(50)
+    _, slow = quotas.waited(other, 10)
+    quotas.waited(bucket, 10)[1].answered(Quota(cost=0, available=0, rest_seconds=7))
+    slow.answered(Quota(cost=0))
+    with pytest.raises(Throttled):
+        other.acquire(1, 6.0, "urgent")
+    # Nothing came back meanwhile, whatever others gave back.
+    waited, permit = quotas.waited(other, 10)
+    assert waited == pytest.approx(7, abs=0.11)
+    permit.answered(Quota(cost=10, available=0, rest_seconds=0.5))
+    permit = quotas.waited(other, 1)[1]
+    permit.answered(Quota(cost=0, available=0, rest_seconds=0.5))
+    assert quotas.waited(bucket, 10)[0] == pytest.approx(0.6, abs=0.02)
+
+
+def test_a_shorter_rest_does_not_end_a_longer_one(quotas: Quotas) -> None:
+    bucket = quotas.bucket()
+    quotas.time.sleep(50)
+    first, second = quotas.waited(bucket, 1)[1], quotas.waited(bucket, 1)[1]
+    first.answered(Quota(cost=0, available=0, rest_seconds=30))
+    second.answered(Quota(cost=0, available=0, rest_seconds=1))
+    assert quotas.waited(bucket, 10)[0] >= 29
+
+
+def test_a_clock_that_is_set_back_leaves_nobody_in_the_way_for_an_hour(quotas: Quotas) -> None:
+    bucket = old(quotas)
+    quotas.time.sleep(30)
+    quotas.waited(bucket, 1900)
+    ordinary = bucket.permit()
+    bucket.ask(ordinary, 500, "normal", 60)
+    bucket.ask(bucket.permit(), 1900, "normal", 60)
+    quotas.time.now -= 3600
+    # The one who waits keeps on; who does not come back, and whose call nobody comes back from, is over as ever.
+    assert bucket.ask(ordinary, 500, "normal", 60) > 0
+    quotas.time.sleep(70)
+    assert bucket.ask(ordinary, 500, "normal", 60) == 0
+    assert quotas.waited(bucket, 1200)[0] == 0
+
+
+def test_a_clock_that_is_set_back_does_not_silence_the_vendor(quotas: Quotas) -> None:
+    bucket = old(quotas)
+    quotas.waited(bucket, 10)[1].answered(Quota(cost=10, available=0, rest_seconds=8))
+    quotas.time.now -= 3600
+    quotas.waited(bucket, 1)[1].answered(Quota(cost=1, available=0))
+    quotas.time.sleep(ARRIVES_WITHIN_SECONDS)
+    quotas.waited(bucket, 1)[1].answered(Quota(cost=1, available=1900))
+    assert quotas.waited(bucket, 1800)[0] == 0
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("inf"), float("nan")])
+@pytest.mark.parametrize("url", ["redis", None])
+def test_a_rate_that_cannot_be_is_not_believed(redis_url: str, url: str | None, rate: float) -> None:
+    quotas = Quotas(redis_url if url else None)
+    bucket = quotas.bucket()
+    quotas.waited(bucket, 5)[1].answered(Quota(cost=5, available=0, rate=rate, size=rate))
+    assert quotas.waited(bucket, 10)[0] == 0.1
 
 
 def test_a_call_dearer_than_the_bucket_goes_when_it_is_full(quotas: Quotas) -> None:

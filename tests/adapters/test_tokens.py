@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 import redis
 
-from core.adapters.http import Unauthorised, Unreachable
+from core.adapters.http import ServerFault, Throttled, Unauthorised, Unreachable
+from core.adapters.probing import Overhearing
 from core.adapters.tokens import Refusals, Token, TokenProvider
+from tests.adapters.accounts import shopify_account
 
 
 class Issuer:
@@ -167,3 +171,46 @@ def test_without_redis_nobody_rests() -> None:
         tokens.get()
     vendor.refuses = False
     assert tokens.get() == "t1"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"expires_in": 1e12},
+        {"expires_in": float("inf")},
+        {"expires_in": float("nan")},
+        {"expires_in": 0},
+        {"expires_in": "soon"},
+        {"expires_in": True},
+        {"access_token": "t\xf6ken"},
+        {"access_token": "a\nb"},
+        {"access_token": ""},
+    ],
+)
+def test_a_token_that_cannot_be_used_is_a_fault_of_the_vendor(answer: dict[str, object]) -> None:
+    body = json.dumps({"access_token": "t", "expires_in": 3600, **answer})
+    account = shopify_account(lambda _request: httpx.Response(200, text=body))
+    with pytest.raises(ServerFault):
+        account.channel().about()
+    assert {(call.operation, call.outcome) for call in account.log} == {("shopify.token", "error")}
+    with httpx.Client(transport=Overhearing(account._now, httpx.MockTransport(account.control))) as client:
+        assert client.get("https://shop.test").status_code == 200
+
+
+def test_a_vendor_that_is_asked_for_tokens_too_fast_is_left_alone_by_every_worker(redis_url: str) -> None:
+    vendor, (tokens, other) = workers(redis_url, 2)
+    vendor.refuses = False
+
+    def throttled() -> Token:
+        vendor.asked += 1
+        raise Throttled("shopify.token", 30.0)
+
+    tokens.fetch = other.fetch = throttled
+    for provider in (tokens, other):
+        with pytest.raises(Throttled) as caught:
+            provider.get()
+        assert caught.value.wait_seconds == pytest.approx(30)
+    assert vendor.asked == 1
+    vendor.now += timedelta(seconds=30)
+    other.fetch = vendor.fetch
+    assert other.get() == "t1"

@@ -6,6 +6,7 @@ Sources: developer-docs.amazon.com/sp-api/docs/connecting-to-the-selling-partner
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,8 @@ import httpx
 
 from core.adapters.amazon.errors import ERRORS
 from core.adapters.base import ConnectionConfig, Deps, make_client
-from core.adapters.http import Call, CallKind, Judgement, Permit, Quota, Urgency, json_object, judge_status
+from core.adapters.http import Call, CallKind, Judgement, Permit, Quota, Urgency
+from core.adapters.judging import json_object, judge_status
 from core.adapters.limits import TokenBucket
 from core.adapters.tokens import OAuthGrant, make_tokens
 
@@ -155,6 +157,7 @@ def _first_error(answer: dict[str, Any] | None) -> tuple[str, str]:
 
 def _number(text: str | None) -> float | None:
     try:
-        return float(text) if text else None
+        found = float(text) if text else 0.0
     except ValueError:
         return None
+    return found if math.isfinite(found) and found > 0 else None

@@ -18,10 +18,8 @@ from core.adapters.http import (
     Permit,
     Quota,
     Urgency,
-    json_object,
-    judge_meaning,
-    judge_status,
 )
+from core.adapters.judging import json_object, judge_meaning, judge_status
 from core.adapters.limits import TokenBucket
 from core.adapters.shopify.cost import requested_cost
 from core.adapters.shopify.documents import API_VERSION
@@ -210,4 +208,6 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    """As a number that can be one: JSON as Python reads it may say NaN and Infinity."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if is_number else None
