@@ -19,7 +19,7 @@ _OVERVIEW = Path(__file__).parent / "screens" / "overview.py"
 def open_wanted(viewer: people.Viewer) -> None:
     """Open the call that the address names; closing it takes it out of the address."""
     wanted = st.query_params.get("call", "")
-    if wanted.isdigit() and len(wanted) < 19:
+    if wanted.isdecimal() and len(wanted) < 19:
         _show(viewer, int(wanted))
 
 

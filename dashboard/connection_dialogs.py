@@ -86,7 +86,7 @@ def _is_free(row: Row) -> bool:
 
 def stop_writes(viewer: people.Viewer, row: Row) -> None:
     """Ask whether the writes of one connection are to be stopped."""
-    name = str(row["name"])
+    name = formats.plain(row["name"])
     _ask(
         f"Stop writes to {name}?",
         ":material/front_hand:",
@@ -108,7 +108,7 @@ def stop_writes(viewer: people.Viewer, row: Row) -> None:
 
 def resume_writes(viewer: people.Viewer, row: Row, standing: Row) -> None:
     """Ask whether the stop of one connection is to end."""
-    name = str(row["name"])
+    name = formats.plain(row["name"])
     lines = [
         "**What differs now is written**: only the newest number of each listing, zeros and lowered ones first.",
     ]
@@ -130,7 +130,7 @@ def resume_writes(viewer: people.Viewer, row: Row, standing: Row) -> None:
 
 def pause(viewer: people.Viewer, row: Row) -> None:
     """Ask whether a connection is to be paused."""
-    name = str(row["name"])
+    name = formats.plain(row["name"])
     _ask(
         f"Pause {name}?",
         ":material/pause_circle:",
@@ -152,7 +152,7 @@ def pause(viewer: people.Viewer, row: Row) -> None:
 
 def resume(viewer: people.Viewer, row: Row) -> None:
     """Ask whether a pause is to end."""
-    name = str(row["name"])
+    name = formats.plain(row["name"])
     since = row["orders_polled_to"]
     orders = f"since {formats.exact(since, viewer.shop.zone)}" if since else "that are not known yet"
     _ask(
@@ -161,7 +161,8 @@ def resume(viewer: people.Viewer, row: Row) -> None:
         _about(row),
         [(formats.count(row["listings"]), "listings"), *_held_up([row])],
         [
-            f"**Orders** {orders} are asked for at once, or within {connection_words.poll_seconds()} seconds, and booked.",
+            f"**Orders** {orders} are asked for at once, or within {connection_words.poll_seconds()} seconds,"
+            " and booked.",
             "**What differs is written**, unless it is in shadow mode or its writes are stopped.",
         ],
         f"Resume {name}",
@@ -174,7 +175,7 @@ def resume(viewer: people.Viewer, row: Row) -> None:
 
 def go_live(viewer: people.Viewer, row: Row) -> None:
     """Ask whether a connection in shadow mode goes live."""
-    name = str(row["name"])
+    name = formats.plain(row["name"])
     found = comparison_queries.totals(viewer.shop.id, viewer.person.scope, row["connection_id"])
     raised, lowered, zeroed = (found.of(verdict) for verdict in ("raised", "lowered", "zeroed"))
     standing = connection_queries.switches(viewer.shop.id, viewer.person.scope)[row["connection_id"]]
@@ -215,7 +216,7 @@ def _many_zeroed(listings: int) -> str | None:
 
 def to_shadow(viewer: people.Viewer, row: Row) -> None:
     """Ask whether a connection goes into shadow mode."""
-    name = str(row["name"])
+    name = formats.plain(row["name"])
     _ask(
         f"Take {name} into shadow mode?",
         ":material/visibility:",

@@ -259,3 +259,9 @@ def is_over(row: Row, operations: Sequence[Row], connection_id: int) -> bool:
         and known["last_ok_at"] > row["last_at"]
         for known in operations
     )
+
+
+def behind(found: Sequence[Row], number: int | None) -> Sequence[Row]:
+    """The connections that come after one, in their own order, whichever that is; all where that one is not there."""
+    places = [place for place, row in enumerate(found, start=1) if row["connection_id"] == number]
+    return found[places[0] :] if places else found

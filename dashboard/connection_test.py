@@ -29,7 +29,7 @@ def start(viewer: people.Viewer, row: Row) -> None:
     except SQLAlchemyError as error:
         components.failed(error, "test")
         return
-    components.say_later(f"{row['name']} is asked; what it answers shows below.")
+    components.say_later(f"{formats.plain(row['name'])} is asked; what it answers shows below.")
     st.rerun()
 
 

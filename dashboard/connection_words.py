@@ -166,6 +166,10 @@ def _worries(row: Row) -> list[str]:
         (row["doubtful_writes"], "write", "writes", "in doubt"),
     )
     failing = ["its last call failed"] if _is_failing(row) else []
+    if row["fell_forward"]:
+        failing.append("it answers with another version than we speak")
+    if row["untold_topics"]:
+        failing.append(f"it does not call us for {formats.plural(row['untold_topics'], 'topic')}")
     return failing + [f"{formats.plural(n, one, many)} {_are(n)} {what}" for n, one, many, what in counts if n]
 
 

@@ -254,7 +254,7 @@ def _draw_sold(sold: Sequence[Any]) -> None:
 def draw_quarantine(viewer: people.Viewer) -> None:
     """What is kept apart, and its way out: for sale again, or gone."""
     place, mark, code = st.query_params.get("after", "").partition("~")
-    is_here = st.query_params.get("of") == "quarantine" and bool(mark) and place.isdigit() and len(place) < 18
+    is_here = st.query_params.get("of") == "quarantine" and bool(mark) and place.isdecimal() and len(place) < 18
     page = desk_queries.quarantine(viewer.shop.id, viewer.person.scope, (code, int(place)) if is_here else None)
     if not page.rows:
         components.empty("Nothing is in quarantine", "Returns that somebody must look at first wait here.")

@@ -37,9 +37,7 @@ def draw_sheets(viewer: people.Viewer) -> None:
     if go:
         _ask_open(viewer, int(place), found[place], None if what == _EVERYTHING else what)
     after = st.query_params.get("after", "0")
-    page = desk_queries.open_documents(
-        viewer.shop.id, viewer.person.scope, "count", int(after) if after.isdigit() else 0
-    )
+    page = desk_queries.open_documents(viewer.shop.id, viewer.person.scope, "count", formats.number(after) or 0)
     if not page.rows:
         components.empty("No count is open", "Open a sheet: who counts does not see our number.")
     for row in page.rows:
@@ -131,7 +129,7 @@ def _draw_counting(viewer: people.Viewer, row: Mapping[str, Any]) -> None:
     if go:
         _enter(viewer, number, basket)
     after = st.query_params.get("after", "0")
-    page = desk_queries.sheet(viewer.shop.id, number, int(after) if after.isdigit() else 0)
+    page = desk_queries.sheet(viewer.shop.id, number, formats.number(after) or 0)
     st.subheader("Still to count", anchor="to-count")
     if not page.rows:
         components.html('<div class="sy-muted">Every line of the sheet is counted.</div>')
@@ -217,7 +215,7 @@ def _draw_variances(found: Sequence[Mapping[str, Any]], zone: str, row: Mapping[
 
 def _draw_decided(viewer: people.Viewer, row: Mapping[str, Any]) -> None:
     after = st.query_params.get("after", "0")
-    page = desk_queries.lines(viewer.shop.id, row["document_id"], int(after) if after.isdigit() else 0)
+    page = desk_queries.lines(viewer.shop.id, row["document_id"], formats.number(after) or 0)
     body = [
         [
             f"<b>{escape(line['code'])}</b> {escape(line['title'])}",

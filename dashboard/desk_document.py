@@ -23,7 +23,7 @@ def leave() -> None:
 def draw(viewer: people.Viewer, number: str) -> None:
     """The page of one document, by its number."""
     st.button("Desk", key="desk-back", type="tertiary", icon=":material/arrow_back:", on_click=leave)
-    row = desk_queries.document(viewer.shop.id, int(number)) if number.isdigit() and len(number) < 18 else None
+    row = desk_queries.document(viewer.shop.id, int(number)) if number.isdecimal() and len(number) < 18 else None
     if row is None:
         components.empty(f"There is no document {number}", "The journal lists documents with their numbers.")
         return
@@ -149,7 +149,7 @@ def _ask_close(viewer: people.Viewer, row: Mapping[str, Any]) -> None:
 
 def _draw_lines(viewer: people.Viewer, row: Mapping[str, Any]) -> None:
     after = st.query_params.get("after", "0")
-    page = desk_queries.lines(viewer.shop.id, row["document_id"], int(after) if after.isdigit() else 0)
+    page = desk_queries.lines(viewer.shop.id, row["document_id"], formats.number(after) or 0)
     is_expected = row["kind"] in ("transfer", "purchase_order") and row["undoes_id"] is None and row["state"] != "draft"
     heads = [("SKU", False), ("Units", True)]
     if is_expected:

@@ -329,6 +329,11 @@ def key(*parts: object) -> str:
 _MARKDOWN = str.maketrans({mark: "\\" + mark for mark in "\\`*_{}[]()<>#+!|~:$"})
 
 
+def number(text: str) -> int | None:
+    """A number that an address names; None for what is none, or for one that no id can be."""
+    return int(text) if text.isdecimal() and len(text) < 19 else None
+
+
 def plain(text: str | None) -> str:
     """Foreign text for Markdown: shown letter by letter, never as markup."""
     return UNKNOWN if text is None else text.translate(_MARKDOWN)

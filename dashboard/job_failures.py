@@ -103,7 +103,7 @@ def draw_cause(viewer: people.Viewer, name: str, function: str, turn: Callable[[
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isdigit() else None
+    return formats.number(text)
 
 
 def _states(page: Page) -> Mapping[str, str]:

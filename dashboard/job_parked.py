@@ -77,7 +77,7 @@ def draw_cause(viewer: people.Viewer, connection_id: int, name: str, turn: Calla
         with st.container(width="content", horizontal=True):
             _buttons(Chosen(connection_id, cause=name), _about(row), "all", is_worst=True)
     text = st.query_params.get("before", "")
-    before = int(text) if text.isdigit() else None
+    before = formats.number(text)
     page = jobs_queries.parked(viewer.shop.id, connection_id, name, before)
     for message in page.rows:
         _draw_message(viewer, connection_id, message)

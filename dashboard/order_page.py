@@ -20,7 +20,7 @@ def draw(viewer: people.Viewer, number: str) -> None:
     """The page of one order."""
     st.page_link(LIST, label="All orders", icon=":material/arrow_back:", query_params=viewer.where())
     with components.panel("order"):
-        found = change_queries.order(viewer.shop.id, int(number)) if number.isdigit() and len(number) < 19 else None
+        found = change_queries.order(viewer.shop.id, int(number)) if number.isdecimal() and len(number) < 19 else None
         if found is None:
             components.empty("There is no such order", "Look for it by its name or by the channel’s number.")
             return
@@ -146,7 +146,7 @@ def _draw_change(viewer: people.Viewer, change: Row, legs: Sequence[Row], order:
 
 def _before() -> int | None:
     text = st.query_params.get("changes_before", "")
-    return int(text) if text.isdigit() and len(text) < 19 else None
+    return formats.number(text)
 
 
 def _newest() -> None:

@@ -17,7 +17,7 @@ Found = Mapping[str, Sequence[Row]]
 @dataclass(frozen=True, slots=True)
 class Step:
     """The one next step: `kind` is sync (a connection), details (a list of what is meant), or a screen: skus (a
-    filtered list), jobs (a cause), oversell (what is at risk)."""
+    filtered list), jobs (a cause), oversell (what is at risk), connections (one)."""
 
     kind: str
     label: str
@@ -326,6 +326,41 @@ def _violations(row: Row) -> str:
     return f"{many} an invariant{f': {names}' if names else ''}."
 
 
+def _untold(row: Row, now: datetime, zone: str) -> Problem:
+    number, name = row["missing"] + row["refused"], formats.plain(row["connection"])
+    what = "refuses to call" if not row["missing"] else "does not call"
+    return Problem(
+        f"untold-{row['connection_id']}",
+        "attention",
+        17,
+        f"{name} {what} us for {formats.plural(number, 'topic')}",
+        _join(
+            formats.sentence(row["problem"]) if row["problem"] else "",
+            "What happens there is seen only when it is asked for: numbers follow later than they could.",
+        ),
+        (f"Such as {formats.plain(row['example'])}", f"looked at {formats.ago(row['checked_at'], now, zone)}"),
+        row["since"],
+        Step("connections", "Open connection", row["connection_id"], {"connection": str(row["connection_id"])}),
+        row,
+    )
+
+
+def _forward(row: Row, now: datetime, zone: str) -> Problem:
+    asked, answered = formats.plain(row["asked_version"]), formats.plain(row["answered_version"])
+    return Problem(
+        f"forward-{row['connection_id']}",
+        "attention",
+        12,
+        f"{formats.plain(row['connection'])} answers with another version than we speak",
+        f"Asked for {asked}, it answers with {answered}: {asked} is not supported any more, and what its answers mean"
+        " may have changed. Bring Switchyard up to a version that speaks it.",
+        (f"last {formats.ago(row['answered_at'], now, zone)}",),
+        None,
+        Step("connections", "Open connection", row["connection_id"], {"connection": str(row["connection_id"])}),
+        row,
+    )
+
+
 _BUILDERS = {
     "parked": _parked,
     "unmapped": _unmapped,
@@ -334,6 +369,8 @@ _BUILDERS = {
     "unpublished": _unpublished,
     "exposure": _exposure,
     "hanging": _hanging,
+    "untold": _untold,
+    "forward": _forward,
     "job": _job,
     "schedule": _schedule,
 }

@@ -94,7 +94,7 @@ def connections(shop_id: int, scope: str) -> list[dict[str, Any]]:
                orders_polled_to, catalogue_read_at, last_event_at, last_confirmed_at, last_heard_at, received, waiting,
                parked, listings, listings_in_step, listings_to_push, listings_refused, listings_off, open_writes,
                doubtful_writes, behind_since, lag_seconds, lag_allowed_seconds, silence_allowed_seconds, state, as_of,
-               last_answer_at, write_mode
+               last_answer_at, write_mode, untold_topics, fell_forward
         from connection_health where shop_id = %(shop)s order by name
         """,
         shop=shop_id,
@@ -153,6 +153,9 @@ _PROBLEMS = {
     "exposure": "select alert_id, limit_units, units, skus, worst_skus, opened_at from open_alerts",
     "hanging": "select connection_id, connection, reason, legs, changes, skus, since, detail, example_code"
     " from stuck_legs",
+    "untold": "select connection_id, connection, missing, refused, since, checked_at, example, problem"
+    " from untold_topics",
+    "forward": "select connection_id, connection, asked_version, answered_version, answered_at from fallen_forward",
     "job": "select fingerprint, function, runs, since, last_at, error from failed_jobs",
     "schedule": "select name, period, started_at, ended_at, outcome, violations, result from failed_schedules",
 }

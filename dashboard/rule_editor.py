@@ -75,12 +75,12 @@ def draw(viewer: people.Viewer, wanted: str) -> None:
     """The form, and below it what would happen."""
     st.button("All rules", key="all-rules", type="tertiary", icon=":material/arrow_back:", on_click=leave)
     with components.panel("rule"):
-        row = rule_queries.policy(viewer.shop.id, int(wanted)) if wanted.isdigit() else None
+        row = rule_queries.policy(viewer.shop.id, number) if (number := formats.number(wanted)) is not None else None
         names = [each["name"] for each in queries.connections(viewer.shop.id, viewer.person.scope)]
         categories = rule_queries.categories(viewer.shop.id, viewer.person.scope)
         if row is None:
             components.title("New rule")
-            if wanted.isdigit():
+            if number is not None:
                 st.info("That rule has ended since: this one takes its place.", icon=":material/info:")
         else:
             components.title("Change a rule", rule_words.scope(row))
@@ -187,9 +187,7 @@ def _draw_preview(viewer: people.Viewer, typed: Mapping[str, str]) -> None:
     after = st.query_params.get(_AFTER, "")
     try:
         with st.skeleton(height=300):
-            planned = rule_queries.preview(
-                viewer.shop.id, viewer.person.scope, typed, int(after) if after.isdigit() else 0
-            )
+            planned = rule_queries.preview(viewer.shop.id, viewer.person.scope, typed, formats.number(after) or 0)
     except BadRule as refused:
         _draw_refusal(refused)
         return

@@ -56,7 +56,7 @@ def draw(viewer: people.Viewer, sku: Row) -> None:
 
 def _before() -> int | None:
     text = st.query_params.get("changes_before", "")
-    return int(text) if text.isdigit() and len(text) < 19 else None
+    return formats.number(text)
 
 
 def _turn(page: Page) -> None:

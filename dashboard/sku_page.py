@@ -276,7 +276,7 @@ def _took(row: Row) -> str:
 
 def _before(what: str) -> int | None:
     text = st.query_params.get(f"{what}_before", "")
-    return int(text) if text.isdigit() else None
+    return formats.number(text)
 
 
 def _turn(what: str, page: Page, key: str) -> None:

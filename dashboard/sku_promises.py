@@ -102,7 +102,7 @@ def _first_page() -> None:
 
 def _before() -> int | None:
     text = st.query_params.get("promises_before", "")
-    return int(text) if text.isdigit() else None
+    return formats.number(text)
 
 
 def _turn(page: Page) -> None:

@@ -86,14 +86,14 @@ def _start(viewer: people.Viewer, connection: Row, reason: str) -> None:
         components.failed(error, "sync")
         return
     st.query_params[_RUN] = str(run_id)
-    components.say_later(f"Sync of {connection['name']} asked for. It starts within seconds.")
+    components.say_later(f"Sync of {formats.plain(connection['name'])} asked for. It starts within seconds.")
     st.rerun()
 
 
 def draw_runs(viewer: people.Viewer) -> None:
     """Runs that are open now, and the one that the address names: a reload shows the same."""
     wanted = st.query_params.get(_RUN, "")
-    ids = {*queries.open_runs(viewer.shop.id), *([int(wanted)] if wanted.isdigit() else [])}
+    ids = {*queries.open_runs(viewer.shop.id), *([number] if (number := formats.number(wanted)) is not None else [])}
     for run_id in sorted(ids):
         _draw_run(viewer, run_id)
 

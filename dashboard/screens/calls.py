@@ -344,7 +344,7 @@ def draw_list(viewer: people.Viewer, connection_id: int | None) -> None:
 def _before(shop_id: int) -> tuple[Any, int] | None:
     """The call that this page begins after, from the address; one that is forgotten leads to the newest."""
     text = st.query_params.get("before", "")
-    known = calls.call(shop_id, int(text)) if text.isdigit() and len(text) < 19 else None
+    known = calls.call(shop_id, int(text)) if text.isdecimal() and len(text) < 19 else None
     return None if known is None else (known["called_at"], known["call_id"])
 
 

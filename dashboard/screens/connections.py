@@ -56,8 +56,8 @@ def chosen_one(connections: Sequence[Row]) -> int | None:
     It is put there so that it stays the one being read, whatever happens to the others meanwhile.
     """
     named = st.query_params.get("connection", "")
-    if named.isdigit() and len(named) < 19:
-        return int(named)
+    if (number := formats.number(named)) is not None:
+        return number
     if not connections:
         return None
     worst = min(connections, key=lambda row: (_WORST_FIRST.index(row["state"]), row["name"]))
@@ -123,8 +123,8 @@ def draw_switch(viewer: people.Viewer) -> None:
 def draw_rows(facts: Mapping[str, Any], number: int | None, zone: str) -> None:
     """A page of connections by name; its name opens one."""
     found = facts["connections"]
-    after = st.query_params.get("after", "")
-    page = [row for row in found if row["name"] > after][: PAGE + 1]
+    after = formats.number(st.query_params.get("after", ""))
+    page = connection_queries.behind(found, after)[: PAGE + 1]
     with st.container(border=True, key="connections-table", gap=None):
         with st.container(horizontal=True, wrap=False, key="connection-head", vertical_alignment="center"):
             st.html('<div class="sy-name" aria-hidden="true">Connection</div>', width="content")
@@ -132,18 +132,22 @@ def draw_rows(facts: Mapping[str, Any], number: int | None, zone: str) -> None:
             components.html(f'<div class="sy-cells sy-connections" aria-hidden="true">{heads}</div>')
         for row in page[:PAGE]:
             _draw_row(facts, row, row["connection_id"] == number, zone)
-    if len(page) > PAGE or after:
-        last = page[min(len(page), PAGE) - 1]["name"] if page else ""
+    is_first = page == found[: PAGE + 1]
+    if len(page) > PAGE or not is_first:
+        last = page[min(len(page), PAGE) - 1]["connection_id"] if page else None
         components.pager(
-            "connections", _turn("") if after else None, _turn(last) if len(page) > PAGE else None, ("First", "More")
+            "connections",
+            None if is_first else _turn(None),
+            _turn(last) if len(page) > PAGE else None,
+            ("First", "More"),
         )
 
 
-def _turn(after: str) -> Callable[[], None]:
+def _turn(after: int | None) -> Callable[[], None]:
     def go() -> None:
         st.query_params.pop("after", None)
-        if after:
-            st.query_params["after"] = after
+        if after is not None:
+            st.query_params["after"] = str(after)
 
     return go
 
@@ -166,7 +170,8 @@ def _draw_row(facts: Mapping[str, Any], row: Row, is_open: bool, zone: str) -> N
     key = f"connection-row-{'open-' if is_open else ''}{number}"
     with st.container(horizontal=True, wrap=False, key=key, vertical_alignment="center"):
         with st.container(width="content", key=f"sy-name-{number}"):
-            if st.button(row["name"], key=f"open-{number}", type="tertiary", help=f"Show all of {row['name']} below"):
+            name = formats.plain(row["name"])
+            if st.button(name, key=f"open-{number}", type="tertiary", help=f"Show all of {name} below"):
                 st.query_params["connection"] = str(number)
                 st.rerun()
         components.html(f'<div class="sy-cells sy-connections">{shown}</div>')

@@ -45,9 +45,7 @@ def draw_open(viewer: people.Viewer) -> None:
         ("purchase_order", "Purchase orders"),
     ):
         after = st.query_params.get("after", "0") if st.query_params.get("of") == kind else "0"
-        page = desk_queries.open_documents(
-            viewer.shop.id, viewer.person.scope, kind, int(after) if after.isdigit() else 0
-        )
+        page = desk_queries.open_documents(viewer.shop.id, viewer.person.scope, kind, formats.number(after) or 0)
         if not page.rows:
             continue
         is_calm = False
@@ -88,9 +86,7 @@ def draw_journal(viewer: people.Viewer) -> None:
     """Every document, newest first."""
     word = st.selectbox("Kind", list(_KINDS), key="kind", bind="query-params", on_change=leave_page, width=240)
     before = st.query_params.get("before", "")
-    page = desk_queries.journal(
-        viewer.shop.id, viewer.person.scope, _KINDS[word or "All"], int(before) if before.isdigit() else None
-    )
+    page = desk_queries.journal(viewer.shop.id, viewer.person.scope, _KINDS[word or "All"], formats.number(before))
     if not page.rows:
         components.empty("Nothing is booked yet", "Every act of the desk is listed here, with its undo.")
         return

@@ -65,7 +65,8 @@ def read(viewer: people.Viewer) -> dict[str, Any]:
 def _position() -> tuple[int, str, str] | None:
     jobs, _, rest = st.query_params.get("after", "").partition("~")
     cause, mark, function = rest.partition("~")
-    return (int(jobs), cause, function) if jobs.isdigit() and mark else None
+    number = formats.number(jobs)
+    return (number, cause, function) if number is not None and mark else None
 
 
 def draw_cards(facts: Mapping[str, Any]) -> None:
@@ -182,7 +183,7 @@ def draw_open(viewer: people.Viewer, facts: Mapping[str, Any]) -> None:
 
 def _number(name: str) -> int | None:
     text = st.query_params.get(name, "")
-    return int(text) if text.isdigit() else None
+    return formats.number(text)
 
 
 def draw_dealt_with(viewer: people.Viewer, state: str) -> None:

@@ -62,7 +62,7 @@ def position() -> change_queries.Key | None:
         at = datetime.fromisoformat(moment)
     except ValueError:
         return None
-    return (at, int(number)) if number.isdigit() and len(number) < 19 and at.tzinfo is not None else None
+    return (at, int(number)) if number.isdecimal() and len(number) < 19 and at.tzinfo is not None else None
 
 
 def turn(row: Row) -> Callable[[], None]:

@@ -31,7 +31,7 @@ _VERSION = "version"
 
 def _number(name: str) -> int | None:
     text = st.query_params.get(name, "")
-    return int(text) if text.isdigit() else None
+    return formats.number(text)
 
 
 def turn(name: str, to: int | None) -> Callable[[], None]:

@@ -78,7 +78,7 @@ def position() -> tuple[tuple[int, str] | None, bool]:
     """The row that this page begins after (or ends before), from the address."""
     for name in ("after", "before"):
         number, mark, code = st.query_params.get(name, "").partition("~")
-        if mark and code and number.lstrip("-").isdigit():
+        if mark and code and number.lstrip("-").isdecimal():
             return (int(number), code), name == "before"
     return None, False
 

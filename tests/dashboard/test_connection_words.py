@@ -95,7 +95,7 @@ def health(state: str, **more: Any) -> dict[str, Any]:
         "state": state, "last_heard_at": NOW - timedelta(seconds=20), "last_answer_at": NOW - timedelta(seconds=20),
         "last_error_at": None, "lag_seconds": 0.0, "lag_allowed_seconds": 120.0, "silence_allowed_seconds": 1800.0,
         "received": 0, "listings_to_push": 0, "open_writes": 0, "parked": 0, "listings_refused": 0,
-        "doubtful_writes": 0, "write_mode": "live", **more,
+        "doubtful_writes": 0, "write_mode": "live", "untold_topics": 0, "fell_forward": False, **more,
     }  # fmt: skip
 
 
@@ -106,6 +106,10 @@ def health(state: str, **more: Any) -> dict[str, Any]:
         (
             health("behind", lag_seconds=1140.0, received=41, listings_to_push=1),
             "It is 19 min behind, where 2 min are usual. Waiting: 41 messages to handle and 1 listing to push.",
+        ),
+        (
+            health("attention", untold_topics=2, fell_forward=True),
+            "It works, but it answers with another version than we speak and it does not call us for 2 topics.",
         ),
         (health("unknown", last_heard_at=None), "Nothing has ever come from it"),
         (health("unknown", last_heard_at=NOW - timedelta(minutes=47)), "It has been silent for 47 min; after 30 min"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import Connection, create_engine
 from streamlit.testing.v1 import AppTest
 
 from core import embedded
 from core.db import execute, scalar
+from dashboard.connection_queries import behind
 from tests.dashboard import connection_worlds, seed
 from tests.dashboard.conftest import Open, text_of
 
@@ -26,9 +28,10 @@ def test_a_busy_connection_tells_everything(opened: Open, conn: Connection) -> N
     assert not page.exception
     said = text_of(page).replace("\\", "")
     for words in (
-        "Three of four connections are in step. <span>Not written to: one paused and one in shadow mode.",
+        "Two of four connections are in step. <span>Not written to: one paused and one in shadow mode.",
         "harbour-goods.myshopify.com",
-        "It shows what it should, and was heard",
+        "It works, but it does not call us for 2 topics.",
+        "Shopify UK does not call us for 2 topics",
         "What differs is written to it.",
         # the test that was made
         "It answered as Harbour Goods (harbour-goods.myshopify.com), plan Advanced, in 142 ms.",
@@ -105,6 +108,27 @@ def test_an_address_of_none_says_so(opened: Open, conn: Connection) -> None:
     page = opened("connections", connection="777")
     assert not page.exception
     assert "There is no connection 777" in text_of(page)
+
+
+@pytest.mark.parametrize("screen", ["connections", "orders", "rules", "calls", "jobs", "desk"])
+def test_what_only_looks_like_a_number_is_none(opened: Open, conn: Connection, screen: str) -> None:
+    seed.connection(conn, seed.shop(conn))
+    where = ("connection", "order", "rule", "call", "before", "after", "document", "run")
+    page = opened(screen, **dict.fromkeys(where, "²"))
+    assert not page.exception
+    assert "Cannot read" not in text_of(page)
+
+
+def test_a_name_is_shown_letter_by_letter_and_pages_keep_its_order(opened: Open, conn: Connection) -> None:
+    shop = seed.shop(conn)
+    seed.connection(conn, shop, "**big** [shop](http://x.test)")
+    page = opened("connections")
+    assert any(label.startswith(r"\*\*big\*\*") for label in labels(page))
+    found = [
+        {"connection_id": place, "name": name} for place, name in enumerate(("apple", "Banana", "cherry"), start=1)
+    ]
+    assert [row["name"] for row in behind(found, 1)] == ["Banana", "cherry"]
+    assert behind(found, 9) == behind(found, None) == found
 
 
 def test_the_address_keeps_the_one_that_needed_somebody_most(opened: Open, conn: Connection) -> None:

@@ -81,3 +81,8 @@ def test_plural_and_words() -> None:
     assert formats.plural(1, "order") == "1 order"
     assert formats.plural(1200, "quantity", "quantities") == "1,200 quantities"
     assert [formats.in_words(n) for n in (0, 3, 11)] == ["No", "Three", "11"]
+
+
+@pytest.mark.parametrize(("text", "number"), [("42", 42), ("²", None), ("", None), ("-1", None), ("9" * 19, None)])
+def test_a_number_of_an_address(text: str, number: int | None) -> None:
+    assert formats.number(text) == number

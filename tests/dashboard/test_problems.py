@@ -60,6 +60,42 @@ def collect(*connections: dict[str, Any], **found: list[dict[str, Any]]) -> list
     return problems.collect(connections, found, NOW, ZONE)
 
 
+def untold(**more: Any) -> dict[str, Any]:
+    return {
+        "connection_id": 1,
+        "connection": "Shopify",
+        "missing": 2,
+        "refused": 1,
+        "since": NOW - timedelta(hours=3),
+        "checked_at": NOW - timedelta(minutes=42),
+        "example": "orders/create",
+        "problem": None,
+        **more,
+    }
+
+
+def test_a_channel_that_does_not_call_us_or_speaks_another_version_needs_somebody() -> None:
+    forward = {
+        "connection_id": 2,
+        "connection": "Shopify",
+        "asked_version": "2025-07",
+        "answered_version": "2026-01",
+        "answered_at": NOW,
+    }
+    newer, deaf = collect(connection(), untold=[untold()], forward=[forward])
+    assert newer.headline == "Shopify answers with another version than we speak"
+    assert "2025-07 is not supported any more" in newer.sentence
+    assert deaf.headline == "Shopify does not call us for 3 topics"
+    assert (deaf.since, deaf.step.kind, deaf.step.where) == (
+        NOW - timedelta(hours=3),
+        "connections",
+        {"connection": "1"},
+    )
+    (refused,) = collect(connection(), untold=[untold(missing=0, problem="no *right*")])
+    assert refused.headline == "Shopify refuses to call us for 1 topic"
+    assert r"No \*right\*." in refused.sentence
+
+
 def test_the_worst_comes_first_and_among_equals_the_oldest() -> None:
     behind = connection(state="behind", lag_seconds=1140.0, behind_since=NOW - timedelta(minutes=19), received=41)
     later = parked(cause="later", since=NOW)

@@ -54,6 +54,28 @@ def test_in_shadow_mode_a_connection_is_behind_with_what_came_but_not_with_what_
     assert health(conn, a)["state"] == "behind"
 
 
+def test_what_a_channel_does_not_tell_and_a_version_it_left_need_somebody(conn: Connection) -> None:
+    shop = seed.shop(conn)
+    a, b = seed.connection(conn, shop), seed.connection(conn, shop, "Outlet")
+    for one in (a, b):
+        seed.call(conn, shop, one, seed.ago(minutes=1), api_version="2026-10", asked_version="2026-10")
+    advised = {"topic": "fulfillment_orders/order_routing_complete", "state": "refused", "is_advised": True}
+    for topic in (advised, {"topic": "orders/create", "state": "standing"}):
+        seed.insert(
+            conn, "channel_subscriptions", "topic", shop_id=shop, connection_id=a, checked_at=seed.now(), **topic
+        )
+    found = queries.problems(shop, "a")
+    assert (health(conn, a)["state"], found["untold"], found["forward"]) == ("in_step", [], [])
+    execute(conn, "update channel_subscriptions set state = 'missing', missed_at = now() where topic = 'orders/create'")
+    seed.call(conn, shop, b, seed.now(), api_version="2027-01", asked_version="2026-10")
+    assert (health(conn, a)["state"], health(conn, b)["state"]) == ("attention", "attention")
+    found = queries.problems(shop, "b")
+    assert [(row["connection_id"], row["missing"], row["refused"], row["example"]) for row in found["untold"]] == [
+        (a, 1, 0, "orders/create")
+    ]
+    assert [(row["connection_id"], row["answered_version"]) for row in found["forward"]] == [(b, "2027-01")]
+
+
 def test_errors_of_the_same_kind_are_one_and_only_the_newest_are_counted(conn: Connection) -> None:
     shop = seed.shop(conn)
     a, b = seed.connection(conn, shop), seed.connection(conn, shop, "Amazon UK", "amazon", "B")

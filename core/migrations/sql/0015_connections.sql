@@ -259,8 +259,20 @@ with facts as (
         event.received_at as last_event_at, confirmed.outcome_at as last_confirmed_at, answer.called_at as last_answer_at,
         inbox.received, inbox.waiting, inbox.parked, oldest.received_at as oldest_received_at,
         shown.listings, shown.listings_in_step, shown.listings_to_push, shown.listings_refused, shown.listings_off,
-        writes.open_writes, writes.doubtful_writes, writes.oldest_planned_at, unpushed.since as oldest_unpushed_at
+        writes.open_writes, writes.doubtful_writes, writes.oldest_planned_at, unpushed.since as oldest_unpushed_at,
+        (select count(*) from channel_subscriptions s
+         where s.shop_id = c.shop_id and s.connection_id = c.id and s.state <> 'standing' and not s.is_advised)
+            as untold_topics,
+        coalesce(said.fell_forward, false) as fell_forward
     from connections c
+    left join lateral (
+        select n.api_version <> n.asked_version as fell_forward
+        from (
+            select a.asked_version, a.api_version, a.called_at from api_calls a
+            where a.shop_id = c.shop_id and a.connection_id = c.id order by a.called_at desc limit 200
+        ) n
+        where n.api_version is not null and n.asked_version is not null order by n.called_at desc limit 1
+    ) said on true
     left join lateral (
         select m.received_at from inbox_messages m
         where m.shop_id = c.shop_id and m.connection_id = c.id order by m.received_at desc limit 1
@@ -362,7 +374,24 @@ select
         when now() - j.last_heard_at > j.silence_allowed then 'unknown'
         when j.last_error_at > coalesce(j.last_answer_at, '-infinity') then 'attention'
         when j.parked > 0 or j.listings_refused > 0 or j.doubtful_writes > 0 then 'attention'
+        when j.untold_topics > 0 or j.fell_forward then 'attention'
         else 'in_step'
     end as state,
-    now() as as_of, j.write_mode
+    now() as as_of, j.write_mode, j.untold_topics, j.fell_forward
 from judged j;
+
+-- What a connection should be told of by itself and is not; topics that are merely advised are left out.
+--   missing, refused   topics;  since  when the first of them was found gone, null where none ever stood
+create view untold_topics with (security_invoker = true) as
+select
+    s.shop_id, s.connection_id, c.name as connection, count(*) filter (where s.state = 'missing') as missing,
+    count(*) filter (where s.state = 'refused') as refused, min(s.missed_at) as since, max(s.checked_at) as checked_at,
+    min(s.topic) as example, min(s.problem) as problem
+from channel_subscriptions s join connections c on c.shop_id = s.shop_id and c.id = s.connection_id
+where s.state <> 'standing' and not s.is_advised group by 1, 2, 3;
+
+create view fallen_forward with (security_invoker = true) as
+select
+    v.shop_id, v.connection_id, c.name as connection, v.asked_version, v.answered_version, v.answered_at
+from connection_versions v join connections c on c.shop_id = v.shop_id and c.id = v.connection_id
+where v.fell_forward;
