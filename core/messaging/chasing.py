@@ -33,8 +33,8 @@ FINAL = (
 )
 """What is said of a number, its item or its place: sent again as it stands it is refused again.
 
-So are Amazon's complaints about a listing, which are numbers. Everything else passes by itself or by somebody's doing (a
-token, a frozen shop, a quota, a neighbour in the same call): such a leg stays open, and says why once it is late.
+So are Amazon's complaints about a listing, which are numbers. Everything else passes by itself or by somebody's doing
+(a token, a frozen shop, a quota, a neighbour in the same call): such a leg stays open, and says why once it is late.
 """
 
 AT_ONCE = 2000
