@@ -364,8 +364,13 @@ class SalesChannel(Protocol):
     def set_quantities(self, writes: Sequence[QuantityWrite]) -> Sequence[QuantityResult]:
         """Send up to `writes_per_call` writes; one result each."""
 
-    def ensure_subscriptions(self, address: str, *, repair: bool = True) -> Sequence[ChannelSubscription]:
-        """Have the channel call `address` for every topic we use; one result for each. Without `repair` only look."""
+    def ensure_subscriptions(
+        self, address: str, *, repair: bool = True, known: Collection[str] = ()
+    ) -> Sequence[ChannelSubscription]:
+        """Have the channel call `address` for every topic we use; one result for each. Without `repair` only look.
+
+        `known` are the channel's ids of subscriptions that are ours: they follow when the address has moved.
+        """
 
 
 @dataclass(frozen=True, slots=True)

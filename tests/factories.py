@@ -223,7 +223,7 @@ def make_connection(
         "vendor": "shopify",
         "name": unique("Channel"),
         "base_url": "http://127.0.0.1:9",
-        "account_ref": "a-shop",
+        "account_ref": unique("account"),
         "guarantee_class": guarantee_class,
         "settings": settings,
         "secrets": {},

@@ -122,7 +122,11 @@ def set_up_shop(
 def connect(
     conn: Connection, shop_id: int, new: NewConnection, keys: Sequence[str], actor: Actor, now: datetime
 ) -> int:
-    """Connect a channel, or bring the connection of that name up to date; returns its id."""
+    """Connect a channel, or bring the connection of that name up to date; returns its id.
+
+    Raises AccountTaken where another connection of the shop stands for that account.
+    """
+    _refuse_twice(conn, shop_id, new)
     row = conn.exec_driver_sql(
         """
         insert into connections (shop_id, vendor, name, base_url, account_ref, guarantee_class, settings, write_mode,
@@ -148,6 +152,36 @@ def connect(
     act = "connect" if row.is_new else "update_connection"
     audit.record(conn, shop_id, actor, act, f"connection:{row.id}", now, vendor=new.vendor, name=new.name)
     return row.id
+
+
+class AccountTaken(BadInput):
+    """The account is connected already, under another name."""
+
+
+def _refuse_twice(conn: Connection, shop_id: int, new: NewConnection) -> None:
+    """An account connected twice would have its stock and its orders counted twice, and each write undone by the other.
+
+    One at Amazon stands for as many accounts as it sells in marketplaces. The shop is locked: two may connect at once.
+    """
+    execute(conn, "select 1 from shops where shop_id = %(shop)s for no key update", shop=shop_id)
+    taken = scalar(
+        conn,
+        """
+        select name from connections
+        where shop_id = %(shop)s and vendor = %(vendor)s and lower(account_ref) = lower(%(account)s)
+            and coalesce(settings ->> 'marketplace_id', '') = %(marketplace)s and name <> %(name)s
+        order by id limit 1
+        """,
+        shop=shop_id,
+        vendor=new.vendor,
+        account=new.account_ref,
+        marketplace=str(new.settings.get("marketplace_id") or ""),
+        name=new.name,
+    )
+    if taken is not None:
+        raise AccountTaken(
+            f"{new.account_ref} is connected already, as {taken}: to bring that connection up to date, give its name"
+        )
 
 
 def seal_secrets(

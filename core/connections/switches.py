@@ -186,7 +186,7 @@ def resume_writes(conn: Connection, shop_id: int, connection_id: int | None, act
 def pass_gate(conn: Connection, shop_id: int) -> None:
     """Be on the way out until this unit of work ends: no switch of the shop is committed meanwhile.
 
-    For whoever marks writes as sent, before the statement that asks `may_write`.
+    For whoever plans writes or marks them as sent: before any row, and before the statement that asks `may_write`.
     """
     execute(conn, f"select pg_advisory_xact_lock_shared({_GATE})", shop=shop_id)
 

@@ -83,6 +83,17 @@ def note_subscriptions(
     return sorted(item.topic for item in gone if "standing" in (before[item.topic], item.state))
 
 
+def subscription_refs(conn: Connection, shop_id: int, connection_id: int) -> set[str]:
+    """The channel's ids of the subscriptions that were made for this connection."""
+    rows = fetch(
+        conn,
+        "select ref from channel_subscriptions where shop_id = %(shop)s and connection_id = %(id)s and ref is not null",
+        shop=shop_id,
+        id=connection_id,
+    )
+    return {row["ref"] for row in rows}
+
+
 def _sorted(found: Sequence[ChannelSubscription]) -> list[ChannelSubscription]:
     return sorted(found, key=lambda item: item.topic)
 

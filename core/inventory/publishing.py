@@ -58,8 +58,10 @@ def plan(
 
     Groups that are not simply pooled are locked and planned anew before anything of them is written. Listings of
     the lane that are busy elsewhere are passed over, so that nobody waits out of order. Nothing is planned for a
-    connection that may not be written to.
+    connection that may not be written to: switches wait until what is planned is committed.
     """
+    # Before every row, as whoever sends: who plans takes pools and listings next.
+    switches.pass_gate(conn, lane.shop_id)
     if not switches.may_write(conn, lane.shop_id, lane.connection_id):
         return []
     urgent = _urgent(conn, lane, limit, now)

@@ -375,14 +375,27 @@ def prune(conn: Connection, now: datetime, keep_days: int) -> dict[str, int]:
                 select from exposure_changes n
                 where n.shop_id = c.shop_id and n.listing_id = c.listing_id and n.id > c.id)
         """,
-        "change_legs": """
-            delete from change_legs g using changes c
-            where c.shop_id = g.shop_id and c.id = g.change_id and c.recorded_at < %(before)s and c.done_at is not null
-        """,
-        "changes": "delete from changes where recorded_at < %(before)s and done_at is not null",
     }
     before = now - timedelta(days=keep_days)
-    return {table: execute(conn, sql, before=before) for table, sql in statements.items()}
+    counts = {table: execute(conn, sql, before=before) for table, sql in statements.items()}
+    return counts | _prune_changes(conn, before)
+
+
+def _prune_changes(conn: Connection, before: datetime) -> dict[str, int]:
+    """Forget changes with their legs, in one look: one that is done a moment later keeps what belongs to it."""
+    row = fetch_one(
+        conn,
+        """
+        with gone as (
+            delete from changes where recorded_at < %(before)s and done_at is not null returning shop_id, id
+        ), legs as (
+            delete from change_legs g using gone where g.shop_id = gone.shop_id and g.change_id = gone.id returning 1
+        )
+        select (select count(*) from gone) as changes, (select count(*) from legs) as change_legs
+        """,
+        before=before,
+    )
+    return {"changes": row["changes"], "change_legs": row["change_legs"]} if row is not None else {}
 
 
 def _touched(conn: Connection, sql: str, **params: object) -> bool:

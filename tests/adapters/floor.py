@@ -95,7 +95,7 @@ class Floor:
             vendor="shopify",
             name=unique("Shopify"),
             base_url=account.config.base_url,
-            account_ref="shop.test",
+            account_ref="shop.test" if shop_id is None else f"{unique('shop')}.test",
             guarantee_class="A",
             settings={"clock_factor": 1000, "is_sku_source": shop_id is None, **settings},
             secrets={},

@@ -83,8 +83,8 @@ def in_doubt(floor: Floor, count: int) -> tuple[Dark, ConnectionRow]:
     return shop, row
 
 
-def check(floor: Floor, row: ConnectionRow) -> dict[str, int]:
-    """Look at everything that is open, whenever it falls due."""
+def check(floor: Floor, row: ConnectionRow, seconds: float = 20) -> dict[str, int]:
+    """Look at everything that is open, whenever it falls due, until nothing is or the time is up."""
     with unit_of_work(floor.engine) as conn:
         execute(
             conn,
@@ -93,7 +93,7 @@ def check(floor: Floor, row: ConnectionRow) -> dict[str, int]:
             c=row.id,
         )
     with floor.channel(row) as channel:
-        return check_lane(floor.app, floor.row(row.shop_id, row.id), channel, 0.05)
+        return check_lane(floor.app, floor.row(row.shop_id, row.id), channel, seconds)
 
 
 def outcomes(floor: Floor, row: ConnectionRow) -> dict[str | None, int]:
@@ -150,7 +150,7 @@ def test_a_repetition_that_is_refused_says_nothing_of_what_was_sent_before(floor
     shop, row = in_doubt(floor, 2)
     for name, answer in SAYS_NOTHING_OF_THE_FIRST.items():
         shop.instead = answer
-        assert check(floor, row)["settled"] == 0, name
+        assert check(floor, row, seconds=0.2)["settled"] == 0, name
         assert outcomes(floor, row) == {None: 2}, name
         assert shown(floor, row) == [{"published_units": 10, "exposed_units": 11}], name
     (doubt,) = floor.rows("select distinct doubt from listing_writes where connection_id = %(c)s", c=row.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -209,6 +210,29 @@ def test_a_topic_without_a_scope_that_is_only_advised_is_told_apart(floor: Floor
     canned.scopes.append("write_merchant_managed_fulfillment_orders")
     assert floor.check(row)["refused"] == 1
     assert _topics(floor, row)[topic]["is_advised"] is False
+
+
+def test_two_connections_to_one_account_keep_their_own_subscriptions_and_follow_their_own_moves(
+    floor: Floor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another shop here, or of another installation: it is the same app to Shopify, and the same name."""
+    canned = CannedShop()
+    first, second = floor.connect(canned), floor.connect(canned)
+    for row in (first, second, first):
+        floor.check(row)
+    assert floor.check(first)["changed"] == 0
+
+    def addresses() -> dict[str, int]:
+        return dict(Counter(one["uri"] for one in canned.subscriptions))
+
+    count = len(SUBSCRIBED)
+    here, there = (f"https://us.test/webhooks/shopify/{row.id}" for row in (first, second))
+    assert addresses() == {here: count, there: count}
+    ids = {one["id"] for one in canned.subscriptions}
+    monkeypatch.setattr(Floor, "webhook_address", lambda _self, row: f"https://moved.test/webhooks/shopify/{row.id}")
+    assert floor.check(first)["changed"] == count
+    assert addresses() == {here.replace("us.test", "moved.test"): count, there: count}
+    assert {one["id"] for one in canned.subscriptions} == ids
 
 
 def test_a_dropped_subscription_is_mended_and_its_gap_filled(floor: Floor) -> None:

@@ -126,6 +126,10 @@ def test_a_name_stays_with_its_account_and_credentials_can_be_entered_again(app:
     assert "--name" in str(refused)
     assert connect(app, other, "--shop", "Test", "--name", "Outlet").exception is None
     assert {row.account_ref for row in stored(app)} == {shop.domain, other.domain}
+    twice = connect(app, other, "--shop", "Test", "--name", "Again").exception
+    assert isinstance(twice, BadInput)
+    assert "connected already, as Outlet" in str(twice)
+    assert len(stored(app)) == 2
 
 
 def test_entering_credentials_again_changes_nothing_that_was_not_said(app: Application, shop: ShopSide) -> None:

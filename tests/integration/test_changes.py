@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 
 from core import invariants
@@ -370,6 +370,34 @@ def test_old_ones_are_forgotten_but_for_those_that_are_not_done(conn: Connection
     forgotten = prune(conn, NOW + timedelta(days=91), 90)
     assert (forgotten["changes"], forgotten["change_legs"]) == (1, 1)
     assert len(legs(conn, pair)) == 1
+
+
+def test_a_change_that_is_done_while_old_ones_are_forgotten_keeps_its_legs(engine: Engine) -> None:
+    with unit_of_work(engine) as conn:
+        pair = make_pair(conn)
+        sell(conn, pair)
+        answer(conn, pair, "confirmed")
+
+    reached: list[int] = []
+
+    def reach(_conn: object, _cursor: object, statement: str, *_more: object) -> None:
+        if not reached and "delete from change_legs" in statement:
+            reached.append(0)
+            with unit_of_work(engine) as beside:
+                reached.append(chase(beside, pair).confirmed)
+
+    event.listen(engine, "after_cursor_execute", reach)
+    try:
+        with unit_of_work(engine) as conn:
+            prune(conn, NOW + timedelta(days=91), 90)
+    finally:
+        event.remove(engine, "after_cursor_execute", reach)
+    assert reached == [0, 1]
+    with unit_of_work(engine) as conn:
+        assert scalar(conn, "select count(*) from changes where shop_id = %(s)s", s=pair.shop_id) == 1
+        assert len(legs(conn, pair)) == 1
+        assert prune(conn, NOW + timedelta(days=91), 90)["change_legs"] == 1
+        assert scalar(conn, "select count(*) from change_legs where shop_id = %(s)s", s=pair.shop_id) == 0
 
 
 # --- races ------------------------------------------------------------------------------------------------------------

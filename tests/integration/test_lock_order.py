@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from sqlalchemy import Connection, Engine
 
 from core.audit import Actor
+from core.connections import switches
 from core.db import execute, fetch, scalar, unit_of_work
-from core.inventory import places
+from core.inventory import places, publishing
 from core.inventory.locks import COMPOSITIONS
 from core.orders import intake
 from core.policies import categories
-from tests.factories import PLACE, World, later, make_channel_listing, make_facts, make_line, make_order, make_world
+from tests.factories import (
+    PLACE,
+    World,
+    adjust_stock,
+    later,
+    make_channel_listing,
+    make_facts,
+    make_line,
+    make_order,
+    make_world,
+)
 from tests.integration.test_promises import wait_until_blocked
 
 ANN = Actor("ann", "a test")
@@ -89,6 +100,21 @@ def test_an_order_is_booked_while_its_place_is_served_from_elsewhere(engine: Eng
         with unit_of_work(engine) as conn:
             execute(conn, "set local lock_timeout = '2s'")
             fetch(conn, "select 1 from connections where id = %(id)s for key share", id=world.connection.id)
+
+
+def test_a_stop_waits_for_who_is_planning_and_nothing_is_planned_after_it(engine: Engine, world: World) -> None:
+    lane = publishing.Lane(world.shop_id, world.connection.id, "A", 1)
+    with unit_of_work(engine) as conn:
+        adjust_stock(conn, world, "MUG", -3)
+    with ExitStack() as stack, unit_of_work(engine) as conn:
+        assert len(publishing.plan(conn, lane, 10, later(1))) == 1
+        stack.enter_context(
+            beside(engine, lambda stopper: switches.stop_writes(stopper, world.shop_id, None, ANN, later(1)))
+        )
+    with unit_of_work(engine) as conn:
+        assert not switches.may_write(conn, world.shop_id, world.connection.id)
+        adjust_stock(conn, world, "MUG", -1)
+        assert publishing.plan(conn, lane, 10, later(2)) == []
 
 
 def test_a_category_is_chosen_while_something_of_it_moves(engine: Engine, world: World) -> None:

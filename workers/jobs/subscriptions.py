@@ -73,7 +73,8 @@ def _check(app: Application, row: ConnectionRow, channel: SalesChannel) -> dict[
     with read_only(app.engine) as conn:
         # In shadow mode too: there we listen and compare.
         repair = switches.standing(conn, row.shop_id, row.id).held("subscription") is None
-    found = channel.ensure_subscriptions(app.webhook_address(row), repair=repair)
+        known = watching.subscription_refs(conn, row.shop_id, row.id)
+    found = channel.ensure_subscriptions(app.webhook_address(row), repair=repair, known=known)
     now = utc_now()
     with unit_of_work(app.engine) as conn:
         dropped = watching.note_subscriptions(conn, row.shop_id, row.id, found, now)

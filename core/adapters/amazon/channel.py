@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -125,6 +125,8 @@ class AmazonSellerChannel:
         """One submission each, never repeated; an accepted one is still to be read back."""
         return [self._listings.set_quantity(write) for write in writes]
 
-    def ensure_subscriptions(self, address: str, *, repair: bool = True) -> Sequence[ChannelSubscription]:
+    def ensure_subscriptions(
+        self, address: str, *, repair: bool = True, known: Collection[str] = ()
+    ) -> Sequence[ChannelSubscription]:
         """Always none: Amazon does not call web addresses, and its queues are not read yet."""
         return ()

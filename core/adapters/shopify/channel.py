@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -117,6 +117,8 @@ class ShopifyChannel:
         """Compare-and-set the available quantities; one call for each idempotency key."""
         return self._quantities.set(writes)
 
-    def ensure_subscriptions(self, address: str, *, repair: bool = True) -> Sequence[ChannelSubscription]:
+    def ensure_subscriptions(
+        self, address: str, *, repair: bool = True, known: Collection[str] = ()
+    ) -> Sequence[ChannelSubscription]:
         """Have each of our topics call `address` exactly once. Without `repair` only look whether they do."""
-        return subscriptions.ensure(self._graphql, address, repair)
+        return subscriptions.ensure(self._graphql, address, repair, known)

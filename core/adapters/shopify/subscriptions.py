@@ -9,7 +9,7 @@ deliveries as duplicates, and a body without its lines cannot be read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,12 +21,16 @@ from core.adapters.shopify.reading import pages
 from core.ports import ChannelSubscription, SubscriptionState
 
 NAME = "switchyard"
-"""Marks a subscription as ours, so that those of the same app for other purposes are left alone."""
+"""What people see in a list of subscriptions. It tells nobody whose: other installations of us call theirs so too."""
 
 
-def ensure(graphql: GraphQL, address: str, repair: bool = True) -> list[ChannelSubscription]:
+def ensure(
+    graphql: GraphQL, address: str, repair: bool = True, known: Collection[str] = ()
+) -> list[ChannelSubscription]:
     """Create, redirect and remove until each topic calls `address` exactly once; without `repair` only look.
 
+    Ours are those that call `address`, and the `known`: their ids are kept, so that they follow when we move. Whatever
+    else the app has there belongs to another connection, another installation or another purpose, and is left alone.
     A topic that Shopify refuses (a scope is missing, the address is not to its liking) does not hold up the others.
     A creation without an answer is not repeated but looked for the next time: it takes no idempotency key.
     """
@@ -35,7 +39,7 @@ def ensure(graphql: GraphQL, address: str, repair: bool = True) -> list[ChannelS
         for page in pages(graphql, "subscriptions", documents.SUBSCRIPTIONS, ("webhookSubscriptions",), {})
         for node in page
     ]
-    made = [_Topic(graphql, topic, address, _ours(found, topic, address)).ensure(repair) for topic in SUBSCRIBED]
+    made = [_Topic(graphql, topic, address, _ours(found, topic, address, known)).ensure(repair) for topic in SUBSCRIBED]
     return [item if item.state == "standing" else _explained(graphql, item) for item in made]
 
 
@@ -47,10 +51,10 @@ def _explained(graphql: GraphQL, item: ChannelSubscription) -> ChannelSubscripti
     return replace(item, is_advised=True, problem=f"one of these scopes is needed for it: {', '.join(lacking)}")
 
 
-def _ours(found: Sequence[dict[str, Any]], topic: str, address: str) -> list[dict[str, Any]]:
+def _ours(found: Sequence[dict[str, Any]], topic: str, address: str, known: Collection[str]) -> list[dict[str, Any]]:
     """Those of the topic that are ours, the right ones first."""
     code = _code(topic)
-    ours = [one for one in found if one["topic"] == code and (one["uri"] == address or one["name"] == NAME)]
+    ours = [one for one in found if one["topic"] == code and (one["uri"] == address or one["id"] in known)]
     return sorted(ours, key=lambda one: not _is_right(one, address))
 
 
