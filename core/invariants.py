@@ -135,13 +135,27 @@ CHECKS: tuple[Check, ...] = (
         "reservation_is_balanced",
         "what a line's reservation holds, got back and lost is what the facts of its line come to",
         """
+        with opened as not materialized (
+            select p.shop_id, p.id, p.opening_at is null as is_elsewhere,
+                coalesce(p.opening_at, least(p.baseline_at, c.open_orders_read_at)) as opening_at
+            from listings p join connections c on c.shop_id = p.shop_id and c.id = p.connection_id
+            where p.{shop} and p.baseline_at is not null
+        )
         select r.shop_id, r.id as reservation_id, r.order_line_id, r.held_units, r.units, r.consumed_units,
             r.returned_units, r.written_off_units, r.opening_units, r.quarantined_units, r.recalled_units,
             t.held * r.units_each as held, t.returned * r.units_each as returned
         from reservations r
         join order_lines l on l.shop_id = r.shop_id and l.id = r.order_line_id
         join orders o on o.shop_id = l.shop_id and o.id = l.order_id
-        left join listings p on p.shop_id = l.shop_id and p.id = l.listing_id
+        left join opened p on p.shop_id = l.shop_id and p.id = l.listing_id
+        left join (
+            select x.shop_id, x.order_line_id, sum(x.units)::int8 as units
+            from fulfilment_lines x
+            join fulfilments f on f.shop_id = x.shop_id and f.id = x.fulfilment_id and f.is_shipped
+            join order_lines y on y.shop_id = x.shop_id and y.id = x.order_line_id
+            join opened q on q.shop_id = y.shop_id and q.id = y.listing_id
+            where x.{shop} and q.is_elsewhere and f.fulfilled_at < q.opening_at group by 1, 2
+        ) s on s.shop_id = r.shop_id and s.order_line_id = r.order_line_id
         left join (
             select x.shop_id, x.order_line_id,
                 sum(x.units) filter (where x.restock = 'cancel')::int8 as cancel,
@@ -150,11 +164,13 @@ CHECKS: tuple[Check, ...] = (
                 sum(x.units) filter (where x.restock = 'no_restock')::int8 as no_restock,
                 sum(x.units) filter (where x.restock <> 'no_restock'
                     and date_trunc('second', f.channel_created_at) <= q.opening_at)::int8
-                    as before_baseline
+                    as before_baseline,
+                sum(x.units) filter (where x.restock in ('cancel', 'legacy_restock')
+                    and date_trunc('second', f.channel_created_at) <= q.opening_at)::int8 as released_before_baseline
             from refund_lines x
             join refunds f on f.shop_id = x.shop_id and f.id = x.refund_id
             join order_lines y on y.shop_id = x.shop_id and y.id = x.order_line_id
-            left join listings q on q.shop_id = y.shop_id and q.id = y.listing_id
+            left join opened q on q.shop_id = y.shop_id and q.id = y.listing_id
             where x.{shop} group by 1, 2
         ) f on f.shop_id = r.shop_id and f.order_line_id = r.order_line_id
         left join (
@@ -166,7 +182,10 @@ CHECKS: tuple[Check, ...] = (
             coalesce(f.came_back, 0), coalesce(f.legacy, 0), coalesce(f.no_restock, 0), o.cancelled_at is not null,
             coalesce(o.channel_created_at < p.opening_at, false),
             coalesce(date_trunc('second', o.cancelled_at) <= p.opening_at, false),
-            coalesce(f.before_baseline, 0), r.taken_back_units / r.units_each, coalesce(d.quarantined, 0),
+            coalesce(f.before_baseline, 0) + case when p.is_elsewhere
+                    and (o.cancelled_at is null or date_trunc('second', o.cancelled_at) > p.opening_at)
+                then greatest(0, l.units - coalesce(s.units, 0) - coalesce(f.released_before_baseline, 0)) else 0 end,
+            r.taken_back_units / r.units_each, coalesce(d.quarantined, 0),
             coalesce(d.written_off, 0), coalesce(d.recalled, 0)) t
         where r.{shop} and (r.held_units, r.returned_units, r.written_off_units, r.opening_units, r.quarantined_units,
                 r.recalled_units)

@@ -50,11 +50,13 @@ def compose(
     bundles.set_components(conn, world.shop_id, code, components or {}, ACTOR, now)
 
 
-def second_channel(conn: Connection, world: World, codes: Iterable[str], **more: Any) -> World:
+def second_channel(
+    conn: Connection, world: World, codes: Iterable[str], *, sold_until: datetime | None = None, **more: Any
+) -> World:
     """Another channel of the same shop that lists some of its codes, from the same location."""
     connection = make_connection(conn, world.shop_id, is_sku_source=False, **more)
     take_in(conn, connection, [make_channel_listing(code, 0, BASELINE) for code in codes])
-    first_sync(conn, connection)
+    first_sync(conn, connection, sold_until=sold_until)
     return world_of(conn, connection)
 
 

@@ -24,6 +24,7 @@ class LineFacts:
     is_before_baseline: bool = False
     is_cancelled_before_baseline: bool = False
     restocked_before_baseline: int = 0
+    """Does not come along: put back by then, or still owed then where our number came from elsewhere and holds it."""
     desk_units: int = 0
     """Came back over the desk, whatever became of them."""
     desk_quarantined: int = 0

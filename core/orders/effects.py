@@ -219,13 +219,18 @@ _MAKE_LEVELS = f"""
 # their order.
 _SETTLE = f"""
     with line as materialized (
-        select l.id, l.order_id, l.units, l.sku_id, o.cancelled_at, o.channel_created_at, p.opening_at, p.location_id
+        select l.id, l.order_id, l.units, l.sku_id, o.cancelled_at, o.channel_created_at, p.location_id,
+            -- Where our number came from elsewhere: whatever is younger than the connection was booked as it happened.
+            coalesce(p.opening_at, least(p.baseline_at, c.open_orders_read_at)) as opening_at,
+            p.opening_at is null as is_elsewhere
         from order_lines l
         join orders o on o.shop_id = l.shop_id and o.id = l.order_id
         left join listings p on p.shop_id = l.shop_id and p.id = l.listing_id
+        left join connections c on c.shop_id = p.shop_id and c.id = p.connection_id and p.baseline_at is not null
         where l.shop_id = %(shop)s and l.order_id = any(%(ids)b::int8[]) and l.mapping = 'stocked'
     ), shipped as (
-        select fl.order_line_id, sum(fl.units)::int8 as units
+        select fl.order_line_id, sum(fl.units)::int8 as units,
+            sum(fl.units) filter (where f.fulfilled_at < line.opening_at)::int8 as before_baseline
         from line join fulfilment_lines fl on fl.shop_id = %(shop)s and fl.order_line_id = line.id
         join fulfilments f on f.shop_id = fl.shop_id and f.id = fl.fulfilment_id and f.is_shipped
         group by 1
@@ -237,7 +242,9 @@ _SETTLE = f"""
             sum(rl.units) filter (where rl.restock = 'no_restock')::int8 as no_restock,
             sum(rl.units) filter (where rl.restock <> 'no_restock'
                 and date_trunc('second', f.channel_created_at) <= line.opening_at)::int8
-                as before_baseline
+                as before_baseline,
+            sum(rl.units) filter (where rl.restock in ('cancel', 'legacy_restock')
+                and date_trunc('second', f.channel_created_at) <= line.opening_at)::int8 as released_before_baseline
         from line join refund_lines rl on rl.shop_id = %(shop)s and rl.order_line_id = line.id
         join refunds f on f.shop_id = rl.shop_id and f.id = rl.refund_id
         group by 1
@@ -263,10 +270,16 @@ _SETTLE = f"""
         left join desk d on d.order_line_id = line.id
         cross join lateral (select coalesce(r.sku_id, b.part_sku_id, line.sku_id) as sku_id,
             coalesce(r.units_each, b.units, 1) as each) e
+        -- A number that came from elsewhere holds what was open when the channel was read: that does not come along.
+        cross join lateral (select case when line.is_elsewhere
+                and (line.cancelled_at is null or date_trunc('second', line.cancelled_at) > line.opening_at)
+            then greatest(0, line.units - coalesce(s.before_baseline, 0) - coalesce(f.released_before_baseline, 0))
+            else 0 end as units) still_open
         cross join lateral line_stock(line.units, coalesce(s.units, 0), coalesce(f.cancel, 0),
             coalesce(f.came_back, 0), coalesce(f.legacy, 0), coalesce(f.no_restock, 0), line.cancelled_at is not null,
             coalesce(line.channel_created_at < line.opening_at, false),
-            coalesce(date_trunc('second', line.cancelled_at) <= line.opening_at, false), coalesce(f.before_baseline, 0),
+            coalesce(date_trunc('second', line.cancelled_at) <= line.opening_at, false),
+            coalesce(f.before_baseline, 0) + still_open.units,
             coalesce(d.units, 0), coalesce(d.quarantined, 0), coalesce(d.written_off, 0), coalesce(d.recalled, 0)) t
         where (r.units, r.held_units, r.consumed_units, r.returned_units, r.written_off_units, r.opening_units,
                 r.quarantined_units, r.taken_back_units, r.recalled_units)

@@ -8,22 +8,31 @@ import pytest
 from sqlalchemy import Connection
 
 from core import invariants
-from core.ports import ChannelRefund
+from core.db import execute
+from core.ports import ChannelFulfilment, ChannelRefund
 from tests.factories import (
     BASELINE,
     NOW,
     Level,
     World,
     book,
+    first_sync,
     later,
     level_of,
     listing_of,
+    make_channel_listing,
+    make_connection,
+    make_fulfilment,
+    make_level,
     make_line,
     make_order,
     make_refund,
     make_refund_line,
     make_world,
+    take_in,
+    world_of,
 )
+from tests.stock_desk import second_channel
 
 OLD = BASELINE - timedelta(days=5)
 
@@ -105,3 +114,82 @@ def test_a_number_is_known_as_of_the_end_of_its_second_once_that_is_over(conn: C
     world = taken_over(conn, after(0))
     assert listing_of(conn, world)["published_at"] == after(1)
     assert listing_of(conn, world)["baseline_at"] < after(1)
+
+
+# --- a channel whose numbers did not become our stock ------------------------------------------------------------
+
+
+@pytest.fixture
+def second(conn: Connection, world: World) -> World:
+    """Another channel of the world's shop, that is no source of SKUs; 10 mugs are counted elsewhere."""
+    return second_channel(conn, world, ["MUG"], name="Second")
+
+
+def ship(units: int, at: datetime, ref: str = "f1") -> ChannelFulfilment:
+    return make_fulfilment("old", [("1", units)], ref, at=at)
+
+
+AFTER = later(5)
+HISTORIES = {
+    "open": ([], Level(10, 5, 5)),
+    "shipped_before": ([ship(5, after(-60))], Level(10, 0, 10)),
+    "shipped_after": ([ship(5, AFTER)], Level(5, 0, 5)),
+    "partly_shipped_before": ([ship(3, after(-60))], Level(10, 2, 8)),
+    "the_rest_shipped_after": ([ship(3, after(-60)), ship(2, AFTER, "f2")], Level(8, 0, 8)),
+    "cancelled_units_before": ([ship(3, after(-60)), put_back(after(-30))], Level(10, 1, 9)),
+    "cancelled_units_after": ([ship(3, after(-60)), put_back(AFTER)], Level(10, 1, 9)),
+    "returned_before": ([ship(5, after(-60)), put_back(after(-30))], Level(10, 0, 10)),
+    "returned_after": ([ship(5, after(-60)), put_back(AFTER)], Level(11, 0, 11)),
+    "shipped_in_doubt": ([ship(5, after(0))], Level(5, 0, 5)),
+}
+
+
+@pytest.mark.parametrize(("facts", "expected"), HISTORIES.values(), ids=HISTORIES)
+@pytest.mark.parametrize("is_told_at_once", [True, False])
+def test_an_old_order_takes_only_what_was_still_open(
+    conn: Connection, world: World, second: World, facts: list[object], expected: Level, is_told_at_once: bool
+) -> None:
+    order = make_order("old", [make_line(units=5)], placed_at=OLD, version_at=NOW)
+    if is_told_at_once:
+        book(conn, second, order, *facts)
+    else:
+        for item in (order, *facts):
+            book(conn, second, item)
+    assert level_of(conn, world) == expected
+    assert_consistent(conn, world)
+
+
+@pytest.mark.parametrize("cancelled_at", [after(-30), AFTER])
+def test_an_old_order_that_is_cancelled_takes_nothing(
+    conn: Connection, world: World, second: World, cancelled_at: datetime
+) -> None:
+    order = make_order("old", [make_line(units=5)], placed_at=OLD, version_at=NOW, cancelled_at=cancelled_at)
+    book(conn, second, order, ship(3, after(-60)))
+    assert level_of(conn, world) == Level(10, 0, 10)
+    assert_consistent(conn, world)
+
+
+def test_a_listing_whose_number_comes_later_changes_nothing_of_what_was_booked(conn: Connection, world: World) -> None:
+    connection = make_connection(conn, world.shop_id, is_sku_source=False)
+    first_sync(conn, connection)
+    execute(conn, "update connections set open_orders_read_at = %(at)s where id = %(id)s", at=NOW, id=connection.id)
+    take_in(conn, connection, [make_channel_listing("MUG", None)])
+    second = world_of(conn, connection)
+    book(conn, second, make_order("new", [make_line(units=3)]), make_fulfilment("new", [("1", 3)], at=later(2)))
+    assert level_of(conn, world) == Level(7, 0, 7)
+
+    book(conn, second, make_level("MUG", 4, at=later(3)))
+    first_sync(conn, connection)
+    assert listing_of(conn, second)["baseline_at"] == later(3)
+    book(conn, second, make_order("new", [make_line(units=3)], version_at=later(4)))
+    assert level_of(conn, world) == Level(7, 0, 7)
+    assert_consistent(conn, world)
+
+
+def test_a_shipment_after_the_last_change_of_a_number_is_old_where_orders_are_known_up_to_later(
+    conn: Connection, world: World
+) -> None:
+    second = second_channel(conn, world, ["MUG"], name="Second", sold_until=after(3600))
+    book(conn, second, make_order("old", [make_line(units=5)], placed_at=OLD, version_at=NOW), ship(5, after(3600)))
+    assert level_of(conn, world) == Level(10, 0, 10)
+    assert_consistent(conn, world)

@@ -44,6 +44,8 @@ $$;
 -- Orders that were open when a channel was connected hold stock, and lie on the shelf: they are read once.
 alter table connections add column open_orders_read_at timestamptz;
 comment on column connections.open_orders_read_at is 'when the orders open at its connection were read, all of them';
+-- Whatever was read before this goes on as it was: the orders open at its connection are long shipped, or were counted.
+update connections set open_orders_read_at = catalogue_read_at where catalogue_read_at is not null;
 alter table connections add column open_orders_from timestamptz;
 comment on column connections.open_orders_from is 'older open orders were hidden from us; null: none were';
 
@@ -51,7 +53,9 @@ comment on column connections.open_orders_from is 'older open orders were hidden
 -- elsewhere (another channel, a count) still does: there the sale only takes them.
 alter table listings add column opening_at timestamptz;
 comment on column listings.opening_at is 'the channel''s time at which its number became our stock; null where it did not';
-update listings set opening_at = baseline_at where baseline_at is not null;
+-- What was booked stays: of whatever number, its sales came with their units, and so did what was put back within its
+-- second, which from now on counts as before.
+update listings set opening_at = baseline_at - interval '1 microsecond' where baseline_at is not null;
 
 -- What of a connection is switched how, by whom and why. Stops: the oldest that is open, be it the shop's or its own.
 create view connection_switches with (security_invoker = true) as
