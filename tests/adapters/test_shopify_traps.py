@@ -289,6 +289,7 @@ def test_trap_a_timeout_is_no_failure_where_no_key_is_taken(
     assert floor.check(row)["missing"] == 1
     assert floor.check(row) == {
         "standing": 10,
+        "advised": 0,
         "missing": 0,
         "refused": 0,
         "changed": 0,
