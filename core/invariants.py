@@ -184,9 +184,10 @@ CHECKS: tuple[Check, ...] = (
             coalesce(date_trunc('second', o.cancelled_at) <= p.opening_at, false),
             coalesce(f.before_baseline, 0) + case when p.is_elsewhere
                     and (o.cancelled_at is null or date_trunc('second', o.cancelled_at) > p.opening_at)
-                then greatest(0, l.units - coalesce(s.units, 0) - coalesce(f.released_before_baseline, 0)) else 0 end,
+                then greatest(0, coalesce(l.opening_units, l.units)
+                    - coalesce(s.units, 0) - coalesce(f.released_before_baseline, 0)) else 0 end,
             r.taken_back_units / r.units_each, coalesce(d.quarantined, 0),
-            coalesce(d.written_off, 0), coalesce(d.recalled, 0)) t
+            coalesce(d.written_off, 0), coalesce(d.recalled, 0), coalesce(l.opening_units, l.units)) t
         where r.{shop} and (r.held_units, r.returned_units, r.written_off_units, r.opening_units, r.quarantined_units,
                 r.recalled_units)
             is distinct from (t.held * r.units_each, t.returned * r.units_each, t.written_off * r.units_each,

@@ -120,6 +120,8 @@ class ChannelOrder:
     """Whether people of the shop wrote it up (a draft order), instead of a buyer at the channel."""
     is_edited: bool = False
     """Whether its lines were changed after it was placed."""
+    tells_units: bool = True
+    """Whether the units of its lines are what edits left of them; where not, what is known of a line stands."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from core.orders.intake import Intake
 from core.policies import operations as policies
 from core.policies.queries import Change
 from core.policies.rules import Scope, Terms
-from core.ports import Facts, QuantityResult, QuantityWrite
+from core.ports import ChannelOrder, Facts, QuantityResult, QuantityWrite
 from tests.exposure_channels import (
     CHECK_AFTER,
     FAULTS,
@@ -78,6 +78,7 @@ class Acts:
         self.listing = {place: listing_id for listing_id, place in self.places.items()}
         self.stock, self.promised = units, Counter[str]()
         self.sales: list[Sale] = []
+        self.orders: dict[str, ChannelOrder] = {}
         self.said: list[Said] = []
         self.hooks: list[int] = []
         self.poisoned: set[int] = set()
@@ -112,15 +113,43 @@ class Acts:
         channel.shown[code] -= units
         placed_at = stamp(self.now, channel.orders_off)
         order = make_order(
-            str(len(self.sales)), [make_line("1", code, units)], placed_at=placed_at, version_at=self.now
+            str(len(self.sales)),
+            [make_line("1", code, units)],
+            placed_at=placed_at,
+            version_at=self.version_of(channel),
         )
-        self.sales.append(Sale(order, (number, code), units))
-        self.say(number, make_facts(order), self.sales[-1])
-        if edit := self.edits.get((number, code)):
+        self.sell(Sale(order, (number, code), units))
+
+    def do_raise(self, which: int, units: int) -> None:
+        """An order gains a line by an edit."""
+        left = [sale for sale in self.sales if sale.restock is None]
+        if not left:
+            return
+        sale = left[which % len(left)]
+        number, code = sale.place
+        channel = self.channels[number]
+        units = min(units, channel.shown[code])
+        if units <= 0:
+            return
+        channel.shown[code] -= units
+        order = self.orders[sale.order.ref]
+        line = make_line(str(len(order.lines) + 1), code, units)
+        order = replace(order, lines=(*order.lines, line), version_at=self.version_of(channel))
+        self.sell(Sale(order, sale.place, units, line.ref))
+
+    def sell(self, sale: Sale) -> None:
+        self.sales.append(sale)
+        self.orders[sale.order.ref] = sale.order
+        self.say(sale.place[0], make_facts(sale.order), sale)
+        if edit := self.edits.get(sale.place):
             edit.is_blurred = True
 
+    def version_of(self, channel: Channel) -> datetime:
+        """When an order is changed now, by the channel's clock."""
+        return self.now + timedelta(seconds=channel.orders_off)
+
     def do_cancel(self, which: int, units: int) -> None:
-        """An order is cancelled; `units` 2 and 3: what it says is back comes later, or never."""
+        """A line is refunded; `units` 2, 3: what is said to be back comes later, or never; 4: an edit takes it off."""
         left = [sale for sale in self.sales if sale.restock is None]
         if not left:
             return
@@ -128,13 +157,16 @@ class Acts:
         number, code = sale.place
         sale.restock = {2: "late", 3: "lost"}.get(units, "done")  # type: ignore[assignment]
         at = stamp(self.now, self.channels[number].orders_off)
-        refund = make_refund(sale.order.ref, [make_refund_line("1", sale.units, "cancel")], at=at)
-        self.say(
-            number,
-            make_facts(replace(sale.order, version_at=self.now, refunds=(refund,))),
-            sale,
-            is_cancel=True,
-        )
+        order = replace(self.orders[sale.order.ref], version_at=self.version_of(self.channels[number]))
+        if units == 4:
+            lines = (make_line(line.ref, code, 0) if line.ref == sale.line_ref else line for line in order.lines)
+            order = replace(order, lines=tuple(lines))
+        else:
+            back = make_refund_line(sale.line_ref, sale.units, "cancel")
+            refund = make_refund(order.ref, [back], f"r{sale.line_ref}", at=at)
+            order = replace(order, refunds=(*order.refunds, refund))
+        self.orders[order.ref] = order
+        self.say(number, make_facts(order), sale, is_cancel=True)
         if sale.restock == "done":
             sale.is_back = True
             self.channels[number].shown[code] += sale.units
@@ -233,9 +265,13 @@ class Acts:
             id=connection_id,
         ):
             said = self.said[int(row["delivery_id"].partition(":")[0])]
-            if said.sale is not None:
-                said.sale.is_booked = True
-                said.sale.is_cancel_booked |= said.is_cancel
+            if said.sale is None:
+                continue
+            # A version of an order says all that became of it until then.
+            for each in self.said:
+                if each.sale and each.at <= said.at and each.sale.order.ref == said.sale.order.ref:
+                    each.sale.is_booked = True
+                    each.sale.is_cancel_booked |= each.is_cancel
 
     def parse(self, _topic: str, body: bytes, _at: datetime | None) -> Facts:
         if int(body) in self.poisoned:

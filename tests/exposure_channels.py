@@ -37,11 +37,16 @@ Place = tuple[int, str]
 
 @dataclass
 class Sale:
-    """One line sold. `restock`: what a cancellation did: put back at once, later, or never in spite of its word."""
+    """One line sold, with its order or added to it by an edit.
+
+    `restock`: what a cancellation, or an edit that took it off, did: put back at once, later, or never in spite of its
+    word.
+    """
 
     order: ChannelOrder
     place: Place
     units: int
+    line_ref: str = "1"
     is_booked: bool = False
     restock: Literal["done", "late", "lost"] | None = None
     is_back: bool = False

@@ -25,6 +25,8 @@ class LineFacts:
     is_cancelled_before_baseline: bool = False
     restocked_before_baseline: int = 0
     """Does not come along: put back by then, or still owed then where our number came from elsewhere and holds it."""
+    ordered_before_baseline: int | None = None
+    """What edits had left of it by then, where they went on; None: they did not."""
     desk_units: int = 0
     """Came back over the desk, whatever became of them."""
     desk_quarantined: int = 0
@@ -61,7 +63,8 @@ def line_stock(facts: LineFacts) -> LineStock:
     shipped; a legacy restock does not say which, so it does the same; what exceeds that came back from the customer.
     A refund without restock is taken from shipped units first (a broken parcel); beyond those the units leave the
     order unshipped and unsellable. A cancelled order holds nothing. Units sold before the listing's baseline were
-    never part of it, so they come in as opening stock, less what was already restocked or dropped before it.
+    never part of it, so they come in as opening stock, less what was already restocked or dropped before it. What an
+    edit adds or takes off later is none of them.
 
     Goods that came back may be told of twice, by the desk that took them and by the channel that refunded them. What
     the desk saw it decided on; only what the channel says came back beyond that is restocked on its word. However it
@@ -93,7 +96,8 @@ def line_stock(facts: LineFacts) -> LineStock:
     opening = 0
     if facts.is_before_baseline:
         dropped = unshipped - dropped_units if facts.is_cancelled_before_baseline else 0
-        opening = max(0, facts.ordered - facts.restocked_before_baseline - dropped)
+        then = facts.ordered if facts.ordered_before_baseline is None else facts.ordered_before_baseline
+        opening = max(0, then - facts.restocked_before_baseline - dropped)
     return LineStock(
         held=0 if facts.is_cancelled else unshipped - dropped_units,
         consumed=facts.shipped,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -17,6 +18,19 @@ from core.messaging.changes import Effects
 from core.orders.operations import Channel
 from core.orders.rules import Shown, follow
 from core.ports import ChannelFulfilment, ChannelRefund
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Units of a listing that an edit of an order took off its lines (negative: added to them).
+
+    `at`: the order's version that told it, so it happened then or before.
+    """
+
+    listing_id: int
+    units: int
+    at: datetime
+
 
 LineIds = Mapping[tuple[int, str], int]
 """(order id, the channel's line id) -> our line id."""
@@ -219,7 +233,8 @@ _MAKE_LEVELS = f"""
 # their order.
 _SETTLE = f"""
     with line as materialized (
-        select l.id, l.order_id, l.units, l.sku_id, o.cancelled_at, o.channel_created_at, p.location_id,
+        select l.id, l.order_id, l.units, l.opening_units, l.sku_id, o.cancelled_at, o.channel_created_at,
+            p.location_id,
             -- Where our number came from elsewhere: whatever is younger than the connection was booked as it happened.
             coalesce(p.opening_at, least(p.baseline_at, c.open_orders_read_at)) as opening_at,
             p.opening_at is null as is_elsewhere
@@ -273,14 +288,16 @@ _SETTLE = f"""
         -- A number that came from elsewhere holds what was open when the channel was read: that does not come along.
         cross join lateral (select case when line.is_elsewhere
                 and (line.cancelled_at is null or date_trunc('second', line.cancelled_at) > line.opening_at)
-            then greatest(0, line.units - coalesce(s.before_baseline, 0) - coalesce(f.released_before_baseline, 0))
+            then greatest(0, coalesce(line.opening_units, line.units)
+                - coalesce(s.before_baseline, 0) - coalesce(f.released_before_baseline, 0))
             else 0 end as units) still_open
         cross join lateral line_stock(line.units, coalesce(s.units, 0), coalesce(f.cancel, 0),
             coalesce(f.came_back, 0), coalesce(f.legacy, 0), coalesce(f.no_restock, 0), line.cancelled_at is not null,
             coalesce(line.channel_created_at < line.opening_at, false),
             coalesce(date_trunc('second', line.cancelled_at) <= line.opening_at, false),
             coalesce(f.before_baseline, 0) + still_open.units,
-            coalesce(d.units, 0), coalesce(d.quarantined, 0), coalesce(d.written_off, 0), coalesce(d.recalled, 0)) t
+            coalesce(d.units, 0), coalesce(d.quarantined, 0), coalesce(d.written_off, 0), coalesce(d.recalled, 0),
+            coalesce(line.opening_units, line.units)) t
         where (r.units, r.held_units, r.consumed_units, r.returned_units, r.written_off_units, r.opening_units,
                 r.quarantined_units, r.taken_back_units, r.recalled_units)
             is distinct from (line.units * e.each, t.held * e.each, t.consumed * e.each, t.returned * e.each,
@@ -348,7 +365,7 @@ def follow_channel(
     channel: Channel,
     sold: Mapping[int, datetime],
     refunded: Mapping[tuple[int, str], datetime],
-    given_back: Mapping[int, tuple[int, datetime]] | None = None,
+    edits: Sequence[Edit] = (),
 ) -> list[Followed]:
     """What we know (locked) listings to show after what the channel itself just did.
 
@@ -358,9 +375,8 @@ def follow_channel(
     look like a difference to push. `inventory.operations.refresh_desired` writes it down.
 
     Exposure goes by the baseline instead: what was surely sold since is taken off what may still be sold unbooked, and
-    what the channel perhaps put back by itself since is added, with `given_back`: units by listing that order edits
-    took off lines, and when their order was last changed. The edit may be older than that: what was seen to be put back
-    is explained by it first.
+    what the channel perhaps put back by itself since is added. `edits` of orders count among both. An edit may be older
+    than the version that told it: what was seen to be put back, or sold, is explained by it first.
 
     What is later than our knowledge, nearly all of it, is only added up, by the database; the rest is followed one by
     one as `rules.follow` says, oldest first.
@@ -382,7 +398,8 @@ def follow_channel(
             join order_lines l on l.shop_id = rl.shop_id and l.id = rl.order_line_id
             where l.mapping = 'stocked'
             union all
-            select g.id, g.units, case when l.unseen_units >= g.units then least(l.published_at, g.at) else g.at end
+            select g.id, g.units, case when l.unseen_units * sign(g.units) >= abs(g.units)
+                then least(l.published_at, g.at) else g.at end
             from unnest(%(edited)b::int8[], %(edited_units)b::int8[], %(edited_ats)b::timestamptz[])
                 as g (id, units, at)
             join listings l on l.shop_id = %(shop)s and l.id = g.id
@@ -411,10 +428,10 @@ def follow_channel(
         refund_ats=list(refunded.values()),
         second=WHOLE_SECOND,
         margin=CLOCK_MARGIN,
-        edited=sorted(given_back or {}),
-        edited_units=[units for _, (units, _) in sorted((given_back or {}).items())],
+        edited=[edit.listing_id for edit in edits],
+        edited_units=[edit.units for edit in edits],
         # Vendors stamp whole seconds; what we refine an order's version by is none of the edit's.
-        edited_ats=[at.replace(microsecond=0) for _, (_, at) in sorted((given_back or {}).items())],
+        edited_ats=[edit.at.replace(microsecond=0) for edit in edits],
     )
     return [_followed(row) for row in rows]
 

@@ -20,8 +20,9 @@ from core.messaging import changes, inbox
 from core.messaging.changes import OrderKind
 from core.messaging.inbox import HANDLED, Received, Verdict
 from core.orders import effects, operations
+from core.orders.effects import Edit
 from core.orders.operations import Channel
-from core.orders.rules import distinct_refunds, merge_observations, newest_fulfilments
+from core.orders.rules import distinct_refunds, lines_told, merge_observations, newest_fulfilments
 from core.policies import operations as policies
 from core.ports import ChannelFulfilment, ChannelListing, ChannelOrder, ChannelRefund, Facts, Hint
 
@@ -75,8 +76,9 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
     if listings:
         _lock_ahead(conn, channel, listings, said)
         _take_in_listings(conn, connection, channel, listings, now)
-    orders = merge_observations(order for facts in said.values() for order in facts.orders)
-    accepted = operations.accept(conn, channel, orders, now) if orders else {}
+    seen = [order for facts in said.values() for order in facts.orders]
+    orders = merge_observations(seen)
+    accepted = operations.accept(conn, channel, orders, now, lines_told(seen)) if orders else {}
     spoken_of = {item.order_ref for facts in said.values() for item in _about_orders(facts)}
     known = {ref: key.id for ref, key in accepted.items()}
     known |= operations.lock(conn, channel, spoken_of - accepted.keys())
@@ -126,7 +128,11 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
             for item in refunds
             if item.order_ref in known and (known[item.order_ref], item.ref) in new_refunds
         },
-        _given_back(accepted, orders),
+        [
+            Edit(listing_id, units, orders[ref].version_at)
+            for ref, key in accepted.items()
+            for listing_id, units in key.edited
+        ],
     )
     inventory.refresh_desired(conn, channel.shop_id, changed, followed, now=now, are_locked=True)
     kinds = _kinds(touched, orders, accepted, {order_id for order_id, _ in new_refunds})
@@ -137,18 +143,6 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
         conn, channel.shop_id, channel.connection_id, [key for ref in accepted for key in _keys_of(ref)]
     )
     return verdicts
-
-
-def _given_back(
-    accepted: Mapping[str, operations.OrderKey], orders: Mapping[str, ChannelOrder]
-) -> dict[int, tuple[int, datetime]]:
-    """Units that edits took off lines, and when at the latest, by listing."""
-    back: dict[int, tuple[int, datetime]] = {}
-    for ref, key in accepted.items():
-        for listing_id, units in key.given_back:
-            before, at = back.get(listing_id, (0, orders[ref].version_at))
-            back[listing_id] = (before + units, max(at, orders[ref].version_at))
-    return back
 
 
 def _kinds(

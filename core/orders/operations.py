@@ -22,6 +22,7 @@ from core.inventory import operations as inventory
 from core.inventory.queries import parts_of
 from core.money import line_total_minor
 from core.orders import rules
+from core.orders.rules import LinesTold
 from core.ports import ChannelLine, ChannelOrder
 
 
@@ -40,24 +41,40 @@ class OrderKey:
 
     id: int
     is_new: bool
-    given_back: tuple[tuple[int, int], ...] = ()
-    """(listing, units) that an edit took off its lines: the channel has them back."""
+    edited: tuple[tuple[int, int], ...] = ()
+    """(listing, units) that an edit took off its lines: the channel has them back. Negative: it added them."""
 
 
 def accept(
-    conn: Connection, channel: Channel, orders: Mapping[str, ChannelOrder], now: datetime
+    conn: Connection,
+    channel: Channel,
+    orders: Mapping[str, ChannelOrder],
+    now: datetime,
+    told: Mapping[str, Sequence[LinesTold]] | None = None,
 ) -> dict[str, OrderKey]:
     """Insert or update orders and their lines; returns our key of each ref. The orders are locked by id.
 
-    An older observation never overwrites a newer one.
+    An older observation never overwrites a newer one. `told`: what each version of them told of their lines, oldest
+    first, where `orders` were merged from several.
     """
     refs = sorted(orders)
-    new = _insert_orders(conn, channel, [orders[ref] for ref in refs], now)
+    told = rules.lines_told(orders.values()) if told is None else told
+    clear = rules.newest_clear(told)
+    told_at = {ref: clear[ref].version_at if ref in clear else None for ref in refs}
+    new = _insert_orders(conn, channel, [orders[ref] for ref in refs], told_at, now)
     found = lock(conn, channel, refs)
-    _update_newer(conn, channel, [orders[ref] for ref in refs if ref not in new], found)
-    _insert_lines(conn, channel, [(found[ref], orders[ref]) for ref in refs])
-    back = _update_line_units(conn, channel, [(found[ref], orders[ref]) for ref in refs if ref not in new])
-    return {ref: OrderKey(found[ref], ref in new, tuple(back.get(found[ref], ()))) for ref in refs}
+    known = [ref for ref in refs if ref not in new]
+    added = _insert_lines(conn, channel, [(found[ref], orders[ref]) for ref in refs], [found[ref] for ref in known])
+    # What came in with a line is kept before the line and its order's version change.
+    retold = [ref for ref in refs if ref not in new or len(told[ref]) > 1]
+    _keep_opening_units(conn, channel, [(found[ref], told[ref]) for ref in retold], [row["id"] for row in added])
+    _update_newer(conn, channel, [orders[ref] for ref in known], found, told_at)
+    changed = _update_line_units(conn, channel, [(found[ref], clear[ref]) for ref in known if ref in clear])
+    edited: dict[int, list[tuple[int, int]]] = {}
+    for row in (*added, *changed):
+        if row["mapping"] == "stocked" and row["listing_id"] is not None and row["back"]:
+            edited.setdefault(row["order_id"], []).append((row["listing_id"], row["back"]))
+    return {ref: OrderKey(found[ref], ref in new, tuple(edited.get(found[ref], ()))) for ref in refs}
 
 
 def lock(conn: Connection, channel: Channel, refs: Iterable[str]) -> dict[str, int]:
@@ -76,18 +93,24 @@ def lock(conn: Connection, channel: Channel, refs: Iterable[str]) -> dict[str, i
     return {row["channel_ref"]: row["id"] for row in rows}
 
 
-def _insert_orders(conn: Connection, channel: Channel, orders: Sequence[ChannelOrder], now: datetime) -> frozenset[str]:
+def _insert_orders(
+    conn: Connection,
+    channel: Channel,
+    orders: Sequence[ChannelOrder],
+    told_at: Mapping[str, datetime | None],
+    now: datetime,
+) -> frozenset[str]:
     rows = fetch(
         conn,
         """
         insert into orders (shop_id, connection_id, channel_ref, name, source_ref, placed_at, channel_created_at,
             version_at, cancelled_at, cancel_reason, financial_status, currency, total_minor, customer_ref,
-            country_code, is_test, recorded_at)
+            country_code, is_test, lines_version_at, recorded_at)
         select %(shop)s, %(connection)s, o.*, %(now)s
         from unnest(%(refs)b::text[], %(names)b::text[], %(sources)b::text[], %(placed)b::timestamptz[],
             %(created)b::timestamptz[], %(versions)b::timestamptz[], %(cancelled)b::timestamptz[],
             %(reasons)b::text[], %(statuses)b::text[], %(currencies)b::text[], %(totals)b::int8[],
-            %(customers)b::text[], %(countries)b::text[], %(tests)b::bool[]) as o
+            %(customers)b::text[], %(countries)b::text[], %(tests)b::bool[], %(told)b::timestamptz[]) as o
         on conflict (shop_id, connection_id, channel_ref) do nothing returning channel_ref
         """,
         shop=channel.shop_id,
@@ -96,6 +119,7 @@ def _insert_orders(conn: Connection, channel: Channel, orders: Sequence[ChannelO
         placed=[order.placed_at for order in orders],
         created=[order.created_at for order in orders],
         tests=[order.is_test for order in orders],
+        told=[told_at[order.ref] for order in orders],
         **_changing(orders),
     )
     return frozenset(row["channel_ref"] for row in rows)
@@ -118,7 +142,13 @@ def _changing(orders: Sequence[ChannelOrder]) -> dict[str, list[object]]:
     }
 
 
-def _update_newer(conn: Connection, channel: Channel, orders: Sequence[ChannelOrder], found: Mapping[str, int]) -> None:
+def _update_newer(
+    conn: Connection,
+    channel: Channel,
+    orders: Sequence[ChannelOrder],
+    found: Mapping[str, int],
+    told_at: Mapping[str, datetime | None],
+) -> None:
     if not orders:
         return
     execute(
@@ -127,15 +157,17 @@ def _update_newer(conn: Connection, channel: Channel, orders: Sequence[ChannelOr
         update orders o set version_at = n.version_at, name = n.name, financial_status = n.status,
             total_minor = n.total, cancelled_at = coalesce(n.cancelled_at, o.cancelled_at),
             cancel_reason = coalesce(n.reason, o.cancel_reason), source_ref = coalesce(n.source, o.source_ref),
-            customer_ref = coalesce(n.customer, o.customer_ref), country_code = coalesce(n.country, o.country_code)
+            customer_ref = coalesce(n.customer, o.customer_ref), country_code = coalesce(n.country, o.country_code),
+            lines_version_at = greatest(o.lines_version_at, n.told_at)
         from unnest(%(ids)b::int8[], %(names)b::text[], %(versions)b::timestamptz[], %(cancelled)b::timestamptz[],
             %(reasons)b::text[], %(statuses)b::text[], %(totals)b::int8[], %(sources)b::text[],
-            %(customers)b::text[], %(countries)b::text[])
-            as n (id, name, version_at, cancelled_at, reason, status, total, source, customer, country)
+            %(customers)b::text[], %(countries)b::text[], %(told)b::timestamptz[])
+            as n (id, name, version_at, cancelled_at, reason, status, total, source, customer, country, told_at)
         where o.shop_id = %(shop)s and o.id = n.id and n.version_at > o.version_at
         """,
         shop=channel.shop_id,
         ids=[found[order.ref] for order in orders],
+        told=[told_at[order.ref] for order in orders],
         **{name: values for name, values in _changing(orders).items() if name not in ("refs", "currencies")},
     )
     # A cancellation is never taken back, so even an observation that is not the newest may bring it.
@@ -155,8 +187,10 @@ def _update_newer(conn: Connection, channel: Channel, orders: Sequence[ChannelOr
         )
 
 
-def _insert_lines(conn: Connection, channel: Channel, orders: Sequence[tuple[int, ChannelOrder]]) -> None:
-    """Insert lines we do not have; a line seen again keeps what was booked of it.
+def _insert_lines(
+    conn: Connection, channel: Channel, orders: Sequence[tuple[int, ChannelOrder]], known_ids: Sequence[int]
+) -> Sequence[RowMapping]:
+    """Insert lines we do not have; a line seen again keeps what was booked of it. Returns what the known orders gained.
 
     The same few thousand articles stand behind all lines: what lines share with others travels once and is joined to
     them in the database.
@@ -181,9 +215,10 @@ def _insert_lines(conn: Connection, channel: Channel, orders: Sequence[tuple[int
     rows.sort()
     columns = list(zip(*rows, strict=True)) or [()] * 7
     names = ("orders", "refs", "ordinals", "articles", "units", "discounts", "totals")
-    execute(
+    return fetch(
         conn,
         """
+        with added as (
         insert into order_lines (shop_id, order_id, channel_ref, ordinal, variant_ref, code, title, units, unit_price,
             discount_minor, total_minor, mapping, mapping_reason, listing_id, sku_id)
         select %(shop)s, n.order_id, n.ref, n.ordinal, a.variant, a.code, a.title, n.units, a.price, n.discount,
@@ -195,8 +230,12 @@ def _insert_lines(conn: Connection, channel: Channel, orders: Sequence[tuple[int
             %(mappings)b::text[], %(reasons)b::text[], %(listings)b::int8[], %(skus)b::int8[]) with ordinality
             as a (variant, code, title, price, mapping, reason, listing, sku, number) on a.number = n.article
         on conflict (shop_id, order_id, channel_ref) do nothing
+        returning id, order_id, listing_id, -units as back, mapping
+        )
+        select * from added where order_id = any(%(known)b::int8[]) order by id
         """,
         shop=channel.shop_id,
+        known=list(known_ids),
         **{name: list(column) for name, column in zip(names, columns, strict=True)},
         variants=[variant for variant, _, _, _ in articles],
         codes=[code for _, code, _, _ in articles],
@@ -213,27 +252,103 @@ def _distinct_lines(order: ChannelOrder) -> list[ChannelLine]:
     return list({line.ref: line for line in order.lines}.values())
 
 
-def _update_line_units(
-    conn: Connection, channel: Channel, orders: Sequence[tuple[int, ChannelOrder]]
-) -> dict[int, list[tuple[int, int]]]:
-    """Take over edited quantities from observations that are the newest of their order.
+def _keep_opening_units(
+    conn: Connection, channel: Channel, orders: Sequence[tuple[int, Sequence[LinesTold]]], added: Sequence[int]
+) -> None:
+    """Keep what lines of orders from before a take-over came to then: it came in with them and no edit moves it.
 
-    Returns what edits took off lines: (listing, units) by order.
+    That is what the newest version up to the take-over tells, else the oldest that is known. A line that was not there
+    then, or that an order gained after we knew it (`added`), came to nothing.
     """
-    rows = [(order_id, line, order.version_at) for order_id, order in orders for line in _distinct_lines(order)]
-    if not rows:
-        return {}
-    edited = fetch(
+    if not orders:
+        return
+    versions = [(order_id, told.version_at) for order_id, versions in orders for told in versions]
+    lines = [
+        (order_id, told.version_at, ref, line.units if told.is_clear else None)
+        for order_id, versions in orders
+        for told in versions
+        for ref, line in told.lines.items()
+    ]
+    execute(
         conn,
         """
-        with edit as (
-            select l.id, n.units, n.total, n.discount, l.units as units_before
+        with line as materialized (
+            select l.id, l.order_id, l.channel_ref, coalesce(l.opening_units, l.units) as units, b.opening_at,
+                coalesce(l.opening_version_at, o.lines_version_at) as version_at, o.version_at as known_at,
+                l.id = any(%(added)b::int8[]) as is_added
+            from order_lines l
+            join orders o on o.shop_id = l.shop_id and o.id = l.order_id
+            join listings p on p.shop_id = l.shop_id and p.id = l.listing_id
+            join connections c on c.shop_id = o.shop_id and c.id = o.connection_id
+            -- As effects settle by it, where our number came from elsewhere too.
+            cross join lateral (select coalesce(p.opening_at, least(p.baseline_at, c.open_orders_read_at))
+                as opening_at) b
+            where l.shop_id = %(shop)s and l.order_id = any(%(ids)b::int8[]) and o.channel_created_at < b.opening_at
+        ), told as (
+            select line.id, line.opening_at, case when t.ref is null then 0 else t.units end as units, v.at
+            from line
+            join unnest(%(version_orders)b::int8[], %(version_ats)b::timestamptz[]) as v (order_id, at)
+                on v.order_id = line.order_id
+            left join unnest(%(orders)b::int8[], %(ats)b::timestamptz[], %(refs)b::text[], %(units)b::int8[])
+                as t (order_id, at, ref, units)
+                on t.order_id = line.order_id and t.at = v.at and t.ref = line.channel_ref
+            where t.ref is null or t.units is not null
+            union all
+            select id, opening_at, units, version_at from line where not is_added and version_at is not null
+            union all
+            select id, opening_at, 0, known_at from line where is_added
+        ), kept as (
+            select distinct on (id) id, units, at from told
+            -- What changed the number last bears its second.
+            order by id, date_trunc('second', at) <= opening_at desc,
+                case when date_trunc('second', at) <= opening_at then at end desc, at, units
+        )
+        update order_lines l set opening_units = kept.units, opening_version_at = kept.at
+        from kept where l.shop_id = %(shop)s and l.id = kept.id
+            and (l.opening_units, l.opening_version_at) is distinct from (kept.units, kept.at)
+        """,
+        shop=channel.shop_id,
+        ids=[order_id for order_id, _ in orders],
+        added=list(added),
+        version_orders=[order_id for order_id, _ in versions],
+        version_ats=[at for _, at in versions],
+        orders=[order_id for order_id, _, _, _ in lines],
+        ats=[at for _, at, _, _ in lines],
+        refs=[ref for _, _, ref, _ in lines],
+        units=[units for _, _, _, units in lines],
+    )
+
+
+def _update_line_units(
+    conn: Connection, channel: Channel, orders: Sequence[tuple[int, LinesTold]]
+) -> Sequence[RowMapping]:
+    """Take over edited quantities from observations that are the newest to tell the lines of their order.
+
+    Returns what changed: order_id, listing_id, mapping, `back` (units taken off; negative: added).
+    """
+    rows = [(order_id, line, told.version_at) for order_id, told in orders for line in told.lines.values()]
+    if not rows:
+        return []
+    return fetch(
+        conn,
+        """
+        with told as materialized (
+            select n.*
             from unnest(%(orders)b::int8[], %(refs)b::text[], %(units)b::int8[], %(totals)b::int8[],
                 %(discounts)b::int8[], %(versions)b::timestamptz[])
                 as n (order_id, ref, units, total, discount, version_at)
-            join orders o on o.shop_id = %(shop)s and o.id = n.order_id and o.version_at = n.version_at
+            join orders o on o.shop_id = %(shop)s and o.id = n.order_id
+                and n.version_at >= coalesce(o.lines_version_at, '-infinity')
+        ), edit as (
+            select l.id, n.units, n.total, n.discount, l.units as units_before
+            from told n
             join order_lines l on l.shop_id = %(shop)s and l.order_id = n.order_id and l.channel_ref = n.ref
             where (l.units, l.total_minor, l.discount_minor) is distinct from (n.units, n.total, n.discount)
+        ), noted as (
+            -- What tells the lines need not be the newest of the order.
+            update orders o set lines_version_at = n.version_at
+            from (select distinct order_id, version_at from told) n
+            where o.shop_id = %(shop)s and o.id = n.order_id and o.lines_version_at is distinct from n.version_at
         )
         update order_lines l set units = edit.units, total_minor = edit.total, discount_minor = edit.discount
         from edit where l.shop_id = %(shop)s and l.id = edit.id
@@ -247,11 +362,6 @@ def _update_line_units(
         discounts=[line.discount_minor for _, line, _ in rows],
         versions=[version_at for _, _, version_at in rows],
     )
-    back: dict[int, list[tuple[int, int]]] = {}
-    for row in edited:
-        if row["mapping"] == "stocked" and row["listing_id"] is not None and row["back"] > 0:
-            back.setdefault(row["order_id"], []).append((row["listing_id"], row["back"]))
-    return back
 
 
 def unknown_versions(

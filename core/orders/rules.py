@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import abc
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -46,8 +47,49 @@ def _mapped(target: Target, otherwise: str) -> Mapping:
     return Mapping(kind, listing_id=target.listing_id, sku_id=target.sku_id)
 
 
+@dataclass(frozen=True, slots=True)
+class LinesTold:
+    """An order's lines, by ref, at one version of it; others were not there yet. `is_clear`: less what edits took."""
+
+    version_at: datetime
+    lines: dict[str, ChannelLine]
+    is_clear: bool
+
+
+def lines_told(observations: Iterable[ChannelOrder]) -> dict[str, list[LinesTold]]:
+    """Per order what its versions told of its lines, oldest first.
+
+    A cancelled order has nothing left, whatever edits took off before: it does not tell what they did.
+    """
+    told: dict[str, list[LinesTold]] = {}
+    for seen in observations:
+        is_clear = seen.tells_units and seen.cancelled_at is None
+        lines = {line.ref: line for line in seen.lines}
+        told.setdefault(seen.ref, []).append(LinesTold(seen.version_at, lines, is_clear))
+    for versions in told.values():
+        versions.sort(key=lambda each: each.version_at)
+    return told
+
+
+def newest_clear(told: abc.Mapping[str, Sequence[LinesTold]]) -> dict[str, LinesTold]:
+    """Of each order the newest version, if any, that told what edits had left of its lines."""
+    return {ref: each for ref, versions in told.items() for each in versions if each.is_clear}
+
+
 def merge_observations(observations: Iterable[ChannelOrder]) -> dict[str, ChannelOrder]:
-    """One order per ref: the newest facts, with every fulfilment and refund that any observation saw."""
+    """One order per ref: the newest facts, with every fulfilment and refund that any observation saw.
+
+    Of its lines the newest counts that tells what edits left of them.
+    """
+    observations = list(observations)
+    merged = _newest(observations)
+    for ref, told in newest_clear(lines_told(observations)).items():
+        lines = {line.ref: line for line in merged[ref].lines} | told.lines
+        merged[ref] = replace(merged[ref], lines=tuple(lines.values()))
+    return merged
+
+
+def _newest(observations: Iterable[ChannelOrder]) -> dict[str, ChannelOrder]:
     merged: dict[str, ChannelOrder] = {}
     for seen in observations:
         other = merged.get(seen.ref)

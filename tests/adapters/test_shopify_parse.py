@@ -110,31 +110,33 @@ def test_discounts_by_allocation_else_by_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "units", "is_edited"),
+    ("changes", "units", "is_edited", "tells_units"),
     [
-        ({"current_quantity": 2, "refunds": []}, 2, True),
-        ({"current_quantity": 0, "refunds": []}, 0, True),
-        ({"current_quantity": 2}, 3, False),
-        ({"current_quantity": 1}, 2, True),
-        ({"current_quantity": None, "refunds": []}, 3, False),
-        ({"current_quantity": 5, "refunds": []}, 3, False),
-        ({"current_quantity": 0, "refunds": [], "cancelled_at": "2026-03-02T10:00:00Z"}, 3, False),
+        ({"current_quantity": 2, "refunds": []}, 2, True, True),
+        ({"current_quantity": 0, "refunds": []}, 0, True, True),
+        ({"current_quantity": 2}, 3, False, True),
+        ({"current_quantity": 1}, 2, True, True),
+        ({"current_quantity": None, "refunds": []}, 3, False, True),
+        ({"current_quantity": 5, "refunds": []}, 3, False, True),
+        ({"current_quantity": 0, "refunds": [], "cancelled_at": "2026-03-02T10:00:00Z"}, 3, False, False),
     ],
     ids=["edited", "taken off", "refunded", "both", "not said", "more than ordered", "cancelled"],
 )
 def test_trap_units_that_an_edit_took_off_are_in_current_quantity_only(
-    changes: dict[str, Any], units: int, is_edited: bool
+    changes: dict[str, Any], units: int, is_edited: bool, tells_units: bool
 ) -> None:
     """`quantity` stays what was ordered, and `current_quantity` is without refunded units too: one of three here."""
     current = changes.pop("current_quantity")
     found = order(line_items=[{**LINE, "current_quantity": current}], **changes)
-    assert (found.lines[0].units, found.is_edited) == (units, is_edited)
+    assert (found.lines[0].units, found.is_edited, found.tells_units) == (units, is_edited, tells_units)
 
 
-def test_a_body_without_its_refunds_does_not_say_what_was_edited() -> None:
+@pytest.mark.parametrize(("current", "tells_units"), [(1, False), (3, True)])
+def test_a_body_without_its_refunds_does_not_say_what_was_edited(current: int, tells_units: bool) -> None:
     body = {key: value for key, value in ORDER.items() if key != "refunds"}
-    body["line_items"] = [{**LINE, "current_quantity": 1}]
-    assert read("orders/updated", body).orders[0].lines[0].units == 3
+    body["line_items"] = [{**LINE, "current_quantity": current}]
+    found = read("orders/updated", body).orders[0]
+    assert (found.lines[0].units, found.tells_units) == (3, tells_units)
 
 
 def test_currencies_without_hundredths() -> None:

@@ -23,7 +23,7 @@ Step = tuple[str, int, int]
 Clocks = list[tuple[float, float]]
 """Of each channel, how many seconds that of its orders and that of its levels are off."""
 
-SHOPPERS = ("sell", "sell", "sell", "cancel", "put back")
+SHOPPERS = ("sell", "sell", "sell", "raise", "cancel", "put back")
 CHANNELS = ("look", "apply", "fault")
 ARRIVALS = ("hear", "hear", "hear again", "lose", "poison", "mend", "drain", "drain", "poll", "polled")
 SENDERS = ("plan", "plan", "mark", "mark", "send", "send", "settle", "settle", "follow", "die", "withdraw", "check")
@@ -152,3 +152,11 @@ def test_what_no_other_channel_may_show_goes_to_a_slow_one_too(history_engine: E
 
 def test_scarce_stock_does_not_go_round_in_circles(history_engine: Engine) -> None:
     play(history_engine, "AAB", [("miss", 0, 3)], mode="adaptive")
+
+
+@pytest.mark.parametrize("heard", ["tell", "look"])
+def test_what_an_edit_adds_is_sold_and_what_it_takes_off_is_back(history_engine: Engine, heard: str) -> None:
+    """Told in turn or at once, and dated by a version that may be older or newer than a reading."""
+    steps = [("sell", 0, 2), ("tell", 0, 1), ("raise", 0, 2), (heard, 0, 1), ("tell", 0, 1)]
+    more = [("cancel", 1, 4), (heard, 0, 1), ("tell", 0, 1), ("raise", 0, 1), ("sweep", 0, 1)]
+    play(history_engine, "AA", [*steps, *more])

@@ -43,6 +43,9 @@ STOCK = {"MUG": 20, "CUP": 3}
 LATE = "LATE"
 """A code whose listing comes as one of the messages."""
 
+EVER_ORDERED = 4
+"""What a line says in versions that cannot tell what edits left of it."""
+
 SHIPPED = {"pending": False, "success": True, "cancelled": False}
 RESTOCKS: list[Restock] = ["return", "cancel", "legacy_restock", "no_restock"]
 
@@ -66,26 +69,31 @@ def stories(draw: st.DrawFn, ref: str) -> Story:
     start = BASELINE - timedelta(hours=1) if is_old else later(1)
     codes = draw(st.lists(st.sampled_from(["MUG", "MUG", "CUP", LATE, None]), min_size=1, max_size=3))
     count = draw(st.integers(1, 3))
+    # Of an old order the later versions may be from after its number was taken over.
+    step = timedelta(minutes=draw(st.sampled_from([1, 45])))
     since = [0, *(draw(st.integers(0, count - 1)) for _ in codes[1:])]
     cancelled_from = draw(st.integers(0, count * 2))
-    cancelled_at = start + timedelta(minutes=cancelled_from)
+    cancelled_at = start + step * cancelled_from
     if is_old and draw(st.booleans()):
         # What changed the number that was taken over last bears its second.
         cancelled_at = BASELINE
     versions = []
     for number in range(count):
+        is_cancelled = number >= cancelled_from
+        tells_units = draw(st.sampled_from([True, True, False]))
+        is_clear = tells_units and not is_cancelled
         lines = [
-            make_line(str(index), code, draw(st.integers(0, 4)), "0.335")
+            make_line(str(index), code, draw(st.integers(0, 4)) if is_clear else EVER_ORDERED, "0.335")
             for index, code in enumerate(codes)
             if since[index] <= number
         ]
-        is_cancelled = number >= cancelled_from
         versions.append(
             make_order(
                 ref,
                 lines,
                 placed_at=start,
-                version_at=start + timedelta(minutes=number),
+                version_at=start + step * number,
+                tells_units=tells_units,
                 financial_status=draw(st.sampled_from(["pending", "paid"])),
                 cancelled_at=cancelled_at if is_cancelled else None,
                 cancel_reason="customer" if is_cancelled else None,
@@ -219,6 +227,23 @@ def make_shop_of(conn: Connection, telling: Telling) -> World:
     return world
 
 
+def units_of(story: Story) -> tuple[dict[str, int], dict[str, int]]:
+    """What edits left of each line, and had left when its number was taken over, as far as any version tells."""
+    units: dict[str, int] = {}
+    opening: dict[str, int] = {}
+    for line in story.newest.lines:
+        told = []
+        for version in story.versions:
+            seen = {each.ref: each.units for each in version.lines}
+            if line.ref not in seen or (version.tells_units and version.cancelled_at is None):
+                told.append((version.version_at, seen.get(line.ref)))
+        known = [seen for _, seen in told if seen is not None]
+        units[line.ref] = known[-1] if known else EVER_ORDERED
+        then = [seen for at, seen in told if at <= BASELINE][-1:] or [seen for _, seen in told][:1]
+        opening[line.ref] = (then[0] or 0) if then else units[line.ref]
+    return units, opening
+
+
 def expected_stock(story: Story, is_elsewhere: bool) -> dict[str, LineStock]:
     """What each stocked line of an order should have done, from the rule and the story's end."""
     shipments = {item.ref: item for item in story.fulfilments}.values()
@@ -236,16 +261,18 @@ def expected_stock(story: Story, is_elsewhere: bool) -> dict[str, LineStock]:
                 early[line.line_ref] += line.units
                 released_before[line.line_ref] += line.units if line.restock != "return" else 0
     newest = story.newest
+    units, opening = units_of(story)
     is_cancelled_before = newest.cancelled_at is not None and newest.cancelled_at <= BASELINE
     if is_elsewhere and not is_cancelled_before:
         for line in newest.lines:
-            early[line.ref] += max(0, line.units - left_before[line.ref] - released_before[line.ref])
+            early[line.ref] += max(0, opening[line.ref] - left_before[line.ref] - released_before[line.ref])
     # Only what was taken over has a baseline.
     has_baseline = {line.ref: line.code in STOCK for line in newest.lines}
     return {
         line.ref: line_stock(
             LineFacts(
-                ordered=line.units,
+                ordered=units[line.ref],
+                ordered_before_baseline=opening[line.ref],
                 shipped=shipped[line.ref],
                 refunded_cancel=refunded[line.ref, "cancel"],
                 refunded_return=refunded[line.ref, "return"],

@@ -357,11 +357,11 @@ def test_listings_want_what_the_rule_says_for_any_level(
 
 
 @settings(max_examples=400)
-@given(facts=desk_facts(), is_cancelled_before=st.booleans())
+@given(facts=desk_facts(), is_cancelled_before=st.booleans(), ordered_before=st.none() | UNITS)
 def test_the_sql_that_settles_a_line_is_the_rule(
-    history_engine: Engine, facts: LineFacts, is_cancelled_before: bool
+    history_engine: Engine, facts: LineFacts, is_cancelled_before: bool, ordered_before: int | None
 ) -> None:
-    facts = replace(facts, is_cancelled_before_baseline=is_cancelled_before)
+    facts = replace(facts, is_cancelled_before_baseline=is_cancelled_before, ordered_before_baseline=ordered_before)
     with history_engine.connect() as conn:
         row = fetch_one(
             conn,
@@ -369,7 +369,8 @@ def test_the_sql_that_settles_a_line_is_the_rule(
             select * from line_stock(%(ordered)s, %(shipped)s, %(refunded_cancel)s, %(refunded_return)s,
                 %(refunded_legacy)s, %(refunded_no_restock)s, %(is_cancelled)s, %(is_before_baseline)s,
                 %(is_cancelled_before_baseline)s, %(restocked_before_baseline)s, %(desk_units)s,
-                %(desk_quarantined)s, %(desk_written_off)s, %(desk_recalled)s)
+                %(desk_quarantined)s, %(desk_written_off)s, %(desk_recalled)s,
+                coalesce(%(ordered_before_baseline)s::int8, %(ordered)s))
             """,
             **asdict(facts),
         )

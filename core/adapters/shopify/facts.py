@@ -58,7 +58,7 @@ def order_of_body(body: bodies.Order, seen_at: datetime | None, default_currency
     # A body without its refunds cannot tell what an edit took off from what was given back.
     refunded = _units_refunded(refunds) if "refunds" in body.model_fields_set and not body.cancelled_at else None
     removed = {line.id: _removed(line.quantity, line.current_quantity, line.id, refunded) for line in body.line_items}
-    lines = tuple(_line_of_body(line, removed[line.id], currency) for line in body.line_items)
+    lines = tuple(_line_of_body(line, removed[line.id] or 0, currency) for line in body.line_items)
     summed = sum(line.total_minor for line in lines)
     total = summed if body.total_price is None else to_minor(body.total_price, currency)
     return ChannelOrder(
@@ -81,6 +81,7 @@ def order_of_body(body: bodies.Order, seen_at: datetime | None, default_currency
         fulfilments=tuple(fulfilment_of_body(each, ref, seen_at) for each in body.fulfillments),
         refunds=refunds,
         is_edited=any(removed.values()),
+        tells_units=None not in removed.values(),
     )
 
 
@@ -92,13 +93,15 @@ def _units_refunded(refunds: Iterable[ChannelRefund]) -> Mapping[str, int]:
     return units
 
 
-def _removed(ordered: int, current: int | None, line_ref: str, refunded: Mapping[str, int] | None) -> int:
+def _removed(ordered: int, current: int | None, line_ref: str, refunded: Mapping[str, int] | None) -> int | None:
     """Units that an edit took off a line: what was ordered never falls, `current` is without them and without refunds.
 
-    A cancelled order (`refunded` None) has nothing left anyway, and says so itself.
+    None where it cannot be told: refunds are not (`refunded` None), or the order was cancelled and nothing is left.
     """
-    if current is None or refunded is None:
+    if current is None or current == ordered:
         return 0
+    if refunded is None:
+        return None
     return max(0, ordered - current - refunded.get(line_ref, 0))
 
 
@@ -284,6 +287,9 @@ def order_of_node(node: nodes.Order, seen_at: datetime | None, default_currency:
     ref = node.legacy_resource_id
     refunds = tuple(_refund_of_node(each, ref, currency) for each in node.refunds)
     refunded = None if node.cancelled_at else _units_refunded(refunds)
+    removed = {
+        line.id: _removed(line.quantity, line.current_quantity, line.id, refunded) for line in node.line_items.nodes
+    }
     return ChannelOrder(
         ref=ref,
         name=node.name or f"#{ref}",
@@ -301,13 +307,14 @@ def order_of_node(node: nodes.Order, seen_at: datetime | None, default_currency:
         is_test=node.test,
         is_by_staff=_word(node.source_name) == DRAFT_ORDER,
         is_edited=node.edited,
-        lines=tuple(_line_of_node(line, refunded, currency) for line in node.line_items.nodes),
+        tells_units=None not in removed.values(),
+        lines=tuple(_line_of_node(line, removed[line.id] or 0, currency) for line in node.line_items.nodes),
         fulfilments=tuple(_fulfilment_of_node(each, ref, seen_at) for each in node.fulfillments),
         refunds=refunds,
     )
 
 
-def _line_of_node(line: nodes.Line, refunded: Mapping[str, int] | None, currency: str) -> ChannelLine:
+def _line_of_node(line: nodes.Line, removed: int, currency: str) -> ChannelLine:
     allocated = [share.allocated_amount_set.shop_money.amount for share in line.discount_allocations]
     own = line.total_discount_set.shop_money.amount if line.total_discount_set else ZERO
     return _line(
@@ -315,7 +322,7 @@ def _line_of_node(line: nodes.Line, refunded: Mapping[str, int] | None, currency
         line.variant.legacy_resource_id if line.variant else None,
         line.sku,
         line.name or "",
-        line.quantity - _removed(line.quantity, line.current_quantity, line.id, refunded),
+        line.quantity - removed,
         line.original_unit_price_set.shop_money.amount,
         sum(allocated, ZERO) if allocated else own,
         currency,

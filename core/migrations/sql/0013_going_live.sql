@@ -57,6 +57,48 @@ comment on column listings.opening_at is 'the channel''s time at which its numbe
 -- second, which from now on counts as before.
 update listings set opening_at = baseline_at - interval '1 microsecond' where baseline_at is not null;
 
+-- What an edit does to an order after its number was taken over is an act of its own: what came in with the line stays.
+alter table orders add column lines_version_at timestamptz;
+comment on column orders.lines_version_at is 'of the newest that told what edits left of its lines';
+update orders set lines_version_at = version_at where cancelled_at is null;
+alter table order_lines add column opening_units bigint, add column opening_version_at timestamptz;
+alter table order_lines add constraint ck_order_lines_opening
+    check (opening_units >= 0 and (opening_units is null) = (opening_version_at is null));
+comment on column order_lines.opening_units is
+    'its units when its listing''s number became our stock, kept once more is told of it; null: as now';
+comment on column order_lines.opening_version_at is 'the order''s version that told them';
+
+-- core.inventory.rules.line_stock written as SQL, as before, but for the units that come in as opening stock.
+drop function line_stock;
+create function line_stock(
+    ordered bigint, shipped bigint, cancelled_units bigint, came_back bigint, legacy bigint, no_restock bigint,
+    is_cancelled boolean, is_before_baseline boolean, is_cancelled_before_baseline boolean,
+    restocked_before_baseline bigint, desk_units bigint, desk_quarantined bigint, desk_written_off bigint,
+    desk_recalled bigint, ordered_before_baseline bigint
+) returns table (held bigint, consumed bigint, returned bigint, written_off bigint, opening bigint, quarantined bigint)
+language sql immutable as $$
+    select
+        case when is_cancelled then 0 else d.unshipped - e.dropped end, shipped,
+        a.back - w.back + least(greatest(0, d.came_back - a.back),
+            greatest(ordered, shipped) - b.released - c.released - g.at_desk - a.back),
+        greatest(0, e.dropped - (a.recalled - g.at_desk)) + desk_written_off - w.back,
+        case when is_before_baseline then greatest(0, ordered_before_baseline - restocked_before_baseline
+            - case when is_cancelled_before_baseline then d.unshipped - e.dropped else 0 end) else 0 end,
+        desk_quarantined
+    from (select greatest(0, ordered - shipped) as unshipped, o.back, desk_units - o.back as recalled
+        from (select greatest(0, least(desk_units - desk_recalled, shipped)) as back) o) a
+    cross join lateral (select least(desk_written_off, a.back) as back) w
+    cross join lateral (select least(cancelled_units, a.unshipped) as released) b
+    cross join lateral (select least(legacy, a.unshipped - b.released) as released) c
+    cross join lateral (select a.unshipped - b.released - c.released as unshipped,
+        line_stock.came_back + cancelled_units - b.released + legacy - c.released as came_back) t
+    -- A refund of what the desk has of parcels that never left, as the channel says, releases what is owed.
+    cross join lateral (select least(t.unshipped, a.recalled, greatest(0, t.came_back - a.back)) as at_desk) g
+    cross join lateral (select t.unshipped - g.at_desk as unshipped, t.came_back - g.at_desk as came_back) d
+    cross join lateral (select least(greatest(0, no_restock - greatest(0, shipped - d.came_back)), d.unshipped)
+        as dropped) e
+$$;
+
 -- What of a connection is switched how, by whom and why. Stops: the oldest that is open, be it the shop's or its own.
 create view connection_switches with (security_invoker = true) as
 select
