@@ -150,7 +150,8 @@ def _too_many(body: bytes, stocked: Collection[str]) -> bytes:
     order = orjson.loads(body)
     order["id"] += 10**9
     line = {**order["line_items"][0], "variant_id": int(min(stocked))}
-    order["line_items"] = [{**line, "id": line["id"] + 10**9 + step, "quantity": 10**9} for step in range(3)]
+    far = {"quantity": 10**9, "current_quantity": 10**9}
+    order["line_items"] = [{**line, **far, "id": line["id"] + 10**9 + step} for step in range(3)]
     return orjson.dumps(order)
 
 

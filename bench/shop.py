@@ -102,6 +102,8 @@ def _list(engine: Engine, source: ListingSource, listings: Sequence[ChannelListi
         catalog.take_in(conn, source, listings, now)
         if source.creates_skus:
             inventory.take_over(conn, source.shop_id, source.connection_id, ACTOR, now)
+        # Before any listing, as everywhere; what is told before a first reading waits for it.
+        connections.note_catalogue_read(conn, source.shop_id, source.connection_id, utc_now())
         inventory.set_baselines(conn, source.shop_id, source.connection_id)
         catalog.begin_publishing(conn, source.shop_id, source.connection_id)
         inventory.refresh_all_desired(conn, source.shop_id)

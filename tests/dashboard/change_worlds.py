@@ -47,7 +47,14 @@ def _full(conn: Connection) -> Pair:
     sell(conn, pair, "1043", 50, "CUP", 2, cancelled_at=at, version_at=at, cancel_reason="customer")
     settle(conn, pair.seller, plan(conn, pair.seller, at), "confirmed", at)
     sell(conn, pair, "1044", 40, "BOWL", 1)
-    answer(conn, pair, "refused", seed.ago(minutes=39), code="NOT_STOCKED_AT_LOCATION", detail="the item is not stocked there")
+    answer(
+        conn,
+        pair,
+        "refused",
+        seed.ago(minutes=39),
+        code="NOT_STOCKED_AT_LOCATION",
+        detail="the item is not stocked there",
+    )
     chasing.chase(conn, pair.shop_id, seed.ago(minutes=38))
     execute(conn, "update connections set state = 'paused' where id = %(id)s", id=pair.follower.connection.id)
     sell(conn, pair, "1045", 20, "MUG", 4)

@@ -49,7 +49,7 @@ def test_orders_are_listed_newest_first_with_where_they_stand_and_one_is_opened(
     assert "Taken back before it was reached." in said
     assert "Shows 25, confirmed" in said, "the channel that sold it had to be told too: it restocks nothing by itself"
     said = text_of(opened("orders", order=change_worlds.order_id(conn, pair, "1044")))
-    assert "The channel refused the number. ITEM_NOT_STOCKED: the item is not stocked there." in said
+    assert "The channel refused the number. NOT_STOCKED_AT_LOCATION: the item is not stocked there." in said
 
     said = text_of(opened("skus", sku="CUP"))
     assert "Receipt 1" in said
