@@ -419,7 +419,9 @@ def _learnt(row: RowMapping, result: QuantityResult) -> _Knowledge:
     if result.outcome != "confirmed":
         return _Knowledge(shown, known_at)
     if row["from_units"] is None and not is_fresh:
-        return _Knowledge(shown, known_at)
+        # It was seen since, with the write's own effect in it: only what goes beyond the write is the channel's doing.
+        beyond = max(0, (shown or 0) - row["to_units"])
+        return _Knowledge(shown, known_at, min(0, beyond - unseen))
     if row["from_units"] is None:
         units = result.observed_units if result.observed_units is not None else row["to_units"]
         return _Knowledge(units, result.at or known_at, -unseen, blurred)

@@ -160,3 +160,11 @@ def test_what_an_edit_adds_is_sold_and_what_it_takes_off_is_back(history_engine:
     steps = [("sell", 0, 2), ("tell", 0, 1), ("raise", 0, 2), (heard, 0, 1), ("tell", 0, 1)]
     more = [("cancel", 1, 4), (heard, 0, 1), ("tell", 0, 1), ("raise", 0, 1), ("sweep", 0, 1)]
     play(history_engine, "AA", [*steps, *more])
+
+
+def test_what_is_read_before_a_write_is_known_to_have_landed_is_not_the_channels_own_doing(
+    history_engine: Engine,
+) -> None:
+    """A level that comes by another road shows the number just written: counted again, each write was higher."""
+    steps = [("tell", 2, 2), ("drain", 5, 3)]
+    play(history_engine, "AAB", steps, [(-2.0, 2.0), (0.0, 2.0), (2.0, 2.0)], mode="pooled")
