@@ -166,5 +166,6 @@ def test_what_is_read_before_a_write_is_known_to_have_landed_is_not_the_channels
     history_engine: Engine,
 ) -> None:
     """A level that comes by another road shows the number just written: counted again, each write was higher."""
-    steps = [("tell", 2, 2), ("drain", 5, 3)]
+    names = ("check", "mark", "drain", "release", "end doubts", "advance", "tell", "drain", "end doubts")
+    steps = [(name, 2, 2) for name in names]
     play(history_engine, "AAB", steps, [(-2.0, 2.0), (0.0, 2.0), (2.0, 2.0)], mode="pooled")
