@@ -122,6 +122,8 @@ class ChannelOrder:
     """Whether its lines were changed after it was placed."""
     tells_units: bool = True
     """Whether the units of its lines are what edits left of them; where not, what is known of a line stands."""
+    ships_from_channel: bool = False
+    """Whether the channel ships it from stock that is not in our pools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,8 @@ class ChannelListing:
     levels: tuple[LevelObservation, ...] = ()
     category: str | None = None
     """The channel's own word for the kind of goods; None where it does not say."""
+    label_ref: str | None = None
+    """What the channel's warehouse labels the goods with (Amazon's FNSKU), where it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +172,10 @@ class Hint:
     """The channel says that something happened and not what: it has to be asked.
 
     order, fulfilment_order: that one changed. export: the whole catalogue that we asked for is written, or will not be.
+    feed: a bulk submission of ours has ended, one way or another.
     """
 
-    kind: Literal["order", "fulfilment_order", "export"]
+    kind: Literal["order", "fulfilment_order", "export", "feed"]
     ref: str
 
 
@@ -189,10 +194,11 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class ChannelLocation:
-    """A place the channel keeps stock at."""
+    """A place the channel keeps stock at. `is_external`: the stock there is the channel's own to keep; we only read."""
 
     ref: str
     name: str
+    is_external: bool = False
 
 
 ExportState = Literal["running", "written", "partly_written", "lost"]

@@ -22,6 +22,7 @@ from sandbox.shoppers import Shoppers
 from sandbox.store import Store
 from sandbox.tally import Tally
 from sandbox.vendors.amazon.endpoint import Amazon
+from sandbox.vendors.amazon.gate import Gate
 from sandbox.vendors.amazon.listings import Listings
 from sandbox.vendors.shopify.deferred import handlers
 from sandbox.vendors.shopify.endpoint import Shopify
@@ -74,7 +75,7 @@ def create_app(
         routes=[
             Mount("/_control", routes=control.routes()),
             Mount("/shopify", routes=Shopify(store, clock, outbox, duties.settle).routes()),
-            Mount("/amazon", routes=Amazon(store, clock, listings).routes()),
+            Mount("/amazon", routes=Amazon(store, Gate(store, clock), listings).routes()),
         ],
         lifespan=lifespan,
     )

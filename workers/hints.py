@@ -11,6 +11,7 @@ from core.connections import queries, watching
 from core.connections.queries import ConnectionRow
 from core.db import read_only
 from core.errors import Retryable
+from core.messaging.doorbell import Lane
 from core.ports import Hint
 from core.runs import queries as run_queries
 
@@ -25,13 +26,15 @@ def ring_for_hints(app: Application, row: ConnectionRow, hints: Iterable[Hint]) 
 
     Rung after their commit, and only for haste: the polls and the sweep of runs come by for whatever is lost here.
     """
-    refs: dict[str, list[str]] = {"order": [], "fulfilment_order": [], "export": []}
+    refs: dict[str, list[str]] = {"order": [], "fulfilment_order": [], "export": [], "feed": []}
     for hint in sorted(hints, key=lambda hint: (hint.kind, hint.ref)):
         refs[hint.kind].append(hint.ref)
     for kind in ("order", "fulfilment_order"):
         for start in range(0, len(refs[kind]), REFS_AT_ONCE):
             some = ",".join(refs[kind][start : start + REFS_AT_ONCE])
             ring_once(app, "orders.read", shop_id=row.shop_id, connection_id=row.id, kind=kind, refs=some)
+    if refs["feed"]:
+        app.doorbell.ring(Lane("stock-check", row.shop_id, row.id))
     if refs["export"]:
         _ring_waiting_syncs(app, row, refs["export"])
 

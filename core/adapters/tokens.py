@@ -206,6 +206,7 @@ class OAuthGrant:
     grant_type: str
     needs: tuple[str, ...]
     sends: Mapping[str, str] = field(default_factory=dict)
+    scope: str | None = None
 
     def fetch(self) -> Token:
         """A new token. Raises Unauthorised when a secret is missing or refused, or what Client.call raises."""
@@ -213,6 +214,8 @@ class OAuthGrant:
         if not all(self.config.secrets.get(name) for name in self.needs):
             raise Unauthorised(operation, f"the connection needs {', '.join(self.needs)}: enter them")
         form = {"grant_type": self.grant_type, **{name: self.config.secrets[name] for name in self.needs}}
+        if self.scope is not None:
+            form["scope"] = self.scope
         client = make_client(self.config, self.deps, self)
         answer = client.call(Call(operation, "POST", self.url, "read", form=form))
         # The judgement of the answer made sure that it says one.
@@ -241,13 +244,21 @@ class OAuthGrant:
         return judge_status(response)
 
 
-def make_tokens(grant: OAuthGrant) -> TokenProvider:
-    """The tokens of a grant, shared with every other channel of the same account and credentials."""
+def make_tokens(grant: OAuthGrant, *, is_shared: bool = True) -> TokenProvider:
+    """The tokens of a grant, shared with every other channel of the same account, credentials and scope.
+
+    Of a connection one token is on the shelf: what is not `is_shared` stays in this process.
+    """
     config, deps = grant.config, grant.deps
-    shared = token_key(config, deps, shared=True)
-    refusals = Refusals(f"{config.vendor}.token", shared, deps.redis_url)
+    known_as = (token_key(config, deps, shared=True), grant.scope)
+    refusals = Refusals(f"{config.vendor}.token", known_as, deps.redis_url)
     return TokenProvider(
-        token_key(config, deps), grant.fetch, deps.now, refusals, deps.shelf, credentials=_fingerprint(shared)
+        (token_key(config, deps), grant.scope),
+        grant.fetch,
+        deps.now,
+        refusals,
+        deps.shelf if is_shared else None,
+        credentials=_fingerprint(known_as),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from jsonschema import Draft4Validator
 
-from core.adapters.amazon.client import USAGE_PLANS
+from core.adapters.amazon.operations import OPERATIONS
 from tests.contracts.exchange import Breach, Exchange
 
 _LOGIN = re.compile(r"/auth/o2/token$")
@@ -47,7 +47,7 @@ class AmazonJudge:
     """Requests and answers of the Selling Partner API and of Login with Amazon."""
 
     vendor = "amazon"
-    operations = frozenset({"login", *USAGE_PLANS})
+    operations = frozenset({"login", *OPERATIONS})
 
     def __init__(self, contracts: Path) -> None:
         self._contracts = contracts

@@ -11,12 +11,14 @@ import httpx
 import jsonschema
 import pytest
 
-from core.adapters.amazon.client import USAGE_PLANS, user_agent
+from core.adapters.amazon.client import user_agent
+from core.adapters.amazon.operations import OPERATIONS
 from core.ports import QuantityWrite
 from tests.adapters.accounts import Account, amazon_account
 from tests.adapters.canned_amazon import CannedSeller
 
 MODEL = "contracts/amazon/models/listingsItems_2021-08-01.json"
+LISTINGS = {name for name, operation in OPERATIONS.items() if operation.path.startswith("/listings/")}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def requests(account: Account) -> list[httpx.Request]:
 
 
 def test_every_request_is_an_operation_of_the_model(model: dict[str, Any], requests: list[httpx.Request]) -> None:
-    assert {_operation(model, request)["operationId"] for request in requests} == set(USAGE_PLANS)
+    assert {_operation(model, request)["operationId"] for request in requests} == LISTINGS
 
 
 def test_parameters_are_complete_known_and_within_bounds(model: dict[str, Any], requests: list[httpx.Request]) -> None:
@@ -74,8 +76,9 @@ def test_canned_answers_are_what_the_model_promises(model: dict[str, Any], reque
 
 def test_paces_are_the_vendors_usage_plans(shared_dir: Path) -> None:
     plans = json.loads((shared_dir / "contracts/amazon/usage_plans.json").read_text())["plans"]
-    named = {plan["operationId"]: (plan["rate"], plan["burst"]) for plan in plans}
-    assert dict(USAGE_PLANS) == {operation: named[operation] for operation in USAGE_PLANS}
+    named = {(plan["method"], _blank(plan["path"])): (plan["rate"], plan["burst"]) for plan in plans}
+    ours = {(each.method, _blank(each.path)): (each.rate, each.burst) for each in OPERATIONS.values()}
+    assert ours == {where: named[where] for where in ours}
 
 
 def test_the_login_is_the_documented_form(shared_dir: Path, account: Account) -> None:
@@ -89,6 +92,10 @@ def test_the_login_is_the_documented_form(shared_dir: Path, account: Account) ->
 
 def test_the_user_agent_has_the_mandatory_form() -> None:
     assert re.fullmatch(r"[\w ]+/[\w.]+ \(Language=[^;()=]+; Platform=[^;()=]+\)", user_agent())
+
+
+def _blank(path: str) -> str:
+    return re.sub(r"\{\w+\}", "{}", path)
 
 
 def _operation(model: dict[str, Any], request: httpx.Request) -> dict[str, Any]:

@@ -16,23 +16,20 @@ from typing import Any
 import httpx
 
 from core.adapters.amazon.errors import ERRORS
+from core.adapters.amazon.operations import OPERATIONS
 from core.adapters.base import ConnectionConfig, Deps, make_client
-from core.adapters.http import Call, CallKind, Judgement, Permit, Quota, Urgency
+from core.adapters.http import Call, Client, Judgement, Permit, Quota, Urgency
 from core.adapters.judging import json_object, judge_status
 from core.adapters.limits import TokenBucket
 from core.adapters.tokens import OAuthGrant, make_tokens
 
-API_VERSION = "2021-08-01"
+API_VERSION = OPERATIONS["patchListingsItem"].version
+"""Of the Listings Items API, by which quantities are read and written; each API has a version of its own."""
+
+_NO_CONTENT = 204
 
 LWA_URL = "https://api.amazon.com/auth/o2/token"
 """Login with Amazon in real life; the setting `lwa_url` puts another in its place."""
-
-# Requests a second and burst, until the answers tell the present rate (the usage plan of each operation).
-USAGE_PLANS: Mapping[str, tuple[float, float]] = {
-    "searchListingsItems": (5.0, 5.0),
-    "getListingsItem": (5.0, 10.0),
-    "patchListingsItem": (5.0, 5.0),
-}
 
 
 def user_agent() -> str:
@@ -44,9 +41,11 @@ class SellingPartner:
     """Sends operations for one seller account."""
 
     def __init__(self, config: ConnectionConfig, deps: Deps) -> None:
+        self._config, self._deps = config, deps
         self._base = config.base_url.rstrip("/")
         self._dialect = _Dialect(config, deps)
         self._client = make_client(config, deps, self._dialect)
+        self._grantless: dict[str, Client] = {}
 
     @property
     def token_expires_at(self) -> datetime | None:
@@ -55,27 +54,39 @@ class SellingPartner:
 
     def run(
         self,
-        operation: str,
-        method: str,
-        path: str,
-        params: Mapping[str, str],
-        kind: CallKind,
+        name: str,
+        at: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
         body: Any = None,
+        *,
         urgency: Urgency = "normal",
     ) -> dict[str, Any]:
-        """The answer's object. `path` is already escaped. Raises what core.adapters.http.Client.call raises."""
+        """The answer's object, empty where there is none to give. `at` fills the path of the operation.
+
+        Raises what core.adapters.http.Client.call raises.
+        """
+        operation = OPERATIONS[name]
         call = Call(
-            operation,
-            method,
-            self._base + path,
-            kind,
+            name,
+            operation.method,
+            self._base + operation.at(at or {}),
+            operation.kind,
             params=params,
             json=body,
             urgency=urgency,
-            asked_version=API_VERSION,
+            asked_version=operation.version,
+            effect=operation.effect,
         )
-        data: dict[str, Any] = self._client.call(call)
+        data: dict[str, Any] = self._client_for(operation.scope).call(call)
         return data
+
+    def _client_for(self, scope: str | None) -> Client:
+        """Who asks in the application's own name has tokens of its own; they are rare, and stay in this process."""
+        if scope is None:
+            return self._client
+        if scope not in self._grantless:
+            self._grantless[scope] = make_client(self._config, self._deps, _Dialect(self._config, self._deps, scope))
+        return self._grantless[scope]
 
 
 @dataclass
@@ -84,22 +95,23 @@ class _Dialect:
 
     config: ConnectionConfig
     deps: Deps
+    scope: str | None = None
     _buckets: dict[str, TokenBucket] = field(default_factory=dict)
     _last_token: str = ""
 
     def __post_init__(self) -> None:
         config, deps = self.config, self.deps
-        # Refresh-token grant; a token lives an hour.
-        url, needs = str(config.settings.get("lwa_url") or LWA_URL), ("client_id", "client_secret", "refresh_token")
-        grant = OAuthGrant(config, deps, url, "refresh_token", needs, {"User-Agent": user_agent()})
-        self._tokens = make_tokens(grant)
-        for operation, (rate, burst) in USAGE_PLANS.items():
-            key = f"amazon:{config.shop_id}:{config.connection_id}:{operation}"
+        self._tokens = make_tokens(_grant(config, deps, self.scope), is_shared=self.scope is None)
+        for operation in OPERATIONS.values():
+            if operation.scope != self.scope:
+                continue
+            key = f"amazon:{config.shop_id}:{config.connection_id}:{operation.name}"
+            burst = operation.burst
             # Amazon does not say what is left, and counts by a clock of its own: half the burst is never counted on.
             headroom = burst - max(1.0, burst // 2)
-            self._buckets[operation] = TokenBucket(
+            self._buckets[operation.name] = TokenBucket(
                 key,
-                rate,
+                operation.rate,
                 burst,
                 deps.redis_url,
                 config.clock_factor,
@@ -126,7 +138,9 @@ class _Dialect:
         answer = json_object(response)
         code, reason = _first_error(answer)
         judged = judge_status(response, reason, code, ERRORS)
-        if judged.kind == "ok" and answer is None:
+        if judged.kind == "ok" and answer is None and response.status_code == _NO_CONTENT:
+            answer = {}
+        elif judged.kind == "ok" and answer is None:
             judged = Judgement("fault", code="NOT_JSON", reason="the answer is no JSON object")
         said = response.headers.get("x-amzn-RateLimit-Limit")
         rate = _number(said)
@@ -143,8 +157,18 @@ class _Dialect:
             wait_seconds=wait,
             quota=quota,
             quota_left=f"{said}/s" if said else None,
-            api_version=API_VERSION,
+            api_version=call.asked_version,
         )
+
+
+def _grant(config: ConnectionConfig, deps: Deps, scope: str | None) -> OAuthGrant:
+    """How a token is asked for; it lives an hour. In the seller's name by the refresh token, else by the scope."""
+    url = str(config.settings.get("lwa_url") or LWA_URL)
+    sends = {"User-Agent": user_agent()}
+    if scope is None:
+        needs = ("client_id", "client_secret", "refresh_token")
+        return OAuthGrant(config, deps, url, "refresh_token", needs, sends)
+    return OAuthGrant(config, deps, url, "client_credentials", ("client_id", "client_secret"), sends, scope)
 
 
 def _first_error(answer: dict[str, Any] | None) -> tuple[str, str]:

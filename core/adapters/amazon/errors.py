@@ -10,7 +10,7 @@ _STATUSES = {
     400: Meaning("refuse", "Amazon does not accept the request"),
     401: Meaning("renew", "Amazon does not accept the access token"),
     403: Meaning("renew", "Amazon refuses access: the token has expired, or the app lacks a role"),
-    404: Meaning("refuse", "Amazon knows no such listing"),
+    404: Meaning("refuse", "Amazon knows nothing of that name"),
     413: Meaning("refuse", "the request is too large for Amazon"),
     415: Meaning("refuse", "Amazon does not accept the form of the request"),
     429: Meaning("wait", "more calls than the usage plan allows"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
 from core.adapters.amazon.client import SellingPartner
 from core.adapters.amazon.models import Item, SearchResults, Submission
@@ -33,7 +32,7 @@ class Listings:
         self, partner: SellingPartner, seller: str, marketplace: str, product_type: str, now: Callable[[], datetime]
     ) -> None:
         self._partner = partner
-        self._path = f"/listings/2021-08-01/items/{quote(seller, safe='')}"
+        self._seller = seller
         self._marketplace = marketplace
         self._product_type = product_type
         self._now = now
@@ -83,10 +82,8 @@ class Listings:
     def set_quantity(self, write: QuantityWrite) -> QuantityResult:
         """Submit one quantity, at most once: Amazon has no key by which it would know a repetition."""
         try:
-            path, body = self._item_path(write.listing_ref), self._patch(write)
-            answer = self._partner.run(
-                "patchListingsItem", "PATCH", path, self._where(), "once", body, urgency_of([write])
-            )
+            at, body = self._item(write.listing_ref), self._patch(write)
+            answer = self._partner.run("patchListingsItem", at, self._where(), body, urgency=urgency_of([write]))
         except OutcomeUnknown as error:
             return _result(write, "unknown", "NO_ANSWER", str(error))
         except Throttled as error:
@@ -135,7 +132,7 @@ class Listings:
         seen_at = self._now()
         params = {**self._where(), "includedData": "summaries,fulfillmentAvailability"}
         try:
-            answer = self._partner.run("getListingsItem", "GET", self._item_path(sku), params, "read")
+            answer = self._partner.run("getListingsItem", self._item(sku), params)
         except Refused as error:
             if error.status == 404:
                 return None
@@ -163,7 +160,8 @@ class Listings:
 
     def _search(self, params: dict[str, str]) -> tuple[SearchResults, datetime]:
         seen_at = self._now()
-        answer = self._partner.run("searchListingsItems", "GET", self._path, {**self._where(), **params}, "read")
+        at = {"seller": self._seller}
+        answer = self._partner.run("searchListingsItems", at, {**self._where(), **params})
         results = SearchResults.read(answer)
         if results is None:
             raise ServerFault("searchListingsItems", "an answer that cannot be read")
@@ -172,9 +170,8 @@ class Listings:
     def _where(self) -> dict[str, str]:
         return {"marketplaceIds": self._marketplace}
 
-    def _item_path(self, sku: str) -> str:
-        """SKUs are free text: spaces, slashes and percent signs stand in the path escaped."""
-        return f"{self._path}/{quote(sku, safe='')}"
+    def _item(self, sku: str) -> dict[str, str]:
+        return {"seller": self._seller, "sku": sku}
 
     def _listing(self, item: Item, seen_at: datetime) -> ChannelListing:
         summary = item.summary(self._marketplace)

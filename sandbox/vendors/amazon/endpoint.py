@@ -1,7 +1,6 @@
 """The HTTP side of the fake Amazon: tokens, sellers and listings, with the vendor's headers and error lists."""
 
 import base64
-from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
 from uuid import uuid4
@@ -11,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.clock import AnyClock, as_utc
+from sandbox.clock import as_utc
 from sandbox.store import Row, Store
 from sandbox.vendors.amazon import patches
-from sandbox.vendors.amazon.auth import GrantRefused, grant_token, is_user_agent, seller_of
+from sandbox.vendors.amazon.auth import GrantRefused, grant_token
+from sandbox.vendors.amazon.gate import Denied, Gate, answer, bad, body_of, check_marketplaces, many
 from sandbox.vendors.amazon.listings import MARKETPLACES, PAGE_MAX, Listings
-from sandbox.vendors.amazon.quota import Quota, limit_header
 
 INCLUDED = (
     "summaries",
@@ -41,96 +40,30 @@ WINDOWS = {
 }
 SORTS = {"sku": "sku", "createdDate": "created_at", "lastUpdatedDate": "updated_at"}
 
-Handler = Callable[[Request, Row], Awaitable[Response]]
-
-
-class Denied(Exception):
-    """Turned into one of the vendor's error lists."""
-
-    def __init__(self, status: int, code: str, message: str, details: str = "") -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = {"errors": [{"code": code, "message": message, "details": details}]}
-
-
-def _bad(message: str) -> Denied:
-    return Denied(400, "InvalidInput", message)
-
-
-def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    named = {"x-amzn-RequestId": str(uuid4()), **(headers or {})}
-    return Response(orjson.dumps(body), status, named, "application/json")
-
 
 class Amazon:
-    def __init__(self, store: Store, clock: AnyClock, listings: Listings) -> None:
+    def __init__(self, store: Store, gate: Gate, listings: Listings) -> None:
         self._store = store
+        self._gate = gate
         self._listings = listings
-        self._quota = Quota(clock)
 
     def routes(self) -> list[Route]:
-        item = "/listings/2021-08-01/items/{seller_id}/{sku:path}"
+        search, item = "/listings/2021-08-01/items/{seller_id}", "/listings/2021-08-01/items/{seller_id}/{sku:path}"
+        route = self._gate.route
         return [
             Route("/auth/o2/token", self.token, methods=["POST"]),
-            Route(
-                "/sellers/v1/marketplaceParticipations",
-                self._guarded("getMarketplaceParticipations", self.participations),
-                methods=["GET"],
-            ),
-            Route(
-                "/listings/2021-08-01/items/{seller_id}",
-                self._guarded("searchListingsItems", self.search),
-                methods=["GET"],
-            ),
-            Route(item, self._guarded("getListingsItem", self.get_item), methods=["GET"]),
-            Route(item, self._guarded("patchListingsItem", self.patch_item), methods=["PATCH"]),
+            route("getMarketplaceParticipations", "GET", "/sellers/v1/marketplaceParticipations", self.participations),
+            route("searchListingsItems", "GET", search, self.search),
+            route("getListingsItem", "GET", item, self.get_item),
+            route("patchListingsItem", "PATCH", item, self.patch_item),
         ]
 
     async def token(self, request: Request) -> Response:
         fields = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
         try:
-            return _json(grant_token(self._store, fields))
+            return answer(grant_token(self._store, fields))
         except GrantRefused as refusal:
-            return _json(refusal.body, refusal.status)
-
-    def _guarded(self, operation: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
-        """Token, user agent and quota come before anything else."""
-
-        async def guarded(request: Request) -> Response:
-            headers: dict[str, str] = {}
-            try:
-                seller = self._admit(request)
-                if not self._quota.take(operation, seller["client_id"], seller["seller_id"]):
-                    raise Denied(429, "QuotaExceeded", "You exceeded your quota for the requested resource.")
-                headers = limit_header(operation)
-                response = await handler(request, seller)
-            except Denied as denied:
-                # The models promise the limit header with 400 and 404 only, but callers do see it with 429 too.
-                if denied.status == 429:
-                    headers = limit_header(operation)
-                return _json(denied.body, denied.status, headers)
-            response.headers.update(headers)
-            return response
-
-        return guarded
-
-    def _admit(self, request: Request) -> Row:
-        token = request.headers.get("x-amz-access-token")
-        seller = seller_of(self._store, token)
-        if seller is None:
-            details = (
-                "The access token you provided has expired."
-                if token
-                else "Access token is missing in the request header."
-            )
-            raise Denied(403, "Unauthorized", "Access to requested resource is denied.", details)
-        if not is_user_agent(request.headers.get("user-agent")):
-            raise _bad("The User-Agent header must look like Name/Version (Language=...; Platform=...).")
-        if request.path_params.get("seller_id", seller["seller_id"]) != seller["seller_id"]:
-            raise Denied(
-                403, "Unauthorized", "Access to requested resource is denied.", "The token is for another seller."
-            )
-        return seller
+            return answer(refusal.body, refusal.status)
 
     async def participations(self, request: Request, seller: Row) -> Response:
         marketplace_id = seller["marketplace_id"]
@@ -145,15 +78,15 @@ class Amazon:
         }
         participation = {"isParticipating": True, "hasSuspendedListings": False}
         entry = {"marketplace": marketplace, "participation": participation, "storeName": seller["name"]}
-        return _json({"payload": [entry]})
+        return answer({"payload": [entry]})
 
     async def get_item(self, request: Request, seller: Row) -> Response:
-        _check_marketplaces(request, seller)
+        check_marketplaces(request, seller)
         included = _names(request, "includedData", INCLUDED, ["summaries"])
-        return _json(_item(self._find(request, seller), seller, included))
+        return answer(_item(self._find(request, seller), seller, included))
 
     async def search(self, request: Request, seller: Row) -> Response:
-        _check_marketplaces(request, seller)
+        check_marketplaces(request, seller)
         included = _names(request, "includedData", INCLUDED, ["summaries"])
         identifiers, column = _identifiers(request)
         size, offset = _page(request)
@@ -162,7 +95,7 @@ class Amazon:
             request.query_params.get("sortOrder", "DESC"),
         )
         if sort not in SORTS or order not in ("ASC", "DESC"):
-            raise _bad("'sortBy' or 'sortOrder' is not one of the allowed values.")
+            raise bad("'sortBy' or 'sortOrder' is not one of the allowed values.")
         windows = _windows(request)
         total, rows = self._listings.search(
             seller, identifiers, column, windows, (SORTS[sort], order.lower()), offset, size
@@ -170,24 +103,24 @@ class Amazon:
         body: dict[str, Any] = {"numberOfResults": total, "items": [_item(row, seller, included) for row in rows]}
         if pagination := _pagination(offset, size, total, len(rows)):
             body["pagination"] = pagination
-        return _json(body)
+        return answer(body)
 
     async def patch_item(self, request: Request, seller: Row) -> Response:
-        _check_marketplaces(request, seller)
+        check_marketplaces(request, seller)
         mode = request.query_params.get("mode")
         if mode not in (None, "VALIDATION_PREVIEW"):
-            raise _bad("'mode' must be VALIDATION_PREVIEW when it is given.")
+            raise bad("'mode' must be VALIDATION_PREVIEW when it is given.")
         included = _names(request, "includedData", PATCH_INCLUDED, ["issues"])
-        body = await _body(request)
+        body = await body_of(request)
         if problem := patches.malformed(body):
-            raise _bad(problem)
+            raise bad(problem)
         try:
             listing = self._find(request, seller)
         except Denied as unknown:
             # The model has no 404 for a patch.
-            raise _bad(unknown.body["errors"][0]["message"]) from None
+            raise bad(unknown.body["errors"][0]["message"]) from None
         reading = patches.read(orjson.loads(listing["attributes"]), body["patches"])
-        return _json(self._submission(seller, listing, reading, preview=mode is not None, included=included))
+        return answer(self._submission(seller, listing, reading, preview=mode is not None, included=included))
 
     def _submission(
         self, seller: Row, listing: Row, reading: patches.Reading, *, preview: bool, included: list[str]
@@ -199,12 +132,12 @@ class Amazon:
             status = "VALID"
         else:
             status, submission_id = "ACCEPTED", self._listings.submit(seller, listing["sku"], reading.attributes)
-        answer: dict[str, Any] = {"sku": listing["sku"], "status": status, "submissionId": submission_id}
+        said: dict[str, Any] = {"sku": listing["sku"], "status": status, "submissionId": submission_id}
         if "issues" in included:
-            answer["issues"] = [{**issue, "marketplaceIds": [seller["marketplace_id"]]} for issue in reading.issues]
+            said["issues"] = [{**issue, "marketplaceIds": [seller["marketplace_id"]]} for issue in reading.issues]
         if "identifiers" in included:
-            answer["identifiers"] = [{"marketplaceId": seller["marketplace_id"], "asin": listing["asin"]}]
-        return answer
+            said["identifiers"] = [{"marketplaceId": seller["marketplace_id"], "asin": listing["asin"]}]
+        return said
 
     def _find(self, request: Request, seller: Row) -> Row:
         """The SKU is taken from the raw path: it may itself hold escaped slashes."""
@@ -217,45 +150,25 @@ class Amazon:
         return listing
 
 
-async def _body(request: Request) -> Any:
-    try:
-        return orjson.loads(await request.body())
-    except orjson.JSONDecodeError:
-        raise _bad("The request body is not valid JSON.") from None
-
-
-def _many(request: Request, name: str) -> list[str]:
-    """A multi-valued parameter, written with commas or by repetition."""
-    return [part for value in request.query_params.getlist(name) for part in value.split(",") if part]
-
-
 def _names(request: Request, name: str, allowed: tuple[str, ...], default: list[str]) -> list[str]:
-    given = _many(request, name) or default
+    given = many(request, name) or default
     if wrong := [value for value in given if value not in allowed]:
-        raise _bad(f"'{name}' does not take {wrong[0]!r}.")
+        raise bad(f"'{name}' does not take {wrong[0]!r}.")
     return given
 
 
-def _check_marketplaces(request: Request, seller: Row) -> None:
-    wanted = _many(request, "marketplaceIds")
-    if not wanted:
-        raise _bad("'marketplaceIds' is required but was not provided.")
-    if wrong := [value for value in wanted if value != seller["marketplace_id"]]:
-        raise _bad(f"Invalid 'marketplaceIds' provided: {wrong[0]}.")
-
-
 def _identifiers(request: Request) -> tuple[list[str] | None, str]:
-    identifiers, kind = _many(request, "identifiers"), request.query_params.get("identifiersType")
+    identifiers, kind = many(request, "identifiers"), request.query_params.get("identifiersType")
     if not identifiers:
         return None, "sku"
     if len(identifiers) > PAGE_MAX:
-        raise _bad(f"'identifiers' takes at most {PAGE_MAX} values.")
+        raise bad(f"'identifiers' takes at most {PAGE_MAX} values.")
     if kind is None:
-        raise _bad("'identifiersType' is required when 'identifiers' is provided.")
+        raise bad("'identifiersType' is required when 'identifiers' is provided.")
     if kind in OTHER_IDENTIFIERS:
         return [], "sku"
     if kind not in IDENTIFIERS:
-        raise _bad(f"'identifiersType' does not take {kind!r}.")
+        raise bad(f"'identifiersType' does not take {kind!r}.")
     return identifiers, IDENTIFIERS[kind]
 
 
@@ -269,21 +182,21 @@ def _windows(request: Request) -> list[tuple[str, str, str]]:
         try:
             found.append((column, comparison, as_utc(text)))
         except ValueError:
-            raise _bad(f"'{name}' is not a date-time.") from None
+            raise bad(f"'{name}' is not a date-time.") from None
     return found
 
 
 def _page(request: Request) -> tuple[int, int]:
     text = request.query_params.get("pageSize", "10")
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= PAGE_MAX:
-        raise _bad(f"'pageSize' must be between 1 and {PAGE_MAX}.")
+        raise bad(f"'pageSize' must be between 1 and {PAGE_MAX}.")
     token = request.query_params.get("pageToken")
     if token is None:
         return int(text), 0
     try:
         offset = int(base64.urlsafe_b64decode(token.encode()))
     except ValueError:
-        raise _bad("'pageToken' is not valid.") from None
+        raise bad("'pageToken' is not valid.") from None
     return int(text), max(0, offset)
 
 

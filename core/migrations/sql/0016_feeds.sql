@@ -1,0 +1,1 @@
+-- Bulk submissions of quantities, and which road each write took.

@@ -1,0 +1,1 @@
+-- Shipments that a channel is to be told of, and who ships an order.

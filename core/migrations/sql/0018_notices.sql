@@ -1,0 +1,1 @@
+-- Queues that channels put their notifications into.

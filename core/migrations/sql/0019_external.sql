@@ -1,0 +1,1 @@
+-- Stock that channels keep themselves.

@@ -1,0 +1,1 @@
+-- Which SKU an identifier means.

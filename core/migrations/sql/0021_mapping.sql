@@ -1,0 +1,1 @@
+-- What people see of identifiers, feeds and notifications.
