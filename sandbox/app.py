@@ -21,7 +21,10 @@ from sandbox.recording import recorded
 from sandbox.shoppers import Shoppers
 from sandbox.store import Store
 from sandbox.tally import Tally
+from sandbox.vendors.amazon.documents import Documents
 from sandbox.vendors.amazon.endpoint import Amazon
+from sandbox.vendors.amazon.feeds import Feeds
+from sandbox.vendors.amazon.feeds_api import FeedsApi
 from sandbox.vendors.amazon.gate import Gate
 from sandbox.vendors.amazon.listings import Listings
 from sandbox.vendors.shopify.deferred import handlers
@@ -48,14 +51,17 @@ def create_app(
     store.wall = clock.wall
     faults = Faults(store, seed)
     outbox = Outbox(store, clock, faults)
-    listings = Listings(store, clock, seed)
+    listings = Listings(store, outbox, seed)
+    documents = Documents(store)
+    feeds = Feeds(store, outbox, listings, documents, seed)
     shoppers = Shoppers(store, clock, outbox, seed)
     found_world(store, listings, seed)
     if pace:
         shoppers.set(DEMO_SHOP, pace, True)
 
     courier = Courier(store, clock, outbox)
-    duties = Duties(store, clock, outbox, handlers(store, outbox))
+    duties = Duties(store, clock, outbox, handlers(store, outbox) | listings.duties() | feeds.duties())
+    gate = Gate(store, clock, duties.settle)
     control = Control(Parts(store, clock, faults, outbox, courier, duties, listings, shoppers))
 
     parts: tuple[Courier | Duties | Shoppers, ...] = (courier, duties, shoppers) if background else ()
@@ -75,7 +81,14 @@ def create_app(
         routes=[
             Mount("/_control", routes=control.routes()),
             Mount("/shopify", routes=Shopify(store, clock, outbox, duties.settle).routes()),
-            Mount("/amazon", routes=Amazon(store, Gate(store, clock), listings).routes()),
+            Mount(
+                "/amazon",
+                routes=[
+                    *documents.routes(),
+                    *FeedsApi(store, clock, gate, feeds, documents).routes(),
+                    *Amazon(store, gate, listings).routes(),
+                ],
+            ),
         ],
         lifespan=lifespan,
     )

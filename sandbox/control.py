@@ -274,6 +274,7 @@ class Control:
         return {"levels": [_level(row) for row in rows]}
 
     async def amazon_levels(self, request: Request) -> Body:
+        self._parts.duties.settle()
         rows = self._parts.listings.every(self._seller(request))
         return {
             "levels": [

@@ -40,6 +40,9 @@ FIRST_IDS = {
     "group": 1,
     "submission": 1,
     "asin": 1,
+    "fnsku": 1,
+    "feed": 50_100_019_001,
+    "feed_issue": 1,
 }
 
 

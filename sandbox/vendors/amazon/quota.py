@@ -9,6 +9,12 @@ PLANS = {
     "getListingsItem": (5.0, 10),
     "searchListingsItems": (5.0, 5),
     "patchListingsItem": (5.0, 5),
+    "createFeedDocument": (0.5, 15),
+    "createFeed": (0.0083, 15),
+    "getFeed": (2.0, 15),
+    "getFeeds": (0.0222, 10),
+    "cancelFeed": (2.0, 15),
+    "getFeedDocument": (0.0222, 10),
 }
 
 
