@@ -23,6 +23,8 @@ from sandbox.store import Store
 from sandbox.tally import Tally
 from sandbox.vendors.amazon.documents import Documents
 from sandbox.vendors.amazon.endpoint import Amazon
+from sandbox.vendors.amazon.fba import Fba
+from sandbox.vendors.amazon.fba_api import FbaApi
 from sandbox.vendors.amazon.feeds import Feeds
 from sandbox.vendors.amazon.feeds_api import FeedsApi
 from sandbox.vendors.amazon.gate import Gate
@@ -53,6 +55,7 @@ def create_app(
     outbox = Outbox(store, clock, faults)
     listings = Listings(store, outbox, seed)
     documents = Documents(store)
+    fba = Fba(store, listings)
     feeds = Feeds(store, outbox, listings, documents, seed)
     shoppers = Shoppers(store, clock, outbox, seed)
     found_world(store, listings, seed)
@@ -62,7 +65,7 @@ def create_app(
     courier = Courier(store, clock, outbox)
     duties = Duties(store, clock, outbox, handlers(store, outbox) | listings.duties() | feeds.duties())
     gate = Gate(store, clock, duties.settle)
-    control = Control(Parts(store, clock, faults, outbox, courier, duties, listings, shoppers))
+    control = Control(Parts(store, clock, faults, outbox, courier, duties, listings, shoppers, fba))
 
     parts: tuple[Courier | Duties | Shoppers, ...] = (courier, duties, shoppers) if background else ()
 
@@ -86,6 +89,7 @@ def create_app(
                 routes=[
                     *documents.routes(),
                     *FeedsApi(store, clock, gate, feeds, documents).routes(),
+                    *FbaApi(store, gate, fba).routes(),
                     *Amazon(store, gate, listings).routes(),
                 ],
             ),

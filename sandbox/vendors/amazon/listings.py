@@ -106,7 +106,7 @@ class Listings:
         asin = listed.asin or f"B0{self._store.next_id('asin'):08d}"
         fnsku = listed.fnsku
         if fnsku is None and listed.channel != DEFAULT_CHANNEL:
-            fnsku = f"X00{self._store.next_id('fnsku'):07d}"
+            fnsku = self._new_label()
         self._store.insert(
             "listings",
             seller_id=seller["seller_id"],
@@ -133,6 +133,22 @@ class Listings:
         self._store.run(
             "insert or ignore into identifiers values (?, ?, ?, ?)", (seller["seller_id"], kind, value, sku)
         )
+
+    def label(self, seller: Row, listing: Row) -> str:
+        """The FNSKU by which Amazon's warehouses know the listing's goods; it gets one when it has none."""
+        if listing["fnsku"]:
+            return str(listing["fnsku"])
+        with self._store.transaction():
+            fnsku = self._new_label()
+            self._store.run(
+                "update listings set fnsku = ? where seller_id = ? and sku = ?",
+                (fnsku, seller["seller_id"], listing["sku"]),
+            )
+            self._identify(seller, listing["sku"], "FNSKU", fnsku)
+        return fnsku
+
+    def _new_label(self) -> str:
+        return f"X00{self._store.next_id('fnsku'):07d}"
 
     def find(self, seller: Row, sku: str) -> Row | None:
         self._settle()
