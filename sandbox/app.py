@@ -29,6 +29,8 @@ from sandbox.vendors.amazon.feeds import Feeds
 from sandbox.vendors.amazon.feeds_api import FeedsApi
 from sandbox.vendors.amazon.gate import Gate
 from sandbox.vendors.amazon.listings import Listings
+from sandbox.vendors.amazon.reports import Reports
+from sandbox.vendors.amazon.reports_api import ReportsApi
 from sandbox.vendors.shopify.deferred import handlers
 from sandbox.vendors.shopify.endpoint import Shopify
 from sandbox.world import DEMO_SHOP, found_world
@@ -55,6 +57,7 @@ def create_app(
     outbox = Outbox(store, clock, faults)
     listings = Listings(store, outbox, seed)
     documents = Documents(store)
+    reports = Reports(store, outbox, listings, documents, seed)
     fba = Fba(store, listings)
     feeds = Feeds(store, outbox, listings, documents, seed)
     shoppers = Shoppers(store, clock, outbox, seed)
@@ -63,7 +66,8 @@ def create_app(
         shoppers.set(DEMO_SHOP, pace, True)
 
     courier = Courier(store, clock, outbox)
-    duties = Duties(store, clock, outbox, handlers(store, outbox) | listings.duties() | feeds.duties())
+    amazon_duties = listings.duties() | feeds.duties() | reports.duties()
+    duties = Duties(store, clock, outbox, handlers(store, outbox) | amazon_duties)
     gate = Gate(store, clock, duties.settle)
     control = Control(Parts(store, clock, faults, outbox, courier, duties, listings, shoppers, fba))
 
@@ -89,6 +93,7 @@ def create_app(
                 routes=[
                     *documents.routes(),
                     *FeedsApi(store, clock, gate, feeds, documents).routes(),
+                    *ReportsApi(gate, reports, documents).routes(),
                     *FbaApi(store, gate, fba).routes(),
                     *Amazon(store, gate, listings).routes(),
                 ],

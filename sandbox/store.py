@@ -43,6 +43,7 @@ FIRST_IDS = {
     "fnsku": 1,
     "feed": 50_100_019_001,
     "feed_issue": 1,
+    "report": 54_517_018_001,
 }
 
 

@@ -196,6 +196,10 @@ create table if not exists feeds (
 create index if not exists feeds_by_seller on feeds (seller_id, feed_type, status, id);
 create table if not exists feed_issues (id integer primary key, feed_id integer not null, issue text not null);
 create index if not exists feed_issues_by_feed on feed_issues (feed_id, id);
+create table if not exists reports (
+    id integer primary key, seller_id text not null, report_type text not null, marketplaces text not null,
+    status text not null, created_at real not null, started_at real, ended_at real, document_id text
+);
 create table if not exists fba_items (
     seller_id text not null, sku text not null, asin text not null, fnsku text not null, name text not null,
     condition text not null, fulfillable integer not null, quantities text not null, created_at text not null,

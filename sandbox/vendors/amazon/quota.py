@@ -15,6 +15,9 @@ PLANS = {
     "getFeeds": (0.0222, 10),
     "cancelFeed": (2.0, 15),
     "getFeedDocument": (0.0222, 10),
+    "createReport": (0.0167, 15),
+    "getReport": (2.0, 15),
+    "getReportDocument": (0.0167, 15),
     "getInventorySummaries": (2.0, 2),
 }
 # Operations of the vendor's own sandbox alone have no plan but the one it has for everything.
