@@ -1,6 +1,7 @@
 """The HTTP side of the fake Amazon: tokens, sellers and listings, with the vendor's headers and error lists."""
 
 import base64
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 from uuid import uuid4
@@ -15,7 +16,7 @@ from sandbox.store import Row, Store
 from sandbox.vendors.amazon import patches
 from sandbox.vendors.amazon.auth import GrantRefused, grant_token
 from sandbox.vendors.amazon.gate import Denied, Gate, answer, bad, body_of, check_marketplaces, many
-from sandbox.vendors.amazon.item_view import INCLUDED, item
+from sandbox.vendors.amazon.item_view import INCLUDED, item, status_of
 from sandbox.vendors.amazon.listings import MARKETPLACES, PAGE_MAX, Listings
 
 PATCH_INCLUDED = ("identifiers", "issues")
@@ -27,6 +28,8 @@ WINDOWS = {
     "lastUpdatedAfter": ("updated_at", ">="),
     "lastUpdatedBefore": ("updated_at", "<="),
 }
+FAMILIES = ("variationParentSku", "packageHierarchySku")
+STATUSES, SEVERITIES = ("BUYABLE", "DISCOVERABLE"), ("WARNING", "ERROR")
 SORTS = {"sku": "sku", "createdDate": "created_at", "lastUpdatedDate": "updated_at"}
 
 
@@ -87,7 +90,7 @@ class Amazon:
             raise bad("'sortBy' or 'sortOrder' is not one of the allowed values.")
         windows = _windows(request)
         total, rows = self._listings.search(
-            seller, identifiers, kind, windows, (SORTS[sort], order.lower()), offset, size
+            seller, identifiers, kind, windows, (SORTS[sort], order.lower()), offset, size, _standing(request)
         )
         body: dict[str, Any] = {"numberOfResults": total, "items": [item(row, seller, included) for row in rows]}
         if pagination := _pagination(offset, size, total, len(rows)):
@@ -148,6 +151,12 @@ def _names(request: Request, name: str, allowed: tuple[str, ...], default: list[
 
 def _identifiers(request: Request) -> tuple[list[str] | None, str]:
     identifiers, kind = many(request, "identifiers"), request.query_params.get("identifiersType")
+    families = [name for name in FAMILIES if name in request.query_params]
+    if len(families) + bool(identifiers) > 1:
+        raise bad(f"'{families[0]}' cannot be used with another selection.")
+    if families:
+        # Nothing here has variations or lies in a package of its own.
+        return [], "SKU"
     if not identifiers:
         return None, "SKU"
     if len(identifiers) > PAGE_MAX:
@@ -157,6 +166,22 @@ def _identifiers(request: Request) -> tuple[list[str] | None, str]:
     if kind not in IDENTIFIERS:
         raise bad(f"'identifiersType' does not take {kind!r}.")
     return identifiers, kind
+
+
+def _standing(request: Request) -> Callable[[Row], bool] | None:
+    """What a listing's status and issues must be, if anything is asked of them."""
+    required, forbidden = (_names(request, name, STATUSES, []) for name in ("withStatus", "withoutStatus"))
+    severities = _names(request, "withIssueSeverity", SEVERITIES, [])
+    if not required and not forbidden and not severities:
+        return None
+
+    def keep(row: Row) -> bool:
+        status = status_of(row)
+        found = {issue["severity"] for issue in orjson.loads(row["issues"])}
+        is_so = all(name in status for name in required) and not any(name in status for name in forbidden)
+        return is_so and (not severities or bool(found.intersection(severities)))
+
+    return keep
 
 
 def _windows(request: Request) -> list[tuple[str, str, str]]:

@@ -167,10 +167,11 @@ class Listings:
         sort: tuple[str, str],
         offset: int,
         size: int,
+        keep: Callable[[Row], bool] | None = None,
     ) -> tuple[int, list[Row]]:
         """How many match, and one page of them; `kind`, `sort` and what `windows` compare come from fixed lists.
 
-        A window is (column, comparison, time in the form the store keeps).
+        A window is (column, comparison, time in the form the store keeps). `keep` decides by more than columns.
         """
         self._settle()
         where, parameters = "l.seller_id = ?", [seller["seller_id"]]
@@ -181,12 +182,13 @@ class Listings:
             chosen, values = _chosen(seller, kind, identifiers)
             where += f" and {chosen}"
             parameters += values
+        asked = f"{SELECT} where {where} order by l.{sort[0]} {sort[1]}, l.sku {sort[1]}"
+        size = min(size, max(0, PAGED_MAX - offset))
+        if keep is not None:
+            kept = [row for row in self._store.all(asked, parameters) if keep(row)]
+            return len(kept), kept[offset : offset + size]
         found = self._store.value(f"select count(*) from listings l where {where}", parameters)
-        rows = self._store.all(
-            f"{SELECT} where {where} order by l.{sort[0]} {sort[1]}, l.sku {sort[1]} limit ? offset ?",
-            (*parameters, min(size, max(0, PAGED_MAX - offset)), offset),
-        )
-        return int(found), rows
+        return int(found), self._store.all(f"{asked} limit ? offset ?", (*parameters, size, offset))
 
     def submit(self, seller: Row, sku: str, reading: Reading, road: str = "patch") -> str:
         """Shows the attributes at once and queues the quantities; returns the submission id."""
