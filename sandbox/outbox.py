@@ -47,6 +47,11 @@ class Outbox:
         """The hour of what is being done, on the sandbox clock."""
         return self._clock.now() if self.hour is None else self.hour
 
+    def date(self) -> float:
+        """The date of what is being done, in seconds since 1970."""
+        late = self._clock.now() - self.now()
+        return self._store.wall() - (late if self._clock.is_virtual else late / self._clock.factor)
+
     def owe(self, kind: str, subject: int, seconds: float = 0.0) -> None:
         """Something the vendor does by himself some seconds of the sandbox clock later."""
         due_at = self.now() + seconds

@@ -73,7 +73,7 @@ class Feeds:
                 marketplaces=orjson.dumps(marketplaces).decode(),
                 document_id=document_id,
                 status="IN_QUEUE",
-                created_at=self._store.wall(),
+                created_at=self._outbox.date(),
                 made_at=self._outbox.now(),
             )
             self._outbox.owe("feed_turn", number, self._random.uniform(*QUEUED))
@@ -87,7 +87,7 @@ class Feeds:
         with self._store.transaction():
             changed = self._store.run(
                 "update feeds set status = 'CANCELLED', ended_at = ? where id = ? and status = 'IN_QUEUE'",
-                (self._store.wall(), feed_id),
+                (self._outbox.date(), feed_id),
             )
             if changed:
                 self._say(seller, feed_id)
@@ -114,7 +114,7 @@ class Feeds:
         fate = next((kind for kind in FATES if faults.strike(kind, said)), None)
         self._store.run(
             "update feeds set status = 'IN_PROGRESS', started_at = ?, fate = ? where id = ?",
-            (self._store.wall(), fate, feed["id"]),
+            (self._outbox.date(), fate, feed["id"]),
         )
         stuck = faults.strike("feed_stuck", said)
         self._outbox.owe("feed_work", feed_id, self._random.uniform(*READING) + (stuck.seconds if stuck else 0.0))
@@ -201,7 +201,7 @@ class Feeds:
         result = None if found is None else self._report(seller, feed, found)
         self._store.run(
             "update feeds set status = ?, ended_at = ?, result_id = ? where id = ?",
-            (status, self._store.wall(), result, feed["id"]),
+            (status, self._outbox.date(), result, feed["id"]),
         )
         self._store.run("delete from feed_issues where feed_id = ?", (feed["id"],))
         self._open = None

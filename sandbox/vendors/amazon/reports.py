@@ -62,7 +62,7 @@ class Reports:
                 report_type=report_type,
                 marketplaces=orjson.dumps(marketplaces).decode(),
                 status="IN_QUEUE",
-                created_at=self._store.wall(),
+                created_at=self._outbox.date(),
             )
             self._outbox.owe("report_begin", number, self._random.uniform(*QUEUED))
         return number
@@ -73,7 +73,7 @@ class Reports:
     def _begin(self, report_id: int) -> None:
         seller = self._seller(report_id)
         self._store.run(
-            "update reports set status = 'IN_PROGRESS', started_at = ? where id = ?", (self._store.wall(), report_id)
+            "update reports set status = 'IN_PROGRESS', started_at = ? where id = ?", (self._outbox.date(), report_id)
         )
         lines = self._store.value("select count(*) from listings where seller_id = ?", (seller["seller_id"],))
         self._outbox.owe("report_make", report_id, self._random.uniform(*MAKING) + lines * PER_LINE)
@@ -91,7 +91,7 @@ class Reports:
         status = "DONE" if rows else "CANCELLED"
         self._store.run(
             "update reports set status = ?, ended_at = ?, document_id = ? where id = ?",
-            (status, self._store.wall(), document, report_id),
+            (status, self._outbox.date(), document, report_id),
         )
         self._say(seller, report_id, status, document)
 
