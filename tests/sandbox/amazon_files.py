@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tests.sandbox.outside import Inside, SellerSide
+from tests.sandbox.outside import Inside, SellerSide, World
 
 CONTENT_TYPE = "application/json; charset=UTF-8"
 FEEDS, FEED_DOCUMENTS = "/feeds/2021-06-30/feeds", "/feeds/2021-06-30/documents"
@@ -26,7 +26,7 @@ def quantity(number: int, sku: str, units: Any, **more: Any) -> dict[str, Any]:
 class Desk:
     """One seller with room for files."""
 
-    def __init__(self, world: Inside, *listings: dict[str, Any]) -> None:
+    def __init__(self, world: World, *listings: dict[str, Any]) -> None:
         self.world = world
         self.seller: SellerSide = world.seller(*listings)
         self.http = self.seller.http
@@ -72,6 +72,7 @@ class Desk:
 
     def ended(self, feed_id: str, seconds: float = 600) -> dict[str, Any]:
         """The feed some time later, when it has come to an end."""
+        assert isinstance(self.world, Inside)
         self.world.clock.advance(seconds)
         found = self.state(feed_id)
         assert found["processingStatus"] in ("DONE", "FATAL"), found

@@ -9,7 +9,7 @@ import pytest
 
 from sandbox.vendors.amazon.documents import signature
 from tests.sandbox.amazon_files import FEED_DOCUMENTS, FEEDS, Desk, quantity
-from tests.sandbox.outside import Inside, availability
+from tests.sandbox.outside import Inside, Outside, availability, wait_for
 
 
 @pytest.fixture
@@ -150,6 +150,23 @@ def test_trap_done_is_not_success(desk: Desk) -> None:
     assert desk.all_units() == {"A": 4, "B": 10, "C": 10}
 
 
+def test_trap_a_channel_left_out_or_a_path_in_camel_case_is_invalid(desk: Desk) -> None:
+    """By both roads: what is read in camelCase is written in snake_case."""
+    value = [{"fulfillment_channel_code": "DEFAULT", "quantity": 4}]
+    wrong = {
+        "90220": {"op": "merge", "path": "/attributes/fulfillment_availability", "value": [{"quantity": 4}]},
+        "90000900": {"op": "merge", "path": "/attributes/fulfillmentAvailability", "value": value},
+    }
+    for code, patch in wrong.items():
+        answer = desk.seller.patch("A", patch)
+        said = answer.json()
+        assert (answer.status_code, said["status"], said["issues"][0]["code"]) == (200, "INVALID", code)
+    messages = [quantity(number, "A", 4, patches=[patch]) for number, patch in enumerate(wrong.values(), 1)]
+    report = desk.report(desk.ended(desk.feed(*messages)))
+    assert [issue["code"] for issue in report["issues"]] == list(wrong)
+    assert desk.all_units()["A"] == 10
+
+
 def test_trap_a_header_that_is_a_list_has_no_merchant(desk: Desk) -> None:
     header = [{"sellerId": desk.seller.id, "version": "2.0"}]
     document_id = desk.upload(json.dumps({"header": header, "messages": [quantity(1, "A", 4)]}).encode())
@@ -184,8 +201,7 @@ def test_a_file_of_another_form_is_refused_whole(desk: Desk, content: bytes) -> 
 
 
 def test_more_than_25_000_messages_are_refused_whole(desk: Desk) -> None:
-    messages = [quantity(number, "A", 4) for number in range(1, 25_002)]
-    feed = desk.ended(desk.feed(*messages))
+    feed = desk.ended(desk.feed(quantity(1, "A", 4), *[{}] * 25_000))
     assert feed["processingStatus"] == "FATAL"
     assert "25000" in desk.report(feed)["issues"][0]["message"]
     assert desk.all_units()["A"] == 10
@@ -355,6 +371,14 @@ def test_a_lost_reply_leaves_a_feed_behind(desk: Desk) -> None:
         desk.ask(document_id)
     (feed,) = desk.http.get(FEEDS, params={"feedTypes": "JSON_LISTINGS_FEED"}).json()["feeds"]
     assert desk.ended(feed["feedId"])["processingStatus"] == "DONE"
+
+
+def test_a_feed_goes_its_way_over_the_network(hurried: Outside) -> None:
+    desk = Desk(hurried, {"sku": "A", "quantity": 10})
+    feed_id = desk.feed(quantity(1, "A", 4))
+    wait_for(lambda: desk.state(feed_id)["processingStatus"] == "DONE")
+    assert desk.report(desk.state(feed_id))["summary"] == summary(0, 1, 1)
+    assert wait_for(lambda: desk.all_units() == {"A": 4})
 
 
 def test_a_feed_is_finished_after_a_restart(tmp_path: Any) -> None:
