@@ -71,7 +71,10 @@ class Bare:
 
     def feed(self, *wanted: tuple[str, int], **header: Any) -> int:
         """Quantities by a feed."""
-        messages = [quantity(number, sku, units) for number, (sku, units) in enumerate(wanted, 1)]
+        return self.feed_of([quantity(number, sku, units) for number, (sku, units) in enumerate(wanted, 1)], **header)
+
+    def feed_of(self, messages: list[Any], **header: Any) -> int:
+        """Whatever messages by a feed."""
         top = {"sellerId": "SELLER", "version": "2.0"} | header
         data = orjson.dumps({"header": top, "messages": messages})
         with self.store.transaction():

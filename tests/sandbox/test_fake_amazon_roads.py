@@ -95,7 +95,7 @@ moves = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(moves, max_size=25), st.integers(0, 3))
 def test_in_force_is_what_landed_less_what_was_sold(history: list[tuple[Any, ...]], seed: int) -> None:
     """Every submission that was accepted lands once, in the order of its road; sales come off what is there."""
@@ -131,6 +131,49 @@ def test_in_force_is_what_landed_less_what_was_sold(history: list[tuple[Any, ...
             assert amazon.in_force(sku) == (seen[-1][0] if seen else OPENING)
         for feed_id, messages in feeds.items():
             _adds_up(amazon, feed_id, messages)
+
+
+PARTIAL = {"messageId": 1, "sku": "A", "operationType": "PARTIAL_UPDATE", "productType": "P"}
+plain = st.one_of(st.none(), st.booleans(), st.integers(-3, 2**40), st.sampled_from(["", "A", "DEFAULT", "PATCH"]))
+anything = st.recursive(
+    plain, lambda part: st.one_of(st.lists(part, max_size=2), st.dictionaries(st.text(max_size=3), part, max_size=2))
+)
+parts = st.sampled_from(["messageId", "sku", "operationType", "productType", "patches", "attributes", "requirements"])
+paths = st.sampled_from(["/attributes/fulfillment_availability", "/attributes/brand", "/attributes/none", "x"])
+entries = st.lists(
+    st.dictionaries(st.sampled_from(["quantity", "fulfillment_channel_code", "value"]), anything, max_size=3),
+    max_size=2,
+)
+odd_patches = st.fixed_dictionaries(
+    {"op": st.sampled_from(["merge", "add", "replace", "delete"]), "path": paths}, optional={"value": entries}
+)
+odd_messages = st.one_of(
+    anything,
+    st.builds(lambda part, value: {**quantity(1, "A", 1), part: value}, parts, anything),
+    st.builds(lambda found: quantity(1, "A", 1, patches=found), st.lists(odd_patches, min_size=1, max_size=3)),
+    st.builds(
+        lambda name, value: {**PARTIAL, "attributes": {name: value}},
+        st.sampled_from(["fulfillment_availability", "brand", "none"]),
+        st.one_of(anything, entries),
+    ),
+)  # fmt: skip
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(odd_messages, min_size=1, max_size=30))
+def test_whatever_is_in_a_message_the_feed_ends_and_counts_it(odd: list[Any]) -> None:
+    messages = [
+        {**message, "messageId": number} if isinstance(message, dict) and message.get("messageId") == 1 else message
+        for number, message in enumerate(odd, 1)
+    ]
+    with Bare({"sku": "A", "quantity": OPENING}) as amazon:
+        feed_id = amazon.feed_of([*messages, quantity(77, "A", 3)])
+        amazon.advance(3600)
+        feed = amazon.feeds.find(amazon.seller, feed_id)
+        assert feed is not None
+        assert (feed["status"], feed["accepted"] + feed["invalid"]) == ("DONE", len(messages) + 1)
+        # The good one at the end counts, unless an odd one ended the listing.
+        assert amazon.listings.find(amazon.seller, "A") is None or amazon.in_force("A") == 3
 
 
 def _bought(amazon: Bare, before: int, sku: str, units: int) -> set[int]:

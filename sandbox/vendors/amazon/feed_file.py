@@ -137,12 +137,8 @@ def read_message(attributes: Attributes, message: dict[str, Any]) -> Reading:
     if message["operationType"] == "PATCH":
         return patches.read(attributes, message["patches"])
     given: dict[str, Any] = message["attributes"]
+    if wrong := [name for name, value in given.items() if not patches.is_list_of_objects(value)]:
+        return Reading(attributes, [patches.not_a_list(name) for name in wrong])
     return patches.read(
-        attributes,
-        [{"op": "replace", "path": PREFIX + name, "value": _as_list(value)} for name, value in given.items()],
+        attributes, [{"op": "replace", "path": PREFIX + name, "value": value} for name, value in given.items()]
     )
-
-
-def _as_list(value: Any) -> list[dict[str, Any]]:
-    """A value that is no list of objects has nothing in it that anybody could take."""
-    return value if isinstance(value, list) and all(isinstance(entry, dict) for entry in value) else [{}]

@@ -51,14 +51,14 @@ def malformed(body: Any) -> str | None:
         if not isinstance(patch.get("path"), str):
             return "'path' is required but was not provided."
         value = patch.get("value")
-        if patch["op"] != "delete" and not _is_list_of_objects(value):
+        if patch["op"] != "delete" and not is_list_of_objects(value):
             return "'value' must be an array of objects."
-        if value is not None and not _is_list_of_objects(value):
+        if value is not None and not is_list_of_objects(value):
             return "'value' must be an array of objects."
     return None
 
 
-def _is_list_of_objects(value: Any) -> bool:
+def is_list_of_objects(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
 
 
@@ -114,6 +114,11 @@ def _availability_issues(patch: dict[str, Any]) -> list[Issue]:
             message = f"'quantity' cannot be set for the fulfillment channel '{channel}'."
             issues.append(_issue("90245", message, AVAILABILITY, "INVALID_ATTRIBUTE"))
     return issues
+
+
+def not_a_list(name: str) -> Issue:
+    """Every attribute is a list of objects."""
+    return _issue("90244", f"The value of '{name}' must be an array of objects.", name, "INVALID_ATTRIBUTE")
 
 
 def _issue(code: str, message: str, attribute: str, category: str) -> Issue:
