@@ -21,9 +21,16 @@ from sandbox.recording import recorded
 from sandbox.shoppers import Shoppers
 from sandbox.store import Store
 from sandbox.tally import Tally
+from sandbox.vendors.amazon.documents import Documents
 from sandbox.vendors.amazon.endpoint import Amazon
+from sandbox.vendors.amazon.fba import Fba
+from sandbox.vendors.amazon.fba_api import FbaApi
+from sandbox.vendors.amazon.feeds import Feeds
+from sandbox.vendors.amazon.feeds_api import FeedsApi
 from sandbox.vendors.amazon.gate import Gate
 from sandbox.vendors.amazon.listings import Listings
+from sandbox.vendors.amazon.reports import Reports
+from sandbox.vendors.amazon.reports_api import ReportsApi
 from sandbox.vendors.shopify.deferred import handlers
 from sandbox.vendors.shopify.endpoint import Shopify
 from sandbox.world import DEMO_SHOP, found_world
@@ -48,15 +55,21 @@ def create_app(
     store.wall = clock.wall
     faults = Faults(store, seed)
     outbox = Outbox(store, clock, faults)
-    listings = Listings(store, clock, seed)
+    listings = Listings(store, outbox, seed)
+    documents = Documents(store)
+    reports = Reports(store, outbox, listings, documents, seed)
+    fba = Fba(store, listings)
+    feeds = Feeds(store, outbox, listings, documents, seed)
     shoppers = Shoppers(store, clock, outbox, seed)
     found_world(store, listings, seed)
     if pace:
         shoppers.set(DEMO_SHOP, pace, True)
 
     courier = Courier(store, clock, outbox)
-    duties = Duties(store, clock, outbox, handlers(store, outbox))
-    control = Control(Parts(store, clock, faults, outbox, courier, duties, listings, shoppers))
+    amazon_duties = listings.duties() | feeds.duties() | reports.duties()
+    duties = Duties(store, clock, outbox, handlers(store, outbox) | amazon_duties)
+    gate = Gate(store, clock, duties.settle)
+    control = Control(Parts(store, clock, faults, outbox, courier, duties, listings, shoppers, fba))
 
     parts: tuple[Courier | Duties | Shoppers, ...] = (courier, duties, shoppers) if background else ()
 
@@ -75,7 +88,16 @@ def create_app(
         routes=[
             Mount("/_control", routes=control.routes()),
             Mount("/shopify", routes=Shopify(store, clock, outbox, duties.settle).routes()),
-            Mount("/amazon", routes=Amazon(store, Gate(store, clock), listings).routes()),
+            Mount(
+                "/amazon",
+                routes=[
+                    *documents.routes(),
+                    *FeedsApi(store, clock, gate, feeds, documents).routes(),
+                    *ReportsApi(gate, reports, documents).routes(),
+                    *FbaApi(store, gate, fba).routes(),
+                    *Amazon(store, gate, listings).routes(),
+                ],
+            ),
         ],
         lifespan=lifespan,
     )
