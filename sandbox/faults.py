@@ -1,4 +1,4 @@
-"""Seeded misfortune: late, failed and lost answers; duplicate, late and shuffled deliveries."""
+"""Seeded misfortune: late, failed and lost answers; duplicate, late, shuffled and lost deliveries."""
 
 import random
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ STATUSES = {
 STATUS_KINDS = {f"http_{status}": status for status in STATUSES}
 ANSWER_KINDS = ("expired_token", "latency", "lost_reply", *STATUS_KINDS)
 # These are the vendor's own to answer, in the middle of his work.
-INNER_KINDS = ("throttled", "idempotency_concurrent", "bulk_failed", "bulk_expired")
-DELIVERY_KINDS = ("duplicate_delivery", "delayed_delivery", "reordered_delivery")
+INNER_KINDS = ("throttled", "idempotency_concurrent", "bulk_failed", "bulk_expired", "delete_failed")
+DELIVERY_KINDS = ("duplicate_delivery", "delayed_delivery", "reordered_delivery", "lost_delivery")
 KINDS = ANSWER_KINDS + INNER_KINDS + DELIVERY_KINDS
 DEFAULT_SECONDS = {"latency": 1.0, "delayed_delivery": 60.0, "reordered_delivery": 5.0}
 

@@ -179,6 +179,27 @@ create index if not exists submissions_due on submissions (seller_id, due_at, or
 create table if not exists sales (
     seller_id text not null, key text not null, answer text not null, primary key (seller_id, key)
 ) without rowid;
+
+create table if not exists destinations (
+    id text primary key, client_id text not null, name text not null, arn text not null, unique (client_id, arn)
+) without rowid;
+create table if not exists notice_subscriptions (
+    id text primary key, seller_id text not null, client_id text not null, kind text not null,
+    payload_version text not null, destination_id text not null, directive text not null,
+    unique (seller_id, kind, payload_version)
+) without rowid;
+create table if not exists sqs_keys (
+    access_key_id text primary key, secret text not null, account text not null
+) without rowid;
+create table if not exists sqs_queues (
+    arn text primary key, account text not null, name text not null, attributes text not null,
+    created_at integer not null, purged_at real not null default 0
+) without rowid;
+create table if not exists sqs_messages (
+    id text primary key, arn text not null, body text not null, sent_at real not null, visible_at real not null,
+    receives integer not null default 0, first_received_at real, receipt text, sender text not null
+) without rowid;
+create index if not exists sqs_messages_visible on sqs_messages (arn, visible_at);
 """
 
 # Columns that a world founded by an earlier version lacks, and how they are added.
@@ -194,4 +215,6 @@ ADDED = (
     ("lines", "location_id", "integer"),
     ("lines", "discount", "text not null default '0.00'"),
     ("fulfillment_lines", "fulfillment_order_line_id", "integer"),
+    ("sellers", "access_key_id", "text"),
+    ("sellers", "queue_arn", "text"),
 )
