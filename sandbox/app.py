@@ -24,6 +24,10 @@ from sandbox.tally import Tally
 from sandbox.vendors.amazon.endpoint import Amazon
 from sandbox.vendors.amazon.gate import Gate
 from sandbox.vendors.amazon.listings import Listings
+from sandbox.vendors.amazon.notices import Notices
+from sandbox.vendors.amazon.notifications_api import NotificationsApi
+from sandbox.vendors.amazon.sqs import Sqs
+from sandbox.vendors.amazon.sqs_queues import Queues
 from sandbox.vendors.shopify.deferred import handlers
 from sandbox.vendors.shopify.endpoint import Shopify
 from sandbox.world import DEMO_SHOP, found_world
@@ -51,12 +55,15 @@ def create_app(
     listings = Listings(store, clock, seed)
     shoppers = Shoppers(store, clock, outbox, seed)
     found_world(store, listings, seed)
+    queues = Queues(store, clock, seed)
+    queues.serve_sellers()
+    notices = Notices(store, clock, faults, queues, seed)
     if pace:
         shoppers.set(DEMO_SHOP, pace, True)
 
     courier = Courier(store, clock, outbox)
     duties = Duties(store, clock, outbox, handlers(store, outbox))
-    control = Control(Parts(store, clock, faults, outbox, courier, duties, listings, shoppers))
+    control = Control(Parts(store, clock, faults, outbox, courier, duties, listings, shoppers, queues, notices))
 
     parts: tuple[Courier | Duties | Shoppers, ...] = (courier, duties, shoppers) if background else ()
 
@@ -71,11 +78,13 @@ def create_app(
             await asyncio.gather(*tasks, return_exceptions=True)
             store.close()
 
+    gate = Gate(store, clock)
     app = Starlette(
         routes=[
             Mount("/_control", routes=control.routes()),
             Mount("/shopify", routes=Shopify(store, clock, outbox, duties.settle).routes()),
-            Mount("/amazon", routes=Amazon(store, Gate(store, clock), listings).routes()),
+            Mount("/amazon", routes=[*Amazon(store, gate, listings).routes(), *NotificationsApi(store, gate).routes()]),
+            *Sqs(store, clock, faults, queues).routes(),
         ],
         lifespan=lifespan,
     )

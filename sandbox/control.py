@@ -22,6 +22,8 @@ from sandbox.shoppers import Shoppers
 from sandbox.staff import Staff, StaffAct
 from sandbox.store import Row, Store
 from sandbox.vendors.amazon.listings import Listings, find_seller, open_seller
+from sandbox.vendors.amazon.notices import KINDS, Notices
+from sandbox.vendors.amazon.sqs_queues import Queues
 from sandbox.vendors.shopify import bodies, catalogue, fulfilments, inventory, order_rows, orders, returns
 from sandbox.vendors.shopify.shops import find_shop, gid, home_location, open_shop
 
@@ -42,6 +44,8 @@ class Parts:
     duties: Duties
     listings: Listings
     shoppers: Shoppers
+    queues: Queues
+    notices: Notices
 
 
 def answer(body: Any, status: int = 200) -> Response:
@@ -76,6 +80,8 @@ class Control:
             ("/shopify/{domain}/adjustments", self.adjust),
             ("/deliveries/redeliver", self.redeliver),
             ("/amazon/{seller_id}/sales", self.sell),
+            ("/amazon/{seller_id}/notices", self.notify),
+            ("/amazon/{seller_id}/forbidden_notices", self.forbid_notices),
             ("/shoppers", self.set_shoppers),
             ("/clock", self.set_clock),
             ("/faults", self.arm_fault),
@@ -119,6 +125,7 @@ class Control:
         seller_id = text(given, "seller_id")
         marketplace = str(given.get("marketplace_id", "A1F83G8C2ARO7P"))
         open_seller(self._store, seller_id, str(given.get("name") or seller_id), marketplace)
+        self._parts.queues.serve_sellers()
         return world.describe_seller(self._store, seller_id)
 
     async def add_products(self, request: Request, given: Body) -> Body:
@@ -159,6 +166,25 @@ class Control:
 
     async def add_listings(self, request: Request, given: Body) -> Body:
         return {"listings": self._parts.listings.add(self._seller(request), objects(given, "listings"))}
+
+    async def notify(self, request: Request, given: Body) -> Body:
+        """Has Amazon tell the seller something, as if it had happened."""
+        kind = text(given, "kind")
+        if kind not in KINDS:
+            raise Refused("unknown_kind", f"The notification type {kind!r} is none of {', '.join(KINDS)}.")
+        if not isinstance(given.get("payload"), dict):
+            raise Refused("missing", "payload is needed and must be an object.")
+        self._parts.notices.tell(self._seller(request), kind, given["payload"], given.get("event_at"))
+        return {"told": kind}
+
+    async def forbid_notices(self, request: Request, given: Body) -> Body:
+        """The notification types that the seller's application has no role for, all of them."""
+        seller, kinds = self._seller(request), given.get("kinds")
+        if not isinstance(kinds, list) or set(kinds) - KINDS.keys():
+            raise Refused("unknown_kind", f"kinds is needed: a list of some of {', '.join(KINDS)}.")
+        with self._store.transaction():
+            self._store.set_meta(f"forbidden_notices:{seller['seller_id']}", orjson.dumps(kinds).decode())
+        return {"kinds": kinds}
 
     async def place_orders(self, request: Request, given: Body) -> Body:
         shop = self._shop(request)

@@ -5,6 +5,7 @@ from typing import Any
 
 from sandbox.store import Store
 from sandbox.vendors.amazon.listings import Listings, open_seller
+from sandbox.vendors.amazon.sqs_queues import describe_queue
 from sandbox.vendors.shopify.catalogue import Sample, shelve
 from sandbox.vendors.shopify.shops import gid, locations_of, open_shop
 
@@ -196,4 +197,8 @@ def describe_seller(store: Store, seller_id: str) -> dict[str, Any]:
     row = store.one("select * from sellers where seller_id = ?", (seller_id,))
     assert row is not None
     names = ("seller_id", "name", "client_id", "client_secret", "refresh_token")
-    return {**{name: row[name] for name in names}, "marketplace_ids": [row["marketplace_id"]]}
+    return {
+        **{name: row[name] for name in names},
+        "marketplace_ids": [row["marketplace_id"]],
+        "queue": describe_queue(store, row),
+    }

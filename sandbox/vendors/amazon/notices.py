@@ -88,9 +88,7 @@ class Notices:
             if _passes(orjson.loads(row["directive"]), payload):
                 yield row
 
-    def _put(
-        self, subscription: Row, spelt: Kind, kind: str, payload: Mapping[str, Any], event_at: str
-    ) -> None:
+    def _put(self, subscription: Row, spelt: Kind, kind: str, payload: Mapping[str, Any], event_at: str) -> None:
         if self._faults.strike("lost_delivery", kind):
             return
         due_at = self._clock.now() + self._random.uniform(*DELAY)

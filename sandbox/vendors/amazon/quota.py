@@ -9,6 +9,15 @@ PLANS = {
     "getListingsItem": (5.0, 10),
     "searchListingsItems": (5.0, 5),
     "patchListingsItem": (5.0, 5),
+    "getSubscriptions": (1.0, 5),
+    "getSubscription": (1.0, 5),
+    "createSubscription": (1.0, 5),
+    "getSubscriptionById": (1.0, 5),
+    "deleteSubscriptionById": (1.0, 5),
+    "getDestinations": (1.0, 5),
+    "createDestination": (1.0, 5),
+    "getDestination": (1.0, 5),
+    "deleteDestination": (1.0, 5),
 }
 
 

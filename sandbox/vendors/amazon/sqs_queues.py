@@ -18,7 +18,9 @@ import orjson
 from sandbox.clock import AnyClock
 from sandbox.store import Row, Store, marks
 
+PATH = "/sqs"
 REGION = "eu-west-1"
+QUEUE_NAME = "amazon-notifications"
 PARTNER_ACCOUNT = "437568002678"
 """The account in whose name the Selling Partner API writes into sellers' queues."""
 PARTNER_ACTIONS = ("sqs:SendMessage", "sqs:GetQueueAttributes")
@@ -43,18 +45,18 @@ class Queues:
         self._clock = clock
         self._random = random.Random(f"sqs-{seed}")
 
-    def open_account(self) -> Row:
-        """A key pair for an account that has nothing yet."""
-        key = f"AKIA{secrets.token_hex(8).upper()}"
-        self._store.insert(
-            "sqs_keys", access_key_id=key, secret=secrets.token_urlsafe(30), account=str(secrets.randbelow(9 * 10**11) + 10**11)
-        )
-        return self.key(key)
-
-    def key(self, access_key_id: str) -> Row:
-        found = self._store.one("select * from sqs_keys where access_key_id = ?", (access_key_id,))
-        assert found is not None, "nobody has this access key"
-        return found
+    def serve_sellers(self) -> None:
+        """An account, a key and a queue that notifications may be put into, for every seller who has none yet."""
+        with self._store.transaction():
+            for seller in self._store.all("select seller_id from sellers where queue_arn is null order by seller_id"):
+                key, account = f"AKIA{secrets.token_hex(8).upper()}", str(secrets.randbelow(9 * 10**11) + 10**11)
+                self._store.insert("sqs_keys", access_key_id=key, secret=secrets.token_urlsafe(30), account=account)
+                arn = arn_of(account, QUEUE_NAME)
+                self.create(account, QUEUE_NAME, {"Policy": partner_policy(arn)})
+                self._store.run(
+                    "update sellers set access_key_id = ?, queue_arn = ? where seller_id = ?",
+                    (key, arn, seller["seller_id"]),
+                )
 
     def create(self, account: str, name: str, attributes: dict[str, str]) -> Row:
         """The queue; one of that name is left as it is."""
@@ -78,7 +80,9 @@ class Queues:
 
     def set_attributes(self, queue: Row, attributes: dict[str, str]) -> None:
         whole = {**attributes_of(queue), **attributes}
-        self._store.run("update sqs_queues set attributes = ? where arn = ?", (orjson.dumps(whole).decode(), queue["arn"]))
+        self._store.run(
+            "update sqs_queues set attributes = ? where arn = ?", (orjson.dumps(whole).decode(), queue["arn"])
+        )
 
     def drop(self, queue: Row) -> None:
         self._store.run("delete from sqs_queues where arn = ?", (queue["arn"],))
@@ -110,7 +114,13 @@ class Queues:
     def _put(self, arn: str, body: str, visible_at: float, sender: str) -> str:
         message_id = str(uuid4())
         self._store.insert(
-            "sqs_messages", id=message_id, arn=arn, body=body, sent_at=self._store.wall(), visible_at=visible_at, sender=sender
+            "sqs_messages",
+            id=message_id,
+            arn=arn,
+            body=body,
+            sent_at=self._store.wall(),
+            visible_at=visible_at,
+            sender=sender,
         )
         return message_id
 
@@ -131,7 +141,9 @@ class Queues:
                 " first_received_at = coalesce(first_received_at, ?) where id = ?",
                 (now if seen_again else now + visibility, secrets.token_urlsafe(24), wall, message_id),
             )
-        rows = {row["id"]: row for row in self._store.all(f"select * from sqs_messages where id in ({marks(ids)})", ids)}
+        rows = {
+            row["id"]: row for row in self._store.all(f"select * from sqs_messages where id in ({marks(ids)})", ids)
+        }
         return [rows[message_id] for message_id in ids]
 
     def delete(self, message_id: str, receipt: str) -> None:
@@ -160,6 +172,19 @@ class Queues:
 
 def arn_of(account: str, name: str) -> str:
     return f"arn:aws:sqs:{REGION}:{account}:{name}"
+
+
+def describe_queue(store: Store, seller: Row) -> dict[str, str]:
+    """What its owner knows of a seller's queue; `path` is to be put behind the sandbox's own address."""
+    account, name = seller["queue_arn"].split(":")[-2:]
+    secret = store.value("select secret from sqs_keys where access_key_id = ?", (seller["access_key_id"],))
+    return {
+        "arn": seller["queue_arn"],
+        "path": f"{PATH}/{account}/{name}",
+        "region": REGION,
+        "aws_access_key_id": seller["access_key_id"],
+        "aws_secret_access_key": secret,
+    }
 
 
 def attributes_of(queue: Row) -> dict[str, str]:
