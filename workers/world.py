@@ -146,7 +146,8 @@ def shopify_connection(
 
 
 def amazon_connection(sandbox_url: str, seller: Mapping[str, Any], factor: float) -> NewConnection:
-    """A seller of the sandbox's world, as a connection."""
+    """A seller of the sandbox's world, as a connection with a queue for its notifications."""
+    queue = seller["queue"]
     return NewConnection(
         vendor="amazon",
         name="Amazon",
@@ -156,9 +157,15 @@ def amazon_connection(sandbox_url: str, seller: Mapping[str, Any], factor: float
         settings={
             "marketplace_id": seller["marketplace_ids"][0],
             "lwa_url": f"{sandbox_url}/amazon/auth/o2/token",
+            "queue_url": f"{sandbox_url}{queue['path']}",
+            "queue_region": queue["region"],
+            "sqs_endpoint": f"{sandbox_url}/sqs",
             "clock_factor": factor,
         },
-        secrets={name: seller[name] for name in ("client_id", "client_secret", "refresh_token")},
+        secrets={
+            **{name: seller[name] for name in ("client_id", "client_secret", "refresh_token")},
+            **{name: queue[name] for name in ("aws_access_key_id", "aws_secret_access_key")},
+        },
     )
 
 
