@@ -20,11 +20,12 @@ from core.connections import operations as connections
 from core.connections import queries
 from core.connections.operations import NewConnection
 from core.connections.queries import ConnectionRow
-from core.db import execute, fetch, unit_of_work
+from core.db import fetch, unit_of_work
 from tests.factories import ACTOR, unique
 from tests.golive.conftest import FACTOR, app, outside
 from tests.sandbox.outside import Outside, SellerSide, numbers
 from workers import world
+from workers.jobs import notices
 from workers.jobs.inbox import drain_lane
 
 __all__ = ["app", "outside"]
@@ -109,6 +110,12 @@ def post(request: pytest.FixtureRequest) -> Post:
     return made
 
 
+@pytest.fixture(autouse=True)
+def _nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty queue says so at once; whoever expects something looks again."""
+    monkeypatch.setattr(notices, "WAIT_SECONDS", 0)
+
+
 Connect = Callable[..., ConnectionRow]
 
 
@@ -148,11 +155,6 @@ def inbox_of(app: Application, row: ConnectionRow) -> list[Any]:
 
 def drain(app: Application, row: ConnectionRow) -> None:
     drain_lane(app, row, 20)
-
-
-def forget_problem(app: Application) -> None:
-    with unit_of_work(app.engine) as conn:
-        execute(conn, "delete from channel_mailboxes")
 
 
 def order_change(order: str = "903-8868176-2219830", **metadata: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -23,6 +24,7 @@ from core.connections.operations import open_secrets, seal_secrets
 from core.db import fetch, fetch_one, read_only, scalar, unit_of_work
 from core.errors import Retryable
 from core.ports import Notice
+from core.runs.operations import record_calls
 from tests.conftest import ROOT
 from tests.notices.conftest import PARTNER, Connect, Post, drain, inbox_of, order_change
 from tests.sandbox.outside import wait_for
@@ -129,19 +131,15 @@ def test_a_reader_killed_between_recording_and_taking_out_loses_nothing_and_doub
     row = connect(post)
     post.put(order_change())
     command = [sys.executable, str(ROOT / "tests/notices/reader.py"), str(row.shop_id), str(row.id)]
-    with subprocess.Popen(command, cwd=ROOT, env=_environment(), stdout=subprocess.PIPE, text=True) as reader:
+    with subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True
+    ) as reader:
         assert reader.stdout is not None
         assert reader.stdout.readline() == "recorded 1\n"
         reader.kill()
     assert (len(inbox_of(app, row)), post.held()) == (1, 1)
     wait_for(lambda: read_notices(shop_id=row.shop_id, connection_id=row.id) and not post.held())
     assert len(inbox_of(app, row)) == 1
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def test_a_queue_that_is_gone_is_the_connections_problem_until_it_is_back(
@@ -168,10 +166,9 @@ def test_what_keeps_the_queue_from_being_read_needs_attention_whatever_else_answ
     app: Application, connect: Connect, own_queue: Post
 ) -> None:
     row = connect(own_queue)
-    post_gone = {"queue_url": f"{own_queue.url}-gone"}
     with unit_of_work(app.engine) as conn:
         room = mailboxes.Mailroom((row,))
-        mailboxes.note_unread(conn, room, f"no {post_gone['queue_url'][-4:]}", utc_now())
+        mailboxes.note_unread(conn, room, "it is gone", utc_now())
         _call(conn, row, "getOrder")
         assert scalar(conn, "select state from connection_health") == "attention"
         mailboxes.note_read(conn, room, utc_now(), came=False)
@@ -188,8 +185,6 @@ def test_an_answer_of_the_queue_is_no_answer_of_the_channels(
 
 
 def _call(conn: Any, row: Any, operation: str) -> None:
-    from core.runs.operations import record_calls
-
     call = ApiCall(row.shop_id, row.id, operation, "POST", 200, "ok", 5, 1, None, None, None, None, utc_now())
     record_calls(conn, [call])
 

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from core import bootstrap
 from core.adapters.amazon.client import SellingPartner
 from core.adapters.amazon.queues import BadQueue
 from core.adapters.amazon.subscriptions import WANTED
 from core.adapters.base import ConnectionConfig, Deps
 from core.bootstrap import Application
 from core.clock import utc_now
+from core.connections import switches
 from core.db import fetch, read_only, unit_of_work
 from core.ports import ChannelSubscription
+from tests.factories import ACTOR
 from tests.notices.conftest import Connect, Post, inbox_of
 from tests.sandbox.outside import Outside, SellerSide, wait_for
 from workers.jobs import subscriptions
@@ -230,9 +231,6 @@ def test_a_queue_that_keeps_an_order_is_refused_before_anybody_is_asked(
 def test_a_connection_that_writes_nothing_makes_nothing(
     app: Application, connect: Connect, own_queue: Post, side: SellerSide, outside: Outside
 ) -> None:
-    from core.connections import switches
-    from tests.factories import ACTOR
-
     row = connect(own_queue)
     with unit_of_work(app.engine) as conn:
         switches.stop_writes(conn, row.shop_id, row.id, ACTOR, utc_now())
@@ -243,4 +241,3 @@ def test_a_connection_that_writes_nothing_makes_nothing(
 
 def test_a_connection_without_a_queue_asks_for_nothing(app: Application, connect: Connect, own_queue: Post) -> None:
     assert ensure(app, connect(own_queue, queue_url=None)) == {}
-    assert bootstrap.application() is app
