@@ -189,11 +189,9 @@ def job_names() -> frozenset[str]:
     return frozenset(JOB_QUEUES)
 
 
-def parser(
-    vendor: str, currency: str, account_ref: str = "", settings: Mapping[str, Any] = MappingProxyType({})
-) -> Callable[..., Any]:
-    """The pure body parser of a connection, which needs neither credentials nor a network."""
-    return registry.parser(vendor, currency, account_ref, settings)
+def parser(vendor: str, currency: str, settings: Mapping[str, Any] = MappingProxyType({})) -> Callable[..., Any]:
+    """The pure body parser of a connection with those settings, which needs neither credentials nor a network."""
+    return registry.parser(vendor, currency, settings)
 
 
 def webhook_verifier(vendor: str) -> Callable[[Sequence[str], bytes, str | None], bool]:

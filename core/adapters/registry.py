@@ -10,7 +10,6 @@ from typing import Any
 from core.adapters.amazon import AmazonSellerChannel
 from core.adapters.amazon.client import API_VERSION as AMAZON_VERSION
 from core.adapters.amazon.notifications import SqsMailbox
-from core.adapters.amazon.parsing import Seller
 from core.adapters.amazon.parsing import parse as parse_amazon
 from core.adapters.amazon.queues import QueueClient, queue_of
 from core.adapters.base import ConnectionConfig, Deps
@@ -63,17 +62,14 @@ def make_mailbox(config: ConnectionConfig, deps: Deps) -> Mailbox | None:
     return None if queue is None else SqsMailbox(QueueClient(config, deps, queue))
 
 
-def parser(
-    vendor: str, currency: str, account_ref: str = "", settings: Mapping[str, Any] = MappingProxyType({})
-) -> BodyParser:
+def parser(vendor: str, currency: str, settings: Mapping[str, Any] = MappingProxyType({})) -> BodyParser:
     """The parser of a vendor's bodies alone, without credentials or a network. Raises UnknownVendor.
 
-    `currency` is the shop's, for bodies that name none; `account_ref` and `settings` are the connection's, for bodies
-    that speak of several marketplaces.
+    `currency` is the shop's, for bodies that name none; `settings` are the connection's.
     """
     if vendor == "shopify":
         return lambda topic, body, triggered_at: parse_shopify(topic, body, triggered_at, currency)
     if vendor not in VENDORS:
         raise UnknownVendor(vendor)
-    seller = Seller(account_ref, currency, str(settings.get("marketplace_id") or ""))
-    return lambda topic, body, triggered_at: parse_amazon(topic, body, triggered_at, seller)
+    marketplace = str(settings.get("marketplace_id") or "")
+    return lambda topic, body, triggered_at: parse_amazon(topic, body, triggered_at, currency, marketplace)

@@ -6,10 +6,9 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
-from core.adapters.amazon import subscriptions
+from core.adapters.amazon import parsing, subscriptions
 from core.adapters.amazon.client import API_VERSION, SellingPartner
 from core.adapters.amazon.listings import Listings
-from core.adapters.amazon.parsing import Seller, parse
 from core.adapters.amazon.queues import QueueClient, policy_problem, queue_of
 from core.adapters.base import ConnectionConfig, Deps
 from core.errors import Permanent
@@ -55,9 +54,8 @@ class AmazonSellerChannel:
         # PRODUCT serves for edits of the offer alone, whatever the listing's own type is.
         product_type = str(config.settings.get("product_type") or "PRODUCT")
         self._seller_ref = config.account_ref
-        self._seller = Seller(config.account_ref, config.currency, str(marketplace))
         partner = self._partner = SellingPartner(config, deps)
-        self._config, self._deps = config, deps
+        self._config, self._deps, self._marketplace = config, deps, str(marketplace)
         self._listings = Listings(partner, config.account_ref, str(marketplace), product_type, deps.now)
 
     def about(self) -> ChannelAccount:
@@ -67,7 +65,7 @@ class AmazonSellerChannel:
 
     def parse(self, topic: str, body: bytes, triggered_at: datetime | None) -> Facts | None:
         """Facts of a notification or of a polled order; see core.adapters.amazon.parsing."""
-        return parse(topic, body, triggered_at, self._seller)
+        return parsing.parse(topic, body, triggered_at, self._config.currency, self._marketplace)
 
     def locations(self) -> Sequence[ChannelLocation]:
         """One place without a name of its own: what the seller ships is one number."""

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from core.adapters.amazon.models import instant_of
+from pydantic import TypeAdapter
+
+from core.adapters.amazon.models import OptionalInstant
 from core.errors import BadInput
 from core.logs import mask
 
@@ -28,6 +30,7 @@ SECRET_EXPIRY = "APPLICATION_OAUTH_CLIENT_SECRET_EXPIRY"
 SECRET_SHAPE = b"amzn1.oa2-cs."
 """How client secrets of Amazon's begin: no body that holds one is kept as it is."""
 
+_INSTANT = TypeAdapter(OptionalInstant)
 _KIND = re.compile(r"[A-Za-z0-9_]{1,80}")
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
 
@@ -99,6 +102,12 @@ def field_of(value: Any, name: str) -> Any:
         return value[name]
     wanted = name.lower()
     return next((found for key, found in value.items() if key.lower() == wanted), None)
+
+
+def instant_of(value: Any) -> datetime | None:
+    """An aware UTC instant; None where nothing of the kind is said."""
+    found: datetime | None = _INSTANT.validate_python(value)
+    return found
 
 
 def words_at(envelope: Envelope, *names: str) -> str | None:

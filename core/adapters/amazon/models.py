@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.alias_generators import to_camel
 
 
-def instant_of(value: Any) -> datetime | None:
+def _instant(value: Any) -> datetime | None:
     """An aware UTC instant; Amazon's dates carry an offset, one that does not says nothing we can use."""
     try:
         moment = datetime.fromisoformat(value)
@@ -22,7 +22,7 @@ def _list(value: Any) -> Any:
     return [] if value is None else value
 
 
-OptionalInstant = Annotated[datetime | None, BeforeValidator(instant_of)]
+OptionalInstant = Annotated[datetime | None, BeforeValidator(_instant)]
 OrEmpty = BeforeValidator(_list)
 
 

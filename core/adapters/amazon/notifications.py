@@ -12,11 +12,11 @@ from core.adapters.amazon.envelopes import (
     Envelope,
     delivery_id,
     field_of,
+    instant_of,
     open_envelope,
     without_secrets,
     words_at,
 )
-from core.adapters.amazon.models import instant_of
 from core.adapters.amazon.queues import QueueClient
 from core.ports import Notice, Renewal
 
