@@ -32,13 +32,13 @@ class Mailroom:
         return self.members[0]
 
     def addressees(self, account_ref: str | None, marketplace: str | None) -> Sequence[ConnectionRow]:
-        """Whose a message is: of whom it names, and of all where it names nobody or a stranger."""
-        found = [
+        """Whose a message is: of whom it names, of all where it names nobody, and of none where it names a stranger."""
+        return [
             row
             for row in self.members
-            if account_ref in (None, row.account_ref) and marketplace in (None, row.settings.get("marketplace_id"))
+            if (account_ref is None or account_ref.casefold() == row.account_ref.casefold())
+            and marketplace in (None, row.settings.get("marketplace_id"))
         ]
-        return found or self.members
 
 
 def mailrooms(conn: Connection) -> list[Mailroom]:

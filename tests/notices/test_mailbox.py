@@ -324,14 +324,20 @@ def test_one_queue_serves_every_marketplace_of_a_seller(
         return body
 
     own_queue.put(change("A1PA6795UKMFR9", side.id), change(None, side.id))
+    # Of a seller and of a marketplace that are not connected here.
+    own_queue.put(change("A1F83G8C2ARO7P", "ASTRANGER"), change("ATVPDKIKX0DER", side.id))
     wait_for(lambda: read_notices(shop_id=german.shop_id, connection_id=german.id) and not own_queue.held())
 
     def orders(row: Any) -> set[str]:
-        bodies = [json.loads(bytes(message["body"])) for message in inbox_of(app, row)]
+        told = [message for message in inbox_of(app, row) if message["topic"] == "notification/ORDER_CHANGE"]
+        bodies = [json.loads(bytes(message["body"])) for message in told]
         return {body["Payload"]["OrderChangeNotification"]["AmazonOrderId"] for body in bodies}
 
     assert orders(british) == {"of-None"}
     assert orders(german) == {"of-None", "of-A1PA6795UKMFR9"}
+    drain(app, british)
+    strange = [message for message in inbox_of(app, british) if message["topic"] == "elsewhere/ORDER_CHANGE"]
+    assert [(message["state"], message["cause"]) for message in strange] == 2 * [("ignored", "unused_topic")]
 
 
 def renewal(kind: str, name: str, event_at: str, **said: Any) -> dict[str, Any]:

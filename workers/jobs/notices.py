@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -32,6 +33,8 @@ from workers.registry import job
 log = logging.getLogger(__name__)
 
 BATCH = 10
+ELSEWHERE = "elsewhere/"
+"""What topics begin with of what is told of an account or a marketplace that is not connected here."""
 READ_SECONDS = 20.0
 """A reading that takes longer goes on with the next one: the queue keeps what is left."""
 WAIT_SECONDS = 2
@@ -90,7 +93,7 @@ def record(app: Application, room: Mailroom, notices: Sequence[Notice]) -> int:
     """Record messages for whom they are, in one commit; returns how many were new. Whoever gained any is rung for."""
     now = utc_now()
     with unit_of_work(app.engine) as conn:
-        gained = {row.id: _record_for(conn, row, _of(room, row, notices), now) for row in room.members}
+        gained = {row.id: _record_for(conn, row, told, now) for row, told in _sorted_out(room, notices)}
         for notice in notices:
             if notice.renewal is not None:
                 _renew(app, conn, room, notice.renewal, notice.triggered_at, now)
@@ -101,8 +104,20 @@ def record(app: Application, room: Mailroom, notices: Sequence[Notice]) -> int:
     return sum(gained.values())
 
 
-def _of(room: Mailroom, row: ConnectionRow, notices: Sequence[Notice]) -> list[Notice]:
-    return [notice for notice in notices if row in room.addressees(notice.account_ref, notice.marketplace)]
+def _sorted_out(room: Mailroom, notices: Sequence[Notice]) -> list[tuple[ConnectionRow, list[Notice]]]:
+    """What is whose, in order of connections.
+
+    What is nobody's here is kept by whoever reads, under a topic that nobody uses: an application serves many sellers,
+    and another's SKU may be called as one of ours.
+    """
+    told: dict[int, list[Notice]] = {row.id: [] for row in room.members}
+    for notice in notices:
+        whose = room.addressees(notice.account_ref, notice.marketplace)
+        for row in whose:
+            told[row.id].append(notice)
+        if not whose:
+            told[room.reader.id].append(replace(notice, topic=ELSEWHERE + notice.topic.rpartition("/")[2]))
+    return [(row, told[row.id]) for row in room.members]
 
 
 def _record_for(conn: Connection, row: ConnectionRow, notices: Sequence[Notice], now: datetime) -> int:
