@@ -21,11 +21,18 @@ from sandbox.recording import recorded
 from sandbox.shoppers import Shoppers
 from sandbox.store import Store
 from sandbox.tally import Tally
+from sandbox.vendors.amazon.documents import Documents
 from sandbox.vendors.amazon.endpoint import Amazon
+from sandbox.vendors.amazon.fba import Fba
+from sandbox.vendors.amazon.fba_api import FbaApi
+from sandbox.vendors.amazon.feeds import Feeds
+from sandbox.vendors.amazon.feeds_api import FeedsApi
 from sandbox.vendors.amazon.gate import Gate
 from sandbox.vendors.amazon.listings import Listings
 from sandbox.vendors.amazon.notices import Notices
 from sandbox.vendors.amazon.notifications_api import NotificationsApi
+from sandbox.vendors.amazon.reports import Reports
+from sandbox.vendors.amazon.reports_api import ReportsApi
 from sandbox.vendors.amazon.sqs import Sqs
 from sandbox.vendors.amazon.sqs_queues import Queues
 from sandbox.vendors.shopify.deferred import handlers
@@ -52,24 +59,31 @@ def create_app(
     store.wall = clock.wall
     faults = Faults(store, seed)
     outbox = Outbox(store, clock, faults)
-    listings = Listings(store, clock, seed)
+    queues = Queues(store, clock, seed)
+    notices = Notices(store, clock, faults, queues, seed)
+    listings = Listings(store, outbox, seed, notices.tell)
+    documents = Documents(store)
+    reports = Reports(store, outbox, listings, documents, seed, notices.tell)
+    fba = Fba(store, listings, notices.tell)
+    feeds = Feeds(store, outbox, listings, documents, seed, notices.tell)
     shoppers = Shoppers(store, clock, outbox, seed)
     found_world(store, listings, seed)
-    queues = Queues(store, clock, seed)
     queues.serve_sellers()
-    notices = Notices(store, clock, faults, queues, seed)
     if pace:
         shoppers.set(DEMO_SHOP, pace, True)
 
     courier = Courier(store, clock, outbox)
-    duties = Duties(store, clock, outbox, handlers(store, outbox))
-    control = Control(Parts(store, clock, faults, outbox, courier, duties, listings, shoppers, queues, notices))
+    amazon_duties = listings.duties() | feeds.duties() | reports.duties()
+    duties = Duties(store, clock, outbox, handlers(store, outbox) | amazon_duties)
+    gate = Gate(store, clock, duties.settle)
+    parts = Parts(store, clock, faults, outbox, courier, duties, listings, shoppers, queues, notices, fba)
+    control = Control(parts)
 
-    parts: tuple[Courier | Duties | Shoppers, ...] = (courier, duties, shoppers) if background else ()
+    workers: tuple[Courier | Duties | Shoppers, ...] = (courier, duties, shoppers) if background else ()
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(part.run()) for part in parts]
+        tasks = [asyncio.create_task(part.run()) for part in workers]
         try:
             yield
         finally:
@@ -78,12 +92,19 @@ def create_app(
             await asyncio.gather(*tasks, return_exceptions=True)
             store.close()
 
-    gate = Gate(store, clock)
+    amazon = (
+        documents,
+        FeedsApi(store, clock, gate, feeds, documents),
+        Amazon(store, gate, listings),
+        NotificationsApi(store, gate),
+        ReportsApi(gate, reports, documents),
+        FbaApi(store, gate, fba),
+    )
     app = Starlette(
         routes=[
             Mount("/_control", routes=control.routes()),
             Mount("/shopify", routes=Shopify(store, clock, outbox, duties.settle).routes()),
-            Mount("/amazon", routes=[*Amazon(store, gate, listings).routes(), *NotificationsApi(store, gate).routes()]),
+            Mount("/amazon", routes=[route for api in amazon for route in api.routes()]),
             *Sqs(store, clock, faults, queues).routes(),
         ],
         lifespan=lifespan,

@@ -21,6 +21,7 @@ from sandbox.reading import Body, objects, text, whole
 from sandbox.shoppers import Shoppers
 from sandbox.staff import Staff, StaffAct
 from sandbox.store import Row, Store
+from sandbox.vendors.amazon.fba import Fba
 from sandbox.vendors.amazon.listings import Listings, find_seller, open_seller
 from sandbox.vendors.amazon.notices import KINDS, Notices
 from sandbox.vendors.amazon.sqs_queues import Queues
@@ -46,6 +47,7 @@ class Parts:
     shoppers: Shoppers
     queues: Queues
     notices: Notices
+    fba: Fba
 
 
 def answer(body: Any, status: int = 200) -> Response:
@@ -67,6 +69,7 @@ class Control:
             ("/faults", self.list_faults),
             ("/shopify/{domain}/levels", self.shopify_levels),
             ("/amazon/{seller_id}/levels", self.amazon_levels),
+            ("/amazon/{seller_id}/fba", self.fba_levels),
         ]
         posts: list[tuple[str, Callable[[Request, Body], Any]]] = [
             ("/shops", self.open_shop),
@@ -82,6 +85,7 @@ class Control:
             ("/amazon/{seller_id}/sales", self.sell),
             ("/amazon/{seller_id}/notices", self.notify),
             ("/amazon/{seller_id}/forbidden_notices", self.forbid_notices),
+            ("/amazon/{seller_id}/fba", self.stock_fba),
             ("/shoppers", self.set_shoppers),
             ("/clock", self.set_clock),
             ("/faults", self.arm_fault),
@@ -300,6 +304,7 @@ class Control:
         return {"levels": [_level(row) for row in rows]}
 
     async def amazon_levels(self, request: Request) -> Body:
+        self._parts.duties.settle()
         rows = self._parts.listings.every(self._seller(request))
         return {
             "levels": [
@@ -317,6 +322,14 @@ class Control:
         return self._parts.listings.sell(
             self._seller(request), text(given, "sku"), whole(given, "quantity"), given.get("key")
         )
+
+    async def fba_levels(self, request: Request) -> Body:
+        return {"items": self._parts.fba.listed(self._seller(request))}
+
+    async def stock_fba(self, request: Request, given: Body) -> Body:
+        """What Amazon's warehouses count, receive, sell, ship and take back: see Fba.act."""
+        seller, fba = self._seller(request), self._parts.fba
+        return {"items": await self._each(objects(given, "items"), lambda entry: fba.act(seller, entry))}
 
     async def set_shoppers(self, request: Request, given: Body) -> Body:
         pace, running = float(given.get("pace_per_minute", 6)), bool(given.get("running", True))

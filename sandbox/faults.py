@@ -23,10 +23,21 @@ STATUSES = {
 STATUS_KINDS = {f"http_{status}": status for status in STATUSES}
 ANSWER_KINDS = ("expired_token", "latency", "lost_reply", *STATUS_KINDS)
 # These are the vendor's own to answer, in the middle of his work.
-INNER_KINDS = ("throttled", "idempotency_concurrent", "bulk_failed", "bulk_expired", "delete_failed")
+SUBMISSION_KINDS = ("lost_submission", "late_submission")
+FEED_KINDS = ("feed_stuck", "feed_fatal_none", "feed_fatal_some", "feed_fatal_all")
+INNER_KINDS = (
+    "throttled", "idempotency_concurrent", "bulk_failed", "bulk_expired", "delete_failed", *SUBMISSION_KINDS,
+    *FEED_KINDS,
+)  # fmt: skip
 DELIVERY_KINDS = ("duplicate_delivery", "delayed_delivery", "reordered_delivery", "lost_delivery")
 KINDS = ANSWER_KINDS + INNER_KINDS + DELIVERY_KINDS
-DEFAULT_SECONDS = {"latency": 1.0, "delayed_delivery": 60.0, "reordered_delivery": 5.0}
+DEFAULT_SECONDS = {
+    "latency": 1.0,
+    "delayed_delivery": 60.0,
+    "reordered_delivery": 5.0,
+    "late_submission": 3600.0,
+    "feed_stuck": 259_200.0,
+}
 
 
 @dataclass

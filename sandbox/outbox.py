@@ -43,10 +43,19 @@ class Outbox:
     def act(self) -> Act:
         return Act(str(uuid4()), utc_now_fine(self._store))
 
+    def now(self) -> float:
+        """The hour of what is being done, on the sandbox clock."""
+        return self._clock.now() if self.hour is None else self.hour
+
+    def date(self) -> float:
+        """The date of what is being done, in seconds since 1970."""
+        late = self._clock.now() - self.now()
+        return self._store.wall() - (late if self._clock.is_virtual else late / self._clock.factor)
+
     def owe(self, kind: str, subject: int, seconds: float = 0.0) -> None:
         """Something the vendor does by himself some seconds of the sandbox clock later."""
-        now = self._clock.now() if self.hour is None else self.hour
-        self._store.insert("duties", id=self._store.next_id("duty"), kind=kind, subject=subject, due_at=now + seconds)
+        due_at = self.now() + seconds
+        self._store.insert("duties", id=self._store.next_id("duty"), kind=kind, subject=subject, due_at=due_at)
         self.ring_duty()
 
     def forget_subscriptions(self) -> None:

@@ -40,6 +40,10 @@ FIRST_IDS = {
     "group": 1,
     "submission": 1,
     "asin": 1,
+    "fnsku": 1,
+    "feed": 50_100_019_001,
+    "feed_issue": 1,
+    "report": 54_517_018_001,
 }
 
 

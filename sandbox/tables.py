@@ -131,6 +131,7 @@ create table if not exists duties (
     id integer primary key, kind text not null, subject integer not null, due_at real not null
 );
 create index if not exists duties_due on duties (due_at, id);
+create index if not exists duties_by_subject on duties (kind, subject);
 
 create table if not exists subscriptions (
     id integer primary key, shop_id integer not null, topic text not null, uri text not null, format text not null,
@@ -171,11 +172,42 @@ create table if not exists listings (
     attributes text not null, in_force text not null, opening integer not null, created_at text not null,
     updated_at text not null, primary key (seller_id, sku)
 ) without rowid;
+create index if not exists listings_by_asin on listings (seller_id, asin);
+create table if not exists identifiers (
+    seller_id text not null, kind text not null, value text not null, sku text not null,
+    primary key (seller_id, kind, value, sku)
+) without rowid;
 create table if not exists submissions (
     id text primary key, seller_id text not null, sku text not null, availability text not null,
     due_at real not null, ordinal integer not null
 ) without rowid;
-create index if not exists submissions_due on submissions (seller_id, due_at, ordinal);
+create index if not exists submissions_due on submissions (due_at, ordinal);
+create index if not exists submissions_by_sku on submissions (seller_id, sku);
+create table if not exists documents (
+    id text primary key, seller_id text not null, content_type text not null, data blob, gzip integer not null,
+    created_at real not null
+);
+create table if not exists feeds (
+    id integer primary key, seller_id text not null, feed_type text not null, marketplaces text not null,
+    document_id text not null, status text not null, fate text, created_at real not null, made_at real not null,
+    started_at real, ended_at real, result_id text, position integer not null default 0,
+    accepted integer not null default 0, invalid integer not null default 0
+);
+create index if not exists feeds_by_seller on feeds (seller_id, feed_type, status, id);
+create table if not exists feed_issues (id integer primary key, feed_id integer not null, issue text not null);
+create index if not exists feed_issues_by_feed on feed_issues (feed_id, id);
+create table if not exists reports (
+    id integer primary key, seller_id text not null, report_type text not null, marketplaces text not null,
+    status text not null, created_at real not null, started_at real, ended_at real, document_id text
+);
+create table if not exists fba_items (
+    seller_id text not null, sku text not null, asin text not null, fnsku text not null, name text not null,
+    condition text not null, fulfillable integer not null, quantities text not null, created_at text not null,
+    updated_at text not null, changed_at real not null, primary key (seller_id, sku)
+) without rowid;
+create table if not exists fba_additions (
+    seller_id text not null, token text not null, digest text not null, primary key (seller_id, token)
+) without rowid;
 create table if not exists sales (
     seller_id text not null, key text not null, answer text not null, primary key (seller_id, key)
 ) without rowid;
@@ -204,6 +236,9 @@ create index if not exists sqs_messages_visible on sqs_messages (arn, visible_at
 
 # Columns that a world founded by an earlier version lacks, and how they are added.
 ADDED = (
+    ("submissions", "road", "text not null default 'patch'"),
+    ("listings", "issues", "text not null default '[]'"),
+    ("listings", "fnsku", "text"),
     ("shops", "scopes", "text"),
     ("shops", "old_secret", "text"),
     ("shops", "old_secret_until", "real"),

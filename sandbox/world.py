@@ -168,7 +168,12 @@ def found_world(store: Store, listings: Listings, seed: int) -> None:
         listings.add(
             seller,
             [
-                {"sku": good.sku, "title": good.title, "quantity": good.available}
+                {
+                    "sku": good.sku,
+                    "title": good.title,
+                    "quantity": good.available,
+                    "barcodes": [{"type": "ean", "value": good.barcode}],
+                }
                 for good in sorted(chosen, key=lambda good: good.sku)
             ],
         )

@@ -15,6 +15,8 @@ from jsonschema import Draft4Validator
 from core.adapters.amazon.operations import OPERATIONS
 from tests.contracts.exchange import Breach, Exchange
 
+# An address that the vendor signs and gives away, for one file: it carries its own permission.
+_PRESIGNED = "X-Amz-Signature="
 _LOGIN = re.compile(r"/auth/o2/token$")
 _AGENT = re.compile(r"[^/()]+/[^/()]+ \((?:[^()]*;\s*)?Language=[^;()]+(?:;[^()]*)?\)")
 _GRANTS = {
@@ -72,11 +74,15 @@ class AmazonJudge:
         if exchange.kind == "delivery":
             return False
         is_ours = exchange.path.startswith("/amazon/") or "x-amz-access-token" in exchange.headers
+        is_ours = is_ours or _PRESIGNED in exchange.query
         return is_ours or _LOGIN.search(exchange.path) is not None or self._operation(exchange) is not None
 
     def judge(self, exchange: Exchange) -> Iterator[Breach]:
         if _LOGIN.search(exchange.path):
             yield from self._login(exchange)
+            return
+        if _PRESIGNED in exchange.query:
+            yield from _file(exchange)
             return
         if not exchange.headers.get("x-amz-access-token", "").strip():
             yield Breach("token", "no x-amz-access-token")
@@ -119,6 +125,19 @@ class AmazonJudge:
         # Misfortune in front of the login answers as the rest of the vendor does.
         if any(name not in answer for name in wanted) and "errors" not in answer:
             yield Breach("answer.login", f"{exchange.status} with {sorted(answer)}")
+
+
+def _file(exchange: Exchange) -> Iterator[Breach]:
+    """What is put into, or fetched from, the store of files: it is not for our token, and takes no other content type
+    than the one that was signed (NOTES.md, "JSON_LISTINGS_FEED")."""
+    if {"x-amz-access-token", "authorization"} & exchange.headers.keys():
+        yield Breach("credentials", "our token goes to whoever keeps the file")
+    if exchange.method not in ("PUT", "GET"):
+        yield Breach("address", f"{exchange.method} of a file")
+    if exchange.method == "PUT" and "content-type" not in exchange.headers:
+        yield Breach("content_type", "a file is put without its content type")
+    if exchange.is_sandbox and exchange.status == 403 and b"<Code>" not in exchange.answer:
+        yield Breach("answer.data", "403 without the XML that says why")
 
 
 def _parameters(operation: Operation, exchange: Exchange) -> Iterator[Breach]:

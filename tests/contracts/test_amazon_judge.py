@@ -18,6 +18,7 @@ READ = Exchange("GET", ITEMS, "marketplaceIds=A1&pageSize=20", HEADERS)
 PATCH = {"productType": "PRODUCT", "patches": [{"op": "merge", "path": "/attributes/x", "value": [{"quantity": 1}]}]}
 WRITE = Exchange("PATCH", f"{ITEMS}/A%20B", "marketplaceIds=A1", HEADERS, json.dumps(PATCH).encode())
 NAMED = {"x-amzn-requestid": "r", "x-amzn-ratelimit-limit": "5"}
+FILE = Exchange("PUT", "/put/here", "X-Amz-Date=20261126T000000Z&X-Amz-Signature=ab", {"content-type": "text/plain"})
 LOGIN = Exchange("POST", "/auth/o2/token", body=b"grant_type=refresh_token&refresh_token=r&client_id=a&client_secret=b")
 
 
@@ -45,6 +46,8 @@ ERRORS = {"errors": [{"code": "QuotaExceeded", "message": "too many"}]}
         answered(WRITE, ERRORS, 429, {"x-amzn-requestid": "r"}),
         answered(LOGIN, {"access_token": "a", "token_type": "bearer", "expires_in": 3600}),
         answered(LOGIN, {"error": "invalid_grant"}, 400),
+        replace(FILE, status=200, is_sandbox=True),
+        replace(FILE, method="GET", headers={}, status=403, answer=b"<Error><Code>A</Code></Error>", is_sandbox=True),
     ],
 )
 def test_what_keeps_every_rule_passes(judge: AmazonJudge, exchange: Exchange) -> None:
@@ -68,6 +71,11 @@ def test_what_keeps_every_rule_passes(judge: AmazonJudge, exchange: Exchange) ->
         ("body", replace(READ, body=b"{}")),
         ("body", replace(WRITE, body=b"")),
         ("body", replace(WRITE, body=json.dumps(PATCH | {"patches": []}).encode())),
+        ("credentials", replace(FILE, headers=FILE.headers | {"x-amz-access-token": "t1"})),
+        ("credentials", replace(FILE, headers=FILE.headers | {"authorization": "Bearer t1"})),
+        ("content_type", replace(FILE, headers={})),
+        ("address", replace(FILE, method="POST")),
+        ("answer.data", replace(FILE, status=403, answer=b"no", is_sandbox=True)),
         ("grant", replace(LOGIN, body=b"grant_type=password")),
         ("grant", replace(LOGIN, body=b"grant_type=refresh_token&client_id=a&client_secret=b")),
         ("grant", replace(LOGIN, body=LOGIN.body + b"&scope=everything")),

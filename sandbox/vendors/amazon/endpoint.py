@@ -1,6 +1,7 @@
 """The HTTP side of the fake Amazon: tokens, sellers and listings, with the vendor's headers and error lists."""
 
 import base64
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 from uuid import uuid4
@@ -15,22 +16,11 @@ from sandbox.store import Row, Store
 from sandbox.vendors.amazon import patches
 from sandbox.vendors.amazon.auth import GrantRefused, grant_token
 from sandbox.vendors.amazon.gate import Denied, Gate, answer, bad, body_of, check_marketplaces, many
+from sandbox.vendors.amazon.item_view import INCLUDED, item, status_of
 from sandbox.vendors.amazon.listings import MARKETPLACES, PAGE_MAX, Listings
 
-INCLUDED = (
-    "summaries",
-    "attributes",
-    "issues",
-    "offers",
-    "fulfillmentAvailability",
-    "procurement",
-    "relationships",
-    "productTypes",
-)
 PATCH_INCLUDED = ("identifiers", "issues")
-# What listings here can be found by; the vendor's other identifiers exist but none of our listings carries one.
-IDENTIFIERS = {"SKU": "sku", "ASIN": "asin"}
-OTHER_IDENTIFIERS = ("EAN", "FNSKU", "GTIN", "ISBN", "JAN", "MINSAN", "UPC")
+IDENTIFIERS = ("ASIN", "EAN", "FNSKU", "GTIN", "ISBN", "JAN", "MINSAN", "SKU", "UPC")
 # Both ends belong to the window.
 WINDOWS = {
     "createdAfter": ("created_at", ">="),
@@ -38,6 +28,8 @@ WINDOWS = {
     "lastUpdatedAfter": ("updated_at", ">="),
     "lastUpdatedBefore": ("updated_at", "<="),
 }
+FAMILIES = ("variationParentSku", "packageHierarchySku")
+STATUSES, SEVERITIES = ("BUYABLE", "DISCOVERABLE"), ("WARNING", "ERROR")
 SORTS = {"sku": "sku", "createdDate": "created_at", "lastUpdatedDate": "updated_at"}
 
 
@@ -48,14 +40,14 @@ class Amazon:
         self._listings = listings
 
     def routes(self) -> list[Route]:
-        search, item = "/listings/2021-08-01/items/{seller_id}", "/listings/2021-08-01/items/{seller_id}/{sku:path}"
+        search, one = "/listings/2021-08-01/items/{seller_id}", "/listings/2021-08-01/items/{seller_id}/{sku:path}"
         route = self._gate.route
         return [
             Route("/auth/o2/token", self.token, methods=["POST"]),
             route("getMarketplaceParticipations", "GET", "/sellers/v1/marketplaceParticipations", self.participations),
             route("searchListingsItems", "GET", search, self.search),
-            route("getListingsItem", "GET", item, self.get_item),
-            route("patchListingsItem", "PATCH", item, self.patch_item),
+            route("getListingsItem", "GET", one, self.get_item),
+            route("patchListingsItem", "PATCH", one, self.patch_item),
         ]
 
     async def token(self, request: Request) -> Response:
@@ -83,12 +75,12 @@ class Amazon:
     async def get_item(self, request: Request, seller: Row) -> Response:
         check_marketplaces(request, seller)
         included = _names(request, "includedData", INCLUDED, ["summaries"])
-        return answer(_item(self._find(request, seller), seller, included))
+        return answer(item(self._find(request, seller), seller, included))
 
     async def search(self, request: Request, seller: Row) -> Response:
         check_marketplaces(request, seller)
         included = _names(request, "includedData", INCLUDED, ["summaries"])
-        identifiers, column = _identifiers(request)
+        identifiers, kind = _identifiers(request)
         size, offset = _page(request)
         sort, order = (
             request.query_params.get("sortBy", "lastUpdatedDate"),
@@ -98,9 +90,9 @@ class Amazon:
             raise bad("'sortBy' or 'sortOrder' is not one of the allowed values.")
         windows = _windows(request)
         total, rows = self._listings.search(
-            seller, identifiers, column, windows, (SORTS[sort], order.lower()), offset, size
+            seller, identifiers, kind, windows, (SORTS[sort], order.lower()), offset, size, _standing(request)
         )
-        body: dict[str, Any] = {"numberOfResults": total, "items": [_item(row, seller, included) for row in rows]}
+        body: dict[str, Any] = {"numberOfResults": total, "items": [item(row, seller, included) for row in rows]}
         if pagination := _pagination(offset, size, total, len(rows)):
             body["pagination"] = pagination
         return answer(body)
@@ -131,7 +123,7 @@ class Amazon:
         elif preview:
             status = "VALID"
         else:
-            status, submission_id = "ACCEPTED", self._listings.submit(seller, listing["sku"], reading.attributes)
+            status, submission_id = "ACCEPTED", self._listings.submit(seller, listing["sku"], reading)
         said: dict[str, Any] = {"sku": listing["sku"], "status": status, "submissionId": submission_id}
         if "issues" in included:
             said["issues"] = [{**issue, "marketplaceIds": [seller["marketplace_id"]]} for issue in reading.issues]
@@ -159,17 +151,37 @@ def _names(request: Request, name: str, allowed: tuple[str, ...], default: list[
 
 def _identifiers(request: Request) -> tuple[list[str] | None, str]:
     identifiers, kind = many(request, "identifiers"), request.query_params.get("identifiersType")
+    families = [name for name in FAMILIES if name in request.query_params]
+    if len(families) + bool(identifiers) > 1:
+        raise bad(f"'{families[0]}' cannot be used with another selection.")
+    if families:
+        # Nothing here has variations or lies in a package of its own.
+        return [], "SKU"
     if not identifiers:
-        return None, "sku"
+        return None, "SKU"
     if len(identifiers) > PAGE_MAX:
         raise bad(f"'identifiers' takes at most {PAGE_MAX} values.")
     if kind is None:
         raise bad("'identifiersType' is required when 'identifiers' is provided.")
-    if kind in OTHER_IDENTIFIERS:
-        return [], "sku"
     if kind not in IDENTIFIERS:
         raise bad(f"'identifiersType' does not take {kind!r}.")
-    return identifiers, IDENTIFIERS[kind]
+    return identifiers, kind
+
+
+def _standing(request: Request) -> Callable[[Row], bool] | None:
+    """What a listing's status and issues must be, if anything is asked of them."""
+    required, forbidden = (_names(request, name, STATUSES, []) for name in ("withStatus", "withoutStatus"))
+    severities = _names(request, "withIssueSeverity", SEVERITIES, [])
+    if not required and not forbidden and not severities:
+        return None
+
+    def keep(row: Row) -> bool:
+        status = status_of(row)
+        found = {issue["severity"] for issue in orjson.loads(row["issues"])}
+        is_so = all(name in status for name in required) and not any(name in status for name in forbidden)
+        return is_so and (not severities or bool(found.intersection(severities)))
+
+    return keep
 
 
 def _windows(request: Request) -> list[tuple[str, str, str]]:
@@ -211,35 +223,3 @@ def _pagination(offset: int, size: int, total: int, count: int) -> dict[str, str
 
 def _token(offset: int) -> str:
     return base64.urlsafe_b64encode(str(offset).encode()).decode()
-
-
-def _item(listing: Row, seller: Row, included: list[str]) -> dict[str, Any]:
-    in_force: dict[str, int] = orjson.loads(listing["in_force"])
-    marketplace = seller["marketplace_id"]
-    parts: dict[str, Any] = {
-        "summaries": [_summary(listing, marketplace, any(in_force.values()))],
-        "attributes": orjson.loads(listing["attributes"]),
-        "issues": [],
-        "offers": [],
-        "fulfillmentAvailability": [
-            {"fulfillmentChannelCode": channel, "quantity": quantity} for channel, quantity in in_force.items()
-        ],
-        "procurement": [],
-        "relationships": [{"marketplaceId": marketplace, "relationships": []}],
-        "productTypes": [{"marketplaceId": marketplace, "productType": listing["product_type"]}],
-    }
-    return {"sku": listing["sku"], **{name: part for name, part in parts.items() if name in included}}
-
-
-def _summary(listing: Row, marketplace: str, buyable: bool) -> dict[str, Any]:
-    return {
-        "marketplaceId": marketplace,
-        "asin": listing["asin"],
-        "productType": listing["product_type"],
-        "conditionType": "new_new",
-        # Sold out is still found, but cannot be bought.
-        "status": ["BUYABLE", "DISCOVERABLE"] if buyable else ["DISCOVERABLE"],
-        "itemName": listing["title"],
-        "createdDate": listing["created_at"],
-        "lastUpdatedDate": listing["updated_at"],
-    }

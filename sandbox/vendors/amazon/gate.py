@@ -43,9 +43,11 @@ def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) 
 
 
 class Gate:
-    def __init__(self, store: Store, clock: AnyClock) -> None:
+    def __init__(self, store: Store, clock: AnyClock, settle: Callable[[], None] = lambda: None) -> None:
+        """`settle` does what has fallen due, before anybody looks."""
         self._store = store
         self._quota = Quota(clock)
+        self._settle = settle
 
     def route(self, operation: str, method: str, path: str, handler: Handler) -> Route:
         """A route that only those come to who may."""
@@ -65,6 +67,7 @@ class Gate:
                 if not self._quota.take(operation, seller["client_id"], seller["seller_id"]):
                     raise Denied(429, "QuotaExceeded", "You exceeded your quota for the requested resource.")
                 headers = limit_header(operation)
+                self._settle()
                 response = await handler(request, seller)
             except Denied as denied:
                 # The models promise the limit header with 400 and 404 only, but callers do see it with 429 too.

@@ -1,22 +1,38 @@
 """Listings: what was submitted, what is in force, and the time between the two."""
 
+import math
 import random
 import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import orjson
 
-from sandbox.clock import AnyClock, as_utc, utc_now
+from sandbox.clock import as_utc, utc_now
 from sandbox.errors import NotFound, Refused
+from sandbox.outbox import Outbox
 from sandbox.store import Row, Store, marks
-from sandbox.vendors.amazon.patches import AVAILABILITY, DEFAULT_CHANNEL, Attributes
+from sandbox.vendors.amazon.new_listing import GTIN_DIGITS, TRADE_NUMBERS, NewListing
+from sandbox.vendors.amazon.patches import DEFAULT_CHANNEL, Availability, Reading
+from sandbox.vendors.amazon.telling import Tell, nobody
 
 # Seconds of the sandbox clock that a submission waits before its number counts.
 DELAY = (1.0, 8.0)
+# Submissions come into force at so many moments a second.
+TICKS = 2
+# What rounding may do to a time that was put together of two.
+HAIR = 1e-6
 PAGE_MAX = 20
 PAGED_MAX = 1000
+
+QUANTITY_CHANGE = "LISTINGS_ITEM_MFN_QUANTITY_CHANGE"
+# A listing, and what of it Amazon could send at once.
+SELECT = (
+    "select l.*, (select f.fulfillable from fba_items f where f.seller_id = l.seller_id and f.sku = l.sku)"
+    " as fulfillable from listings l"
+)
 
 MARKETPLACES = {
     "A1F83G8C2ARO7P": ("Amazon.co.uk", "GB", "GBP", "en_GB", "www.amazon.co.uk"),
@@ -62,122 +78,165 @@ def _listed_at(seconds_ago: int) -> str:
 class Listings:
     """All listings of all sellers. Due submissions are settled whenever anybody looks or buys."""
 
-    def __init__(self, store: Store, clock: AnyClock, seed: int) -> None:
+    def __init__(self, store: Store, outbox: Outbox, seed: int, tell: Tell = nobody) -> None:
         self._store = store
-        self._clock = clock
+        self._outbox = outbox
+        self._tell = tell
         self._random = random.Random(f"listings-{seed}")
+
+    def duties(self) -> dict[str, Callable[[int], None]]:
+        """What falls due by itself: see Duties."""
+        return {"land": lambda tick: self._land(self._outbox.now())}
 
     def add(self, seller: Row, wanted: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Lists unknown SKUs; known ones stay as they are. Raises Refused on a field of the wrong form."""
         answers = []
         with self._store.transaction():
             for place, given in enumerate(wanted):
-                sku, quantity = given.get("sku"), given.get("quantity", 0)
-                if not isinstance(sku, str) or not sku:
-                    raise Refused("invalid_sku", f"A listing needs a sku, not {sku!r}.")
-                if not isinstance(quantity, int) or isinstance(quantity, bool) or quantity < 0:
-                    raise Refused("invalid_quantity", f"{sku}: the quantity must be a whole number of at least 0.")
-                found = self.find(seller, sku)
+                listed = NewListing.read(given)
+                found = self.find(seller, listed.sku)
                 if found is None:
-                    self._add(seller, sku, given, quantity, _listed_at(len(wanted) - place))
-                    found = self.find(seller, sku)
+                    self._add(seller, listed, _listed_at(len(wanted) - place))
+                    found = self.find(seller, listed.sku)
                 assert found is not None
-                answers.append({"sku": sku, "asin": found["asin"]})
+                answers.append({"sku": listed.sku, "asin": found["asin"], "fnsku": found["fnsku"]})
         return answers
 
-    def _add(self, seller: Row, sku: str, given: dict[str, Any], quantity: int, now: str) -> None:
-        asin = given.get("asin") or f"B0{self._store.next_id('asin'):08d}"
-        title = str(given.get("title") or sku)
-        marketplace = seller["marketplace_id"]
-        attributes = {
-            "item_name": [{"value": title, "marketplace_id": marketplace}],
-            "condition_type": [{"value": "new_new", "marketplace_id": marketplace}],
-            "merchant_suggested_asin": [{"value": asin, "marketplace_id": marketplace}],
-            AVAILABILITY: [
-                {"fulfillment_channel_code": DEFAULT_CHANNEL, "quantity": quantity, "lead_time_to_ship_max_days": 2}
-            ],
-        }
+    def _add(self, seller: Row, listed: NewListing, now: str) -> None:
+        asin = listed.asin or f"B0{self._store.next_id('asin'):08d}"
+        fnsku = listed.fnsku
+        if fnsku is None and listed.channel != DEFAULT_CHANNEL:
+            fnsku = self._new_label()
         self._store.insert(
             "listings",
             seller_id=seller["seller_id"],
-            sku=sku,
+            sku=listed.sku,
             asin=asin,
-            title=title,
+            title=listed.title,
             product_type="PRODUCT",
-            attributes=orjson.dumps(attributes).decode(),
-            in_force=orjson.dumps({DEFAULT_CHANNEL: quantity}).decode(),
-            opening=quantity,
+            attributes=orjson.dumps(listed.attributes(seller["marketplace_id"], asin)).decode(),
+            in_force=orjson.dumps({listed.channel: listed.quantity}).decode(),
+            opening=listed.quantity or 0,
             created_at=now,
             updated_at=now,
+            issues=orjson.dumps(listed.issues).decode(),
+            fnsku=fnsku,
+        )
+        if fnsku is not None:
+            self._identify(seller, listed.sku, "FNSKU", fnsku)
+        for kind, value in listed.barcodes:
+            self._identify(seller, listed.sku, kind.upper(), value)
+            if kind in TRADE_NUMBERS:
+                self._identify(seller, listed.sku, "GTIN", value.zfill(GTIN_DIGITS))
+
+    def _identify(self, seller: Row, sku: str, kind: str, value: str) -> None:
+        self._store.run(
+            "insert or ignore into identifiers values (?, ?, ?, ?)", (seller["seller_id"], kind, value, sku)
         )
 
+    def label(self, seller: Row, listing: Row) -> str:
+        """The FNSKU by which Amazon's warehouses know the listing's goods; it gets one when it has none."""
+        if listing["fnsku"]:
+            return str(listing["fnsku"])
+        with self._store.transaction():
+            fnsku = self._new_label()
+            self._store.run(
+                "update listings set fnsku = ? where seller_id = ? and sku = ?",
+                (fnsku, seller["seller_id"], listing["sku"]),
+            )
+            self._identify(seller, listing["sku"], "FNSKU", fnsku)
+        return fnsku
+
+    def _new_label(self) -> str:
+        return f"X00{self._store.next_id('fnsku'):07d}"
+
     def find(self, seller: Row, sku: str) -> Row | None:
-        self._settle(seller)
-        return self._store.one("select * from listings where seller_id = ? and sku = ?", (seller["seller_id"], sku))
+        self._settle()
+        return self._store.one(f"{SELECT} where l.seller_id = ? and l.sku = ?", (seller["seller_id"], sku))
 
     def every(self, seller: Row) -> list[Row]:
-        self._settle(seller)
-        return self._store.all("select * from listings where seller_id = ? order by sku", (seller["seller_id"],))
+        self._settle()
+        return self._store.all(f"{SELECT} where l.seller_id = ? order by l.sku", (seller["seller_id"],))
 
     def search(
         self,
         seller: Row,
         identifiers: list[str] | None,
-        column: str,
+        kind: str,
         windows: list[tuple[str, str, str]],
         sort: tuple[str, str],
         offset: int,
         size: int,
+        keep: Callable[[Row], bool] | None = None,
     ) -> tuple[int, list[Row]]:
-        """How many match, and one page of them; `column`, `sort` and what `windows` compare come from fixed lists.
+        """How many match, and one page of them; `kind`, `sort` and what `windows` compare come from fixed lists.
 
-        A window is (column, comparison, time in the form the store keeps).
+        A window is (column, comparison, time in the form the store keeps). `keep` decides by more than columns.
         """
-        self._settle(seller)
-        where, parameters = "seller_id = ?", [seller["seller_id"]]
+        self._settle()
+        where, parameters = "l.seller_id = ?", [seller["seller_id"]]
         for compared, comparison, instant in windows:
-            where += f" and {compared} {comparison} ?"
+            where += f" and l.{compared} {comparison} ?"
             parameters.append(instant)
         if identifiers is not None:
-            where += f" and {column} in ({marks(identifiers)})"
-            parameters += identifiers
-        found = self._store.value(f"select count(*) from listings where {where}", parameters)
-        rows = self._store.all(
-            f"select * from listings where {where} order by {sort[0]} {sort[1]}, sku {sort[1]} limit ? offset ?",
-            (*parameters, min(size, max(0, PAGED_MAX - offset)), offset),
-        )
-        return int(found), rows
+            chosen, values = _chosen(seller, kind, identifiers)
+            where += f" and {chosen}"
+            parameters += values
+        asked = f"{SELECT} where {where} order by l.{sort[0]} {sort[1]}, l.sku {sort[1]}"
+        size = min(size, max(0, PAGED_MAX - offset))
+        if keep is not None:
+            kept = [row for row in self._store.all(asked, parameters) if keep(row)]
+            return len(kept), kept[offset : offset + size]
+        found = self._store.value(f"select count(*) from listings l where {where}", parameters)
+        return int(found), self._store.all(f"{asked} limit ? offset ?", (*parameters, size, offset))
 
-    def submit(self, seller: Row, sku: str, attributes: Attributes) -> str:
+    def submit(self, seller: Row, sku: str, reading: Reading, road: str = "patch") -> str:
         """Shows the attributes at once and queues the quantities; returns the submission id."""
-        submission_id = uuid4().hex
-        availability = {
-            entry["fulfillment_channel_code"]: entry["quantity"]
-            for entry in attributes.get(AVAILABILITY, [])
-            if "quantity" in entry
-        }
         with self._store.transaction():
             self._store.run(
                 "update listings set attributes = ?, updated_at = ? where seller_id = ? and sku = ?",
-                (orjson.dumps(attributes).decode(), utc_now(self._store), seller["seller_id"], sku),
+                (orjson.dumps(reading.attributes).decode(), utc_now(self._store), seller["seller_id"], sku),
             )
-            self._store.insert(
-                "submissions",
-                id=submission_id,
-                seller_id=seller["seller_id"],
-                sku=sku,
-                availability=orjson.dumps(availability).decode(),
-                due_at=self._due_at(seller, sku),
-                ordinal=self._store.next_id("submission"),
-            )
+            return self._queue(seller, sku, reading.availability, road)
+
+    def remove(self, seller: Row, sku: str, road: str = "feed") -> str:
+        """Queues the end of a listing; a SKU that is not listed has ended already."""
+        with self._store.transaction():
+            return self._queue(seller, sku, None, road)
+
+    def _queue(self, seller: Row, sku: str, availability: Availability | None, road: str) -> str:
+        submission_id, said = uuid4().hex, f"{road} {sku}"
+        if self._outbox.faults.strike("lost_submission", said):
+            return submission_id
+        due_at = self._due_at(seller, sku, road)
+        if late := self._outbox.faults.strike("late_submission", said):
+            due_at += late.seconds
+        # Whole ticks, so that the many of a feed come into force together.
+        tick = math.ceil(due_at * TICKS)
+        self._store.insert(
+            "submissions",
+            id=submission_id,
+            seller_id=seller["seller_id"],
+            sku=sku,
+            availability=orjson.dumps(availability).decode(),
+            due_at=tick / TICKS,
+            ordinal=self._store.next_id("submission"),
+            road=road,
+        )
+        if self._store.one("select 1 from duties where kind = 'land' and subject = ?", (tick,)) is None:
+            self._outbox.owe("land", tick, tick / TICKS - self._outbox.now())
         return submission_id
 
-    def _due_at(self, seller: Row, sku: str) -> float:
-        """After the delay, but never before an earlier submission for the same SKU: the last accepted one wins."""
+    def _due_at(self, seller: Row, sku: str, road: str) -> float:
+        """After the delay, but never before an earlier submission for the same SKU by the same road.
+
+        The roads know nothing of each other: what was submitted by one may land after what came later by the other.
+        """
         before = self._store.value(
-            "select max(due_at) from submissions where seller_id = ? and sku = ?", (seller["seller_id"], sku)
+            "select max(due_at) from submissions where seller_id = ? and sku = ? and road = ?",
+            (seller["seller_id"], sku, road),
         )
-        return max(self._clock.now() + self._random.uniform(*DELAY), before or 0.0)
+        return max(self._outbox.now() + self._random.uniform(*DELAY), before or 0.0)
 
     def sell(self, seller: Row, sku: str, quantity: int, key: str | None = None) -> dict[str, Any]:
         """A sale lowers the quantity in force. Raises Refused when too few are left."""
@@ -201,28 +260,56 @@ class Listings:
         row = self.find(seller, sku)
         if row is None:
             raise NotFound("listing", sku)
-        in_force = orjson.loads(row["in_force"])
-        left = in_force.get(DEFAULT_CHANNEL, 0) - quantity
+        left = (orjson.loads(row["in_force"]).get(DEFAULT_CHANNEL) or 0) - quantity
         if left < 0:
             raise Refused("out_of_stock", f"{sku} has {left + quantity} units in force, {quantity} were wanted.", 409)
-        self._put_in_force(seller["seller_id"], sku, {**in_force, DEFAULT_CHANNEL: left})
+        self._put_in_force(seller, row, {DEFAULT_CHANNEL: {"quantity": left}})
         return {"sku": sku, "quantity": quantity, "in_force": left}
 
-    def _settle(self, seller: Row) -> None:
+    def _settle(self) -> None:
+        """What has fallen due is in force before anybody looks, whether or not duties are done meanwhile."""
+        self._land(self._outbox.now())
+
+    def _land(self, now: float) -> None:
         """Brings every due submission into force, in the order of their times."""
-        due = self._store.all(
-            "select * from submissions where seller_id = ? and due_at <= ? order by due_at, ordinal",
-            (seller["seller_id"], self._clock.now()),
-        )
+        due = self._store.all("select * from submissions where due_at <= ? order by due_at, ordinal", (now + HAIR,))
         if not due:
             return
         with self._store.transaction():
             for row in due:
-                self._put_in_force(row["seller_id"], row["sku"], orjson.loads(row["availability"]))
                 self._store.run("delete from submissions where id = ?", (row["id"],))
+                self._land_one(row)
 
-    def _put_in_force(self, seller_id: str, sku: str, in_force: dict[str, int]) -> None:
+    def _land_one(self, submission: Row) -> None:
+        who = (submission["seller_id"], submission["sku"])
+        listing = self._store.one("select * from listings where seller_id = ? and sku = ?", who)
+        if listing is None:
+            return
+        availability = orjson.loads(submission["availability"])
+        if availability is None:
+            self._store.run("delete from listings where seller_id = ? and sku = ?", who)
+            self._store.run("delete from identifiers where seller_id = ? and sku = ?", who)
+        elif availability:
+            self._put_in_force(find_seller(self._store, submission["seller_id"]), listing, availability)
+
+    def _put_in_force(self, seller: Row, listing: Row, availability: Availability) -> None:
+        before: dict[str, int | None] = orjson.loads(listing["in_force"])
+        after = {channel: units for channel, units in before.items() if availability.get(channel, {}) is not None}
+        after |= {channel: said.get("quantity") for channel, said in availability.items() if said is not None}
         self._store.run(
             "update listings set in_force = ?, updated_at = ? where seller_id = ? and sku = ?",
-            (orjson.dumps(in_force).decode(), utc_now(self._store), seller_id, sku),
+            (orjson.dumps(after).decode(), utc_now(self._store), listing["seller_id"], listing["sku"]),
         )
+        units = after.get(DEFAULT_CHANNEL) or 0
+        if units != (before.get(DEFAULT_CHANNEL) or 0):
+            changed = {"SellerId": seller["seller_id"], "FulfillmentChannelCode": DEFAULT_CHANNEL}
+            self._tell(seller, QUANTITY_CHANGE, {**changed, "Sku": listing["sku"], "Quantity": units})
+
+
+def _chosen(seller: Row, kind: str, identifiers: list[str]) -> tuple[str, list[str]]:
+    """The condition for listings with one of these identifiers, and its parameters."""
+    if kind in ("SKU", "ASIN"):
+        return f"l.{kind.lower()} in ({marks(identifiers)})", identifiers
+    values = [value.zfill(GTIN_DIGITS) for value in identifiers] if kind == "GTIN" else identifiers
+    inner = f"select sku from identifiers where seller_id = ? and kind = ? and value in ({marks(values)})"
+    return f"l.sku in ({inner})", [seller["seller_id"], kind, *values]

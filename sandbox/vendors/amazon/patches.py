@@ -1,6 +1,6 @@
 """What a listings patch may say and what it does to the attributes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 OPERATIONS = ("add", "replace", "merge", "delete")
@@ -19,14 +19,21 @@ PREFIX = "/attributes/"
 
 Attributes = dict[str, list[dict[str, Any]]]
 Issue = dict[str, Any]
+Availability = dict[str, dict[str, int] | None]
+"""By channel: its quantity; nothing where Amazon knows the quantity itself; None takes the channel away."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The attributes after all patches, or the issues that stop the submission."""
+    """The attributes after all patches, or the issues that stop the submission.
+
+    `availability` is what the patches say of quantities. What they leave alone is not in it: a change of the price
+    brings no quantity back.
+    """
 
     attributes: Attributes
     issues: list[Issue]
+    availability: Availability = field(default_factory=dict)
 
 
 def malformed(body: Any) -> str | None:
@@ -44,14 +51,14 @@ def malformed(body: Any) -> str | None:
         if not isinstance(patch.get("path"), str):
             return "'path' is required but was not provided."
         value = patch.get("value")
-        if patch["op"] != "delete" and not _is_list_of_objects(value):
+        if patch["op"] != "delete" and not is_list_of_objects(value):
             return "'value' must be an array of objects."
-        if value is not None and not _is_list_of_objects(value):
+        if value is not None and not is_list_of_objects(value):
             return "'value' must be an array of objects."
     return None
 
 
-def _is_list_of_objects(value: Any) -> bool:
+def is_list_of_objects(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
 
 
@@ -59,6 +66,7 @@ def read(attributes: Attributes, patches: list[dict[str, Any]]) -> Reading:
     """Applies well-formed patches in order; one issue anywhere and none of them counts."""
     result = {name: [dict(entry) for entry in entries] for name, entries in attributes.items()}
     issues: list[Issue] = []
+    availability: Availability = {}
     for patch in patches:
         name = patch["path"].removeprefix(PREFIX)
         # Only whole top-level attributes, in the snake case of submissions.
@@ -69,7 +77,24 @@ def read(attributes: Attributes, patches: list[dict[str, Any]]) -> Reading:
         issues += found
         if not found:
             _apply(result, name, patch)
-    return Reading(result, issues)
+        if not found and name == AVAILABILITY:
+            availability |= _quantities(attributes.get(name, []), patch)
+    return Reading(result, issues, availability)
+
+
+def _quantities(before: list[dict[str, Any]], patch: dict[str, Any]) -> Availability:
+    """What one patch says of the quantities."""
+    value = patch.get("value") or []
+    if patch["op"] == "delete":
+        return {_selector(AVAILABILITY, entry): None for entry in value or before}
+    said: Availability = {}
+    for entry in value:
+        channel = _selector(AVAILABILITY, entry)
+        if "quantity" in entry:
+            said[channel] = {"quantity": entry["quantity"]}
+        elif channel != DEFAULT_CHANNEL:
+            said[channel] = {}
+    return said
 
 
 def _availability_issues(patch: dict[str, Any]) -> list[Issue]:
@@ -89,6 +114,11 @@ def _availability_issues(patch: dict[str, Any]) -> list[Issue]:
             message = f"'quantity' cannot be set for the fulfillment channel '{channel}'."
             issues.append(_issue("90245", message, AVAILABILITY, "INVALID_ATTRIBUTE"))
     return issues
+
+
+def not_a_list(name: str) -> Issue:
+    """Every attribute is a list of objects."""
+    return _issue("90244", f"The value of '{name}' must be an array of objects.", name, "INVALID_ATTRIBUTE")
 
 
 def _issue(code: str, message: str, attribute: str, category: str) -> Issue:

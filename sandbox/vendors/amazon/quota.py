@@ -18,7 +18,20 @@ PLANS = {
     "createDestination": (1.0, 5),
     "getDestination": (1.0, 5),
     "deleteDestination": (1.0, 5),
+    "createFeedDocument": (0.5, 15),
+    "createFeed": (0.0083, 15),
+    "getFeed": (2.0, 15),
+    "getFeeds": (0.0222, 10),
+    "cancelFeed": (2.0, 15),
+    "getFeedDocument": (0.0222, 10),
+    "createReport": (0.0167, 15),
+    "getReport": (2.0, 15),
+    "getReportDocument": (0.0167, 15),
+    "getInventorySummaries": (2.0, 2),
 }
+# Operations of the vendor's own sandbox alone have no plan but the one it has for everything.
+SANDBOX_PLAN = (5.0, 15)
+SANDBOX_OPERATIONS = ("createInventoryItem", "addInventory", "deleteInventoryItem")
 
 
 class Quota:
@@ -27,7 +40,7 @@ class Quota:
         self._buckets: dict[tuple[str, str, str], Bucket] = {}
 
     def take(self, operation: str, client_id: str, seller_id: str) -> bool:
-        rate, burst = PLANS[operation]
+        rate, burst = _plan(operation)
         now = self._clock.now()
         who = (operation, client_id, seller_id)
         bucket = self._buckets.setdefault(who, Bucket.full(burst, rate, now))
@@ -35,4 +48,8 @@ class Quota:
 
 
 def limit_header(operation: str) -> dict[str, str]:
-    return {"x-amzn-RateLimit-Limit": str(PLANS[operation][0])}
+    return {"x-amzn-RateLimit-Limit": str(_plan(operation)[0])}
+
+
+def _plan(operation: str) -> tuple[float, int]:
+    return SANDBOX_PLAN if operation in SANDBOX_OPERATIONS else PLANS[operation]
