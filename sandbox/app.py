@@ -31,6 +31,8 @@ from sandbox.vendors.amazon.gate import Gate
 from sandbox.vendors.amazon.listings import Listings
 from sandbox.vendors.amazon.notices import Notices
 from sandbox.vendors.amazon.notifications_api import NotificationsApi
+from sandbox.vendors.amazon.orders import Orders
+from sandbox.vendors.amazon.orders_api import OrdersApi
 from sandbox.vendors.amazon.reports import Reports
 from sandbox.vendors.amazon.reports_api import ReportsApi
 from sandbox.vendors.amazon.sqs import Sqs
@@ -66,6 +68,7 @@ def create_app(
     reports = Reports(store, outbox, listings, documents, seed, notices.tell)
     fba = Fba(store, listings, notices.tell)
     feeds = Feeds(store, outbox, listings, documents, seed, notices.tell)
+    orders = Orders(store, outbox, listings, fba, seed, notices.tell)
     shoppers = Shoppers(store, clock, outbox, seed)
     found_world(store, listings, seed)
     queues.serve_sellers()
@@ -73,10 +76,10 @@ def create_app(
         shoppers.set(DEMO_SHOP, pace, True)
 
     courier = Courier(store, clock, outbox)
-    amazon_duties = listings.duties() | feeds.duties() | reports.duties()
+    amazon_duties = listings.duties() | feeds.duties() | reports.duties() | orders.duties()
     duties = Duties(store, clock, outbox, handlers(store, outbox) | amazon_duties)
     gate = Gate(store, clock, duties.settle)
-    parts = Parts(store, clock, faults, outbox, courier, duties, listings, shoppers, queues, notices, fba)
+    parts = Parts(store, clock, faults, outbox, courier, duties, listings, shoppers, queues, notices, orders, fba)
     control = Control(parts)
 
     workers: tuple[Courier | Duties | Shoppers, ...] = (courier, duties, shoppers) if background else ()
@@ -99,6 +102,7 @@ def create_app(
         NotificationsApi(store, gate),
         ReportsApi(gate, reports, documents),
         FbaApi(store, gate, fba),
+        OrdersApi(store, clock, gate, orders),
     )
     app = Starlette(
         routes=[

@@ -18,12 +18,14 @@ from sandbox.errors import Refused
 from sandbox.faults import Faults
 from sandbox.outbox import Outbox
 from sandbox.reading import Body, objects, text, whole
+from sandbox.seller_central import Act, SellerCentral
 from sandbox.shoppers import Shoppers
 from sandbox.staff import Staff, StaffAct
 from sandbox.store import Row, Store
 from sandbox.vendors.amazon.fba import Fba
 from sandbox.vendors.amazon.listings import Listings, find_seller, open_seller
 from sandbox.vendors.amazon.notices import KINDS, Notices
+from sandbox.vendors.amazon.orders import Orders
 from sandbox.vendors.amazon.sqs_queues import Queues
 from sandbox.vendors.shopify import bodies, catalogue, fulfilments, inventory, order_rows, orders, returns
 from sandbox.vendors.shopify.shops import find_shop, gid, home_location, open_shop
@@ -47,6 +49,7 @@ class Parts:
     shoppers: Shoppers
     queues: Queues
     notices: Notices
+    amazon_orders: Orders
     fba: Fba
 
 
@@ -60,6 +63,7 @@ class Control:
         self._store = parts.store
         self._outbox = parts.outbox
         self._staff = Staff(parts.store, parts.outbox)
+        self._central = SellerCentral(parts.store, parts.amazon_orders, parts.listings)
 
     def routes(self) -> list[Route]:
         gets: list[tuple[str, Callable[[Request], Any]]] = [
@@ -69,6 +73,7 @@ class Control:
             ("/faults", self.list_faults),
             ("/shopify/{domain}/levels", self.shopify_levels),
             ("/amazon/{seller_id}/levels", self.amazon_levels),
+            ("/amazon/{seller_id}/orders", self.amazon_orders),
             ("/amazon/{seller_id}/fba", self.fba_levels),
         ]
         posts: list[tuple[str, Callable[[Request, Body], Any]]] = [
@@ -96,6 +101,10 @@ class Control:
             *(
                 Route(f"/shopify/{{domain}}/{path}", _writer(self._staff_route(path, act)), methods=["POST"])
                 for path, act in self._staff.acts().items()
+            ),
+            *(
+                Route(f"/amazon/{{seller_id}}/{path}", _writer(self._central_route(path, act)), methods=["POST"])
+                for path, act in self._central.acts().items()
             ),
             Route("/faults", _reader(self.disarm_faults), methods=["DELETE"]),
         ]
@@ -127,8 +136,10 @@ class Control:
 
     async def open_seller(self, request: Request, given: Body) -> Body:
         seller_id = text(given, "seller_id")
-        marketplace = str(given.get("marketplace_id", "A1F83G8C2ARO7P"))
-        open_seller(self._store, seller_id, str(given.get("name") or seller_id), marketplace)
+        marketplaces = given.get("marketplace_ids") or [given.get("marketplace_id", "A1F83G8C2ARO7P")]
+        if not isinstance(marketplaces, list):
+            raise Refused("missing", "marketplace_ids must be a list.")
+        open_seller(self._store, seller_id, str(given.get("name") or seller_id), *map(str, marketplaces))
         self._parts.queues.serve_sellers()
         return world.describe_seller(self._store, seller_id)
 
@@ -318,10 +329,21 @@ class Control:
             ]
         }
 
+    async def amazon_orders(self, request: Request) -> Body:
+        self._parts.duties.settle()
+        return {"orders": self._central.listed(self._seller(request))}
+
     async def sell(self, request: Request, given: Body) -> Body:
-        return self._parts.listings.sell(
-            self._seller(request), text(given, "sku"), whole(given, "quantity"), given.get("key")
-        )
+        self._parts.duties.settle()
+        return self._central.sell(self._seller(request), given)
+
+    def _central_route(self, name: str, act: Act) -> Callable[[Request, Body], Awaitable[Body]]:
+        async def handle(request: Request, given: Body) -> Body:
+            self._parts.duties.settle()
+            seller = self._seller(request)
+            return {name: await self._each(objects(given, name), lambda entry: act(seller, entry))}
+
+        return handle
 
     async def fba_levels(self, request: Request) -> Body:
         return {"items": self._parts.fba.listed(self._seller(request))}

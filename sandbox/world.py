@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 from sandbox.store import Store
+from sandbox.vendors.amazon import marketplaces
 from sandbox.vendors.amazon.listings import Listings, open_seller
 from sandbox.vendors.amazon.sqs_queues import describe_queue
 from sandbox.vendors.shopify.catalogue import Sample, shelve
@@ -172,6 +173,7 @@ def found_world(store: Store, listings: Listings, seed: int) -> None:
                     "sku": good.sku,
                     "title": good.title,
                     "quantity": good.available,
+                    "price": good.price,
                     "barcodes": [{"type": "ean", "value": good.barcode}],
                 }
                 for good in sorted(chosen, key=lambda good: good.sku)
@@ -204,6 +206,6 @@ def describe_seller(store: Store, seller_id: str) -> dict[str, Any]:
     names = ("seller_id", "name", "client_id", "client_secret", "refresh_token")
     return {
         **{name: row[name] for name in names},
-        "marketplace_ids": [row["marketplace_id"]],
+        "marketplace_ids": marketplaces.of_seller(row),
         "queue": describe_queue(store, row),
     }

@@ -179,6 +179,16 @@ def test_deliveries_go_astray_as_they_are_told_to(seller: Seller) -> None:
     assert twice[0] == twice[1]
 
 
+def test_an_order_is_told_as_it_is_placed_and_paid(seller: Seller) -> None:
+    outside = seller.side.outside
+    outside.post(f"/amazon/{seller.id}/listings", listings=[{"sku": "A", "quantity": 3}])
+    seller.subscribe("ORDER_CHANGE")
+    sold = outside.post(f"/amazon/{seller.id}/sales", sku="A", quantity=1, key="told")
+    changes = [json.loads(body)["Payload"]["OrderChangeNotification"] for body in seller.heard(2)]
+    assert {change["AmazonOrderId"] for change in changes} == {sold["order_id"]}
+    assert {change["Summary"]["OrderStatus"] for change in changes} == {"Pending", "Unshipped"}
+
+
 def test_what_nobody_let_in_or_nobody_asked_for_does_not_arrive(seller: Seller) -> None:
     seller.subscribe("ORDER_CHANGE", processingDirective={
         "eventFilter": {"eventFilterType": "ORDER_CHANGE", "orderChangeTypes": ["OrderStatusChange"]}
