@@ -37,6 +37,7 @@ from sandbox.vendors.amazon.reports import Reports
 from sandbox.vendors.amazon.reports_api import ReportsApi
 from sandbox.vendors.amazon.sqs import Sqs
 from sandbox.vendors.amazon.sqs_queues import Queues
+from sandbox.vendors.amazon.static import StaticSandbox
 from sandbox.vendors.shopify.deferred import handlers
 from sandbox.vendors.shopify.endpoint import Shopify
 from sandbox.world import DEMO_SHOP, found_world
@@ -109,6 +110,7 @@ def create_app(
             Mount("/_control", routes=control.routes()),
             Mount("/shopify", routes=Shopify(store, clock, outbox, duties.settle).routes()),
             Mount("/amazon", routes=[route for api in amazon for route in api.routes()]),
+            Mount("/amazon-static", routes=StaticSandbox.from_environment(store, clock).routes()),
             *Sqs(store, clock, faults, queues).routes(),
         ],
         lifespan=lifespan,
