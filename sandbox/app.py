@@ -40,7 +40,7 @@ from sandbox.vendors.amazon.sqs_queues import Queues
 from sandbox.vendors.amazon.static import StaticSandbox
 from sandbox.vendors.shopify.deferred import handlers
 from sandbox.vendors.shopify.endpoint import Shopify
-from sandbox.world import DEMO_SHOP, found_world
+from sandbox.world import DEMO_SELLER, DEMO_SHOP, found_world
 
 
 def create_app(
@@ -70,11 +70,12 @@ def create_app(
     fba = Fba(store, listings, notices.tell)
     feeds = Feeds(store, outbox, listings, documents, seed, notices.tell)
     orders = Orders(store, outbox, listings, fba, seed, notices.tell)
-    shoppers = Shoppers(store, clock, outbox, seed)
+    shoppers = Shoppers(store, clock, outbox, orders, seed)
     found_world(store, listings, seed)
     queues.serve_sellers()
     if pace:
         shoppers.set(DEMO_SHOP, pace, True)
+        shoppers.set_at_amazon(DEMO_SELLER, pace / 2, True)
 
     courier = Courier(store, clock, outbox)
     amazon_duties = listings.duties() | feeds.duties() | reports.duties() | orders.duties()

@@ -355,6 +355,8 @@ class Control:
 
     async def set_shoppers(self, request: Request, given: Body) -> Body:
         pace, running = float(given.get("pace_per_minute", 6)), bool(given.get("running", True))
+        if given.get("seller_id") is not None:
+            return self._parts.shoppers.set_at_amazon(text(given, "seller_id"), pace, running)
         return self._parts.shoppers.set(text(given, "domain"), pace, running)
 
     async def set_clock(self, request: Request, given: Body) -> Body:
