@@ -196,19 +196,21 @@ def _enqueue_sync(app: Application, row: ConnectionRow, run_id: int) -> None:
 
 DEMO_NAME = "Demo Goods"
 DEMO_PACE_PER_MINUTE = 6
+DEMO_PACE_AT_AMAZON = 3
 DEMO_ACTOR = Actor("switchyard up", "connect the sandbox's demo shop")
 
 
 def connect_demo(app: Application, progress: Progress, *, shoppers: bool = True) -> Pair:
-    """Connect the sandbox's demo shop and let its shoppers buy at a gentle pace."""
+    """Connect the sandbox's demo shop and let shoppers buy there and at Amazon at a gentle pace."""
     control = Control(app.settings.sandbox_url)
     world = control.get("/world")
     shop = next(entry for entry in world["shops"] if entry["domain"].startswith("demo."))
-    pair = connect_pair(app, control, DEMO_NAME, shop["domain"], world["sellers"][0]["seller_id"], DEMO_ACTOR, progress)
-    control.post(
-        "/shoppers",
-        {"domain": shop["domain"], "pace_per_minute": DEMO_PACE_PER_MINUTE, "running": shoppers},
-    )
+    seller_id = world["sellers"][0]["seller_id"]
+    pair = connect_pair(app, control, DEMO_NAME, shop["domain"], seller_id, DEMO_ACTOR, progress)
+    at_shop = {"domain": shop["domain"], "pace_per_minute": DEMO_PACE_PER_MINUTE}
+    at_amazon = {"seller_id": seller_id, "pace_per_minute": DEMO_PACE_AT_AMAZON}
+    for crowd in (at_shop, at_amazon):
+        control.post("/shoppers", {**crowd, "running": shoppers})
     return pair
 
 
