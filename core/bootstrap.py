@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Engine
@@ -29,7 +30,7 @@ from core.db import make_engine, read_only, unit_of_work
 from core.logs import bound_field
 from core.messaging.doorbell import Doorbell
 from core.messaging.outbox import Sender
-from core.ports import Broker, Effect, SalesChannel
+from core.ports import Broker, Effect, Mailbox, SalesChannel
 from core.runs.operations import record_calls
 
 _CALLS_AT_ONCE = 50
@@ -69,6 +70,17 @@ class Application:
     @contextmanager
     def channel(self, connection: ConnectionRow) -> Iterator[SalesChannel]:
         """The adapter of a connection; its calls are on record when the block ends, however it ends."""
+        with self._lent(connection) as (config, deps):
+            yield registry.make_channel(config, deps)
+
+    @contextmanager
+    def mailbox(self, connection: ConnectionRow) -> Iterator[Mailbox | None]:
+        """Where a connection's channel leaves its notifications, if it does; as `channel` otherwise."""
+        with self._lent(connection) as (config, deps):
+            yield registry.make_mailbox(config, deps)
+
+    @contextmanager
+    def _lent(self, connection: ConnectionRow) -> Iterator[tuple[ConnectionConfig, Deps]]:
         with read_only(self.engine) as conn:
             secrets = open_secrets(conn, self.settings.secret_keys, connection.shop_id, connection.id)
         log = CallLog(self.engine)
@@ -93,7 +105,7 @@ class Application:
             shelf=SealedShelf(self.engine, self.settings.secret_keys, connection.shop_id, connection.id),
         )
         try:
-            yield registry.make_channel(config, deps)
+            yield config, deps
         finally:
             log.flush()
 
@@ -177,9 +189,9 @@ def job_names() -> frozenset[str]:
     return frozenset(JOB_QUEUES)
 
 
-def parser(vendor: str, currency: str) -> Callable[..., Any]:
-    """The pure body parser of a vendor, which needs neither credentials nor a network."""
-    return registry.parser(vendor, currency)
+def parser(vendor: str, currency: str, settings: Mapping[str, Any] = MappingProxyType({})) -> Callable[..., Any]:
+    """The pure body parser of a connection with those settings, which needs neither credentials nor a network."""
+    return registry.parser(vendor, currency, settings)
 
 
 def webhook_verifier(vendor: str) -> Callable[[Sequence[str], bytes, str | None], bool]:

@@ -302,6 +302,47 @@ class QuantityResult:
     submission_ref: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What a vendor tells of our application's own secret: it ends then (`ends_at`, None where it does not say), or
+    `secret` has taken its place and the one before ends then. `application` is the vendor's id of the application."""
+
+    application: str
+    ends_at: datetime | None
+    secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One message of a mailbox. `receipt` takes it out; `body` is verbatim, but for secrets that nobody may keep.
+
+    `delivery_id` is the same however often it comes. `account_ref` and `marketplace` say whose it is; None where they
+    do not tell one connection from another.
+    """
+
+    receipt: str
+    delivery_id: str
+    topic: str
+    body: bytes
+    triggered_at: datetime | None
+    account_ref: str | None = None
+    marketplace: str | None = None
+    renewal: Renewal | None = None
+
+
+class Mailbox(Protocol):
+    """Where a channel leaves what it has to say until we fetch it: each message at least once, in no order.
+
+    Both raise core.errors.Retryable when the same may succeed later, Permanent when a person must do something first.
+    """
+
+    def receive(self, limit: int, wait_seconds: int) -> Sequence[Notice]:
+        """Up to `limit` messages; none when nothing came while it waited. They stay there, hidden for a while."""
+
+    def acknowledge(self, notices: Sequence[Notice]) -> Sequence[Notice]:
+        """Take messages out; returns those that could not be: they come again."""
+
+
 Effect = Literal["nothing", "subscription", "shop"]
 """What a call changes outside: nothing, only who calls us when something happens, or what the shop shows or does."""
 

@@ -29,11 +29,18 @@ from sandbox.vendors.amazon.feeds import Feeds
 from sandbox.vendors.amazon.feeds_api import FeedsApi
 from sandbox.vendors.amazon.gate import Gate
 from sandbox.vendors.amazon.listings import Listings
+from sandbox.vendors.amazon.notices import Notices
+from sandbox.vendors.amazon.notifications_api import NotificationsApi
+from sandbox.vendors.amazon.orders import Orders
+from sandbox.vendors.amazon.orders_api import OrdersApi
 from sandbox.vendors.amazon.reports import Reports
 from sandbox.vendors.amazon.reports_api import ReportsApi
+from sandbox.vendors.amazon.sqs import Sqs
+from sandbox.vendors.amazon.sqs_queues import Queues
+from sandbox.vendors.amazon.static import StaticSandbox
 from sandbox.vendors.shopify.deferred import handlers
 from sandbox.vendors.shopify.endpoint import Shopify
-from sandbox.world import DEMO_SHOP, found_world
+from sandbox.world import DEMO_SELLER, DEMO_SHOP, found_world
 
 
 def create_app(
@@ -55,27 +62,33 @@ def create_app(
     store.wall = clock.wall
     faults = Faults(store, seed)
     outbox = Outbox(store, clock, faults)
-    listings = Listings(store, outbox, seed)
+    queues = Queues(store, clock, seed)
+    notices = Notices(store, clock, faults, queues, seed)
+    listings = Listings(store, outbox, seed, notices.tell)
     documents = Documents(store)
-    reports = Reports(store, outbox, listings, documents, seed)
-    fba = Fba(store, listings)
-    feeds = Feeds(store, outbox, listings, documents, seed)
-    shoppers = Shoppers(store, clock, outbox, seed)
+    reports = Reports(store, outbox, listings, documents, seed, notices.tell)
+    fba = Fba(store, listings, notices.tell)
+    feeds = Feeds(store, outbox, listings, documents, seed, notices.tell)
+    orders = Orders(store, outbox, listings, fba, seed, notices.tell)
+    shoppers = Shoppers(store, clock, outbox, orders, seed)
     found_world(store, listings, seed)
+    queues.serve_sellers()
     if pace:
         shoppers.set(DEMO_SHOP, pace, True)
+        shoppers.set_at_amazon(DEMO_SELLER, pace / 2, True)
 
     courier = Courier(store, clock, outbox)
-    amazon_duties = listings.duties() | feeds.duties() | reports.duties()
+    amazon_duties = listings.duties() | feeds.duties() | reports.duties() | orders.duties()
     duties = Duties(store, clock, outbox, handlers(store, outbox) | amazon_duties)
     gate = Gate(store, clock, duties.settle)
-    control = Control(Parts(store, clock, faults, outbox, courier, duties, listings, shoppers, fba))
+    parts = Parts(store, clock, faults, outbox, courier, duties, listings, shoppers, queues, notices, orders, fba)
+    control = Control(parts)
 
-    parts: tuple[Courier | Duties | Shoppers, ...] = (courier, duties, shoppers) if background else ()
+    workers: tuple[Courier | Duties | Shoppers, ...] = (courier, duties, shoppers) if background else ()
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(part.run()) for part in parts]
+        tasks = [asyncio.create_task(part.run()) for part in workers]
         try:
             yield
         finally:
@@ -84,20 +97,22 @@ def create_app(
             await asyncio.gather(*tasks, return_exceptions=True)
             store.close()
 
+    amazon = (
+        documents,
+        FeedsApi(store, clock, gate, feeds, documents),
+        Amazon(store, gate, listings),
+        NotificationsApi(store, gate),
+        ReportsApi(gate, reports, documents),
+        FbaApi(store, gate, fba),
+        OrdersApi(store, clock, gate, orders),
+    )
     app = Starlette(
         routes=[
             Mount("/_control", routes=control.routes()),
             Mount("/shopify", routes=Shopify(store, clock, outbox, duties.settle).routes()),
-            Mount(
-                "/amazon",
-                routes=[
-                    *documents.routes(),
-                    *FeedsApi(store, clock, gate, feeds, documents).routes(),
-                    *ReportsApi(gate, reports, documents).routes(),
-                    *FbaApi(store, gate, fba).routes(),
-                    *Amazon(store, gate, listings).routes(),
-                ],
-            ),
+            Mount("/amazon", routes=[route for api in amazon for route in api.routes()]),
+            Mount("/amazon-static", routes=StaticSandbox.from_environment(store, clock).routes()),
+            *Sqs(store, clock, faults, queues).routes(),
         ],
         lifespan=lifespan,
     )

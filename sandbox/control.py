@@ -18,11 +18,15 @@ from sandbox.errors import Refused
 from sandbox.faults import Faults
 from sandbox.outbox import Outbox
 from sandbox.reading import Body, objects, text, whole
+from sandbox.seller_central import Act, SellerCentral
 from sandbox.shoppers import Shoppers
 from sandbox.staff import Staff, StaffAct
 from sandbox.store import Row, Store
 from sandbox.vendors.amazon.fba import Fba
 from sandbox.vendors.amazon.listings import Listings, find_seller, open_seller
+from sandbox.vendors.amazon.notices import KINDS, Notices
+from sandbox.vendors.amazon.orders import Orders
+from sandbox.vendors.amazon.sqs_queues import Queues
 from sandbox.vendors.shopify import bodies, catalogue, fulfilments, inventory, order_rows, orders, returns
 from sandbox.vendors.shopify.shops import find_shop, gid, home_location, open_shop
 
@@ -43,6 +47,9 @@ class Parts:
     duties: Duties
     listings: Listings
     shoppers: Shoppers
+    queues: Queues
+    notices: Notices
+    amazon_orders: Orders
     fba: Fba
 
 
@@ -56,6 +63,7 @@ class Control:
         self._store = parts.store
         self._outbox = parts.outbox
         self._staff = Staff(parts.store, parts.outbox)
+        self._central = SellerCentral(parts.store, parts.amazon_orders, parts.listings)
 
     def routes(self) -> list[Route]:
         gets: list[tuple[str, Callable[[Request], Any]]] = [
@@ -65,6 +73,7 @@ class Control:
             ("/faults", self.list_faults),
             ("/shopify/{domain}/levels", self.shopify_levels),
             ("/amazon/{seller_id}/levels", self.amazon_levels),
+            ("/amazon/{seller_id}/orders", self.amazon_orders),
             ("/amazon/{seller_id}/fba", self.fba_levels),
         ]
         posts: list[tuple[str, Callable[[Request, Body], Any]]] = [
@@ -79,6 +88,8 @@ class Control:
             ("/shopify/{domain}/adjustments", self.adjust),
             ("/deliveries/redeliver", self.redeliver),
             ("/amazon/{seller_id}/sales", self.sell),
+            ("/amazon/{seller_id}/notices", self.notify),
+            ("/amazon/{seller_id}/forbidden_notices", self.forbid_notices),
             ("/amazon/{seller_id}/fba", self.stock_fba),
             ("/shoppers", self.set_shoppers),
             ("/clock", self.set_clock),
@@ -90,6 +101,10 @@ class Control:
             *(
                 Route(f"/shopify/{{domain}}/{path}", _writer(self._staff_route(path, act)), methods=["POST"])
                 for path, act in self._staff.acts().items()
+            ),
+            *(
+                Route(f"/amazon/{{seller_id}}/{path}", _writer(self._central_route(path, act)), methods=["POST"])
+                for path, act in self._central.acts().items()
             ),
             Route("/faults", _reader(self.disarm_faults), methods=["DELETE"]),
         ]
@@ -121,8 +136,11 @@ class Control:
 
     async def open_seller(self, request: Request, given: Body) -> Body:
         seller_id = text(given, "seller_id")
-        marketplace = str(given.get("marketplace_id", "A1F83G8C2ARO7P"))
-        open_seller(self._store, seller_id, str(given.get("name") or seller_id), marketplace)
+        marketplaces = given.get("marketplace_ids") or [given.get("marketplace_id", "A1F83G8C2ARO7P")]
+        if not isinstance(marketplaces, list):
+            raise Refused("missing", "marketplace_ids must be a list.")
+        open_seller(self._store, seller_id, str(given.get("name") or seller_id), *map(str, marketplaces))
+        self._parts.queues.serve_sellers()
         return world.describe_seller(self._store, seller_id)
 
     async def add_products(self, request: Request, given: Body) -> Body:
@@ -163,6 +181,25 @@ class Control:
 
     async def add_listings(self, request: Request, given: Body) -> Body:
         return {"listings": self._parts.listings.add(self._seller(request), objects(given, "listings"))}
+
+    async def notify(self, request: Request, given: Body) -> Body:
+        """Has Amazon tell the seller something, as if it had happened."""
+        kind = text(given, "kind")
+        if kind not in KINDS:
+            raise Refused("unknown_kind", f"The notification type {kind!r} is none of {', '.join(KINDS)}.")
+        if not isinstance(given.get("payload"), dict):
+            raise Refused("missing", "payload is needed and must be an object.")
+        self._parts.notices.tell(self._seller(request), kind, given["payload"], given.get("event_at"))
+        return {"told": kind}
+
+    async def forbid_notices(self, request: Request, given: Body) -> Body:
+        """The notification types that the seller's application has no role for, all of them."""
+        seller, kinds = self._seller(request), given.get("kinds")
+        if not isinstance(kinds, list) or set(kinds) - KINDS.keys():
+            raise Refused("unknown_kind", f"kinds is needed: a list of some of {', '.join(KINDS)}.")
+        with self._store.transaction():
+            self._store.set_meta(f"forbidden_notices:{seller['seller_id']}", orjson.dumps(kinds).decode())
+        return {"kinds": kinds}
 
     async def place_orders(self, request: Request, given: Body) -> Body:
         shop = self._shop(request)
@@ -292,10 +329,21 @@ class Control:
             ]
         }
 
+    async def amazon_orders(self, request: Request) -> Body:
+        self._parts.duties.settle()
+        return {"orders": self._central.listed(self._seller(request))}
+
     async def sell(self, request: Request, given: Body) -> Body:
-        return self._parts.listings.sell(
-            self._seller(request), text(given, "sku"), whole(given, "quantity"), given.get("key")
-        )
+        self._parts.duties.settle()
+        return self._central.sell(self._seller(request), given)
+
+    def _central_route(self, name: str, act: Act) -> Callable[[Request, Body], Awaitable[Body]]:
+        async def handle(request: Request, given: Body) -> Body:
+            self._parts.duties.settle()
+            seller = self._seller(request)
+            return {name: await self._each(objects(given, name), lambda entry: act(seller, entry))}
+
+        return handle
 
     async def fba_levels(self, request: Request) -> Body:
         return {"items": self._parts.fba.listed(self._seller(request))}
@@ -307,6 +355,8 @@ class Control:
 
     async def set_shoppers(self, request: Request, given: Body) -> Body:
         pace, running = float(given.get("pace_per_minute", 6)), bool(given.get("running", True))
+        if given.get("seller_id") is not None:
+            return self._parts.shoppers.set_at_amazon(text(given, "seller_id"), pace, running)
         return self._parts.shoppers.set(text(given, "domain"), pace, running)
 
     async def set_clock(self, request: Request, given: Body) -> Body:

@@ -1,4 +1,4 @@
-"""Seeded misfortune: late, failed and lost answers; duplicate, late and shuffled deliveries."""
+"""Seeded misfortune: late, failed and lost answers; duplicate, late, shuffled and lost deliveries."""
 
 import random
 from dataclasses import dataclass
@@ -26,9 +26,10 @@ ANSWER_KINDS = ("expired_token", "latency", "lost_reply", *STATUS_KINDS)
 SUBMISSION_KINDS = ("lost_submission", "late_submission")
 FEED_KINDS = ("feed_stuck", "feed_fatal_none", "feed_fatal_some", "feed_fatal_all")
 INNER_KINDS = (
-    "throttled", "idempotency_concurrent", "bulk_failed", "bulk_expired", *SUBMISSION_KINDS, *FEED_KINDS
+    "throttled", "idempotency_concurrent", "bulk_failed", "bulk_expired", "delete_failed", *SUBMISSION_KINDS,
+    *FEED_KINDS,
 )  # fmt: skip
-DELIVERY_KINDS = ("duplicate_delivery", "delayed_delivery", "reordered_delivery")
+DELIVERY_KINDS = ("duplicate_delivery", "delayed_delivery", "reordered_delivery", "lost_delivery")
 KINDS = ANSWER_KINDS + INNER_KINDS + DELIVERY_KINDS
 DEFAULT_SECONDS = {
     "latency": 1.0,

@@ -40,6 +40,8 @@ FIRST_IDS = {
     "group": 1,
     "submission": 1,
     "asin": 1,
+    "amazon_order": 1,
+    "amazon_line": 26_012_345_678_901,
     "fnsku": 1,
     "feed": 50_100_019_001,
     "feed_issue": 1,

@@ -208,8 +208,57 @@ create table if not exists fba_items (
 create table if not exists fba_additions (
     seller_id text not null, token text not null, digest text not null, primary key (seller_id, token)
 ) without rowid;
-create table if not exists sales (
-    seller_id text not null, key text not null, answer text not null, primary key (seller_id, key)
+
+create table if not exists destinations (
+    id text primary key, client_id text not null, name text not null, arn text not null, unique (client_id, arn)
+) without rowid;
+create table if not exists notice_subscriptions (
+    id text primary key, seller_id text not null, client_id text not null, kind text not null,
+    payload_version text not null, destination_id text not null, directive text not null,
+    unique (seller_id, kind, payload_version)
+) without rowid;
+create table if not exists sqs_keys (
+    access_key_id text primary key, secret text not null, account text not null
+) without rowid;
+create table if not exists sqs_queues (
+    arn text primary key, account text not null, name text not null, attributes text not null,
+    created_at integer not null, purged_at real not null default 0
+) without rowid;
+create table if not exists sqs_messages (
+    id text primary key, arn text not null, body text not null, sent_at real not null, visible_at real not null,
+    receives integer not null default 0, first_received_at real, receipt text, sender text not null
+) without rowid;
+create index if not exists sqs_messages_visible on sqs_messages (arn, visible_at);
+
+create table if not exists amazon_orders (
+    id integer primary key, seller_id text not null, key text not null, order_id text not null unique,
+    marketplace_id text not null, channel text not null, fulfilled_by text not null, status text not null,
+    created_at text not null, updated_at text not null, is_held integer not null, wants_cancel text,
+    buyer text not null, recipient text not null, unique (seller_id, key)
+);
+create index if not exists amazon_orders_by_update on amazon_orders (seller_id, updated_at, id);
+create index if not exists amazon_orders_by_creation on amazon_orders (seller_id, created_at, id);
+create table if not exists amazon_lines (
+    id integer primary key, order_id integer not null, sku text not null, asin text not null, title text not null,
+    price text not null, quantity integer not null, cancelled integer not null default 0,
+    put_back integer not null default 0, cancelled_by text, cancel_reason text
+);
+create index if not exists amazon_lines_by_order on amazon_lines (order_id);
+create table if not exists amazon_packages (
+    order_id integer not null, reference text not null, created_at text not null, carrier text not null,
+    service text, tracking text not null, shipped_at text not null, primary key (order_id, reference)
+);
+create table if not exists amazon_package_lines (
+    order_id integer not null, reference text not null, line_id integer not null, quantity integer not null,
+    primary key (order_id, reference, line_id)
+) without rowid;
+create table if not exists amazon_acts (
+    seller_id text not null, act text not null, key text not null, answer text not null,
+    primary key (seller_id, act, key)
+) without rowid;
+create table if not exists order_pages (
+    token text primary key, seller_id text not null, asked blob not null, until text not null,
+    after_time text not null, after_id integer not null, expires_at real not null
 ) without rowid;
 """
 
@@ -229,4 +278,7 @@ ADDED = (
     ("lines", "location_id", "integer"),
     ("lines", "discount", "text not null default '0.00'"),
     ("fulfillment_lines", "fulfillment_order_line_id", "integer"),
+    ("sellers", "access_key_id", "text"),
+    ("sellers", "queue_arn", "text"),
+    ("sellers", "further_marketplaces", "text not null default '[]'"),
 )

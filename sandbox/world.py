@@ -4,7 +4,9 @@ import random
 from typing import Any
 
 from sandbox.store import Store
+from sandbox.vendors.amazon import marketplaces
 from sandbox.vendors.amazon.listings import Listings, open_seller
+from sandbox.vendors.amazon.sqs_queues import describe_queue
 from sandbox.vendors.shopify.catalogue import Sample, shelve
 from sandbox.vendors.shopify.shops import gid, locations_of, open_shop
 
@@ -171,6 +173,7 @@ def found_world(store: Store, listings: Listings, seed: int) -> None:
                     "sku": good.sku,
                     "title": good.title,
                     "quantity": good.available,
+                    "price": good.price,
                     "barcodes": [{"type": "ean", "value": good.barcode}],
                 }
                 for good in sorted(chosen, key=lambda good: good.sku)
@@ -201,4 +204,8 @@ def describe_seller(store: Store, seller_id: str) -> dict[str, Any]:
     row = store.one("select * from sellers where seller_id = ?", (seller_id,))
     assert row is not None
     names = ("seller_id", "name", "client_id", "client_secret", "refresh_token")
-    return {**{name: row[name] for name in names}, "marketplace_ids": [row["marketplace_id"]]}
+    return {
+        **{name: row[name] for name in names},
+        "marketplace_ids": marketplaces.of_seller(row),
+        "queue": describe_queue(store, row),
+    }

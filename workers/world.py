@@ -146,7 +146,8 @@ def shopify_connection(
 
 
 def amazon_connection(sandbox_url: str, seller: Mapping[str, Any], factor: float) -> NewConnection:
-    """A seller of the sandbox's world, as a connection."""
+    """A seller of the sandbox's world, as a connection with a queue for its notifications."""
+    queue = seller["queue"]
     return NewConnection(
         vendor="amazon",
         name="Amazon",
@@ -156,9 +157,15 @@ def amazon_connection(sandbox_url: str, seller: Mapping[str, Any], factor: float
         settings={
             "marketplace_id": seller["marketplace_ids"][0],
             "lwa_url": f"{sandbox_url}/amazon/auth/o2/token",
+            "queue_url": f"{sandbox_url}{queue['path']}",
+            "queue_region": queue["region"],
+            "sqs_endpoint": f"{sandbox_url}/sqs",
             "clock_factor": factor,
         },
-        secrets={name: seller[name] for name in ("client_id", "client_secret", "refresh_token")},
+        secrets={
+            **{name: seller[name] for name in ("client_id", "client_secret", "refresh_token")},
+            **{name: queue[name] for name in ("aws_access_key_id", "aws_secret_access_key")},
+        },
     )
 
 
@@ -189,19 +196,21 @@ def _enqueue_sync(app: Application, row: ConnectionRow, run_id: int) -> None:
 
 DEMO_NAME = "Demo Goods"
 DEMO_PACE_PER_MINUTE = 6
+DEMO_PACE_AT_AMAZON = 3
 DEMO_ACTOR = Actor("switchyard up", "connect the sandbox's demo shop")
 
 
 def connect_demo(app: Application, progress: Progress, *, shoppers: bool = True) -> Pair:
-    """Connect the sandbox's demo shop and let its shoppers buy at a gentle pace."""
+    """Connect the sandbox's demo shop and let shoppers buy there and at Amazon at a gentle pace."""
     control = Control(app.settings.sandbox_url)
     world = control.get("/world")
     shop = next(entry for entry in world["shops"] if entry["domain"].startswith("demo."))
-    pair = connect_pair(app, control, DEMO_NAME, shop["domain"], world["sellers"][0]["seller_id"], DEMO_ACTOR, progress)
-    control.post(
-        "/shoppers",
-        {"domain": shop["domain"], "pace_per_minute": DEMO_PACE_PER_MINUTE, "running": shoppers},
-    )
+    seller_id = world["sellers"][0]["seller_id"]
+    pair = connect_pair(app, control, DEMO_NAME, shop["domain"], seller_id, DEMO_ACTOR, progress)
+    at_shop = {"domain": shop["domain"], "pace_per_minute": DEMO_PACE_PER_MINUTE}
+    at_amazon = {"seller_id": seller_id, "pace_per_minute": DEMO_PACE_AT_AMAZON}
+    for crowd in (at_shop, at_amazon):
+        control.post("/shoppers", {**crowd, "running": shoppers})
     return pair
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
+from typing import Any
 
 from core.adapters.amazon import AmazonSellerChannel
 from core.adapters.amazon.client import API_VERSION as AMAZON_VERSION
+from core.adapters.amazon.notifications import SqsMailbox
+from core.adapters.amazon.parsing import parse as parse_amazon
+from core.adapters.amazon.queues import QueueClient, queue_of
 from core.adapters.base import ConnectionConfig, Deps
 from core.adapters.shopify import ShopifyChannel, verify_signature
 from core.adapters.shopify.documents import API_VERSION as SHOPIFY_VERSION
 from core.adapters.shopify.parsing import parse as parse_shopify
 from core.errors import Permanent
-from core.ports import Facts, SalesChannel
+from core.ports import Facts, Mailbox, SalesChannel
 
 _CHANNELS: Mapping[str, Callable[[ConnectionConfig, Deps], SalesChannel]] = {
     "shopify": ShopifyChannel,
@@ -48,13 +53,23 @@ BodyParser = Callable[[str, bytes, datetime | None], Facts | None]
 """(topic, body, triggered_at) to facts; what SalesChannel.parse does."""
 
 
-def parser(vendor: str, currency: str) -> BodyParser:
+def make_mailbox(config: ConnectionConfig, deps: Deps) -> Mailbox | None:
+    """Where the channel of a connection leaves its notifications; None where it has no such place.
+
+    Raises Permanent for a place that cannot be one.
+    """
+    queue = queue_of(config.settings) if config.vendor == "amazon" else None
+    return None if queue is None else SqsMailbox(QueueClient(config, deps, queue))
+
+
+def parser(vendor: str, currency: str, settings: Mapping[str, Any] = MappingProxyType({})) -> BodyParser:
     """The parser of a vendor's bodies alone, without credentials or a network. Raises UnknownVendor.
 
-    `currency` is the shop's, for bodies that name none.
+    `currency` is the shop's, for bodies that name none; `settings` are the connection's.
     """
     if vendor == "shopify":
         return lambda topic, body, triggered_at: parse_shopify(topic, body, triggered_at, currency)
     if vendor not in VENDORS:
         raise UnknownVendor(vendor)
-    return lambda topic, body, triggered_at: None
+    marketplace = str(settings.get("marketplace_id") or "")
+    return lambda topic, body, triggered_at: parse_amazon(topic, body, triggered_at, currency, marketplace)

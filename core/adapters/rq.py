@@ -48,6 +48,8 @@ JOB_QUEUES: Mapping[str, str] = {
     "poll.orders": "polls",
     "connection.poll": "polls",
     "orders.read": "polls",
+    "poll.notices": "polls",
+    "notices.read": "polls",
     "sweep.subscriptions": "polls",
     "connection.subscriptions": "polls",
     "outbox.relay": "polls",

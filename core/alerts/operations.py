@@ -12,11 +12,13 @@ from sqlalchemy import Connection
 from core import audit
 from core.alerts.queries import exposure_limit, risk, stuck
 from core.alerts.rules import (
+    CREDENTIAL,
     EXPOSURE,
     LIMIT_MAX,
     QUIET,
     STUCK,
     BadLimit,
+    Ending,
     Risk,
     Step,
     Stuck,
@@ -74,6 +76,45 @@ def check_stuck(conn: Connection, shop_id: int, address: str, now: datetime, *, 
     found = stuck(conn, shop_id)
     state = _State(STUCK, 0, found.legs, found.skus, _hanging(found))
     return _follow(conn, shop_id, state, lambda shop: stuck_notice(shop, found, address), now, is_heard)
+
+
+def tell_of_ending(
+    conn: Connection, shop_id: int, connection_id: int, words: Ending, now: datetime, *, is_heard: bool = True
+) -> bool:
+    """Open an alert on a credential that ends, once for each connection; returns whether it was new."""
+    row = fetch_one(
+        conn,
+        """
+        insert into alerts (shop_id, kind, fingerprint, limit_units, opened_units, units, worst_units, skus, worst_skus,
+            opened_at, checked_at, is_told)
+        values (%(shop)s, %(kind)s, %(fingerprint)s, 0, 1, 1, 1, 0, %(worst)s, %(now)s, %(now)s, %(heard)s)
+        on conflict (shop_id, fingerprint) where closed_at is null do nothing returning id
+        """,
+        shop=shop_id,
+        kind=CREDENTIAL,
+        fingerprint=f"{CREDENTIAL}:{connection_id}",
+        worst=Jsonb([{"code": words.connection, "units": 1, "where": words.connection, "why": words.why}]),
+        now=now,
+        heard=is_heard,
+    )
+    if row is not None and is_heard:
+        outbox.add(conn, shop_id, "notice", f"alert:{row['id']}", {"text": words.text()}, now)
+    return row is not None
+
+
+def close_replaced(conn: Connection, now: datetime) -> int:
+    """Close alerts on credentials that have been replaced since they opened; returns how many."""
+    return execute(
+        conn,
+        """
+        update alerts a set closed_at = %(now)s, closed_because = 'replaced', units = 0, checked_at = %(now)s
+        where a.kind = %(kind)s and a.closed_at is null and exists (
+            select from connection_secrets s where s.shop_id = a.shop_id and s.name = 'client_secret'
+                and s.connection_id = split_part(a.fingerprint, ':', 2)::int8 and s.updated_at > a.opened_at)
+        """,
+        kind=CREDENTIAL,
+        now=now,
+    )
 
 
 @dataclass(frozen=True, slots=True)

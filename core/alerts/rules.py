@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from core.errors import BadInput
 
 EXPOSURE = "exposure"
 STUCK = "stuck_change"
+CREDENTIAL = "credential"
 LIMIT_MAX = 1_000_000
 
 QUIET = timedelta(minutes=10)
@@ -86,3 +87,25 @@ def stuck_notice(shop: str, stuck: Stuck, address: str) -> str:
     )
     changes = "1 change has" if stuck.legs == 1 else f"{stuck.legs:,} changes have"
     return f"{shop}: {changes} not reached a channel in time. {places} {address}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A credential of a connection that ends; `ends_at` None where the vendor does not say when."""
+
+    connection: str
+    ends_at: datetime | None
+    address: str
+
+    @property
+    def why(self) -> str:
+        """What ends, and when."""
+        when = "soon" if self.ends_at is None else f"on {self.ends_at:%Y-%m-%d at %H:%M} UTC"
+        return f"the application's client secret ends {when}"
+
+    def text(self) -> str:
+        """What is said when the alert opens."""
+        return (
+            f"{self.connection}: {self.why}. Rotate it in the vendor's developer console and enter the new one with"
+            f" `switchyard connect`; afterwards nothing can be read or written there any more. {self.address}"
+        )

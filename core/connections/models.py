@@ -1,5 +1,5 @@
 """Tables: shops, connections, connection_secrets, connection_tokens, write_stops, channel_subscriptions,
-channel_acts.
+channel_acts, channel_mailboxes, channel_notices.
 """
 
 from __future__ import annotations
@@ -213,4 +213,33 @@ channel_acts = Table(
     PrimaryKeyConstraint("shop_id", "connection_id", "kind", "ref"),
     ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
     CheckConstraint("kind in ('draft_order', 'order_edit', 'stock_edit')", name="kind"),
+)
+
+channel_mailboxes = Table(
+    "channel_mailboxes",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("connection_id", BigInteger, nullable=False),
+    Column("read_at", DateTime(timezone=True), comment="when it last answered us"),
+    Column("came_at", DateTime(timezone=True), comment="when a message of it was last recorded"),
+    Column("problem", Text, comment="why it cannot be read now, and what to do; null: it can"),
+    Column("problem_at", DateTime(timezone=True), comment="since when"),
+    PrimaryKeyConstraint("shop_id", "connection_id"),
+    ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
+    CheckConstraint("(problem is null) = (problem_at is null)", name="problem"),
+    comment="a queue that a channel puts its notifications into: how reading it went",
+)
+
+channel_notices = Table(
+    "channel_notices",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("connection_id", BigInteger, nullable=False),
+    Column("hour_at", DateTime(timezone=True), nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("messages", BigInteger, nullable=False),
+    PrimaryKeyConstraint("shop_id", "connection_id", "hour_at", "topic"),
+    ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
+    CheckConstraint("messages > 0", name="messages"),
+    comment="how many messages came out of a mailbox, by hour and topic; none twice",
 )

@@ -40,7 +40,13 @@ def note_subscriptions(
             id=connection_id,
         )
     }
-    gone = [item for item in found if item.was_missing and item.topic in before]
+    gone = [
+        item
+        for item in found
+        if item.topic in before
+        # One that was refused and stands again without being made anew stood, and brought us nothing.
+        and (item.was_missing or (before[item.topic], item.state) == ("refused", "standing"))
+    ]
     dropped = sorted(item.topic for item in gone)
     execute(
         conn,

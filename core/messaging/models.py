@@ -30,7 +30,7 @@ inbox_messages = Table(
     Column("connection_id", BigInteger, nullable=False),
     Column("delivery_id", Text, nullable=False, comment="the vendor's id of this delivery, or resource and version"),
     Column("topic", Text, nullable=False),
-    Column("road", Text, nullable=False, comment="webhook or poll"),
+    Column("road", Text, nullable=False, comment="webhook, poll or queue"),
     Column("event_ref", Text, comment="the vendor's id of the action behind the delivery; shared by topics"),
     Column("body", LargeBinary, nullable=False, comment="verbatim"),
     Column("triggered_at", DateTime(timezone=True), comment="when the vendor says it happened"),
@@ -55,7 +55,7 @@ inbox_messages = Table(
     ),
     CheckConstraint("state <> 'parked' or cause is not null", name="parked_has_cause"),
     CheckConstraint("state <> 'waiting' or (waiting_for is not null and waits_until is not null)", name="waiting_ends"),
-    CheckConstraint("road in ('webhook', 'poll')", name="road"),
+    CheckConstraint("road in ('webhook', 'poll', 'queue')", name="road"),
     Index(None, "shop_id", "connection_id", "id", postgresql_where=text("state = 'received'")),
     Index(
         "ix_inbox_messages_waiting",

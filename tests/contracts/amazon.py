@@ -105,7 +105,7 @@ class AmazonJudge:
         return [operation.id] if operation else []
 
     def _operation(self, exchange: Exchange) -> Operation | None:
-        path = re.sub(r"^/amazon(?=/)", "", exchange.path)
+        path = re.sub(r"^/amazon(-static)?(?=/)", "", exchange.path)
         for operation in self.models:
             if operation.method == exchange.method and operation.path.fullmatch(path):
                 return operation

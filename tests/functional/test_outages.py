@@ -37,7 +37,8 @@ def system() -> Iterator[System]:
     made = System()
     try:
         made.start()
-        made.control("/shoppers", {"domain": DOMAIN, "pace_per_minute": 1, "running": False})
+        for shoppers in made.control("/world")["shoppers"]:
+            made.control("/shoppers", {**shoppers, "running": False})
         wait_until(lambda: is_quiet(made), "what the shoppers bought is handled")
         yield made
         made.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -34,18 +34,18 @@ class Bare:
         self.store.wall = self.clock.wall
         self.faults = Faults(self.store, seed)
         self.told: list[tuple[str, Mapping[str, Any]]] = []
-        outbox = Outbox(self.store, self.clock, self.faults)
-        self.listings = Listings(self.store, outbox, seed, self._hear)
+        self.outbox = outbox = Outbox(self.store, self.clock, self.faults)
+        self.listings = Listings(self.store, outbox, seed, self.hear)
         self.documents = Documents(self.store)
-        self.feeds = Feeds(self.store, outbox, self.listings, self.documents, seed, self._hear)
-        self.reports = Reports(self.store, outbox, self.listings, self.documents, seed, self._hear)
-        self.fba = Fba(self.store, self.listings, self._hear)
-        handlers = self.listings.duties() | self.feeds.duties() | self.reports.duties()
-        self.duties = Duties(self.store, self.clock, outbox, handlers)
+        self.feeds = Feeds(self.store, outbox, self.listings, self.documents, seed, self.hear)
+        self.reports = Reports(self.store, outbox, self.listings, self.documents, seed, self.hear)
+        self.fba = Fba(self.store, self.listings, self.hear)
+        self._handlers = self.listings.duties() | self.feeds.duties() | self.reports.duties()
+        self.duties = Duties(self.store, self.clock, outbox, self._handlers)
         self.seller: Row = open_seller(self.store, "SELLER", "Test", "A1F83G8C2ARO7P")
         self.listings.add(self.seller, list(listings))
 
-    def _hear(self, seller: Row, kind: str, payload: Mapping[str, Any]) -> None:
+    def hear(self, seller: Row, kind: str, payload: Mapping[str, Any]) -> None:
         self.told.append((kind, payload))
 
     def __enter__(self) -> Bare:
@@ -60,6 +60,10 @@ class Bare:
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
         self.duties.settle()
+
+    def add_duties(self, handlers: dict[str, Callable[[int], None]]) -> None:
+        """Of a part that a test adds."""
+        self._handlers.update(handlers)
 
     def patch(self, sku: str, units: int) -> None:
         """A quantity by the listings API."""

@@ -30,7 +30,7 @@ def test_buys_an_access_token_with_a_refresh_token(seller: SellerSide) -> None:
         ({"client_secret": "wrong"}, 401, "invalid_client"),
         ({"client_id": "wrong"}, 401, "invalid_client"),
         pytest.param({"refresh_token": ""}, 400, "invalid_request", marks=WRONG_GRANT),
-        pytest.param({"grant_type": "client_credentials"}, 400, "unsupported_grant_type", marks=WRONG_GRANT),
+        pytest.param({"grant_type": "password"}, 400, "unsupported_grant_type", marks=WRONG_GRANT),
     ],
 )
 def test_refuses_a_wrong_grant(seller: SellerSide, changed: dict[str, str], status: int, error: str) -> None:

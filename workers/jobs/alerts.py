@@ -27,4 +27,6 @@ def sweep_exposure_alerts() -> dict[str, Any]:
                     conn, shop_id, app.settings.dashboard_url, utc_now(), is_heard=app.sender() is not None
                 )
             ] += 1
-    return {"shops": len(shops), "opened": steps["open"], "closed": steps["close"]}
+    with unit_of_work(app.engine) as conn:
+        replaced = alerts.close_replaced(conn, utc_now())
+    return {"shops": len(shops), "opened": steps["open"], "closed": steps["close"] + replaced}

@@ -54,7 +54,7 @@ def drain_lane(app: Application, row: ConnectionRow, seconds: float) -> int:
     Remembers the last id, so that dead index entries are read once; starts again from the beginning at the end, for
     what was released meanwhile.
     """
-    intake = Intake(row, bootstrap.parser(row.vendor, row.currency))
+    intake = Intake(row, bootstrap.parser(row.vendor, row.currency, row.settings))
     ends_at = time.monotonic() + seconds
     handled = after_id = 0
     count_grown_tables(app.engine)

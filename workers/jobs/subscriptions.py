@@ -28,7 +28,7 @@ from workers.registry import job
 
 log = logging.getLogger(__name__)
 
-READ_AGAIN = ("inventory_levels/", "products/")
+READ_AGAIN = ("inventory_levels/", "products/", "notification/LISTINGS_", "notification/FBA_")
 """Topics whose gap no poll of orders fills: the catalogue and its levels are read again."""
 
 

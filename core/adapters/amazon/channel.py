@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
+from core.adapters.amazon import parsing, subscriptions
 from core.adapters.amazon.client import API_VERSION, SellingPartner
 from core.adapters.amazon.listings import Listings
+from core.adapters.amazon.queues import QueueClient, policy_problem, queue_of
 from core.adapters.base import ConnectionConfig, Deps
 from core.errors import Permanent
 from core.ports import (
@@ -38,8 +40,7 @@ class AmazonSellerChannel:
     from real life. Secrets: `client_id`, `client_secret`, `refresh_token`. References are seller SKUs, locations have
     none. `set_quantities` may be called from several threads at once; make one channel per process.
 
-    Orders are not read yet: neither notifications nor the order sweep have an adapter, so `parse`, `orders_since` and
-    `ensure_subscriptions` do nothing. Sales on Amazon are seen only as lower quantities.
+    Orders are not read yet, so `orders_since` does nothing. Sales on Amazon are seen only as lower quantities.
     """
 
     guarantee_class: Literal["A", "B", "C", "D"] = "B"
@@ -53,7 +54,8 @@ class AmazonSellerChannel:
         # PRODUCT serves for edits of the offer alone, whatever the listing's own type is.
         product_type = str(config.settings.get("product_type") or "PRODUCT")
         self._seller_ref = config.account_ref
-        partner = SellingPartner(config, deps)
+        partner = self._partner = SellingPartner(config, deps)
+        self._config, self._deps, self._marketplace = config, deps, str(marketplace)
         self._listings = Listings(partner, config.account_ref, str(marketplace), product_type, deps.now)
 
     def about(self) -> ChannelAccount:
@@ -62,8 +64,8 @@ class AmazonSellerChannel:
         return ChannelAccount(self._seller_ref, self._seller_ref, None, None, None, None, {}, {}, API_VERSION, None)
 
     def parse(self, topic: str, body: bytes, triggered_at: datetime | None) -> Facts | None:
-        """Always None: no topic of Amazon's is used yet."""
-        return None
+        """Facts of a notification or of a polled order; see core.adapters.amazon.parsing."""
+        return parsing.parse(topic, body, triggered_at, self._config.currency, self._marketplace)
 
     def locations(self) -> Sequence[ChannelLocation]:
         """One place without a name of its own: what the seller ships is one number."""
@@ -128,5 +130,15 @@ class AmazonSellerChannel:
     def ensure_subscriptions(
         self, address: str, *, repair: bool = True, known: Collection[str] = ()
     ) -> Sequence[ChannelSubscription]:
-        """Always none: Amazon does not call web addresses, and its queues are not read yet."""
-        return ()
+        """Have Amazon put notifications into the connection's queue; none for a connection without a queue.
+
+        `address` is of no account: Amazon does not call web addresses. Before anything is made the queue is asked
+        whether it lets Amazon in. Raises core.adapters.amazon.queues.BadQueue, and what asking a queue raises.
+        """
+        queue = queue_of(self._config.settings)
+        if queue is None:
+            return ()
+        problem = policy_problem(queue, QueueClient(self._config, self._deps, queue).policy())
+        if problem is not None:
+            return subscriptions.closed(problem)
+        return subscriptions.ensure(self._partner, queue, repair, known)

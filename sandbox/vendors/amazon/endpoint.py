@@ -13,11 +13,11 @@ from starlette.routing import Route
 
 from sandbox.clock import as_utc
 from sandbox.store import Row, Store
-from sandbox.vendors.amazon import patches
+from sandbox.vendors.amazon import marketplaces, patches
 from sandbox.vendors.amazon.auth import GrantRefused, grant_token
 from sandbox.vendors.amazon.gate import Denied, Gate, answer, bad, body_of, check_marketplaces, many
 from sandbox.vendors.amazon.item_view import INCLUDED, item, status_of
-from sandbox.vendors.amazon.listings import MARKETPLACES, PAGE_MAX, Listings
+from sandbox.vendors.amazon.listings import PAGE_MAX, Listings
 
 PATCH_INCLUDED = ("identifiers", "issues")
 IDENTIFIERS = ("ASIN", "EAN", "FNSKU", "GTIN", "ISBN", "JAN", "MINSAN", "SKU", "UPC")
@@ -58,19 +58,8 @@ class Amazon:
             return answer(refusal.body, refusal.status)
 
     async def participations(self, request: Request, seller: Row) -> Response:
-        marketplace_id = seller["marketplace_id"]
-        name, country, currency, language, domain = MARKETPLACES[marketplace_id]
-        marketplace = {
-            "id": marketplace_id,
-            "name": name,
-            "countryCode": country,
-            "defaultCurrencyCode": currency,
-            "defaultLanguageCode": language,
-            "domainName": domain,
-        }
-        participation = {"isParticipating": True, "hasSuspendedListings": False}
-        entry = {"marketplace": marketplace, "participation": participation, "storeName": seller["name"]}
-        return answer({"payload": [entry]})
+        taken_part_in = marketplaces.of_seller(seller)
+        return answer({"payload": [marketplaces.participation(seller, marketplace) for marketplace in taken_part_in]})
 
     async def get_item(self, request: Request, seller: Row) -> Response:
         check_marketplaces(request, seller)

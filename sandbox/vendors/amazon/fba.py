@@ -13,6 +13,7 @@ from sandbox.clock import utc_now
 from sandbox.errors import NotFound, Refused
 from sandbox.store import Row, Store, marks
 from sandbox.vendors.amazon.listings import Listings
+from sandbox.vendors.amazon.marketplaces import MARKETPLACES
 from sandbox.vendors.amazon.telling import Tell, nobody
 
 AVAILABILITY_CHANGES = "FBA_INVENTORY_AVAILABILITY_CHANGES"
@@ -25,8 +26,6 @@ UNFULFILLABLE = (
 )  # fmt: skip
 OTHERS = (*INBOUND, *RESERVED, *RESEARCHING, *UNFULFILLABLE)
 KINDS = ("fulfillable", *OTHERS)
-CHANNELS = {"ATVPDKIKX0DER": "AMAZON_NA"}
-OTHER_CHANNEL = "AMAZON_EU"
 
 Units = dict[str, int]
 """Units by each of KINDS."""
@@ -89,7 +88,7 @@ class Fba:
                 return found
             listing = self._listings.find(seller, sku)
             if listing is None:
-                channel = CHANNELS.get(seller["marketplace_id"], OTHER_CHANNEL)
+                channel = MARKETPLACES[seller["marketplace_id"]].fba_channel
                 self._listings.add(seller, [{"sku": sku, "title": name or sku, "channel": channel}])
                 listing = self._listings.find(seller, sku)
                 assert listing is not None

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from sandbox.clock import AnyClock
 from sandbox.store import Row, Store
-from sandbox.vendors.amazon.auth import is_user_agent, seller_of
+from sandbox.vendors.amazon.auth import application_of, is_user_agent, seller_of
 from sandbox.vendors.amazon.quota import Quota, limit_header
 
 Handler = Callable[[Request, Row], Awaitable[Response]]
@@ -51,15 +51,19 @@ class Gate:
 
     def route(self, operation: str, method: str, path: str, handler: Handler) -> Route:
         """A route that only those come to who may."""
-        return Route(path, self._guarded(operation, handler), methods=[method])
+        return Route(path, self._guarded(operation, handler, None), methods=[method])
 
-    def _guarded(self, operation: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    def own_route(self, operation: str, method: str, path: str, scope: str, handler: Handler) -> Route:
+        """A route for the application itself: no seller's token opens it, only one that was bought with the scope."""
+        return Route(path, self._guarded(operation, handler, scope), methods=[method])
+
+    def _guarded(self, operation: str, handler: Handler, scope: str | None) -> Callable[[Request], Awaitable[Response]]:
         """Token, user agent and quota come before anything else."""
 
         async def guarded(request: Request) -> Response:
             headers: dict[str, str] = {}
             try:
-                seller = self._admit(request)
+                seller = self._admit(request, scope)
                 if not self._quota.take(operation, seller["client_id"], seller["seller_id"]):
                     raise Denied(429, "QuotaExceeded", "You exceeded your quota for the requested resource.")
                 headers = limit_header(operation)
@@ -75,9 +79,9 @@ class Gate:
 
         return guarded
 
-    def _admit(self, request: Request) -> Row:
+    def _admit(self, request: Request, scope: str | None) -> Row:
         token = request.headers.get("x-amz-access-token")
-        seller = seller_of(self._store, token)
+        seller = seller_of(self._store, token) if scope is None else application_of(self._store, token, scope)
         if seller is None:
             details = (
                 "The access token you provided has expired."

@@ -39,12 +39,16 @@ def item(listing: Row, seller: Row, included: list[str]) -> dict[str, Any]:
     return {"sku": listing["sku"], **{name: part for name, part in parts.items() if name in included}}
 
 
+def is_blocked(listing: Row) -> bool:
+    """Whether Amazon says something severe against it."""
+    return any(issue["severity"] == "ERROR" for issue in orjson.loads(listing["issues"]))
+
+
 def status_of(listing: Row) -> list[str]:
     """What is sold out is still found, but cannot be bought; nor can what Amazon says something severe against."""
-    is_blocked = any(issue["severity"] == "ERROR" for issue in orjson.loads(listing["issues"]))
     units: dict[str, int | None] = orjson.loads(listing["in_force"])
     at_amazon = (listing["fulfillable"] or 0) if any(channel != DEFAULT_CHANNEL for channel in units) else 0
-    is_buyable = not is_blocked and ((units.get(DEFAULT_CHANNEL) or 0) > 0 or at_amazon > 0)
+    is_buyable = not is_blocked(listing) and ((units.get(DEFAULT_CHANNEL) or 0) > 0 or at_amazon > 0)
     return ["BUYABLE", "DISCOVERABLE"] if is_buyable else ["DISCOVERABLE"]
 
 

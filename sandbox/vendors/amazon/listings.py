@@ -14,6 +14,8 @@ from sandbox.clock import as_utc, utc_now
 from sandbox.errors import NotFound, Refused
 from sandbox.outbox import Outbox
 from sandbox.store import Row, Store, marks
+from sandbox.vendors.amazon import marketplaces
+from sandbox.vendors.amazon.item_view import is_blocked
 from sandbox.vendors.amazon.new_listing import GTIN_DIGITS, TRADE_NUMBERS, NewListing
 from sandbox.vendors.amazon.patches import DEFAULT_CHANNEL, Availability, Reading
 from sandbox.vendors.amazon.telling import Tell, nobody
@@ -34,20 +36,13 @@ SELECT = (
     " as fulfillable from listings l"
 )
 
-MARKETPLACES = {
-    "A1F83G8C2ARO7P": ("Amazon.co.uk", "GB", "GBP", "en_GB", "www.amazon.co.uk"),
-    "ATVPDKIKX0DER": ("Amazon.com", "US", "USD", "en_US", "www.amazon.com"),
-    "A1PA6795UKMFR9": ("Amazon.de", "DE", "EUR", "de_DE", "www.amazon.de"),
-    "A13V1IB3VIYZZH": ("Amazon.fr", "FR", "EUR", "fr_FR", "www.amazon.fr"),
-}
 
+def open_seller(store: Store, seller_id: str, name: str, marketplace_id: str, *further: str) -> Row:
+    """Opens the account once; the same id again returns it as it is. Listings are in the first marketplace.
 
-def open_seller(store: Store, seller_id: str, name: str, marketplace_id: str) -> Row:
-    """Opens the account once; the same id again returns it as it is. Raises Refused for an unknown marketplace."""
-    if marketplace_id not in MARKETPLACES:
-        raise Refused(
-            "unknown_marketplace", f"The marketplace {marketplace_id!r} is none of {', '.join(MARKETPLACES)}."
-        )
+    Raises Refused for a marketplace that does not exist, and for marketplaces of several regions.
+    """
+    marketplaces.check([marketplace_id, *further])
     with store.transaction():
         if store.one("select 1 from sellers where seller_id = ?", (seller_id,)) is None:
             store.insert(
@@ -55,6 +50,7 @@ def open_seller(store: Store, seller_id: str, name: str, marketplace_id: str) ->
                 seller_id=seller_id,
                 name=name,
                 marketplace_id=marketplace_id,
+                further_marketplaces=orjson.dumps([entry for entry in further if entry != marketplace_id]).decode(),
                 client_id=f"amzn1.application-oa2-client.{secrets.token_hex(16)}",
                 client_secret=f"amzn1.oa2-cs.v1.{secrets.token_hex(32)}",
                 refresh_token=f"Atzr|{secrets.token_urlsafe(64)}",
@@ -238,33 +234,38 @@ class Listings:
         )
         return max(self._outbox.now() + self._random.uniform(*DELAY), before or 0.0)
 
-    def sell(self, seller: Row, sku: str, quantity: int, key: str | None = None) -> dict[str, Any]:
-        """A sale lowers the quantity in force. Raises Refused when too few are left."""
-        if not isinstance(quantity, int) or isinstance(quantity, bool) or quantity < 1:
-            raise Refused("invalid_quantity", f"A quantity must be a positive whole number, not {quantity!r}.")
-        with self._store.transaction():
-            if key is not None:
-                who = (seller["seller_id"], key)
-                earlier = self._store.value("select answer from sales where seller_id = ? and key = ?", who)
-                if earlier is not None:
-                    answer: dict[str, Any] = orjson.loads(earlier)
-                    return answer
-            answer = self._sell(seller, sku, quantity)
-            if key is not None:
-                self._store.insert(
-                    "sales", seller_id=seller["seller_id"], key=key, answer=orjson.dumps(answer).decode()
-                )
-        return answer
+    # What buyers and their orders do to what the seller ships himself
 
-    def _sell(self, seller: Row, sku: str, quantity: int) -> dict[str, Any]:
+    def left(self, seller: Row, sku: str) -> int:
+        """How many units somebody may buy now. Raises NotFound."""
+        row = self._listed(seller, sku)
+        return 0 if is_blocked(row) else orjson.loads(row["in_force"]).get(DEFAULT_CHANNEL) or 0
+
+    def sell(self, seller: Row, sku: str, quantity: int) -> None:
+        """A sale lowers the quantity in force. Raises NotFound, and Refused when too few are left."""
+        left = self.left(seller, sku)
+        if left < quantity:
+            raise Refused("out_of_stock", f"{sku} has {left} units in force, {quantity} were wanted.", 409)
+        self._move(seller, sku, -quantity)
+
+    def release(self, seller: Row, sku: str, quantity: int) -> None:
+        """A sale was called off, and its units may be sold again. A listing that has ended meanwhile gets none."""
+        if self.find(seller, sku) is not None:
+            self._move(seller, sku, quantity)
+
+    def ship(self, seller: Row, sku: str, quantity: int) -> None:
+        """Units were taken off when they were sold: when they leave nothing changes."""
+
+    def _move(self, seller: Row, sku: str, delta: int) -> None:
+        row = self._listed(seller, sku)
+        units = (orjson.loads(row["in_force"]).get(DEFAULT_CHANNEL) or 0) + delta
+        self._put_in_force(seller, row, {DEFAULT_CHANNEL: {"quantity": units}})
+
+    def _listed(self, seller: Row, sku: str) -> Row:
         row = self.find(seller, sku)
         if row is None:
             raise NotFound("listing", sku)
-        left = (orjson.loads(row["in_force"]).get(DEFAULT_CHANNEL) or 0) - quantity
-        if left < 0:
-            raise Refused("out_of_stock", f"{sku} has {left + quantity} units in force, {quantity} were wanted.", 409)
-        self._put_in_force(seller, row, {DEFAULT_CHANNEL: {"quantity": left}})
-        return {"sku": sku, "quantity": quantity, "in_force": left}
+        return row
 
     def _settle(self) -> None:
         """What has fallen due is in force before anybody looks, whether or not duties are done meanwhile."""

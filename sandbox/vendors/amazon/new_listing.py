@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandbox.errors import Refused
+from sandbox.money import is_price
+from sandbox.vendors.amazon.marketplaces import MARKETPLACES
 from sandbox.vendors.amazon.patches import AVAILABILITY, DEFAULT_CHANNEL, Attributes
 
 # Of the kinds of barcode those that are GTINs of one length or another.
@@ -15,7 +17,7 @@ CHANNELS = (DEFAULT_CHANNEL, "AMAZON_EU", "AMAZON_NA", "AMAZON_JP")
 
 @dataclass(frozen=True)
 class NewListing:
-    """`quantity` is None where Amazon ships and knows it itself; `barcodes` are (kind, value)."""
+    """`quantity` is None where Amazon ships and knows it itself; `barcodes` are (kind, value); `price` as a decimal."""
 
     sku: str
     title: str
@@ -25,6 +27,7 @@ class NewListing:
     fnsku: str | None
     barcodes: tuple[tuple[str, str], ...]
     issues: list[dict[str, Any]]
+    price: str | None = None
 
     @classmethod
     def read(cls, given: dict[str, Any]) -> "NewListing":
@@ -41,6 +44,9 @@ class NewListing:
                 raise Refused("invalid_quantity", f"{sku}: the quantity must be a whole number of at least 0.")
         elif "quantity" in given:
             raise Refused("invalid_quantity", f"{sku}: what Amazon ships is added to its inventory, not here.")
+        price = given.get("price")
+        if price is not None and not is_price(price):
+            raise Refused("invalid_price", f"{sku}: a price must be a decimal string, not {price!r}.")
         return cls(
             sku=sku,
             title=str(given.get("title") or sku),
@@ -50,6 +56,7 @@ class NewListing:
             fnsku=given.get("fnsku"),
             barcodes=tuple(_barcode(sku, entry) for entry in given.get("barcodes", ())),
             issues=[_issue(sku, entry) for entry in given.get("issues", ())],
+            price=price,
         )
 
     def attributes(self, marketplace: str, asin: str) -> Attributes:
@@ -63,6 +70,10 @@ class NewListing:
             "merchant_suggested_asin": [{"value": asin, "marketplace_id": marketplace}],
             AVAILABILITY: [available],
         }
+        if self.price is not None:
+            schedule = [{"value_with_tax": float(self.price)}]
+            offer = {"audience": "ALL", "our_price": [{"schedule": schedule}], "marketplace_id": marketplace}
+            attributes["purchasable_offer"] = [{"currency": MARKETPLACES[marketplace].currency, **offer}]
         if self.barcodes:
             attributes["externally_assigned_product_identifier"] = [
                 {"type": kind, "value": value, "marketplace_id": marketplace} for kind, value in self.barcodes
