@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 HERE := $(CURDIR)
 
+# Hundreds of processes import the same files: compiled once, whatever the environment says.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev up down test bench chaos check format lock clean
 

@@ -24,9 +24,13 @@ from sqlalchemy import Engine, create_engine
 
 from core import embedded, logs
 from core.processes import process_started
+from tests.memory import keep_files_in_memory
 from tests.ports import claim_block
 
 pytest_plugins = ["tests.contracts.recorder"]
+
+# Before anything is made, and in the process that starts the others too.
+keep_files_in_memory()
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,6 +38,18 @@ ROOT = Path(__file__).resolve().parent.parent
 settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("explore", deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+POSTGRES_SETTINGS = {
+    # Nobody needs a test's data after a power cut, or a copy of it elsewhere.
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    # The log may lie in memory.
+    "max_wal_size": "512MB",
+}
 
 
 @dataclass(frozen=True)
@@ -61,8 +77,7 @@ def servers() -> Iterator[TestServers]:
             home,
             postgres_port=base,
             redis_port=base + 5,
-            # Nobody needs a test's data after a power cut.
-            postgres_settings={"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"},
+            postgres_settings=POSTGRES_SETTINGS,
         )
         yield TestServers(home, found.database_url, found.migrate_url, found.redis_url)
     finally:

@@ -10,8 +10,6 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import openpyxl
-
 from core.errors import BadInput
 
 BYTES_MAX = 5_000_000
@@ -162,6 +160,9 @@ def _text_cell(text: str) -> Cell:
 
 
 def _xlsx_rows(name: str, data: bytes) -> Iterator[tuple[int, Sequence[Cell]]]:
+    # A fifth of a second for the one reader that needs it: most processes never see a spreadsheet.
+    import openpyxl
+
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as packed:
             entries = packed.infolist()

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -188,22 +188,27 @@ def lane_lock(engine: Engine, lane: Lane) -> Iterator[bool]:
     """One holder per lane among all processes; yields whether it is us.
 
     The lock lives on a connection of its own that does nothing else and is really closed afterwards, never given back
-    to the pool: it cannot outlive the block. The server frees it at once when the holder is killed, and closes the
-    connection of a holder that is frozen for LOCK_IDLE_SECONDS.
+    to the pool: it cannot outlive the block. It is let go of before that, since a server ends a closed session only
+    when it gets to it. The server frees it at once when the holder is killed, and closes the connection of a holder
+    that is frozen for LOCK_IDLE_SECONDS.
     """
     conn = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    name = {"name": f"lane:{lane.key}"}
+    held = False
     try:
         conn.detach()
         conn.exec_driver_sql(f"set idle_session_timeout = '{LOCK_IDLE_SECONDS}s'")
-        held = conn.exec_driver_sql(
-            "select pg_try_advisory_lock(hashtextextended(%(name)s, 0))", {"name": f"lane:{lane.key}"}
-        ).scalar()
-        yield bool(held)
+        held = bool(conn.exec_driver_sql("select pg_try_advisory_lock(hashtextextended(%(name)s, 0))", name).scalar())
+        yield held
     finally:
         try:
-            conn.close()
+            if held:
+                conn.exec_driver_sql("select pg_advisory_unlock(hashtextextended(%(name)s, 0))", name)
         except DBAPIError as error:
             log.warning("the lock of lane %s was already gone: %s", lane.key, error.orig)
+        finally:
+            with suppress(DBAPIError):
+                conn.close()
 
 
 def ring_resumed(queue: JobQueue, doorbell: Doorbell, shop_id: int, connection_id: int) -> None:

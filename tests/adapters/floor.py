@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -141,26 +140,13 @@ class Floor:
 
     def check(self, row: ConnectionRow) -> dict[str, Any]:
         """What a check of subscriptions comes to."""
-        self.await_lanes()
         with self.channel(row) as channel:
             return check_subscriptions(self.app, row, channel)
 
     def poll(self, row: ConnectionRow) -> int:
         """How many orders a poll records."""
-        self.await_lanes()
         with self.channel(row) as channel:
             return jobs.poll_orders(self.app, self.row(row.shop_id, row.id), channel)
-
-    def await_lanes(self) -> None:
-        """Until the server has let go of every lane: it does so a moment after its holder is done."""
-        for _ in range(1000):
-            if not self.rows(
-                "select 1 from pg_locks where locktype = 'advisory'"
-                " and database = (select oid from pg_database where datname = current_database())"
-            ):
-                return
-            time.sleep(0.01)
-        raise AssertionError("a lane is held for ever")
 
     def push(self, row: ConnectionRow) -> dict[str, int]:
         """What the job of a push comes to, on a lane that is held."""

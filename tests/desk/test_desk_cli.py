@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +9,8 @@ from sqlalchemy import Engine
 
 from core import embedded
 from core.db import fetch, scalar, unit_of_work
-from tests.conftest import ROOT, TestServers
+from tests.commands import run_here
+from tests.conftest import TestServers
 from tests.desks import make_desk
 
 
@@ -27,7 +25,6 @@ class Line:
 
     def __init__(self, database: embedded.Database, servers: TestServers, folder: Path) -> None:
         self.environment = {
-            **os.environ,
             "DATABASE_URL": database.url,
             "REDIS_URL": servers.redis_url,
             "SWITCHYARD_OPERATOR": "ada",
@@ -38,15 +35,8 @@ class Line:
     def __call__(self, act: str, content: str, *more: str) -> tuple[int, str]:
         path = self.folder / "file.csv"
         path.write_text(content, encoding="utf-8")
-        done = subprocess.run(
-            [sys.executable, "-m", "workers.cli", "desk", act, "--file", str(path), *more],
-            env=self.environment,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        return done.returncode, done.stdout + done.stderr
+        done = run_here("desk", act, "--file", str(path), *more, environment=self.environment)
+        return done.status, done.out + done.err
 
 
 @pytest.fixture

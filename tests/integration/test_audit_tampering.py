@@ -24,6 +24,7 @@ from core.messaging import chasing
 from core.orders import operations as orders
 from core.orders.operations import OrderlessReturn
 from core.ports import QuantityResult
+from tests.commands import run_here
 from tests.conftest import ROOT, TestServers
 from tests.desks import Desk
 from tests.factories import (
@@ -378,23 +379,33 @@ def tamper(conn: Connection, tampering: Tampering) -> dict[str, Any]:
     return {name: row[name] for name in tampering.named}
 
 
+def settings_of(database: embedded.Database, servers: TestServers) -> dict[str, str]:
+    return {"DATABASE_URL": database.url, "REDIS_URL": servers.redis_url}
+
+
 def audit(database: embedded.Database, servers: TestServers) -> tuple[int, dict[str, list[dict[str, Any]]]]:
     """What `switchyard audit --json` says: its exit status, and the rows of each check that is broken."""
-    environment = {**os.environ, "DATABASE_URL": database.url, "REDIS_URL": servers.redis_url}
+    done = run_here("audit", "--json", environment=settings_of(database, servers))
+    assert done.out, done.err
+    said = json.loads(done.out)
+    assert {item["name"] for item in said["checks"]} == TAMPERINGS.keys()
+    broken = {item["name"]: item["rows"] for item in said["checks"] if item["rows"]}
+    assert said["clean"] is not bool(broken)
+    return done.status, broken
+
+
+def test_the_command_says_the_same_in_a_process_of_its_own(copy: embedded.Database, servers: TestServers) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "workers.cli", "audit", "--json"],
-        env=environment,
+        env={**os.environ, **settings_of(copy, servers)},
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=60,
     )
-    assert done.stdout, done.stderr
-    said = json.loads(done.stdout)
-    assert {item["name"] for item in said["checks"]} == TAMPERINGS.keys()
-    broken = {item["name"]: item["rows"] for item in said["checks"] if item["rows"]}
-    assert said["clean"] is not bool(broken)
-    return done.returncode, broken
+    here = run_here("audit", "--json", environment=settings_of(copy, servers))
+    assert (done.returncode, done.stdout) == (here.status, here.out) == (0, here.out)
+    assert json.loads(here.out)["clean"]
 
 
 @pytest.mark.parametrize("settled", [True, False])

@@ -299,7 +299,10 @@ def test_a_replan_killed_in_the_middle_goes_on_where_it_was(
     bootstrap._application_of.cache_clear()
 
 
-_HOLDERS = "select count(*) from pg_locks where locktype = 'advisory'"
+_HOLDERS = """
+    select count(*) from pg_locks where locktype = 'advisory'
+    and database = (select oid from pg_database where datname = current_database())
+"""
 
 
 def _done(conn: Connection, version_id: int) -> Any:

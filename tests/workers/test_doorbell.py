@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 from rq.scheduler import RQScheduler
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from core.adapters.rq import RqJobQueue, SwWorker, queue_named
 from core.adapters.rq_reading import RqBroker
@@ -142,12 +142,33 @@ def test_one_holder_per_lane(engine: Engine, lane: Lane) -> None:
         assert again
 
 
+HELD = """
+    select count(*) from pg_locks where locktype = 'advisory'
+    and database = (select oid from pg_database where datname = current_database())
+"""
+
+
 def test_the_lock_leaves_nothing_in_the_pool(engine: Engine, lane: Lane) -> None:
     with lane_lock(engine, lane):
         pass
     with unit_of_work(engine) as conn:
-        assert scalar(conn, "select count(*) from pg_locks where locktype = 'advisory'") == 0
+        assert scalar(conn, HELD) == 0
         assert scalar(conn, "show idle_session_timeout") == "0"
+
+
+def test_the_lock_is_free_before_its_connection_is_closed(engine: Engine, lane: Lane) -> None:
+    """A server ends a closed session when it gets to it: a lock still held by then bounces the job of the next ring
+    after the holder has looked whether one came."""
+    held: list[object] = []
+
+    def look(_: object) -> None:
+        with unit_of_work(engine) as conn:
+            held.append(scalar(conn, HELD))
+
+    event.listen(engine, "close_detached", look)
+    with lane_lock(engine, lane), unit_of_work(engine) as conn:
+        assert scalar(conn, HELD) == 1
+    assert held == [0]
 
 
 def test_a_drain_takes_the_flag_down_before_it_claims(
