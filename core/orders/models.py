@@ -81,6 +81,13 @@ order_lines = Table(
         comment="its units when its listing's number became our stock, kept once more is told of it; null: as now",
     ),
     Column("opening_version_at", DateTime(timezone=True), comment="the order's version that told them"),
+    Column(
+        "promise_revision",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="revisions of its promise begin after it: as another SKU it had so many",
+    ),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "order_id"], ["orders.shop_id", "orders.id"]),
     ForeignKeyConstraint(["shop_id", "sku_id"], ["skus.shop_id", "skus.id"]),
