@@ -98,6 +98,12 @@ order_lines = Table(
     CheckConstraint("(mapping = 'unmapped') = (mapping_reason is not null)", name="unmapped_has_reason"),
     CheckConstraint("mapping <> 'stocked' or sku_id is not null", name="stocked_has_sku"),
     Index("ix_order_lines_unmapped", "shop_id", "id", postgresql_where=text("mapping = 'unmapped'")),
+    Index(
+        "ix_order_lines_set_aside",
+        "shop_id",
+        "id",
+        postgresql_where=text("mapping = 'unstocked' and sku_id is null and coalesce(variant_ref, code) is not null"),
+    ),
     Index(None, "shop_id", "sku_id", "id"),
 )
 

@@ -134,20 +134,14 @@ alter table reservations add constraint ck_reservations_holder_kind
 alter table order_lines add column promise_revision integer not null default 0;
 comment on column order_lines.promise_revision is 'revisions of its promise begin after it: as another SKU it had so many';
 
+create index ix_order_lines_set_aside on order_lines (shop_id, id)
+    where mapping = 'unstocked' and sku_id is null and coalesce(variant_ref, code) is not null;
+
 -- What is mapped already was found by its code.
 insert into sku_identifiers (shop_id, connection_id, kind, value, sku_id, source, mapped_by, reason, mapped_at)
 select shop_id, connection_id, 'variant', channel_ref, min(sku_id), 'automatic', 'matching', 'mapped before reasons were kept',
     now()
 from listings where sku_id is not null group by shop_id, connection_id, channel_ref having count(distinct sku_id) = 1;
-
--- The identifiers that a listing has, the narrowest first.
-create view listing_identifiers with (security_invoker = true) as
-select l.shop_id, l.connection_id, l.id as listing_id, k.kind, k.value, k.rank
-from listings l
-cross join lateral (values
-    ('variant', l.channel_ref, 1), ('seller_sku', l.channel_code, 2), ('fnsku', l.label_ref, 3),
-    ('barcode', coalesce(l.gtin, btrim(l.barcode, E' \t\u00a0')), 4), ('asin', l.product_ref, 5)) k (kind, value, rank)
-where k.value is not null;
 
 -- What is answered for each listing: somebody's word before what was found, then the narrowest identifier.
 create view listing_answers with (security_invoker = true) as
