@@ -208,7 +208,7 @@ CHECKS: tuple[Check, ...] = (
             select shop_id, order_line_id, sku_id, sum(delta_units) as units, sum(unavailable_delta_units) as apart
             from stock_movements where {shop} and order_line_id is not null group by 1, 2, 3
         ) m on m.shop_id = r.shop_id and m.order_line_id = r.order_line_id and m.sku_id = r.sku_id
-        -- A line that turned out to be another SKU's left nothing behind: without a promise there, they come to nothing.
+        -- A line that turned out to be another SKU's left nothing behind: without a promise, they come to 0.
         where coalesce(m.units, 0) is distinct from
                 coalesce(r.opening_units + r.returned_units - r.consumed_units - r.written_off_units, 0)
             or coalesce(m.apart, 0) is distinct from coalesce(r.quarantined_units, 0)

@@ -31,7 +31,7 @@ class BadBarcode(BadInput):
 
 @dataclass(frozen=True, slots=True)
 class Barcode:
-    """A barcode whose check digit is right. `gtin` has 14 digits; `is_shared` False: it is some company's own number."""
+    """A barcode whose check digit is right. `gtin` has 14 digits; `is_shared` False: some company's own number."""
 
     kind: BarcodeKind
     gtin: str
@@ -70,7 +70,7 @@ def read(word: str) -> Barcode:
 
 
 def gtin_of(word: str | None) -> str | None:
-    """The 14 digits by which a barcode is compared; None for what is none, or identifies nothing outside one company."""
+    """The 14 digits by which a barcode is compared; None for what is none, or means nothing outside one company."""
     if word is None:
         return None
     try:

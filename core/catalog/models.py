@@ -312,9 +312,7 @@ sku_identifiers = Table(
         comment="as the channel spells it; of a barcode the 14 digits where it has them",
     ),
     Column("sku_id", BigInteger, comment="null: not ours, set aside by somebody"),
-    Column(
-        "source", Text, nullable=False, comment="what a person or a file says goes before what was found by itself"
-    ),
+    Column("source", Text, nullable=False, comment="what a person or a file says goes before what was found by itself"),
     Column("mapped_by", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("mapped_at", DateTime(timezone=True), nullable=False),

@@ -62,9 +62,7 @@ def take_in(conn: Connection, source: ListingSource, listings: Sequence[ChannelL
     if mapped:
         matching.note_matched(conn, source.shop_id, source.connection_id, mapped, now)
     if unmapped:
-        matching.match(
-            conn, source.shop_id, source.connection_id, now, refs=unmapped, by_barcode=source.is_whole
-        )
+        matching.match(conn, source.shop_id, source.connection_id, now, refs=unmapped, by_barcode=source.is_whole)
     levels = [level for item in newest.values() for level in item.levels]
     observe_levels(conn, source.shop_id, source.connection_id, levels, now)
     return new_refs

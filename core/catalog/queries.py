@@ -39,8 +39,8 @@ def identities(
     """Resolve what order lines of one connection name: (the channel's listing id, SKU code), either may be missing.
 
     A code counts, and is looked up, only where the id does not decide. It is tried on the connection's listings first,
-    then on our SKUs. The mapping table answers for ids of listings that we do not know, and says what is set aside; what
-    it says of a code goes before both.
+    then on our SKUs. The mapping table answers for ids of listings that we do not know, and says what is set aside;
+    what it says of a code goes before both.
     """
     pairs = set(named)
     refs = {ref for ref, _ in pairs if ref is not None}

@@ -1,7 +1,7 @@
 """How answers take effect, in sets: mappings, listings, parked lines, promises, exposure; all or nothing.
 
-One way for mapping, remapping, setting aside and files. Everything is read under the identities' own lock, then rows are
-locked in the one global order (orders, compositions, levels, listings), then written. A preview is the same, taken back.
+One way for mapping, remapping, setting aside and files. Everything is read under the identities' own lock, then rows
+are locked in the one global order (orders, compositions, levels, listings), then written. A preview is taken back.
 
 A line moves with its listing while nothing of it has been shipped, cancelled, refunded or taken back: its promise is
 ended where it was and kept on record, and made anew of the other SKU. What has happened to other lines stays a fact.
@@ -25,7 +25,7 @@ from core.connections.queries import connection as connection_row
 from core.db import execute, fetch
 from core.errors import Anticipated
 from core.identity import promises
-from core.identity.models import Answer, LineSeen, ListingSeen, OpenWrite, Outcome, PoolSeen
+from core.identity.outcomes import Answer, LineSeen, ListingSeen, OpenWrite, Outcome, PoolSeen
 from core.identity.rules import Identifier
 from core.inventory import lines as escrow_lines
 from core.inventory import operations as inventory
@@ -133,7 +133,9 @@ def assign(
     for part in parts:
         _take_effect(conn, part, codes, now)
     moved = {sku_id for part in parts for sku_id in part.sku_ids}
-    escrow_lines.draw_lines(conn, shop_id, {sku for found in parts_of(conn, shop_id, moved).values() for sku, _ in found})
+    escrow_lines.draw_lines(
+        conn, shop_id, {sku for found in parts_of(conn, shop_id, moved).values() for sku, _ in found}
+    )
     _tell(conn, shop_id, parts, codes, before)
     return outcome
 
@@ -184,7 +186,11 @@ def _begin(
         if listing["id"] in answered and answered[listing["id"]]["sku_id"] != listing["sku_id"]:
             part.new_skus[listing["id"]] = answered[listing["id"]]["sku_id"]
     # What was found by itself for listings that somebody has decided about is over.
-    decided = {row["channel_ref"] for row in part.listings if answered.get(row["id"], {}).get("source") != "automatic"}
+    decided = {
+        row["channel_ref"]
+        for row in part.listings
+        if row["id"] in answered and answered[row["id"]]["source"] != "automatic"
+    }
     _end_automatic(conn, shop_id, connection_id, decided, actor, now)
     old = {known["sku_id"] for known in living.values()} - {None}
     part.lines = _lines_of(conn, part, {row["sku_id"] for row in part.changed if row["sku_id"]} | old)
@@ -262,8 +268,8 @@ def named_listings(
         conn,
         """
         select l.id, l.channel_ref, l.channel_location_ref, l.channel_code, l.inventory_ref, l.sku_id, l.location_id,
-            l.published_units, l.exposed_units, l.desired_units, l.publishing, l.baseline_at, l.is_tracked,
-            p.name as location
+            l.published_units, l.exposed_units, l.desired_units, l.publishing, l.baseline_at, l.product_ref,
+            l.label_ref, coalesce(l.gtin, btrim(l.barcode, E' \\t\\u00a0')) as barcode, p.name as location
         from listings l left join locations p on p.shop_id = l.shop_id and p.id = l.location_id
         where l.shop_id = %(shop)s and l.id = any(array(
             select id from listings where shop_id = %(shop)s and connection_id = %(connection)s
@@ -521,10 +527,10 @@ def _take_effect(conn: Connection, part: _Part, codes: Mapping[int, str], now: d
     part.outcome.publishing_begun += _switch_publishing(conn, part)
     changed = set(settled.sku_ids) | set(released.sku_ids) | part.sku_ids
     inventory.refresh_desired(conn, part.shop_id, changed, followed, now=now, are_locked=True)
-    kinds: dict[int, OrderKind] = dict.fromkeys(orders, "order_changed") | dict.fromkeys(late.values(), "order_booked")
-    changes.record_orders(
-        conn, part.shop_id, part.channel.connection_id, kinds, _together(released, settled), now
-    )
+    kinds: dict[int, OrderKind] = dict.fromkeys(orders, "order_changed")
+    # Only now are they booked, whatever happened to them since.
+    kinds.update(dict.fromkeys(late.values(), "order_booked"))
+    changes.record_orders(conn, part.shop_id, part.channel.connection_id, kinds, _together(released, settled), now)
     part.outcome.released_messages += inbox.release_waiting(
         conn,
         part.shop_id,

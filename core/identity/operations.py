@@ -1,7 +1,7 @@
-"""Writes: say whose SKU an identifier is, set it aside, take that back, remap it. Each with a name and a reason, audited.
+"""Writes: say whose SKU an identifier is, set it aside, take that back, remap it. Each named, reasoned, audited.
 
-Every act works in the caller's unit of work and begins it: advisory locks come before any row. After the commit ring the
-`stock` lanes of all connections of the shop, and the `events` lanes of `Outcome.connection_ids`.
+Every act works in the caller's unit of work and begins it: advisory locks come before any row. After the commit ring
+the `stock` lanes of all connections of the shop, and the `events` lanes of `Outcome.connection_ids`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from core.connections.queries import connection as connection_row
 from core.db import execute, fetch, fetch_one
 from core.errors import Anticipated, BadInput
 from core.identity import assigning
-from core.identity.models import Answer, Outcome
+from core.identity.outcomes import Answer, Outcome
 from core.identity.queries import sku_of
 from core.identity.rules import Identifier
 from core.orders import intake
@@ -48,13 +48,11 @@ class NotSetAside(Anticipated):
         super().__init__(f"the {one.kind} {one.value} is not set aside: nothing to take up again")
 
 
-def map_identifier(
-    conn: Connection, shop_id: int, one: Identifier, code: str, actor: Actor, now: datetime
-) -> Outcome:
+def map_identifier(conn: Connection, shop_id: int, one: Identifier, code: str, actor: Actor, now: datetime) -> Outcome:
     """Say that an identifier is the SKU of that code; what was parked for want of it is booked, what waits is released.
 
     Its listings get the channel rules that are for them. They are written to as the take-over rules allow: one whose
-    number we have not read yet only after the connection's next sync (`Outcome.awaits_sync`). Repeated, it does nothing.
+    number we have not read yet only after the connection's next sync (`Outcome.awaits_sync`). Twice is once.
     Raises AlreadyMapped where a listing has another SKU (see `remap_identifier`), BadInput for an unknown code.
     """
     sku = sku_of(conn, shop_id, code)
@@ -169,12 +167,10 @@ def rematch(conn: Connection, shop_id: int, connection_id: int, now: datetime) -
     return intake.match_listings(conn, connection_row(conn, shop_id, connection_id), now)
 
 
-def preview_remap(
-    engine: Engine, shop_id: int, one: Identifier, code: str, actor: Actor, now: datetime
-) -> Outcome:
+def preview_remap(engine: Engine, shop_id: int, one: Identifier, code: str, actor: Actor, now: datetime) -> Outcome:
     """What it would come to if an identifier were the SKU of that code; the act itself, taken back.
 
-    The outcome's `token` goes into `remap_identifier`. Raises NothingToRemap, NotToBeSetAside, WriteStillOpen, BadInput.
+    The outcome's `token` goes into `remap_identifier`. Raises NothingToRemap, WriteStillOpen, BadInput.
     """
     with engine.connect() as conn, conn.begin() as transaction:
         try:
@@ -188,8 +184,8 @@ def remap_identifier(
 ) -> Outcome:
     """Make an identifier another SKU's: its listings and all that they expose, and its order lines as far as they go.
 
-    `token` is that of the preview. Undone by remapping back. Raises MappingChanged where the facts are others than those
-    that were shown, NothingToRemap, WriteStillOpen (with the writes and when they will be over), BadInput.
+    `token` is that of the preview. Undone by remapping back. Raises MappingChanged where the facts are others than
+    those that were shown, NothingToRemap, WriteStillOpen (with the writes and when they will be over), BadInput.
     """
     done = _remap(conn, shop_id, one, code, actor, now)
     if done.token() != token:

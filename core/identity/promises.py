@@ -16,9 +16,9 @@ NOTE = "its line turned out to be another SKU's"
 def release(conn: Connection, shop_id: int, new_skus: Mapping[int, int], now: datetime) -> Effects:
     """Make (locked) lines those of other SKUs, of which nothing is booked yet; returns what that gave back, and where.
 
-    `new_skus`: the new SKU of each line; of the line nothing has left or come back. What it held is given back, and what
-    came in with it goes: the promise stays on record, ended, and its revisions go on (`order_lines.promise_revision`),
-    so that no movement of the line is ever taken for one that was booked before. Whoever settles the orders next makes
+    `new_skus`: the new SKU of each line; of the line nothing has left or come back. What it held is given back, and
+    what came in with it goes: the promise stays on record, ended, and its revisions go on
+    (`order_lines.promise_revision`), so that no movement of the line is ever taken for one that was booked before. Whoever settles the orders next makes
     the promise anew.
     """
     if not new_skus:
@@ -28,7 +28,8 @@ def release(conn: Connection, shop_id: int, new_skus: Mapping[int, int], now: da
     execute(
         conn,
         """
-        update order_lines l set sku_id = n.sku_id, mapping = case when s.is_stocked then 'stocked' else 'unstocked' end,
+        update order_lines l set sku_id = n.sku_id,
+            mapping = case when s.is_stocked then 'stocked' else 'unstocked' end,
             promise_revision = greatest(l.promise_revision, coalesce((
                 select max(substring(r.holder_ref from '[0-9]+$')::int) from reservations r
                 where r.shop_id = l.shop_id and r.holder_kind = 'remapped_line'
@@ -54,12 +55,12 @@ _RELEASE = """
         from reservations r join order_lines l on l.shop_id = r.shop_id and l.id = r.order_line_id
         where r.shop_id = %(shop)s and r.order_line_id = any(%(ids)b::int8[])
     ), ended as (
-        update reservations r set holder_kind = 'remapped_line', order_line_id = null, held_units = 0, ended_at = %(now)s,
-            holder_ref = 'line:' || held.order_line_id || ':' || held.revision
+        update reservations r set holder_kind = 'remapped_line', order_line_id = null, held_units = 0,
+            ended_at = %(now)s, holder_ref = 'line:' || held.order_line_id || ':' || held.revision
         from held where r.shop_id = %(shop)s and r.id = held.id
     ), moved as (
-        insert into stock_movements (shop_id, sku_id, location_id, delta_units, reason, business_key, order_line_id, note,
-            recorded_by, occurred_at, recorded_at)
+        insert into stock_movements (shop_id, sku_id, location_id, delta_units, reason, business_key, order_line_id,
+            note, recorded_by, occurred_at, recorded_at)
         select %(shop)s, sku_id, location_id, -opening_units, 'receipt',
             'remap:' || order_line_id || '.' || sku_id || ':' || revision, order_line_id, %(note)s, 'identity', %(now)s,
             %(now)s

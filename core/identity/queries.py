@@ -72,7 +72,7 @@ def unmapped(
 
 
 def unmapped_counts(conn: Connection, shop_id: int) -> Sequence[RowMapping]:
-    """How much waits for an answer, by connection: connection_id, connection, state, identifiers, lines, units, since."""
+    """How much waits for an answer, by connection: columns of the statement."""
     return fetch(
         conn,
         """
@@ -255,7 +255,7 @@ def _about(conn: Connection, shop_id: int, one: Identifier) -> dict[str, Any]:
             kind=one.kind,
             value=one.value,
         )
-    known = {name: None for name in ("code", "title", "product", "label", "gtin", "ref")} | dict(row or {})
+    known = dict.fromkeys(("code", "title", "product", "label", "gtin", "ref")) | dict(row or {})
     own = {"seller_sku": "code", "fnsku": "label", "asin": "product"}.get(one.kind)
     if own is not None:
         known[own] = one.value

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 from core.catalog import barcodes
 from core.errors import BadInput
 
 Kind = Literal["variant", "seller_sku", "fnsku", "barcode", "asin"]
-"""variant: the channel's own id of a listing. seller_sku: the code it has there. fnsku: its label. asin: its product."""
+"""variant: the channel's own id of a listing. seller_sku: its code there. fnsku: its label. asin: its product."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """The narrowest first: that is the order in which they count for a listing that has several."""
 VALUE_MAX = 200
@@ -42,7 +42,7 @@ def identifier(connection_id: int, kind: str, value: str) -> Identifier:
     if kind == "barcode":
         barcodes.read(cleaned)
         cleaned = barcodes.key_of(cleaned)
-    return Identifier(connection_id, cast(Kind, kind), cleaned)
+    return Identifier(connection_id, kind, cleaned)
 
 
 def words_of(title: str) -> list[str]:
