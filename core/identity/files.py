@@ -26,6 +26,7 @@ from core.desk.rows import Problem
 from core.desk.sheets import Cell, Sheet, normalized
 from core.errors import Anticipated, BadInput
 from core.identity import assigning, queries
+from core.identity.concerned import named_listings
 from core.identity.operations import MappingChanged, details
 from core.identity.outcomes import Answer, Outcome
 from core.identity.rules import Identifier, identifier
@@ -369,7 +370,7 @@ def _refuse_contradictions(conn: Connection, shop_id: int, rows: Sequence[_Row],
     for connection_id, some in by_connection.items():
         by_name = {(row.answer.identifier.kind, row.answer.identifier.value): row for row in some}
         names = [row.answer.identifier for row in some]
-        for listing in assigning.named_listings(conn, shop_id, connection_id, names):
+        for listing in named_listings(conn, shop_id, connection_id, names):
             of_it = [
                 by_name[key]
                 for key in (

@@ -19,6 +19,7 @@ from core.connections.queries import connection as connection_row
 from core.db import execute, fetch, fetch_one
 from core.errors import Anticipated, BadInput
 from core.identity import assigning
+from core.identity.concerned import named_listings
 from core.identity.outcomes import Answer, Outcome
 from core.identity.queries import sku_of
 from core.identity.rules import Identifier
@@ -117,7 +118,7 @@ def reopen_identifier(conn: Connection, shop_id: int, one: Identifier, actor: Ac
         connection=one.connection_id,
         was=matching.NOT_OURS,
         reason=matching.NOT_MAPPED,
-        ids=[row["id"] for row in assigning.named_listings(conn, shop_id, one.connection_id, [one])],
+        ids=[row["id"] for row in named_listings(conn, shop_id, one.connection_id, [one])],
     )
     audit.record(conn, shop_id, actor, "reopen_identifier", _subject(one), now, value=one.value, lines=lines)
     return lines
@@ -125,7 +126,7 @@ def reopen_identifier(conn: Connection, shop_id: int, one: Identifier, actor: Ac
 
 def _park_again(conn: Connection, shop_id: int, one: Identifier) -> int:
     """Park the order lines that were set aside with an identifier; their orders are locked first."""
-    listings = assigning.named_listings(conn, shop_id, one.connection_id, [one])
+    listings = named_listings(conn, shop_id, one.connection_id, [one])
     rows = fetch(
         conn,
         """

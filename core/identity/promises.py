@@ -17,9 +17,9 @@ def release(conn: Connection, shop_id: int, new_skus: Mapping[int, int], now: da
     """Make (locked) lines those of other SKUs, of which nothing is booked yet; returns what that gave back, and where.
 
     `new_skus`: the new SKU of each line; of the line nothing has left or come back. What it held is given back, and
-    what came in with it goes: the promise stays on record, ended, and its revisions go on
-    (`order_lines.promise_revision`), so that no movement of the line is ever taken for one that was booked before. Whoever settles the orders next makes
-    the promise anew.
+    what came in with it goes. The promise stays on record, ended, and its revisions go on
+    (`order_lines.promise_revision`): no movement of the line is taken for one that was booked before. Whoever settles
+    the orders next makes the promise anew.
     """
     if not new_skus:
         return Effects([], [], [], [], [])
