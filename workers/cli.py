@@ -35,6 +35,7 @@ from workers.changes_cli import list_changes
 from workers.connect_cli import connect
 from workers.console import application, console, home, person
 from workers.doctor import doctor
+from workers.identifiers_cli import identifiers
 from workers.keys_cli import keys
 from workers.oversold_cli import alert_limit, oversold
 from workers.rules_cli import rules
@@ -73,6 +74,7 @@ cli.add_command(keys)
 cli.add_command(list_changes)
 cli.add_command(connect)
 cli.add_command(doctor)
+cli.add_command(identifiers)
 for command in going_live_cli.COMMANDS:
     cli.add_command(command)
 

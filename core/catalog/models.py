@@ -1,4 +1,5 @@
-"""Tables: skus, bundles (what they are made of), listings (a SKU at one place of one channel)."""
+"""Tables: skus, bundles (what they are made of), listings (a SKU at one place of one channel), sku_identifiers (whose
+SKU a channel's identifier is), identifier_files."""
 
 from __future__ import annotations
 
@@ -33,6 +34,18 @@ skus = Table(
     Column("title", Text, nullable=False),
     Column("barcode", Text),
     Column(
+        "gtin",
+        Text,
+        Computed("gtin_of(barcode)", persisted=True),
+        comment="the barcode as it is compared: 14 digits; null where it is none, or some company's own number",
+    ),
+    Column(
+        "code_key",
+        Text,
+        Computed("lower(replace(code, ' ', ''))", persisted=True),
+        comment="the code but for case and spaces: what is alike and not equal is only suggested",
+    ),
+    Column(
         "is_stocked", Boolean, nullable=False, comment="false for services, vouchers and other things without stock"
     ),
     Column("created_at", DateTime(timezone=True), nullable=False),
@@ -57,6 +70,8 @@ skus = Table(
     CheckConstraint("is_stocked or not is_bundle", name="bundle_is_stocked"),
     Index(None, "shop_id", "category", postgresql_where=text("category is not null")),
     Index(None, "shop_id", "barcode", postgresql_where=text("barcode is not null")),
+    Index("ix_skus_shop_id_gtin", "shop_id", "gtin", postgresql_where=text("gtin is not null")),
+    Index("ix_skus_shop_id_code_key", "shop_id", "code_key"),
 )
 
 bundle_components = Table(
@@ -105,6 +120,14 @@ listings = Table(
     ),
     Column("inventory_ref", Text, comment="what quantities are written to, where the channel tells it apart"),
     Column("product_ref", Text),
+    Column("barcode", Text, comment="as the channel tells it"),
+    Column("label_ref", Text, comment="what the channel's warehouse labels the goods with: Amazon's FNSKU"),
+    Column(
+        "gtin",
+        Text,
+        Computed("gtin_of(barcode)", persisted=True),
+        comment="the barcode as it is compared: 14 digits; null where it is none, or some company's own number",
+    ),
     Column("channel_code", Text, comment="the SKU code as the channel spells it"),
     Column("title", Text, nullable=False),
     Column("sku_id", BigInteger, comment="null while unmapped"),
@@ -247,6 +270,16 @@ listings = Table(
     Index("ix_listings_push_problem", "shop_id", "connection_id", postgresql_where=text("push_problem is not null")),
     Index("ix_listings_publishing_off", "shop_id", "connection_id", postgresql_where=text("publishing = 'off'")),
     Index("ix_listings_channel_code", "shop_id", "connection_id", "channel_code"),
+    Index("ix_listings_gtin", "shop_id", "connection_id", "gtin", postgresql_where=text("gtin is not null")),
+    Index("ix_listings_product_ref", "shop_id", "product_ref", postgresql_where=text("product_ref is not null")),
+    Index(
+        "ix_listings_label_ref",
+        "shop_id",
+        "connection_id",
+        "label_ref",
+        postgresql_where=text("label_ref is not null"),
+    ),
+    Index("ix_listings_unmapped", "shop_id", "connection_id", "channel_ref", postgresql_where=text("sku_id is null")),
     Index(
         "ix_listings_is_to_push",
         "shop_id",
@@ -257,4 +290,75 @@ listings = Table(
     Index("ix_listings_is_in_doubt", "shop_id", "connection_id", "id", postgresql_where=text("is_in_doubt")),
     # Room beside each row for its next version: quantities change all day and touch no index.
     postgresql_with={"fillfactor": "70"},
+)
+
+sku_identifiers = Table(
+    "sku_identifiers",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("connection_id", BigInteger, nullable=False),
+    Column(
+        "kind",
+        Text,
+        nullable=False,
+        comment="variant: the channel's own id of a listing; seller_sku: the code it has there; fnsku: its label;"
+        " asin: its product",
+    ),
+    Column(
+        "value",
+        Text,
+        nullable=False,
+        comment="as the channel spells it; of a barcode the 14 digits where it has them",
+    ),
+    Column("sku_id", BigInteger, comment="null: not ours, set aside by somebody"),
+    Column("source", Text, nullable=False, comment="what a person or a file says goes before what was found by itself"),
+    Column("mapped_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("mapped_at", DateTime(timezone=True), nullable=False),
+    Column("ended_by", Text),
+    Column("end_reason", Text),
+    Column("ended_at", DateTime(timezone=True)),
+    PrimaryKeyConstraint("shop_id", "id"),
+    ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
+    ForeignKeyConstraint(["shop_id", "sku_id"], ["skus.shop_id", "skus.id"]),
+    CheckConstraint("kind in ('variant', 'seller_sku', 'fnsku', 'barcode', 'asin')", name="kind"),
+    CheckConstraint("source in ('automatic', 'person', 'file')", name="source"),
+    CheckConstraint("btrim(value) <> '' and btrim(mapped_by) <> '' and btrim(reason) <> ''", name="said"),
+    CheckConstraint("source <> 'automatic' or (kind = 'variant' and sku_id is not null)", name="automatic"),
+    CheckConstraint(
+        "(ended_at is null) = (ended_by is null) and (ended_at is null) = (end_reason is null)", name="ended"
+    ),
+    Index(
+        "uq_sku_identifiers_living",
+        "shop_id",
+        "connection_id",
+        "kind",
+        "value",
+        unique=True,
+        postgresql_where=text("ended_at is null"),
+    ),
+    Index("ix_sku_identifiers_history", "shop_id", "connection_id", "kind", "value", "id"),
+    Index(None, "shop_id", "sku_id"),
+    comment="which SKU an identifier of one connection stands for; ended ones are its history",
+)
+
+identifier_files = Table(
+    "identifier_files",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("mapped", Integer, nullable=False),
+    Column("remapped", Integer, nullable=False),
+    Column("set_aside", Integer, nullable=False),
+    Column("loaded_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("loaded_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("shop_id", "id"),
+    ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
+    UniqueConstraint("shop_id", "digest"),
+    comment="files of mappings that were loaded, each once",
 )

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from core.catalog import matching
+from core.catalog.barcodes import gtin_of, key_of
+from core.catalog.matching import NOT_MAPPED, NOT_TAKEN_OVER, NOT_TRACKED
 from core.clock import CLOCK_MARGIN
 from core.db import execute, fetch
 from core.ports import ChannelListing, LevelObservation
-
-NOT_TAKEN_OVER = "no stock number taken over yet: sync the connection, or receive stock"
-NOT_MAPPED = "not mapped to a SKU"
-NOT_TRACKED = "the channel does not count its stock"
 
 BOOKED_LATELY = timedelta(minutes=2)
 """How long after a sale is booked a number from before it may still arrive, and is told by its second."""
@@ -22,12 +21,16 @@ BOOKED_LATELY = timedelta(minutes=2)
 
 @dataclass(frozen=True, slots=True)
 class ListingSource:
-    """The connection whose listings are taken in. `locations` maps the channel's places to ours."""
+    """The connection whose listings are taken in. `locations` maps the channel's places to ours.
+
+    `is_whole`: its whole catalogue is known, so that what is on one listing only is known to be. Not while it is read.
+    """
 
     shop_id: int
     connection_id: int
     creates_skus: bool
     locations: Mapping[str, int]
+    is_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class _Row:
 def take_in(conn: Connection, source: ListingSource, listings: Sequence[ChannelListing], now: datetime) -> list[str]:
     """Insert or update listings, and the SKUs behind them where the connection is a source of SKUs.
 
-    An older observation never overwrites a newer one, and a mapping once made stays. A category is filled where there
+    An older observation never overwrites a newer one, and a mapping once made stays. What a code does not decide alone
+    is left to `core.catalog.matching`; what nothing decides stays unmapped. A category is filled where there
     is none; that of a source of SKUs is followed, except where a person chose another. Returns the channel refs that
     were new, whose parked order lines can be booked now.
     """
@@ -52,7 +56,13 @@ def take_in(conn: Connection, source: ListingSource, listings: Sequence[ChannelL
         _create_skus(conn, source, list(newest.values()), now)
     _set_categories(conn, source, list(newest.values()))
     _lock_told_of(conn, source, list(newest.values()))
-    new_refs = _upsert(conn, source, [row for ref in sorted(newest) for row in _rows_of(newest[ref], source)])
+    doubted = matching.doubted_refs(conn, source.shop_id, source.connection_id, list(newest.values()))
+    rows = [row for ref in sorted(newest) for row in _rows_of(newest[ref], source)]
+    new_refs, mapped, unmapped = _upsert(conn, source, rows, doubted)
+    if mapped:
+        matching.note_matched(conn, source.shop_id, source.connection_id, mapped, now)
+    if unmapped:
+        matching.match(conn, source.shop_id, source.connection_id, now, refs=unmapped, by_barcode=source.is_whole)
     levels = [level for item in newest.values() for level in item.levels]
     observe_levels(conn, source.shop_id, source.connection_id, levels, now)
     return new_refs
@@ -137,34 +147,59 @@ def _lock_told_of(conn: Connection, source: ListingSource, listings: Sequence[Ch
                 select sku_id from listings
                 where shop_id = %(shop)s and connection_id = %(connection)s and channel_ref = any(%(refs)b::text[])
                 union all
-                select id from skus where shop_id = %(shop)s and code = any(%(codes)b::text[])))))
+                select id from skus where shop_id = %(shop)s and code = any(%(codes)b::text[])
+                union all
+                select id from skus where shop_id = %(shop)s and gtin = any(%(gtins)b::text[])
+                union all
+                select sku_id from sku_identifiers where shop_id = %(shop)s and connection_id = %(connection)s
+                    and ended_at is null and sku_id is not null and (kind = 'variant' and value = any(%(refs)b::text[])
+                        or kind <> 'variant' and value = any(%(words)b::text[]))))))
         order by l.id for no key update
         """,
         shop=source.shop_id,
         connection=source.connection_id,
         refs=[listing.ref for listing in listings],
         codes=[listing.code for listing in listings if listing.code],
+        gtins=[gtin for listing in listings if (gtin := gtin_of(listing.barcode))],
+        words=[
+            word
+            for listing in listings
+            for word in (
+                listing.code,
+                listing.label_ref,
+                listing.product_ref,
+                None if listing.barcode is None else key_of(listing.barcode),
+            )
+            if word
+        ],
     )
 
 
-def _upsert(conn: Connection, source: ListingSource, rows: Sequence[_Row]) -> list[str]:
+def _upsert(
+    conn: Connection, source: ListingSource, rows: Sequence[_Row], doubted: Collection[str]
+) -> tuple[list[str], set[str], set[str]]:
+    """Channel refs that are new, those that their code mapped just now, and those that are unmapped."""
     returned = fetch(
         conn,
         """
         insert into listings (shop_id, connection_id, channel_ref, channel_location_ref, inventory_ref, product_ref,
-            channel_code, title, sku_id, location_id, is_tracked, status, version_at, publishing, publishing_reason)
-        select %(shop)s, %(connection)s, n.ref, n.place, n.inventory_ref, n.product_ref, n.code, n.title, s.id,
-            n.location_id, coalesce(n.tracked, true), n.status, n.version_at, 'off',
+            barcode, label_ref, channel_code, title, sku_id, location_id, is_tracked, status, version_at, publishing,
+            publishing_reason)
+        select %(shop)s, %(connection)s, n.ref, n.place, n.inventory_ref, n.product_ref, n.barcode, n.label_ref,
+            n.code, n.title, s.id, n.location_id, coalesce(n.tracked, true), n.status, n.version_at, 'off',
             case when n.tracked is false then %(not_tracked)s when s.id is null then %(not_mapped)s
                 else %(not_taken)s end
         from unnest(%(refs)b::text[], %(places)b::text[], %(items)b::text[], %(products)b::text[], %(codes)b::text[],
                 %(titles)b::text[], %(location_ids)b::int8[], %(tracked)b::bool[], %(statuses)b::text[],
-                %(versions)b::timestamptz[])
-            as n (ref, place, inventory_ref, product_ref, code, title, location_id, tracked, status, version_at)
-        left join skus s on s.shop_id = %(shop)s and s.code = n.code
+                %(versions)b::timestamptz[], %(barcodes)b::text[], %(labels)b::text[], %(doubted)b::bool[])
+            as n (ref, place, inventory_ref, product_ref, code, title, location_id, tracked, status, version_at,
+                barcode, label_ref, is_doubted)
+        left join skus s on s.shop_id = %(shop)s and s.code = n.code and not n.is_doubted
         on conflict (shop_id, connection_id, channel_ref, channel_location_ref) do update set
             inventory_ref = coalesce(excluded.inventory_ref, listings.inventory_ref),
             product_ref = coalesce(excluded.product_ref, listings.product_ref),
+            barcode = coalesce(excluded.barcode, listings.barcode),
+            label_ref = coalesce(excluded.label_ref, listings.label_ref),
             channel_code = excluded.channel_code,
             title = excluded.title,
             status = excluded.status,
@@ -174,7 +209,8 @@ def _upsert(conn: Connection, source: ListingSource, rows: Sequence[_Row]) -> li
             publishing_reason = case when listings.sku_id is null and excluded.sku_id is not null
                 then excluded.publishing_reason else listings.publishing_reason end
         where excluded.version_at >= listings.version_at or listings.sku_id is null
-        returning channel_ref, (xmax = 0) as is_new
+        returning channel_ref, (xmax = 0) as is_new, sku_id is null as is_unmapped,
+            publishing = 'off' and baseline_at is null and sku_id is not null as may_be_mapped_now
         """,
         shop=source.shop_id,
         connection=source.connection_id,
@@ -191,8 +227,15 @@ def _upsert(conn: Connection, source: ListingSource, rows: Sequence[_Row]) -> li
         tracked=[row.listing.is_tracked for row in rows],
         statuses=[row.listing.status for row in rows],
         versions=[row.listing.version_at for row in rows],
+        barcodes=[row.listing.barcode for row in rows],
+        labels=[row.listing.label_ref for row in rows],
+        doubted=[row.listing.ref in doubted for row in rows],
     )
-    return sorted({row["channel_ref"] for row in returned if row["is_new"]})
+    return (
+        sorted({row["channel_ref"] for row in returned if row["is_new"]}),
+        {row["channel_ref"] for row in returned if row["may_be_mapped_now"]},
+        {row["channel_ref"] for row in returned if row["is_unmapped"]},
+    )
 
 
 def lock_places(conn: Connection, shop_id: int, connection_id: int) -> None:
@@ -351,14 +394,26 @@ def observe_levels(
     return [row["sku_id"] for row in rows]
 
 
-def begin_publishing(conn: Connection, shop_id: int, connection_id: int) -> int:
-    """Switch on the quantity writes of listings that are mapped, tracked, placed and have stock of record."""
+def match_all(conn: Connection, shop_id: int, connection_id: int, now: datetime) -> list[str]:
+    """Match what is unmapped of a connection whose whole catalogue is known; returns the refs that were mapped."""
+    matching.lock_matches(conn, shop_id, connection_id)
+    return matching.match(conn, shop_id, connection_id, now, by_barcode=True)
+
+
+def begin_publishing(
+    conn: Connection, shop_id: int, connection_id: int, listing_ids: Collection[int] | None = None
+) -> int:
+    """Switch on the quantity writes of listings that are mapped, tracked, placed and have stock of record.
+
+    `listing_ids` None: of all of the connection.
+    """
     return execute(
         conn,
         """
         update listings l set publishing = 'on', publishing_reason = 'its stock number is taken over'
         from skus s
         where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'off'
+            and (%(ids)b::int8[] is null or l.id = any(%(ids)b::int8[]))
             and l.is_tracked and l.status <> 'deleted'
             and not exists (select from connections c where c.shop_id = l.shop_id and c.id = l.connection_id
                 and c.guarantee_class = 'D')
@@ -372,4 +427,5 @@ def begin_publishing(conn: Connection, shop_id: int, connection_id: int) -> int:
         """,
         shop=shop_id,
         connection=connection_id,
+        ids=None if listing_ids is None else sorted(listing_ids),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -12,12 +12,16 @@ from core.db import fetch
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What an identifier stands for. `sku_id` None: the listing is known but not mapped to a SKU."""
+    """What an identifier stands for. `sku_id` None: the listing is known but not mapped to a SKU.
+
+    `is_ours` False: somebody set it aside, it sells nothing of ours.
+    """
 
     listing_id: int | None
     sku_id: int | None
     location_id: int | None
     is_stocked: bool
+    is_ours: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +39,15 @@ def identities(
     """Resolve what order lines of one connection name: (the channel's listing id, SKU code), either may be missing.
 
     A code counts, and is looked up, only where the id does not decide. It is tried on the connection's listings first,
-    then on our SKUs.
+    then on our SKUs. The mapping table answers for ids of listings that we do not know, and says what is set aside;
+    what it says of a code goes before both.
     """
     pairs = set(named)
-    by_ref = _by_ref(conn, shop_id, connection_id, {ref for ref, _ in pairs if ref is not None})
+    refs = {ref for ref, _ in pairs if ref is not None}
+    by_ref = _by_ref(conn, shop_id, connection_id, refs)
+    open_refs = {ref for ref in refs if ref not in by_ref or by_ref[ref].sku_id is None}
+    if open_refs:
+        by_ref |= _by_answer(conn, shop_id, connection_id, open_refs, by_ref)
     codes = sorted({code for ref, code in pairs if code is not None and ref not in by_ref})
     by_code, ambiguous = _by_code(conn, shop_id, connection_id, codes) if codes else ({}, frozenset())
     return Identities(by_ref, by_code, ambiguous)
@@ -61,6 +70,36 @@ def _by_ref(conn: Connection, shop_id: int, connection_id: int, refs: Iterable[s
         row["channel_ref"]: Target(row["listing_id"], row["sku_id"], row["location_id"], bool(row["is_stocked"]))
         for row in rows
     }
+
+
+def _by_answer(
+    conn: Connection, shop_id: int, connection_id: int, refs: Iterable[str], known: Mapping[str, Target]
+) -> dict[str, Target]:
+    """What the mapping table says of ids whose listing is not known, or is set aside by any of its identifiers."""
+    rows = fetch(
+        conn,
+        """
+        select i.value as ref, i.sku_id, coalesce(s.is_stocked, false) as is_stocked
+        from sku_identifiers i left join skus s on s.shop_id = i.shop_id and s.id = i.sku_id
+        where i.shop_id = %(shop)s and i.connection_id = %(connection)s and i.kind = 'variant'
+            and i.value = any(%(refs)b::text[]) and i.ended_at is null
+        union all
+        select l.channel_ref, null, false from listings l
+        join listing_answers a on a.shop_id = l.shop_id and a.listing_id = l.id and a.sku_id is null
+        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.channel_ref = any(%(refs)b::text[])
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        refs=sorted(refs),
+    )
+    found = {}
+    for row in rows:
+        before = known.get(row["ref"])
+        listing_id, location_id = (None, None) if before is None else (before.listing_id, before.location_id)
+        found[row["ref"]] = Target(
+            listing_id, row["sku_id"], location_id, row["is_stocked"], is_ours=row["sku_id"] is not None
+        )
+    return found
 
 
 def _by_code(
@@ -99,6 +138,27 @@ def _by_code(
     ):
         if row["code"] not in ambiguous:
             by_code.setdefault(row["code"], Target(None, row["id"], None, row["is_stocked"]))
+    for row in fetch(
+        conn,
+        """
+        select i.value as code, i.sku_id, coalesce(s.is_stocked, false) as is_stocked, l.listing_id, l.location_id
+        from sku_identifiers i left join skus s on s.shop_id = i.shop_id and s.id = i.sku_id
+        left join lateral (
+            select n.id as listing_id, n.location_id from listings n where n.shop_id = i.shop_id
+                and n.connection_id = i.connection_id and n.channel_code = i.value and n.sku_id = i.sku_id
+            order by n.id limit 1
+        ) l on true
+        where i.shop_id = %(shop)s and i.connection_id = %(connection)s and i.kind = 'seller_sku'
+            and i.value = any(%(codes)b::text[]) and i.ended_at is null
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        codes=codes,
+    ):
+        ambiguous.discard(row["code"])
+        by_code[row["code"]] = Target(
+            row["listing_id"], row["sku_id"], row["location_id"], row["is_stocked"], is_ours=row["sku_id"] is not None
+        )
     return by_code, frozenset(ambiguous)
 
 

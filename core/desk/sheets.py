@@ -45,21 +45,23 @@ class Sheet:
 EMPTY = Cell("")
 
 
-def read(name: str, data: bytes, known_heads: Collection[str]) -> Sheet:
+def read(
+    name: str, data: bytes, known_heads: Collection[str], *, bytes_max: int = BYTES_MAX, rows_max: int = ROWS_MAX
+) -> Sheet:
     """The table in a file. `known_heads`, normalized, tell which separator a CSV uses. Raises UnreadableFile."""
     if not data:
         raise UnreadableFile(f"{name} is empty: nothing was uploaded")
-    if len(data) > BYTES_MAX:
+    if len(data) > bytes_max:
         raise UnreadableFile(
-            f"{name} has {len(data) / 1e6:.1f} MB; at most {BYTES_MAX / 1e6:.0f} MB are read at a time: split it"
+            f"{name} has {len(data) / 1e6:.1f} MB; at most {bytes_max / 1e6:.0f} MB are read at a time: split it"
         )
     if data[:4] == b"PK\x03\x04":
-        return _shaped(name, _xlsx_rows(name, data))
+        return _shaped(name, _xlsx_rows(name, data), rows_max)
     if data[:4] == b"\xd0\xcf\x11\xe0":
         raise UnreadableFile(f"{name} is an old Excel file: save it as .xlsx or CSV")
     if data[:4] == b"%PDF":
         raise UnreadableFile(f"{name} is a PDF: ask for the table as CSV or .xlsx")
-    return _shaped(name, _csv_rows(name, data, known_heads))
+    return _shaped(name, _csv_rows(name, data, known_heads), rows_max)
 
 
 def normalized(head: str) -> str:
@@ -67,7 +69,7 @@ def normalized(head: str) -> str:
     return " ".join(re.findall(r"[^\W_]+", head.casefold()))
 
 
-def _shaped(name: str, rows: Iterator[tuple[int, Sequence[Cell]]]) -> Sheet:
+def _shaped(name: str, rows: Iterator[tuple[int, Sequence[Cell]]], rows_max: int) -> Sheet:
     """Heads and rows; blank rows are left out and counted, also those before the heads."""
     heads: list[str] = []
     kept: list[tuple[int, Sequence[Cell]]] = []
@@ -81,9 +83,9 @@ def _shaped(name: str, rows: Iterator[tuple[int, Sequence[Cell]]]) -> Sheet:
                 raise UnreadableFile(f"{name} has {len(heads):,} columns; at most {COLUMNS_MAX} are read")
         else:
             kept.append((number, cells))
-        if len(kept) > ROWS_MAX:
-            raise UnreadableFile(f"{name} has more than {ROWS_MAX:,} rows: split it into files of {ROWS_MAX:,}")
-        if blank > 20 * ROWS_MAX:
+        if len(kept) > rows_max:
+            raise UnreadableFile(f"{name} has more than {rows_max:,} rows: split it into files of {rows_max:,}")
+        if blank > 20 * rows_max:
             raise UnreadableFile(f"{name} is nearly all blank rows: delete them")
     if not heads:
         raise UnreadableFile(f"{name} has no table: the first row names the columns, such as SKU and units")

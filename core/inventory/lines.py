@@ -15,14 +15,21 @@ DOUBT_SECONDS = 95.0
 """How long a sale may be unseen elsewhere when a notice is lost, before it was measured: what makes stock scarce."""
 
 
+def lock(conn: Connection, shop_id: int) -> None:
+    """Be the only one who draws lines in the shop: what one read must not be written over what another drew since.
+
+    Before any level; `draw_lines` does it for whoever holds none.
+    """
+    fetch(conn, "select pg_advisory_xact_lock(hashtextextended('lines:' || %(shop)s, 0))", shop=shop_id)
+
+
 def draw_lines(conn: Connection, shop_id: int, sku_ids: Collection[int] | None = None) -> int:
     """Work out at how many available units each pool goes into escrow; returns how many lines changed.
 
     From the modes of its listings, the strictest of them, and for adaptive from what the rule says or was measured.
     `sku_ids` None: the whole shop. Levels are locked in their order.
     """
-    # One at a time: what one read must not be written over what another drew since.
-    fetch(conn, "select pg_advisory_xact_lock(hashtextextended('lines:' || %(shop)s, 0))", shop=shop_id)
+    lock(conn, shop_id)
     wanted: dict[PoolKey, int | None] = {}
     rows = fetch(conn, _MODES, shop=shop_id, skus=None if sku_ids is None else sorted(sku_ids))
     by_pool: dict[PoolKey, list[RowMapping]] = {}

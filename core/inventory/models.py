@@ -212,7 +212,10 @@ reservations = Table(
     ),
     UniqueConstraint("shop_id", "order_line_id", "sku_id"),
     UniqueConstraint("shop_id", "holder_kind", "holder_ref", "sku_id", "location_id", name="uq_reservations_holder"),
-    CheckConstraint("holder_kind in ('order_line', 'checkout', 'channel_order', 'vendor_order')", name="holder_kind"),
+    CheckConstraint(
+        "holder_kind in ('order_line', 'checkout', 'channel_order', 'vendor_order', 'remapped_line')",
+        name="holder_kind",
+    ),
     CheckConstraint(
         "(holder_kind = 'order_line') = (order_line_id is not null)"
         " and (order_line_id is null) = (holder_ref is not null)",

@@ -233,8 +233,8 @@ _MAKE_LEVELS = f"""
 # their order.
 _SETTLE = f"""
     with line as materialized (
-        select l.id, l.order_id, l.units, l.opening_units, l.sku_id, o.cancelled_at, o.channel_created_at,
-            p.location_id,
+        select l.id, l.order_id, l.units, l.opening_units, l.sku_id, l.promise_revision, o.cancelled_at,
+            o.channel_created_at, p.location_id,
             -- Where our number came from elsewhere: whatever is younger than the connection was booked as it happened.
             coalesce(p.opening_at, least(p.baseline_at, c.open_orders_read_at)) as opening_at,
             p.opening_at is null as is_elsewhere
@@ -275,7 +275,7 @@ _SETTLE = f"""
             t.written_off * e.each as written_off, t.opening * e.each as opening,
             t.quarantined * e.each as quarantined, coalesce(d.units, 0) * e.each as taken_back,
             coalesce(d.recalled, 0) * e.each as recalled,
-            coalesce(r.revision, 0) + 1 as revision,
+            coalesce(r.revision, line.promise_revision) + 1 as revision,
             coalesce(r.held_units, 0) as held_before, coalesce(r.consumed_units, 0) as consumed_before,
             coalesce(r.returned_units, 0) as returned_before, coalesce(r.written_off_units, 0) as written_off_before,
             coalesce(r.opening_units, 0) as opening_before, coalesce(r.quarantined_units, 0) as quarantined_before

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from core.catalog import operations as catalog
+from core.catalog.matching import hold_identities
 from core.catalog.operations import ListingSource
 from core.catalog.queries import known_inventory_refs
 from core.connections import watching
@@ -71,6 +72,7 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
     """Book what some messages of one connection say; returns a verdict for each."""
     if not said:
         return {}
+    hold_identities(conn, connection.shop_id, connection.id)
     channel = channel_of(conn, connection, now)
     listings = [item for facts in said.values() for item in facts.listings]
     if listings:
@@ -202,14 +204,31 @@ def listing_source(conn: Connection, connection: ConnectionRow) -> ListingSource
     )
 
 
-def take_in(conn: Connection, connection: ConnectionRow, listings: Sequence[ChannelListing], now: datetime) -> None:
+def take_in(
+    conn: Connection,
+    connection: ConnectionRow,
+    listings: Sequence[ChannelListing],
+    now: datetime,
+    *,
+    is_whole: bool = False,
+) -> None:
     """Take in what a channel lists, and give each listing the channel rules that are for it.
 
     New listings, newly mapped ones and those of SKUs whose category changed: all by one rule, in the same unit of work.
+    `is_whole`: nothing of its catalogue is still to be read, so that barcodes tell too (`match_listings`).
     """
     _lock_taking_in(conn, connection.shop_id, connection.id)
-    catalog.take_in(conn, listing_source(conn, connection), listings, now)
+    source = replace(listing_source(conn, connection), is_whole=is_whole)
+    catalog.take_in(conn, source, listings, now)
     policies.apply_to_refs(conn, connection.shop_id, connection.id, (listing.ref for listing in listings))
+
+
+def match_listings(conn: Connection, connection: ConnectionRow, now: datetime) -> int:
+    """Match what is unmapped once a whole catalogue was read; returns how many listings (channel refs) were mapped."""
+    _lock_taking_in(conn, connection.shop_id, connection.id)
+    refs = catalog.match_all(conn, connection.shop_id, connection.id, now)
+    policies.apply_to_refs(conn, connection.shop_id, connection.id, refs)
+    return len(refs)
 
 
 def book_lines_mapped_late(conn: Connection, channel: Channel, now: datetime) -> int:
@@ -231,7 +250,7 @@ def book_lines_mapped_late(conn: Connection, channel: Channel, now: datetime) ->
 def _take_in_listings(
     conn: Connection, connection: ConnectionRow, channel: Channel, listings: Sequence[ChannelListing], now: datetime
 ) -> None:
-    take_in(conn, connection, listings, now)
+    take_in(conn, connection, listings, now, is_whole=connection.catalogue_read_at is not None)
     book_lines_mapped_late(conn, channel, now)
     inbox.release_waiting(
         conn,

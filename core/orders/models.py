@@ -81,6 +81,13 @@ order_lines = Table(
         comment="its units when its listing's number became our stock, kept once more is told of it; null: as now",
     ),
     Column("opening_version_at", DateTime(timezone=True), comment="the order's version that told them"),
+    Column(
+        "promise_revision",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="revisions of its promise begin after it: as another SKU it had so many",
+    ),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "order_id"], ["orders.shop_id", "orders.id"]),
     ForeignKeyConstraint(["shop_id", "sku_id"], ["skus.shop_id", "skus.id"]),
@@ -91,6 +98,12 @@ order_lines = Table(
     CheckConstraint("(mapping = 'unmapped') = (mapping_reason is not null)", name="unmapped_has_reason"),
     CheckConstraint("mapping <> 'stocked' or sku_id is not null", name="stocked_has_sku"),
     Index("ix_order_lines_unmapped", "shop_id", "id", postgresql_where=text("mapping = 'unmapped'")),
+    Index(
+        "ix_order_lines_set_aside",
+        "shop_id",
+        "id",
+        postgresql_where=text("mapping = 'unstocked' and sku_id is null and coalesce(variant_ref, code) is not null"),
+    ),
     Index(None, "shop_id", "sku_id", "id"),
 )
 

@@ -41,6 +41,9 @@ def map_line(line: ChannelLine, known: Identities) -> Mapping:
 
 
 def _mapped(target: Target, otherwise: str) -> Mapping:
+    if not target.is_ours:
+        # Set aside by somebody: it takes nothing of ours.
+        return Mapping("unstocked", listing_id=target.listing_id)
     if target.sku_id is None:
         return Mapping("unmapped", otherwise, listing_id=target.listing_id)
     kind = "stocked" if target.is_stocked else "unstocked"

@@ -98,6 +98,9 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
                 counted = read
             _step(app, row, sync_run_id, "reading listings and what they show", done=read)
         count_catalogue(app.engine)
+        # Only now is it known what is on one listing only.
+        with unit_of_work(app.engine) as conn:
+            intake.match_listings(conn, row, utc_now())
         _step(app, row, sync_run_id, "taking over stock", done=read)
         # Orders and levels are locked before listings: so what was parked is booked in a unit of work of its own.
         with unit_of_work(app.engine) as conn:

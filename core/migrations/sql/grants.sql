@@ -6,11 +6,12 @@ grant execute on all functions in schema public to {role};
 -- Facts are added, never edited: refused here too, should a trigger ever be missing.
 revoke update, delete, truncate on
     stock_movements, audit_entries, fulfilment_lines, refunds, refund_lines, customer_returns, line_returns,
-    count_entries
+    count_entries, identifier_files
 from {role};
 revoke update, truncate on exposure_changes, channel_acts from {role};
 revoke truncate on changes, change_legs from {role};
 revoke delete, truncate on
     listing_writes, orders, order_lines, fulfilments, reservations, inbox_messages, policy_versions, channel_policies,
-    stock_documents, stock_document_lines, shortages, write_stops
+    stock_documents, stock_document_lines, shortages, write_stops,
+    sku_identifiers
 from {role};

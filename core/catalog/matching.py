@@ -1,0 +1,212 @@
+"""Automatic matching: which listings of a connection are surely whose SKU, and what is left to a person.
+
+A listing is matched by the code it has at the channel, compared exactly, and by a valid barcode that only one of our
+SKUs and only one listing of the connection has. Where the two say different things, or the barcode is on several, it
+is ambiguous: nothing is guessed. A product's own number (ASIN) never matches anything: sellers share it, and several
+SKUs may stand on it. What a person or a file has answered goes before all of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from core.catalog import barcodes
+from core.db import execute, fetch
+from core.ports import ChannelListing
+
+NOT_TAKEN_OVER = "no stock number taken over yet: sync the connection, or receive stock"
+NOT_MAPPED = "not mapped to a SKU"
+NOT_TRACKED = "the channel does not count its stock"
+NOT_OURS = "set aside: not ours"
+AMBIGUOUS = "ambiguous: "
+"""What the reason of an ambiguous listing begins with; the view `unmapped_identifiers` goes by it."""
+MATCHER = "matching"
+"""Who maps what nobody had to."""
+
+
+def hold_identities(conn: Connection, shop_id: int, connection_id: int) -> None:
+    """Until this unit of work ends, what the connection's identifiers stand for stays as it is; before any row.
+
+    Shared: bookings do not wait for each other. Whoever maps waits for them (`own_identities`), so that no line is
+    booked by what an identifier stood for a moment before.
+    """
+    fetch(conn, f"select pg_advisory_xact_lock_shared({_IDENTITIES})", shop=shop_id, connection=connection_id)
+
+
+def own_identities(conn: Connection, shop_id: int, connection_id: int) -> None:
+    """Be the only one who books by, or changes, what the connection's identifiers stand for; before any row."""
+    fetch(conn, f"select pg_advisory_xact_lock({_IDENTITIES})", shop=shop_id, connection=connection_id)
+
+
+_IDENTITIES = "hashtextextended('identities:' || %(shop)s || ':' || %(connection)s, 0)"
+
+
+def doubted_refs(conn: Connection, shop_id: int, connection_id: int, listings: Sequence[ChannelListing]) -> set[str]:
+    """Listings that their code alone must not map: something else is answered, or their barcode is another SKU's."""
+    rows = fetch(
+        conn,
+        """
+        select distinct n.ref from unnest(%(refs)b::text[], %(codes)b::text[], %(labels)b::text[],
+            %(barcodes)b::text[], %(products)b::text[], %(gtins)b::text[])
+            as n (ref, code, label, barcode, product, gtin)
+        left join skus s on s.shop_id = %(shop)s and s.code = n.code
+        where exists (
+                select from (values ('variant', n.ref), ('seller_sku', n.code), ('fnsku', n.label),
+                    ('barcode', n.barcode), ('asin', n.product)) k (kind, value)
+                join sku_identifiers i on i.shop_id = %(shop)s and i.connection_id = %(connection)s
+                    and i.kind = k.kind and i.value = k.value and i.ended_at is null
+                where i.source <> 'automatic' or i.sku_id is distinct from s.id)
+            or n.gtin is not null and exists (
+                select from skus b where b.shop_id = %(shop)s and b.gtin = n.gtin and b.id <> s.id)
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        refs=[listing.ref for listing in listings],
+        codes=[listing.code for listing in listings],
+        labels=[listing.label_ref for listing in listings],
+        barcodes=[None if listing.barcode is None else barcodes.key_of(listing.barcode) for listing in listings],
+        products=[listing.product_ref for listing in listings],
+        gtins=[barcodes.gtin_of(listing.barcode) for listing in listings],
+    )
+    return {row["ref"] for row in rows}
+
+
+def note_matched(conn: Connection, shop_id: int, connection_id: int, refs: Iterable[str], now: datetime) -> None:
+    """Write down that listings were mapped by their code, of those of which nothing is written down yet."""
+    execute(
+        conn,
+        """
+        insert into sku_identifiers (shop_id, connection_id, kind, value, sku_id, source, mapped_by, reason, mapped_at)
+        select %(shop)s, %(connection)s, 'variant', l.channel_ref, min(l.sku_id), 'automatic', %(by)s, 'same code',
+            %(now)s
+        from listings l where l.shop_id = %(shop)s and l.connection_id = %(connection)s
+            and l.channel_ref = any(%(refs)b::text[]) and l.sku_id is not null
+        group by l.channel_ref order by l.channel_ref
+        on conflict (shop_id, connection_id, kind, value) where ended_at is null do nothing
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        refs=sorted(set(refs)),
+        by=MATCHER,
+        now=now,
+    )
+
+
+def lock_matches(conn: Connection, shop_id: int, connection_id: int) -> None:
+    """Lock, by id, the connection's unmapped listings and all listings of the SKUs that they may turn out to be."""
+    fetch(
+        conn,
+        """
+        select 1 from listings l
+        where l.shop_id = %(shop)s and l.id = any(array(
+            select id from listings where shop_id = %(shop)s and connection_id = %(connection)s and sku_id is null
+            union all
+            select id from listings where shop_id = %(shop)s and sku_id = any(array(
+                select s.id from listings o join skus s on s.shop_id = o.shop_id
+                    and (s.code = o.channel_code or s.gtin = o.gtin)
+                where o.shop_id = %(shop)s and o.connection_id = %(connection)s and o.sku_id is null
+                union all
+                select a.sku_id from listing_answers a join listings o on o.shop_id = a.shop_id and o.id = a.listing_id
+                where o.shop_id = %(shop)s and o.connection_id = %(connection)s and o.sku_id is null
+                    and a.sku_id is not null))))
+        order by l.id for no key update
+        """,
+        shop=shop_id,
+        connection=connection_id,
+    )
+
+
+def match(
+    conn: Connection,
+    shop_id: int,
+    connection_id: int,
+    now: datetime,
+    *,
+    refs: Iterable[str] | None = None,
+    by_barcode: bool,
+) -> list[str]:
+    """Map the (locked) unmapped listings that are surely somebody's; returns the channel refs that were mapped.
+
+    `refs` None: all of the connection. `by_barcode` False: while a catalogue is being read, since nobody knows yet
+    whether a barcode is on another listing too; then only what is answered and what a code decides is mapped.
+    """
+    rows = fetch(
+        conn,
+        _MATCH,
+        shop=shop_id,
+        connection=connection_id,
+        refs=None if refs is None else sorted(set(refs)),
+        by_barcode=by_barcode,
+        now=now,
+        by=MATCHER,
+        not_tracked=NOT_TRACKED,
+        not_taken=NOT_TAKEN_OVER,
+        not_mapped=NOT_MAPPED,
+        not_ours=NOT_OURS,
+        ambiguous=AMBIGUOUS,
+    )
+    return sorted({row["channel_ref"] for row in rows})
+
+
+# Of each unmapped listing: what is answered, whose code it has, on how many of our SKUs and of the connection's
+# listings its barcode is; then a verdict, with its words.
+_MATCH = """
+    with facts as materialized (
+        select o.id, o.channel_ref, o.channel_code, o.gtin, o.is_tracked, o.publishing_reason, a.identifier_id,
+            a.sku_id as answered_id, c.id as code_id, coalesce(b.skus, 0) as barcode_skus, b.sku_id as barcode_id,
+            b.codes, coalesce(b.has_code, false) as barcode_agrees, coalesce(t.refs, 0) as barcode_refs,
+            n.settings ->> 'is_sku_source' = 'true' as is_source
+        from listings o
+        join connections n on n.shop_id = o.shop_id and n.id = o.connection_id
+        left join listing_answers a on a.shop_id = o.shop_id and a.listing_id = o.id
+        left join skus c on c.shop_id = o.shop_id and c.code = o.channel_code
+        left join lateral (
+            select count(*) as skus, min(s.id) as sku_id, bool_or(s.id = c.id) as has_code,
+                string_agg(s.code, ', ' order by s.code) as codes
+            from skus s where s.shop_id = o.shop_id and s.gtin = o.gtin
+        ) b on o.gtin is not null
+        left join lateral (
+            select count(distinct x.channel_ref) as refs from listings x
+            where x.shop_id = o.shop_id and x.connection_id = o.connection_id and x.gtin = o.gtin
+                and x.status <> 'deleted'
+        ) t on b.skus > 0
+        where o.shop_id = %(shop)s and o.connection_id = %(connection)s and o.sku_id is null
+            and (%(refs)b::text[] is null or o.channel_ref = any(%(refs)b::text[]))
+    ), verdict as (
+        select f.*, case
+                when identifier_id is not null then answered_id
+                when code_id is not null and (is_source or barcode_skus = 0 or barcode_agrees) then code_id
+                when not %(by_barcode)s then null
+                when code_id is not null and (barcode_skus > 1 or barcode_refs > 1) then code_id
+                when code_id is null and barcode_skus = 1 and barcode_refs <= 1 then barcode_id
+            end as sku_id,
+            case
+                when identifier_id is not null then %(not_ours)s
+                when not %(by_barcode)s or barcode_skus = 0 then %(not_mapped)s
+                when code_id is not null
+                    then %(ambiguous)s || 'its code is ' || channel_code || '''s, its barcode ' || gtin || ' is '
+                        || codes || '''s'
+                when barcode_skus > 1 then %(ambiguous)s || 'its barcode ' || gtin || ' is on ' || codes
+                else %(ambiguous)s || 'its barcode ' || gtin || ' is that of ' || codes || ', and '
+                    || barcode_refs || ' listings have it'
+            end as otherwise,
+            case when code_id is null then 'same barcode ' || gtin else 'same code' end as reason
+        from facts f
+    ), mapped as (
+        update listings l set sku_id = v.sku_id,
+            publishing_reason = case when v.sku_id is null then v.otherwise when not l.is_tracked then %(not_tracked)s
+                else %(not_taken)s end
+        from verdict v where l.shop_id = %(shop)s and l.id = v.id
+            and (v.sku_id is not null or (l.publishing_reason <> v.otherwise and %(by_barcode)s and l.is_tracked))
+        returning l.channel_ref, l.sku_id, v.identifier_id, v.reason
+    ), noted as (
+        insert into sku_identifiers (shop_id, connection_id, kind, value, sku_id, source, mapped_by, reason, mapped_at)
+        select %(shop)s, %(connection)s, 'variant', channel_ref, min(sku_id), 'automatic', %(by)s, min(reason), %(now)s
+        from mapped where sku_id is not null and identifier_id is null group by channel_ref order by channel_ref
+        on conflict (shop_id, connection_id, kind, value) where ended_at is null do nothing
+    )
+    select channel_ref from mapped where sku_id is not null
+"""

@@ -1,0 +1,1 @@
+"""Whose SKU a channel's identifiers are: what a person or a file answers, the queue of what nobody knows, remapping."""
