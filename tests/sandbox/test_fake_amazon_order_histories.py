@@ -135,7 +135,7 @@ class Trade:
             assert units["pendingCustomerOrder"] == reserved[sku]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(moves, max_size=25))
 def test_units_in_force_in_orders_and_put_back_add_up(history: list[tuple[Any, ...]]) -> None:
     with Bare(*({"sku": sku, "quantity": OPENING} for sku in SKUS)) as amazon:
