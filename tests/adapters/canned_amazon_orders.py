@@ -47,13 +47,13 @@ def stamp(moment: datetime) -> str:
 
 @dataclass
 class CannedOrders(CannedSeller):
-    """With orders. `now` is the vendor's clock; it looks at nothing of the last `hidden_for`.
+    """With orders. `now` is the vendor's clock (None: the real one); it looks at nothing of the last `hidden_for`.
 
     `page` orders come at once; tokens are bound to the parameters they came with, and die when told so (`kill_tokens`).
     """
 
     orders: dict[str, dict[str, Any]] = field(default_factory=dict)
-    now: datetime = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
+    now: datetime | None = None
     hidden_for: timedelta = HIDDEN_FOR
     page: int = 100
     searches: list[dict[str, str]] = field(default_factory=list)
@@ -101,7 +101,7 @@ class CannedOrders(CannedSeller):
                 return _error(400, "InvalidInput", "the token is not of this search, or has expired")
             _, refs, bound = self._tokens[token]
         else:
-            bound = self.now - self.hidden_for
+            bound = (self.now or datetime.now(UTC)) - self.hidden_for
             after = datetime.fromisoformat(query[families[0]])
             if after > bound:
                 return _error(400, "InvalidInput", "the window ends before it begins")

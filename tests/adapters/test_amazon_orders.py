@@ -39,19 +39,23 @@ class Seller:
             self.account.log.append,
             None,
             self.account.network,
-            lambda: canned.now,
+            self.now,
             self._sleep,
             clock=lambda: self.time,
         )
         self.channel = make_channel(self.account.config, deps)
         self.time += rested
 
+    def now(self) -> datetime:
+        assert self.canned.now is not None
+        return self.canned.now
+
     def _sleep(self, seconds: float) -> None:
         self.time += seconds
 
     def later(self, **passed: float) -> None:
         gone = timedelta(**passed)
-        self.canned.now += gone
+        self.canned.now = self.now() + gone
         self.time += gone.total_seconds()
 
     def turn(self, resume: str | None) -> tuple[set[str], str | None, datetime | None]:
@@ -80,7 +84,7 @@ def line_of(body: dict[str, Any]) -> ChannelLine:
 
 
 def of_two_pages_and_more(number: int = 6) -> CannedOrders:
-    canned = CannedOrders(page=2)
+    canned = CannedOrders(now=NOW, page=2)
     for each in range(number):
         canned.put(order_body(f"A{each}", at=stamp(ago(10))))
     return canned
@@ -93,7 +97,7 @@ ALL_SIX = {f"A{number}" for number in range(6)}
 
 def test_trap_the_watermark_is_the_returned_bound_and_never_now() -> None:
     # Trap 3: advancing to "now" loses the orders of the last two minutes.
-    canned = CannedOrders()
+    canned = CannedOrders(now=NOW)
     canned.put(order_body("A", at=stamp(ago(1))))
     seller = Seller(canned)
     refs, resume, told = seller.turn(None)
@@ -110,13 +114,13 @@ def test_trap_the_watermark_is_the_returned_bound_and_never_now() -> None:
 
 def test_an_order_that_changes_behind_every_bound_is_found_by_when_it_was_placed() -> None:
     # Whatever is updated in the two minutes that nobody can look at is in no sweep of updates.
-    canned = CannedOrders()
+    canned = CannedOrders(now=NOW)
     seller, resume, found = Seller(canned), None, set()
     _, resume, _ = seller.turn(resume)
     canned.put(order_body("A", at=stamp(NOW)))
     for _ in range(4):
         seller.later(minutes=3)
-        canned.change("A", canned.now - timedelta(seconds=30))
+        canned.change("A", seller.now() - timedelta(seconds=30))
         refs, resume, told = seller.turn(resume)
         found |= refs
         assert told is not None
@@ -127,7 +131,7 @@ def test_an_order_that_changes_behind_every_bound_is_found_by_when_it_was_placed
 
 def test_trap_sweeps_never_ask_faster_than_the_quota_comes_back() -> None:
     # Trap 1: after the burst everything would be 429, and a long load takes hours.
-    canned = CannedOrders()
+    canned = CannedOrders(now=NOW)
     seller, resume = Seller(canned), None
     _, resume, _ = seller.turn(None)
     assert len(canned.searches) == 2
@@ -184,7 +188,7 @@ def test_trap_a_page_token_that_died_begins_the_window_anew_and_loses_nothing() 
 
 def test_trap_items_come_with_their_order_and_people_stay_away() -> None:
     # Trap 2: no call for each order's items; and whatever names people is not asked for.
-    canned = CannedOrders()
+    canned = CannedOrders(now=NOW)
     gift = {"packing": {"giftOption": {"giftMessage": "for Jane", "giftWrapLevel": "A"}}, "quantityFulfilled": 0}
     canned.put(order_body("A", item_body("1", fulfillment=gift), item_body("2"), at=stamp(ago(10))))
     seller = Seller(canned)
@@ -197,7 +201,7 @@ def test_trap_items_come_with_their_order_and_people_stay_away() -> None:
 
 
 def test_an_order_that_cannot_be_read_is_recorded_once_and_does_not_stop_the_sweep() -> None:
-    canned = CannedOrders()
+    canned = CannedOrders(now=NOW)
     canned.put(order_body("A", at=stamp(ago(10))))
     canned.orders["A"]["orderItems"] = "none"
     seller = Seller(canned)
@@ -214,7 +218,7 @@ def test_an_order_that_cannot_be_read_is_recorded_once_and_does_not_stop_the_swe
 
 
 def test_hints_are_asked_for_one_by_one_and_what_is_gone_is_left_out() -> None:
-    canned = CannedOrders()
+    canned = CannedOrders(now=NOW)
     canned.put(order_body("A", at=stamp(ago(1))))
     pages = list(Seller(canned).channel.orders(["A", "gone", "A"]))
     assert [[ref for ref, _, _ in page] for page in pages] == [["A"]]
@@ -222,7 +226,7 @@ def test_hints_are_asked_for_one_by_one_and_what_is_gone_is_left_out() -> None:
 
 
 def test_open_orders_of_two_years_also_when_a_token_dies() -> None:
-    canned = CannedOrders(page=1)
+    canned = CannedOrders(now=NOW, page=1)
     for ref, status in (("A", "PENDING"), ("B", "SHIPPED"), ("C", "UNSHIPPED"), ("D", "PARTIALLY_SHIPPED")):
         body = order_body(ref, at=stamp(ago(60 * 24 * 300)))
         canned.put({**body, "fulfillment": {"fulfillmentStatus": status, "fulfilledBy": "MERCHANT"}})
@@ -389,7 +393,7 @@ def test_every_order_of_the_vendors_own_samples_is_read() -> None:
 
 
 def test_a_shipment_is_confirmed_as_the_vendor_wants_it() -> None:
-    canned = CannedOrders()
+    canned = CannedOrders(now=NOW)
     canned.put(order_body("A", at=stamp(NOW)))
     seller = Seller(canned)
     package = PackageSent("A", "7", "Other", "Bob's Vans", None, "T1", NOW, (("1", 2),))
