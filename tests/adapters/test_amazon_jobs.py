@@ -207,7 +207,6 @@ def test_a_sweep_that_comes_too_early_asks_nothing_and_a_click_does(trade_floor:
     row = trade_floor.connect_seller(canned, clock_factor=1)
     trade_floor.sync(row)
     asked = len(canned.searches)
-    trade_floor.await_lanes()
     assert jobs.poll_connection(shop_id=row.shop_id, connection_id=row.id) == {"early": True}
     assert len(canned.searches) == asked
     assert trade_floor.poll(row) == 0
@@ -218,7 +217,6 @@ def test_a_sweep_that_comes_too_early_asks_nothing_and_a_click_does(trade_floor:
             "update connections set orders_asked_at = orders_asked_at - interval '3 minutes' where id = %(id)s",
             id=row.id,
         )
-    trade_floor.await_lanes()
     assert jobs.poll_connection(shop_id=row.shop_id, connection_id=row.id) == {"recorded": 0}
 
 

@@ -40,7 +40,6 @@ def queue(shop: Trade, sent: Package) -> confirming.Queued:
 
 
 def send(shop: Trade) -> dict[str, Any]:
-    shop.floor.await_lanes()
     with unit_of_work(shop.floor.engine) as conn:
         execute(conn, "update shipment_confirmations set next_try_at = now()")
     return confirm_shipments(shop_id=shop.row.shop_id, connection_id=shop.row.id)
