@@ -27,6 +27,10 @@ class ChannelLine:
     unit_price: Decimal
     discount_minor: int
     total_minor: int
+    counted_units: int = 0
+    """How many of it left, by the channel's own count, whether or not it tells of their parcels."""
+    puts_back: bool | None = None
+    """Whether the channel puts what is cancelled of it back into its number by itself; None: refunds and edits tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,8 @@ class ChannelOrder:
     """Whether the units of its lines are what edits left of them; where not, what is known of a line stands."""
     ships_from_channel: bool = False
     """Whether the channel ships it from stock that is not in our pools."""
+    channel_status: str | None = None
+    """The channel's own word for how far it is, where it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +196,25 @@ class Facts:
     listings: tuple[ChannelListing, ...] = ()
     edits: tuple[OrderEdit, ...] = ()
     hints: tuple[Hint, ...] = ()
+    unused: str | None = None
+    """In a word, why nothing of it is for us though it can be read: what it says is ignored for that cause."""
+
+
+Found = tuple[str, datetime, bytes]
+"""An order as a channel was found to have it: (ref, version, body for the inbox)."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPage:
+    """Some of the orders that a channel was asked for.
+
+    `resume`: with it the next asking goes on right behind this page; None: it begins anew. `told_until`: with this page
+    everything is read that happened up to then, by the channel's own word; None: it said no such thing, or not yet.
+    """
+
+    orders: Sequence[Found]
+    resume: str | None = None
+    told_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +368,33 @@ class Mailbox(Protocol):
         """Take messages out; returns those that could not be: they come again."""
 
 
+@dataclass(frozen=True, slots=True)
+class PackageSent:
+    """A package the channel is to be told of. `items`: (the channel's id of the order's line, units).
+
+    `package_ref` names it within its order: the same one again is an edit. `carrier_name` goes with a carrier that the
+    channel has no code for.
+    """
+
+    order_ref: str
+    package_ref: str
+    carrier_code: str
+    carrier_name: str | None
+    ship_method: str | None
+    tracking_number: str
+    shipped_at: datetime
+    items: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PackageAnswer:
+    """confirmed: the channel knows it. refused: it never will as it stands, with the reason. again: ask once more."""
+
+    outcome: Literal["confirmed", "refused", "again"]
+    code: str | None = None
+    detail: str | None = None
+
+
 Effect = Literal["nothing", "subscription", "shop"]
 """What a call changes outside: nothing, only who calls us when something happens, or what the shop shows or does."""
 
@@ -358,6 +410,11 @@ class SalesChannel(Protocol):
     writes_per_call: int
     reads_orders: bool
     """Whether `orders_since` tells of everything it sells; else nothing of it can be promised to be known."""
+    orders_every: timedelta | None
+    """How often `orders_since` may be asked, in the vendor's time; None: at any time.
+
+    A channel that says so tells up to when it has told everything (`OrderPage.told_until`); until then there is more.
+    """
 
     def about(self) -> ChannelAccount:
         """The channel's real answer to our credentials: whose account it is, and what we may do there."""
@@ -386,14 +443,17 @@ class SalesChannel(Protocol):
     def levels(self, refs: Sequence[str]) -> Sequence[LevelObservation]:
         """Present quantities of some items (inventory refs, or listing refs where the channel has no other)."""
 
-    def orders_since(self, since: datetime) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
-        """Orders changed at or after `since`, oldest first, by page: (ref, version, body for the inbox)."""
+    def orders_since(self, since: datetime, resume: str | None = None) -> Iterator[OrderPage]:
+        """Orders changed at or after `since`, by page; of a channel that tells no bound (`orders_every`) oldest first.
+
+        `resume` is what came with the last page that was recorded: it then goes on from there, whatever `since` is.
+        """
 
     def newest_order_change_at(self) -> datetime | None:
         """When an order was last placed or changed, by the channel's clock, in whole seconds; None: there is none."""
 
-    def open_orders(self) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
-        """Orders of any age that are not cancelled and not all shipped, by page, as `orders_since`.
+    def open_orders(self) -> Iterator[Sequence[Found]]:
+        """Orders of any age that are not cancelled and not all shipped, by page.
 
         Where the channel hides old ones (`orders_horizon`), only those it shows.
         """
@@ -401,14 +461,17 @@ class SalesChannel(Protocol):
     def orders_horizon(self) -> timedelta | None:
         """How old the orders are that the channel still shows us; None: it hides none."""
 
-    def orders(self, refs: Sequence[str]) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
-        """Some orders as they are now, by page, as `orders_since` gives them; what is gone is left out."""
+    def orders(self, refs: Sequence[str]) -> Iterator[Sequence[Found]]:
+        """Some orders as they are now, by page; what is gone is left out."""
 
     def orders_behind(self, fulfilment_order_refs: Sequence[str]) -> Sequence[str]:
         """The orders that some fulfilment orders are part of, each once; what is gone is left out."""
 
     def fulfilment_orders(self, order_ref: str) -> Sequence[ChannelFulfilmentOrder]:
         """What is to be shipped of an order from where; empty before the channel has decided."""
+
+    def confirm_shipment(self, package: PackageSent) -> PackageAnswer:
+        """Tell the channel that a package left; the same package again is an edit. Never raises for what happened."""
 
     def set_quantities(self, writes: Sequence[QuantityWrite]) -> Sequence[QuantityResult]:
         """Send up to `writes_per_call` writes; one result each."""

@@ -291,7 +291,9 @@ class Acts:
         channel = self.channel(which)
         if channel.poll_began_at is not None:
             connection_id = channel.world.connection.id
-            connections.note_poll_complete(self.conn, self.shop_id, connection_id, channel.poll_began_at, LATE_BY)
+            connections.note_poll_complete(
+                self.conn, self.shop_id, connection_id, channel.poll_began_at, channel.poll_began_at - LATE_BY
+            )
             channel.poll_began_at = None
 
     # --- we

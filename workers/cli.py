@@ -39,6 +39,7 @@ from workers.identifiers_cli import identifiers
 from workers.keys_cli import keys
 from workers.oversold_cli import alert_limit, oversold
 from workers.rules_cli import rules
+from workers.shipments_cli import confirm_shipment
 from workers.why import why
 from workers.world import Progress
 
@@ -75,6 +76,7 @@ cli.add_command(list_changes)
 cli.add_command(connect)
 cli.add_command(doctor)
 cli.add_command(identifiers)
+cli.add_command(confirm_shipment)
 for command in going_live_cli.COMMANDS:
     cli.add_command(command)
 

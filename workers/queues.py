@@ -24,7 +24,7 @@ _ORDERED = (
     # A push mostly waits for its channel: one worker alone would hold up what another channel is to be told.
     Queue("stock", 120, workers=2, purpose="tell channels what they should show"),
     Queue("stock-check", 120, purpose="read back accepted writes and settle doubts"),
-    Queue("polls", 180, purpose="ask channels for orders; watch exposure; relay the outbox"),
+    Queue("polls", 180, purpose="ask channels for orders; confirm shipments; watch exposure; relay the outbox"),
     Queue("catalog", 3600, purpose="read whole catalogues and levels"),
     Queue("reports", 3600, purpose="nightly audit and housekeeping"),
 )

@@ -53,6 +53,8 @@ JOB_QUEUES: Mapping[str, str] = {
     "sweep.subscriptions": "polls",
     "connection.subscriptions": "polls",
     "outbox.relay": "polls",
+    "shipments.confirm": "polls",
+    "sweep.shipments": "polls",
     "sweep.exposure_alerts": "polls",
     "connection.sync": "catalog",
     "connection.test": "polls",

@@ -58,6 +58,12 @@ connections = Table(
     ),
     Column("orders_polled_to", DateTime(timezone=True), comment="vendor's time from which the next poll reads"),
     Column("orders_polled_at", DateTime(timezone=True), comment="when the last complete poll began, by our clock"),
+    Column(
+        "orders_asked_at",
+        DateTime(timezone=True),
+        comment="when its changed orders were last asked for, and it answered",
+    ),
+    Column("orders_resume", Text, comment="the channel's own note of where the next asking goes on"),
     Column("catalogue_read_at", DateTime(timezone=True)),
     Column(
         "open_orders_read_at",

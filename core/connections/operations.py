@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 from zoneinfo import available_timezones
 
@@ -334,14 +334,32 @@ def note_polled(conn: Connection, shop_id: int, connection_id: int, version_at: 
     )
 
 
-def note_poll_complete(
-    conn: Connection, shop_id: int, connection_id: int, began_at: datetime, late_by: timedelta | None = None
-) -> None:
-    """Remember that a poll which began then has read everything that had changed.
+def note_asked(conn: Connection, shop_id: int, connection_id: int, asked_at: datetime, resume: str | None) -> None:
+    """Remember that a channel which may be asked only so often has answered, and where it goes on.
 
-    `late_by`: how late the channel may list an order; None where its orders are not read at all. The watermark can go
-    to that long before the poll began, once every message recorded by now is handled (`advance_watermark`). One that
-    is on its way there is not overtaken: in a busy shop something newer is always waiting.
+    In the unit of work that records what it told: what is not recorded is told again.
+    """
+    execute(
+        conn,
+        """
+        update connections set orders_asked_at = %(at)s, orders_resume = %(resume)s
+        where shop_id = %(shop)s and id = %(id)s
+        """,
+        shop=shop_id,
+        id=connection_id,
+        at=asked_at,
+        resume=resume,
+    )
+
+
+def note_poll_complete(
+    conn: Connection, shop_id: int, connection_id: int, polled_at: datetime, known_until: datetime | None = None
+) -> None:
+    """Remember that a poll has read everything that had changed by `polled_at`.
+
+    `known_until`: up to when every order is among what was read; None where its orders are not read at all. The
+    watermark can go there once every message recorded by now is handled (`advance_watermark`). One that is on its way
+    is not overtaken: in a busy shop something newer is always waiting.
     """
     execute(
         conn,
@@ -351,9 +369,9 @@ def note_poll_complete(
         """,
         shop=shop_id,
         id=connection_id,
-        at=began_at,
+        at=polled_at,
     )
-    if late_by is None:
+    if known_until is None:
         return
     execute(
         conn,
@@ -364,7 +382,7 @@ def note_poll_complete(
         """,
         shop=shop_id,
         id=connection_id,
-        until=began_at - late_by,
+        until=known_until,
     )
     advance_watermark(conn, shop_id, connection_id)
 

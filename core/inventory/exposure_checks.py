@@ -82,7 +82,8 @@ EXPOSURE_CHECKS: tuple[tuple[str, str, str], ...] = (
         ) moved on moved.shop_id = l.shop_id and moved.listing_id = l.id
         left join (
             -- A line that is refunded more often than it was sold cannot have lowered anything.
-            select ol.shop_id, ol.listing_id, sum(greatest(0, ol.units - coalesce(back.units, 0)))::bigint as units
+            select ol.shop_id, ol.listing_id,
+                sum(greatest(0, ol.units + ol.withheld_units - coalesce(back.units, 0)))::bigint as units
             from order_lines ol left join (
                 select rl.shop_id, rl.order_line_id, sum(rl.units) as units
                 from refund_lines rl

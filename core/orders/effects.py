@@ -22,7 +22,7 @@ from core.ports import ChannelFulfilment, ChannelRefund
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Units of a listing that an edit of an order took off its lines (negative: added to them).
+    """Units of a listing that an edit of an order took off its lines (negative: added to them), or a cancellation did.
 
     `at`: the order's version that told it, so it happened then or before.
     """
@@ -445,11 +445,13 @@ def exposure_of_lines(conn: Connection, shop_id: int, line_ids: Iterable[int]) -
         conn,
         """
         with line as (
-            select l.id, l.listing_id, l.units, o.channel_created_at as at
+            select l.id, l.listing_id, l.units, o.channel_created_at as at, l.put_back_units, o.cancelled_at
             from order_lines l join orders o on o.shop_id = l.shop_id and o.id = l.order_id
             where l.shop_id = %(shop)s and l.id = any(%(ids)b::int8[]) and l.mapping = 'stocked'
         ), done as (
             select listing_id, -units as delta, at from line
+            union all
+            select listing_id, put_back_units, cancelled_at from line
             union all
             select line.listing_id, rl.units, f.channel_created_at
             from line join refund_lines rl on rl.shop_id = %(shop)s and rl.order_line_id = line.id

@@ -20,7 +20,7 @@ from core.inventory import operations as inventory
 from core.messaging import changes, inbox
 from core.messaging.changes import OrderKind
 from core.messaging.inbox import HANDLED, Received, Verdict
-from core.orders import effects, operations
+from core.orders import counts, effects, operations
 from core.orders.effects import Edit
 from core.orders.operations import Channel
 from core.orders.rules import distinct_refunds, lines_told, merge_observations, newest_fulfilments
@@ -65,7 +65,9 @@ class Intake:
             if not inbox.is_poison(error):
                 raise
             return inbox.parked_for(error)
-        return IGNORED if facts is None else facts
+        if facts is None:
+            return IGNORED
+        return facts if facts.unused is None else Verdict("ignored", cause=facts.unused)
 
 
 def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], now: datetime) -> dict[int, Verdict]:
@@ -80,7 +82,8 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
         _take_in_listings(conn, connection, channel, listings, now)
     seen = [order for facts in said.values() for order in facts.orders]
     orders = merge_observations(seen)
-    accepted = operations.accept(conn, channel, orders, now, lines_told(seen)) if orders else {}
+    told = lines_told(seen)
+    accepted = operations.accept(conn, channel, orders, now, told) if orders else {}
     spoken_of = {item.order_ref for facts in said.values() for item in _about_orders(facts)}
     known = {ref: key.id for ref, key in accepted.items()}
     known |= operations.lock(conn, channel, spoken_of - accepted.keys())
@@ -111,6 +114,7 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
         [(known[item.order_ref], item) for item in refunds if _is_complete(item, known, lines)],
         lines,
     )
+    put_back = counts.book(conn, channel.shop_id, accepted, told)
     done = effects.settle_effects(conn, channel, touched, now)
     changed = set(done.sku_ids)
     catalog.lock_listings(
@@ -134,7 +138,8 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
             Edit(listing_id, units, orders[ref].version_at)
             for ref, key in accepted.items()
             for listing_id, units in key.edited
-        ],
+        ]
+        + put_back,
     )
     inventory.refresh_desired(conn, channel.shop_id, changed, followed, now=now, are_locked=True)
     kinds = _kinds(touched, orders, accepted, {order_id for order_id, _ in new_refunds})

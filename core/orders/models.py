@@ -1,5 +1,5 @@
 """Tables: orders, order_lines, fulfilments, fulfilment_lines, refunds, refund_lines, customer_returns,
-line_returns."""
+line_returns, shipment_confirmations."""
 
 from __future__ import annotations
 
@@ -48,6 +48,14 @@ orders = Table(
     Column("country_code", Text),
     Column("is_test", Boolean, nullable=False, server_default="false"),
     Column("recorded_at", DateTime(timezone=True), nullable=False),
+    Column(
+        "ships_from_channel",
+        Boolean,
+        nullable=False,
+        server_default="false",
+        comment="the channel ships it from stock that is not in our pools: its lines move none",
+    ),
+    Column("channel_status", Text, comment="the channel's own word for how far it is"),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
     UniqueConstraint("shop_id", "connection_id", "channel_ref"),
@@ -88,12 +96,41 @@ order_lines = Table(
         server_default="0",
         comment="revisions of its promise begin after it: as another SKU it had so many",
     ),
+    Column(
+        "counted_units",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="how many left, by the channel's own count: the most that it ever said",
+    ),
+    Column(
+        "puts_back",
+        Boolean,
+        nullable=False,
+        server_default="false",
+        comment="the channel puts what is left of it back by itself, should the order be cancelled",
+    ),
+    Column(
+        "put_back_units",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="what the cancellation of its order is booked to have put back at the channel",
+    ),
+    Column(
+        "withheld_units",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="taken off it, and not put back at the channel",
+    ),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "order_id"], ["orders.shop_id", "orders.id"]),
     ForeignKeyConstraint(["shop_id", "sku_id"], ["skus.shop_id", "skus.id"]),
     UniqueConstraint("shop_id", "order_id", "channel_ref"),
     CheckConstraint("units >= 0", name="units"),
     CheckConstraint("opening_units >= 0 and (opening_units is null) = (opening_version_at is null)", name="opening"),
+    CheckConstraint("counted_units >= 0 and put_back_units >= 0 and withheld_units >= 0", name="counted"),
     CheckConstraint("mapping in ('stocked', 'unstocked', 'unmapped')", name="mapping"),
     CheckConstraint("(mapping = 'unmapped') = (mapping_reason is not null)", name="unmapped_has_reason"),
     CheckConstraint("mapping <> 'stocked' or sku_id is not null", name="stocked_has_sku"),
@@ -230,4 +267,59 @@ line_returns = Table(
     CheckConstraint("units <> 0 and (units < 0) = (undoes_key is not null)", name="units"),
     CheckConstraint("disposition in ('restock', 'quarantine', 'write_off')", name="disposition"),
     Index(None, "shop_id", "order_line_id"),
+)
+
+shipment_confirmations = Table(
+    "shipment_confirmations",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("order_id", BigInteger, nullable=False),
+    Column(
+        "package_ref",
+        Text,
+        nullable=False,
+        comment="names the package within its order: a positive integer as text; the same one again edits it",
+    ),
+    Column(
+        "revision",
+        Integer,
+        nullable=False,
+        server_default="1",
+        comment="counts what was asked for; confirmed_revision is the last of it that the channel confirmed",
+    ),
+    Column("confirmed_revision", Integer),
+    Column("carrier_code", Text, nullable=False),
+    Column("carrier_name", Text),
+    Column("ship_method", Text),
+    Column("tracking_number", Text, nullable=False),
+    Column("shipped_at", DateTime(timezone=True), nullable=False),
+    Column("line_ids", ARRAY(BigInteger), nullable=False, comment="the order's lines in it, with line_units of each"),
+    Column("line_units", ARRAY(BigInteger), nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_try_at", DateTime(timezone=True), nullable=False),
+    Column("last_code", Text, comment="what the last attempt came to, where it did not succeed; the channel's word"),
+    Column("last_detail", Text),
+    Column(
+        "refused_at",
+        DateTime(timezone=True),
+        comment="the channel refused this revision: a person has to correct it",
+    ),
+    Column("confirmed_at", DateTime(timezone=True)),
+    Column("requested_by", Text, nullable=False),
+    Column("requested_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("shop_id", "id"),
+    ForeignKeyConstraint(["shop_id", "order_id"], ["orders.shop_id", "orders.id"]),
+    UniqueConstraint("shop_id", "order_id", "package_ref"),
+    CheckConstraint("package_ref ~ '^[1-9][0-9]{0,17}$'", name="package_ref"),
+    CheckConstraint("carrier_code <> 'Other' or carrier_name is not null", name="carrier"),
+    CheckConstraint("cardinality(line_ids) > 0 and cardinality(line_ids) = cardinality(line_units)", name="lines"),
+    CheckConstraint(
+        "revision >= 1 and (confirmed_revision is null or confirmed_revision between 1 and revision)", name="revision"
+    ),
+    Index(
+        "ix_shipment_confirmations_due",
+        "next_try_at",
+        postgresql_where=text("refused_at is null and revision is distinct from confirmed_revision"),
+    ),
 )

@@ -105,12 +105,13 @@ def _insert_orders(
         """
         insert into orders (shop_id, connection_id, channel_ref, name, source_ref, placed_at, channel_created_at,
             version_at, cancelled_at, cancel_reason, financial_status, currency, total_minor, customer_ref,
-            country_code, is_test, lines_version_at, recorded_at)
+            country_code, channel_status, is_test, ships_from_channel, lines_version_at, recorded_at)
         select %(shop)s, %(connection)s, o.*, %(now)s
         from unnest(%(refs)b::text[], %(names)b::text[], %(sources)b::text[], %(placed)b::timestamptz[],
             %(created)b::timestamptz[], %(versions)b::timestamptz[], %(cancelled)b::timestamptz[],
             %(reasons)b::text[], %(statuses)b::text[], %(currencies)b::text[], %(totals)b::int8[],
-            %(customers)b::text[], %(countries)b::text[], %(tests)b::bool[], %(told)b::timestamptz[]) as o
+            %(customers)b::text[], %(countries)b::text[], %(channel_statuses)b::text[], %(tests)b::bool[],
+            %(from_channel)b::bool[], %(told)b::timestamptz[]) as o
         on conflict (shop_id, connection_id, channel_ref) do nothing returning channel_ref
         """,
         shop=channel.shop_id,
@@ -119,6 +120,7 @@ def _insert_orders(
         placed=[order.placed_at for order in orders],
         created=[order.created_at for order in orders],
         tests=[order.is_test for order in orders],
+        from_channel=[order.ships_from_channel for order in orders],
         told=[told_at[order.ref] for order in orders],
         **_changing(orders),
     )
@@ -139,6 +141,7 @@ def _changing(orders: Sequence[ChannelOrder]) -> dict[str, list[object]]:
         "sources": [order.source_ref for order in orders],
         "customers": [order.customer_ref for order in orders],
         "countries": [order.country_code for order in orders],
+        "channel_statuses": [order.channel_status for order in orders],
     }
 
 
@@ -155,20 +158,25 @@ def _update_newer(
         conn,
         """
         update orders o set version_at = n.version_at, name = n.name, financial_status = n.status,
-            total_minor = n.total, cancelled_at = coalesce(n.cancelled_at, o.cancelled_at),
+            total_minor = n.total, channel_status = coalesce(n.channel_status, o.channel_status),
+            -- One that waits for its payment tells no money, and so no currency.
+            currency = case when n.total <> 0 then n.currency else o.currency end,
+            cancelled_at = coalesce(n.cancelled_at, o.cancelled_at),
             cancel_reason = coalesce(n.reason, o.cancel_reason), source_ref = coalesce(n.source, o.source_ref),
             customer_ref = coalesce(n.customer, o.customer_ref), country_code = coalesce(n.country, o.country_code),
             lines_version_at = greatest(o.lines_version_at, n.told_at)
         from unnest(%(ids)b::int8[], %(names)b::text[], %(versions)b::timestamptz[], %(cancelled)b::timestamptz[],
             %(reasons)b::text[], %(statuses)b::text[], %(totals)b::int8[], %(sources)b::text[],
-            %(customers)b::text[], %(countries)b::text[], %(told)b::timestamptz[])
-            as n (id, name, version_at, cancelled_at, reason, status, total, source, customer, country, told_at)
+            %(customers)b::text[], %(countries)b::text[], %(channel_statuses)b::text[], %(currencies)b::text[],
+            %(told)b::timestamptz[])
+            as n (id, name, version_at, cancelled_at, reason, status, total, source, customer, country,
+                channel_status, currency, told_at)
         where o.shop_id = %(shop)s and o.id = n.id and n.version_at > o.version_at
         """,
         shop=channel.shop_id,
         ids=[found[order.ref] for order in orders],
         told=[told_at[order.ref] for order in orders],
-        **{name: values for name, values in _changing(orders).items() if name not in ("refs", "currencies")},
+        **{name: values for name, values in _changing(orders).items() if name != "refs"},
     )
     # A cancellation is never taken back, so even an observation that is not the newest may bring it.
     cancelled = [order for order in orders if order.cancelled_at is not None]
@@ -201,16 +209,16 @@ def _insert_lines(
         channel.connection_id,
         ((line.variant_ref, line.code) for _, order in orders for line in order.lines),
     )
-    articles: dict[tuple[str | None, str | None, str, Decimal], int] = {}
+    articles: dict[tuple[str | None, str | None, str, Decimal, bool], int] = {}
     mappings: list[rules.Mapping] = []
     rows: list[tuple[int, str, int, int, int, int, int]] = []
     for order_id, order in orders:
         for ordinal, line in enumerate(_distinct_lines(order), start=1):
-            key = (line.variant_ref, line.code, line.title, line.unit_price)
+            key = (line.variant_ref, line.code, line.title, line.unit_price, order.ships_from_channel)
             article = articles.get(key)
             if article is None:
                 article = articles[key] = len(articles) + 1
-                mappings.append(rules.map_line(line, known))
+                mappings.append(rules.map_line(line, known, ships_from_channel=order.ships_from_channel))
             rows.append((order_id, line.ref, ordinal, article, line.units, line.discount_minor, line.total_minor))
     rows.sort()
     columns = list(zip(*rows, strict=True)) or [()] * 7
@@ -237,10 +245,10 @@ def _insert_lines(
         shop=channel.shop_id,
         known=list(known_ids),
         **{name: list(column) for name, column in zip(names, columns, strict=True)},
-        variants=[variant for variant, _, _, _ in articles],
-        codes=[code for _, code, _, _ in articles],
-        titles=[title for _, _, title, _ in articles],
-        prices=[price for _, _, _, price in articles],
+        variants=[variant for variant, _, _, _, _ in articles],
+        codes=[code for _, code, _, _, _ in articles],
+        titles=[title for _, _, title, _, _ in articles],
+        prices=[price for _, _, _, price, _ in articles],
         mappings=[mapping.kind for mapping in mappings],
         reasons=[mapping.reason for mapping in mappings],
         listings=[mapping.listing_id for mapping in mappings],
@@ -324,7 +332,8 @@ def _update_line_units(
 ) -> Sequence[RowMapping]:
     """Take over edited quantities from observations that are the newest to tell the lines of their order.
 
-    Returns what changed: order_id, listing_id, mapping, `back` (units taken off; negative: added).
+    Returns what changed: order_id, listing_id, mapping, `back` (units that the channel has back; negative: added). What
+    it does not put back is taken off the line all the same.
     """
     rows = [(order_id, line, told.version_at) for order_id, told in orders for line in told.lines.values()]
     if not rows:
@@ -335,24 +344,27 @@ def _update_line_units(
         with told as materialized (
             select n.*
             from unnest(%(orders)b::int8[], %(refs)b::text[], %(units)b::int8[], %(totals)b::int8[],
-                %(discounts)b::int8[], %(versions)b::timestamptz[])
-                as n (order_id, ref, units, total, discount, version_at)
+                %(discounts)b::int8[], %(prices)b::numeric[], %(withheld)b::bool[], %(versions)b::timestamptz[])
+                as n (order_id, ref, units, total, discount, price, is_withheld, version_at)
             join orders o on o.shop_id = %(shop)s and o.id = n.order_id
                 and n.version_at >= coalesce(o.lines_version_at, '-infinity')
         ), edit as (
-            select l.id, n.units, n.total, n.discount, l.units as units_before
+            select l.id, n.units, n.total, n.discount, n.price, l.units as units_before,
+                case when n.is_withheld then greatest(0, l.units - n.units) else 0 end as withheld
             from told n
             join order_lines l on l.shop_id = %(shop)s and l.order_id = n.order_id and l.channel_ref = n.ref
-            where (l.units, l.total_minor, l.discount_minor) is distinct from (n.units, n.total, n.discount)
+            where (l.units, l.total_minor, l.discount_minor, l.unit_price)
+                is distinct from (n.units, n.total, n.discount, n.price)
         ), noted as (
             -- What tells the lines need not be the newest of the order.
             update orders o set lines_version_at = n.version_at
             from (select distinct order_id, version_at from told) n
             where o.shop_id = %(shop)s and o.id = n.order_id and o.lines_version_at is distinct from n.version_at
         )
-        update order_lines l set units = edit.units, total_minor = edit.total, discount_minor = edit.discount
+        update order_lines l set units = edit.units, total_minor = edit.total, discount_minor = edit.discount,
+            unit_price = edit.price, withheld_units = l.withheld_units + edit.withheld
         from edit where l.shop_id = %(shop)s and l.id = edit.id
-        returning l.order_id, l.listing_id, edit.units_before - l.units as back, l.mapping
+        returning l.order_id, l.listing_id, edit.units_before - l.units - edit.withheld as back, l.mapping
         """,
         shop=channel.shop_id,
         orders=[order_id for order_id, _, _ in rows],
@@ -360,6 +372,8 @@ def _update_line_units(
         units=[line.units for _, line, _ in rows],
         totals=[line.total_minor for _, line, _ in rows],
         discounts=[line.discount_minor for _, line, _ in rows],
+        prices=[line.unit_price for _, line, _ in rows],
+        withheld=[line.puts_back is False for _, line, _ in rows],
         versions=[version_at for _, _, version_at in rows],
     )
 
@@ -389,7 +403,7 @@ def map_parked_lines(conn: Connection, channel: Channel) -> dict[int, int]:
         conn,
         """
         select l.id, l.order_id, l.channel_ref, l.variant_ref, l.code, l.title, l.units, l.unit_price,
-            l.discount_minor, l.total_minor
+            l.discount_minor, l.total_minor, o.ships_from_channel
         from order_lines l join orders o on o.shop_id = l.shop_id and o.id = l.order_id
         where l.shop_id = %(shop)s and l.mapping = 'unmapped' and o.connection_id = %(connection)s
         order by l.order_id, l.id
@@ -405,7 +419,7 @@ def map_parked_lines(conn: Connection, channel: Channel) -> dict[int, int]:
         channel.connection_id,
         ((row["variant_ref"], row["code"]) for row in rows),
     )
-    mapped = [(row, rules.map_line(_line_of(row), known)) for row in rows]
+    mapped = [(row, rules.map_line(_line_of(row), known, ships_from_channel=row["ships_from_channel"])) for row in rows]
     mapped = [(row, mapping) for row, mapping in mapped if mapping.kind != "unmapped"]
     order_ids = {row["order_id"] for row, _ in mapped}
     fetch(

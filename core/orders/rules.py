@@ -21,13 +21,20 @@ class Mapping:
     sku_id: int | None = None
 
 
-def map_line(line: ChannelLine, known: Identities) -> Mapping:
+def map_line(line: ChannelLine, known: Identities, *, ships_from_channel: bool = False) -> Mapping:
     """Find the SKU of an order line; nothing is guessed.
+
+    What the channel ships from stock that is not in our pools is known by its SKU, and moves nothing of it.
 
     The channel's own id of the variant decides. A code decides where there is no such id, or we do not know it, and
     exactly one SKU answers to the code. A line with neither id nor code is something typed in by hand (a custom
     item, a tip): it has no stock by nature.
     """
+    found = _find(line, known)
+    return replace(found, kind="unstocked") if ships_from_channel and found.kind == "stocked" else found
+
+
+def _find(line: ChannelLine, known: Identities) -> Mapping:
     if line.variant_ref is not None and line.variant_ref in known.by_ref:
         return _mapped(known.by_ref[line.variant_ref], "its listing is not mapped to a SKU")
     if line.code is not None:

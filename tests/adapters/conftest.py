@@ -14,12 +14,18 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import Engine, create_engine
 
+from core import bootstrap, embedded
 from core.adapters.base import ConnectionConfig
 from tests.adapters.accounts import Account, amazon_account, amazon_throttled, shopify_account, shopify_throttled
+from tests.adapters.amazon_trade import Trade
 from tests.adapters.canned_amazon import CannedSeller
 from tests.adapters.canned_shopify import CannedShop
+from tests.adapters.floor import Floor
 from tests.adapters.transports import Bumpy
+from tests.conftest import TestServers
+from workers.jobs import connections as connection_jobs
 
 ROOT = Path(__file__).resolve().parents[2]
 CLOCK_FACTOR = 100.0
@@ -122,3 +128,27 @@ def seller(request: pytest.FixtureRequest) -> Account:
     secrets = {name: opened[name] for name in ("client_id", "client_secret", "refresh_token")}
     config = ConnectionConfig(1, 2, "amazon", f"{control.base}/amazon", seller_id, "GBP", settings, secrets)
     return Account("sandbox", "amazon", config, Bumpy(httpx.HTTPTransport(), amazon_throttled), control)
+
+
+@pytest.fixture(scope="session")
+def trade_engine(servers: TestServers, template_database: embedded.Database) -> Iterator[Engine]:
+    """One database for all of Amazon's trade: every test has shops of its own."""
+    database = embedded.create_database(servers.home, "amazon_trade", template=template_database.name)
+    engine = create_engine(database.url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def trade_floor(trade_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Floor:
+    made = Floor(trade_engine)
+    monkeypatch.setattr(bootstrap, "application", lambda: made)
+    # Orders are placed seconds after what is taken over, by the vendor's clock.
+    monkeypatch.setattr(connection_jobs, "A_SECOND_IS_OVER", 0.0)
+    return made
+
+
+@pytest.fixture
+def trade(trade_floor: Floor) -> Trade:
+    """A seller whose stock was taken over."""
+    return Trade(trade_floor)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, cast
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, cast
 
 import httpx
 from sqlalchemy import Engine
@@ -25,7 +25,7 @@ from core.messaging.doorbell import Doorbell
 from core.messaging.inbox import Incoming
 from core.ports import SalesChannel
 from core.runs import operations as runs
-from tests.adapters.accounts import Account, shopify_account
+from tests.adapters.accounts import Account, amazon_account, shopify_account
 from tests.factories import ACTOR, make_shop, unique
 from workers.jobs import connections as jobs
 from workers.jobs.inbox import drain_lane
@@ -89,13 +89,29 @@ class Floor:
 
     def connect(self, canned: Canned, *, shop_id: int | None = None, **settings: Any) -> ConnectionRow:
         """A connection to a canned Shopify in a shop of its own, or in one that there is; nothing is read yet."""
-        account = shopify_account(canned)
+        account_ref = "shop.test" if shop_id is None else f"{unique('shop')}.test"
+        return self._connect(shopify_account(canned), account_ref, "A", shop_id, settings)
+
+    def connect_seller(self, canned: Canned, *, shop_id: int | None = None, **settings: Any) -> ConnectionRow:
+        """The same with a canned Amazon, on a clock so fast that no quota is waited for."""
+        account = amazon_account(canned)
+        account.config = replace(account.config, settings={**account.config.settings, "clock_factor": 1e6})
+        return self._connect(account, unique("SELLER"), "B", shop_id, settings)
+
+    def _connect(
+        self,
+        account: Account,
+        account_ref: str,
+        guarantee_class: Literal["A", "B"],
+        shop_id: int | None,
+        settings: dict[str, Any],
+    ) -> ConnectionRow:
         new = NewConnection(
-            vendor="shopify",
-            name=unique("Shopify"),
+            vendor=account.vendor,
+            name=unique(account.vendor.title()),
             base_url=account.config.base_url,
-            account_ref="shop.test" if shop_id is None else f"{unique('shop')}.test",
-            guarantee_class="A",
+            account_ref=account_ref,
+            guarantee_class=guarantee_class,
             settings={"clock_factor": 1000, "is_sku_source": shop_id is None, **settings},
             secrets={},
         )

@@ -202,11 +202,8 @@ def test_a_quota_that_stays_used_up_is_said() -> None:
         account.channel().levels([SKU])
 
 
-def test_orders_are_not_read_yet(seller: Account) -> None:
-    channel = seller.channel()
-    assert channel.parse("ORDER_CHANGE", b"{}", None) is None
-    assert list(channel.orders_since(datetime(2020, 1, 1, tzinfo=UTC))) == []
-    assert channel.ensure_subscriptions("https://one.test") == ()
+def test_topics_that_are_not_used_say_nothing(seller: Account) -> None:
+    assert seller.channel().parse("products/update", b"{}", None) is None
 
 
 def test_a_marketplace_must_be_named() -> None:

@@ -236,7 +236,7 @@ def test_a_read_that_goes_wrong_is_tried_again_then_said(shop: Account, mishap: 
 def test_polled_orders_come_whole_and_read_like_webhooks(shop: Account) -> None:
     refs = _place_orders(shop, [1, 30, 10, 2, 3, 4])
     channel = shop.channel()
-    found = [order for page in channel.orders_since(LONG_AGO) for order in page]
+    found = [order for page in channel.orders_since(LONG_AGO) for order in page.orders]
     assert sorted(ref for ref, _, _ in found) == sorted(refs)
     for ref, version, body in found:
         facts = channel.parse("poll/orders", body, None)
@@ -301,7 +301,7 @@ def test_parts_beyond_the_first_page_are_read_to_their_end() -> None:
     canned = CannedShop()
     canned.place_order("9007199254740993", 40, fulfilments=5, refunds=3)
     channel = shopify_account(canned).channel()
-    ((_, _, body),) = next(channel.orders_since(LONG_AGO))
+    ((_, _, body),) = next(channel.orders_since(LONG_AGO)).orders
     facts = channel.parse("poll/orders", body, None)
     assert facts is not None
     (order,) = facts.orders
@@ -315,7 +315,7 @@ def test_discounts_of_the_whole_order_reach_its_lines() -> None:
     canned = CannedShop()
     canned.place_order("1", 3, discount="0.30")
     channel = shopify_account(canned).channel()
-    ((_, _, body),) = next(channel.orders_since(LONG_AGO))
+    ((_, _, body),) = next(channel.orders_since(LONG_AGO)).orders
     facts = channel.parse("poll/orders", body, None)
     assert facts is not None
     assert [(line.discount_minor, line.total_minor) for line in facts.orders[0].lines] == [(10, 90)] * 3
@@ -392,7 +392,7 @@ def test_a_locked_shop_is_a_permanent_refusal() -> None:
 
 
 def _polled(channel: SalesChannel) -> list[ChannelOrder]:
-    found = [order for page in channel.orders_since(LONG_AGO) for order in page]
+    found = [order for page in channel.orders_since(LONG_AGO) for order in page.orders]
     said = [channel.parse("poll/orders", body, None) for _, _, body in found]
     return [order for facts in said if facts for order in facts.orders]
 

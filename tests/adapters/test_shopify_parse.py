@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.adapters.shopify import UnreadableBody, verify_signature
-from core.adapters.shopify.fields import refined
 from core.adapters.shopify.parsing import TOPICS, parse
+from core.adapters.stamps import refined
 from core.errors import BadInput
 from core.ports import ChannelLine, ChannelOrder, ChannelRefund, ChannelRefundLine, Facts
 from tests.adapters.bodies import BIG, BY_TOPIC, FULFILMENT, LEVEL, LINE, ORDER, REFUND

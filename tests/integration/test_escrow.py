@@ -102,7 +102,7 @@ class Two:
 
 def know(conn: Connection, world: World, until: datetime) -> None:
     """Everything up to then is booked, and the watermark says so."""
-    note_poll_complete(conn, world.shop_id, world.connection.id, until + LATE, LATE)
+    note_poll_complete(conn, world.shop_id, world.connection.id, until + LATE, until)
 
 
 def settled(two: Two) -> None:

@@ -110,7 +110,7 @@ def sweep(engine: Engine, world: World) -> Any:
     for number in range(ROUNDS):
         now = later(number)
         with unit_of_work(engine) as conn:
-            note_poll_complete(conn, world.shop_id, world.connection.id, now, timedelta(0))
+            note_poll_complete(conn, world.shop_id, world.connection.id, now, now)
         with unit_of_work(engine) as conn:
             checking.end_doubts(conn, world.shop_id, world.connection.id, now)
         with unit_of_work(engine) as conn:

@@ -25,7 +25,7 @@ from core.messaging.doorbell import Lane, lane_lock
 from core.messaging.inbox import Incoming
 from core.orders import intake
 from core.orders import operations as orders
-from core.ports import SalesChannel
+from core.ports import Found, OrderPage, SalesChannel
 from core.runs import operations as runs
 from workers.exports import StillWritten, read_catalogue
 from workers.jobs.inbox import ring_pushes
@@ -210,6 +210,8 @@ def poll_connection(*, shop_id: int, connection_id: int) -> dict[str, Any]:
         # The first poll after the pause begins where the last one ended.
         return {"paused": True}
     with app.channel(row) as channel:
+        if _is_early(row, channel):
+            return {"early": True}
         try:
             recorded = poll_orders(app, row, channel)
         except (Retryable, Permanent) as error:
@@ -219,6 +221,18 @@ def poll_connection(*, shop_id: int, connection_id: int) -> dict[str, Any]:
     with unit_of_work(app.engine) as conn:
         connections.note_problem(conn, shop_id, connection_id, None, utc_now())
     return {"recorded": recorded}
+
+
+def _is_early(row: ConnectionRow, channel: SalesChannel) -> bool:
+    """Whether a channel that may be asked only so often answered just now. Who asks by a click is not held up."""
+    if channel.orders_every is None or row.orders_asked_at is None:
+        return False
+    # Rings come by the minute, a moment sooner or later.
+    return utc_now() < row.orders_asked_at + channel.orders_every * 0.95 / _factor(row)
+
+
+def _factor(row: ConnectionRow) -> float:
+    return float(row.settings.get("clock_factor") or 1)
 
 
 def read_open_orders(app: Application, row: ConnectionRow, channel: SalesChannel) -> int:
@@ -240,39 +254,66 @@ def poll_orders(app: Application, row: ConnectionRow, channel: SalesChannel) -> 
     """Record orders that changed and that we do not know in that version; returns how many.
 
     The first poll begins when the connection was made: what is older is part of the baseline, or among the open orders
-    that a first sync reads. The mark only ever
-    moves to a version that was recorded, never to "now"; a poll that has read everything steps back by OVERLAP, one
-    that ran out of time goes on from its mark the next time.
+    that a first sync reads. The mark only ever moves to a version that was recorded, or to a bound that the channel
+    told, never to "now". A poll that has read everything steps back by OVERLAP, unless the channel says itself where
+    it goes on; one that ran out of time, or of quota, goes on from where it was.
     """
     lane = Lane("polls", row.shop_id, row.id)
     with lane_lock(app.engine, lane) as is_held:
         if not is_held:
             return 0
-        return _poll_held(app, row, channel)
+        if channel.orders_every is None:
+            return _poll_by_marks(app, row, channel)
+        return _poll_by_bounds(app, row, channel)
 
 
-def _poll_held(app: Application, row: ConnectionRow, channel: SalesChannel) -> int:
+def _poll_by_marks(app: Application, row: ConnectionRow, channel: SalesChannel) -> int:
+    """Of a channel that gives its orders by their last change: each page moves the mark."""
     began_at, ends_at = utc_now(), time.monotonic() + POLL_SECONDS
     mark: datetime | None = None
     recorded = 0
     for page in channel.orders_since(row.orders_polled_to or row.created_at - OVERLAP):
-        if page:
-            mark = max(at for _, at, _ in page)
-            recorded += record_orders(app, row, page, mark)
+        if page.orders:
+            mark = max(at for _, at, _ in page.orders)
+            recorded += record_orders(app, row, page.orders, mark)
         if time.monotonic() > ends_at:
             return recorded
     with unit_of_work(app.engine) as conn:
         if mark is not None:
             connections.note_polled(conn, row.shop_id, row.id, mark - OVERLAP)
-        late_by = OVERLAP / float(row.settings.get("clock_factor") or 1) if channel.reads_orders else None
-        connections.note_poll_complete(conn, row.shop_id, row.id, began_at, late_by)
+        known_until = began_at - OVERLAP / _factor(row) if channel.reads_orders else None
+        connections.note_poll_complete(conn, row.shop_id, row.id, began_at, known_until)
+    return recorded
+
+
+def _poll_by_bounds(app: Application, row: ConnectionRow, channel: SalesChannel) -> int:
+    """Of a channel that tells up to when it has told everything; nothing is said of the order in which it does."""
+    ends_at = time.monotonic() + POLL_SECONDS
+    # As it is now: another poll may have gone on since this one was rung for.
+    with read_only(app.engine) as conn:
+        row = queries.connection(conn, row.shop_id, row.id)
+    recorded = 0
+    for page in channel.orders_since(row.created_at - OVERLAP, row.orders_resume):
+        recorded += record_orders(app, row, page.orders, told=page)
+        if page.told_until is not None:
+            with unit_of_work(app.engine) as conn:
+                connections.note_poll_complete(conn, row.shop_id, row.id, page.told_until, page.told_until)
+        if time.monotonic() > ends_at:
+            break
     return recorded
 
 
 def record_orders(
-    app: Application, row: ConnectionRow, page: Sequence[tuple[str, datetime, bytes]], mark: datetime | None = None
+    app: Application,
+    row: ConnectionRow,
+    page: Sequence[Found],
+    mark: datetime | None = None,
+    told: OrderPage | None = None,
 ) -> int:
-    """Record orders that we do not know in that version into the inbox, and let polls go on from `mark`, if given."""
+    """Record orders that we do not know in that version into the inbox.
+
+    In the same unit of work polls are let go on from `mark`, or behind what was `told`, if given.
+    """
     with unit_of_work(app.engine) as conn:
         fresh = orders.unknown_versions(conn, row.shop_id, row.id, [(ref, at) for ref, at, _ in page])
         messages = [
@@ -283,6 +324,10 @@ def record_orders(
         recorded = inbox.record(conn, row.shop_id, row.id, messages, "poll", utc_now())
         if mark is not None:
             connections.note_polled(conn, row.shop_id, row.id, mark)
+        if told is not None:
+            connections.note_asked(conn, row.shop_id, row.id, utc_now(), told.resume)
+            if told.told_until is not None:
+                connections.note_polled(conn, row.shop_id, row.id, told.told_until)
     if recorded:
         app.doorbell.ring(Lane("events", row.shop_id, row.id))
     return recorded

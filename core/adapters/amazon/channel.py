@@ -9,7 +9,9 @@ from typing import Literal
 from core.adapters.amazon import parsing, subscriptions
 from core.adapters.amazon.client import API_VERSION, SellingPartner
 from core.adapters.amazon.listings import Listings
+from core.adapters.amazon.orders import HISTORY, SWEEP_EVERY, Orders
 from core.adapters.amazon.queues import QueueClient, policy_problem, queue_of
+from core.adapters.amazon.shipments import Shipments
 from core.adapters.base import ConnectionConfig, Deps
 from core.errors import Permanent
 from core.ports import (
@@ -20,7 +22,11 @@ from core.ports import (
     ChannelLocation,
     ChannelSubscription,
     Facts,
+    Found,
     LevelObservation,
+    OrderPage,
+    PackageAnswer,
+    PackageSent,
     QuantityResult,
     QuantityWrite,
 )
@@ -40,12 +46,13 @@ class AmazonSellerChannel:
     from real life. Secrets: `client_id`, `client_secret`, `refresh_token`. References are seller SKUs, locations have
     none. `set_quantities` may be called from several threads at once; make one channel per process.
 
-    Orders are not read yet, so `orders_since` does nothing. Sales on Amazon are seen only as lower quantities.
+    Orders are swept (`orders_since`) and asked for one by one (`orders`). What Amazon itself ships is told with them.
     """
 
     guarantee_class: Literal["A", "B", "C", "D"] = "B"
     writes_per_call = 1
-    reads_orders = False
+    reads_orders = True
+    orders_every: timedelta | None = SWEEP_EVERY
 
     def __init__(self, config: ConnectionConfig, deps: Deps) -> None:
         marketplace = config.settings.get("marketplace_id")
@@ -57,6 +64,8 @@ class AmazonSellerChannel:
         partner = self._partner = SellingPartner(config, deps)
         self._config, self._deps, self._marketplace = config, deps, str(marketplace)
         self._listings = Listings(partner, config.account_ref, str(marketplace), product_type, deps.now)
+        self._orders = Orders(partner, str(marketplace), deps.now, config.clock_factor)
+        self._shipments = Shipments(partner, str(marketplace))
 
     def about(self) -> ChannelAccount:
         """The seller: that its listings answer is what the credentials are held against; roles are not told."""
@@ -95,25 +104,25 @@ class AmazonSellerChannel:
         """Quantities in force by seller SKU; `units` is None for what Amazon ships."""
         return self._listings.levels(refs)
 
-    def orders_since(self, since: datetime) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
-        """Nothing: orders are not read yet."""
-        return iter(())
+    def orders_since(self, since: datetime, resume: str | None = None) -> Iterator[OrderPage]:
+        """Orders created or updated since the last sweeps, by page; their bodies belong to the topic poll/orders."""
+        return self._orders.since(since, resume)
 
     def newest_order_change_at(self) -> datetime | None:
-        """None: orders are not read yet."""
-        return None
+        """Up to when Amazon looks at orders, by its own clock: everything that bears an earlier stamp has happened."""
+        return self._orders.told_until()
 
-    def open_orders(self) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
-        """Nothing: orders are not read yet."""
-        return iter(())
+    def open_orders(self) -> Iterator[Sequence[Found]]:
+        """Orders of the last two years that wait for their payment or are not wholly shipped."""
+        return self._orders.still_open()
 
     def orders_horizon(self) -> timedelta | None:
-        """None: orders are not read yet."""
-        return None
+        """Two years."""
+        return HISTORY
 
-    def orders(self, refs: Sequence[str]) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
-        """Nothing: orders are not read yet."""
-        return iter(())
+    def orders(self, refs: Sequence[str]) -> Iterator[Sequence[Found]]:
+        """Some orders as they are now, one by one; their bodies belong to the topic poll/orders."""
+        return self._orders.some(refs)
 
     def orders_behind(self, fulfilment_order_refs: Sequence[str]) -> Sequence[str]:
         """None: the channel has no fulfilment orders."""
@@ -122,6 +131,10 @@ class AmazonSellerChannel:
     def fulfilment_orders(self, order_ref: str) -> Sequence[ChannelFulfilmentOrder]:
         """None: what the seller ships, it ships from one place."""
         return ()
+
+    def confirm_shipment(self, package: PackageSent) -> PackageAnswer:
+        """Confirm what the seller shipped; the same package again is an edit."""
+        return self._shipments.confirm(package)
 
     def set_quantities(self, writes: Sequence[QuantityWrite]) -> Sequence[QuantityResult]:
         """One submission each, never repeated; an accepted one is still to be read back."""

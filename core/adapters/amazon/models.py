@@ -18,6 +18,14 @@ def _instant(value: Any) -> datetime | None:
         return None
 
 
+def require_instant(value: Any) -> datetime:
+    """As OptionalInstant, for what must be there. Raises ValueError."""
+    moment = _instant(value)
+    if moment is None:
+        raise ValueError("no date and time with an offset")
+    return moment
+
+
 def _list(value: Any) -> Any:
     return [] if value is None else value
 

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from core.adapters.amazon import notice_facts
+from pydantic import ValidationError
+
+from core.adapters.amazon import facts, notice_facts
 from core.adapters.amazon.envelopes import NOTIFICATION
+from core.adapters.amazon.order_models import Order
+from core.errors import BadInput
 from core.ports import Facts
+
+POLLED_ORDER = "poll/orders"
+NOT_SOLD_HERE = "not_sold_here"
+"""Amazon only ships it: whoever sold it tells of the sale."""
+
+
+class UnreadableOrder(BadInput):
+    """A body that is not an order as the vendor documents it; the text of the body is never quoted."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(f"an order of Amazon: {where}: {why}")
 
 
 def parse(topic: str, body: bytes, triggered_at: datetime | None, currency: str, marketplace: str = "") -> Facts | None:
@@ -16,4 +31,16 @@ def parse(topic: str, body: bytes, triggered_at: datetime | None, currency: str,
     """
     if topic.startswith(NOTIFICATION):
         return notice_facts.read(topic, body, triggered_at, marketplace)
-    return None
+    return _order(body, currency) if topic == POLLED_ORDER else None
+
+
+def _order(body: bytes, currency: str) -> Facts:
+    try:
+        order = Order.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(step) for step in first["loc"]) or "the body"
+        raise UnreadableOrder(where, str(first["type"]).replace("_", " ")) from None
+    if not facts.is_ours_to_sell(order):
+        return Facts(unused=NOT_SOLD_HERE)
+    return Facts(orders=(facts.order_of(order, currency),))

@@ -22,7 +22,11 @@ from core.ports import (
     ChannelLocation,
     ChannelSubscription,
     Facts,
+    Found,
     LevelObservation,
+    OrderPage,
+    PackageAnswer,
+    PackageSent,
     QuantityResult,
     QuantityWrite,
 )
@@ -39,6 +43,7 @@ class ShopifyChannel:
     guarantee_class: Literal["A", "B", "C", "D"] = "A"
     writes_per_call = 250
     reads_orders = True
+    orders_every: timedelta | None = None
 
     def __init__(self, config: ConnectionConfig, deps: Deps) -> None:
         self._currency = config.currency
@@ -85,7 +90,7 @@ class ShopifyChannel:
         """Present levels of inventory items; deleted items are left out."""
         return self._catalogue.levels(refs)
 
-    def orders_since(self, since: datetime) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
+    def orders_since(self, since: datetime, resume: str | None = None) -> Iterator[OrderPage]:
         """Orders updated at or after `since`, oldest first; their bodies belong to the topic poll/orders."""
         return self._orders.since(since)
 
@@ -93,7 +98,7 @@ class ShopifyChannel:
         """When an order was last placed, paid, shipped, refunded or cancelled, by Shopify's clock."""
         return self._orders.newest_change_at()
 
-    def open_orders(self) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
+    def open_orders(self) -> Iterator[Sequence[Found]]:
         """Orders that are neither closed, cancelled nor wholly shipped; without read_all_orders of 60 days only."""
         return self._orders.still_open()
 
@@ -101,7 +106,7 @@ class ShopifyChannel:
         """60 days without the scope read_all_orders: older orders are not listed, and Shopify does not say so."""
         return None if access.READ_ALL_ORDERS in (self.about().granted or ()) else access.ORDERS_SHOWN_FOR
 
-    def orders(self, refs: Sequence[str]) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
+    def orders(self, refs: Sequence[str]) -> Iterator[Sequence[Found]]:
         """Some orders as they are now; their bodies belong to the topic poll/orders."""
         return self._orders.some(refs)
 
@@ -112,6 +117,10 @@ class ShopifyChannel:
     def fulfilment_orders(self, order_ref: str) -> Sequence[ChannelFulfilmentOrder]:
         """The fulfilment orders of an order, with their lines. Raises Unauthorised where no scope shows any."""
         return self._fulfilment_orders.of_order(order_ref)
+
+    def confirm_shipment(self, package: PackageSent) -> PackageAnswer:
+        """Refused: what is shipped of a Shopify order is told by its fulfilments, which nothing here makes yet."""
+        return PackageAnswer("refused", "NOT_SUPPORTED", "Shopify is not told of shipments from here yet")
 
     def set_quantities(self, writes: Sequence[QuantityWrite]) -> Sequence[QuantityResult]:
         """Compare-and-set the available quantities; one call for each idempotency key."""

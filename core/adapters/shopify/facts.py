@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from core.adapters.shopify import bodies, nodes
-from core.adapters.shopify.fields import refined
+from core.adapters.stamps import refined
 from core.money import line_total_minor, to_minor
 from core.ports import (
     ChannelFulfilment,

@@ -7,7 +7,7 @@ never values: a body may carry a customer's data.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
@@ -20,7 +20,6 @@ _UNITS_MAX = 1_000_000_000
 _AMOUNT_MAX = Decimal(10) ** 13
 _DECIMALS_MAX = 20
 _TEXT_MAX = 2_000
-_SECOND = timedelta(microseconds=999_999)
 
 
 def _wrong(kind: str, why: str) -> PydanticCustomError:
@@ -136,13 +135,3 @@ class Body(BaseModel):
     """Only the fields we use; whatever else the vendor sends, now or later, is ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
-
-
-def refined(updated_at: datetime, seen_at: datetime | None) -> datetime:
-    """`updated_at`, which comes in whole seconds, moved within its second by when the vendor spoke or was read.
-
-    Two changes within one second carry the same updated_at; the later of them was also spoken of later.
-    """
-    if seen_at is None or seen_at <= updated_at:
-        return updated_at
-    return min(seen_at, updated_at.replace(microsecond=0) + _SECOND)

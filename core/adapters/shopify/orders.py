@@ -10,11 +10,11 @@ from typing import Any
 
 from core.adapters.shopify import documents, nodes
 from core.adapters.shopify.client import GraphQL
-from core.adapters.shopify.fields import Body, Instant, refined
+from core.adapters.shopify.fields import Body, Instant
 from core.adapters.shopify.ids import gid
 from core.adapters.shopify.reading import as_model, pages, walk
-
-Found = tuple[str, datetime, bytes]
+from core.adapters.stamps import refined
+from core.ports import Found, OrderPage
 
 # shopify.dev/docs/api/admin-graphql/latest/queries/orders, argument `query`, fulfillment_status.
 _NOT_SHIPPED = ("unfulfilled", "unshipped", "partial", "on_hold", "scheduled", "request_declined")
@@ -36,8 +36,8 @@ class Orders:
         self._graphql = graphql
         self._now = now
 
-    def since(self, since: datetime) -> Iterator[Sequence[Found]]:
-        """(ref, version, body) by page, oldest change first.
+    def since(self, since: datetime) -> Iterator[OrderPage]:
+        """By page, oldest change first.
 
         The version is updatedAt moved within its second by the moment of reading: an order read twice within the
         second of its change is two versions, and one that is read later again is not.
@@ -52,7 +52,7 @@ class Orders:
             variables,
             lambda node: _changed_since(as_model(_Version, node, "orders").updatedAt),
         ):
-            yield [self._whole(node, seen_at) for node in page]
+            yield OrderPage([self._whole(node, seen_at) for node in page])
             seen_at = self._now()
 
     def newest_change_at(self) -> datetime | None:

@@ -23,8 +23,9 @@ from core.adapters.meanings import Act
 from core.adapters.shopify import documents
 from core.adapters.shopify.client import GraphQL
 from core.adapters.shopify.errors import ERRORS
-from core.adapters.shopify.fields import Body, OptionalInstant, refined
+from core.adapters.shopify.fields import Body, OptionalInstant
 from core.adapters.shopify.ids import gid
+from core.adapters.stamps import refined
 from core.errors import Permanent, Retryable
 from core.ports import LevelObservation, QuantityResult, QuantityWrite, WriteOutcome
 

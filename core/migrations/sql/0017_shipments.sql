@@ -1,1 +1,65 @@
 -- Shipments that a channel is to be told of, and who ships an order.
+
+alter table orders add column ships_from_channel boolean not null default false;
+alter table orders add column channel_status text;
+comment on column orders.ships_from_channel is 'the channel ships it from stock that is not in our pools: its lines move none';
+comment on column orders.channel_status is 'the channel''s own word for how far it is';
+
+-- What a channel says of a line besides parcels and refunds.
+alter table order_lines add column counted_units bigint not null default 0;
+alter table order_lines add column puts_back boolean not null default false;
+alter table order_lines add column put_back_units bigint not null default 0;
+alter table order_lines add column withheld_units bigint not null default 0;
+alter table order_lines add constraint ck_order_lines_counted
+    check (counted_units >= 0 and put_back_units >= 0 and withheld_units >= 0);
+comment on column order_lines.counted_units is 'how many left, by the channel''s own count: the most that it ever said';
+comment on column order_lines.puts_back is 'the channel puts what is left of it back by itself, should the order be cancelled';
+comment on column order_lines.put_back_units is 'what the cancellation of its order is booked to have put back at the channel';
+comment on column order_lines.withheld_units is 'taken off it, and not put back at the channel';
+
+-- Where a channel's sweeps are, which may be asked only so often.
+alter table connections add column orders_asked_at timestamptz;
+alter table connections add column orders_resume text;
+comment on column connections.orders_asked_at is 'when its changed orders were last asked for, and it answered';
+comment on column connections.orders_resume is 'the channel''s own note of where the next asking goes on';
+
+-- A package as the channel is to know it, against what it confirmed: sent until the two are one.
+create table shipment_confirmations (
+    shop_id bigint not null,
+    id bigint generated always as identity,
+    order_id bigint not null,
+    package_ref text not null,
+    revision integer not null default 1,
+    confirmed_revision integer,
+    carrier_code text not null,
+    carrier_name text,
+    ship_method text,
+    tracking_number text not null,
+    shipped_at timestamptz not null,
+    line_ids bigint[] not null,
+    line_units bigint[] not null,
+    attempts integer not null default 0,
+    next_try_at timestamptz not null,
+    last_code text,
+    last_detail text,
+    refused_at timestamptz,
+    confirmed_at timestamptz,
+    requested_by text not null,
+    requested_at timestamptz not null,
+    constraint pk_shipment_confirmations primary key (shop_id, id),
+    constraint fk_shipment_confirmations_orders_shop_id foreign key (shop_id, order_id) references orders (shop_id, id),
+    constraint uq_shipment_confirmations_shop_id_order_id_package_ref unique (shop_id, order_id, package_ref),
+    constraint ck_shipment_confirmations_package_ref check (package_ref ~ '^[1-9][0-9]{0,17}$'),
+    constraint ck_shipment_confirmations_carrier check (carrier_code <> 'Other' or carrier_name is not null),
+    constraint ck_shipment_confirmations_lines
+        check (cardinality(line_ids) > 0 and cardinality(line_ids) = cardinality(line_units)),
+    constraint ck_shipment_confirmations_revision
+        check (revision >= 1 and (confirmed_revision is null or confirmed_revision between 1 and revision))
+);
+comment on column shipment_confirmations.package_ref is 'names the package within its order: a positive integer as text; the same one again edits it';
+comment on column shipment_confirmations.revision is 'counts what was asked for; confirmed_revision is the last of it that the channel confirmed';
+comment on column shipment_confirmations.line_ids is 'the order''s lines in it, with line_units of each';
+comment on column shipment_confirmations.last_code is 'what the last attempt came to, where it did not succeed; the channel''s word';
+comment on column shipment_confirmations.refused_at is 'the channel refused this revision: a person has to correct it';
+create index ix_shipment_confirmations_due on shipment_confirmations (next_try_at)
+    where refused_at is null and revision is distinct from confirmed_revision;

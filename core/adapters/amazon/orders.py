@@ -1,0 +1,245 @@
+"""Orders of one seller: the sweeps that nothing escapes, single orders for hints, and what was open at the beginning.
+
+Sources: orders_2026-01-01 of github.com/amzn/selling-partner-api-models; contracts on reading orders are summed up in
+docs/decisions/0020-orders-of-amazon.md. Names and addresses of buyers are never asked for (`INCLUDED`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from core.adapters.amazon.client import SellingPartner
+from core.adapters.amazon.order_models import SearchedOrders, Version
+from core.adapters.http import Refused, ServerFault, Throttled, Urgency
+from core.adapters.stamps import refined
+from core.ports import Found, OrderPage
+
+INCLUDED = "PROCEEDS,FULFILLMENT,PACKAGES,CANCELLATION"
+"""BUYER and RECIPIENT, which name people, are left out: whatever is not here does not come."""
+
+SWEEP_EVERY = timedelta(seconds=180)
+"""One call in 179 seconds comes back to the usage plan."""
+
+OVERLAP = timedelta(minutes=2)
+CATCH_UP = timedelta(minutes=10)
+"""When one sweep is so far behind the other, both are made at once: the burst is for that."""
+
+HISTORY = timedelta(days=729)
+"""Two years, less what they are counted by."""
+
+_OPEN = "PENDING,PENDING_AVAILABILITY,UNSHIPPED,PARTIALLY_SHIPPED"
+_UNDATED = datetime(1970, 1, 1, tzinfo=UTC)
+
+Family = Literal["updated", "created"]
+_AFTER: dict[Family, str] = {"updated": "lastUpdatedAfter", "created": "createdAfter"}
+_OTHER: dict[Family, Family] = {"updated": "created", "created": "updated"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A sweep under way: what it asks for, up to when the vendor looked (its first page), and the page that is next."""
+
+    family: Family
+    after: str
+    until: str | None = None
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """Where the sweeps of a connection are; kept by the caller as text.
+
+    `bounds` are the upper bounds that the vendor returned: everything updated, or created, up to then was read.
+    """
+
+    turn: Family = "updated"
+    bounds: dict[str, str] = field(default_factory=dict)
+    window: _Window | None = None
+
+    def text(self) -> str:
+        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+
+    @classmethod
+    def of(cls, text: str | None) -> _Course:
+        if text is None:
+            return cls()
+        kept = json.loads(text)
+        window = kept.get("window")
+        return cls(kept["turn"], kept["bounds"], _Window(**window) if window else None)
+
+    def bound(self, family: Family) -> datetime | None:
+        known = self.bounds.get(family)
+        return None if known is None else datetime.fromisoformat(known)
+
+    @property
+    def told_until(self) -> datetime | None:
+        """Up to when both sweeps have read everything; None before both have."""
+        bounds = [self.bound("updated"), self.bound("created")]
+        return None if None in bounds else min(bound for bound in bounds if bound is not None)
+
+
+class Orders:
+    """Reads the orders of one seller in one marketplace."""
+
+    def __init__(
+        self, partner: SellingPartner, marketplace: str, now: Callable[[], datetime], clock_factor: float
+    ) -> None:
+        self._partner, self._marketplace, self._now = partner, marketplace, now
+        self._factor = clock_factor
+
+    def since(self, since: datetime, resume: str | None) -> Iterator[OrderPage]:
+        """Sweep on from where `resume` says, by page; from `since` where nothing is known yet.
+
+        Two sweeps take turns. What was updated up to the returned bound is told by one; but an order that was placed
+        before that bound and changed again after it is not among those. What was created up to a bound is told by the
+        other, whatever happened to it since. Together they have told everything up to the earlier of their bounds.
+
+        Ends without a bound when the quota is used up, or where the caller stops: `resume` then goes on.
+        """
+        course = _Course.of(resume)
+        window = course.window or self._open(course, course.turn, since)
+        while True:
+            try:
+                page, window = self._page(window)
+            except Throttled:
+                return
+            found = [self._found(order, page.seen_at) for order in page.results.orders]
+            if window.token is not None:
+                course = replace(course, window=window)
+                yield OrderPage(found, course.text())
+                continue
+            bounds = {**course.bounds, window.family: str(window.until)}
+            course = _Course(_OTHER[window.family], bounds)
+            if self._is_behind(course, course.turn, window):
+                window = self._open(course, course.turn, since)
+                course = replace(course, window=window)
+                yield OrderPage(found, course.text())
+                continue
+            yield OrderPage(found, course.text(), course.told_until)
+            return
+
+    def told_until(self) -> datetime | None:
+        """Up to when the vendor looks, by its own clock, in whole seconds: what bears an earlier stamp has happened.
+
+        It looks at no order of the last two minutes, and orders come in no promised order: which of them changed last
+        cannot be asked for, and need not be.
+        """
+        params = {"lastUpdatedAfter": _iso(self._now() - timedelta(days=1)), "maxResultsPerPage": "1"}
+        bound = self._search(params, "background").results.last_updated_before
+        return None if bound is None else bound.replace(microsecond=0)
+
+    def still_open(self) -> Iterator[Sequence[Found]]:
+        """Orders of up to two years that are neither cancelled nor wholly shipped, by page."""
+        params = {"createdAfter": _iso(self._now() - HISTORY), "fulfillmentStatuses": _OPEN}
+        token: str | None = None
+        while True:
+            more = {} if token is None else {"paginationToken": token}
+            try:
+                page = self._search({**params, **more}, "background")
+            except Refused as error:
+                if token is None or error.status != 400:
+                    raise
+                # It died: from the beginning, and what was recorded already is known.
+                token = None
+                continue
+            yield [self._found(order, page.seen_at) for order in page.results.orders]
+            token = page.results.next_token
+            if token is None:
+                return
+
+    def some(self, refs: Sequence[str]) -> Iterator[Sequence[Found]]:
+        """Single orders as they are now, one by one; what is gone, or never was an order, is left out."""
+        for ref in dict.fromkeys(refs):
+            seen_at = self._now()
+            try:
+                answer = self._partner.run("getOrder", {"order": ref}, {"includedData": INCLUDED})
+            except Refused as error:
+                if error.status in (400, 404):
+                    continue
+                raise
+            order = answer.get("order")
+            if not isinstance(order, dict):
+                raise ServerFault("getOrder", "an answer without its order")
+            yield [self._found(order, seen_at)]
+
+    def _open(self, course: _Course, family: Family, since: datetime) -> _Window:
+        """A new sweep, from the bound that the vendor returned last."""
+        bound = course.bound(family) or since
+        return _Window(family, _iso(bound - OVERLAP / self._factor))
+
+    def _is_behind(self, course: _Course, family: Family, done: _Window) -> bool:
+        known = course.bound(family)
+        return known is None or datetime.fromisoformat(str(done.until)) - known > CATCH_UP / self._factor
+
+    def _page(self, window: _Window) -> tuple[_Page, _Window]:
+        """The next page of a sweep, and where the sweep is then.
+
+        The token goes with the very parameters of the first page. One that died begins the sweep anew: nothing of it
+        is lost, since its bound was not kept.
+        """
+        params = {_AFTER[window.family]: window.after}
+        if window.token is not None:
+            try:
+                page = self._search({**params, "paginationToken": window.token})
+                return page, self._moved(window, page)
+            except Refused as error:
+                if error.status != 400:
+                    raise
+                window = _Window(window.family, window.after)
+        page = self._search(params)
+        return page, self._moved(window, page)
+
+    def _moved(self, window: _Window, page: _Page) -> _Window:
+        results = page.results
+        bound = results.last_updated_before if window.family == "updated" else results.created_before
+        if window.until is None and bound is None:
+            raise ServerFault("searchOrders", "an answer that does not say up to when it looked")
+        until = min(text for text in (window.until, None if bound is None else _iso(bound)) if text is not None)
+        return replace(window, until=until, token=results.next_token)
+
+    def _search(self, params: dict[str, str], urgency: Urgency = "normal") -> _Page:
+        seen_at = self._now()
+        asked = {"marketplaceIds": self._marketplace, "includedData": INCLUDED, **params}
+        results = SearchedOrders.read(self._partner.run("searchOrders", params=asked, urgency=urgency))
+        if results is None:
+            raise ServerFault("searchOrders", "an answer that cannot be read")
+        return _Page(results, seen_at)
+
+    def _found(self, order: dict[str, Any], seen_at: datetime) -> Found:
+        """As it came, less what people wrote in it, with the moment of reading.
+
+        Amazon stamps whole seconds: the version is moved within its second by that moment, so that an order read
+        twice within the second of its change is two versions. One that cannot be read is recorded all the same, once.
+        """
+        items = order.get("orderItems")
+        for item in items if isinstance(items, list) else ():
+            _forget(item, "fulfillment", "packing", "giftOption", "giftMessage")
+            _forget(item, "product", "customization", "customizedUrl")
+        body = json.dumps({**order, "seenAt": _iso(seen_at)}, ensure_ascii=False, separators=(",", ":")).encode()
+        version = Version.read(order)
+        if version is None:
+            return str(order.get("orderId")), _UNDATED, body
+        return version.order_id, refined(version.last_updated_time, seen_at), body
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    results: SearchedOrders
+    seen_at: datetime
+
+
+def _forget(part: Any, *path: str) -> None:
+    """Take what a buyer wrote, or may have, out of an answer."""
+    for name in path[:-1]:
+        part = part.get(name) if isinstance(part, dict) else None
+    if isinstance(part, dict):
+        part.pop(path[-1], None)
+
+
+def _iso(moment: datetime) -> str:
+    """In UTC, comparable as text: with microseconds always."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,418 @@
+"""Amazon's orders as the adapter reads them: sweeps, single orders, and what bodies mean."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.adapters.amazon import parsing
+from core.adapters.amazon.orders import Orders
+from core.adapters.amazon.parsing import UnreadableOrder
+from core.adapters.base import Deps
+from core.adapters.registry import make_channel
+from core.ports import ChannelLine, ChannelOrder, PackageSent
+from tests.adapters.accounts import amazon_account
+from tests.adapters.canned_amazon_orders import CannedOrders, item_body, order_body, stamp
+
+NOW = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
+EARLIER = NOW - timedelta(hours=1)
+
+
+class Seller:
+    """An account on the vendor's own clock, whose quota has been resting for an hour and a half."""
+
+    def __init__(self, canned: CannedOrders, rested: float = 5400.0) -> None:
+        self.canned, self.time = canned, 0.0
+        self.account = amazon_account(canned)
+        self.account.config = replace(
+            self.account.config, settings={**self.account.config.settings, "clock_factor": 1.0}
+        )
+        deps = Deps(
+            self.account.log.append,
+            None,
+            self.account.network,
+            self.now,
+            self._sleep,
+            clock=lambda: self.time,
+        )
+        self.channel = make_channel(self.account.config, deps)
+        self.time += rested
+
+    def now(self) -> datetime:
+        assert self.canned.now is not None
+        return self.canned.now
+
+    def _sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+    def later(self, **passed: float) -> None:
+        gone = timedelta(**passed)
+        self.canned.now = self.now() + gone
+        self.time += gone.total_seconds()
+
+    def turn(self, resume: str | None) -> tuple[set[str], str | None, datetime | None]:
+        """What one turn of the sweeps reads: (refs, where it goes on, the bound it told)."""
+        refs: set[str] = set()
+        told = None
+        for page in self.channel.orders_since(EARLIER, resume):
+            refs.update(ref for ref, _, _ in page.orders)
+            resume, told = page.resume, page.told_until
+        return refs, resume, told
+
+
+def ago(minutes: float) -> datetime:
+    return NOW - timedelta(minutes=minutes)
+
+
+def read(body: dict[str, Any]) -> ChannelOrder:
+    facts = parsing.parse("poll/orders", json.dumps(body).encode(), None, "EUR")
+    assert facts is not None
+    (order,) = facts.orders
+    return order
+
+
+def line_of(body: dict[str, Any]) -> ChannelLine:
+    return read(body).lines[0]
+
+
+def of_two_pages_and_more(number: int = 6) -> CannedOrders:
+    canned = CannedOrders(now=NOW, page=2)
+    for each in range(number):
+        canned.put(order_body(f"A{each}", at=stamp(ago(10))))
+    return canned
+
+
+ALL_SIX = {f"A{number}" for number in range(6)}
+
+# --- sweeps -----------------------------------------------------------------------------------------------------------
+
+
+def test_trap_the_watermark_is_the_returned_bound_and_never_now() -> None:
+    # Trap 3: advancing to "now" loses the orders of the last two minutes.
+    canned = CannedOrders(now=NOW)
+    canned.put(order_body("A", at=stamp(ago(1))))
+    seller = Seller(canned)
+    refs, resume, told = seller.turn(None)
+    assert (refs, told) == (set(), ago(2))
+    seller.later(minutes=3)
+    refs, resume, told = seller.turn(resume)
+    assert (refs, told) == ({"A"}, ago(2))
+    seller.later(minutes=3)
+    _, resume, told = seller.turn(resume)
+    # The earlier of both: the order may have been placed before the one, and changed again behind the other.
+    assert told == NOW + timedelta(minutes=1)
+    assert all("Before" not in name for query in canned.searches for name in query)
+
+
+def test_an_order_that_changes_behind_every_bound_is_found_by_when_it_was_placed() -> None:
+    # Whatever is updated in the two minutes that nobody can look at is in no sweep of updates.
+    canned = CannedOrders(now=NOW)
+    seller, resume, found = Seller(canned), None, set()
+    _, resume, _ = seller.turn(resume)
+    canned.put(order_body("A", at=stamp(NOW)))
+    for _ in range(4):
+        seller.later(minutes=3)
+        canned.change("A", seller.now() - timedelta(seconds=30))
+        refs, resume, told = seller.turn(resume)
+        found |= refs
+        assert told is not None
+        assert told < NOW or "A" in found
+    assert "A" in found
+    assert told > NOW
+
+
+def test_trap_sweeps_never_ask_faster_than_the_quota_comes_back() -> None:
+    # Trap 1: after the burst everything would be 429, and a long load takes hours.
+    canned = CannedOrders(now=NOW)
+    seller, resume = Seller(canned), None
+    _, resume, _ = seller.turn(None)
+    assert len(canned.searches) == 2
+    for _ in range(40):
+        seller.later(seconds=180)
+        _, resume, told = seller.turn(resume)
+        assert told is not None
+    assert len(canned.searches) == 2 + 40
+
+
+def test_trap_a_used_up_quota_ends_the_turn_without_a_bound() -> None:
+    canned = of_two_pages_and_more(60)
+    seller, resume = Seller(canned), None
+    refs, resume, told = seller.turn(None)
+    # Half of the burst of 20, less what is left for what is urgent, is counted on.
+    assert (len(canned.searches), told) == (9, None)
+    turns = 0
+    while told is None:
+        seller.later(seconds=180)
+        more, resume, told = seller.turn(resume)
+        refs |= more
+        turns += 1
+    assert len(refs) == 60
+    assert len(canned.searches) <= 9 + turns + 1
+
+
+def test_trap_pages_are_asked_for_with_the_same_parameters() -> None:
+    canned = of_two_pages_and_more()
+    refs, _, told = Seller(canned).turn(None)
+    assert (refs, told) == (ALL_SIX, ago(2))
+    assert canned.searches[0] == canned.searches[1] == canned.searches[2]
+
+
+def test_a_sweep_that_is_cut_off_goes_on_behind_its_last_page() -> None:
+    canned = of_two_pages_and_more()
+    seller = Seller(canned)
+    page = next(seller.channel.orders_since(EARLIER))
+    assert page.told_until is None
+    # Its bound is the one of its first page, however late the others are read.
+    seller.later(minutes=30)
+    pages = list(seller.channel.orders_since(EARLIER, page.resume))
+    assert {ref for each in (page, *pages) for ref, _, _ in each.orders} == ALL_SIX
+    assert json.loads(pages[1].resume or "")["bounds"] == {"updated": "2026-11-26T11:58:00.000000Z"}
+
+
+def test_trap_a_page_token_that_died_begins_the_window_anew_and_loses_nothing() -> None:
+    canned = of_two_pages_and_more()
+    seller = Seller(canned)
+    page = next(seller.channel.orders_since(EARLIER))
+    canned.kill_tokens()
+    refs, _, told = seller.turn(page.resume)
+    assert (refs, told) == (ALL_SIX, ago(2))
+
+
+def test_trap_items_come_with_their_order_and_people_stay_away() -> None:
+    # Trap 2: no call for each order's items; and whatever names people is not asked for.
+    canned = CannedOrders(now=NOW)
+    gift = {"packing": {"giftOption": {"giftMessage": "for Jane", "giftWrapLevel": "A"}}, "quantityFulfilled": 0}
+    canned.put(order_body("A", item_body("1", fulfillment=gift), item_body("2"), at=stamp(ago(10))))
+    seller = Seller(canned)
+    ((_, _, body),) = next(seller.channel.orders_since(EARLIER)).orders
+    assert len(read(json.loads(body)).lines) == 2
+    assert b"Jane" not in body
+    assert b'"giftWrapLevel"' in body
+    assert canned.searches[0]["includedData"] == "PROCEEDS,FULFILLMENT,PACKAGES,CANCELLATION"
+    assert canned.reads == []
+
+
+def test_an_order_that_cannot_be_read_is_recorded_once_and_does_not_stop_the_sweep() -> None:
+    canned = CannedOrders(now=NOW)
+    canned.put(order_body("A", at=stamp(ago(10))))
+    canned.orders["A"]["orderItems"] = "none"
+    seller = Seller(canned)
+    found = [order for page in seller.channel.orders_since(EARLIER) for order in page.orders]
+    assert {ref for ref, _, _ in found} == {"A"}
+    with pytest.raises(UnreadableOrder):
+        seller.channel.parse("poll/orders", found[0][2], None)
+    del canned.orders["A"]["orderItems"]
+    dated = [Orders._found(None, {"orderId": "B"}, NOW + timedelta(hours=n)) for n in range(2)]  # type: ignore[arg-type]
+    assert {found[:2] for found in dated} == {("B", datetime(1970, 1, 1, tzinfo=UTC))}
+
+
+# --- single orders, and what is open ----------------------------------------------------------------------------------
+
+
+def test_hints_are_asked_for_one_by_one_and_what_is_gone_is_left_out() -> None:
+    canned = CannedOrders(now=NOW)
+    canned.put(order_body("A", at=stamp(ago(1))))
+    pages = list(Seller(canned).channel.orders(["A", "gone", "A"]))
+    assert [[ref for ref, _, _ in page] for page in pages] == [["A"]]
+    assert canned.reads == ["A", "gone"]
+
+
+def test_open_orders_of_two_years_also_when_a_token_dies() -> None:
+    canned = CannedOrders(now=NOW, page=1)
+    for ref, status in (("A", "PENDING"), ("B", "SHIPPED"), ("C", "UNSHIPPED"), ("D", "PARTIALLY_SHIPPED")):
+        body = order_body(ref, at=stamp(ago(60 * 24 * 300)))
+        canned.put({**body, "fulfillment": {"fulfillmentStatus": status, "fulfilledBy": "MERCHANT"}})
+    channel = Seller(canned).channel
+    pages = channel.open_orders()
+    refs = {ref for ref, _, _ in next(pages)}
+    canned.kill_tokens()
+    refs |= {ref for page in pages for ref, _, _ in page}
+    assert refs == {"A", "C", "D"}
+    assert channel.orders_horizon() == timedelta(days=729)
+    assert channel.newest_order_change_at() == ago(2)
+
+
+# --- what a body means ------------------------------------------------------------------------------------------------
+
+
+def test_a_pending_order_holds_its_units_before_it_has_a_price() -> None:
+    pending = {"fulfillmentStatus": "Pending", "fulfilledBy": "MERCHANT"}
+    body = order_body("A", item_body("1", units=3, price=None), at=stamp(NOW), fulfillment=pending)
+    order = read(body)
+    assert (order.lines[0].units, order.lines[0].total_minor, order.total_minor) == (3, 0, 0)
+    assert (order.currency, order.financial_status, order.channel_status) == ("EUR", "pending", "PENDING")
+
+
+def test_money_is_in_minor_units_of_the_orders_currency() -> None:
+    proceeds = {
+        "proceedsTotal": {"amount": "9.00", "currencyCode": "GBP"},
+        "breakdowns": [
+            {"type": "ITEM", "subtotal": {"amount": "10.00", "currencyCode": "GBP"}},
+            {"type": "DISCOUNT", "subtotal": {"amount": "-1.00", "currencyCode": "GBP"}},
+        ],
+    }
+    item = item_body("1", units=4, price=None, proceeds=proceeds)
+    order = read(order_body("A", item, at=stamp(NOW)))
+    line = order.lines[0]
+    assert (str(line.unit_price), line.discount_minor, line.total_minor) == ("2.50000000", 100, 900)
+    assert (order.currency, order.total_minor) == ("GBP", 900)
+    yen = {"grandTotal": {"amount": "1234", "currencyCode": "JPY"}}
+    assert read(order_body("A", at=stamp(NOW), proceeds=yen)).total_minor == 1234
+
+
+@pytest.mark.parametrize(
+    ("by", "reason", "is_put_back"),
+    [
+        ("BUYER", "No longer needed", True),
+        ("Merchant", "No inventory", False),
+        ("MERCHANT", "NO_INVENTORY", False),
+        ("MERCHANT", "OUT_OF_STOCK", False),
+        ("MERCHANT", "BUYER_CANCELED", True),
+        ("AMAZON", "payment", True),
+        ("MERCHANT", None, True),
+        (None, None, True),
+    ],
+)
+def test_a_cancellation_is_put_back_unless_there_was_no_stock(
+    by: str | None, reason: str | None, is_put_back: bool
+) -> None:
+    execution = {"cancelledBy": by, "cancelReason": reason}
+    item = item_body("1", units=2, cancellation={"cancellationExecution": execution})
+    cancelled = {"fulfillmentStatus": "CANCELLED", "fulfilledBy": "MERCHANT"}
+    order = read(order_body("A", item, at=stamp(NOW), fulfillment=cancelled))
+    assert order.cancelled_at == NOW
+    assert order.lines[0].puts_back is is_put_back
+
+
+@pytest.mark.parametrize("ordered", [3, 1])
+def test_a_part_that_was_cancelled_is_off_the_line_whether_or_not_the_order_says_so(ordered: int) -> None:
+    item = item_body("1", units=ordered, cancellation={"cancellationExecution": {"cancelledBy": "BUYER"}})
+    item["fulfillment"] = {"quantityFulfilled": 1, "quantityUnfulfilled": 0}
+    line = line_of(order_body("A", item, at=stamp(NOW)))
+    assert (line.units, line.counted_units, line.puts_back) == (1, 1, True)
+
+
+def test_packages_are_shipments_once_they_have_left() -> None:
+    packages = [
+        {
+            "packageReferenceId": "1",
+            "packageStatus": {"status": "in_transit"},
+            "carrier": "DPD",
+            "trackingNumber": "T1",
+            "shipTime": stamp(ago(5)),
+            "packageItems": [{"orderItemId": "1", "quantity": 2}],
+        },
+        {"packageReferenceId": "2", "packageStatus": {"status": "PENDING"}, "packageItems": []},
+    ]
+    first, second = read(order_body("A", at=stamp(NOW), packages=packages)).fulfilments
+    assert (first.ref, first.is_shipped, first.lines, first.fulfilled_at) == ("1", True, (("1", 2),), ago(5))
+    assert (first.tracking_company, first.tracking_numbers, first.version_at) == ("DPD", ("T1",), NOW)
+    assert not second.is_shipped
+
+
+def test_what_amazon_ships_is_told_apart_and_what_it_did_not_sell_is_not_used() -> None:
+    shipped = {"fulfillmentStatus": "SHIPPED", "fulfilledBy": "Amazon"}
+    assert read(order_body("A", at=stamp(NOW), fulfillment=shipped)).ships_from_channel
+    elsewhere = order_body("A", at=stamp(NOW), fulfillment=shipped, salesChannel={"channelName": "NON_AMAZON"})
+    facts = parsing.parse("poll/orders", json.dumps(elsewhere).encode(), None, "GBP")
+    assert facts is not None
+    assert (facts.orders, facts.unused) == ((), "not_sold_here")
+
+
+def test_an_item_without_its_sku_is_no_tip() -> None:
+    item = {"orderItemId": "1", "quantityOrdered": 1, "product": {}}
+    line = line_of(order_body("A", item, at=stamp(NOW)))
+    assert (line.variant_ref, line.code) == (None, "1")
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"orderId":"A"}', b"\xff"])
+def test_a_body_that_is_no_order_is_said_to_be_unreadable_without_being_quoted(body: bytes) -> None:
+    with pytest.raises(UnreadableOrder):
+        parsing.parse("poll/orders", body, None, "GBP")
+    body = json.dumps(order_body("A", item_body("1", units=-7), at=stamp(NOW))).encode()
+    with pytest.raises(UnreadableOrder) as refused:
+        parsing.parse("poll/orders", body, None, "GBP")
+    assert "orderItems.0.quantityOrdered" in str(refused.value)
+    assert "-7" not in str(refused.value)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+_FIELDS = ("fulfillment", "orderItems", "packages", "proceeds", "salesChannel", "orderAliases", "lastUpdatedTime")
+
+
+@given(
+    st.dictionaries(st.sampled_from(_FIELDS), _JSON), st.sampled_from(("product", "proceeds", "cancellation")), _JSON
+)
+def test_any_body_is_read_or_said_to_be_unreadable(odd: dict[str, Any], part: str, value: Any) -> None:
+    item = {**item_body("1", units=2), part: value}
+    for body in (order_body("A", at=stamp(NOW)) | odd, order_body("A", item, at=stamp(NOW))):
+        try:
+            facts = parsing.parse("poll/orders", json.dumps(body).encode(), None, "GBP")
+        except UnreadableOrder:
+            continue
+        assert facts is not None
+        for order in facts.orders:
+            for line in order.lines:
+                assert min(line.units, line.discount_minor, line.total_minor) >= 0
+
+
+def _vendor_samples() -> list[Any]:
+    shared = os.environ.get("SHARED_DIR")
+    if not shared:
+        return []
+    folder = Path(shared) / "contracts/amazon/samples/sandbox"
+    found = json.loads((folder / "orders_2026-01-01.sandbox.json").read_text())["extracted"]
+    answers = [pair["response"] for each in found for pair in each["pairs"].get("static", ())]
+    return [order for answer in answers for order in (answer.get("orders") or [answer.get("order")]) if order]
+
+
+@pytest.mark.skipif(
+    not os.environ.get("SHARED_DIR"), reason="the vendor's samples lie under SHARED_DIR, which is not set"
+)
+def test_every_order_of_the_vendors_own_samples_is_read() -> None:
+    orders = [read(sample) for sample in _vendor_samples()]
+    assert len(orders) >= 6
+    assert all(order.lines and order.total_minor > 0 and order.channel_status for order in orders)
+    assert {order.ships_from_channel for order in orders} == {True, False}
+    assert any(order.fulfilments for order in orders)
+
+
+# --- shipments --------------------------------------------------------------------------------------------------------
+
+
+def test_a_shipment_is_confirmed_as_the_vendor_wants_it() -> None:
+    canned = CannedOrders(now=NOW)
+    canned.put(order_body("A", at=stamp(NOW)))
+    seller = Seller(canned)
+    package = PackageSent("A", "7", "Other", "Bob's Vans", None, "T1", NOW, (("1", 2),))
+    assert seller.channel.confirm_shipment(package).outcome == "confirmed"
+    ((ref, body),) = canned.confirmations
+    assert (ref, body["packageDetail"]) == (
+        "A",
+        {
+            "packageReferenceId": "7",
+            "carrierCode": "Other",
+            "carrierName": "Bob's Vans",
+            "trackingNumber": "T1",
+            "shipDate": "2026-11-26T12:00:00Z",
+            "orderItems": [{"orderItemId": "1", "quantity": 2}],
+        },
+    )
+    seller.account.network.plan("lost_reply", "shipmentConfirmation", times=9)
+    assert seller.channel.confirm_shipment(package).outcome == "again"
+    seller.account.network.planned.clear()
+    canned.refuses_shipments = True
+    refused = seller.channel.confirm_shipment(package)
+    assert (refused.outcome, refused.code) == ("refused", "InvalidInput")
