@@ -19,16 +19,17 @@ from core.adapters.base import ConnectionConfig, Deps
 from core.adapters.http import ApiCall
 from core.bootstrap import Application
 from core.clock import utc_now
-from core.connections import mailboxes
+from core.connections import mailboxes, switches
 from core.connections.operations import open_secrets, seal_secrets
-from core.db import fetch, fetch_one, read_only, scalar, unit_of_work
+from core.db import execute, fetch, fetch_one, read_only, scalar, unit_of_work
 from core.ports import Notice
 from core.runs.operations import record_calls
 from tests.conftest import ROOT
+from tests.factories import ACTOR
 from tests.notices.conftest import PARTNER, Connect, Post, drain, inbox_of, order_change
 from tests.sandbox.outside import wait_for
 from workers.jobs import alerts as alert_jobs
-from workers.jobs.notices import read_notices
+from workers.jobs.notices import poll_notices, read_notices
 
 
 def mailbox(post: Post, *, hidden_seconds: int = 120, calls: list[ApiCall] | None = None) -> SqsMailbox:
@@ -257,6 +258,31 @@ def test_without_redis_what_comes_is_recorded_all_the_same(
 def test_a_connection_without_a_queue_has_nothing_to_read(app: Application, connect: Connect, own_queue: Post) -> None:
     row = connect(own_queue, queue_url=None)
     assert read_notices(shop_id=row.shop_id, connection_id=row.id) == {"no_queue": True}
+
+
+def test_a_queue_that_was_taken_away_is_no_problem_any_more(
+    app: Application, connect: Connect, own_queue: Post
+) -> None:
+    row = connect(own_queue, queue_url=f"{own_queue.url}-gone")
+    assert "does not exist" in read_notices(shop_id=row.shop_id, connection_id=row.id)["failed"]
+    with unit_of_work(app.engine) as conn:
+        execute(conn, "update connections set settings = settings - 'queue_url'")
+        assert scalar(conn, "select last_error from connection_health") is None
+        assert not fetch(conn, "select from connection_mailboxes")
+
+
+def test_one_reading_a_queue_is_asked_for_of_paused_connections_too(
+    app: Application, connect: Connect, own_queue: Post
+) -> None:
+    first = connect(own_queue, marketplace_id="A1F83G8C2ARO7P")
+    connect(own_queue, marketplace_id="A1PA6795UKMFR9")
+    connect(own_queue, marketplace_id="A13V1IB3VIYZZH", queue_url=None)
+    with unit_of_work(app.engine) as conn:
+        switches.pause(conn, first.shop_id, first.id, ACTOR, utc_now())
+    assert poll_notices() == {"queues": 1}
+    own_queue.put(order_change())
+    wait_for(lambda: read_notices(shop_id=first.shop_id, connection_id=first.id) and not own_queue.held())
+    assert len(inbox_of(app, first)) == 1
 
 
 def test_trap_8_the_queue_must_let_amazons_account_in_and_not_ones_own(post: Post) -> None:
