@@ -14,22 +14,22 @@ import pytest
 
 from core import bootstrap
 from core.adapters.amazon.notifications import SqsMailbox
-from core.adapters.amazon.queues import BadQueue, NoQueueKey, QueueClient, QueueGone, policy_problem, queue_of
+from core.adapters.amazon.queues import BadQueue, QueueClient, policy_problem, queue_of
 from core.adapters.base import ConnectionConfig, Deps
-from core.adapters.http import ApiCall, Unauthorised, Unreachable
+from core.adapters.http import ApiCall
 from core.bootstrap import Application
 from core.clock import utc_now
-from core.connections import mailboxes
+from core.connections import mailboxes, switches
 from core.connections.operations import open_secrets, seal_secrets
-from core.db import fetch, fetch_one, read_only, scalar, unit_of_work
-from core.errors import Retryable
+from core.db import execute, fetch, fetch_one, read_only, scalar, unit_of_work
 from core.ports import Notice
 from core.runs.operations import record_calls
 from tests.conftest import ROOT
+from tests.factories import ACTOR
 from tests.notices.conftest import PARTNER, Connect, Post, drain, inbox_of, order_change
 from tests.sandbox.outside import wait_for
 from workers.jobs import alerts as alert_jobs
-from workers.jobs.notices import read_notices
+from workers.jobs.notices import poll_notices, read_notices
 
 
 def mailbox(post: Post, *, hidden_seconds: int = 120, calls: list[ApiCall] | None = None) -> SqsMailbox:
@@ -147,8 +147,10 @@ def test_a_queue_that_is_gone_is_the_connections_problem_until_it_is_back(
 ) -> None:
     row = connect(post)
     post.client.delete_queue(QueueUrl=post.url)
-    with pytest.raises(QueueGone, match="does not exist in eu-west-1: create it there as a standard queue"):
-        read_notices(shop_id=row.shop_id, connection_id=row.id)
+    assert (
+        "does not exist in eu-west-1: create it there as a standard queue"
+        in read_notices(shop_id=row.shop_id, connection_id=row.id)["failed"]
+    )
     with read_only(app.engine) as conn:
         health = fetch_one(conn, "select last_error, state from connection_health")
         call = fetch_one(conn, "select outcome, status, error from api_calls")
@@ -194,8 +196,10 @@ def test_a_key_that_is_not_accepted_says_what_to_do_and_shows_nothing(
 ) -> None:
     wrong = {**own_queue.secrets, "aws_secret_access_key": "guessed-by-somebody"}
     row = connect(own_queue, secrets=wrong)
-    with pytest.raises(Unauthorised, match="enter a living aws_access_key_id and aws_secret_access_key"):
-        read_notices(shop_id=row.shop_id, connection_id=row.id)
+    assert (
+        "enter a living aws_access_key_id and aws_secret_access_key"
+        in read_notices(shop_id=row.shop_id, connection_id=row.id)["failed"]
+    )
     with read_only(app.engine) as conn:
         told = [scalar(conn, "select problem from channel_mailboxes"), scalar(conn, "select error from api_calls")]
     for text in told:
@@ -207,8 +211,7 @@ def test_a_key_of_another_account_may_not_read(connect: Connect, outside: Any, o
     stranger = outside.seller().entry["queue"]
     secrets = {name: stranger[name] for name in own_queue.secrets}
     row = connect(own_queue, secrets=secrets)
-    with pytest.raises(Unauthorised, match="allow its user sqs:ReceiveMessage"):
-        read_notices(shop_id=row.shop_id, connection_id=row.id)
+    assert "allow its user sqs:ReceiveMessage" in read_notices(shop_id=row.shop_id, connection_id=row.id)["failed"]
 
 
 def test_credentials_of_the_machine_never_take_the_place_of_a_missing_key(
@@ -217,8 +220,7 @@ def test_credentials_of_the_machine_never_take_the_place_of_a_missing_key(
     for name, value in own_queue.secrets.items():
         monkeypatch.setenv(name.upper(), value)
     row = connect(own_queue, secrets={})
-    with pytest.raises(NoQueueKey, match="enter an access key"):
-        read_notices(shop_id=row.shop_id, connection_id=row.id)
+    assert "enter an access key" in read_notices(shop_id=row.shop_id, connection_id=row.id)["failed"]
 
 
 def test_a_profile_and_an_endpoint_of_the_machines_lead_nowhere(
@@ -234,11 +236,12 @@ def test_a_profile_and_an_endpoint_of_the_machines_lead_nowhere(
     assert read_notices(shop_id=row.shop_id, connection_id=row.id)["received"] == 0
 
 
-def test_a_service_that_is_away_is_tried_again(app: Application, connect: Connect, own_queue: Post) -> None:
+def test_a_service_that_is_away_is_asked_again_the_next_time(
+    app: Application, connect: Connect, own_queue: Post
+) -> None:
     row = connect(own_queue, sqs_endpoint="http://127.0.0.1:1")
-    with pytest.raises(Unreachable):
-        read_notices(shop_id=row.shop_id, connection_id=row.id)
-    assert issubclass(Unreachable, Retryable)
+    for _ in range(2):
+        assert "sqs.ReceiveMessage: no connection" in read_notices(shop_id=row.shop_id, connection_id=row.id)["failed"]
 
 
 def test_without_redis_what_comes_is_recorded_all_the_same(
@@ -255,6 +258,31 @@ def test_without_redis_what_comes_is_recorded_all_the_same(
 def test_a_connection_without_a_queue_has_nothing_to_read(app: Application, connect: Connect, own_queue: Post) -> None:
     row = connect(own_queue, queue_url=None)
     assert read_notices(shop_id=row.shop_id, connection_id=row.id) == {"no_queue": True}
+
+
+def test_a_queue_that_was_taken_away_is_no_problem_any_more(
+    app: Application, connect: Connect, own_queue: Post
+) -> None:
+    row = connect(own_queue, queue_url=f"{own_queue.url}-gone")
+    assert "does not exist" in read_notices(shop_id=row.shop_id, connection_id=row.id)["failed"]
+    with unit_of_work(app.engine) as conn:
+        execute(conn, "update connections set settings = settings - 'queue_url'")
+        assert scalar(conn, "select last_error from connection_health") is None
+        assert not fetch(conn, "select from connection_mailboxes")
+
+
+def test_one_reading_a_queue_is_asked_for_of_paused_connections_too(
+    app: Application, connect: Connect, own_queue: Post
+) -> None:
+    first = connect(own_queue, marketplace_id="A1F83G8C2ARO7P")
+    connect(own_queue, marketplace_id="A1PA6795UKMFR9")
+    connect(own_queue, marketplace_id="A13V1IB3VIYZZH", queue_url=None)
+    with unit_of_work(app.engine) as conn:
+        switches.pause(conn, first.shop_id, first.id, ACTOR, utc_now())
+    assert poll_notices() == {"queues": 1}
+    own_queue.put(order_change())
+    wait_for(lambda: read_notices(shop_id=first.shop_id, connection_id=first.id) and not own_queue.held())
+    assert len(inbox_of(app, first)) == 1
 
 
 def test_trap_8_the_queue_must_let_amazons_account_in_and_not_ones_own(post: Post) -> None:

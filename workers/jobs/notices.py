@@ -70,9 +70,11 @@ def read_notices(*, shop_id: int, connection_id: int) -> dict[str, Any]:
             with app.mailbox(room.reader) as mailbox:
                 return {"no_queue": True} if mailbox is None else read_mailbox(app, room, mailbox)
         except (Retryable, Permanent) as error:
+            # Not a failed job each time: it is the connection's problem, and shown there until the queue answers.
+            problem = mask(str(error))
             with unit_of_work(app.engine) as conn:
-                mailboxes.note_unread(conn, room, mask(str(error)), utc_now())
-            raise
+                mailboxes.note_unread(conn, room, problem, utc_now())
+            return {"failed": problem}
 
 
 def read_mailbox(app: Application, room: Mailroom, mailbox: Mailbox) -> dict[str, int]:

@@ -49,7 +49,8 @@ select
             and n.hour_at > now() - interval '24 hours'
     ), 0)::bigint as messages_day,
     now() as as_of
-from channel_mailboxes q;
+from channel_mailboxes q join connections c on c.shop_id = q.shop_id and c.id = q.connection_id
+where c.settings ->> 'queue_url' is not null;
 
 -- The same by topic, the most frequent first by messages_day.
 create view connection_notices with (security_invoker = true) as
@@ -74,6 +75,7 @@ with facts as (
         coalesce(said.fell_forward, false) as fell_forward
     from connections c
     left join channel_mailboxes q on q.shop_id = c.shop_id and q.connection_id = c.id
+        and c.settings ->> 'queue_url' is not null
     left join lateral (
         select n.api_version <> n.asked_version as fell_forward
         from (
