@@ -91,6 +91,8 @@ comment on column sku_identifiers.source is 'what a person or a file says goes b
 create unique index uq_sku_identifiers_living on sku_identifiers (shop_id, connection_id, kind, value)
     where ended_at is null;
 create index ix_sku_identifiers_history on sku_identifiers (shop_id, connection_id, kind, value, id);
+create index ix_sku_identifiers_answers on sku_identifiers (shop_id, connection_id, value)
+    where ended_at is null and source <> 'automatic';
 create index ix_sku_identifiers_shop_id_sku_id on sku_identifiers (shop_id, sku_id);
 
 -- What was answered is a fact; only that it ended is added, once.
@@ -202,3 +204,19 @@ select
     coalesce(t.would_publish, false) as would_publish
 from told t full join parked p using (shop_id, connection_id, kind, value)
 join connections c using (shop_id) where c.id = connection_id;
+
+-- Grows with a catalogue that is read: counted with it.
+create or replace function count_catalogue() returns void language plpgsql security definer
+set search_path = pg_catalog, public, pg_temp as $$
+declare
+    grown text;
+begin
+    set local lock_timeout = '100ms';
+    foreach grown in array array['skus', 'listings', 'sku_identifiers', 'stock_levels', 'stock_movements'] loop
+        begin
+            execute format('analyze public.%I', grown);
+        exception when lock_not_available then
+            null;  -- autovacuum is at it
+        end;
+    end loop;
+end $$;
