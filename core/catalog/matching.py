@@ -9,6 +9,7 @@ SKUs may stand on it. What a person or a file has answered goes before all of th
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -44,29 +45,40 @@ def own_identities(conn: Connection, shop_id: int, connection_id: int) -> None:
 _IDENTITIES = "hashtextextended('identities:' || %(shop)s || ':' || %(connection)s, 0)"
 
 
-def doubted_refs(
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of listings that a channel tells of.
+
+    `doubted`: those that their code alone must not map: something else is answered, or their barcode is another SKU's.
+    `noted`: those of which it is written down already that they were matched. `sku_ids`: what matching may map them to
+    besides the SKUs of their codes.
+    """
+
+    doubted: frozenset[str]
+    noted: frozenset[str]
+    sku_ids: frozenset[int]
+
+
+def known_of(
     conn: Connection, shop_id: int, connection_id: int, listings: Sequence[ChannelListing], *, is_source: bool
-) -> set[str]:
-    """Listings that their code alone must not map: something else is answered, or their barcode is another SKU's.
+) -> Known:
+    """See what is answered and found of some listings, each of which comes once.
 
     `is_source`: SKUs are made of the connection's listings, so that their code is what they are. Asked by arrays: no
     statistics of a new table then make a page of a catalogue slow.
     """
     names = {listing.ref: _names(listing) for listing in listings}
-    answered = {
-        (row["kind"], row["value"])
-        for row in fetch(
-            conn,
-            """
-            select kind, value from sku_identifiers
-            where shop_id = %(shop)s and connection_id = %(connection)s and ended_at is null
-                and source <> 'automatic' and value = any(%(values)b::text[])
-            """,
-            shop=shop_id,
-            connection=connection_id,
-            values=sorted({value for some in names.values() for _, value in some}),
-        )
-    }
+    answers = fetch(
+        conn,
+        """
+        select kind, value, sku_id from sku_identifiers
+        where shop_id = %(shop)s and connection_id = %(connection)s and ended_at is null and source <> 'automatic'
+            and value = any(%(values)b::text[])
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        values=sorted({value for some in names.values() for _, value in some}),
+    )
     found = {
         row["value"]: row["code"]
         for row in fetch(
@@ -81,22 +93,28 @@ def doubted_refs(
             refs=sorted(names),
         )
     }
-    gtins = {} if is_source else {listing.ref: gtin_of(listing.barcode) for listing in listings}
-    owners: dict[str | None, set[str]] = {}
-    for row in fetch(
+    gtins = {listing.ref: gtin_of(listing.barcode) for listing in listings}
+    owned = fetch(
         conn,
-        "select gtin, code from skus where shop_id = %(shop)s and gtin = any(%(gtins)b::text[])",
+        "select gtin, code, id from skus where shop_id = %(shop)s and gtin = any(%(gtins)b::text[])",
         shop=shop_id,
         gtins=sorted({gtin for gtin in gtins.values() if gtin is not None}),
-    ):
+    )
+    owners: dict[str | None, set[str]] = {}
+    for row in owned if not is_source else ():
         owners.setdefault(row["gtin"], set()).add(row["code"])
-    return {
-        listing.ref
-        for listing in listings
-        if not answered.isdisjoint(names[listing.ref])
-        or found.get(listing.ref, listing.code) != listing.code
-        or owners.get(gtins.get(listing.ref), set()) - {listing.code}
-    }
+    answered = {(row["kind"], row["value"]) for row in answers}
+    return Known(
+        frozenset(
+            listing.ref
+            for listing in listings
+            if not answered.isdisjoint(names[listing.ref])
+            or found.get(listing.ref, listing.code) != listing.code
+            or owners.get(gtins[listing.ref], set()) - {listing.code}
+        ),
+        frozenset(found),
+        frozenset({row["id"] for row in owned} | {row["sku_id"] for row in answers if row["sku_id"] is not None}),
+    )
 
 
 def _names(listing: ChannelListing) -> list[tuple[str, str]]:
@@ -110,25 +128,6 @@ def _names(listing: ChannelListing) -> list[tuple[str, str]]:
         ("asin", listing.product_ref),
     )
     return [(kind, value) for kind, value in named if value]
-
-
-def answered_skus(conn: Connection, shop_id: int, connection_id: int, listings: Sequence[ChannelListing]) -> list[int]:
-    """SKUs that somebody said listings are, and those whose barcode they have: what matching may map them to."""
-    rows = fetch(
-        conn,
-        """
-        select sku_id from sku_identifiers
-        where shop_id = %(shop)s and connection_id = %(connection)s and ended_at is null and source <> 'automatic'
-            and value = any(%(values)b::text[]) and sku_id is not null
-        union
-        select id from skus where shop_id = %(shop)s and gtin = any(%(gtins)b::text[])
-        """,
-        shop=shop_id,
-        connection=connection_id,
-        values=sorted({value for listing in listings for _, value in _names(listing)}),
-        gtins=sorted({gtin for listing in listings if (gtin := gtin_of(listing.barcode)) is not None}),
-    )
-    return [row["sku_id"] for row in rows]
 
 
 def note_matched(conn: Connection, shop_id: int, connection_id: int, refs: Iterable[str], now: datetime) -> None:

@@ -54,14 +54,13 @@ def take_in(conn: Connection, source: ListingSource, listings: Sequence[ChannelL
     if source.creates_skus:
         _create_skus(conn, source, list(newest.values()), now)
     _set_categories(conn, source, list(newest.values()))
-    _lock_told_of(conn, source, list(newest.values()))
-    doubted = matching.doubted_refs(
-        conn, source.shop_id, source.connection_id, list(newest.values()), is_source=source.creates_skus
-    )
+    told = list(newest.values())
+    known = matching.known_of(conn, source.shop_id, source.connection_id, told, is_source=source.creates_skus)
+    _lock_told_of(conn, source, told, known.sku_ids)
     rows = [row for ref in sorted(newest) for row in _rows_of(newest[ref], source)]
-    new_refs, mapped, unmapped = _upsert(conn, source, rows, doubted)
-    if mapped:
-        matching.note_matched(conn, source.shop_id, source.connection_id, mapped, now)
+    new_refs, mapped, unmapped = _upsert(conn, source, rows, known.doubted)
+    if mapped - known.noted:
+        matching.note_matched(conn, source.shop_id, source.connection_id, mapped - known.noted, now)
     if unmapped:
         matching.match(conn, source.shop_id, source.connection_id, now, refs=unmapped, by_barcode=source.is_whole)
     levels = [level for item in newest.values() for level in item.levels]
@@ -134,8 +133,13 @@ def _set_categories(conn: Connection, source: ListingSource, listings: Sequence[
     )
 
 
-def _lock_told_of(conn: Connection, source: ListingSource, listings: Sequence[ChannelListing]) -> None:
-    """Lock, by id, what a channel tells of and all listings of the same SKUs: the upsert would lock in any order."""
+def _lock_told_of(
+    conn: Connection, source: ListingSource, listings: Sequence[ChannelListing], sku_ids: Collection[int]
+) -> None:
+    """Lock, by id, what a channel tells of and all listings of the same SKUs: the upsert would lock in any order.
+
+    `sku_ids`: SKUs that they may turn out to be, besides those of their codes.
+    """
     fetch(
         conn,
         """
@@ -157,7 +161,7 @@ def _lock_told_of(conn: Connection, source: ListingSource, listings: Sequence[Ch
         connection=source.connection_id,
         refs=[listing.ref for listing in listings],
         codes=[listing.code for listing in listings if listing.code],
-        skus=matching.answered_skus(conn, source.shop_id, source.connection_id, listings),
+        skus=sorted(sku_ids),
     )
 
 
