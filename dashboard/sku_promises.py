@@ -19,6 +19,7 @@ HOLDERS = {
     "checkout": "Checkout",
     "channel_order": "Order not yet placed",
     "vendor_order": "Purchase order",
+    "remapped_line": "Order line, now another SKU’s",
 }
 _SHOWN = {"Held": "held", "All": "all"}
 

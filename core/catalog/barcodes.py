@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from core.errors import BadInput
@@ -69,6 +70,7 @@ def read(word: str) -> Barcode:
     return _barcode(_KINDS[len(digits)], digits)
 
 
+@lru_cache(maxsize=16_384)
 def gtin_of(word: str | None) -> str | None:
     """The 14 digits by which a barcode is compared; None for what is none, or means nothing outside one company."""
     if word is None:

@@ -9,11 +9,12 @@ SKUs may stand on it. What a person or a file has answered goes before all of th
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
 
-from core.catalog import barcodes
+from core.catalog.barcodes import gtin_of, key_of
 from core.db import execute, fetch
 from core.ports import ChannelListing
 
@@ -44,34 +45,89 @@ def own_identities(conn: Connection, shop_id: int, connection_id: int) -> None:
 _IDENTITIES = "hashtextextended('identities:' || %(shop)s || ':' || %(connection)s, 0)"
 
 
-def doubted_refs(conn: Connection, shop_id: int, connection_id: int, listings: Sequence[ChannelListing]) -> set[str]:
-    """Listings that their code alone must not map: something else is answered, or their barcode is another SKU's."""
-    rows = fetch(
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of listings that a channel tells of.
+
+    `doubted`: those that their code alone must not map: something else is answered, or their barcode is another SKU's.
+    `noted`: those of which it is written down already that they were matched. `sku_ids`: what matching may map them to
+    besides the SKUs of their codes.
+    """
+
+    doubted: frozenset[str]
+    noted: frozenset[str]
+    sku_ids: frozenset[int]
+
+
+def known_of(
+    conn: Connection, shop_id: int, connection_id: int, listings: Sequence[ChannelListing], *, is_source: bool
+) -> Known:
+    """See what is answered and found of some listings, each of which comes once.
+
+    `is_source`: SKUs are made of the connection's listings, so that their code is what they are. Asked by arrays: no
+    statistics of a new table then make a page of a catalogue slow.
+    """
+    names = {listing.ref: _names(listing) for listing in listings}
+    answers = fetch(
         conn,
         """
-        select distinct n.ref from unnest(%(refs)b::text[], %(codes)b::text[], %(labels)b::text[],
-            %(barcodes)b::text[], %(products)b::text[], %(gtins)b::text[])
-            as n (ref, code, label, barcode, product, gtin)
-        left join skus s on s.shop_id = %(shop)s and s.code = n.code
-        where exists (
-                select from (values ('variant', n.ref), ('seller_sku', n.code), ('fnsku', n.label),
-                    ('barcode', n.barcode), ('asin', n.product)) k (kind, value)
-                join sku_identifiers i on i.shop_id = %(shop)s and i.connection_id = %(connection)s
-                    and i.kind = k.kind and i.value = k.value and i.ended_at is null
-                where i.source <> 'automatic' or i.sku_id is distinct from s.id)
-            or n.gtin is not null and exists (
-                select from skus b where b.shop_id = %(shop)s and b.gtin = n.gtin and b.id <> s.id)
+        select kind, value, sku_id from sku_identifiers
+        where shop_id = %(shop)s and connection_id = %(connection)s and ended_at is null and source <> 'automatic'
+            and value = any(%(values)b::text[])
         """,
         shop=shop_id,
         connection=connection_id,
-        refs=[listing.ref for listing in listings],
-        codes=[listing.code for listing in listings],
-        labels=[listing.label_ref for listing in listings],
-        barcodes=[None if listing.barcode is None else barcodes.key_of(listing.barcode) for listing in listings],
-        products=[listing.product_ref for listing in listings],
-        gtins=[barcodes.gtin_of(listing.barcode) for listing in listings],
+        values=sorted({value for some in names.values() for _, value in some}),
     )
-    return {row["ref"] for row in rows}
+    found = {
+        row["value"]: row["code"]
+        for row in fetch(
+            conn,
+            """
+            select i.value, s.code from sku_identifiers i join skus s on s.shop_id = i.shop_id and s.id = i.sku_id
+            where i.shop_id = %(shop)s and i.connection_id = %(connection)s and i.kind = 'variant'
+                and i.value = any(%(refs)b::text[]) and i.ended_at is null and i.source = 'automatic'
+            """,
+            shop=shop_id,
+            connection=connection_id,
+            refs=sorted(names),
+        )
+    }
+    gtins = {listing.ref: gtin_of(listing.barcode) for listing in listings}
+    owned = fetch(
+        conn,
+        "select gtin, code, id from skus where shop_id = %(shop)s and gtin = any(%(gtins)b::text[])",
+        shop=shop_id,
+        gtins=sorted({gtin for gtin in gtins.values() if gtin is not None}),
+    )
+    owners: dict[str | None, set[str]] = {}
+    for row in owned if not is_source else ():
+        owners.setdefault(row["gtin"], set()).add(row["code"])
+    answered = {(row["kind"], row["value"]) for row in answers}
+    return Known(
+        frozenset(
+            listing.ref
+            for listing in listings
+            if not answered.isdisjoint(names[listing.ref])
+            or found.get(listing.ref, listing.code) != listing.code
+            or owners.get(gtins[listing.ref], set()) - {listing.code}
+        ),
+        frozenset(found),
+        frozenset({row["id"] for row in owned} | {row["sku_id"] for row in answers if row["sku_id"] is not None}),
+    )
+
+
+def _names(listing: ChannelListing) -> list[tuple[str, str]]:
+    """The identifiers of a listing, by kind, as the mapping table keeps them."""
+    barcode = None if listing.barcode is None else key_of(listing.barcode)
+    named = (
+        ("variant", listing.ref),
+        ("seller_sku", listing.code),
+        ("fnsku", listing.label_ref),
+        ("barcode", barcode),
+        ("asin", listing.product_ref),
+    )
+    return [(kind, value) for kind, value in named if value]
 
 
 def note_matched(conn: Connection, shop_id: int, connection_id: int, refs: Iterable[str], now: datetime) -> None:

@@ -338,6 +338,13 @@ sku_identifiers = Table(
         unique=True,
         postgresql_where=text("ended_at is null"),
     ),
+    Index(
+        "ix_sku_identifiers_answers",
+        "shop_id",
+        "connection_id",
+        "value",
+        postgresql_where=text("ended_at is null and source <> 'automatic'"),
+    ),
     Index("ix_sku_identifiers_history", "shop_id", "connection_id", "kind", "value", "id"),
     Index(None, "shop_id", "sku_id"),
     comment="which SKU an identifier of one connection stands for; ended ones are its history",

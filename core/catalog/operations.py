@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from core.catalog import matching
-from core.catalog.barcodes import gtin_of, key_of
 from core.catalog.matching import NOT_MAPPED, NOT_TAKEN_OVER, NOT_TRACKED
 from core.clock import CLOCK_MARGIN
 from core.db import execute, fetch
@@ -55,12 +54,13 @@ def take_in(conn: Connection, source: ListingSource, listings: Sequence[ChannelL
     if source.creates_skus:
         _create_skus(conn, source, list(newest.values()), now)
     _set_categories(conn, source, list(newest.values()))
-    _lock_told_of(conn, source, list(newest.values()))
-    doubted = matching.doubted_refs(conn, source.shop_id, source.connection_id, list(newest.values()))
+    told = list(newest.values())
+    known = matching.known_of(conn, source.shop_id, source.connection_id, told, is_source=source.creates_skus)
+    _lock_told_of(conn, source, told, known.sku_ids)
     rows = [row for ref in sorted(newest) for row in _rows_of(newest[ref], source)]
-    new_refs, mapped, unmapped = _upsert(conn, source, rows, doubted)
-    if mapped:
-        matching.note_matched(conn, source.shop_id, source.connection_id, mapped, now)
+    new_refs, mapped, unmapped = _upsert(conn, source, rows, known.doubted)
+    if mapped - known.noted:
+        matching.note_matched(conn, source.shop_id, source.connection_id, mapped - known.noted, now)
     if unmapped:
         matching.match(conn, source.shop_id, source.connection_id, now, refs=unmapped, by_barcode=source.is_whole)
     levels = [level for item in newest.values() for level in item.levels]
@@ -133,8 +133,13 @@ def _set_categories(conn: Connection, source: ListingSource, listings: Sequence[
     )
 
 
-def _lock_told_of(conn: Connection, source: ListingSource, listings: Sequence[ChannelListing]) -> None:
-    """Lock, by id, what a channel tells of and all listings of the same SKUs: the upsert would lock in any order."""
+def _lock_told_of(
+    conn: Connection, source: ListingSource, listings: Sequence[ChannelListing], sku_ids: Collection[int]
+) -> None:
+    """Lock, by id, what a channel tells of and all listings of the same SKUs: the upsert would lock in any order.
+
+    `sku_ids`: SKUs that they may turn out to be, besides those of their codes.
+    """
     fetch(
         conn,
         """
@@ -149,29 +154,14 @@ def _lock_told_of(conn: Connection, source: ListingSource, listings: Sequence[Ch
                 union all
                 select id from skus where shop_id = %(shop)s and code = any(%(codes)b::text[])
                 union all
-                select id from skus where shop_id = %(shop)s and gtin = any(%(gtins)b::text[])
-                union all
-                select sku_id from sku_identifiers where shop_id = %(shop)s and connection_id = %(connection)s
-                    and ended_at is null and sku_id is not null and (kind = 'variant' and value = any(%(refs)b::text[])
-                        or kind <> 'variant' and value = any(%(words)b::text[]))))))
+                select unnest(%(skus)b::int8[])))))
         order by l.id for no key update
         """,
         shop=source.shop_id,
         connection=source.connection_id,
         refs=[listing.ref for listing in listings],
         codes=[listing.code for listing in listings if listing.code],
-        gtins=[gtin for listing in listings if (gtin := gtin_of(listing.barcode))],
-        words=[
-            word
-            for listing in listings
-            for word in (
-                listing.code,
-                listing.label_ref,
-                listing.product_ref,
-                None if listing.barcode is None else key_of(listing.barcode),
-            )
-            if word
-        ],
+        skus=sorted(sku_ids),
     )
 
 

@@ -195,6 +195,15 @@ TAMPERINGS = {
         """,
         ("listing_id",),
     ),
+    "listing_is_whose_its_identifiers_say": Tampering(
+        LISTING,
+        """
+        update sku_identifiers i set sku_id = s.id from listings l, skus s
+        where l.id = %(listing_id)s and i.connection_id = l.connection_id and i.value = l.channel_ref
+            and s.shop_id = l.shop_id and s.code = 'LOOSE'
+        """,
+        ("listing_id",),
+    ),
     "listing_rule_is_resolved": Tampering(
         LISTING,
         "update listings set priority = priority + 1 where id = %(listing_id)s",
