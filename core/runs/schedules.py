@@ -55,6 +55,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule("changes.chase", "changes.chase", "see which channels have followed what changed; tell of what hangs", 15),
     Schedule("poll.orders", "poll.orders", "ask every channel for changed orders", 60),
     Schedule("poll.notices", "poll.notices", "read the queues that channels put their notifications into", 15),
+    Schedule("sweep.external", "sweep.external", "read what channels keep in warehouses of their own", 900),
     Schedule("sweep.subscriptions", "sweep.subscriptions", "look whether every channel still calls us", 3600),
     Schedule("runs.sweep", "runs.sweep", "close runs whose worker is gone, queue forgotten syncs again", 60),
     Schedule("runs.prune", "runs.prune", "forget old runs and calls", 86400),
