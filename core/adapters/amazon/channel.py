@@ -6,10 +6,13 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
-from core.adapters.amazon import parsing, subscriptions
-from core.adapters.amazon.client import API_VERSION, SellingPartner
+from core.adapters.amazon import account, parsing, subscriptions
+from core.adapters.amazon.client import SellingPartner
+from core.adapters.amazon.fba import FbaInventory
 from core.adapters.amazon.listings import Listings
+from core.adapters.amazon.places import FBA_PLACE, OWN_PLACE
 from core.adapters.amazon.queues import QueueClient, policy_problem, queue_of
+from core.adapters.amazon.roles import RoleMissing
 from core.adapters.base import ConnectionConfig, Deps
 from core.errors import Permanent
 from core.ports import (
@@ -24,6 +27,9 @@ from core.ports import (
     QuantityResult,
     QuantityWrite,
 )
+
+OWN = ChannelLocation(OWN_PLACE, "Amazon, shipped by the seller")
+FBA = ChannelLocation(FBA_PLACE, "Amazon warehouses", is_external=True)
 
 
 class NoMarketplace(Permanent):
@@ -53,30 +59,40 @@ class AmazonSellerChannel:
             raise NoMarketplace
         # PRODUCT serves for edits of the offer alone, whatever the listing's own type is.
         product_type = str(config.settings.get("product_type") or "PRODUCT")
-        self._seller_ref = config.account_ref
+        self._seller_ref, self._marketplace = config.account_ref, str(marketplace)
+        self._config, self._deps = config, deps
         partner = self._partner = SellingPartner(config, deps)
-        self._config, self._deps, self._marketplace = config, deps, str(marketplace)
-        self._listings = Listings(partner, config.account_ref, str(marketplace), product_type, deps.now)
+        self._listings = Listings(partner, config.account_ref, self._marketplace, product_type, deps.now)
+        self._fba = FbaInventory(partner, self._marketplace, deps.now)
+        self._kept: dict[str, LevelObservation] | None = None
 
     def about(self) -> ChannelAccount:
-        """The seller: that its listings answer is what the credentials are held against; roles are not told."""
-        self._listings.count()
-        return ChannelAccount(self._seller_ref, self._seller_ref, None, None, None, None, {}, {}, API_VERSION, None)
+        """The seller, where it takes part and what the app's roles allow: each is asked for, for none is told."""
+        return account.about(self._partner, self._seller_ref, self._marketplace)
 
     def parse(self, topic: str, body: bytes, triggered_at: datetime | None) -> Facts | None:
         """Facts of a notification or of a polled order; see core.adapters.amazon.parsing."""
         return parsing.parse(topic, body, triggered_at, self._config.currency, self._marketplace)
 
     def locations(self) -> Sequence[ChannelLocation]:
-        """One place without a name of its own: what the seller ships is one number."""
-        return [ChannelLocation("", "Amazon, shipped by the seller")]
+        """What the seller ships is one number; what Amazon keeps is a place of its own, where there is any."""
+        return [OWN, FBA] if self._in_warehouses() else [OWN]
 
     def listings(self) -> Iterator[Sequence[ChannelListing]]:
-        """All listings, by page, with the quantity in force."""
-        return self._listings.all()
+        """All listings, by page, with the quantity in force, and what Amazon keeps of those that it ships."""
+        return self._listings.all(self._in_warehouses())
+
+    def _in_warehouses(self) -> dict[str, LevelObservation]:
+        """What lies at Amazon by SKU, read once; nothing where the app may not look (the doctor says so)."""
+        if self._kept is None:
+            try:
+                self._kept = {level.inventory_ref: level for level in self._fba.all()}
+            except RoleMissing:
+                self._kept = {}
+        return self._kept
 
     def begin_export(self) -> CatalogueExport | None:
-        """Always None: a report of all listings is not asked for yet."""
+        """Always None: the report of all listings tells no quantity in force, and that takes as many calls as pages."""
         return None
 
     def export(self, ref: str) -> CatalogueExport | None:
@@ -94,6 +110,10 @@ class AmazonSellerChannel:
     def levels(self, refs: Sequence[str]) -> Sequence[LevelObservation]:
         """Quantities in force by seller SKU; `units` is None for what Amazon ships."""
         return self._listings.levels(refs)
+
+    def external_levels(self) -> Sequence[LevelObservation]:
+        """What lies in Amazon's warehouses and can be sold now (`fulfillableQuantity`), by seller SKU."""
+        return self._fba.all()
 
     def orders_since(self, since: datetime) -> Iterator[Sequence[tuple[str, datetime, bytes]]]:
         """Nothing: orders are not read yet."""
