@@ -18,7 +18,7 @@ from core.adapters.http import OutcomeUnknown, Refused, ServerFault, Throttled, 
 from core.errors import Permanent, Retryable
 from core.ports import ChannelListing, LevelObservation, QuantityResult, QuantityWrite, WriteOutcome
 
-OWN_CHANNEL = "DEFAULT"
+OWN_STOCK = "DEFAULT"
 """The fulfilment channel of what the seller ships; every other is Amazon's (AMAZON_NA, AMAZON_EU, ...)."""
 
 PAGE = 20
@@ -114,7 +114,7 @@ class Listings:
 
     def _patch(self, write: QuantityWrite) -> dict[str, Any]:
         """`merge` changes the quantity alone; `replace` would reset the handling time."""
-        value = {"fulfillment_channel_code": OWN_CHANNEL, "quantity": write.to_units}
+        value = {"fulfillment_channel_code": OWN_STOCK, "quantity": write.to_units}
         patch = {"op": "merge", "path": "/attributes/fulfillment_availability", "value": [value]}
         return {"productType": self._product_type, "patches": [patch]}
 
@@ -197,7 +197,7 @@ class Listings:
 
 def _level(item: Item, seen_at: datetime) -> LevelObservation:
     """Amazon does not say when a quantity changed: it is an observation of the moment it was asked for."""
-    return LevelObservation(item.sku, OWN_PLACE, item.own_units(OWN_CHANNEL), seen_at)
+    return LevelObservation(item.sku, OWN_PLACE, item.own_units(OWN_STOCK), seen_at)
 
 
 def _places(
@@ -209,10 +209,10 @@ def _places(
     an item that Amazon ships one that the seller ships as well.
     """
     own = _level(item, seen_at)
-    if not item.channels - {OWN_CHANNEL}:
-        return (own,), (FBA_PLACE,) if OWN_CHANNEL in item.channels else ()
+    if not item.channels - {OWN_STOCK}:
+        return (own,), (FBA_PLACE,) if OWN_STOCK in item.channels else ()
     at_amazon = kept or LevelObservation(item.sku, FBA_PLACE, None, seen_at)
-    if OWN_CHANNEL in item.channels:
+    if OWN_STOCK in item.channels:
         return (own, at_amazon), ()
     return (at_amazon,), (OWN_PLACE,)
 
