@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -12,8 +13,11 @@ from core.adapters.amazon.places import FBA_PLACE, OWN_PLACE
 from core.bootstrap import Application
 from core.clock import utc_now
 from core.connections import operations as connections
+from core.connections.queries import ConnectionRow
 from core.db import fetch, fetch_one, read_only, unit_of_work
 from core.errors import BadInput
+from core.messaging import inbox
+from core.messaging.inbox import Incoming
 from tests.factories import ACTOR
 from tests.golive.conftest import FACTOR
 from tests.golive.test_connect import connect as connect_shopify
@@ -22,6 +26,7 @@ from tests.sandbox.outside import Outside, SellerSide, ShopSide, availability, w
 from workers.connecting import NotRight
 from workers.jobs import connections as jobs
 from workers.jobs import external as external_jobs
+from workers.jobs import inbox as inbox_jobs
 
 SECRETS = ("client_secret", "refresh_token")
 
@@ -174,8 +179,22 @@ def test_the_first_sync_puts_what_amazon_keeps_beside_the_pool(app: Application,
     assert external_jobs.read_external(shop_id=row.shop_id, connection_id=row.id) == {"read": 2, "moved": 1}
     assert levels(app)["FBA", True] == 18
     assert external_jobs.read_external(shop_id=row.shop_id, connection_id=row.id) == {"read": 2, "moved": 0}
+    told(app, row, seller, "FBA", 17)
+    assert levels(app)["FBA", True] == 17
     with read_only(app.engine) as conn:
         assert [each.name for each in invariants.check(conn, utc_now()) if each.rows] == []
+
+
+def told(app: Application, row: ConnectionRow, seller: SellerSide, sku: str, units: int) -> None:
+    """A notification about what Amazon keeps comes, and is handled."""
+    here = {"MarketplaceId": seller.marketplace, "FulfillmentInventory": {"Fulfillable": units}}
+    payload = {"SellerId": seller.id, "SKU": sku, "FulfillmentInventoryByMarketplace": [here]}
+    kind, now = "FBA_INVENTORY_AVAILABILITY_CHANGES", utc_now()
+    body = json.dumps({"NotificationType": kind, "EventTime": now.isoformat(), "Payload": payload}).encode()
+    with unit_of_work(app.engine) as conn:
+        came = [Incoming("n1", f"notification/{kind}", body, now)]
+        assert inbox.record(conn, row.shop_id, row.id, came, "queue", now) == 1
+    assert inbox_jobs.drain_inbox(shop_id=row.shop_id, connection_id=row.id) == {"messages": 1}
 
 
 def levels(app: Application) -> dict[tuple[str, bool], int]:
