@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 import core.adapters.registry as registry
+from core.adapters.amazon import marketplaces
 from core.adapters.base import ConnectionConfig, Deps
 from core.adapters.http import ApiCall
 from core.adapters.notices import WebhookMessenger
@@ -148,8 +149,11 @@ class Application:
         finally:
             ear.close()
             log.flush()
-        versions = [call.api_version for call in calls if call.api_version]
-        return Probe(account, versions[-1] if versions else None, ear.clock_ahead, ear.token_lives)
+        # A vendor may have an interface for each thing, each of a version: the one that the account names counts.
+        asked = account.api_version
+        versions = [call.api_version for call in calls if call.api_version and call.asked_version in (None, asked)]
+        quotas = {call.operation: call.quota_left for call in calls if call.quota_left}
+        return Probe(account, versions[-1] if versions else None, ear.clock_ahead, ear.token_lives, quotas)
 
     def _held(self, connection: ConnectionRow, effect: Effect) -> str | None:
         """Why a call may not leave now; asked of Postgres each time, so that a stop holds for processes at work too."""
@@ -192,6 +196,16 @@ def job_names() -> frozenset[str]:
 def parser(vendor: str, currency: str, settings: Mapping[str, Any] = MappingProxyType({})) -> Callable[..., Any]:
     """The pure body parser of a connection with those settings, which needs neither credentials nor a network."""
     return registry.parser(vendor, currency, settings)
+
+
+def amazon_marketplace(said: str, region: str | None = None) -> marketplaces.Marketplace:
+    """The marketplace that a person names by its id or country. Raises BadInput."""
+    return marketplaces.find(said, region)
+
+
+def amazon_regions() -> tuple[str, ...]:
+    """The regions that Amazon's sellers have accounts in."""
+    return tuple(marketplaces.REGIONS)
 
 
 def webhook_verifier(vendor: str) -> Callable[[Sequence[str], bytes, str | None], bool]:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from core.db import fetch
 from core.inventory.exposure_checks import EXPOSURE_CHECKS
+from core.inventory.external import EXTERNAL_CHECKS
 from core.messaging.change_checks import CHANGE_CHECKS
 from core.money import WITH_THREE_DECIMALS, WITHOUT_DECIMALS
 from core.policies.queries import LIVING, resolved
@@ -500,7 +501,7 @@ CHECKS: tuple[Check, ...] = (
         where {shop} and (btrim(actor) = '' or btrim(reason) = '')
         """,
     ),
-    *(Check(name, holds, sql) for name, holds, sql in (*EXPOSURE_CHECKS, *CHANGE_CHECKS)),
+    *(Check(name, holds, sql) for name, holds, sql in (*EXPOSURE_CHECKS, *EXTERNAL_CHECKS, *CHANGE_CHECKS)),
 )
 
 PATIENCE = timedelta(minutes=5)

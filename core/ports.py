@@ -163,6 +163,10 @@ class ChannelListing:
     """The channel's own word for the kind of goods; None where it does not say."""
     label_ref: str | None = None
     """What the channel's warehouse labels the goods with (Amazon's FNSKU), where it has one."""
+    status_reason: str | None = None
+    """Why buyers cannot buy it, in the channel's words; None where it does not say."""
+    gone_places: tuple[str, ...] = ()
+    """Places at which the channel surely does not offer it (any more): nothing is written there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +251,19 @@ class CatalogueExport:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelMarket:
+    """A marketplace that an account can sell in, as the channel tells it."""
+
+    ref: str
+    name: str
+    currency: str
+    is_open: bool
+    """Whether the account takes part in it."""
+    is_suspended: bool = False
+    """Whether its listings are kept from buyers there."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelAccount:
     """What a channel answers about the account behind our credentials, and what they allow.
 
@@ -266,6 +283,13 @@ class ChannelAccount:
     api_version: str
     supported_until: datetime | None
     """Until when the channel promises to answer this version of its interface."""
+    right: str = "scope"
+    """What the channel calls a right that it grants."""
+    grant_step: str | None = None
+    """What a person does to be granted one; `{right}` stands for its name."""
+    market_ref: str | None = None
+    """The marketplace that was asked for; None where the channel has none."""
+    markets: tuple[ChannelMarket, ...] = ()
 
 
 SubscriptionState = Literal["standing", "missing", "refused"]
@@ -442,6 +466,9 @@ class SalesChannel(Protocol):
 
     def levels(self, refs: Sequence[str]) -> Sequence[LevelObservation]:
         """Present quantities of some items (inventory refs, or listing refs where the channel has no other)."""
+
+    def external_levels(self) -> Sequence[LevelObservation]:
+        """All that lies in the channel's own warehouses and can be sold now, at its external places."""
 
     def orders_since(self, since: datetime, resume: str | None = None) -> Iterator[OrderPage]:
         """Orders changed at or after `since`, by page; of a channel that tells no bound (`orders_every`) oldest first.

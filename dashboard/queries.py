@@ -296,7 +296,7 @@ def sku_levels(shop_id: int, sku_id: int) -> Sequence[Row]:
     """One SKU's level at each place."""
     return rows(
         """
-        select location, on_hand, reserved, unavailable, incoming, available
+        select location, on_hand, reserved, unavailable, incoming, available, is_external
         from sku_levels where shop_id = %(shop)s and sku_id = %(sku)s order by location
         """,
         shop=shop_id,

@@ -127,8 +127,14 @@ def _draw_levels(sku: Row, levels: Sequence[Row]) -> None:
         components.empty("No place is known to have it", "A first receipt or count opens its level there.")
         return
     fields = ("on_hand", "reserved", "unavailable", "available", "incoming")
+    # What a channel keeps is told, and is nothing that can be reserved or is available to us.
+    theirs = ("on_hand",)
     body = [
-        (f"<b>{escape(row['location'])}</b>", *(components.number(row[field]) for field in fields)) for row in levels
+        (
+            _place(row),
+            *(components.number(row[field] if field in theirs or not row["is_external"] else None) for field in fields),
+        )
+        for row in levels
     ]
     heads = [
         ("Place", False),
@@ -138,8 +144,15 @@ def _draw_levels(sku: Row, levels: Sequence[Row]) -> None:
         ("Available", True),
         ("Incoming", True),
     ]
-    foot = ("All places", *(components.number(sku[field]) for field in fields)) if len(levels) > 1 else ()
+    whole = "Ours" if any(row["is_external"] for row in levels) else "All places"
+    foot = (whole, *(components.number(sku[field]) for field in fields)) if len(levels) > 1 else ()
     components.table(heads, body, "Levels of this SKU by place", foot)
+
+
+def _place(row: Row) -> str:
+    """A place, and whether what lies there is ours to promise."""
+    note = "<br><small>the channel's own, not ours to promise</small>" if row["is_external"] else ""
+    return f"<b>{escape(row['location'])}</b>{note}"
 
 
 def _draw_past(viewer: people.Viewer, sku: Row) -> None:

@@ -23,7 +23,7 @@ from core.db import fetch, fetch_one, read_only, scalar
 from core.errors import Permanent, Retryable
 from core.runs.schedules import SCHEDULES
 from workers import console
-from workers.connect_cli import say
+from workers.connecting import say
 
 PERIODS_MISSED = 5
 """So many periods without a good end are too many, and never less than SILENCE."""
@@ -31,6 +31,8 @@ SILENCE = timedelta(minutes=5)
 POSTGRES_MIN = 150000
 CALLING_VENDORS = ("shopify",)
 """Channels that call us by themselves."""
+QUEUE_VENDORS = ("amazon",)
+"""Channels that tell us by a queue of ours."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -179,6 +181,19 @@ def _connection(app: Application, row: ConnectionRow, now: datetime, *, offline:
     yield checkup.of_standing(stands)
     yield from checkup.of_reading(dict(facts), now)
     yield from checkup.of_subscriptions([dict(topic) for topic in topics], row.vendor in CALLING_VENDORS)
+    if row.vendor in QUEUE_VENDORS:
+        yield checkup.of_queue(row.settings, _secret_names(app, row))
+
+
+def _secret_names(app: Application, row: ConnectionRow) -> set[str]:
+    with read_only(app.engine) as conn:
+        rows = fetch(
+            conn,
+            "select name from connection_secrets where shop_id = %(shop)s and connection_id = %(id)s",
+            shop=row.shop_id,
+            id=row.id,
+        )
+    return {each["name"] for each in rows}
 
 
 def _answer(app: Application, row: ConnectionRow, now: datetime) -> Iterable[Finding]:

@@ -88,11 +88,12 @@ class Refused(Permanent):
 
 
 class Unauthorised(Permanent):
-    """The credentials or their scopes do not allow it; a person must renew them."""
+    """The credentials or their scopes do not allow it; a person must renew them. `status` is None before any answer."""
 
-    def __init__(self, operation: str, reason: str) -> None:
+    def __init__(self, operation: str, reason: str, status: int | None = None) -> None:
         super().__init__(f"{operation}: not authorised: {reason}")
         self.reason = reason
+        self.status = status
 
 
 class WritesStopped(Permanent):
@@ -384,7 +385,7 @@ class Client:
         if judged.kind == "unauthorised" and not progress.renewed:
             self.dialect.renew()
             progress.renewed, progress.pause = True, 0.0
-            progress.last = Unauthorised(call.operation, judged.reason)
+            progress.last = Unauthorised(call.operation, judged.reason, status)
             return
         if judged.kind == "fault":
             progress.failures += 1
@@ -394,7 +395,7 @@ class Client:
             if call.kind != "once":
                 return
         elif judged.kind in ("unauthorised", "forbidden"):
-            progress.last = Unauthorised(call.operation, judged.reason)
+            progress.last = Unauthorised(call.operation, judged.reason, status)
         else:
             progress.last = Refused(call.operation, status, judged.code, judged.reason)
         raise self._final(call, progress)

@@ -10,7 +10,8 @@ have waited, background ones as if they had come later. Nobody takes before it i
 call, only what is already under way.
 
 A bucket that Redis has forgotten starts empty, not full: after a flush we are slower for a moment instead of over the
-vendor's limit.
+vendor's limit. Where a unit takes minutes to come back that moment is too long for whoever waits: such a bucket may be
+`born_with` a few, out of those that are never counted on.
 """
 
 from __future__ import annotations
@@ -135,13 +136,14 @@ class TokenBucket:
     sleep: Callable[[float], None] = time.sleep
     headroom: float = 0.0
     clock: Callable[[], float] | None = None
+    born_with: float = 0.0
     _take: Script | None = field(init=False, default=None)
     _settle: Script | None = field(init=False, default=None)
     _local: _LocalBucket = field(init=False)
     _rest_until: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
-        self._local = _LocalBucket(self._now)
+        self._local = _LocalBucket(self._now, self.born_with)
         if self.redis_url is not None:
             redis = Redis.from_url(
                 self.redis_url,
@@ -223,7 +225,7 @@ class TokenBucket:
         mine = (self.clock_factor, self.rate, self.burst, self.headroom, CALL_LIVES_SECONDS, LONGEST_REST_SECONDS)
         known = [repr(value) for value in mine]
         try:
-            return script(keys, [clock, *known, *arguments])
+            return script(keys, [clock, *known, *arguments, repr(self.born_with)])
         except RedisError:
             self._rest_until = time.monotonic() + _REDIS_REST_SECONDS
             return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 # KEYS bucket, calls under way, waiting. ARGV 1 the caller's clock or '', 2 how many times faster the vendor's clock
 # runs, 3 and 4 rate and size until the vendor has said, 5 units that are never counted on, 6 longest life of a call,
-# 7 longest rest.
+# 7 longest rest. The last one of all: what is in a bucket that nobody knows of yet.
 _COMMON = """
 local now = tonumber(ARGV[1])
 if not now then
@@ -16,7 +16,7 @@ if not now then
   now = tonumber(t[1]) + tonumber(t[2]) / 1000000
 end
 local kept = redis.call('HMGET', KEYS[1], 'level', 'at', 'born', 'spent', 'said', 'rate', 'size', 'rest')
-local level, at, born = tonumber(kept[1]) or 0, tonumber(kept[2]) or now, tonumber(kept[3]) or now
+local level, at, born = tonumber(kept[1]) or tonumber(ARGV[#ARGV]), tonumber(kept[2]) or now, tonumber(kept[3]) or now
 local spent, said = tonumber(kept[4]) or 0, tonumber(kept[5]) or 0
 local rate, size = tonumber(kept[6]) or 0, tonumber(kept[7]) or 0
 if rate <= 0 then rate = tonumber(ARGV[3]) end

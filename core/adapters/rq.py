@@ -51,6 +51,8 @@ JOB_QUEUES: Mapping[str, str] = {
     "poll.notices": "polls",
     "notices.read": "polls",
     "sweep.subscriptions": "polls",
+    "sweep.external": "polls",
+    "connection.external": "polls",
     "connection.subscriptions": "polls",
     "outbox.relay": "polls",
     "shipments.confirm": "polls",

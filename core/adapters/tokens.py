@@ -207,6 +207,8 @@ class OAuthGrant:
     needs: tuple[str, ...]
     sends: Mapping[str, str] = field(default_factory=dict)
     scope: str | None = None
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    """What the vendor's error codes mean, and what to do about each."""
 
     def fetch(self) -> Token:
         """A new token. Raises Unauthorised when a secret is missing or refused, or what Client.call raises."""
@@ -240,7 +242,9 @@ class OAuthGrant:
                 return Judgement("fault", code="BAD_EXPIRY", reason="nobody can say when the token dies")
             return Judgement("ok", data=answer)
         if 400 <= status < 500 and status not in (408, 429):
-            return Judgement("unauthorised", reason=str(answer.get("error") or f"status {status}"))
+            code = str(answer.get("error") or f"status {status}")
+            means = self.meanings.get(code)
+            return Judgement("unauthorised", code=code, reason=f"{code}: {means}" if means else code)
         return judge_status(response)
 
 

@@ -134,6 +134,7 @@ listings = Table(
     Column("location_id", BigInteger, comment="ours, whose stock the listing shows"),
     Column("is_tracked", Boolean, nullable=False, comment="whether the channel counts its stock"),
     Column("status", Text, nullable=False, server_default="active"),
+    Column("status_reason", Text, comment="why buyers cannot buy it, in the channel's words"),
     Column("version_at", DateTime(timezone=True), comment="the channel's time of these facts"),
     Column("publishing", Text, nullable=False, server_default="off", comment="whether we write its quantity"),
     Column("publishing_reason", Text, nullable=False),

@@ -14,6 +14,8 @@ from core.clock import CLOCK_MARGIN
 from core.db import execute, fetch
 from core.ports import ChannelListing, LevelObservation
 
+GONE = "the channel does not sell it from our stock: it ships it from its own warehouses"
+
 BOOKED_LATELY = timedelta(minutes=2)
 """How long after a sale is booked a number from before it may still arrive, and is told by its second."""
 
@@ -64,6 +66,7 @@ def take_in(conn: Connection, source: ListingSource, listings: Sequence[ChannelL
     if unmapped:
         matching.match(conn, source.shop_id, source.connection_id, now, refs=unmapped, by_barcode=source.is_whole)
     levels = [level for item in newest.values() for level in item.levels]
+    levels += _close_gone(conn, source, [item for item in newest.values() if item.gone_places])
     observe_levels(conn, source.shop_id, source.connection_id, levels, now)
     return new_refs
 
@@ -174,16 +177,17 @@ def _upsert(
         """
         insert into listings (shop_id, connection_id, channel_ref, channel_location_ref, inventory_ref, product_ref,
             barcode, label_ref, channel_code, title, sku_id, location_id, is_tracked, status, version_at, publishing,
-            publishing_reason)
+            publishing_reason, status_reason)
         select %(shop)s, %(connection)s, n.ref, n.place, n.inventory_ref, n.product_ref, n.barcode, n.label_ref,
             n.code, n.title, s.id, n.location_id, coalesce(n.tracked, true), n.status, n.version_at, 'off',
             case when n.tracked is false then %(not_tracked)s when s.id is null then %(not_mapped)s
-                else %(not_taken)s end
+                else %(not_taken)s end, n.status_reason
         from unnest(%(refs)b::text[], %(places)b::text[], %(items)b::text[], %(products)b::text[], %(codes)b::text[],
                 %(titles)b::text[], %(location_ids)b::int8[], %(tracked)b::bool[], %(statuses)b::text[],
-                %(versions)b::timestamptz[], %(barcodes)b::text[], %(labels)b::text[], %(doubted)b::bool[])
+                %(versions)b::timestamptz[], %(barcodes)b::text[], %(labels)b::text[], %(doubted)b::bool[],
+                %(status_reasons)b::text[])
             as n (ref, place, inventory_ref, product_ref, code, title, location_id, tracked, status, version_at,
-                barcode, label_ref, is_doubted)
+                barcode, label_ref, is_doubted, status_reason)
         left join skus s on s.shop_id = %(shop)s and s.code = n.code and not n.is_doubted
         on conflict (shop_id, connection_id, channel_ref, channel_location_ref) do update set
             inventory_ref = coalesce(excluded.inventory_ref, listings.inventory_ref),
@@ -193,10 +197,13 @@ def _upsert(
             channel_code = excluded.channel_code,
             title = excluded.title,
             status = excluded.status,
+            status_reason = excluded.status_reason,
+            is_tracked = listings.is_tracked or listings.publishing_reason = %(gone)s,
             version_at = excluded.version_at,
             sku_id = coalesce(listings.sku_id, excluded.sku_id),
             location_id = coalesce(listings.location_id, excluded.location_id),
-            publishing_reason = case when listings.sku_id is null and excluded.sku_id is not null
+            publishing_reason = case when listings.publishing_reason = %(gone)s
+                or (listings.sku_id is null and excluded.sku_id is not null)
                 then excluded.publishing_reason else listings.publishing_reason end
         where excluded.version_at >= listings.version_at or listings.sku_id is null
         returning channel_ref, (xmax = 0) as is_new, sku_id is null as is_unmapped,
@@ -207,6 +214,7 @@ def _upsert(
         not_tracked=NOT_TRACKED,
         not_mapped=NOT_MAPPED,
         not_taken=NOT_TAKEN_OVER,
+        gone=GONE,
         refs=[row.listing.ref for row in rows],
         places=[row.location_ref for row in rows],
         items=[row.listing.inventory_ref or row.listing.ref for row in rows],
@@ -219,6 +227,7 @@ def _upsert(
         versions=[row.listing.version_at for row in rows],
         barcodes=[row.listing.barcode for row in rows],
         labels=[row.listing.label_ref for row in rows],
+        status_reasons=[row.listing.status_reason for row in rows],
         doubted=[row.listing.ref in doubted for row in rows],
     )
     return (
@@ -226,6 +235,34 @@ def _upsert(
         {row["channel_ref"] for row in returned if row["may_be_mapped_now"]},
         {row["channel_ref"] for row in returned if row["is_unmapped"]},
     )
+
+
+def _close_gone(conn: Connection, source: ListingSource, listings: Sequence[ChannelListing]) -> list[LevelObservation]:
+    """Write nothing any more where a channel does not offer a (locked) listing; returns what it shows there: nothing.
+
+    A number written there would offer it there again. It is taken up anew when the channel tells of that place.
+    """
+    places = [(item.ref, place, item.inventory_ref or item.ref) for item in listings for place in item.gone_places]
+    if not places:
+        return []
+    found = fetch(
+        conn,
+        """
+        update listings l set is_tracked = false, publishing = 'off', publishing_reason = %(gone)s
+        from unnest(%(refs)b::text[], %(places)b::text[]) as n (ref, place)
+        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.channel_ref = n.ref
+            and l.channel_location_ref = n.place
+        returning l.channel_ref, l.channel_location_ref
+        """,
+        shop=source.shop_id,
+        connection=source.connection_id,
+        gone=GONE,
+        refs=[ref for ref, _, _ in places],
+        places=[place for _, place, _ in places],
+    )
+    known = {(row["channel_ref"], row["channel_location_ref"]) for row in found}
+    seen_at = {item.ref: max([item.version_at, *(level.observed_at for level in item.levels)]) for item in listings}
+    return [LevelObservation(item, place, 0, seen_at[ref]) for ref, place, item in places if (ref, place) in known]
 
 
 def lock_places(conn: Connection, shop_id: int, connection_id: int) -> None:
@@ -307,6 +344,9 @@ def observe_levels(
     A number higher than the channel can have come to by sales and by our open write was typed in by somebody: all of
     it is exposed besides what was (`exposure.is_edit`, `exposure.edited` as a set). The first number seen is the base.
 
+    What a channel keeps itself (an external location) is what it says, and nothing else: nobody here sells or writes
+    it, so nothing of it is unseen, exposed or edited (see core.inventory.external).
+
     Orders are stamped in whole seconds. A number no higher than what we know and the sales of that second together is
     from before them, however late it arrives, and is passed over too.
     """
@@ -322,8 +362,9 @@ def observe_levels(
         conn,
         """
         with seen as (
-            select l.id, o.units, o.at,
-                case when l.published_units is null then greatest(0, o.units) - l.exposed_units
+            select l.id, o.units, o.at, coalesce(p.kind = 'external', false) as is_external,
+                case when p.kind = 'external' then 0
+                    when l.published_units is null then greatest(0, o.units) - l.exposed_units
                     when o.units > greatest(l.published_units, case when w.from_units is not null
                         then l.published_units + w.to_units - w.from_units else w.to_units end)
                     then greatest(0, o.units) else 0 end as exposed_more,
@@ -332,6 +373,7 @@ def observe_levels(
                 as o (item, place, units, at)
             join listings l on l.shop_id = %(shop)s and l.connection_id = %(connection)s
                 and l.inventory_ref = o.item and l.channel_location_ref = o.place
+            left join locations p on p.shop_id = l.shop_id and p.id = l.location_id
             left join listing_writes w on w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null
                 and w.sent_at is not null
             cross join lateral (
@@ -355,8 +397,10 @@ def observe_levels(
                     then greatest(0, l.published_units + l.blurred_units - seen.units) else 0 end,
                 exposed_units = l.exposed_units + seen.exposed_more,
                 edited_units = l.edited_units + case when seen.is_known then seen.exposed_more else 0 end,
-                unseen_units = l.unseen_units + seen.units - coalesce(l.published_units, seen.units),
-                unseen_since = case when seen.units <> coalesce(l.published_units, seen.units) then %(now)s
+                unseen_units = case when seen.is_external then 0
+                    else l.unseen_units + seen.units - coalesce(l.published_units, seen.units) end,
+                unseen_since = case when seen.is_external then null
+                    when seen.units <> coalesce(l.published_units, seen.units) then %(now)s
                     else l.unseen_since end
             from seen where l.shop_id = %(shop)s and l.id = seen.id and l.sku_id is not null
                 and (l.published_at is null or l.published_at <= seen.at)
@@ -405,8 +449,8 @@ def begin_publishing(
         where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'off'
             and (%(ids)b::int8[] is null or l.id = any(%(ids)b::int8[]))
             and l.is_tracked and l.status <> 'deleted'
-            and not exists (select from connections c where c.shop_id = l.shop_id and c.id = l.connection_id
-                and c.guarantee_class = 'D')
+            and not exists (select from locations p where p.shop_id = l.shop_id and p.id = l.location_id
+                and p.kind = 'external')
             and s.shop_id = l.shop_id and s.id = l.sku_id and s.is_stocked
             and (exists (select from stock_levels k
                     where k.shop_id = l.shop_id and k.sku_id = l.sku_id and k.location_id = l.location_id

@@ -57,10 +57,14 @@ def _by_ref(conn: Connection, shop_id: int, connection_id: int, refs: Iterable[s
     rows = fetch(
         conn,
         """
-        select distinct on (l.channel_ref) l.channel_ref, l.id as listing_id, l.sku_id, l.location_id, s.is_stocked
+        -- What the channel keeps itself is not ours to promise: a line that we are to ship is promised from our stock.
+        select distinct on (l.channel_ref) l.channel_ref,
+            case when p.kind = 'external' and l.sku_id is not null then null else l.id end as listing_id, l.sku_id,
+            case when p.kind = 'external' then null else l.location_id end as location_id, s.is_stocked
         from listings l left join skus s on s.shop_id = l.shop_id and s.id = l.sku_id
+        left join locations p on p.shop_id = l.shop_id and p.id = l.location_id
         where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.channel_ref = any(%(refs)b::text[])
-        order by l.channel_ref, l.id
+        order by l.channel_ref, coalesce(p.kind = 'external', false), l.id
         """,
         shop=shop_id,
         connection=connection_id,
@@ -111,9 +115,13 @@ def _by_code(
     for row in fetch(
         conn,
         """
-        select l.channel_code, count(distinct l.sku_id) as skus, min(l.id) as listing_id, min(l.sku_id) as sku_id,
-            min(l.location_id) as location_id, bool_and(s.is_stocked) as is_stocked
+        select l.channel_code, count(distinct l.sku_id) as skus,
+            min(l.id) filter (where p.kind is distinct from 'external') as listing_id,
+            min(l.sku_id) as sku_id,
+            min(l.location_id) filter (where p.kind is distinct from 'external') as location_id,
+            bool_and(s.is_stocked) as is_stocked
         from listings l join skus s on s.shop_id = l.shop_id and s.id = l.sku_id
+        left join locations p on p.shop_id = l.shop_id and p.id = l.location_id
         where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.channel_code = any(%(codes)b::text[])
         group by l.channel_code
         """,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -19,6 +19,9 @@ ENDS_SOON = timedelta(days=60)
 
 LAG_ALLOWED = timedelta(minutes=15)
 """Orders are polled every minute; a watermark older than that is worth a look."""
+
+
+_GRANT_STEP = "add {right} to the app's Admin API scopes, release that version and install it in the shop again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ class Probe:
     answered_version: str | None
     clock_ahead: timedelta | None
     token_lives: timedelta | None
+    quotas: Mapping[str, str] = field(default_factory=dict)
+    """What was said to be left, or to be allowed, by operation."""
 
 
 def of_probe(probe: Probe, account_ref: str, currency: str, now: datetime) -> list[Finding]:
@@ -75,6 +80,7 @@ def _of_account(account: ChannelAccount, account_ref: str, currency: str) -> Ite
             f"the credentials open {account.ref}, not {account_ref}",
             f"give the credentials of {account_ref}, or connect {account.ref}",
         )
+    yield from _of_market(account)
     if account.currency is not None and account.currency != currency:
         yield problem(
             "currency",
@@ -83,20 +89,45 @@ def _of_account(account: ChannelAccount, account_ref: str, currency: str) -> Ite
         )
 
 
-def _of_scopes(account: ChannelAccount) -> Iterable[Finding]:
-    if account.granted is None:
-        yield ok("scopes", "the channel does not tell what it granted; what is needed has answered")
+def _of_market(account: ChannelAccount) -> Iterable[Finding]:
+    """Whether the seller takes part in the marketplace that was asked for."""
+    if account.market_ref is None or not account.markets:
         return
-    for scope, why in sorted(account.missing.items()):
+    here = next((market for market in account.markets if market.ref == account.market_ref), None)
+    taken = ", ".join(f"{market.name} ({market.ref})" for market in account.markets if market.is_open)
+    elsewhere = f"it takes part in {taken}: connect one of these" if taken else "it takes part in none here"
+    if here is None:
         yield problem(
-            "scopes",
-            f"{scope} is not granted: it is needed {why}",
-            f"add {scope} to the app's Admin API scopes, release that version and install it in the shop again",
+            "marketplace",
+            f"the seller has no marketplace {account.market_ref} in this region",
+            f"{elsewhere}, or give the region that it belongs to",
         )
-    for scope, why in sorted(account.advised.items()):
-        yield warning("scopes", f"{scope} is not granted", f"add it where you want {why}")
+    elif not here.is_open:
+        yield problem("marketplace", f"the seller does not take part in {here.name}", elsewhere)
+    elif here.is_suspended:
+        yield warning(
+            "marketplace",
+            f"{here.name}: the seller's listings are suspended, buyers do not see them",
+            "see the account's health in Seller Central; what is written there is shown once that is over",
+        )
+    else:
+        others = [market for market in account.markets if market.is_open and market.ref != here.ref]
+        more = f", as in {len(others)} more of the region" if others else ""
+        yield ok("marketplace", f"the seller takes part in {here.name}{more}")
+
+
+def _of_scopes(account: ChannelAccount) -> Iterable[Finding]:
+    about = f"{account.right}s"
+    if account.granted is None:
+        yield ok(about, "the channel does not tell what it granted; what is needed has answered")
+        return
+    how = account.grant_step or _GRANT_STEP
+    for right, why in sorted(account.missing.items()):
+        yield problem(about, f"{right} is not granted: it is needed {why}", how.format(right=right))
+    for right, why in sorted(account.advised.items()):
+        yield warning(about, f"{right} is not granted", f"add it where you want {why}")
     if not account.missing:
-        yield ok("scopes", f"all that is needed is granted ({len(account.granted)} scopes)")
+        yield ok(about, f"all that is needed is granted ({len(account.granted)} {about})")
 
 
 def _of_answer(probe: Probe, now: datetime) -> Iterable[Finding]:
@@ -115,6 +146,8 @@ def _of_answer(probe: Probe, now: datetime) -> Iterable[Finding]:
         yield ok("API version", f"{account.api_version} answers")
     yield from _of_support(account, now)
     yield from _of_clock(probe.clock_ahead)
+    if probe.quotas:
+        yield ok("quota", "; ".join(f"{name} {said}" for name, said in sorted(probe.quotas.items())))
 
 
 def _of_support(account: ChannelAccount, now: datetime) -> Iterable[Finding]:
@@ -194,6 +227,35 @@ def of_subscriptions(topics: Sequence[Mapping[str, Any]], needs_them: bool) -> I
             yield problem("subscriptions", says, "they are mended hourly while writes may leave")
     if topics and not bad:
         yield ok("subscriptions", f"{len(topics)} topics call us")
+
+
+def of_queue(settings: Mapping[str, Any], secrets: Collection[str], aws_region: str | None = None) -> Finding:
+    """Whether a channel that tells things by a queue of ours has one; `secrets` are the names of those there are.
+
+    `aws_region` is where it is best kept, for channels of which that is known.
+    """
+    url = str(settings.get("queue_url") or "")
+    where = f" in {aws_region}" if aws_region else ""
+    if not url:
+        return warning(
+            "notifications",
+            "no queue is set: orders come by polls only, minutes later, and what Amazon lowers is seen when it is read",
+            f"make a standard queue{where} and give its address and keys (docs/amazon.md)",
+        )
+    if urlsplit(url).path.endswith(".fifo"):
+        return problem(
+            "notifications", "the queue is a FIFO queue: Amazon never puts anything into one", "make a standard queue"
+        )
+    if urlsplit(url).scheme not in ("https", "http") or len(urlsplit(url).path.strip("/").split("/")) < 2:
+        return problem(
+            "notifications",
+            "what was given is no address of a queue",
+            "give the URL that AWS shows, like https://sqs.eu-west-1.amazonaws.com/123456789012/name",
+        )
+    lacking = sorted({"aws_access_key_id", "aws_secret_access_key"} - set(secrets))
+    if lacking:
+        return problem("notifications", f"the queue cannot be read without {' and '.join(lacking)}", "give both keys")
+    return ok("notifications", f"they come by the queue {urlsplit(url).path.rsplit('/', 1)[-1]}")
 
 
 def of_public_address(api_url: str) -> Finding:

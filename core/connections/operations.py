@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -158,6 +158,10 @@ class AccountTaken(BadInput):
     """The account is connected already, under another name."""
 
 
+class StockShared(BadInput):
+    """Another connection of the same seller sets the same quantities."""
+
+
 def _refuse_twice(conn: Connection, shop_id: int, new: NewConnection) -> None:
     """An account connected twice would have its stock and its orders counted twice, and each write undone by the other.
 
@@ -181,6 +185,39 @@ def _refuse_twice(conn: Connection, shop_id: int, new: NewConnection) -> None:
     if taken is not None:
         raise AccountTaken(
             f"{new.account_ref} is connected already, as {taken}: to bring that connection up to date, give its name"
+        )
+    _refuse_shared_stock(conn, shop_id, new)
+
+
+def _refuse_shared_stock(conn: Connection, shop_id: int, new: NewConnection) -> None:
+    """A seller's quantity belongs to the SKU, whichever marketplace of a region it is set in.
+
+    Two connections of one seller there would write the same number over each other, and each take it for its own.
+    Setting `own_skus`: what is listed here is listed under SKUs that no other marketplace of the seller's has.
+    """
+    region = new.settings.get("region")
+    if not region or new.settings.get("own_skus"):
+        return
+    sharing = scalar(
+        conn,
+        """
+        select name from connections
+        where shop_id = %(shop)s and vendor = %(vendor)s and lower(account_ref) = lower(%(account)s)
+            and settings ->> 'region' = %(region)s and not coalesce((settings ->> 'own_skus')::boolean, false)
+            and name <> %(name)s
+        order by id limit 1
+        """,
+        shop=shop_id,
+        vendor=new.vendor,
+        account=new.account_ref,
+        region=str(region),
+        name=new.name,
+    )
+    if sharing is not None:
+        raise StockShared(
+            f"{new.account_ref} is connected in the same region already, as {sharing}: there a SKU has one quantity in"
+            " all marketplaces, so two connections would write it over each other. What is sold elsewhere in the region"
+            " follows what is written by that one. Where this marketplace has SKUs that no other has, say --own-skus"
         )
 
 
@@ -269,11 +306,17 @@ def note_problem(conn: Connection, shop_id: int, connection_id: int, problem: st
 
 
 def set_locations(
-    conn: Connection, row: ConnectionRow, locations: Mapping[str, int], actor: Actor, now: datetime
+    conn: Connection,
+    row: ConnectionRow,
+    locations: Mapping[str, int],
+    actor: Actor,
+    now: datetime,
+    external: Collection[str] = (),
 ) -> ConnectionRow:
     """Remember our location for each of the channel's places that has none yet; returns the connection as it is now.
 
-    What somebody said meanwhile of a place stays.
+    What somebody said meanwhile of a place stays. `external` are the places where the channel keeps stock itself, in
+    warehouses of its own; once told, a place stays one.
     """
     found = scalar(
         conn,
@@ -282,16 +325,19 @@ def set_locations(
         id=row.id,
     )
     locations = {**locations, **(found.get("locations") or {})}
-    settings = {**found, "locations": locations}
+    said: dict[str, Any] = {"locations": locations}
+    if external or found.get("external_places"):
+        said["external_places"] = sorted({*external, *(found.get("external_places") or ())})
+    settings = {**found, **said}
     if settings != found:
         execute(
             conn,
             "update connections set settings = settings || %(settings)s where shop_id = %(shop)s and id = %(id)s",
             shop=row.shop_id,
             id=row.id,
-            settings=Jsonb({"locations": locations}),
+            settings=Jsonb(said),
         )
-        audit.record(conn, row.shop_id, actor, "map_locations", f"connection:{row.id}", now, locations=locations)
+        audit.record(conn, row.shop_id, actor, "map_locations", f"connection:{row.id}", now, **said)
     return replace(row, settings=settings)
 
 

@@ -72,14 +72,16 @@ def _name(conn: Connection, shop_id: int, name: str) -> str:
     return cleaned
 
 
-def location_for(
-    conn: Connection, shop_id: int, connection_id: int, guarantee_class: str, name: str, now: datetime
-) -> int:
+def kind_for(guarantee_class: str, *, is_external: bool = False) -> str:
+    """Which kind of location a place of a channel needs; `is_external`: the channel keeps the stock there itself."""
+    return "external" if is_external else KIND_OF_CLASS[guarantee_class]
+
+
+def location_for(conn: Connection, shop_id: int, connection_id: int, kind: str, name: str, now: datetime) -> int:
     """The location that a channel's place of that name is served from, when nobody has said otherwise; made if need be.
 
-    A channel of class C or D gets one to itself, whatever other location has that name.
+    One that is not our own is the channel's alone, whatever other location has that name.
     """
-    kind = KIND_OF_CLASS[guarantee_class]
     if kind == "own":
         return open_location(conn, shop_id, name, now)
     execute(
@@ -96,13 +98,17 @@ def location_for(
     )
     found = scalar(
         conn,
-        "select id from locations where shop_id = %(shop)s and name = %(name)s and connection_id = %(connection)s",
+        """
+        select id from locations where shop_id = %(shop)s and name = %(name)s and connection_id = %(connection)s
+            and kind = %(kind)s
+        """,
+        kind=kind,
         shop=shop_id,
         name=name,
         connection=connection_id,
     )
     if found is None:
-        return location_for(conn, shop_id, connection_id, guarantee_class, f"{name} (channel {connection_id})", now)
+        return location_for(conn, shop_id, connection_id, kind, f"{name} (channel {connection_id})", now)
     return int(found)
 
 
@@ -227,18 +233,21 @@ def _check(conn: Connection, shop_id: int, connection_id: int, place_ref: str, l
         conn,
         """
         select c.name, c.guarantee_class, c.settings -> 'locations' as places, p.name as location, p.kind,
-            p.connection_id
+            p.connection_id, coalesce(c.settings -> 'external_places', '[]') ? %(place)s as is_external
         from connections c left join locations p on p.shop_id = c.shop_id and p.id = %(location)s
         where c.shop_id = %(shop)s and c.id = %(connection)s
         """,
         shop=shop_id,
         connection=connection_id,
         location=location_id,
+        place=place_ref,
     )
     if row is None or row["location"] is None:
         raise BadInput("the channel or the location is not one of this shop: choose from the lists")
     if place_ref not in (row["places"] or {}):
         raise BadInput(f"{row['name']} has no such place: sync it first, so that its places are known")
+    if row["is_external"]:
+        raise NotServable(f"{row['name']} keeps the stock there itself, in its own warehouses: it is only read")
     if row["kind"] != KIND_OF_CLASS[row["guarantee_class"]]:
         raise NotServable(
             f"{row['name']} sells without asking, so it has a location to itself: {row['location']} is shared"

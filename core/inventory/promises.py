@@ -21,7 +21,7 @@ from typing import Literal
 from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
-from core.db import execute, fetch, planned_once
+from core.db import execute, fetch, planned_once, scalar
 from core.errors import Anticipated, BadInput
 from core.inventory import escrow
 from core.inventory.operations import Movement, hold_compositions, move, refresh_desired
@@ -120,6 +120,7 @@ def reserve(conn: Connection, shop_id: int, promises: Sequence[Promise], now: da
 
 def _reserve(conn: Connection, shop_id: int, promises: Sequence[Promise], now: datetime) -> list[Answer]:
     hold_compositions(conn, shop_id)
+    _refuse_what_is_not_ours(conn, shop_id, promises)
     # Whatever it asks for: a holder that asks twice at the same moment may ask for different things.
     _lock_holders(conn, shop_id, [promise.holder for promise in promises])
     wishes = _wishes(conn, shop_id, promises)
@@ -142,6 +143,20 @@ def _reserve(conn: Connection, shop_id: int, promises: Sequence[Promise], now: d
         )
         for number, promise in enumerate(promises)
     ]
+
+
+def _refuse_what_is_not_ours(conn: Connection, shop_id: int, promises: Sequence[Promise]) -> None:
+    name = scalar(
+        conn,
+        """
+        select min(name) from locations
+        where shop_id = %(shop)s and kind = 'external' and id = any(%(places)b::int8[])
+        """,
+        shop=shop_id,
+        places=sorted({promise.location_id for promise in promises}),
+    )
+    if name is not None:
+        raise BadInput(f"{name} is a channel's own warehouse: what lies there is not ours to promise")
 
 
 def _summed(wishes: Iterable[Wish]) -> dict[int, Counter[tuple[int, int]]]:

@@ -184,8 +184,9 @@ def _acts(said: Iterable[Facts]) -> list[ChannelAct]:
 
 def channel_of(conn: Connection, connection: ConnectionRow, now: datetime) -> Channel:
     """The connection as bookings see it; a shop without any location gets one."""
+    apart = connection.settings.get("external_places") or ()
     locations = connection.settings.get("locations") or {}
-    location_id = next(iter(locations.values()), None)
+    location_id = next((each for place, each in locations.items() if place not in apart), None)
     if location_id is None:
         location_id = scalar(
             conn, "select min(id) from locations where shop_id = %(shop)s and kind = 'own'", shop=connection.shop_id

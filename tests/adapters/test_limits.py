@@ -388,3 +388,17 @@ def test_a_single_process_needs_no_redis() -> None:
     assert waited == 0.05
     quotas.waited(bucket, 5)[1].answered(Quota(cost=5, available=1500))
     assert quotas.waited(bucket, 1500)[0] == 0
+
+
+def test_a_bucket_is_born_with_what_it_was_given_once(redis_url: str) -> None:
+    """A unit of the slowest operations takes minutes to come back, and whoever asks for the first waits seconds."""
+    key = f"test-{next(_names)}"
+
+    def slow() -> TokenBucket:
+        return TokenBucket(key, 0.016, 15, redis_url, headroom=8, born_with=2.5)
+
+    assert slow().ask(slow().permit(), 1.0, "normal", 10.0) == 0
+    assert slow().ask(slow().permit(), 1.0, "normal", 10.0) < 0
+    alone = TokenBucket(key, 0.016, 15, None, headroom=8, born_with=2.5)
+    assert alone.ask(alone.permit(), 1.0, "normal", 10.0) == 0
+    assert alone.ask(alone.permit(), 1.0, "normal", 10.0) < 0

@@ -22,7 +22,7 @@ from tests.golive.conftest import FACTOR
 from tests.sandbox.outside import ShopSide
 from workers import console
 from workers.cli import cli
-from workers.connect_cli import NotRight
+from workers.connecting import NotRight
 from workers.jobs import connections as jobs
 
 

@@ -105,7 +105,7 @@ def test_a_channel_that_sells_without_asking_never_shares_a_pool(conn: Connectio
     till = make_connection(conn, world.shop_id, guarantee_class="C", locations={PLACE: world.location_id}, name="Till")
     with pytest.raises(DBAPIError, match="a channel of class C needs a location of its own"), conn.begin_nested():
         take_in(conn, till, [make_channel_listing("MUG", 5)])
-    own = places.location_for(conn, world.shop_id, till.id, "C", "Main", NOW)
+    own = places.location_for(conn, world.shop_id, till.id, "till", "Main", NOW)
     assert scalar(conn, "select name from locations where id = %(id)s", id=own) == f"Main (channel {till.id})"
     with pytest.raises(NotServable, match="Main is shared"):
         places.serve(conn, world.shop_id, till.id, PLACE, world.location_id, ANN, NOW)
@@ -131,7 +131,7 @@ def test_what_kind_a_location_is_cannot_change_once_it_is_sold_from(conn: Connec
 def test_stock_that_is_not_ours_is_read_and_never_written(conn: Connection) -> None:
     shop = make_shop(conn)
     fba = make_connection(conn, shop, guarantee_class="D", locations={})
-    place = places.location_for(conn, shop, fba.id, "D", "FBA", NOW)
+    place = places.location_for(conn, shop, fba.id, "external", "FBA", NOW)
     fba = make_connection(conn, shop, guarantee_class="D", locations={PLACE: place}, name=fba.name)
     take_in(conn, fba, [make_channel_listing("MUG", 5)])
     first_sync(conn, fba)

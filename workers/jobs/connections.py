@@ -17,7 +17,7 @@ from core.connections import queries, watching
 from core.connections.queries import ConnectionRow
 from core.db import count_catalogue, fetch, read_only, unit_of_work
 from core.errors import Permanent, Retryable
-from core.inventory import lines, places
+from core.inventory import external, lines, places
 from core.inventory import operations as inventory
 from core.logs import bound, mask
 from core.messaging import inbox
@@ -25,7 +25,7 @@ from core.messaging.doorbell import Lane, lane_lock
 from core.messaging.inbox import Incoming
 from core.orders import intake
 from core.orders import operations as orders
-from core.ports import Found, OrderPage, SalesChannel
+from core.ports import ChannelLocation, Found, OrderPage, SalesChannel
 from core.runs import operations as runs
 from workers.exports import StillWritten, read_catalogue
 from workers.jobs.inbox import ring_pushes
@@ -81,8 +81,11 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
         sold_until = _sold_until(row, channel)
         count = channel.listing_count()
         _step(app, row, sync_run_id, "reading locations", done=0, total=count)
+        found = channel.locations()
+        apart = [place.ref for place in found if place.is_external]
         with unit_of_work(app.engine) as conn:
-            row = connections.set_locations(conn, row, _our_locations(conn, row, channel), actor, utc_now())
+            ours = _our_locations(conn, row, found)
+            row = connections.set_locations(conn, row, ours, actor, utc_now(), apart)
             connections.note_reads_orders(conn, row.shop_id, row.id, channel.reads_orders)
         read = counted = 0
 
@@ -93,6 +96,9 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
             read += len(page)
             with unit_of_work(app.engine) as conn:
                 intake.take_in(conn, row, page, utc_now())
+            if apart:
+                with unit_of_work(app.engine) as conn:
+                    external.align(conn, row.shop_id, row.id, utc_now())
             if read >= counted * 2:
                 count_catalogue(app.engine)
                 counted = read
@@ -153,13 +159,13 @@ def _take_over(conn: Any, row: ConnectionRow, actor: Actor, sold_until: datetime
     return {"taken_over": taken.new, "publishing_started": started}
 
 
-def _our_locations(conn: Any, row: ConnectionRow, channel: SalesChannel) -> dict[str, int]:
+def _our_locations(conn: Any, row: ConnectionRow, found: Sequence[ChannelLocation]) -> dict[str, int]:
     """Our location for each of the channel's, made by name on first sight; a channel without places shows our first.
 
-    One that sells without asking, or sells what is not ours, gets locations to itself.
+    One that sells without asking, or keeps stock itself, gets locations to itself.
     """
     known = dict(row.settings.get("locations") or {})
-    for place in channel.locations():
+    for place in found:
         if place.ref in known:
             continue
         first = fetch(
@@ -167,12 +173,13 @@ def _our_locations(conn: Any, row: ConnectionRow, channel: SalesChannel) -> dict
             "select id from locations where shop_id = %(shop)s and kind = 'own' order by id limit 1",
             shop=row.shop_id,
         )
-        is_pooled = places.KIND_OF_CLASS[row.guarantee_class] == "own"
+        kind = places.kind_for(row.guarantee_class, is_external=place.is_external)
+        is_pooled = kind == "own"
         if place.ref == "" and is_pooled and first:
             known[place.ref] = first[0]["id"]
         else:
             name = place.name or ("Main" if is_pooled else row.name)
-            known[place.ref] = places.location_for(conn, row.shop_id, row.id, row.guarantee_class, name, utc_now())
+            known[place.ref] = places.location_for(conn, row.shop_id, row.id, kind, name, utc_now())
     return known
 
 

@@ -13,7 +13,7 @@ from core.bootstrap import Application
 from core.clock import utc_now
 from core.connections.queries import ConnectionRow, connection
 from core.db import count_grown_tables, read_only, unit_of_work
-from core.inventory import lane_work
+from core.inventory import external, lane_work
 from core.logs import bound
 from core.messaging import inbox
 from core.messaging.ahead import ReadAhead
@@ -71,6 +71,10 @@ def drain_lane(app: Application, row: ConnectionRow, seconds: float) -> int:
             handled += claimed
             if claimed:
                 count_grown_tables(app.engine)
+                if row.settings.get("external_places"):
+                    # Levels come before listings, which the batch has had in hand.
+                    with unit_of_work(app.engine) as conn:
+                        external.align(conn, row.shop_id, row.id, utc_now())
                 ring_pushes(app)
                 ring_for_hints(app, row, intake.hints)
                 intake.hints.clear()

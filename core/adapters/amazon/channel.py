@@ -6,11 +6,14 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
-from core.adapters.amazon import parsing, subscriptions
-from core.adapters.amazon.client import API_VERSION, SellingPartner
+from core.adapters.amazon import account, parsing, subscriptions
+from core.adapters.amazon.client import SellingPartner
+from core.adapters.amazon.fba import FbaInventory
 from core.adapters.amazon.listings import Listings
 from core.adapters.amazon.orders import HISTORY, SWEEP_EVERY, Orders
+from core.adapters.amazon.places import FBA_PLACE, OWN_PLACE
 from core.adapters.amazon.queues import QueueClient, policy_problem, queue_of
+from core.adapters.amazon.roles import RoleMissing
 from core.adapters.amazon.shipments import Shipments
 from core.adapters.base import ConnectionConfig, Deps
 from core.errors import Permanent
@@ -30,6 +33,9 @@ from core.ports import (
     QuantityResult,
     QuantityWrite,
 )
+
+OWN = ChannelLocation(OWN_PLACE, "Amazon, shipped by the seller")
+FBA = ChannelLocation(FBA_PLACE, "Amazon warehouses", is_external=True)
 
 
 class NoMarketplace(Permanent):
@@ -60,32 +66,42 @@ class AmazonSellerChannel:
             raise NoMarketplace
         # PRODUCT serves for edits of the offer alone, whatever the listing's own type is.
         product_type = str(config.settings.get("product_type") or "PRODUCT")
-        self._seller_ref = config.account_ref
+        self._seller_ref, self._marketplace = config.account_ref, str(marketplace)
+        self._config, self._deps = config, deps
         partner = self._partner = SellingPartner(config, deps)
-        self._config, self._deps, self._marketplace = config, deps, str(marketplace)
-        self._listings = Listings(partner, config.account_ref, str(marketplace), product_type, deps.now)
-        self._orders = Orders(partner, str(marketplace), deps.now, config.clock_factor)
-        self._shipments = Shipments(partner, str(marketplace))
+        self._listings = Listings(partner, config.account_ref, self._marketplace, product_type, deps.now)
+        self._fba = FbaInventory(partner, self._marketplace, deps.now)
+        self._orders = Orders(partner, self._marketplace, deps.now, config.clock_factor)
+        self._shipments = Shipments(partner, self._marketplace)
+        self._kept: dict[str, LevelObservation] | None = None
 
     def about(self) -> ChannelAccount:
-        """The seller: that its listings answer is what the credentials are held against; roles are not told."""
-        self._listings.count()
-        return ChannelAccount(self._seller_ref, self._seller_ref, None, None, None, None, {}, {}, API_VERSION, None)
+        """The seller, where it takes part and what the app's roles allow: each is asked for, for none is told."""
+        return account.about(self._partner, self._seller_ref, self._marketplace)
 
     def parse(self, topic: str, body: bytes, triggered_at: datetime | None) -> Facts | None:
         """Facts of a notification or of a polled order; see core.adapters.amazon.parsing."""
         return parsing.parse(topic, body, triggered_at, self._config.currency, self._marketplace)
 
     def locations(self) -> Sequence[ChannelLocation]:
-        """One place without a name of its own: what the seller ships is one number."""
-        return [ChannelLocation("", "Amazon, shipped by the seller")]
+        """What the seller ships is one number; what Amazon keeps is a place of its own, where there is any."""
+        return [OWN, FBA] if self._in_warehouses() else [OWN]
 
     def listings(self) -> Iterator[Sequence[ChannelListing]]:
-        """All listings, by page, with the quantity in force."""
-        return self._listings.all()
+        """All listings, by page, with the quantity in force, and what Amazon keeps of those that it ships."""
+        return self._listings.all(self._in_warehouses())
+
+    def _in_warehouses(self) -> dict[str, LevelObservation]:
+        """What lies at Amazon by SKU, read once; nothing where the app may not look (the doctor says so)."""
+        if self._kept is None:
+            try:
+                self._kept = {level.inventory_ref: level for level in self._fba.all()}
+            except RoleMissing:
+                self._kept = {}
+        return self._kept
 
     def begin_export(self) -> CatalogueExport | None:
-        """Always None: a report of all listings is not asked for yet."""
+        """Always None: the report of all listings tells no quantity in force, and that takes as many calls as pages."""
         return None
 
     def export(self, ref: str) -> CatalogueExport | None:
@@ -103,6 +119,10 @@ class AmazonSellerChannel:
     def levels(self, refs: Sequence[str]) -> Sequence[LevelObservation]:
         """Quantities in force by seller SKU; `units` is None for what Amazon ships."""
         return self._listings.levels(refs)
+
+    def external_levels(self) -> Sequence[LevelObservation]:
+        """What lies in Amazon's warehouses and can be sold now (`fulfillableQuantity`), by seller SKU."""
+        return self._fba.all()
 
     def orders_since(self, since: datetime, resume: str | None = None) -> Iterator[OrderPage]:
         """Orders created or updated since the last sweeps, by page; their bodies belong to the topic poll/orders."""

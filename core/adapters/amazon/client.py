@@ -15,18 +15,21 @@ from typing import Any
 
 import httpx
 
-from core.adapters.amazon.errors import ERRORS
+from core.adapters.amazon.errors import ERRORS, TOKEN_ERRORS
 from core.adapters.amazon.operations import OPERATIONS
+from core.adapters.amazon.roles import RoleMissing
 from core.adapters.base import ConnectionConfig, Deps, make_client
-from core.adapters.http import Call, Client, Judgement, Permit, Quota, Urgency
+from core.adapters.http import Call, Client, Judgement, Permit, Quota, Unauthorised, Urgency
 from core.adapters.judging import json_object, judge_status
-from core.adapters.limits import TokenBucket
+from core.adapters.limits import BUDGETS, TokenBucket
 from core.adapters.tokens import OAuthGrant, make_tokens
 
 API_VERSION = OPERATIONS["patchListingsItem"].version
 """Of the Listings Items API, by which quantities are read and written; each API has a version of its own."""
 
+SLOW_SECONDS = 20.0
 _NO_CONTENT = 204
+_FORBIDDEN = 403
 
 LWA_URL = "https://api.amazon.com/auth/o2/token"
 """Login with Amazon in real life; the setting `lwa_url` puts another in its place."""
@@ -63,7 +66,7 @@ class SellingPartner:
     ) -> dict[str, Any]:
         """The answer's object, empty where there is none to give. `at` fills the path of the operation.
 
-        Raises what core.adapters.http.Client.call raises.
+        Raises what core.adapters.http.Client.call raises; RoleMissing where a token that was just given is refused too.
         """
         operation = OPERATIONS[name]
         call = Call(
@@ -77,7 +80,12 @@ class SellingPartner:
             asked_version=operation.version,
             effect=operation.effect,
         )
-        data: dict[str, Any] = self._client_for(operation.scope).call(call)
+        try:
+            data: dict[str, Any] = self._client_for(operation.scope).call(call)
+        except Unauthorised as error:
+            if error.status == _FORBIDDEN:
+                raise RoleMissing(name, error.reason) from error
+            raise
         return data
 
     def _client_for(self, scope: str | None) -> Client:
@@ -109,6 +117,9 @@ class _Dialect:
             burst = operation.burst
             # Amazon does not say what is left, and counts by a clock of its own: half the burst is never counted on.
             headroom = burst - max(1.0, burst // 2)
+            # Where a unit takes longer to come back than anybody waits, one call is there from the start.
+            is_slow = operation.rate * SLOW_SECONDS < 1
+            born_with = min(headroom, 1 + burst * BUDGETS["normal"].reserve_share) if is_slow else 0.0
             self._buckets[operation.name] = TokenBucket(
                 key,
                 operation.rate,
@@ -118,6 +129,7 @@ class _Dialect:
                 deps.sleep,
                 headroom=headroom,
                 clock=deps.clock,
+                born_with=born_with,
             )
 
     def headers(self) -> dict[str, str]:
@@ -166,9 +178,10 @@ def _grant(config: ConnectionConfig, deps: Deps, scope: str | None) -> OAuthGran
     url = str(config.settings.get("lwa_url") or LWA_URL)
     sends = {"User-Agent": user_agent()}
     if scope is None:
-        needs = ("client_id", "client_secret", "refresh_token")
-        return OAuthGrant(config, deps, url, "refresh_token", needs, sends)
-    return OAuthGrant(config, deps, url, "client_credentials", ("client_id", "client_secret"), sends, scope)
+        of_seller = ("client_id", "client_secret", "refresh_token")
+        return OAuthGrant(config, deps, url, "refresh_token", of_seller, sends, meanings=TOKEN_ERRORS)
+    of_app = ("client_id", "client_secret")
+    return OAuthGrant(config, deps, url, "client_credentials", of_app, sends, scope, TOKEN_ERRORS)
 
 
 def _first_error(answer: dict[str, Any] | None) -> tuple[str, str]:

@@ -6,19 +6,20 @@ snake_case attributes, reads answer in camelCase. A quantity is absolute and app
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from core.adapters.amazon.client import SellingPartner
 from core.adapters.amazon.models import Item, SearchResults, Submission
+from core.adapters.amazon.places import FBA_PLACE, OWN_PLACE
 from core.adapters.base import urgency_of
 from core.adapters.http import OutcomeUnknown, Refused, ServerFault, Throttled, Unauthorised, Unreachable, WritesStopped
 from core.errors import Permanent, Retryable
 from core.ports import ChannelListing, LevelObservation, QuantityResult, QuantityWrite, WriteOutcome
 
 OWN_STOCK = "DEFAULT"
-"""The fulfilment channel of what the seller ships; the others are Amazon's warehouses."""
+"""The fulfilment channel of what the seller ships; every other is Amazon's (AMAZON_NA, AMAZON_EU, ...)."""
 
 PAGE = 20
 WINDOW_MAX = 1000
@@ -37,8 +38,8 @@ class Listings:
         self._product_type = product_type
         self._now = now
 
-    def all(self) -> Iterator[Sequence[ChannelListing]]:
-        """Every listing once, by page, oldest first.
+    def all(self, kept: Mapping[str, LevelObservation]) -> Iterator[Sequence[ChannelListing]]:
+        """Every listing once, by page, oldest first. `kept` is what lies in Amazon's warehouses, by seller SKU.
 
         A search ends after a thousand items; the next one starts at the creation time of the last item seen, and what
         shares that time is told apart by SKU. Raises Permanent when a thousand items share one creation time.
@@ -55,7 +56,7 @@ class Listings:
                 seen.update(item.sku for item in new)
                 after = max([after, *(item.created_at for item in items)], key=_or_oldest, default=after)
                 if new:
-                    yield [self._listing(item, seen_at) for item in new]
+                    yield [self._listing(item, seen_at, kept.get(item.sku)) for item in new]
             if shown < WINDOW_MAX:
                 return
             if not fresh:
@@ -144,7 +145,7 @@ class Listings:
 
     def _search_all(self, created_after: datetime | None) -> Iterator[tuple[Sequence[Item], datetime]]:
         params = {
-            "includedData": "summaries,fulfillmentAvailability",
+            "includedData": "summaries,attributes,issues,fulfillmentAvailability",
             "sortBy": "createdDate",
             "sortOrder": "ASC",
             "pageSize": str(PAGE),
@@ -173,26 +174,47 @@ class Listings:
     def _item(self, sku: str) -> dict[str, str]:
         return {"seller": self._seller, "sku": sku}
 
-    def _listing(self, item: Item, seen_at: datetime) -> ChannelListing:
+    def _listing(self, item: Item, seen_at: datetime, kept: LevelObservation | None) -> ChannelListing:
         summary = item.summary(self._marketplace)
-        level = _level(item, seen_at)
+        levels, gone = _places(item, seen_at, kept)
+        is_buyable = bool(summary and summary.is_buyable)
         return ChannelListing(
             ref=item.sku,
             inventory_ref=None,
             product_ref=summary.asin if summary else None,
             code=item.sku,
-            barcode=None,
+            barcode=item.barcode(self._marketplace),
             title=(summary.item_name if summary else None) or item.sku,
-            is_tracked=level.units is not None,
-            status="active" if summary and summary.is_buyable else "inactive",
+            is_tracked=any(level.location_ref != OWN_PLACE or level.units is not None for level in levels),
+            status="active" if is_buyable else "inactive",
             version_at=summary.last_updated_at if summary and summary.last_updated_at else seen_at,
-            levels=(level,),
+            levels=levels,
+            label_ref=summary.fn_sku if summary else None,
+            status_reason=None if is_buyable else item.trouble,
+            gone_places=gone,
         )
 
 
 def _level(item: Item, seen_at: datetime) -> LevelObservation:
     """Amazon does not say when a quantity changed: it is an observation of the moment it was asked for."""
-    return LevelObservation(item.sku, "", item.own_units(OWN_STOCK), seen_at)
+    return LevelObservation(item.sku, OWN_PLACE, item.own_units(OWN_STOCK), seen_at)
+
+
+def _places(
+    item: Item, seen_at: datetime, kept: LevelObservation | None
+) -> tuple[tuple[LevelObservation, ...], tuple[str, ...]]:
+    """Where an item is sold from, with what is shown there, and where it surely is not.
+
+    The two are apart: what Amazon keeps is told by its inventory, and a number for the seller's own stock would make
+    an item that Amazon ships one that the seller ships as well.
+    """
+    own = _level(item, seen_at)
+    if not item.channels - {OWN_STOCK}:
+        return (own,), (FBA_PLACE,) if OWN_STOCK in item.channels else ()
+    at_amazon = kept or LevelObservation(item.sku, FBA_PLACE, None, seen_at)
+    if OWN_STOCK in item.channels:
+        return (own, at_amazon), ()
+    return (at_amazon,), (OWN_PLACE,)
 
 
 def _or_oldest(moment: datetime | None) -> float:

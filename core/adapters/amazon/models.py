@@ -30,6 +30,13 @@ def _list(value: Any) -> Any:
     return [] if value is None else value
 
 
+def _object(value: Any) -> Any:
+    return value if isinstance(value, dict) else {}
+
+
+BARCODES = frozenset({"ean", "upc", "gtin", "isbn", "jan"})
+"""Kinds of identifier that are printed on goods; ASINs and sellers' own are none."""
+
 OptionalInstant = Annotated[datetime | None, BeforeValidator(_instant)]
 OrEmpty = BeforeValidator(_list)
 
@@ -53,6 +60,7 @@ class Summary(Part):
 
     marketplace_id: str
     asin: str | None = None
+    fn_sku: str | None = None
     item_name: str | None = None
     status: Annotated[tuple[str, ...], OrEmpty] = ()
     created_date: OptionalInstant = None
@@ -74,12 +82,28 @@ class Availability(Part):
     quantity: Annotated[int, Field(strict=True)] | None = None
 
 
+class Issue(Part):
+    code: str = "UNKNOWN"
+    message: str = ""
+    severity: str = "ERROR"
+
+
+class ProductIdentifier(Part):
+    """What the trade calls an article; attributes are in snake_case, also where they are read."""
+
+    value: str
+    type: str = ""
+    marketplace: str | None = Field(None, alias="marketplace_id")
+
+
 class Item(Part):
     """A listing."""
 
     sku: str
     summaries: Annotated[tuple[Summary, ...], OrEmpty] = ()
     fulfillment_availability: Annotated[tuple[Availability, ...], OrEmpty] = ()
+    attributes: Annotated[dict[str, Any], BeforeValidator(_object)] = {}
+    issues: Annotated[tuple[Issue, ...], OrEmpty] = ()
 
     def summary(self, marketplace: str) -> Summary | None:
         """The view of `marketplace`, or the only one there is."""
@@ -89,6 +113,27 @@ class Item(Part):
     @property
     def created_at(self) -> datetime | None:
         return next((summary.created_date for summary in self.summaries if summary.created_date), None)
+
+    def barcode(self, marketplace: str) -> str | None:
+        """EAN, UPC, GTIN or the like, as the seller gave it: of this marketplace rather than of another."""
+        given = self.attributes.get("externally_assigned_product_identifier")
+        read = [ProductIdentifier.read(entry) for entry in given] if isinstance(given, list) else []
+        known = [
+            entry for entry in read if entry is not None and entry.type.lower() in BARCODES and entry.value.strip()
+        ]
+        here = [entry for entry in known if entry.marketplace in (None, marketplace)]
+        return next((entry.value.strip() for entry in here or known), None)
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps buyers from it, in Amazon's words; None where Amazon names nothing."""
+        errors = [issue for issue in self.issues if issue.severity.upper() == "ERROR"]
+        return "; ".join(f"{issue.code}: {issue.message}" for issue in errors)[:500] or None
+
+    @property
+    def channels(self) -> frozenset[str]:
+        """From where it is shipped: DEFAULT is the seller, every other is Amazon."""
+        return frozenset(row.fulfillment_channel_code.upper() for row in self.fulfillment_availability)
 
     def own_units(self, channel: str) -> int | None:
         """Units in force for `channel`; None where Amazon ships it or does not count."""
@@ -110,12 +155,6 @@ class SearchResults(Part):
     @property
     def next_token(self) -> str | None:
         return self.pagination.next_token if self.pagination else None
-
-
-class Issue(Part):
-    code: str = "UNKNOWN"
-    message: str = ""
-    severity: str = "ERROR"
 
 
 class Submission(Part):

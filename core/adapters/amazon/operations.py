@@ -6,12 +6,15 @@ developer-docs.amazon.com/sp-api/docs/grantless-operations for `scope`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from core.adapters.http import CallKind
 from core.ports import Effect
+
+_VERSION = re.compile(r"v\d+|\d{4}-\d{2}-\d{2}")
 
 NOTIFICATIONS_SCOPE = "sellingpartnerapi::notifications"
 ROTATION_SCOPE = "sellingpartnerapi::client_credential:rotation"
@@ -37,7 +40,7 @@ class Operation:
     @property
     def version(self) -> str:
         """The version of the API, as it stands in the path."""
-        return self.path.split("/")[2]
+        return next(part for part in self.path.split("/") if _VERSION.fullmatch(part))
 
     def at(self, places: Mapping[str, str]) -> str:
         """The path with its parameters filled in, each escaped whole: ids and SKUs are free text."""
@@ -61,9 +64,6 @@ _ALL = (
     Operation("cancelFeed", "DELETE", "/feeds/2021-06-30/feeds/{feed}", 2.0, 15, "idempotent"),
     Operation("getFeedDocument", "GET", "/feeds/2021-06-30/documents/{document}", 0.0222, 10),
     Operation("getInventorySummaries", "GET", "/fba/inventory/v1/summaries", 2.0, 2),
-    Operation("createReport", "POST", "/reports/2021-06-30/reports", 0.0167, 15, "once", "nothing"),
-    Operation("getReport", "GET", "/reports/2021-06-30/reports/{report}", 2.0, 15),
-    Operation("getReportDocument", "GET", "/reports/2021-06-30/documents/{document}", 0.0167, 15),
     Operation(
         "createDestination", "POST", "/notifications/v1/destinations", 1.0, 5, "once", "subscription",
         NOTIFICATIONS_SCOPE,

@@ -90,6 +90,10 @@ class ShopifyChannel:
         """Present levels of inventory items; deleted items are left out."""
         return self._catalogue.levels(refs)
 
+    def external_levels(self) -> Sequence[LevelObservation]:
+        """Nothing: a shop's locations are told with its levels."""
+        return ()
+
     def orders_since(self, since: datetime, resume: str | None = None) -> Iterator[OrderPage]:
         """Orders updated at or after `since`, oldest first; their bodies belong to the topic poll/orders."""
         return self._orders.since(since)
