@@ -69,7 +69,7 @@ def test_whatever_changed_of_an_order_it_is_read_again(change: str) -> None:
 
 def test_only_the_sellers_own_stock_is_a_level_of_his_place(shared_dir: Path) -> None:
     body = samples(shared_dir)["ListingsItemMfnQuantityChange"]
-    assert read(changed(body, FulfillmentChannelCode="AMAZON_NA")) == Facts()
+    assert read(changed(body, FulfillmentChannelCode="AMAZON_NA")) == Facts(unused="not_our_stock")
     assert read(changed(body, FulfillmentChannelCode="default")) == EXPECTED["ListingsItemMfnQuantityChange"]
 
 
@@ -78,7 +78,7 @@ def test_trap_a_total_that_counts_inbound_units_is_never_read(shared_dir: Path) 
     body = samples(shared_dir)["FBAInventoryAvailabilityChangeNotification"]
     here = read(changed(body, totalQuantity=1000))
     assert here == EXPECTED["FBAInventoryAvailabilityChangeNotification"]
-    assert read(body, "A1PA6795UKMFR9") == Facts()
+    assert read(body, "A1PA6795UKMFR9") == Facts(unused="other_marketplace")
     found = read(body, "A2EUQ1WTGCTBG2")
     assert found is not None
     assert [level.units for level in found.levels] == [40]

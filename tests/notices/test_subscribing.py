@@ -18,7 +18,7 @@ from core.connections import switches
 from core.db import fetch, read_only, unit_of_work
 from core.ports import ChannelSubscription
 from tests.factories import ACTOR
-from tests.notices.conftest import Connect, Post, inbox_of
+from tests.notices.conftest import Connect, Post, drain, inbox_of
 from tests.sandbox.outside import Outside, SellerSide, wait_for
 from workers.jobs import subscriptions
 from workers.jobs.notices import read_notices
@@ -89,6 +89,22 @@ def test_what_amazon_tells_reaches_the_inbox(
     wait_for(lambda: read_notices(shop_id=row.shop_id, connection_id=row.id) and inbox_of(app, row))
     (message,) = inbox_of(app, row)
     assert json.loads(bytes(message["body"]))["Payload"]["OrderChangeNotification"]["AmazonOrderId"] == "1-2"
+
+
+def test_a_sale_at_amazon_is_told_of_and_the_order_is_asked_for(
+    app: Application, connect: Connect, own_queue: Post, side: SellerSide, outside: Outside
+) -> None:
+    row = connect(own_queue)
+    ensure(app, row)
+    outside.post(f"/amazon/{side.id}/sales", sku="MUG", quantity=1)
+
+    def told() -> bool:
+        read_notices(shop_id=row.shop_id, connection_id=row.id)
+        return "notification/ORDER_CHANGE" in {message["topic"] for message in inbox_of(app, row)}
+
+    wait_for(told)
+    drain(app, row)
+    assert "orders.read" in {name for queue in app.broker.read().queues for name in queue.jobs}
 
 
 def test_a_subscription_that_is_gone_is_made_again_and_its_gap_swept(

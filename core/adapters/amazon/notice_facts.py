@@ -22,6 +22,10 @@ from core.adapters.amazon.places import FBA_PLACE, OWN_PLACE
 from core.ports import Facts, Hint, LevelObservation
 
 UNITS_MAX = 2**31 - 1
+NOT_OUR_STOCK = "not_our_stock"
+"""A quantity of what Amazon ships."""
+OTHER_MARKETPLACE = "other_marketplace"
+"""It says nothing of the marketplace that the connection is for."""
 
 
 def read(topic: str, body: bytes, triggered_at: datetime | None, marketplace: str) -> Facts | None:
@@ -65,7 +69,7 @@ def _report_finished(envelope: Envelope, _at: datetime | None, _marketplace: str
 def _own_quantity(envelope: Envelope, at: datetime | None, _marketplace: str) -> Facts:
     """What is left of the seller's own stock. What Amazon ships is told of in another way."""
     if _needed(envelope, "FulfillmentChannelCode").upper() != OWN_STOCK:
-        return Facts()
+        return Facts(unused=NOT_OUR_STOCK)
     units = _units(envelope, envelope.payload, "Quantity")
     return Facts(levels=(LevelObservation(_needed(envelope, "Sku"), OWN_PLACE, units, _when(envelope, at)),))
 
@@ -78,7 +82,8 @@ def _fba_quantity(envelope: Envelope, at: datetime | None, marketplace: str) -> 
         raise UnreadableNotice(envelope.topic, "FulfillmentInventoryByMarketplace", "no list")
     here = [one for one in places if field_of(one, "MarketplaceId") == marketplace]
     found = (_units(envelope, field_of(one, "FulfillmentInventory"), "Fulfillable") for one in here)
-    return Facts(levels=tuple(LevelObservation(sku, FBA_PLACE, units, when) for units in found))
+    levels = tuple(LevelObservation(sku, FBA_PLACE, units, when) for units in found)
+    return Facts(levels=levels) if levels else Facts(unused=OTHER_MARKETPLACE)
 
 
 def _said(_envelope: Envelope, _at: datetime | None, _marketplace: str) -> Facts:
