@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from core.audit import Actor
 from core.clock import utc_now
@@ -16,7 +17,9 @@ from core.orders import confirming
 from core.orders.confirming import CannotConfirm, Package
 from tests.adapters.amazon_trade import SKU, Trade
 from tests.adapters.canned_amazon_orders import item_body
+from workers import console
 from workers.jobs.shipments import confirm_shipments, sweep_shipments
+from workers.shipments_cli import confirm_shipment
 
 BY = Actor("Ada", "it left with the noon van")
 
@@ -152,3 +155,21 @@ def test_nothing_is_told_while_nothing_may_be_written(shop: Trade) -> None:
     sweep_shipments()
     assert {"shop_id": shop.row.shop_id, "connection_id": shop.row.id} in shop.floor.queue.rung("shipments.confirm")
     assert send(shop) == {"confirmed": 1}
+
+
+def test_the_command_queues_rings_and_says_so(shop: Trade, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "application", lambda: shop.floor)
+    monkeypatch.setattr(console, "shop_of", lambda app, name: shop.row.shop_id)
+    monkeypatch.setattr(console, "person", lambda: "Ada")
+    words = ["A", "--carrier", "UPS", "--tracking", "1Z1", "--line", "1=2", "--reason", "it left"]
+    told = CliRunner().invoke(confirm_shipment, words)
+    assert (told.exit_code, told.output) == (0, "Package 1 of A will be confirmed.\n")
+    assert shop.floor.queue.rung("shipments.confirm") == [{"shop_id": shop.row.shop_id, "connection_id": shop.row.id}]
+    assert send(shop) == {"confirmed": 1}
+    wrong = CliRunner().invoke(confirm_shipment, [*words[:-4], "--line", "1:2", "--reason", "it left"])
+    assert isinstance(wrong.exception, CannotConfirm)
+    assert "write it like" in str(wrong.exception)
+    entry = shop.floor.one(
+        "select reason from audit_entries where act = 'confirm_shipment' and shop_id = %(s)s", s=shop.row.shop_id
+    )
+    assert entry == {"reason": "it left"}
