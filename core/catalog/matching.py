@@ -8,7 +8,7 @@ SKUs may stand on it. What a person or a file has answered goes before all of th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -130,22 +130,20 @@ def _names(listing: ChannelListing) -> list[tuple[str, str]]:
     return [(kind, value) for kind, value in named if value]
 
 
-def note_matched(conn: Connection, shop_id: int, connection_id: int, refs: Iterable[str], now: datetime) -> None:
-    """Write down that listings were mapped by their code, of those of which nothing is written down yet."""
+def note_matched(conn: Connection, shop_id: int, connection_id: int, skus: Mapping[str, int], now: datetime) -> None:
+    """Write down that listings (channel refs) were mapped by their code, where nothing is written down yet."""
     execute(
         conn,
         """
         insert into sku_identifiers (shop_id, connection_id, kind, value, sku_id, source, mapped_by, reason, mapped_at)
-        select %(shop)s, %(connection)s, 'variant', l.channel_ref, min(l.sku_id), 'automatic', %(by)s, 'same code',
-            %(now)s
-        from listings l where l.shop_id = %(shop)s and l.connection_id = %(connection)s
-            and l.channel_ref = any(%(refs)b::text[]) and l.sku_id is not null
-        group by l.channel_ref order by l.channel_ref
+        select %(shop)s, %(connection)s, 'variant', n.ref, n.sku_id, 'automatic', %(by)s, 'same code', %(now)s
+        from unnest(%(refs)b::text[], %(skus)b::int8[]) as n (ref, sku_id)
         on conflict (shop_id, connection_id, kind, value) where ended_at is null do nothing
         """,
         shop=shop_id,
         connection=connection_id,
-        refs=sorted(set(refs)),
+        refs=sorted(skus),
+        skus=[skus[ref] for ref in sorted(skus)],
         by=MATCHER,
         now=now,
     )

@@ -61,8 +61,9 @@ def take_in(conn: Connection, source: ListingSource, listings: Sequence[ChannelL
     _lock_told_of(conn, source, told, known.sku_ids)
     rows = [row for ref in sorted(newest) for row in _rows_of(newest[ref], source)]
     new_refs, mapped, unmapped = _upsert(conn, source, rows, known.doubted)
-    if mapped - known.noted:
-        matching.note_matched(conn, source.shop_id, source.connection_id, mapped - known.noted, now)
+    fresh = {ref: sku_id for ref, sku_id in mapped.items() if ref not in known.noted}
+    if fresh:
+        matching.note_matched(conn, source.shop_id, source.connection_id, fresh, now)
     if unmapped:
         matching.match(conn, source.shop_id, source.connection_id, now, refs=unmapped, by_barcode=source.is_whole)
     levels = [level for item in newest.values() for level in item.levels]
@@ -170,8 +171,8 @@ def _lock_told_of(
 
 def _upsert(
     conn: Connection, source: ListingSource, rows: Sequence[_Row], doubted: Collection[str]
-) -> tuple[list[str], set[str], set[str]]:
-    """Channel refs that are new, those that their code mapped just now, and those that are unmapped."""
+) -> tuple[list[str], dict[str, int], set[str]]:
+    """Channel refs that are new, SKUs of those that their code may just have mapped, and those that are unmapped."""
     returned = fetch(
         conn,
         """
@@ -206,7 +207,7 @@ def _upsert(
                 or (listings.sku_id is null and excluded.sku_id is not null)
                 then excluded.publishing_reason else listings.publishing_reason end
         where excluded.version_at >= listings.version_at or listings.sku_id is null
-        returning channel_ref, (xmax = 0) as is_new, sku_id is null as is_unmapped,
+        returning channel_ref, (xmax = 0) as is_new, sku_id,
             publishing = 'off' and baseline_at is null and sku_id is not null as may_be_mapped_now
         """,
         shop=source.shop_id,
@@ -232,8 +233,8 @@ def _upsert(
     )
     return (
         sorted({row["channel_ref"] for row in returned if row["is_new"]}),
-        {row["channel_ref"] for row in returned if row["may_be_mapped_now"]},
-        {row["channel_ref"] for row in returned if row["is_unmapped"]},
+        {row["channel_ref"]: row["sku_id"] for row in returned if row["may_be_mapped_now"]},
+        {row["channel_ref"] for row in returned if row["sku_id"] is None},
     )
 
 
