@@ -439,6 +439,8 @@ class SalesChannel(Protocol):
 
     A channel that says so tells up to when it has told everything (`OrderPage.told_until`); until then there is more.
     """
+    external_places: Collection[str]
+    """The places where it keeps stock itself, should it keep any: known before there is anything at them."""
 
     def about(self) -> ChannelAccount:
         """The channel's real answer to our credentials: whose account it is, and what we may do there."""

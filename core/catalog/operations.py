@@ -363,8 +363,8 @@ def observe_levels(
         conn,
         """
         with seen as (
-            select l.id, o.units, o.at, coalesce(p.kind = 'external', false) as is_external,
-                case when p.kind = 'external' then 0
+            select l.id, o.units, o.at, apart.is_external,
+                case when apart.is_external then 0
                     when l.published_units is null then greatest(0, o.units) - l.exposed_units
                     when o.units > greatest(l.published_units, case when w.from_units is not null
                         then l.published_units + w.to_units - w.from_units else w.to_units end)
@@ -375,6 +375,10 @@ def observe_levels(
             join listings l on l.shop_id = %(shop)s and l.connection_id = %(connection)s
                 and l.inventory_ref = o.item and l.channel_location_ref = o.place
             left join locations p on p.shop_id = l.shop_id and p.id = l.location_id
+            -- One that has no location yet is known by the name of its place.
+            cross join lateral (select coalesce(p.kind = 'external', coalesce((
+                select settings -> 'external_places' from connections
+                where shop_id = %(shop)s and id = %(connection)s), '[]') ? o.place) as is_external) apart
             left join listing_writes w on w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null
                 and w.sent_at is not null
             cross join lateral (

@@ -295,3 +295,28 @@ def test_the_audit_names_what_was_written_past_the_guards(conn: Connection) -> N
     execute(conn, "update listings set exposed_units = 3 where id = %(id)s", id=found["id"])
     execute(conn, "update listings set published_units = 30 where id = %(id)s", id=found["id"])
     assert {"external_is_neither_promised_nor_written", "external_level_is_what_was_read"} <= set(broken(conn, world))
+
+
+def test_what_is_told_of_before_the_place_has_a_location_exposes_nothing(conn: Connection) -> None:
+    """A listing that Amazon ships may be known, and told of, before anything is kept there."""
+    shop_id = make_shop(conn)
+    own = inventory.open_location(conn, shop_id, "Main", BASELINE)
+    settings = {"external_places": [FBA_PLACE]}
+    seller = make_connection(
+        conn, shop_id, guarantee_class="B", locations={OWN_PLACE: own}, vendor="amazon", settings=settings
+    )
+    take_in(conn, seller, [listing("MUG", None, 7)])
+    world = world_of(conn, seller)
+    row = rows(conn, world)["MUG", FBA_PLACE]
+    assert (row["location_id"], row["published_units"], row["exposed_units"]) == (None, 7, 0)
+    kept = places.location_for(conn, shop_id, seller.id, "external", "Amazon warehouses", BASELINE)
+    execute(
+        conn,
+        """update connections set settings = jsonb_set(settings, '{locations,FBA}', to_jsonb(%(kept)s::int8))
+        where id = %(id)s""",
+        kept=kept,
+        id=seller.id,
+    )
+    take_in(conn, seller, [listing("MUG", None, 9, later(1))])
+    external.align(conn, shop_id, seller.id, later(1))
+    assert (levels(conn, world), broken(conn, world)) == ({("MUG", True): 9}, [])

@@ -82,7 +82,7 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
         count = channel.listing_count()
         _step(app, row, sync_run_id, "reading locations", done=0, total=count)
         found = channel.locations()
-        apart = [place.ref for place in found if place.is_external]
+        apart = sorted({*channel.external_places, *(place.ref for place in found if place.is_external)})
         with unit_of_work(app.engine) as conn:
             ours = _our_locations(conn, row, found)
             row = connections.set_locations(conn, row, ours, actor, utc_now(), apart)

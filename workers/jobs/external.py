@@ -8,10 +8,13 @@ from core import bootstrap
 from core.bootstrap import Application
 from core.catalog import operations as catalog
 from core.clock import utc_now
+from core.connections import operations as connections
 from core.connections import queries
 from core.connections.queries import ConnectionRow
 from core.db import read_only, unit_of_work
+from core.errors import Permanent, Retryable
 from core.inventory import external
+from core.logs import mask
 from core.ports import SalesChannel
 from workers.registry import job
 
@@ -36,7 +39,12 @@ def read_external(*, shop_id: int, connection_id: int) -> dict[str, Any]:
     if row.state != "active":
         return {"paused": True}
     with app.channel(row) as channel:
-        return read_now(app, row, channel)
+        try:
+            return read_now(app, row, channel)
+        except (Retryable, Permanent) as error:
+            with unit_of_work(app.engine) as conn:
+                connections.note_problem(conn, shop_id, connection_id, mask(str(error)), utc_now())
+            raise
 
 
 def read_now(app: Application, row: ConnectionRow, channel: SalesChannel) -> dict[str, int]:

@@ -59,6 +59,7 @@ class AmazonSellerChannel:
     writes_per_call = 1
     reads_orders = True
     orders_every: timedelta | None = SWEEP_EVERY
+    external_places: Collection[str] = (FBA_PLACE,)
 
     def __init__(self, config: ConnectionConfig, deps: Deps) -> None:
         marketplace = config.settings.get("marketplace_id")

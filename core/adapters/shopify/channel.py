@@ -44,6 +44,7 @@ class ShopifyChannel:
     writes_per_call = 250
     reads_orders = True
     orders_every: timedelta | None = None
+    external_places: Collection[str] = ()
 
     def __init__(self, config: ConnectionConfig, deps: Deps) -> None:
         self._currency = config.currency
