@@ -9,10 +9,11 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import pytest
@@ -116,17 +117,38 @@ class Visit:
 
 @contextmanager
 def visit(browser: Browser, address: str, scheme: str = "light", phone: bool = False) -> Iterator[Visit]:
-    """Open an address in a tab of its own; whatever leaves loopback or is complained about is kept."""
-    seen = Visit(_person(browser, scheme, phone).new_page())
-    seen.page.on("request", lambda r: None if _is_ours(r.url) else seen.strangers.append(r.url))
-    seen.page.on(
-        "console", lambda m: seen.complaints.append(m.text) if m.type == "error" and not _is_known(m.location) else None
-    )
-    seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))
-    seen.page.goto(address)
-    seen.settle()
-    yield seen
-    seen.page.close()
+    """Open an address in the tab of somebody; whatever leaves loopback or is complained about is kept.
+
+    The tab is left blank for the next visit, and remembers nothing of this one but the scripts, which a new tab would
+    compile again: that is a second for each page.
+    """
+    seen = Visit(_tab(browser, scheme, phone))
+    listeners: dict[Any, Callable[..., None]] = {
+        "request": lambda r: None if _is_ours(r.url) else seen.strangers.append(r.url),
+        "console": lambda m: (
+            seen.complaints.append(m.text) if m.type == "error" and not _is_known(m.location) else None
+        ),
+        "pageerror": lambda error: seen.complaints.append(str(error)),
+    }
+    for name, listener in listeners.items():
+        seen.page.on(name, listener)
+    try:
+        seen.page.goto(address)
+        seen.settle()
+        yield seen
+    except BaseException:
+        # Whatever it is in the middle of ends with it.
+        seen.page.close()
+        raise
+    seen.page.evaluate("sessionStorage.clear()")
+    seen.page.goto("about:blank")
+    for name, listener in listeners.items():
+        seen.page.remove_listener(name, listener)
+
+
+def _tab(browser: Browser, scheme: str, phone: bool) -> Page:
+    person = _person(browser, scheme, phone)
+    return next(iter(person.pages), None) or person.new_page()
 
 
 _people: WeakKeyDictionary[Browser, dict[tuple[str, bool], BrowserContext]] = WeakKeyDictionary()
