@@ -22,6 +22,7 @@ BENCHES: dict[str, Callable[..., Report]] = {
     "quota": quota.run,
     "propagate": propagate.run,
 }
+QUOTA = "quota"
 OVERSELL = "oversell"
 """Needs no servers: its time is virtual."""
 
@@ -31,8 +32,9 @@ OVERSELL = "oversell"
 @click.option("--rounds", default=3, show_default=True, help="How often each figure is measured; the median counts.")
 @click.option("--size", default=1.0, show_default=True, help="Scales what is measured with; 1 is what results show.")
 @click.option("--seasons", default=oversell.SEASONS, show_default=True, help="Of oversell, at each stock.")
+@click.option("--vendor", type=click.Choice(quota.VENDORS), help="Of quota; both by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output, the table on standard error.")
-def main(names: tuple[str, ...], rounds: int, size: float, seasons: int, as_json: bool) -> None:
+def main(names: tuple[str, ...], rounds: int, size: float, seasons: int, vendor: str | None, as_json: bool) -> None:
     """Measure our figures beside floors and baselines of the same run."""
     console = Console(stderr=as_json, width=150)
     reports, failures = [], []
@@ -42,7 +44,8 @@ def main(names: tuple[str, ...], rounds: int, size: float, seasons: int, as_json
             report = oversell.run(seasons)
         else:
             with servers.running() as running:
-                report = BENCHES[name](running, rounds, size=size)
+                more = {"vendors": (vendor,)} if vendor is not None and name == QUOTA else {}
+                report = BENCHES[name](running, rounds, size=size, **more)
         report.draw(console)
         reports.append(report.as_json())
         failures += report.failures()

@@ -1,5 +1,7 @@
 """`quota`: 10,000 changed SKUs on Shopify's standard plan (100 points a second, a bucket of 2,000), on virtual time.
 
+Amazon is measured beside it: see `bench.quota_amazon`.
+
 The sandbox's Shopify and our adapter run in one process on one clock that passes only while everybody waits; Redis is
 real. A worker is a thread with a channel of its own. What a change costs: 250 of them are set in one call (10 points),
 and then their levels are read back, so that the quota binds and not the network.
@@ -45,6 +47,7 @@ from core.ports import QuantityWrite, SalesChannel
 from sandbox.clock import VirtualClock
 from sandbox.inprocess import InProcess
 
+VENDORS = ("shopify", "amazon")
 SKUS = 10_000
 RATE = 100.0
 AIM = 0.95
@@ -119,10 +122,21 @@ class Shop:
             ]
 
 
-def run(servers: Servers, rounds: int, *, size: float = 1.0) -> QuotaReport:
+def run(servers: Servers, rounds: int, *, size: float = 1.0, vendors: Sequence[str] = VENDORS) -> QuotaReport:
     """Measure everything `rounds` times, each with other delays; `size` scales the number of SKUs."""
+    # It measures into a report of this module.
+    from bench import quota_amazon
+
     skus = max(PER_CALL, round(SKUS * size))
-    report = QuotaReport("quota", f"{skus:,} changed SKUs on the standard plan, virtual time")
+    report = QuotaReport("quota", f"{skus:,} changed SKUs on {' and on '.join(vendors)}, virtual time")
+    if "shopify" in vendors:
+        _measure_shopify(report, servers, rounds, skus, size)
+    if "amazon" in vendors:
+        quota_amazon.measure(report, servers, rounds, size)
+    return report
+
+
+def _measure_shopify(report: QuotaReport, servers: Servers, rounds: int, skus: int, size: float) -> None:
     ours: dict[int, list[Spent]] = {count: [] for count in WORKERS}
     naive: dict[int, list[Spent]] = {count: [] for count in WORKERS}
     waits: dict[int, list[list[float]]] = {0: [], 11: []}
@@ -142,7 +156,6 @@ def run(servers: Servers, rounds: int, *, size: float = 1.0) -> QuotaReport:
     zeros, raises = ([_p99(one) for one in waits[to_units]] for to_units in (0, 11))
     report.add("ours: a zero waits for quota, p99", "ms", zeros, "while four workers read all they may")
     report.add("baseline: the same as an ordinary call, p99", "ms", raises)
-    return report
 
 
 def _draw_up(report: QuotaReport, ours: dict[int, list[Spent]], naive: dict[int, list[Spent]], skus: int) -> None:

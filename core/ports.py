@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal, Protocol
 
+from core.bulk import BulkRoad
+
 Restock = Literal["return", "cancel", "legacy_restock", "no_restock"]
 
 
@@ -434,6 +436,8 @@ class SalesChannel(Protocol):
     writes_per_call: int
     reads_orders: bool
     """Whether `orders_since` tells of everything it sells; else nothing of it can be promised to be known."""
+    bulk: BulkRoad | None
+    """Its other road, for many writes at once; None where it has none."""
     orders_every: timedelta | None
     """How often `orders_since` may be asked, in the vendor's time; None: at any time.
 

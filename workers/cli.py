@@ -35,6 +35,7 @@ from workers.changes_cli import list_changes
 from workers.connect_cli import connect
 from workers.console import application, console, home, person
 from workers.doctor import doctor
+from workers.feeds import settle_feed
 from workers.identifiers_cli import identifiers
 from workers.keys_cli import keys
 from workers.oversold_cli import alert_limit, oversold
@@ -242,12 +243,21 @@ def parked(connection_id: int | None, cause: str | None, again: bool, reason: st
 
 
 @cli.command()
-@click.argument("write_id", type=int)
-@click.option("--shown", type=int, required=True, help="The quantity that the channel shows now, as you see it there.")
+@click.argument("write_id", type=int, required=False)
+@click.option("--shown", type=int, help="The quantity that the channel shows now, as you see it there.")
+@click.option("--feed", "feed_id", type=int, help="All that is in doubt of this feed, by what the channel shows now.")
 @click.option("--reason", required=True, help="How you know; kept on record.")
-def settle(write_id: int, shown: int, reason: str) -> None:
-    """End the doubt of write WRITE_ID with what a person sees on the channel."""
+def settle(write_id: int | None, shown: int | None, feed_id: int | None, reason: str) -> None:
+    """End the doubt of write WRITE_ID with what a person sees on the channel, or of all that are left of a feed."""
     app = application()
+    if feed_id is not None and write_id is None and shown is None:
+        ended, left = settle_feed(app, feed_id, Actor(person(), reason))
+        click.echo(
+            f"{ended} writes of feed {feed_id} are settled by what the channel shows; {left} it does not tell of."
+        )
+        return
+    if write_id is None or shown is None or feed_id is not None:
+        raise BadInput("give either WRITE_ID and --shown UNITS, or --feed FEED alone")
     with unit_of_work(app.engine) as conn:
         row = fetch_one(conn, "select shop_id, connection_id from listing_writes where id = %(id)s", id=write_id)
         if row is None:

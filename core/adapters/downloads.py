@@ -32,7 +32,7 @@ def fetch(config: ConnectionConfig, deps: Deps, operation: str, address: str, in
     A transfer that breaks off begins again, a few times. Raises Refused for an address that we do not follow, for one
     that is not (any longer) given, and for a file beyond all measure; ServerFault when it did not come whole.
     """
-    _check(config, operation, address)
+    check_address(config, operation, address)
     for attempt in range(1, TRIES + 1):
         into.seek(0)
         into.truncate()
@@ -53,7 +53,8 @@ def lines(file: IO[bytes]) -> Iterator[bytes]:
             yield line.rstrip(b"\r\n")
 
 
-def _check(config: ConnectionConfig, operation: str, address: str) -> None:
+def check_address(config: ConnectionConfig, operation: str, address: str) -> None:
+    """Raises Refused for an address that we do not follow; the address itself is not in its text."""
     try:
         parts, ours = urlsplit(address), urlsplit(config.base_url)
         httpx.URL(address)

@@ -12,6 +12,7 @@ as a whole then ends as OutcomeUnknown.
 
 from __future__ import annotations
 
+import logging
 import random
 import ssl
 import time
@@ -26,6 +27,9 @@ import httpx
 from core.errors import Permanent, Retryable
 from core.logs import mask
 from core.ports import Effect
+
+# It would write whole addresses, with the signatures of those that carry their own permission.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 TIMEOUT = httpx.Timeout(connect=3.0, read=20.0, write=20.0, pool=5.0)
 """Seconds. A vendor that has not answered by then is asked again or its answer is unknown."""

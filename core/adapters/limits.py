@@ -163,6 +163,25 @@ class TokenBucket:
             self.sleep(wait)
         return permit
 
+    def ready_in(self, cost: float = 1.0, urgency: Urgency = "normal") -> float:
+        """Seconds until `cost` units could be had; 0: now. Nothing is taken."""
+        permit = self.permit()
+        wait = self.ask(permit, cost, urgency, 0.0)
+        if wait == 0:
+            permit.never_left()
+        return abs(wait)
+
+    def known_rate(self) -> float:
+        """The units a second (of the vendor's clock) that come back, as the vendor told any of our processes last."""
+        if self.redis_url is None:
+            return self.rate
+        try:
+            with Redis.from_url(self.redis_url, socket_timeout=_REDIS_SECONDS) as redis:
+                kept = redis.hget(f"limit:{{{self.key}}}", "rate")
+            return _positive(float(kept)) or self.rate if kept else self.rate
+        except (RedisError, ValueError):
+            return self.rate
+
     def permit(self) -> BucketPermit:
         """A permit that stands for nothing yet: `ask` for its units."""
         return BucketPermit(self, uuid4().hex)

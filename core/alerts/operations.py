@@ -67,15 +67,15 @@ def check_exposure(conn: Connection, shop_id: int, address: str, now: datetime, 
     address for notices; without one none is left for later, when it would be old.
     """
     limit, found = exposure_limit(conn, shop_id), risk(conn, shop_id)
-    state = _State(EXPOSURE, limit, found.units, found.skus, _worst(found))
-    return _follow(conn, shop_id, state, lambda shop: notice(shop, limit or 0, found, address), now, is_heard)
+    state = State(EXPOSURE, limit, found.units, found.skus, _worst(found))
+    return follow(conn, shop_id, state, lambda shop: notice(shop, limit or 0, found, address), now, is_heard)
 
 
 def check_stuck(conn: Connection, shop_id: int, address: str, now: datetime, *, is_heard: bool = True) -> Step:
     """The same for changes that hang: any is one too many, and nobody has to ask for being told."""
     found = stuck(conn, shop_id)
-    state = _State(STUCK, 0, found.legs, found.skus, _hanging(found))
-    return _follow(conn, shop_id, state, lambda shop: stuck_notice(shop, found, address), now, is_heard)
+    state = State(STUCK, 0, found.legs, found.skus, _hanging(found))
+    return follow(conn, shop_id, state, lambda shop: stuck_notice(shop, found, address), now, is_heard)
 
 
 def tell_of_ending(
@@ -118,7 +118,7 @@ def close_replaced(conn: Connection, now: datetime) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _State:
+class State:
     """What an alert is about, as it stands now; `limit` None: switched off."""
 
     kind: str
@@ -128,9 +128,10 @@ class _State:
     worst: Jsonb
 
 
-def _follow(
-    conn: Connection, shop_id: int, state: _State, say: Callable[[str], str], now: datetime, is_heard: bool
+def follow(
+    conn: Connection, shop_id: int, state: State, say: Callable[[str], str], now: datetime, is_heard: bool
 ) -> Step:
+    """Open, keep or close the alert of a kind by how things stand; returns which."""
     is_open = scalar(conn, f"select true from alerts where {_OPEN}", shop=shop_id, fingerprint=state.kind) is True
     step = next_step(state.limit, state.units, is_open=is_open)
     if step == "open" and state.limit is not None:
@@ -169,7 +170,7 @@ _OPEN = "shop_id = %(shop)s and fingerprint = %(fingerprint)s and closed_at is n
 
 
 def _open(
-    conn: Connection, shop_id: int, state: _State, say: Callable[[str], str], now: datetime, is_heard: bool
+    conn: Connection, shop_id: int, state: State, say: Callable[[str], str], now: datetime, is_heard: bool
 ) -> bool:
     row = fetch_one(
         conn,

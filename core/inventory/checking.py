@@ -23,13 +23,18 @@ class OpenWrite:
     is_accepted: bool
     sent_at: datetime
     planned_at: datetime
+    feed_ended_at: datetime | None = None
+    """When the feed it left in had ended; None where it left alone."""
     is_watched: bool = False
     """Its channel's orders are read: whether it landed will be known when the watermark passes a reading."""
 
 
-_IS_DUE = """
+_DUE_AT = "coalesce(w.next_check_at, case when w.road = 'call' then w.sent_at + interval '60 seconds' end)"
+"""One that left in a feed is not looked at before the feed has ended: until then the feed itself is."""
+
+_IS_DUE = f"""
     w.shop_id = %(shop)s and w.connection_id = %(connection)s and w.outcome is null and w.sent_at is not null
-    and coalesce(w.next_check_at, w.sent_at + interval '60 seconds') <= %(now)s
+    and {_DUE_AT} <= %(now)s
 """
 
 
@@ -43,7 +48,7 @@ def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[
         conn,
         f"""
         select w.idempotency_key as key from listing_writes w where {_IS_DUE}
-        group by 1 order by min(coalesce(w.next_check_at, w.sent_at + interval '60 seconds')), 1 limit %(limit)s
+        group by 1 order by min({_DUE_AT}), 1 limit %(limit)s
         """,
         shop=lane.shop_id,
         connection=lane.connection_id,
@@ -68,8 +73,9 @@ def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[
         """
         select w.id, w.from_units, w.to_units, w.idempotency_key, w.batch_position, w.accepted_at, w.sent_at,
             w.planned_at, l.channel_ref, l.inventory_ref, l.channel_location_ref,
-            c.reads_orders and c.watermark_at is not null as is_watched
+            c.reads_orders and c.watermark_at is not null as is_watched, f.ended_at as feed_ended_at
         from listing_writes w join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
+        left join channel_feeds f on f.shop_id = w.shop_id and f.id = w.feed_id
         join connections c on c.shop_id = w.shop_id and c.id = w.connection_id
         where w.shop_id = %(shop)s and w.connection_id = %(connection)s and w.outcome is null
             and w.sent_at is not null and w.idempotency_key = any(%(keys)b::text[])
@@ -85,6 +91,7 @@ def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[
             is_accepted=row["accepted_at"] is not None,
             sent_at=row["sent_at"],
             planned_at=row["planned_at"],
+            feed_ended_at=row["feed_ended_at"],
             is_watched=row["is_watched"],
         )
         for row in rows
@@ -133,8 +140,8 @@ def next_check_at(conn: Connection, lane: Lane) -> datetime | None:
     """When the next open write of the lane is due to be looked at."""
     return scalar(
         conn,
-        """
-        select min(coalesce(next_check_at, sent_at + interval '60 seconds')) from listing_writes
+        f"""
+        select min({_DUE_AT}) from listing_writes w
         where shop_id = %(shop)s and connection_id = %(connection)s and outcome is null and sent_at is not null
         """,
         shop=lane.shop_id,
@@ -203,7 +210,9 @@ def postpone_checks(
         """
         update listing_writes w set attempts = w.attempts + 1,
             next_check_at = %(now)s + %(wait)s * least(power(2, w.attempts - 1), 64),
-            doubt = coalesce(w.doubt, case when w.sent_at + %(doubt_after)s < %(now)s
+            -- What left in a feed may show from the feed's end on.
+            doubt = coalesce(w.doubt, case when %(doubt_after)s + case w.road when 'feed'
+                then coalesce(w.accepted_at, w.sent_at) else w.sent_at end < %(now)s
                 then case when w.accepted_at is null then 'its sender died before an answer was recorded'
                     else 'accepted, but the channel does not show it yet' end end)
         where w.shop_id = %(shop)s and w.id = any(%(ids)b::int8[]) and w.outcome is null
@@ -226,7 +235,7 @@ def check_orphans(conn: Connection, shop_id: int, connection_id: int, now: datet
         """
         update listing_writes set next_check_at = %(now)s
         where shop_id = %(shop)s and connection_id = %(connection)s and outcome is null and sent_at is not null
-            and next_check_at is null
+            and next_check_at is null and road = 'call'
         """,
         shop=shop_id,
         connection=connection_id,
@@ -241,12 +250,12 @@ def lanes_to_check(conn: Connection, now: datetime) -> list[tuple[int, int]]:
     """
     rows = fetch(
         conn,
-        """
+        f"""
         select c.shop_id, c.id from connections c where c.state = 'active'
             and (c.guarantee_class <> 'A' or may_write(c.shop_id, c.id)) and exists (
             select from listing_writes w where w.shop_id = c.shop_id and w.connection_id = c.id
                 and w.outcome is null and w.sent_at is not null
-                and coalesce(w.next_check_at, w.sent_at + interval '60 seconds') <= %(now)s)
+                and {_DUE_AT} <= %(now)s)
         order by 1, 2
         """,
         now=now,

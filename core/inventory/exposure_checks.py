@@ -44,7 +44,7 @@ EXPOSURE_CHECKS: tuple[tuple[str, str, str], ...] = (
         ) e
         left join lateral (
             -- Of what a person saw, or a channel showed that had forgotten the call, nothing follows.
-            select w.outcome where coalesce(w.outcome_code, '') not in ('BY_HAND', 'KEY_EXPIRED')
+            select w.outcome where coalesce(w.outcome_code, '') not in ('BY_HAND', 'KEY_EXPIRED', 'NOT_SUBMITTED')
         ) sure on true
         where w.{shop} and w.exposure_delta_units is not null
             and w.planned_at >= (select min(c.changed_at) from exposure_changes c

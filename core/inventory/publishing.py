@@ -22,6 +22,7 @@ from core.connections import switches
 from core.db import execute, fetch, fetch_one
 from core.errors import Anticipated, BadInput
 from core.inventory import escrow, exposure
+from core.inventory.differences import Lane, Part, differing, pairs, urgent
 from core.inventory.exposing import BY_HAND, Exposing, move_exposure, of_answer
 from core.inventory.exposure import WHOLE_SECOND
 from core.inventory.rules import ListingState, PlannedWrite, plan_write, urgency
@@ -33,7 +34,17 @@ SEND_WITHIN = timedelta(seconds=60)
 WRITES_STOPPED = "WRITES_STOPPED"
 """The code of a write that was held at the way out, or withdrawn because nothing may be written."""
 
-_RETRY_AT_ONCE = ("NEIGHBOUR_STALE", "NEIGHBOUR_REFUSED", "IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED", WRITES_STOPPED)
+FEED_CANCELLED, FEED_LOST = "FEED_CANCELLED", "FEED_LOST"
+"""Codes of writes whose feed was cancelled before it began, or never arrived: nothing is wrong with them."""
+
+_RETRY_AT_ONCE = (
+    "NEIGHBOUR_STALE",
+    "NEIGHBOUR_REFUSED",
+    "IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED",
+    WRITES_STOPPED,
+    FEED_CANCELLED,
+    FEED_LOST,
+)
 _BACKOFF_SECONDS_MAX = 3600
 
 
@@ -42,100 +53,48 @@ Answered = tuple[RowMapping, QuantityResult]
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
-    """The connection whose listings are written, and what its channel can do."""
+class FeedPlace:
+    """Where planned writes go in a bulk submission: `key` names it, the first of them is message `start` (from 0)."""
 
-    shop_id: int
-    connection_id: int
-    guarantee_class: str
-    writes_per_call: int
+    feed_id: int
+    key: str
+    start: int
 
 
 def plan(
-    conn: Connection, lane: Lane, limit: int, now: datetime, sync_run_id: int | None = None
+    conn: Connection,
+    lane: Lane,
+    limit: int,
+    now: datetime,
+    sync_run_id: int | None = None,
+    *,
+    part: Part = "all",
+    feed: FeedPlace | None = None,
 ) -> list[list[QuantityWrite]]:
     """Commit-ready rows for the most urgent differences, grouped into calls that share an idempotency key.
 
     Groups that are not simply pooled are locked and planned anew before anything of them is written. Listings of
     the lane that are busy elsewhere are passed over, so that nobody waits out of order. Nothing is planned for a
-    connection that may not be written to: switches wait until what is planned is committed.
+    connection that may not be written to: switches wait until what is planned is committed. Of a `feed` all of it is
+    one group, and each write has a key of its own.
     """
     # Before every row, as whoever sends: who plans takes pools and listings next.
     switches.pass_gate(conn, lane.shop_id)
     if not switches.may_write(conn, lane.shop_id, lane.connection_id):
         return []
-    urgent = _urgent(conn, lane, limit, now)
-    pools = [pool for row in urgent if row["pools"] for pool in _pairs(row["pools"])]
+    found = urgent(conn, lane, part, limit, now)
+    pools = [pool for row in found if row["pools"] for pool in pairs(row["pools"])]
     if pools:
         escrow.replan(conn, lane.shop_id, pools, now)
-    rows = _differing(conn, lane, [row["id"] for row in urgent], now)
+    rows = differing(conn, lane, part, [row["id"] for row in found], now)
     by_id = {row["id"]: row for row in rows}
     states = sorted((_state(row, lane) for row in rows), key=urgency)
     planned = [write for state in states if (write := plan_write(state)) is not None]
     calls: list[list[QuantityWrite]] = []
-    for start in range(0, len(planned), lane.writes_per_call):
-        group = planned[start : start + lane.writes_per_call]
-        calls.append(_record(conn, lane, group, by_id, now, sync_run_id))
+    size = lane.writes_per_call if feed is None else max(1, len(planned))
+    for start in range(0, len(planned), size):
+        calls.append(_record(conn, lane, planned[start : start + size], by_id, now, sync_run_id, feed))
     return calls
-
-
-# What differs and may be written now; `target` is what the listing should show once what it did by itself is booked.
-_DIFFERS = """
-    cross join lateral (select l.desired_units - l.short_units + l.unseen_units as units) target
-    where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.is_to_push
-        and listing_differs(target.units, l.published_units)
-        and (l.next_push_at is null or l.next_push_at <= %(now)s)
-        and not exists (select from listing_writes w
-            where w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null)
-"""
-
-
-def _urgent(conn: Connection, lane: Lane, limit: int, now: datetime) -> Sequence[RowMapping]:
-    """The most urgent listings that differ, each with the pools it takes from where one is not simply pooled."""
-    return fetch(
-        conn,
-        f"""
-        select d.id, (
-            select array_agg(array[k.sku_id, k.location_id]) from stock_levels k
-            where k.shop_id = %(shop)s and k.location_id = d.location_id and k.sku_id = any(array(
-                select d.sku_id union
-                select part_sku_id from bundle_parts where shop_id = %(shop)s and bundle_sku_id = d.sku_id))
-            having d.mode <> 'pooled' or bool_or(k.is_escrow or k.escrow_line_units is not null)
-        ) as pools
-        from (
-            select l.id, l.sku_id, l.location_id, l.mode from listings l {_DIFFERS}
-            order by case when target.units <= 0 then 0 when target.units < l.published_units then 1 else 2 end,
-                case when target.units <= 0 or target.units < l.published_units then l.priority
-                    else -l.priority end, l.id
-            limit %(limit)s
-        ) d
-        """,
-        shop=lane.shop_id,
-        connection=lane.connection_id,
-        now=now,
-        limit=limit,
-    )
-
-
-def _pairs(pools: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
-    return [(sku_id, location_id) for sku_id, location_id in pools]
-
-
-def _differing(conn: Connection, lane: Lane, listing_ids: Sequence[int], now: datetime) -> Sequence[RowMapping]:
-    """Which of some listings (still) differ; locked."""
-    return fetch(
-        conn,
-        f"""
-        select l.id, l.channel_ref, l.inventory_ref, l.channel_location_ref, l.desired_units, l.short_units,
-            l.published_units, l.unseen_units, l.priority
-        from listings l {_DIFFERS} and l.id = any(%(ids)b::int8[])
-        order by l.id for no key update of l skip locked
-        """,
-        shop=lane.shop_id,
-        connection=lane.connection_id,
-        now=now,
-        ids=sorted(listing_ids),
-    )
 
 
 def _record(
@@ -145,19 +104,24 @@ def _record(
     by_id: Mapping[int, RowMapping],
     now: datetime,
     sync_run_id: int | None,
+    feed: FeedPlace | None,
 ) -> list[QuantityWrite]:
     """Insert the writes of one call, with what they may expose: committed with them, before anything leaves."""
-    key = str(uuid.uuid4())
+    places = range(len(group)) if feed is None else range(feed.start, feed.start + len(group))
+    call_key = str(uuid.uuid4())
+    # What leaves in one feed is read back one by one.
+    keys = [call_key if feed is None else f"{feed.key}:{place}" for place in places]
     inserted = fetch(
         conn,
         """
         with intended as (
             insert into listing_writes (shop_id, connection_id, listing_id, from_units, to_units,
-                exposure_delta_units, idempotency_key, batch_position, planned_at, deadline_at, sync_run_id)
-            select %(shop)s, %(connection)s, n.listing, n.from_units, n.to_units, n.exposed, %(key)s, n.place, %(now)s,
-                %(deadline)s, %(run)s
+                exposure_delta_units, idempotency_key, batch_position, planned_at, deadline_at, sync_run_id, road,
+                feed_id)
+            select %(shop)s, %(connection)s, n.listing, n.from_units, n.to_units, n.exposed, n.key, n.place, %(now)s,
+                %(deadline)s, %(run)s, case when %(feed)s::int8 is null then 'call' else 'feed' end, %(feed)s
             from unnest(%(listings)b::int8[], %(froms)b::int4[], %(tos)b::int4[], %(exposed)b::int4[],
-                %(places)b::int4[]) as n (listing, from_units, to_units, exposed, place)
+                %(keys)b::text[], %(places)b::int4[]) as n (listing, from_units, to_units, exposed, key, place)
             returning id, listing_id, exposure_delta_units
         ), exposed as (
             update listings l set exposed_units = l.exposed_units + i.exposure_delta_units
@@ -172,7 +136,8 @@ def _record(
         """,
         shop=lane.shop_id,
         connection=lane.connection_id,
-        key=key,
+        keys=keys,
+        feed=None if feed is None else feed.feed_id,
         now=now,
         deadline=now + SEND_WITHIN,
         run=sync_run_id,
@@ -180,7 +145,7 @@ def _record(
         froms=[write.from_units for write in group],
         tos=[write.to_units for write in group],
         exposed=[exposure.recorded(write.from_units, write.to_units) for write in group],
-        places=list(range(len(group))),
+        places=list(places),
     )
     ids = {row["listing_id"]: row["id"] for row in inserted}
     return [
@@ -193,7 +158,7 @@ def _record(
             to_units=write.to_units,
             idempotency_key=key,
         )
-        for write in group
+        for write, key in zip(group, keys, strict=True)
     ]
 
 
@@ -234,10 +199,12 @@ def mark_sent(conn: Connection, shop_id: int, write_ids: Sequence[int], now: dat
     return {row["id"] for row in rows}
 
 
-def withdraw_unsent(conn: Connection, shop_id: int, connection_id: int, now: datetime) -> int:
+def withdraw_unsent(
+    conn: Connection, shop_id: int, connection_id: int, now: datetime, *, feed_id: int | None = None
+) -> int:
     """Close writes that nobody sent in time (their sender died), or may send any more; returns how many.
 
-    They expose nothing any more.
+    All that were not sent of a feed that never leaves, where `feed_id` names one. They expose nothing any more.
     """
     rows = fetch(
         conn,
@@ -245,11 +212,12 @@ def withdraw_unsent(conn: Connection, shop_id: int, connection_id: int, now: dat
         select w.id, l.id as listing_id from listing_writes w
         join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
         where w.shop_id = %(shop)s and w.connection_id = %(connection)s and w.outcome is null and w.sent_at is null
-            and (w.deadline_at <= %(now)s or not may_write(w.shop_id, w.connection_id))
+            and (w.deadline_at <= %(now)s or w.feed_id = %(feed)s or not may_write(w.shop_id, w.connection_id))
         order by l.id for no key update of l
         """,
         shop=shop_id,
         connection=connection_id,
+        feed=feed_id,
         now=now,
     )
     withdrawn = fetch(
@@ -490,3 +458,38 @@ def settle_by_hand(
     result = QuantityResult(write_id, outcome, code=BY_HAND, observed_units=shown_units, at=now)
     settle(conn, shop_id, [result], timedelta(0), now)
     audit.record(conn, shop_id, actor, "settle_write", f"listing_write:{write_id}", now, shown_units=shown_units)
+
+
+def settle_feed_by_hand(
+    conn: Connection, shop_id: int, feed_id: int, shown: Mapping[int, int], actor: Actor, now: datetime
+) -> int:
+    """End the doubt of writes of a feed that has ended by what the channel shows of each: as `settle_by_hand`.
+
+    `shown` has the units by write; what is settled meanwhile is left. Returns how many were ended.
+    """
+    rows = fetch(
+        conn,
+        """
+        select w.id, w.to_units from listing_writes w
+        join channel_feeds f on f.shop_id = w.shop_id and f.id = w.feed_id and f.ended_at is not null
+        where w.shop_id = %(shop)s and w.feed_id = %(feed)s and w.id = any(%(ids)b::int8[]) and w.outcome is null
+        order by w.listing_id
+        """,
+        shop=shop_id,
+        feed=feed_id,
+        ids=sorted(shown),
+    )
+    results = [
+        QuantityResult(
+            row["id"],
+            "confirmed" if row["to_units"] == shown[row["id"]] else "stale",
+            code=BY_HAND,
+            observed_units=shown[row["id"]],
+            at=now,
+        )
+        for row in rows
+    ]
+    settle(conn, shop_id, results, timedelta(0), now)
+    if results:
+        audit.record(conn, shop_id, actor, "settle_feed", f"channel_feed:{feed_id}", now, writes=len(results))
+    return len(results)

@@ -53,6 +53,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule("outbox.relay", "outbox.relay", "say outside what is due", 15),
     Schedule("sweep.exposure_alerts", "sweep.exposure_alerts", "open and close alerts on what could be oversold", 60),
     Schedule("changes.chase", "changes.chase", "see which channels have followed what changed; tell of what hangs", 15),
+    Schedule("sweep.feeds", "sweep.feeds", "tell of feeds that do not end, and of what ended ones do not show", 60),
     Schedule("poll.orders", "poll.orders", "ask every channel for changed orders", 60),
     Schedule("poll.notices", "poll.notices", "read the queues that channels put their notifications into", 15),
     Schedule("sweep.shipments", "sweep.shipments", "tell channels of packages that they do not know yet", 30),

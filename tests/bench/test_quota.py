@@ -11,11 +11,12 @@ import pytest
 from bench import quota
 from bench.servers import Servers
 from bench.virtual import Distance, SharedTime
+from core.inventory import roads
 from sandbox.clock import VirtualClock
 
 
 def test_the_quota_is_used_and_never_overdrawn(redis_url: str, tmp_path: Path) -> None:
-    report = quota.run(Servers(tmp_path, redis_url, ""), 1, size=0.2)
+    report = quota.run(Servers(tmp_path, redis_url, ""), 1, size=0.2, vendors=("shopify",))
     assert report.failures() == []
     figures = {figure.name: figure.value for figure in report.figures}
     for workers in ("one worker", "4 workers"):
@@ -26,6 +27,22 @@ def test_the_quota_is_used_and_never_overdrawn(redis_url: str, tmp_path: Path) -
         assert figures[f"floor of it: points / rate, {workers}"] < figures[f"ours, {workers}: time"]
     assert figures["ours: a zero waits for quota, p99"] < 100
     assert figures["baseline: the same as an ordinary call, p99"] > 1000
+
+
+def test_on_amazon_the_better_road_is_taken_and_nobody_is_told_off(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few enough that the suite has time for it; a feed is thought to be as quick as it is."""
+    monkeypatch.setattr(roads, "GUESS_SECONDS", 40.0)
+    report = quota.run(Servers(tmp_path, redis_url, ""), 1, size=0.04, vendors=("amazon",))
+    figures = {figure.name: figure for figure in report.figures}
+    assert report.throttled == 0
+    assert "in a feed" in figures["Amazon, ours: SKUs"].note
+    assert figures["Amazon, baseline: throttled"].value > 0
+    ours, by_patch = figures["Amazon, ours: time until all is shown"], figures["Amazon, by patch: time"]
+    assert ours.value < by_patch.value
+    assert figures["Amazon, floor of it: Amazon's own time"].value <= ours.value
+    assert figures["Amazon, floor of it: patches / rate"].value <= by_patch.value
 
 
 def test_a_throttle_or_a_share_below_the_aim_fails() -> None:

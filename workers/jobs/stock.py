@@ -20,15 +20,16 @@ from core.connections import operations as connections
 from core.connections import switches
 from core.connections.queries import ConnectionRow, connection
 from core.db import read_only, unit_of_work
-from core.inventory import checking, escrow, lane_work, publishing
+from core.inventory import checking, feeds, lane_work, publishing
 from core.inventory.checking import OpenWrite
 from core.inventory.exposing import KEY_EXPIRED
 from core.inventory.publishing import WRITES_STOPPED
 from core.logs import bound
 from core.messaging.doorbell import Drain, Lane
 from core.ports import QuantityResult, QuantityWrite, SalesChannel
-from workers.jobs.inbox import ring_pushes
+from workers.feeds import look_at_feeds, part_for_calls, void_ones
 from workers.registry import job
+from workers.settling import DOUBT_AFTER, FIRST_CHECK, factor_of, follow_up, lane_of
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +41,7 @@ SENDERS = 4
 READ_AT_ONCE = 200
 SOON_SECONDS = 2.0
 RING_AHEAD = timedelta(seconds=1)
-# Durations of the vendor's side: divided by the connection's clock factor.
-FIRST_CHECK = timedelta(seconds=3)
-"""Then after twice the time, and so on: seldom more than half as long again as the channel took."""
-
-DOUBT_AFTER = timedelta(minutes=15)
+# Of the vendor's side: divided by the connection's clock factor.
 KEY_LIVES = timedelta(hours=23)
 
 
@@ -85,16 +82,22 @@ def push_stock(*, shop_id: int, connection_id: int) -> dict[str, Any]:
         if any(counts.values()):
             log.info("pushed", extra={"counts": counts})
         with read_only(held.app.engine) as conn:
-            held.drain.has_more = (shop_id, connection_id) in lane_work.lanes_to_push(conn, utc_now())
+            # Whoever sends the feed rings when it has left.
+            is_left = (shop_id, connection_id) in lane_work.lanes_to_push(conn, utc_now())
+            held.drain.has_more = is_left and not counts.get("left_to_feed")
         if counts.get("accepted") or counts.get("unknown"):
-            _promise_check(held.app, _lane(held.row, held.channel, held.channel.writes_per_call))
+            _promise_check(held.app, lane_of(held.row, held.channel, held.channel.writes_per_call))
     return counts
 
 
 def _promise_check(app: Application, lane: publishing.Lane) -> None:
-    """Have the lane's open writes looked at when the next falls due: a moment before, since rings come to a second."""
+    """Have the lane's open writes and feeds looked at when the next falls due.
+
+    A moment before, since rings come to a second.
+    """
     with read_only(app.engine) as conn:
-        next_at = checking.next_check_at(conn, lane)
+        due = (checking.next_check_at(conn, lane), feeds.next_look_at(conn, lane))
+    next_at = min((at for at in due if at is not None), default=None)
     if next_at is None:
         return
     bell, ring_at = Lane("stock-check", lane.shop_id, lane.connection_id), next_at - RING_AHEAD
@@ -116,45 +119,30 @@ def push_lane(app: Application, row: ConnectionRow, channel: SalesChannel, secon
         lane_work.give_up_unseen(conn, row.shop_id, row.id, utc_now())
     if counts["orphans"]:
         app.doorbell.ring(Lane("stock-check", row.shop_id, row.id))
+    part = part_for_calls(app, row, channel)
     while time.monotonic() < ends_at:
         with unit_of_work(app.engine) as conn:
-            calls = publishing.plan(conn, _lane(row, channel, size), max(SENT_AT_ONCE, size), utc_now())
+            lane = lane_of(row, channel, size)
+            calls = publishing.plan(conn, lane, max(SENT_AT_ONCE, size), utc_now(), part=part)
         if not calls:
+            if part == "for_calls":
+                counts["left_to_feed"] = 1
             break
         for sent, results in _send(app, row, channel, calls):
             counts["sent"] = counts.get("sent", 0) + sent
             for result in results:
                 counts[result.outcome] = counts.get(result.outcome, 0) + 1
             with unit_of_work(app.engine) as conn:
-                publishing.settle(conn, row.shop_id, results, FIRST_CHECK / _factor(row), utc_now())
+                publishing.settle(conn, row.shop_id, results, FIRST_CHECK / factor_of(row), utc_now())
             with unit_of_work(app.engine) as conn:
                 connections.note_problem(conn, row.shop_id, row.id, _problem(results), utc_now())
-            _follow_up(app, row, results)
+            follow_up(app, row, results)
             # One stale pair holds up its whole call: smaller calls while the channel is busy selling.
             is_stale = any(result.outcome == "stale" for result in results)
             size = max(1, size // 4) if is_stale else min(channel.writes_per_call, size * 2)
         if counts.get("unsent"):
             break
     return counts
-
-
-def _follow_up(app: Application, row: ConnectionRow, results: Sequence[QuantityResult]) -> None:
-    """What one channel gave up, another gets now: plan scarce stock again, and ring for whom it is."""
-    settled = [result.write_id for result in results if result.outcome not in ("accepted", "unknown")]
-    if not settled:
-        return
-    with unit_of_work(app.engine) as conn:
-        is_scarce = escrow.follow_up(conn, row.shop_id, settled, utc_now())
-    if is_scarce:
-        ring_pushes(app)
-
-
-def _lane(row: ConnectionRow, channel: SalesChannel, writes_per_call: int) -> publishing.Lane:
-    return publishing.Lane(row.shop_id, row.id, channel.guarantee_class, writes_per_call)
-
-
-def _factor(row: ConnectionRow) -> float:
-    return float(row.settings.get("clock_factor") or 1)
 
 
 def _problem(results: Sequence[QuantityResult]) -> str | None:
@@ -201,16 +189,20 @@ def check_writes(*, shop_id: int, connection_id: int) -> dict[str, Any]:
         if any(counts.values()):
             log.info("checked", extra={"counts": counts})
         with read_only(held.app.engine) as conn:
-            held.drain.has_more = (shop_id, connection_id) in checking.lanes_to_check(conn, utc_now())
+            now = utc_now()
+            waiting = {*checking.lanes_to_check(conn, now), *feeds.lanes_to_look_at(conn, now)}
+            held.drain.has_more = (shop_id, connection_id) in waiting
         if not held.drain.has_more:
-            _promise_check(held.app, _lane(held.row, held.channel, held.channel.writes_per_call))
+            _promise_check(held.app, lane_of(held.row, held.channel, held.channel.writes_per_call))
     return counts
 
 
 def check_lane(app: Application, row: ConnectionRow, channel: SalesChannel, seconds: float) -> dict[str, int]:
     """Check due writes until none is left or the time is up; returns how many were checked and settled."""
-    lane = _lane(row, channel, channel.writes_per_call)
+    lane = lane_of(row, channel, channel.writes_per_call)
     counts = {"checked": 0, "settled": 0}
+    if ended := look_at_feeds(app, row, channel):
+        counts["feeds_ended"] = ended
     ends_at = time.monotonic() + seconds
     while time.monotonic() < ends_at:
         with unit_of_work(app.engine) as conn:
@@ -218,7 +210,7 @@ def check_lane(app: Application, row: ConnectionRow, channel: SalesChannel, seco
             calls = checking.calls_of(conn, lane, due) if channel.guarantee_class == "A" else {}
             # Nobody else looks at them meanwhile, and a checker that dies leaves them to the next.
             checking.postpone_checks(
-                conn, row.shop_id, due, FIRST_CHECK / _factor(row), DOUBT_AFTER / _factor(row), utc_now()
+                conn, row.shop_id, due, FIRST_CHECK / factor_of(row), DOUBT_AFTER / factor_of(row), utc_now()
             )
         if not due:
             if not _wait_for_next(app, lane, ends_at):
@@ -228,13 +220,14 @@ def check_lane(app: Application, row: ConnectionRow, channel: SalesChannel, seco
             results = _settle_doubts(channel, due, calls)
         else:
             results = _read_back(app, row, channel, due)
+            results += void_ones(row, channel, due, results)
         with unit_of_work(app.engine) as conn:
-            publishing.settle(conn, row.shop_id, results, FIRST_CHECK / _factor(row), utc_now())
+            publishing.settle(conn, row.shop_id, results, FIRST_CHECK / factor_of(row), utc_now())
         if results and channel.guarantee_class != "A":
             # What can be known by now ends the doubt at once: until then others give up units for it.
             with unit_of_work(app.engine) as conn:
                 checking.end_doubts(conn, row.shop_id, row.id, utc_now())
-        _follow_up(app, row, results)
+        follow_up(app, row, results)
         counts["checked"] += len(due)
         settled = sum(result.outcome not in ("unknown", "accepted") for result in results)
         counts["settled"] += settled
@@ -315,7 +308,8 @@ def sweep_stock() -> dict[str, Any]:
     _give_up_where_held(app)
     with read_only(app.engine) as conn:
         now = utc_now()
-        to_push, to_check = lane_work.lanes_to_push(conn, now), checking.lanes_to_check(conn, now)
+        to_push = lane_work.lanes_to_push(conn, now)
+        to_check = sorted({*checking.lanes_to_check(conn, now), *feeds.lanes_to_look_at(conn, now)})
     for shop_id, connection_id in to_push:
         app.doorbell.insist(Lane("stock", shop_id, connection_id))
     for shop_id, connection_id in to_check:

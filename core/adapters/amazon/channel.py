@@ -9,6 +9,7 @@ from typing import Literal
 from core.adapters.amazon import account, parsing, subscriptions
 from core.adapters.amazon.client import SellingPartner
 from core.adapters.amazon.fba import FbaInventory
+from core.adapters.amazon.feeds import Feeds
 from core.adapters.amazon.listings import Listings
 from core.adapters.amazon.orders import HISTORY, SWEEP_EVERY, Orders
 from core.adapters.amazon.places import FBA_PLACE, OWN_PLACE
@@ -16,6 +17,7 @@ from core.adapters.amazon.queues import QueueClient, policy_problem, queue_of
 from core.adapters.amazon.roles import RoleMissing
 from core.adapters.amazon.shipments import Shipments
 from core.adapters.base import ConnectionConfig, Deps
+from core.bulk import BulkRoad
 from core.errors import Permanent
 from core.ports import (
     CatalogueExport,
@@ -75,6 +77,7 @@ class AmazonSellerChannel:
         self._orders = Orders(partner, self._marketplace, deps.now, config.clock_factor)
         self._shipments = Shipments(partner, self._marketplace)
         self._kept: dict[str, LevelObservation] | None = None
+        self.bulk: BulkRoad | None = Feeds(partner, self._listings, config, deps, product_type)
 
     def about(self) -> ChannelAccount:
         """The seller, where it takes part and what the app's roles allow: each is asked for, for none is told."""

@@ -55,6 +55,14 @@ class SellingPartner:
         """When the access token at hand dies; None before the first call."""
         return self._dialect.token_expires_at()
 
+    def ready_in(self, name: str, urgency: Urgency = "normal") -> float:
+        """Seconds (of our time) until quota lets the operation leave at once; 0: now."""
+        return self._dialect.bucket(name).ready_in(urgency=urgency)
+
+    def rate(self, name: str) -> float:
+        """Calls a second (of Amazon's time) that the operation's quota restores, as Amazon told last."""
+        return self._dialect.bucket(name).known_rate()
+
     def run(
         self,
         name: str,
@@ -143,6 +151,10 @@ class _Dialect:
         """When the access token at hand dies; None before one was fetched."""
         return self._tokens.expires_at()
 
+    def bucket(self, operation: str) -> TokenBucket:
+        """The quota of an operation that is asked for in this one's name."""
+        return self._buckets[operation]
+
     def pace(self, call: Call, wait_at_most: float) -> Permit:
         return self._buckets[call.operation].acquire(call.cost, wait_at_most, call.urgency)
 
@@ -150,7 +162,9 @@ class _Dialect:
         answer = json_object(response)
         code, reason = _first_error(answer)
         judged = judge_status(response, reason, code, ERRORS)
-        if judged.kind == "ok" and answer is None and response.status_code == _NO_CONTENT:
+        # A deletion is answered with a bare 200, or with a body that says nothing.
+        has_nothing_to_say = response.status_code == _NO_CONTENT or (call.method == "DELETE" and not response.content)
+        if judged.kind == "ok" and answer is None and has_nothing_to_say:
             answer = {}
         elif judged.kind == "ok" and answer is None:
             judged = Judgement("fault", code="NOT_JSON", reason="the answer is no JSON object")

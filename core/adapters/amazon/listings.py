@@ -80,6 +80,26 @@ class Listings:
             levels += self._several(together[start : start + PAGE])
         return levels
 
+    def submitted(self, skus: Sequence[str]) -> dict[str, int]:
+        """What was submitted last, by seller SKU; what says nothing of our own stock is left out."""
+        # The identifiers travel as a comma-separated list.
+        wanted = [sku for sku in dict.fromkeys(skus) if "," not in sku]
+        found: dict[str, int] = {}
+        for start in range(0, len(wanted), PAGE):
+            results, _ = self._search(
+                {
+                    "identifiers": ",".join(wanted[start : start + PAGE]),
+                    "identifiersType": "SKU",
+                    "includedData": "attributes",
+                    "pageSize": str(PAGE),
+                }
+            )
+            for item in results.items:
+                units = item.submitted_units(OWN_STOCK)
+                if units is not None:
+                    found[item.sku] = units
+        return found
+
     def set_quantity(self, write: QuantityWrite) -> QuantityResult:
         """Submit one quantity, at most once: Amazon has no key by which it would know a repetition."""
         try:
@@ -113,10 +133,7 @@ class Listings:
         return QuantityResult(write.write_id, "refused", code, detail, submission_ref=submission.submission_id)
 
     def _patch(self, write: QuantityWrite) -> dict[str, Any]:
-        """`merge` changes the quantity alone; `replace` would reset the handling time."""
-        value = {"fulfillment_channel_code": OWN_STOCK, "quantity": write.to_units}
-        patch = {"op": "merge", "path": "/attributes/fulfillment_availability", "value": [value]}
-        return {"productType": self._product_type, "patches": [patch]}
+        return {"productType": self._product_type, "patches": [quantity_patch(write.to_units)]}
 
     def _several(self, skus: Sequence[str]) -> list[LevelObservation]:
         results, seen_at = self._search(
@@ -193,6 +210,12 @@ class Listings:
             status_reason=None if is_buyable else item.trouble,
             gone_places=gone,
         )
+
+
+def quantity_patch(units: int) -> dict[str, Any]:
+    """`merge` changes the quantity alone; `replace` would reset the handling time."""
+    value = {"fulfillment_channel_code": OWN_STOCK, "quantity": units}
+    return {"op": "merge", "path": "/attributes/fulfillment_availability", "value": [value]}
 
 
 def _level(item: Item, seen_at: datetime) -> LevelObservation:

@@ -140,6 +140,15 @@ class Item(Part):
         found = (row for row in self.fulfillment_availability if row.fulfillment_channel_code.upper() == channel)
         return next((row.quantity for row in found), None)
 
+    def submitted_units(self, channel: str) -> int | None:
+        """Units submitted last for `channel`, in force or not; None where nothing says so."""
+        rows = self.attributes.get("fulfillment_availability")
+        for row in rows if isinstance(rows, list) else ():
+            if isinstance(row, dict) and str(row.get("fulfillment_channel_code")).upper() == channel:
+                units = row.get("quantity")
+                return units if isinstance(units, int) and not isinstance(units, bool) else None
+        return None
+
 
 class Pagination(Part):
     next_token: str | None = None

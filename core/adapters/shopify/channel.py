@@ -14,6 +14,7 @@ from core.adapters.shopify.exports import Exports
 from core.adapters.shopify.fulfilment_orders import FulfilmentOrders
 from core.adapters.shopify.orders import Orders
 from core.adapters.shopify.quantities import Quantities
+from core.bulk import BulkRoad
 from core.ports import (
     CatalogueExport,
     ChannelAccount,
@@ -42,6 +43,7 @@ class ShopifyChannel:
 
     guarantee_class: Literal["A", "B", "C", "D"] = "A"
     writes_per_call = 250
+    bulk: BulkRoad | None = None
     reads_orders = True
     orders_every: timedelta | None = None
     external_places: Collection[str] = ()
