@@ -129,7 +129,7 @@ class Orders:
         cannot be asked for, and need not be.
         """
         params = {"lastUpdatedAfter": _iso(self._now() - timedelta(days=1)), "maxResultsPerPage": "1"}
-        bound = self._search(params, "background").results.last_updated_before
+        bound = self._search(params, "urgent").results.last_updated_before
         return None if bound is None else bound.replace(microsecond=0)
 
     def still_open(self) -> Iterator[Sequence[Found]]:
@@ -139,7 +139,7 @@ class Orders:
         while True:
             more = {} if token is None else {"paginationToken": token}
             try:
-                page = self._search({**params, **more}, "background")
+                page = self._search({**params, **more}, "urgent")
             except Refused as error:
                 if token is None or error.status != 400:
                     raise
