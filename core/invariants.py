@@ -16,8 +16,10 @@ from sqlalchemy import Connection
 from core.db import fetch
 from core.inventory.exposure_checks import EXPOSURE_CHECKS
 from core.inventory.external import EXTERNAL_CHECKS
+from core.inventory.feed_checks import FEED_CHECKS
 from core.messaging.change_checks import CHANGE_CHECKS
 from core.money import WITH_THREE_DECIMALS, WITHOUT_DECIMALS
+from core.orders.order_checks import ORDER_CHECKS
 from core.policies.queries import LIVING, resolved
 from core.policies.rules import TERMS
 
@@ -479,7 +481,10 @@ CHECKS: tuple[Check, ...] = (
             and ((w.sent_at is null and w.deadline_at < %(now)s - %(patience)s)
                 -- What could only be settled by writing again waits until it may be.
                 or (w.sent_at is not null and coalesce(w.next_check_at, w.sent_at) < %(now)s - %(patience)s
-                    and (w.from_units is null or may_write(w.shop_id, w.connection_id)))
+                    and (w.from_units is null or may_write(w.shop_id, w.connection_id))
+                    -- What is in a feed under way is looked at with the feed.
+                    and not exists (select from channel_feeds f where f.shop_id = w.shop_id and f.id = w.feed_id
+                        and f.submitted_at is not null and f.ended_at is null))
                 or exists (select from listing_writes v where v.shop_id = w.shop_id and v.listing_id = w.listing_id
                     and v.outcome is null and v.id <> w.id))
         """,
@@ -501,7 +506,10 @@ CHECKS: tuple[Check, ...] = (
         where {shop} and (btrim(actor) = '' or btrim(reason) = '')
         """,
     ),
-    *(Check(name, holds, sql) for name, holds, sql in (*EXPOSURE_CHECKS, *EXTERNAL_CHECKS, *CHANGE_CHECKS)),
+    *(
+        Check(name, holds, sql)
+        for name, holds, sql in (*EXPOSURE_CHECKS, *EXTERNAL_CHECKS, *FEED_CHECKS, *ORDER_CHECKS, *CHANGE_CHECKS)
+    ),
 )
 
 PATIENCE = timedelta(minutes=5)

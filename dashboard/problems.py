@@ -268,6 +268,22 @@ def _exposure(row: Row, now: datetime, zone: str) -> Problem:
     )
 
 
+def _credential(row: Row, now: datetime, zone: str) -> Problem:
+    return Problem(
+        f"credential-{row['connection_id']}",
+        "attention",
+        9,
+        f"{formats.plain(row['connection'])} will be shut out: {formats.plain(row['why'])}",
+        "From then on nothing can be read or written there. Rotate it in the vendor's developer console, and enter the"
+        f" new one with `switchyard connect {row['vendor']}` if it does not come by the queue."
+        " This closes by itself once the new one is here.",
+        (),
+        row["since"],
+        Step("connections", "Open connection", row["connection_id"], {"connection": str(row["connection_id"])}),
+        row,
+    )
+
+
 def _hanging(row: Row, now: datetime, zone: str) -> Problem:
     name = formats.plain(row["connection"])
     many = formats.plural(row["changes"], "change has", "changes have")
@@ -368,6 +384,7 @@ _BUILDERS = {
     "doubtful": _doubtful,
     "unpublished": _unpublished,
     "exposure": _exposure,
+    "credential": _credential,
     "hanging": _hanging,
     "untold": _untold,
     "forward": _forward,

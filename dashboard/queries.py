@@ -151,6 +151,7 @@ _PROBLEMS = {
     " from doubtful_writes",
     "unpublished": "select connection_id, connection, reason, listings, unmapped, example from unpublished_listings",
     "exposure": "select alert_id, limit_units, units, skus, worst_skus, opened_at from open_alerts",
+    "credential": "select connection_id, connection, vendor, why, since from ending_credentials",
     "hanging": "select connection_id, connection, reason, legs, changes, skus, since, detail, example_code"
     " from stuck_legs",
     "untold": "select connection_id, connection, missing, refused, since, checked_at, example, problem"

@@ -28,6 +28,7 @@ _PASSING = {"host", "content-length", "connection", "accept-encoding", "accept",
 _WORD = re.compile(r"[A-Za-z_]{1,40}")
 _GID = re.compile(r"gid://[a-z]+/\w+/")
 _FIGURES = re.compile(r"[0-9TZ:+.,-]+")
+_SMALL = re.compile(r"-?\d{1,3}")
 _STEP = re.compile(r"[A-Za-z_]+|\d{4}-\d\d(-\d\d)?")
 _numbers = itertools.count(1)
 
@@ -66,6 +67,16 @@ def _text_shape(text: str) -> str:
     return "text"
 
 
+def _asked_shape(text: str) -> Any:
+    """Of a query parameter: how many values its list has, and what kinds they are; a small number as it stands."""
+    if _SMALL.fullmatch(text):
+        return text
+    if "," not in text:
+        return _text_shape(text)
+    parts = text.split(",")
+    return [len(parts), *sorted({_text_shape(part) for part in parts})]
+
+
 def _size_class(number: int) -> str:
     return ("-" if number < 0 else "+" if number else "0") + f"{max(0, number.bit_length() - 31)}"
 
@@ -84,7 +95,7 @@ def call_digest(method: str, path: str, query: str, headers: dict[str, str], bod
     """Of everything about a request that a rule could be about."""
     steps = [step if _STEP.fullmatch(step) else _text_shape(step) for step in path.split("/")]
     named = {name: _text_shape(text) for name, text in headers.items() if name not in _PASSING}
-    asked = shape(dict(parse_qsl(query, keep_blank_values=True)))
+    asked = sorted(([name, _asked_shape(text)] for name, text in parse_qsl(query, keep_blank_values=True)), key=repr)
     content = body_shape(body, headers.get("content-type", ""))
     return digest([method, steps, asked, named, content])
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from core import bootstrap
 from core.audit import Actor
 from core.bootstrap import Application
 from core.clock import utc_now
@@ -148,6 +149,7 @@ def shopify_connection(
 def amazon_connection(sandbox_url: str, seller: Mapping[str, Any], factor: float) -> NewConnection:
     """A seller of the sandbox's world, as a connection with a queue for its notifications."""
     queue = seller["queue"]
+    marketplace = bootstrap.amazon_marketplace(seller["marketplace_ids"][0])
     return NewConnection(
         vendor="amazon",
         name="Amazon",
@@ -155,7 +157,9 @@ def amazon_connection(sandbox_url: str, seller: Mapping[str, Any], factor: float
         account_ref=seller["seller_id"],
         guarantee_class="B",
         settings={
-            "marketplace_id": seller["marketplace_ids"][0],
+            "marketplace_id": marketplace.ref,
+            # As who connects a real one has it stored: by it a second connection to the same quantities is refused.
+            "region": marketplace.region,
             "lwa_url": f"{sandbox_url}/amazon/auth/o2/token",
             "queue_url": f"{sandbox_url}{queue['path']}",
             "queue_region": queue["region"],

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from sandbox.recording import Recorder, call_digest, shape
-from tests.contracts.recorder import Court
+from tests.contracts.recorder import Court, judges
 from tests.contracts.test_amazon_judge import HEADERS, ITEMS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -183,3 +183,33 @@ def test_requests_of_one_shape_differ_in_particulars_only() -> None:
     assert mark() != mark(query="")
     assert mark() != mark(**{"x-amz-access-token": ""})
     assert mark() == mark(**{"x-amz-access-token": "t2"})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("identifiers=a 1", "identifiers=b 2", True),
+        ("identifiers=a 1,b 2", "identifiers=c 3,d 4", True),
+        ("identifiers=a 1", "identifiers=" + ",".join(f"a {n}" for n in range(51)), False),
+        ("identifiers=" + ",".join(f"a {n}" for n in range(20)), "identifiers=" + ",".join(["a 1"] * 21), False),
+        ("identifiers=a 1", "identifiers=a 1&identifiers=b 2", False),
+        ("includedData=summaries,offers", "includedData=summaries,secrets", False),
+        ("includedData=summaries,offers", "includedData=offers,summaries", True),
+        ("pageSize=20", "pageSize=21", False),
+        ("pageSize=20&details=true", "details=true&pageSize=20", True),
+        ("createdAfter=2026-11-20T10:00:00Z", "createdAfter=2025-01-02T03:04:05Z", True),
+    ],
+)
+def test_how_much_is_asked_for_counts(one: str, other: str, alike: bool) -> None:
+    marks = {call_digest("GET", ITEMS, query, HEADERS, b"") for query in (one, other)}
+    assert (len(marks) == 1) is alike
+
+
+def test_a_list_that_is_too_long_does_not_hide_behind_a_good_one(tmp_path: Path, shared_dir: Path) -> None:
+    court = Court(judges(shared_dir / "contracts"), tmp_path)
+    court.begin("a test")
+    for count in (1, 20, 21):
+        asked = {"marketplaceIds": "A1", "identifiersType": "SKU", "identifiers": ",".join(["a 1"] * count)}
+        court.sent(httpx.Request("GET", f"https://sp-api.test{ITEMS}", params=asked, headers=HEADERS), "amazon")
+    ((breach, _),) = court.sit()
+    assert (breach.rule, breach.why) == ("parameters", "identifiers: 21 values")

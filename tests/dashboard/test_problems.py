@@ -122,6 +122,23 @@ def test_an_alert_on_exposure_says_how_much_over_what_and_leads_to_its_screen() 
     assert (found.step.kind, found.step.where, found.state) == ("oversell", {"show": "At risk"}, "danger")
 
 
+def test_a_secret_that_ends_says_when_and_how_to_enter_the_next_one() -> None:
+    why = "the application's client secret ends on 2027-01-08 at 00:00 UTC"
+    ends = {"connection_id": 1, "connection": "Amazon_UK", "vendor": "amazon", "why": why, "since": NOW}
+    (found,) = collect(credential=[ends])
+    assert (
+        found.headline
+        == r"Amazon\_UK will be shut out: the application's client secret ends on 2027-01-08 at 00\:00 UTC"
+    )
+    assert "`switchyard connect amazon`" in found.sentence
+    assert (found.state, found.since, found.step.kind, found.step.where) == (
+        "attention",
+        NOW,
+        "connections",
+        {"connection": "1"},
+    )
+
+
 def test_nothing_wrong_says_nothing() -> None:
     assert collect(connection(), connection(state="paused", switch="paused", last_error="old", last_error_at=NOW)) == []
 

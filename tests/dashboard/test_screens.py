@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Connection
 
 from core import embedded
+from core.alerts import operations as alerts
+from core.alerts.rules import Ending
+from core.clock import utc_now
+from core.db import execute, fetch_one
 from dashboard import problems
 from tests.dashboard import seed, worlds
 from tests.dashboard.conftest import Open, forget_all, text_of
@@ -80,6 +84,23 @@ def test_a_bad_day_shows_each_problem_with_its_step_worst_first(opened: Open, co
     cards = [m.value for m in page.markdown if "-badge[" in m.value]
     assert "Amazon UK" in cards[0]
     assert r"Gift wrap \[red\]" not in said
+
+
+def test_a_secret_that_ends_has_its_card_until_it_is_replaced(opened: Open, conn: Connection) -> None:
+    worlds.calm(conn)
+    row = fetch_one(conn, "select shop_id, id, name from connections order by id limit 1")
+    assert row is not None
+    ending = Ending(row["name"], datetime(2099, 1, 8, tzinfo=UTC), "")
+    assert alerts.tell_of_ending(conn, row["shop_id"], row["id"], ending, utc_now())
+    page = opened()
+    assert not page.exception
+    said = text_of(page)
+    assert "One thing needs you." in said
+    assert f"{row['name']} will be shut out: the application's client secret ends on 2099-01-08" in said
+    assert "switchyard connect" in said
+    execute(conn, "update alerts set closed_at = now(), closed_because = 'replaced'")
+    forget_all()
+    assert "Nothing needs you." in text_of(opened())
 
 
 def test_a_drawer_opens_on_each_kind_of_evidence(opened: Open, conn: Connection) -> None:

@@ -23,6 +23,7 @@ from tests.golive.conftest import FACTOR
 from tests.golive.test_connect import connect as connect_shopify
 from tests.golive.test_connect import parts, run, stored
 from tests.sandbox.outside import Outside, SellerSide, ShopSide, availability, wait_for
+from workers import world
 from workers.connecting import NotRight
 from workers.jobs import connections as jobs
 from workers.jobs import external as external_jobs
@@ -152,6 +153,17 @@ def test_trap_a_sku_has_one_quantity_in_all_marketplaces_of_a_region(app: Applic
     assert connect(app, seller, "--store-anyway", "--own-skus", **german).exception is None
     elsewhere = {"shop": "Test", "marketplace": "US", "name": "Amazon US"}
     assert connect(app, seller, "--store-anyway", **elsewhere).exception is None
+
+
+def test_trap_the_demos_seller_is_guarded_like_a_real_one(app: Application, seller: SellerSide) -> None:
+    """What the sandbox's world connects says its region, so that nobody else writes the same quantities beside it."""
+    new = world.amazon_connection(seller.outside.url, seller.entry, FACTOR)
+    assert new.settings["region"] == "eu"
+    with unit_of_work(app.engine) as conn:
+        shop_id = connections.open_shop(conn, "Test", "UTC", "GBP", ACTOR, utc_now())
+        connections.connect(conn, shop_id, new, app.settings.secret_keys, ACTOR, utc_now())
+    refused = connect(app, seller, "--store-anyway", shop="Test", marketplace="DE", name="Amazon DE").exception
+    assert isinstance(refused, connections.StockShared)
 
 
 def test_the_first_sync_puts_what_amazon_keeps_beside_the_pool(app: Application, seller: SellerSide) -> None:

@@ -15,26 +15,33 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine
 
 from core import embedded, invariants
-from core.db import execute, fetch_one, unit_of_work
+from core.db import execute, fetch_one, scalar, unit_of_work
+from core.inventory import external, feeds, promises, publishing
 from core.inventory import operations as inventory
-from core.inventory import promises, publishing
+from core.inventory.feeds import Filled
 from core.inventory.promises import Holder
 from core.inventory.publishing import Lane
 from core.messaging import chasing
+from core.orders import confirming
 from core.orders import operations as orders
+from core.orders.confirming import Package
 from core.orders.operations import OrderlessReturn
-from core.ports import QuantityResult
+from core.ports import ChannelLine, PackageAnswer, QuantityResult
 from tests.commands import run_here
 from tests.conftest import ROOT, TestServers
 from tests.desks import Desk
 from tests.factories import (
     ACTOR,
+    BASELINE,
     NOW,
     UNREADABLE,
     adjust_stock,
+    apply,
     body_of,
     drain,
+    first_sync,
     later,
+    make_facts,
     make_fulfilment,
     make_line,
     make_order,
@@ -43,8 +50,10 @@ from tests.factories import (
     make_sku,
     make_world,
     record_bodies,
+    take_in,
     world_of,
 )
+from tests.integration.test_external import listing, make_seller
 from tests.stock_desk import compose, reserve, take_back_line
 
 
@@ -75,6 +84,8 @@ RESERVATION = (
 LINE = f"select l.id as order_line_id, l.order_id from order_lines x {MUG_LINE.format(id='x.id')}"
 LISTING = "select id as listing_id from listings where channel_ref = 'variant:MUG'"
 WRITE = "select id as write_id, listing_id from listing_writes where outcome {}"
+FEED = "select id as feed_id from channel_feeds"
+PACKAGE = "select id as confirmation_id, order_id from shipment_confirmations"
 
 TAMPERINGS = {
     "level_is_sum_of_movements": Tampering(
@@ -249,7 +260,10 @@ TAMPERINGS = {
     "doubt_ends_at_the_watermark": Tampering(
         LISTING,
         """
-        with passed as (update connections set watermark_at = '2100-01-01')
+        with passed as (
+            update connections c set watermark_at = '2100-01-01'
+            from listings l where l.id = %(listing_id)s and c.id = l.connection_id
+        )
         update listings set exposed_units = exposed_units + 1 where id = %(listing_id)s
         """,
         ("listing_id",),
@@ -271,6 +285,49 @@ TAMPERINGS = {
             is_escrow) values (%(shop_id)s, %(sku_id)s, %(location_id)s, now(), 0, -1, -1, false)
         """,
         ("shop_id", "sku_id", "location_id"),
+    ),
+    "external_is_neither_promised_nor_written": Tampering(
+        "select l.id as listing_id from listings l join locations p on p.id = l.location_id and p.kind = 'external'",
+        "update listings set publishing = 'on' where id = %(listing_id)s",
+        ("listing_id",),
+        also=("listing_wants_what_is_available", "listing_is_converged_or_explained"),
+    ),
+    "external_level_is_what_was_read": Tampering(
+        """
+        select l.shop_id, l.sku_id, l.location_id, l.id as listing_id from listings l
+        join locations p on p.id = l.location_id and p.kind = 'external'
+        """,
+        "update listings set published_units = published_units - 1 where id = %(listing_id)s",
+        ("shop_id", "sku_id", "location_id"),
+    ),
+    "feed_holds_its_writes": Tampering(
+        FEED,
+        "update listing_writes set sent_at = null where feed_id = %(feed_id)s",
+        ("feed_id",),
+        also=("write_is_settled_or_in_doubt",),
+    ),
+    "feed_is_put_together_or_looked_at": Tampering(
+        FEED,
+        "update channel_feeds set next_look_at = planned_at where id = %(feed_id)s",
+        ("feed_id",),
+    ),
+    "cancellation_put_back_what_had_not_left": Tampering(
+        "select id as order_line_id, order_id from order_lines where puts_back",
+        "update order_lines set put_back_units = put_back_units - 1 where id = %(order_line_id)s",
+        ("order_line_id", "order_id"),
+    ),
+    "package_is_of_its_order": Tampering(
+        PACKAGE,
+        """
+        update shipment_confirmations set line_ids = array[(select l.id from order_lines l
+            where l.order_id <> shipment_confirmations.order_id order by l.id limit 1)] where id = %(confirmation_id)s
+        """,
+        ("confirmation_id", "order_id"),
+    ),
+    "package_is_known_refused_or_on_its_way": Tampering(
+        PACKAGE,
+        "update shipment_confirmations set revision = revision + 1 where id = %(confirmation_id)s",
+        ("confirmation_id", "order_id"),
     ),
     "change_is_done_when_its_legs_are": Tampering(
         "select change_id from change_legs where state = 'confirmed' limit 1",
@@ -297,6 +354,51 @@ def test_every_check_has_its_tampering() -> None:
 
 def build(engine: Engine) -> None:
     """A small world with something of everything, at rest."""
+    build_channel(engine)
+    build_seller(engine)
+
+
+def build_seller(engine: Engine) -> None:
+    """A seller beside it: goods in the channel's own warehouse, a feed under way, a package told, an order put back."""
+    with unit_of_work(engine) as conn:
+        shop_id = scalar(conn, "select shop_id from shops")
+        for code in ("BAG", "PEN"):
+            make_sku(conn, shop_id, code)
+        world = world_of(conn, make_seller(conn, shop_id, is_sku_source=False))
+        seller = world.connection
+        take_in(conn, seller, [listing("BAG", None, 9), listing("PEN", 3, None)])
+        external.align(conn, shop_id, seller.id, BASELINE)
+        first_sync(conn, seller)
+        adjust_stock(conn, world, "PEN", 6)
+        (order,) = apply(
+            conn,
+            world,
+            make_facts(
+                make_order("903-1", [sold("1", "PEN", 2, counted_units=1)]),
+                make_order("903-2", [sold("2", "PEN", 1, puts_back=True)], cancelled_at=later(5)),
+            ),
+        )
+        assert order.state == "handled", order
+        package = Package("#903-1", "Other", "TR-1", NOW, {"1": 1}, carrier_name="Fast")
+        confirming.queue(conn, shop_id, package, ACTOR, NOW)
+        (due,) = confirming.take(conn, shop_id, seller.id, 9, NOW)
+        confirming.settle(conn, shop_id, due, PackageAnswer("confirmed"), NOW)
+        lane = Lane(shop_id, seller.id, "B", 1)
+        feed_id = feeds.begin(conn, lane, "for the test", NOW)
+        assert feed_id is not None
+        writes = feeds.fill(conn, lane, feed_id, feeds.new_key(), 0, 9, NOW)
+        assert len(writes) == 1
+        assert feeds.note_upload(conn, shop_id, feed_id, "document", 1, NOW)
+        feeds.mark(conn, shop_id, Filled(feed_id, writes), 1, NOW)
+        feeds.put_off(conn, shop_id, feed_id, timedelta(days=365 * 500), NOW)
+
+
+def sold(ref: str, code: str, units: int, **more: Any) -> ChannelLine:
+    """A line of a channel that names its listings by our codes."""
+    return make_line(ref, code, units, variant_ref=code, **more)
+
+
+def build_channel(engine: Engine) -> None:
     with unit_of_work(engine) as conn:
         world = make_world(conn, {"MUG": 10, "CUP": 5})
         make_sku(conn, world.shop_id, "LOOSE")

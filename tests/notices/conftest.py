@@ -133,7 +133,8 @@ def connect(app: Application, outside: Outside, side: SellerSide) -> Connect:
             base_url=plain.base_url,
             account_ref=side.id,
             guarantee_class="B",
-            settings={**plain.settings, **post.settings, **settings},
+            # Some connect several marketplaces of its region.
+            settings={**plain.settings, "own_skus": True, **post.settings, **settings},
             secrets={**told, **(post.secrets if secrets is None else secrets)},
         )
         with unit_of_work(app.engine) as conn:

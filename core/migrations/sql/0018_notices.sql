@@ -199,3 +199,10 @@ alter table alerts add constraint ck_alerts_kind
     check (kind in ('exposure', 'stuck_change', 'slow_feed', 'unshown_feed', 'credential'));
 alter table alerts drop constraint ck_alerts_closed_because;
 alter table alerts add constraint ck_alerts_closed_because check (closed_because in ('below', 'off', 'replaced'));
+
+-- Connections with a credential that ends, and has not been replaced yet: why, in a sentence, and since when it is known.
+create view ending_credentials with (security_invoker = true) as
+select a.shop_id, c.id as connection_id, c.name as connection, c.vendor, a.worst_skus -> 0 ->> 'why' as why,
+    a.opened_at as since
+from alerts a join connections c on c.shop_id = a.shop_id and a.fingerprint = 'credential:' || c.id
+where a.kind = 'credential' and a.closed_at is null;
