@@ -61,7 +61,7 @@ def draw_feeds(viewer: people.Viewer, number: int) -> None:
     heads = [("Feed", False), ("State", False), ("Messages", True), ("Report", False), ("In force", False),
              ("Why this road, and what was wrong", False)]  # fmt: skip
     with st.container(key="connection-feeds"):
-        components.table(heads, body, "The newest feeds")
+        components.table(heads, body, "The newest feeds", dense=True)
     if len(found) == amazon_queries.FEEDS_MAX:
         st.caption(f"The newest {amazon_queries.FEEDS_MAX}.")
 

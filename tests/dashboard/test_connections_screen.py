@@ -302,7 +302,8 @@ def test_amazon_tells_of_feeds_its_queue_quotas_and_the_stock_it_keeps(opened: O
         "The queue was read 2 min ago; the last message came 3 min ago. 245 messages in 24 h.",
         "FBA_INVENTORY_AVAILABILITY_CHANGES",
         # quota
-        "18 calls of 2 operations",
+        "Each operation has a quota of its own",
+        "<b>patchListingsItem</b>",
         "up to 5 calls a second",
         # orders
         "Its changed orders were last asked for 2 min ago; the answer has more pages, and the next asking goes on",
@@ -311,6 +312,12 @@ def test_amazon_tells_of_feeds_its_queue_quotas_and_the_stock_it_keeps(opened: O
         "mapping?connection=Amazon+UK",
     ):
         assert words in said, words
+
+
+def test_what_the_channel_keeps_itself_is_no_problem_of_ours(opened: Open, conn: Connection) -> None:
+    world = connection_worlds.several(conn)
+    connection_worlds.sells_at_amazon(conn, world)
+    assert "Kept by the channel itself" not in text_of(opened("connections", connection=str(world.amazon)))
 
 
 def test_an_amazon_without_feeds_queue_or_warehouse_says_so(opened: Open, conn: Connection) -> None:

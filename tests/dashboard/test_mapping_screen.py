@@ -340,6 +340,13 @@ def test_a_file_is_rehearsed_then_loaded_whole(settings: None, engine: Engine, t
 # --- ways here --------------------------------------------------------------------------------------------------------
 
 
+def test_what_was_set_aside_is_no_problem_any_more(opened: Open, there: World, conn: Connection) -> None:
+    assert "not ours" not in text_of(opened()).lower()
+    reasons = fetch(conn, "select reason from unpublished_listings where shop_id = %(s)s", s=there.shop_id)
+    assert reasons, "what nobody answered still is"
+    assert not [row for row in reasons if "not ours" in row["reason"]]
+
+
 def test_the_overview_and_the_order_lead_here(opened: Open, there: World, conn: Connection) -> None:
     said = text_of(opened())
     assert "2 identifiers of Amazon UK are not mapped: 5 units wait" in said

@@ -81,3 +81,27 @@ cross join lateral (
     from listings l where l.shop_id = p.shop_id and l.location_id = p.id
 ) shown
 where p.kind = 'external';
+
+-- As before, but for what is not to be in step with us: what the channel keeps itself, and what somebody set aside.
+create or replace view unpublished_listings with (security_invoker = true) as
+select
+    l.shop_id, l.connection_id, c.name as connection, l.publishing_reason as reason, count(*) as listings,
+    count(*) filter (where l.sku_id is null) as unmapped, min(coalesce(l.channel_code, l.title)) as example
+from listings l
+join connections c on c.shop_id = l.shop_id and c.id = l.connection_id
+left join locations p on p.shop_id = l.shop_id and p.id = l.location_id
+where l.publishing = 'off' and l.is_tracked and l.status = 'active' and p.kind is distinct from 'external'
+    and not (l.sku_id is null and exists (
+        select from listing_answers a where a.shop_id = l.shop_id and a.listing_id = l.id and a.sku_id is null))
+group by l.shop_id, l.connection_id, c.name, l.publishing_reason;
+
+create or replace view unpublished_listing_list with (security_invoker = true) as
+select
+    l.shop_id, l.connection_id, l.publishing_reason, l.id as listing_id, l.channel_ref, l.channel_code, l.title,
+    s.code as sku_code, l.published_units
+from listings l
+left join skus s on s.shop_id = l.shop_id and s.id = l.sku_id
+left join locations p on p.shop_id = l.shop_id and p.id = l.location_id
+where l.publishing = 'off' and l.is_tracked and l.status = 'active' and p.kind is distinct from 'external'
+    and not (l.sku_id is null and exists (
+        select from listing_answers a where a.shop_id = l.shop_id and a.listing_id = l.id and a.sku_id is null));
