@@ -33,7 +33,7 @@ Do = Callable[[Actor], Outcome]
 def map_to(viewer: people.Viewer, one: Identifier, about: str, code: str) -> None:
     """Ask whether an identifier that has no SKU is to be this one's."""
     app, act = mapping_actions.application(), mapping_actions.mapping(viewer.shop.id, one, code)
-    seen = _look(lambda: mapping_actions.preview(app, act))
+    seen = _look(viewer, about, lambda: mapping_actions.preview(app, act))
     if seen is None:
         return
     value = mapping_words.shown_value(one.kind, one.value)
@@ -66,7 +66,7 @@ def map_to(viewer: people.Viewer, one: Identifier, about: str, code: str) -> Non
 def remap_to(viewer: people.Viewer, one: Identifier, about: str, code: str) -> None:
     """Ask whether an identifier that has a SKU is to be another's: everything that moves, and what stays."""
     app, shop_id = mapping_actions.application(), viewer.shop.id
-    seen = _look(lambda: mapping_actions.preview_remap(app, shop_id, one, code), viewer, about)
+    seen = _look(viewer, about, lambda: mapping_actions.preview_remap(app, shop_id, one, code))
     if seen is None:
         return
     value = mapping_words.shown_value(one.kind, one.value)
@@ -102,7 +102,7 @@ def remap_to(viewer: people.Viewer, one: Identifier, about: str, code: str) -> N
 def set_aside(viewer: people.Viewer, one: Identifier, about: str) -> None:
     """Ask whether an identifier is not ours."""
     app, act = mapping_actions.application(), mapping_actions.setting_aside(viewer.shop.id, one)
-    seen = _look(lambda: mapping_actions.preview(app, act))
+    seen = _look(viewer, about, lambda: mapping_actions.preview(app, act))
     if seen is None:
         return
     value = mapping_words.shown_value(one.kind, one.value)
@@ -184,12 +184,11 @@ def draw_last() -> None:
 # --- what it would do -------------------------------------------------------------------------------------------------
 
 
-def _look(preview: Callable[[], Outcome], viewer: people.Viewer | None = None, about: str = "") -> Outcome | None:
+def _look(viewer: people.Viewer, about: str, preview: Callable[[], Outcome]) -> Outcome | None:
     """A preview, or in its place why there is none."""
     try:
         return preview()
     except WriteStillOpen as refused:
-        assert viewer is not None
         _ask_later(viewer, about, refused)
     except SwitchyardError as refused:
         st.error(formats.sentence(str(refused)), icon=":material/error:")
