@@ -88,7 +88,7 @@ def draw_head(number: int) -> None:
             _draw_held(viewer, number)
             _draw_refusing(viewer, row)
             draw_acts(viewer, row, standing)
-            _draw_parts(connection_words.is_shadow(standing))
+            _draw_parts(connection_words.is_shadow(standing), row["vendor"])
 
 
 def _writes(writing: str) -> str:
@@ -99,17 +99,24 @@ _PARTS = (
     ("comparison", "If it went live"),
     ("quota", "Quota"),
     ("subscriptions", "What it calls us for"),
+    ("feeds", "Feeds"),
+    ("queue", "Notifications"),
+    ("operations", "Quota by operation"),
+    ("orders", "Orders"),
+    ("place", "Stock it keeps"),
     ("versions", "API version"),
     ("errors", "What went wrong"),
     ("guarantee", "What it guarantees"),
 )
 
 
-def _draw_parts(is_shadow: bool) -> None:
+_OF_AMAZON = ("feeds", "queue", "operations", "orders", "place")
+
+
+def _draw_parts(is_shadow: bool, vendor: str) -> None:
     """What is further down the page."""
-    shown = [
-        f'<a href="#{anchor}">{escape(words)}</a>' for anchor, words in _PARTS if is_shadow or anchor != "comparison"
-    ]
+    hidden = {*(() if is_shadow else ("comparison",)), *(() if vendor == "amazon" else _OF_AMAZON)}
+    shown = [f'<a href="#{anchor}">{escape(words)}</a>' for anchor, words in _PARTS if anchor not in hidden]
     components.html(f'<nav class="sy-parts" aria-label="Parts of this page">{" · ".join(shown)}</nav>')
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard import (
+    amazon_panels,
     calls,
     charts,
     components,
@@ -42,6 +43,8 @@ def draw(number: int) -> None:
         draw_quota(viewer, row)
     with components.panel("connection-subscriptions"):
         draw_subscriptions(viewer, number)
+    if row["vendor"] == "amazon":
+        amazon_panels.draw(viewer, row)
     with components.panel("connection-versions"):
         draw_versions(viewer, row)
     with components.panel("connection-errors"):

@@ -69,6 +69,7 @@ _WORDS = {
     "waiting": ("Not written", "unknown"),
     "untracked": ("Not counted there", "unknown"),
     "unmapped": ("No SKU", "unknown"),
+    "ambiguous": ("Ambiguous", "attention"),
     "gone": ("Gone", "unknown"),
     # what a channel calls us for
     "standing": ("Stands", "ok"),
@@ -101,6 +102,13 @@ _WORDS = {
     "stale": ("Overtaken", "unknown"),
     "withdrawn": ("Withdrawn", "unknown"),
     "open": ("Open", "busy"),
+    # bulk submissions of quantities; done and cancelled are elsewhere
+    "planned": ("Planned", "busy"),
+    "uploaded": ("Uploaded", "busy"),
+    "submitted": ("Submitted", "busy"),
+    "in_progress": ("Being applied", "busy"),
+    "fatal": ("Came to nothing", "danger"),
+    "lost": ("Never arrived", "danger"),
     # legs of changes; open, confirmed and refused are above
     "stuck": ("Stuck", "danger"),
     "compensated": ("Not needed", "unknown"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import streamlit as st
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,6 +30,9 @@ class Preview:
     verb: str
     hint: str
     do: Callable[[Actor], str]
+    evidence: Callable[[], None] | None = None
+    """Draws what the figures are made of."""
+    is_large: bool = False
 
 
 def requeue_jobs(chosen: failures.Chosen, about: str, is_recent: bool) -> None:
@@ -161,13 +165,17 @@ def _hindered(plan: failures.Plan, about: str) -> Preview:
 def ask(preview: Preview) -> None:
     """Open the dialog of an act: what it would do, why, and the button that does it."""
     # The preview travels as an argument: the dialog's own reruns keep the plan that was seen, and its token.
-    st.dialog(preview.title, width="medium", icon=preview.icon)(partial(_draw, preview))()
+    width: Literal["medium", "large"] = "large" if preview.is_large else "medium"
+    st.dialog(preview.title, width=width, icon=preview.icon)(partial(_draw, preview))()
 
 
 def _draw(preview: Preview) -> None:
     st.markdown(preview.about)
-    components.figures(preview.figures)
+    if preview.figures:
+        components.figures(preview.figures)
     st.markdown("\n".join(f"- {line}" for line in preview.lines))
+    if preview.evidence is not None:
+        preview.evidence()
     if preview.warning:
         st.warning(preview.warning, icon=":material/warning:")
     if not preview.verb:

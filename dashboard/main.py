@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import components, people, queries, stops, theme
+from dashboard import components, formats, mapping_queries, people, queries, stops, theme
 
 log = logging.getLogger("dashboard")
 
@@ -30,6 +30,7 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
     connections = st.Page(
         SCREENS / "connections.py", title="Connections", icon=":material/cable:", url_path="connections"
     )
+    mapping = st.Page(SCREENS / "mapping.py", title="Mapping", icon=":material/link:", url_path="mapping")
     jobs = st.Page(SCREENS / "jobs.py", title="Jobs", icon=":material/conveyor_belt:", url_path="jobs")
     desk = st.Page(SCREENS / "desk.py", title="Desk", icon=":material/warehouse:", url_path="desk")
     rules = st.Page(SCREENS / "rules.py", title="Channel rules", icon=":material/rule:", url_path="rules")
@@ -37,7 +38,7 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
     orders = st.Page(SCREENS / "orders.py", title="Orders", icon=":material/receipt_long:", url_path="orders")
     return {
         "Now": [overview, oversell],
-        "Sync": [connections, jobs, calls],
+        "Sync": [connections, mapping, jobs, calls],
         "Stock": [skus, desk, rules],
         "Orders": [orders],
         "Shop": [setup],
@@ -62,7 +63,24 @@ def draw_sidebar(sections: dict[str, list[st.Page]], shops: list[dict[str, Any]]
         for head, pages in sections.items():
             st.caption(head)
             for page in pages:
-                st.page_link(page, width="stretch", query_params=viewer.where() if viewer else None)
+                st.page_link(
+                    page, label=_label(page, viewer), width="stretch", query_params=viewer.where() if viewer else None
+                )
+
+
+def _label(page: st.Page, viewer: people.Viewer | None) -> str:
+    """A page's name, and beside it how much waits there, where something does."""
+    if viewer is None or page.url_path != "mapping":
+        return page.title
+    try:
+        waiting = mapping_queries.waiting(viewer.shop.id, viewer.person.scope)
+    except queries.Unreadable as error:
+        # The page itself says that it cannot be read; the way to it stays.
+        log.warning("how much waits for a mapping cannot be read: %s", error)
+        return page.title
+    most = mapping_queries.BADGE_MAX
+    many = f"{most}+" if waiting > most else formats.count(waiting)
+    return f"{page.title} :orange-badge[{many}]" if waiting else page.title
 
 
 def _pick_shop(shops: list[dict[str, Any]], shop: people.Shop) -> None:

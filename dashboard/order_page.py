@@ -9,7 +9,8 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import change_queries, change_words, components, formats, people
+from core.identity.rules import Identifier
+from dashboard import change_queries, change_words, components, formats, mapping_queries, mapping_words, people
 
 Row = Mapping[str, Any]
 
@@ -25,9 +26,10 @@ def draw(viewer: people.Viewer, number: str) -> None:
             components.empty("There is no such order", "Look for it by its name or by the channel’s number.")
             return
         lines = change_queries.lines(viewer.shop.id, found["order_id"])
+        unmapped = mapping_queries.parked_of_order(viewer.shop.id, found["order_id"]) if found["unmapped_lines"] else {}
         _draw_head(viewer, found)
         st.subheader("Lines", anchor="lines")
-        _draw_lines(found, lines)
+        _draw_lines(viewer, found, lines, unmapped)
     if found is not None:
         _draw_past(viewer, found)
 
@@ -69,7 +71,7 @@ def _said(order: Row, zone: str) -> str:
     return f"{', '.join(parts)}.{held}"
 
 
-def _draw_lines(order: Row, lines: Sequence[Row]) -> None:
+def _draw_lines(viewer: people.Viewer, order: Row, lines: Sequence[Row], unmapped: Mapping[int, Identifier]) -> None:
     if not lines:
         components.empty("It has no lines", "The channel told none.")
         return
@@ -80,7 +82,7 @@ def _draw_lines(order: Row, lines: Sequence[Row]) -> None:
             components.number(row["units"]),
             escape(formats.money(row["total_minor"], order["currency"])),
             escape(row["location"] or formats.UNKNOWN),
-            escape(_became(row)),
+            escape(_became(row)) + _way_to_map(viewer, unmapped.get(row["ordinal"])),
         )
         for row in lines
     ]
@@ -88,6 +90,13 @@ def _draw_lines(order: Row, lines: Sequence[Row]) -> None:
     components.table(heads, body, "Lines of this order")
     if order["lines"] > len(lines):
         st.caption(f"The first {formats.count(len(lines))} of {formats.count(order['lines'])}.")
+
+
+def _way_to_map(viewer: people.Viewer, one: Identifier | None) -> str:
+    """A link to where it is said whose SKU a line is."""
+    if one is None:
+        return ""
+    return f"<br>{components.link('mapping', 'Map it…', viewer.where(**mapping_words.address(one)))}"
 
 
 def _became(row: Row) -> str:

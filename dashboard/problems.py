@@ -17,7 +17,7 @@ Found = Mapping[str, Sequence[Row]]
 @dataclass(frozen=True, slots=True)
 class Step:
     """The one next step: `kind` is sync (a connection), details (a list of what is meant), or a screen: skus (a
-    filtered list), jobs (a cause), oversell (what is at risk), connections (one)."""
+    filtered list), jobs (a cause), oversell (what is at risk), connections (one), mapping (what nobody knows)."""
 
     kind: str
     label: str
@@ -187,20 +187,32 @@ def _parked(row: Row, now: datetime, zone: str) -> Problem:
 
 def _unmapped(row: Row, now: datetime, zone: str) -> Problem:
     money = formats.money(row["total_minor"], row["currency"])
+    name, number = formats.plain(row["connection"]), row["identifiers"]
+    if number:
+        waits = f"{formats.plural(row['units'], 'unit waits', 'units wait')}"
+        head = f"{formats.plural(number, 'identifier')} of {name} {'is' if number == 1 else 'are'} not mapped: {waits}"
+        step = Step("mapping", "Map them…" if number > 1 else "Map it…", where={"connection": row["connection"]})
+    else:
+        # Without a code or a listing there is nothing that could be mapped.
+        head = f"{formats.plural(row['lines'], 'order line')} from {name} {_has(row['lines'])} no SKU"
+        step = Step("details", "See lines…", row["connection_id"], {"currency": row["currency"]})
     return Problem(
         _id("unmapped", row["connection_id"], row["currency"]),
         "attention",
         18,
-        f"{formats.plural(row['lines'], 'order line')} from {formats.plain(row['connection'])} "
-        f"{'has' if row['lines'] == 1 else 'have'} no SKU",
+        head,
         f"{formats.plural(row['units'], 'unit')} worth {formats.plain(money)} were sold and taken off no stock, "
         f"such as {formats.plain(row['example_code'])} in {formats.plain(row['example_order'])}: "
         f"{_lower(formats.sentence(row['reason']))}",
-        (formats.plural(row["orders"], "order"),),
+        (formats.plural(row["lines"], "order line"), formats.plural(row["orders"], "order")),
         row["since"],
-        Step("details", "See lines…", row["connection_id"], {"currency": row["currency"]}),
+        step,
         row,
     )
+
+
+def _has(number: int) -> str:
+    return "has" if number == 1 else "have"
 
 
 def _refused(row: Row, now: datetime, zone: str) -> Problem:

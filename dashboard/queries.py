@@ -144,7 +144,7 @@ def parked_by_hour(shop_id: int, scope: str) -> list[int]:
 _PROBLEMS = {
     "parked": "select connection_id, connection, cause, messages, since, last_at, detail, topic from parked_causes",
     "unmapped": "select connection_id, connection, currency, lines, orders, units, total_minor, since, example_code,"
-    " example_order, reason from unmapped_lines",
+    " example_order, reason, identifiers from unmapped_lines",
     "refused": "select connection_id, connection, problem, listings, since, next_push_at, example_code"
     " from refused_listings",
     "doubtful": "select connection_id, connection, doubt, writes, since, next_check_at, example_code"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 
+from psycopg.types.json import Jsonb
 from sqlalchemy import Connection
 
 from core.connections import checkup
@@ -33,6 +34,7 @@ class Connections:
     amazon: int
     shadow: int
     till: int
+    skus: tuple[int, ...]
 
 
 def several(conn: Connection) -> Connections:
@@ -62,7 +64,7 @@ def several(conn: Connection) -> Connections:
         conn, "audit_entries", shop_id=shop, acted_at=seed.ago(hours=2), actor="bob", act="pause",
         subject=f"connection:{till}", reason="the till is being replaced", details="{}",
     )  # fmt: skip
-    return Connections(shop, shopify, amazon, shadow, till)
+    return Connections(shop, shopify, amazon, shadow, till, tuple(world.skus.values()))
 
 
 # A day of calls, dearest while stock is written; the sync of the whole at night.
@@ -108,6 +110,58 @@ def _amazon_calls(conn: Connection, shop: int, amazon: int) -> None:
             purpose="stock.push", cost=1.0, error="Unauthorized Access to requested resource is denied [*no*] <b>",
             **common,
         )  # fmt: skip
+
+
+def sells_at_amazon(conn: Connection, world: Connections) -> None:
+    """Three feeds, one under way; a queue that is read; a sweep on its way; stock in a warehouse of Amazon's."""
+    shop, amazon, skus = world.shop, world.amazon, world.skus
+    seed.set_state(
+        conn, "connections", amazon, orders_asked_at=seed.ago(minutes=2), orders_resume="page:7",
+        settings=Jsonb({"queue_url": "http://127.0.0.1:9/queue"}),
+    )  # fmt: skip
+    done = seed.feed(
+        conn, shop, amazon, "done", 1_204, feed_ref="50041", accepted=1_190, refused=14, minutes=50, took=9,
+        because="1,204 raises take 4 minutes one by one (5 a second, 3 lowered ones first) and 2 minutes in a feed",
+    )  # fmt: skip
+    seed.feed(
+        conn, shop, amazon, "fatal", 600, feed_ref="50042", minutes=30, took=3, has_failed=True,
+        because="600 raises take 2 minutes one by one and 80 seconds in a feed (as measured on 1 feeds)",
+        reason="the document is no JSON [*no*] <b>",
+    )  # fmt: skip
+    seed.feed(
+        conn, shop, amazon, "in_progress", 800, feed_ref="50043", minutes=4,
+        because="800 raises take 3 minutes one by one and 90 seconds in a feed (as measured on 1 feeds)",
+    )  # fmt: skip
+    listing = seed.listing(conn, shop, amazon, skus[0], None, channel_ref="SKU-OF-FEED", publishing="off")
+    write = seed.write(conn, shop, amazon, listing, 7, road="feed", feed_id=done, sent_at=seed.ago(minutes=49))
+    execute(conn, "update listing_writes set doubt = 'not_shown' where id = %(id)s", id=write)
+    seed.insert(
+        conn, "channel_mailboxes", "connection_id", shop_id=shop, connection_id=amazon, read_at=seed.ago(minutes=2),
+        came_at=seed.ago(minutes=3),
+    )  # fmt: skip
+    for topic, messages in (("ORDER_CHANGE", 214), ("FBA_INVENTORY_AVAILABILITY_CHANGES", 31)):
+        seed.insert(
+            conn, "channel_notices", "connection_id", shop_id=shop, connection_id=amazon, topic=topic,
+            messages=messages, hour_at=seed.ago(hours=1),
+        )  # fmt: skip
+    place = seed.insert(
+        conn, "locations", shop_id=shop, name="Amazon UK warehouses", kind="external", connection_id=amazon,
+        created_at=seed.ago(days=9),
+    )  # fmt: skip
+    execute(
+        conn,
+        """
+        update connections set settings = settings || '{"external_places": ["AFN"]}' where id = %(id)s
+        """,
+        id=amazon,
+    )
+    for number, sku in enumerate([*skus[:3], None]):
+        seed.listing(
+            conn, shop, amazon, sku, place, channel_ref=f"FBA-{number}", channel_location_ref="AFN", publishing="off",
+            publishing_reason="kept by the channel itself", published_units=6 + number,
+        )  # fmt: skip
+        if sku is not None:
+            seed.level(conn, shop, sku, place, on_hand=6 + number)
 
 
 def subscriptions(conn: Connection, shop: int, shopify: int) -> None:

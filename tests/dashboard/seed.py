@@ -117,6 +117,25 @@ def write(conn: Connection, shop_id: int, connection_id: int, listing_id: int, t
     )
 
 
+def feed(
+    conn: Connection, shop_id: int, connection_id: int, state: str, messages: int, *, minutes: float,
+    took: float | None = None, **more: Any,
+) -> int:  # fmt: skip
+    """A bulk submission planned `minutes` ago, ended `took` minutes later."""
+    at = ago(minutes=minutes)
+    values = {
+        "planned_at": at,
+        "submitted_at": at,
+        "document_ref": f"document-{next(_numbers)}",
+        "looked_at": now(),
+        "ended_at": None if took is None else at + timedelta(minutes=took),
+        **more,
+    }
+    return insert(
+        conn, "channel_feeds", shop_id=shop_id, connection_id=connection_id, state=state, messages=messages, **values
+    )
+
+
 def confirmed(
     conn: Connection, shop_id: int, connection_id: int, listing_id: int, start: int, to: int, at: datetime
 ) -> int:

@@ -158,6 +158,6 @@ def test_a_filter_is_in_the_address_and_a_drawer_shows_its_evidence(
         expect(seen.page.get_by_role("radio", name="Not in step")).to_be_checked(timeout=10_000)
         assert "show=Not" in seen.page.url
     with browsing.visit(browser, sites.troubled + "/") as seen:
-        seen.page.get_by_role("button", name="See lines…").click(delay=80)
-        expect(seen.page.get_by_role("dialog").get_by_text("GIFT-WRAP*").first).to_be_visible()
+        seen.page.get_by_role("button", name="See listings…").first.click(delay=80)
+        expect(seen.page.get_by_role("dialog").get_by_text("TEST-3").first).to_be_visible()
         seen.page.screenshot(path=pictures / "drawer.png")

@@ -35,6 +35,7 @@ def site(
     engine = create_engine(database.url)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         world = connection_worlds.several(conn)
+        connection_worlds.sells_at_amazon(conn, world)
     engine.dispose()
     with browsing.serve(database.url, NOWHERE, tmp_path_factory.mktemp("connections")) as address:
         yield Site(address, world)

@@ -281,3 +281,75 @@ def test_a_part_that_cannot_be_read_takes_nothing_else_with_it(
     assert said.count("Cannot read") == 1
     assert "It shows what it should" in said
     assert "It compares before it sets" in said
+
+
+def test_amazon_tells_of_feeds_its_queue_quotas_and_the_stock_it_keeps(opened: Open, conn: Connection) -> None:
+    world = connection_worlds.several(conn)
+    connection_worlds.sells_at_amazon(conn, world)
+    page = opened("connections", connection=str(world.amazon))
+    assert not page.exception
+    said = text_of(page)
+    for words in (
+        # feeds and their reports
+        "A feed of 800 messages is with Amazon for 4 min",
+        "1,190 accepted, 14 refused",
+        "1 not shown yet",
+        "800 raises take 3 minutes one by one and 90 seconds in a feed",
+        "the document is no JSON [*no*] &lt;b&gt;",
+        "Being applied",
+        "Came to nothing",
+        # the queue
+        "The queue was read 2 min ago; the last message came 3 min ago. 245 messages in 24 h.",
+        "FBA_INVENTORY_AVAILABILITY_CHANGES",
+        # quota
+        "Each operation has a quota of its own",
+        "<b>patchListingsItem</b>",
+        "up to 5 calls a second",
+        # orders
+        "Its changed orders were last asked for 2 min ago; the answer has more pages, and the next asking goes on",
+        # stock it keeps
+        "Amazon UK warehouses",
+        "mapping?connection=Amazon+UK",
+    ):
+        assert words in said, words
+
+
+def test_what_the_channel_keeps_itself_is_no_problem_of_ours(opened: Open, conn: Connection) -> None:
+    world = connection_worlds.several(conn)
+    connection_worlds.sells_at_amazon(conn, world)
+    assert "Kept by the channel itself" not in text_of(opened("connections", connection=str(world.amazon)))
+
+
+def test_an_amazon_without_feeds_queue_or_warehouse_says_so(opened: Open, conn: Connection) -> None:
+    shop = seed.shop(conn)
+    amazon = seed.connection(conn, shop, "Amazon UK", "amazon", "B")
+    page = opened("connections", connection=str(amazon))
+    assert not page.exception
+    said = text_of(page)
+    assert "No feed was needed so far" in said
+    assert "It puts its notifications into no queue of yours" in said
+    assert "Nothing was asked of it in the last hour." in said
+    assert "Its changed orders have not been asked for yet." in said
+    assert "It keeps none of your stock" in said
+
+
+def test_a_queue_that_cannot_be_read_says_why(opened: Open, conn: Connection) -> None:
+    world = connection_worlds.several(conn)
+    connection_worlds.sells_at_amazon(conn, world)
+    execute(
+        conn,
+        """
+        update channel_mailboxes set problem = 'the key may not read the queue: allow sqs:ReceiveMessage',
+            problem_at = now() - interval '7 minutes'
+        """,
+    )
+    said = text_of(opened("connections", connection=str(world.amazon)))
+    assert "The queue cannot be read since 7 min." in said
+    assert "allow sqs" in said
+
+
+def test_only_amazon_has_feeds(opened: Open, conn: Connection) -> None:
+    world = connection_worlds.several(conn)
+    said = text_of(opened("connections", connection=str(world.shopify)))
+    assert "Feeds, and what their reports said" not in said
+    assert "#feeds" not in said
