@@ -282,7 +282,8 @@ def test_what_an_overtaken_write_explains(
         assert scalar(conn, "select may_be_overtaken(%(s)s, %(w)s)", s=world.shop_id, w=first)
         assert overtaking.overtake(conn, world.shop_id, [listing_id], later(2)) == 1
         if is_over:
-            set_row(conn, "listing_writes", record_write(conn, world, None, 3), outcome="confirmed", outcome_at=later(3))
+            second = record_write(conn, world, None, 3)
+            set_row(conn, "listing_writes", second, outcome="confirmed", outcome_at=later(3))
         late = [] if is_over else [Overtaken(to, known, sold, restocked)]
         set_row(conn, "listings", listing_id, published_units=shown)
         found = scalar(conn, "select overtaken_explain(%(s)s, %(l)s)", s=world.shop_id, l=listing_id)
