@@ -18,7 +18,7 @@ from core.connections import operations as connections
 from core.connections import switches
 from core.db import fetch, scalar
 from core.errors import BadInput
-from core.inventory import checking, escrow, lane_work, lines, promises, publishing
+from core.inventory import checking, escrow, lane_work, lines, overtaking, promises, publishing
 from core.inventory.checking import OpenWrite
 from core.inventory.exposing import KEY_EXPIRED
 from core.inventory.planner import MODES, Mode
@@ -186,7 +186,8 @@ class Acts:
         number, code = self.place(which)
         channel = self.channels[number]
         # A number typed over a submission under way could be what became of it: nobody can tell.
-        if channel.guarantee_class == "B" and self.rows()[number, code]["open_id"] is not None:
+        row = self.rows()[number, code]
+        if channel.guarantee_class == "B" and (row["open_id"] is not None or row["is_overtaken"]):
             return
         typed = units if which % 2 else channel.shown[code] + units
         channel.typed[code] += typed - channel.shown[code]
@@ -413,6 +414,7 @@ class Acts:
         connection_id = self.channel(which).world.connection.id
         connections.advance_watermark(self.conn, self.shop_id, connection_id)
         self.settle(checking.landed(self.conn, self.shop_id, connection_id))
+        overtaking.own_late_landings(self.conn, self.shop_id, connection_id)
 
     def do_end_doubts(self, which: int, _units: int) -> None:
         checking.end_doubts(self.conn, self.shop_id, self.channel(which).world.connection.id, self.now)
@@ -523,7 +525,8 @@ class Acts:
         rows = fetch(
             self.conn,
             """
-            select l.*, w.id as open_id from listings l
+            select l.*, w.id as open_id, exists (select from overtaken_writes(l.shop_id, l.id)) as is_overtaken
+            from listings l
             left join listing_writes w on w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null
             where l.shop_id = %(shop)s order by l.id
             """,

@@ -15,9 +15,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from core.inventory import exposure
+from core.inventory.exposure import Overtaken
 from core.inventory.planner import Seat
 
 READ_AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -42,12 +43,16 @@ class Table:
     collapsed: Callable[[int, int, int], int] = exposure.collapsed
     has_landed: Callable[..., bool] = exposure.has_landed
     may_collapse: Callable[..., bool] = exposure.may_collapse
+    may_be_overtaken: Callable[..., bool] = exposure.may_be_overtaken
     seat: Callable[[Seat], Seat] = lambda seat: seat
     watermark_waits_for_parked: bool = True
     readings_end_with_a_write: bool = True
     restocks_outlive_a_reading: bool = True
     an_unknown_outcome_is_a_refusal: bool = False
     what_was_not_sent_explains: bool = False
+    an_overtaken_write_is_forgotten: bool = False
+    a_zero_is_believed_at_once: bool = False
+    a_refused_write_ends_what_it_overtook: bool = False
 
 
 class Budget(NamedTuple):
@@ -59,13 +64,14 @@ class Budget(NamedTuple):
     parks: int = 0
     promises: int = 0
     shrinks: int = 0
+    writes: int = 0
 
 
 class Write(NamedTuple):
     """An open write: "recorded", "sent", then on the channel "done", "stale" (class A) or "failed" (class B).
 
     `is_lost`: its reply will not come. `seen`: what the channel showed when it refused, or since it was done.
-    `restocked`: restocks booked since it was recorded.
+    `restocked`: restocks booked since it was recorded. `is_from_nothing`: an absolute one recorded at a drained 0.
     """
 
     from_units: int | None
@@ -74,12 +80,33 @@ class Write(NamedTuple):
     is_lost: bool = False
     seen: int | None = None
     restocked: int = 0
+    is_from_nothing: bool = True
+
+
+class Late(NamedTuple):
+    """A write that was overtaken: what we know of it, and whether it may still land.
+
+    `is_in_order`: only until one that was sent after it lands.
+    """
+
+    to_units: int
+    shown: int
+    sold: int = 0
+    restocked: int = 0
+    is_flying: bool = True
+    is_in_order: bool = True
+    is_after_zero: bool = False
+
+    @property
+    def ours(self) -> Overtaken:
+        return Overtaken(self.to_units, self.shown, self.sold, self.restocked, self.is_after_zero)
 
 
 class Reading(NamedTuple):
     """A number read, which exposure may come down to; what was booked since. `over`: by how much it would be too much.
 
-    `is_far`: an order was dated later than it by more than the margin, so all that follow are.
+    `is_far`: an order was dated later than it by more than the margin, so all that follow are. `is_blurred`: one within
+    the margin was booked.
     """
 
     units: int
@@ -87,6 +114,7 @@ class Reading(NamedTuple):
     restocked: int = 0
     over: int = 0
     is_far: bool = False
+    is_blurred: bool = False
 
 
 class Order(NamedTuple):
@@ -98,9 +126,11 @@ class Order(NamedTuple):
 
 
 class Channel(NamedTuple):
-    """One listing on its channel. Truth: shown, orders, orphans. Ours: exposed, known, edited, reading, write.
+    """One listing on its channel. Truth: shown, orders, orphans. Ours: exposed, known, edited, reading, write, late.
 
-    `orphans`: requests that may still land although their write is closed. Only for judging: `kept`, by how much
+    `zero`: one that was believed at once may land, until a later one lands: "flying", and "known" while we do not know
+    that it cannot; "loose" if nobody answered for it, then it is an orphan. `orphans`: requests that may still land
+    although their write is closed. Only for judging: `kept`, by how much
     exposure is too high for reasons the table allows; `edit`, "" or where a staff edit stands: "unseen", "looked"
     (read, not recognised), "seen"; `slipped`: units sold, or taken off by a write of ours, while it was not seen.
     """
@@ -114,6 +144,8 @@ class Channel(NamedTuple):
     edited: int = 0
     reading: Reading | None = None
     write: Write | None = None
+    late: tuple[Late, ...] = ()
+    zero: Literal["", "flying", "known", "loose"] = ""
     kept: int = 0
     edit: str = ""
     slipped: int = 0
@@ -172,6 +204,11 @@ class Events:
             start, to = orphan
             if start is None or start == c.shown:
                 yield f"{orphan} lands late", _set(c, to)._replace(orphans=_without(c.orphans, orphan))
+        if c.zero == "flying":
+            yield "a 0 believed lands late", _set(c, 0)._replace(zero="known")
+        for place, late in enumerate(c.late):
+            if late.is_flying:
+                yield f"overtaken {late.to_units} lands late", self.land_late(c, place)
 
     def _of_order(self, c: Channel, order: Order, rest: tuple[Order, ...], left: Budget) -> Iterator[Move]:
         if order.is_parked:
@@ -220,9 +257,10 @@ class Events:
             reading = reading._replace(sold_later=reading.sold_later + 1)
             known = max(0, known - 1)
         elif reading is not None and order.sale == "N":
-            reading = reading._replace(over=reading.over + 1)
+            reading = reading._replace(over=reading.over + 1, is_blurred=True)
         return c._replace(
             orders=(*rest, order._replace(sale="B", is_parked=False)),
+            late=tuple(late._replace(sold=late.sold + 1) for late in c.late),
             exposed=self.table.sold(c.exposed, 1, is_before_baseline=is_old),
             kept=c.kept + (not is_old and c.exposed < 1),
             reading=reading,
@@ -238,6 +276,7 @@ class Events:
             exposed=self.table.restocked(c.exposed, 1),
             known=c.known + (reading is None or order.cancel == "L"),
             reading=reading,
+            late=tuple(late._replace(restocked=late.restocked + 1) for late in c.late),
             write=c.write and c.write._replace(restocked=c.write.restocked + 1),
         )
 
@@ -268,10 +307,13 @@ class Events:
         if w.state == "recorded":
             return c._replace(reading=None)
         c = c._replace(reading=Reading(c.shown))
-        if c.shown == w.to_units == 0:
+        if c.shown == w.to_units == 0 and (not c.late or self.table.a_zero_is_believed_at_once):
             # A zero may be a sale's, and the request land yet: it only lowers what it finds.
             exposed = self.table.confirmed(c.exposed, None, w.to_units)
-            return c._replace(write=None, orphans=_flying(c), exposed=exposed)
+            closed = c._replace(write=None, exposed=exposed, late=(), orphans=_flying(c._replace(write=None)))
+            if w.is_lost or c.zero == "loose":
+                return closed._replace(zero="loose", orphans=_flying(c))
+            return closed._replace(zero="flying" if w.state == "sent" else "known")
         return c
 
     def learn(self, c: Channel, units: int) -> Channel:
@@ -280,31 +322,53 @@ class Events:
         if w is not None and w.state == "recorded" and not self.table.what_was_not_sent_explains:
             w = None
         start, to = (w.from_units, w.to_units) if w else (None, None)
-        if exposure.is_edit(units, c.known, start, to):
+        if exposure.is_edit(units, c.known, start, to, [late.ours for late in c.late]):
             exposed = self.table.edited(c.exposed, units)
             # Unless it was taken for the effect of a raise, which was closed for it and may land yet.
             edit = "seen" if c.edit and not any(to for _, to in c.orphans) else c.edit
             return c._replace(exposed=exposed, edited=c.edited + units, known=units, edit=edit)
-        # What a raise on its way will land on cannot be told from what it landed as.
-        is_looked = c.edit == "unseen" and not any(to for start, to in _flying(c) if start is None)
+        # What a raise on its way will land on cannot be told from what it landed as, nor from one that was overtaken.
+        raises = [to for start, to in _flying(c) if start is None] + [late.to_units for late in c.late]
+        is_looked = c.edit == "unseen" and not any(raises)
         return c._replace(known=units, edit="looked" if is_looked else c.edit)
 
     def can_collapse(self, c: Channel) -> bool:
-        if c.reading is None:
-            return False
+        return c.reading is not None and self.table.may_collapse(
+            READ_AT, self.watermark(c), has_open_write=self.is_in_doubt(c, c.reading)
+        )
+
+    def watermark(self, c: Channel) -> datetime:
+        """It has passed the reading when all orders up to then are booked."""
         is_late = any(
             (o.sale in "ZEN" or o.cancel == "E") and (self.table.watermark_waits_for_parked or not o.is_parked)
             for o in c.orders
         )
-        watermark = READ_AT if is_late else READ_AT + exposure.CLOCK_MARGIN
-        return self.table.may_collapse(READ_AT, watermark, has_open_write=self.is_in_doubt(c, c.reading))
+        return READ_AT if is_late else READ_AT + exposure.CLOCK_MARGIN
 
     def is_in_doubt(self, c: Channel, reading: Reading) -> bool:
-        """Whether an open write may land after the reading."""
-        w = c.write
-        if w is None or c.kind == "A":
-            return w is not None
-        return not self.table.has_landed(reading.units, w.restocked, is_edited=c.edited > 0)
+        """Whether an open write, or one that was overtaken, may land after the reading."""
+        if c.write is None or c.kind == "A":
+            return c.write is not None or bool(c.late)
+        return not self.has_landed(c, c.write, reading)
+
+    def has_landed(self, c: Channel, w: Write, reading: Reading) -> bool:
+        """What was not recorded at a drained 0 is proven only beside what it overtook: here nobody keeps the sums."""
+        return (bool(c.late) or w.is_from_nothing) and self.table.has_landed(
+            reading.units, w.restocked, is_edited=c.edited > 0, overtaken=[late.ours for late in c.late]
+        )
+
+    def may_be_overtaken(self, c: Channel) -> bool:
+        """By what we know: a reply that got lost is no word of the channel's that it has the write."""
+        w, reading = c.write, c.reading
+        if w is None or w.from_units is not None or w.state == "recorded" or reading is None:
+            return False
+        return self.table.may_be_overtaken(
+            is_accepted=not w.is_lost,
+            is_read=self.watermark(c) > READ_AT,
+            has_landed=self.has_landed(c, w, reading),
+            is_edited=c.edited > 0,
+            is_blurred=reading.is_blurred,
+        )
 
     def collapse(self, c: Channel) -> Channel:
         reading = c.reading
@@ -318,6 +382,8 @@ class Events:
             reading=None,
             write=w,
             orphans=_flying(c) if w is None else c.orphans,
+            late=() if w is None else c.late,
+            zero=_after_proof(c) if w is None and c.write is not None else c.zero,
             kept=reading.over + max(0, reading.sold_later - reading.units - restocked),
             edit="unseen" if is_unseen else "",
             slipped=c.slipped if is_unseen else 0,
@@ -326,12 +392,36 @@ class Events:
     # --- writes
 
     def record(self, c: Channel, target: int) -> Channel:
-        write = Write(c.known if c.kind == "A" else None, target)
+        if c.write is not None:
+            c = self.overtake(c, c.write)
+        is_drained = not c.exposed and not c.known
+        write = Write(c.known if c.kind == "A" else None, target, is_from_nothing=c.kind == "A" or is_drained)
         return c._replace(
             exposed=c.exposed + self.table.recorded(write.from_units, target),
             write=write,
             reading=None if self.table.readings_end_with_a_write else c.reading,
             edit="unseen" if c.edit == "looked" else c.edit,
+        )
+
+    def overtake(self, c: Channel, w: Write) -> Channel:
+        # It may have landed, and have sold, since the reading.
+        assert c.reading is not None
+        sold, restocked = c.reading.sold_later, c.reading.restocked
+        late = Late(w.to_units, c.known, sold, restocked, w.state == "sent", not w.is_lost, c.zero != "")
+        kept = 0 if late.is_flying else w.to_units
+        if self.table.an_overtaken_write_is_forgotten:
+            return c._replace(write=None, orphans=_flying(c))
+        return c._replace(write=None, late=(*c.late, late), kept=c.kept + kept)
+
+    @staticmethod
+    def land_late(c: Channel, place: int) -> Channel:
+        """One that was overtaken lands after all, and none that was sent before it can any more."""
+        late = _superseded(c.late[:place])
+        landed = _set(c, c.late[place].to_units)
+        return landed._replace(
+            late=(*late, c.late[place]._replace(is_flying=False), *c.late[place + 1 :]),
+            zero="known" if c.zero == "flying" else c.zero,
+            kept=landed.kept + _flying_units(c.late[:place]) - _flying_units(late),
         )
 
     @staticmethod
@@ -341,7 +431,11 @@ class Events:
             return f"does not compare ({c.shown})", c._replace(write=w._replace(state="stale", seen=c.shown))
         slipped = c.slipped + (max(0, c.shown - w.to_units) if c.edit in NOT_SEEN else 0)
         landed = _set(c, w.to_units) if w.from_units is None else c._replace(shown=w.to_units)
-        return "lands", landed._replace(slipped=slipped, write=w._replace(state="done"))
+        late = _superseded(c.late)
+        kept = landed.kept + _flying_units(c.late) - _flying_units(late)
+        zero = "known" if c.zero == "flying" else c.zero
+        done = w._replace(state="done")
+        return "lands", landed._replace(slipped=slipped, write=done, late=late, kept=kept, zero=zero)
 
     def answer(self, c: Channel, w: Write) -> Channel:
         if w.state == "failed":
@@ -355,13 +449,18 @@ class Events:
             kept=c.kept + max(0, gives - c.exposed),
             known=w.to_units if w.seen is None else w.seen,
             write=None,
+            late=(),
+            orphans=_flying(c),
+            zero=_after_proof(c),
             reading=None if self.table.readings_end_with_a_write else c.reading,
         )
 
     def refuse(self, c: Channel, w: Write) -> Channel:
         added = self.table.recorded(w.from_units, w.to_units)
         kept = c.kept + max(0, added - c.exposed)
-        return c._replace(exposed=self.table.refused(c.exposed, added), kept=kept, write=None)
+        c = c._replace(exposed=self.table.refused(c.exposed, added), kept=kept, write=None)
+        ends_all = self.table.a_refused_write_ends_what_it_overtook
+        return c._replace(late=(), orphans=_flying(c)) if ends_all else c
 
     # --- at last
 
@@ -371,14 +470,18 @@ class Events:
         for start, to in c.orphans:
             if start is None or start == c.shown:
                 c = c._replace(shown=to)
-        c = c._replace(orphans=())
+        c = c._replace(orphans=(), zero="", shown=0 if c.zero == "flying" else c.shown)
+        for place, late in enumerate(c.late):
+            if late.is_flying:
+                c = self.land_late(c, place)
         if c.write is not None and c.write.state == "recorded":
             c = self.refuse(c, c.write)
         if c.write is not None and c.write.state == "sent":
             c = self.land(c, c.write)[1]
         if c.write is not None:
             c = self.answer(c, c.write)
-        return self.collapse(self.read(c))._replace(kept=0, edit="", slipped=0), available
+        # What nothing read can prove a person says.
+        return self.collapse(self.read(c._replace(late=())))._replace(kept=0, edit="", slipped=0), available
 
 
 def seat_of(number: int, c: Channel) -> Seat:
@@ -422,7 +525,7 @@ def excess_of(c: Channel) -> str:
     floor at 0 kept, what an absolute set overwrote, and sales and restocks too close to a reading to tell its side.
     """
     allowed = c.shown + sum(o.sale in "ENL" for o in c.orders) + c.edited + c.kept
-    allowed += sum(max(0, to - (start or 0)) for start, to in c.orphans)
+    allowed += sum(max(0, to - (start or 0)) for start, to in c.orphans) + _flying_units(c.late)
     if c.write is not None:
         change = c.write.to_units - (c.write.from_units or 0)
         allowed += max(0, -change) if c.write.state == "done" else max(0, change)
@@ -437,13 +540,29 @@ def tidied(c: Channel, *, may_cancel: bool) -> Channel:
     orders = [o for o in c.orders if may_cancel or o.sale != "B" or o.cancel]
     if c.reading is None:
         orders = [_before(o) for o in orders]
-    return c._replace(orders=tuple(sorted(orders)), orphans=tuple(sorted(set(c.orphans), key=repr)))
+    late = tuple(each._replace(sold=min(each.sold, max(each.to_units, each.shown))) for each in c.late)
+    return c._replace(orders=tuple(sorted(orders)), orphans=tuple(sorted(set(c.orphans), key=repr)), late=late)
 
 
 def _flying(c: Channel) -> tuple[tuple[int | None, int], ...]:
     """Requests that are on their way to the channel."""
     w = c.write
-    return (*c.orphans, (w.from_units, w.to_units)) if w is not None and w.state == "sent" else c.orphans
+    flying = (*c.orphans, *((None, late.to_units) for late in c.late if late.is_flying))
+    return (*flying, (w.from_units, w.to_units)) if w is not None and w.state == "sent" else flying
+
+
+def _superseded(late: Sequence[Late]) -> tuple[Late, ...]:
+    """After one that was sent later has landed."""
+    return tuple(each._replace(is_flying=each.is_flying and not each.is_in_order) for each in late)
+
+
+def _after_proof(c: Channel) -> Literal["", "flying", "known", "loose"]:
+    """After a write is known to have landed, no 0 from before it can, unless nobody answered for that."""
+    return "loose" if c.zero == "loose" else ""
+
+
+def _flying_units(late: Sequence[Late]) -> int:
+    return sum(each.to_units for each in late if each.is_flying)
 
 
 def _may_add(c: Channel, from_units: int | None, to_units: int) -> int:

@@ -153,10 +153,13 @@ class World:
         Nothing is written before the orders of before the baseline are in.
         """
         one, two = self.facts(state[0]), self.facts(state[1])
-        if one.is_taking_over or two.is_taking_over or self.channels[state[place]].write is not None:
+        channel, known = self.channels[state[place]], (one, two)[place].known
+        if one.is_taking_over or two.is_taking_over:
+            return None
+        if channel.write is not None and not self.events.may_be_overtaken(channel):
             return None
         units = self.plan(state)[place].units
-        return None if units == (one, two)[place].known else units
+        return None if units == known or (channel.write and channel.write.to_units == units) else units
 
     def plan(self, state: State) -> dict[int, Target]:
         """What production's planner makes of the group."""

@@ -342,7 +342,8 @@ def observe_levels(
 
     What differs from what we knew is something the channel did by itself: most often a sale whose order has not been
     booked yet. It is kept as `unseen_units`, so that nobody writes a number over it (see core.inventory.publishing).
-    A number higher than the channel can have come to by sales and by our open write was typed in by somebody: all of
+    A number higher than the channel can have come to by sales, by our open write and by those that it has overtaken was
+    typed in by somebody: all of
     it is exposed besides what was (`exposure.is_edit`, `exposure.edited` as a set). The first number seen is the base.
 
     What a channel keeps itself (an external location) is what it says, and nothing else: nobody here sells or writes
@@ -367,7 +368,8 @@ def observe_levels(
                 case when apart.is_external then 0
                     when l.published_units is null then greatest(0, o.units) - l.exposed_units
                     when o.units > greatest(l.published_units, case when w.from_units is not null
-                        then l.published_units + w.to_units - w.from_units else w.to_units end)
+                        then l.published_units + w.to_units - w.from_units else w.to_units end, (
+                        select max(late.to_units) from overtaken_writes(l.shop_id, l.id) late))
                     then greatest(0, o.units) else 0 end as exposed_more,
                 l.published_units is not null as is_known
             from unnest(%(items)b::text[], %(places)b::text[], %(units)b::int4[], %(ats)b::timestamptz[])

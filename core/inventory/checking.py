@@ -27,6 +27,8 @@ class OpenWrite:
     """When the feed it left in had ended; None where it left alone."""
     is_watched: bool = False
     """Its channel's orders are read: whether it landed will be known when the watermark passes a reading."""
+    is_overtaking: bool = False
+    """It has overtaken one that may still land."""
 
 
 _DUE_AT = "coalesce(w.next_check_at, case when w.road = 'call' then w.sent_at + interval '60 seconds' end)"
@@ -73,7 +75,8 @@ def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[
         """
         select w.id, w.from_units, w.to_units, w.idempotency_key, w.batch_position, w.accepted_at, w.sent_at,
             w.planned_at, l.channel_ref, l.inventory_ref, l.channel_location_ref,
-            c.reads_orders and c.watermark_at is not null as is_watched, f.ended_at as feed_ended_at
+            c.reads_orders and c.watermark_at is not null as is_watched, f.ended_at as feed_ended_at,
+            exists (select from overtaken_writes(l.shop_id, l.id)) as is_overtaking
         from listing_writes w join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
         left join channel_feeds f on f.shop_id = w.shop_id and f.id = w.feed_id
         join connections c on c.shop_id = w.shop_id and c.id = w.connection_id
@@ -93,6 +96,7 @@ def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[
             planned_at=row["planned_at"],
             feed_ended_at=row["feed_ended_at"],
             is_watched=row["is_watched"],
+            is_overtaking=row["is_overtaking"],
         )
         for row in rows
     ]
@@ -157,14 +161,14 @@ def results_of_reading_back(
     Only the written number proves anything: an old value may still be replaced by a submission under way, and a lower
     one may be a sale. Where the channel's orders are read not even that: sales may have led to the same number, and the
     submission still land on top of them. Those stay open until the watermark passes a reading (`landed`), except for a
-    0, which can do no harm whenever it lands.
+    0, which can do no harm whenever it lands; unless it has overtaken a number that may.
     """
     shown = {(seen.inventory_ref, seen.location_ref): seen for seen in observations}
     results = []
     for item in writes:
         ref = item.write.inventory_ref or item.write.listing_ref
         seen = shown.get((ref, item.write.location_ref))
-        if item.is_watched and item.write.to_units > 0:
+        if item.is_watched and (item.write.to_units > 0 or item.is_overtaking):
             continue
         if seen is not None and seen.units == item.write.to_units:
             results.append(
@@ -177,7 +181,7 @@ def landed(conn: Connection, shop_id: int, connection_id: int) -> list[QuantityR
     """Open absolute writes that must have landed: nothing else explains what the channel was seen to show since.
 
     Once the watermark has passed the reading, every sale and restock up to it is booked. What of the change is then
-    still unexplained, and by nobody's edit, is the write's doing (`exposure.has_landed`).
+    still unexplained, by nobody's edit and by none that it has overtaken, is the write's doing (`exposure.has_landed`).
     """
     rows = fetch(
         conn,
@@ -189,6 +193,7 @@ def landed(conn: Connection, shop_id: int, connection_id: int) -> list[QuantityR
             and w.sent_at is not null and l.published_at > w.sent_at and l.published_units <= w.to_units
             and l.unseen_units <> 0 and l.edited_units = 0
             and c.reads_orders and c.watermark_at >= l.published_at + %(margin)s::interval
+            and not overtaken_explain(l.shop_id, l.id)
         order by w.listing_id
         """,
         shop=shop_id,
@@ -201,20 +206,34 @@ def landed(conn: Connection, shop_id: int, connection_id: int) -> list[QuantityR
     ]
 
 
+_IS_QUIET = """
+    (may_be_overtaken(w.shop_id, w.id)
+    and not (w.to_units = 0 and exists (select from overtaken_writes(w.shop_id, w.listing_id)))
+    and exists (select from listings l where l.shop_id = w.shop_id and l.id = w.listing_id
+        and not listing_differs(l.desired_units - l.short_units, l.published_units)))
+"""
+
+
 def postpone_checks(
     conn: Connection, shop_id: int, writes: Sequence[OpenWrite], wait: timedelta, doubt_after: timedelta, now: datetime
 ) -> None:
-    """Look again later, with a growing pause; after `doubt_after` say that the effect does not show."""
+    """Look again later, with a growing pause; after `doubt_after` say that the effect does not show.
+
+    There is nothing to say of one that the next may overtake, while its listing shows what it should: except for a 0
+    that has overtaken a number which may still land on it, since nothing is written after that 0.
+    """
     execute(
         conn,
-        """
+        f"""
         update listing_writes w set attempts = w.attempts + 1,
             next_check_at = %(now)s + %(wait)s * least(power(2, w.attempts - 1), 64),
             -- What left in a feed may show from the feed's end on.
-            doubt = coalesce(w.doubt, case when %(doubt_after)s + case w.road when 'feed'
+            doubt = case when {_IS_QUIET} then null
+                else coalesce(w.doubt, case when %(doubt_after)s + case w.road when 'feed'
                 then coalesce(w.accepted_at, w.sent_at) else w.sent_at end < %(now)s
                 then case when w.accepted_at is null then 'its sender died before an answer was recorded'
-                    else 'accepted, but the channel does not show it yet' end end)
+                    when may_be_overtaken(w.shop_id, w.id) then 'nothing read says whether it, or one before it, landed'
+                    else 'accepted, but the channel does not show it yet' end end) end
         where w.shop_id = %(shop)s and w.id = any(%(ids)b::int8[]) and w.outcome is null
         """,
         shop=shop_id,
@@ -279,6 +298,7 @@ def end_doubts(conn: Connection, shop_id: int, connection_id: int, now: datetime
                 and (not c.reads_orders or c.watermark_at >= l.published_at + %(margin)s::interval)
                 and not exists (select from listing_writes w where w.shop_id = l.shop_id and w.listing_id = l.id
                     and w.outcome is null)
+                and not exists (select from overtaken_writes(l.shop_id, l.id))
             order by l.id for no key update of l
         ), known as (
             -- Sold or put back so near to the reading that it may be on show, against what we know.

@@ -33,13 +33,20 @@ DIFFERS = """
         and listing_differs(target.units, l.published_units)
         and (l.next_push_at is null or l.next_push_at <= %(now)s)
         and not exists (select from listing_writes w
-            where w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null)
+            where w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null
+                -- A number is never sent again on suspicion; another one may take its place.
+                and not (w.road = 'call' and w.to_units <> greatest(0, target.units)
+                    and may_be_overtaken(w.shop_id, w.id)))
 """
 
 # Raises of what is not scarce. A listing in a feed cannot be drained before the feed has ended, so units that are split
 # over channels, or would be once some more are sold, never go into one: they would hang there while others need them.
+# Nor does what is to overtake a write of the other road, or has: two roads are not ordered against each other.
 _MAY_WAIT = """
     (target.units > 0 and (l.published_units is null or target.units > l.published_units)
+    and not exists (select from listing_writes w
+        where w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null)
+    and not exists (select from overtaken_writes(l.shop_id, l.id))
     and not exists (
         select from pool_takers t join stock_levels k on k.shop_id = t.shop_id and k.sku_id = t.sku_id
             and k.location_id = t.location_id

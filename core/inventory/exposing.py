@@ -14,8 +14,8 @@ from core.db import execute
 from core.inventory import exposure
 from core.ports import QuantityResult
 
-BY_HAND, KEY_EXPIRED, NOT_SUBMITTED = "BY_HAND", "KEY_EXPIRED", "NOT_SUBMITTED"
-NOT_SURE = (BY_HAND, KEY_EXPIRED, NOT_SUBMITTED)
+BY_HAND, KEY_EXPIRED, NOT_SUBMITTED, OVERTAKEN = "BY_HAND", "KEY_EXPIRED", "NOT_SUBMITTED", "OVERTAKEN"
+NOT_SURE = (BY_HAND, KEY_EXPIRED, NOT_SUBMITTED, OVERTAKEN)
 """Codes of ends that only say what the channel shows: the write may have landed and have sold, or units were sold and
 it did not land. What is exposed stays as it is until the watermark has passed the reading."""
 

@@ -12,12 +12,35 @@ Prior art: O'Neil 1986 (escrow transactions), Barbara and Garcia-Molina 1992 (th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from core.clock import CLOCK_MARGIN
 
 WHOLE_SECOND = timedelta(seconds=1)
 """What vendors stamp."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """An absolute write that was overtaken by a later one of its road, and may have landed, or land yet.
+
+    `shown_units`: what the channel was known to show then. `sold_units`, `restocked_units`: booked since, and before
+    that since the reading by which nothing was known of it, for it may have landed just after. `is_after_zero`: a 0
+    before it was believed at once, and may land as well.
+    """
+
+    to_units: int
+    shown_units: int
+    sold_units: int = 0
+    restocked_units: int = 0
+    is_after_zero: bool = False
+
+    def explains(self, read_units: int) -> bool:
+        """Whether a number read may come of it: landed or not, with any of what was sold and put back since."""
+        numbers = [self.to_units, self.shown_units, *([0] if self.is_after_zero else [])]
+        return any(units - self.sold_units <= read_units <= units + self.restocked_units for units in numbers)
 
 
 def sold(exposed: int, units: int, *, is_before_baseline: bool = False) -> int:
@@ -62,25 +85,51 @@ def edited(exposed: int, shown_units: int) -> int:
     return exposed + max(0, shown_units)
 
 
-def is_edit(shown_units: int, known_units: int, open_from: int | None, open_to: int | None) -> bool:
+def is_edit(
+    shown_units: int,
+    known_units: int,
+    open_from: int | None,
+    open_to: int | None,
+    overtaken: Sequence[Overtaken] = (),
+) -> bool:
     """Whether a number read is more than the channel can show by itself, by sales, and by our open write (if any).
 
     `open_to` None: no write is open, or it was not sent yet and explains nothing. `open_from` None with a write: it
-    sets absolutely.
+    sets absolutely. What was overtaken may land as well.
     """
-    most = known_units
+    most = max([known_units, *(write.to_units for write in overtaken)])
     if open_to is not None:
         most = max(most, open_to if open_from is None else known_units + open_to - open_from)
     return shown_units > most
 
 
-def has_landed(read_units: int, restocked_units: int, *, is_edited: bool = False) -> bool:
+def may_be_overtaken(
+    *, is_accepted: bool, is_read: bool, has_landed: bool, is_edited: bool = False, is_blurred: bool = False
+) -> bool:
+    """Whether a later write of the same road may take the place of an open absolute one, of which nothing is known.
+
+    A channel keeps the order of what it has accepted on one road, so that nothing lands after the later one. What it
+    has not accepted may still be on its way to it. `is_read`: the watermark has passed a reading since it was sent; a
+    reading that only it explains (`has_landed`) ends its doubt instead, and one that is too close to what was booked
+    (`is_blurred`) or that somebody typed says nothing. All that it exposes stays exposed.
+    """
+    return is_accepted and is_read and not has_landed and not is_edited and not is_blurred
+
+
+def has_landed(
+    read_units: int, restocked_units: int, *, is_edited: bool = False, overtaken: Sequence[Overtaken] = ()
+) -> bool:
     """Whether a number read proves that an open absolute raise from a drained 0 has landed, so that its doubt may end.
+
+    With it ends that of all it has overtaken, which cannot land after it. Until then any of those may be what is read,
+    and so a 0 proves as little as any other number.
 
     `restocked_units`: booked since it was recorded, asked for when the watermark has passed the reading; a channel that
     restocks shows up to that much by itself. Neither the very number of the raise nor a lower one proves anything
     alone. `is_edited`: somebody was seen to type there since, which explains any number.
     """
+    if overtaken:
+        return not is_edited and not any(write.explains(read_units) for write in overtaken)
     return not is_edited and read_units > restocked_units
 
 

@@ -44,7 +44,8 @@ EXPOSURE_CHECKS: tuple[tuple[str, str, str], ...] = (
         ) e
         left join lateral (
             -- Of what a person saw, or a channel showed that had forgotten the call, nothing follows.
-            select w.outcome where coalesce(w.outcome_code, '') not in ('BY_HAND', 'KEY_EXPIRED', 'NOT_SUBMITTED')
+            select w.outcome
+            where coalesce(w.outcome_code, '') not in ('BY_HAND', 'KEY_EXPIRED', 'NOT_SUBMITTED', 'OVERTAKEN')
         ) sure on true
         where w.{shop} and w.exposure_delta_units is not null
             and w.planned_at >= (select min(c.changed_at) from exposure_changes c
@@ -57,6 +58,22 @@ EXPOSURE_CHECKS: tuple[tuple[str, str, str], ...] = (
                 coalesce(sure.outcome = 'confirmed' and w.from_units > w.to_units
                     or sure.outcome in ('refused', 'stale', 'withdrawn') and w.exposure_delta_units > 0,
                     false)::int::bigint)
+        """,
+    ),
+    (
+        "overtaken_write_is_followed",
+        "an overtaken write set an absolute number one by one, was accepted before, and the next write took its road",
+        """
+        select w.shop_id, w.id as write_id, w.listing_id, w.road, w.from_units, w.accepted_at, w.outcome,
+            n.id as next_id
+        from listing_writes w
+        left join lateral (
+            select n.id, n.road, n.from_units, n.planned_at from listing_writes n
+            where n.shop_id = w.shop_id and n.listing_id = w.listing_id and n.id > w.id order by n.id limit 1
+        ) n on true
+        where w.{shop} and w.outcome_code = 'OVERTAKEN' and (w.outcome = 'stale' and w.road = 'call' and n.road = 'call'
+            and w.from_units is null and n.from_units is null and w.accepted_at < n.planned_at
+            and w.observed_units is not null and n.planned_at = w.outcome_at) is not true
         """,
     ),
     (
@@ -109,6 +126,7 @@ EXPOSURE_CHECKS: tuple[tuple[str, str, str], ...] = (
             and c.watermark_at > l.published_at + interval '5 seconds' + %(patience)s
             and not exists (select from listing_writes w where w.shop_id = l.shop_id and w.listing_id = l.id
                 and (w.outcome is null or w.outcome_at > %(now)s - %(patience)s))
+            and not exists (select from overtaken_writes(l.shop_id, l.id))
             -- What clocks do not tell is counted twice for safety, until it is read again.
             and l.exposed_units <> greatest(0, l.published_units + l.blurred_units)
         """,

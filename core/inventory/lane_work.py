@@ -70,7 +70,10 @@ def lanes_to_push(conn: Connection, now: datetime) -> list[tuple[int, int]]:
                     or ({_UNSEEN_IS_AN_EDIT}))
                 and (l.next_push_at is null or l.next_push_at <= %(now)s)
                 and not exists (select from listing_writes w
-                    where w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null))
+                    where w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null
+                        and not (w.road = 'call'
+                            and w.to_units <> greatest(0, l.desired_units - l.short_units + l.unseen_units)
+                            and may_be_overtaken(w.shop_id, w.id))))
             or exists (select from listing_writes w where w.shop_id = c.shop_id and w.connection_id = c.id
                 and w.outcome is null and w.sent_at is null and w.deadline_at <= %(now)s))
         order by 1, 2

@@ -318,6 +318,13 @@ listing_writes = Table(
         postgresql_where=text("feed_id is not null and outcome is null"),
     ),
     Index(None, "shop_id", "listing_id", "id"),
+    Index(
+        "ix_listing_writes_overtaken",
+        "shop_id",
+        "listing_id",
+        "id",
+        postgresql_where=text("outcome_code = 'OVERTAKEN'"),
+    ),
 )
 
 exposure_changes = Table(

@@ -21,7 +21,7 @@ from core.clock import CLOCK_MARGIN
 from core.connections import switches
 from core.db import execute, fetch, fetch_one
 from core.errors import Anticipated, BadInput
-from core.inventory import escrow, exposure
+from core.inventory import escrow, exposure, overtaking
 from core.inventory.differences import Lane, Part, differing, pairs, urgent
 from core.inventory.exposing import BY_HAND, Exposing, move_exposure, of_answer
 from core.inventory.exposure import WHOLE_SECOND
@@ -107,6 +107,8 @@ def _record(
     feed: FeedPlace | None,
 ) -> list[QuantityWrite]:
     """Insert the writes of one call, with what they may expose: committed with them, before anything leaves."""
+    if feed is None:
+        overtaking.overtake(conn, lane.shop_id, [write.listing_id for write in group], now)
     places = range(len(group)) if feed is None else range(feed.start, feed.start + len(group))
     call_key = str(uuid.uuid4())
     # What leaves in one feed is read back one by one.

@@ -16,6 +16,7 @@ from sqlalchemy.engine import RowMapping
 
 from core.db import fetch, fetch_one
 from core.errors import BadInput
+from core.inventory.exposing import OVERTAKEN
 from core.inventory.planner import Mode
 from core.inventory.verdicts import Case, Seat, Verdict, judge, went_below
 
@@ -308,7 +309,8 @@ def _write(write: RowMapping) -> list[Fact]:
     if write["outcome_at"] is not None:
         said = ": ".join(part for part in (write["outcome_code"], write["outcome_detail"]) if part)
         shown = f", it shows {write['observed_units']:,}" if write["observed_units"] is not None else ""
-        answer = f"{_OUTCOMES[write['outcome']]}{f' ({said})' if said else ''}{shown}"
+        became = _OUTCOMES["overtaken" if write["outcome_code"] == OVERTAKEN else write["outcome"]]
+        answer = f"{became}{f' ({said})' if said else ''}{shown}"
         facts.append(Fact(write["outcome_at"], channel, answer, write["outcome"], number))
     elif write["doubt"]:
         at = write["sent_at"] or write["planned_at"]
@@ -320,6 +322,7 @@ _OUTCOMES = {
     "confirmed": "took the write",
     "refused": "refused the write",
     "stale": "showed another number than the write expected",
+    "overtaken": "did not tell whether the write landed, and the next one took its place",
     "withdrawn": "the write was withdrawn before it left",
 }
 

@@ -145,7 +145,8 @@ _VERDICTS = """
         where l.publishing = 'on'
     ), listing as materialized (
         select t.connection_id, t.sku_id, t.location_id, l.published_at, l.push_problem, l.unseen_units,
-            open.id is null and l.unseen_units = 0
+            -- One that the next may overtake stands in nobody's way while there is no next.
+            (open.id is null or may_be_overtaken(l.shop_id, open.id)) and l.unseen_units = 0
                 and not listing_differs(l.desired_units - l.short_units, l.published_units) as in_step,
             (select max(w.id) from listing_writes w where w.shop_id = l.shop_id and w.listing_id = l.id
                 and w.id > t.after_id and w.outcome = 'confirmed') as confirmed_id,

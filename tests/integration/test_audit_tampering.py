@@ -246,6 +246,12 @@ TAMPERINGS = {
         "update exposure_changes set asked_units = asked_units + 1 where write_id = %(write_id)s and cause = 'write'",
         ("write_id", "listing_id"),
     ),
+    "overtaken_write_is_followed": Tampering(
+        WRITE.format("= 'confirmed'"),
+        "update listing_writes set outcome_code = 'OVERTAKEN' where id = %(write_id)s",
+        ("write_id", "listing_id"),
+        also=("write_moved_exposure",),
+    ),
     "write_exposes_what_it_can_add": Tampering(
         WRITE.format("= 'confirmed'"),
         "update listing_writes set exposure_delta_units = exposure_delta_units + 1 where id = %(write_id)s",

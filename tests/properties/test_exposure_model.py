@@ -8,12 +8,15 @@ Weakened one row at a time, each search has to fail: the shortest way there is w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from core.inventory import exposure
+from core.inventory.exposure import Overtaken
 from core.inventory.planner import Seat
+from tests.exposure_alone import Alone
 from tests.exposure_model import Budget, Table
 from tests.exposure_search import World
 
@@ -91,12 +94,14 @@ def as_if_it_could_compare(seat: Seat) -> Seat:
     return replace(seat, guarantee_class="A")
 
 
-def landed_if_it_shows_something(read_units: int, restocked_units: int, *, is_edited: bool = False) -> bool:
+def landed_if_it_shows_something(read_units: int, restocked_units: int, **rest: object) -> bool:
     return read_units > 0
 
 
-def landed_whoever_typed(read_units: int, restocked_units: int, *, is_edited: bool = False) -> bool:
-    return exposure.has_landed(read_units, restocked_units)
+def landed_whoever_typed(
+    read_units: int, restocked_units: int, *, is_edited: bool = False, overtaken: Sequence[Overtaken] = ()
+) -> bool:
+    return exposure.has_landed(read_units, restocked_units, overtaken=overtaken)
 
 
 ROWS = Table()
@@ -161,5 +166,84 @@ def test_a_weaker_row_really_oversells(row: str) -> None:
 def test_a_sale_of_before_the_baseline_that_lowers_exposure_is_found_out() -> None:
     world = World("AA", Budget(), replace(ROWS, sold=sold_whenever), judged="danger")
     finding = world.search([world.start((2, 0), 3, sold_before=1)])
+    print(finding)
+    assert "may still sell" in finding.problem
+
+
+# --- a write that is overtaken ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("budget", "shown", "numbers"),
+    [
+        pytest.param(Budget(writes=2, losses=1), 2, (0, 1, 2), id="losses"),
+        pytest.param(Budget(writes=2, edits=1), 1, (0, 1), id="edit"),
+        pytest.param(Budget(writes=3, cancels=1), 1, (0, 1), id="cancellation"),
+        pytest.param(Budget(writes=3), 1, (0, 2), id="three writes"),
+    ],
+)
+def test_an_overtaken_write_is_covered_until_a_later_one_of_its_road_has_landed(
+    budget: Budget, shown: int, numbers: tuple[int, ...]
+) -> None:
+    """Whatever is written, as where a pool is shown to every channel."""
+    finding = Alone(budget, numbers).search(shown)
+    assert not finding.problem, finding
+    assert finding.states > 5_000
+
+
+def landed_whatever_was_overtaken(
+    read_units: int, restocked_units: int, *, is_edited: bool = False, overtaken: Sequence[Overtaken] = ()
+) -> bool:
+    return not is_edited and (bool(overtaken) or exposure.has_landed(read_units, restocked_units))
+
+
+def landed_by_its_number(
+    read_units: int, restocked_units: int, *, is_edited: bool = False, overtaken: Sequence[Overtaken] = ()
+) -> bool:
+    """Nothing was sold of what was overtaken."""
+    still = [replace(write, sold_units=0) for write in overtaken]
+    return exposure.has_landed(read_units, restocked_units, is_edited=is_edited, overtaken=still)
+
+
+def landed_if_no_zero_is_late(
+    read_units: int, restocked_units: int, *, is_edited: bool = False, overtaken: Sequence[Overtaken] = ()
+) -> bool:
+    still = [replace(write, is_after_zero=False) for write in overtaken]
+    return exposure.has_landed(read_units, restocked_units, is_edited=is_edited, overtaken=still)
+
+
+def overtake_what_was_not_answered_for(*, is_accepted: bool, **rest: bool) -> bool:
+    return exposure.may_be_overtaken(is_accepted=True, **rest)
+
+
+TWO, TWO_LOST = Budget(writes=2), Budget(writes=2, losses=1)
+
+ALL = (0, 1, 2)
+
+WEAKER_ALONE: dict[str, tuple[Budget, int, tuple[int, ...], Table]] = {
+    "the doubt of an overtaken write ends as any": (TWO, 2, ALL, replace(ROWS, an_overtaken_write_is_forgotten=True)),
+    "a 0 that overtakes is believed at once": (TWO, 2, ALL, replace(ROWS, a_zero_is_believed_at_once=True)),
+    "a refused one ends it": (TWO_LOST, 2, ALL, replace(ROWS, a_refused_write_ends_what_it_overtook=True)),
+    "any number read proves the later one": (TWO, 2, ALL, replace(ROWS, has_landed=landed_whatever_was_overtaken)),
+    "what was overtaken has sold nothing": (TWO, 2, ALL, replace(ROWS, has_landed=landed_by_its_number)),
+    "a 0 believed before is in force": (
+        Budget(writes=3, cancels=1),
+        1,
+        (0, 1),
+        replace(ROWS, has_landed=landed_if_no_zero_is_late),
+    ),
+    "what was not accepted is overtaken": (
+        TWO_LOST,
+        2,
+        ALL,
+        replace(ROWS, may_be_overtaken=overtake_what_was_not_answered_for),
+    ),
+}
+
+
+@pytest.mark.parametrize("row", WEAKER_ALONE)
+def test_a_weaker_row_about_overtaking_is_found_out(row: str) -> None:
+    budget, shown, numbers, table = WEAKER_ALONE[row]
+    finding = Alone(budget, numbers, table).search(shown)
     print(finding)
     assert "may still sell" in finding.problem

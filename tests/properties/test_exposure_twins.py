@@ -15,7 +15,8 @@ from sqlalchemy import Connection, Engine
 from core.catalog.operations import observe_levels
 from core.clock import CLOCK_MARGIN
 from core.db import execute, fetch, scalar
-from core.inventory import checking, escrow, exposure, planner, publishing
+from core.inventory import checking, escrow, exposure, overtaking, planner, publishing
+from core.inventory.exposure import Overtaken
 from core.inventory.operations import Followed, refresh_desired
 from core.ports import QuantityResult, WriteOutcome
 from tests.factories import (
@@ -246,3 +247,48 @@ def test_what_a_channel_shows_later_says_not_whether_a_write_landed(
         set_row(conn, "connections", world.connection.id, watermark_at=later(2))
         checking.end_doubts(conn, world.shop_id, world.connection.id, later(2))
         assert listing_of(conn, world)["exposed_units"] == shown
+
+
+@settings(max_examples=50)
+@given(to=UNITS, known=UNITS, shown=UNITS, sold=st.integers(0, 5), restocked=st.integers(0, 5), is_over=st.booleans())
+def test_what_an_overtaken_write_explains(
+    history_engine: Engine, to: int, known: int, shown: int, sold: int, restocked: int, is_over: bool
+) -> None:
+    """And what it makes of a number that is read: no edit, up to its own. `is_over`: a later one has landed since."""
+    with world_in(history_engine) as (conn, world):
+        listing_id = expose(conn, world, 40, published_units=known)
+        connection = {"reads_orders": True, "watermark_at": later(9)}
+        set_row(conn, "connections", world.connection.id, **connection)
+        set_row(conn, "listings", listing_id, published_at=later(1))
+        execute(
+            conn,
+            """
+            insert into exposure_changes (shop_id, listing_id, cause, asked_units, delta_units, exposed_units,
+                changed_at)
+            select %(shop)s, %(listing)s, cause, units, units, 40, at
+            from (values ('base', 1, %(before)s), ('sale', -%(sold)s, %(since)s), ('restock', %(back)s, %(since)s))
+                as x (cause, units, at)
+            """,
+            shop=world.shop_id,
+            listing=listing_id,
+            sold=sold,
+            back=restocked,
+            before=later(-5),
+            since=later(3),
+        )
+        first = record_write(conn, world, None, to)
+        assert not scalar(conn, "select may_be_overtaken(%(s)s, %(w)s)", s=world.shop_id, w=first), "not accepted"
+        set_row(conn, "listing_writes", first, accepted_at=NOW)
+        assert scalar(conn, "select may_be_overtaken(%(s)s, %(w)s)", s=world.shop_id, w=first)
+        assert overtaking.overtake(conn, world.shop_id, [listing_id], later(2)) == 1
+        if is_over:
+            second = record_write(conn, world, None, 3)
+            set_row(conn, "listing_writes", second, outcome="confirmed", outcome_at=later(3))
+        late = [] if is_over else [Overtaken(to, known, sold, restocked)]
+        set_row(conn, "listings", listing_id, published_units=shown)
+        found = scalar(conn, "select overtaken_explain(%(s)s, %(l)s)", s=world.shop_id, l=listing_id)
+        assert found == any(write.explains(shown) for write in late)
+        execute(conn, "delete from exposure_changes where listing_id = %(id)s", id=listing_id)
+        observe_levels(conn, world.shop_id, world.connection.id, [make_level("MUG", 8, later(11))], later(11))
+        is_edit = exposure.is_edit(8, shown, None, None, late)
+        assert listing_of(conn, world)["edited_units"] == (8 if is_edit else 0)

@@ -12,7 +12,7 @@ from core.clock import utc_now
 from core.connections import operations as connections
 from core.connections import queries
 from core.db import read_only, unit_of_work
-from core.inventory import checking, escrow, lines, pace, publishing
+from core.inventory import checking, escrow, lines, overtaking, pace, publishing
 from workers.jobs.inbox import ring_pushes
 from workers.registry import job
 
@@ -43,6 +43,8 @@ def sweep_now(app: Application, seconds: float = SWEEP_SECONDS) -> dict[str, int
         with unit_of_work(app.engine) as conn:
             landed = checking.landed(conn, row.shop_id, row.id)
             publishing.settle(conn, row.shop_id, landed, timedelta(0), utc_now())
+        with unit_of_work(app.engine) as conn:
+            overtaking.own_late_landings(conn, row.shop_id, row.id)
         with unit_of_work(app.engine) as conn:
             ended = checking.end_doubts(conn, row.shop_id, row.id, utc_now())
         counts["ended"] += len(ended)

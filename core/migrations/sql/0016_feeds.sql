@@ -124,3 +124,63 @@ from channel_feeds f;
 alter table alerts drop constraint ck_alerts_kind;
 alter table alerts add constraint ck_alerts_kind
     check (kind in ('exposure', 'stuck_change', 'slow_feed', 'unshown_feed'));
+
+-- An open absolute write of which nothing read says whether it landed may be overtaken by a later one that takes the
+-- same road one by one: the channel keeps the order of what it accepted there. It ends as stale, OVERTAKEN, and may land
+-- until a later one of its road has, or a person says what the channel shows.
+create index ix_listing_writes_overtaken on listing_writes (shop_id, listing_id, id) where outcome_code = 'OVERTAKEN';
+
+create function overtaken_writes(p_shop_id bigint, p_listing_id bigint) returns setof listing_writes
+language sql stable as $$
+    select w.* from listing_writes w
+    where w.shop_id = p_shop_id and w.listing_id = p_listing_id and w.outcome_code = 'OVERTAKEN'
+        and not exists (
+            select from listing_writes n where n.shop_id = w.shop_id and n.listing_id = w.listing_id and n.id > w.id
+                and n.road = w.road and (n.outcome = 'confirmed' or n.outcome_code = 'BY_HAND'))
+$$;
+comment on function overtaken_writes is 'the overtaken writes of a listing that may still land';
+
+-- Overtaken.explains in core/inventory/exposure.py, of any of them. What was booked counts from when it was planned, and
+-- a minute more, since a booking takes its time: more that is explained is less that is taken for proven. So is all, once
+-- it is forgotten what was booked, and a number that may be too low.
+create function overtaken_explain(p_shop_id bigint, p_listing_id bigint) returns boolean language sql stable as $$
+    select exists (
+        select from overtaken_writes(p_shop_id, p_listing_id) w
+        join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
+        cross join lateral (
+            select coalesce(sum(-x.asked_units) filter (where x.cause = 'sale'), 0) as sold,
+                coalesce(sum(x.asked_units) filter (where x.cause = 'restock'), 0) as restocked
+            from exposure_changes x
+            where x.shop_id = w.shop_id and x.listing_id = w.listing_id
+                and x.changed_at > w.planned_at - interval '1 minute'
+        ) booked
+        cross join lateral (
+            select x.changed_at as since from exposure_changes x
+            where x.shop_id = w.shop_id and x.listing_id = w.listing_id order by x.id limit 1
+        ) known
+        where known.since > w.planned_at or l.blurred_units > 0
+            or l.published_units between w.to_units - booked.sold and w.to_units + booked.restocked
+            or l.published_units between w.observed_units - booked.sold and w.observed_units + booked.restocked
+            -- A 0 from before it that was believed at once may have been a sale's, and land as well.
+            or l.published_units between -booked.sold and booked.restocked and exists (
+                select from listing_writes z
+                where z.shop_id = w.shop_id and z.listing_id = w.listing_id and z.id < w.id and z.outcome = 'confirmed'
+                    and z.from_units is null and z.to_units = 0 and (z.accepted_at is null or not exists (
+                        select from listing_writes n
+                        where n.shop_id = z.shop_id and n.listing_id = z.listing_id and n.id > z.id and n.id < w.id
+                            and n.road = z.road and n.outcome = 'confirmed' and n.to_units > 0))))
+$$;
+comment on function overtaken_explain is 'whether what a listing shows may come of a write that was overtaken, landed or not';
+
+-- may_be_overtaken in core/inventory/exposure.py. What it did not answer for may still be on its way to the channel.
+create function may_be_overtaken(p_shop_id bigint, p_write_id bigint) returns boolean language sql stable as $$
+    select exists (
+        select from listing_writes w
+        join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
+        join connections c on c.shop_id = w.shop_id and c.id = w.connection_id
+        where w.shop_id = p_shop_id and w.id = p_write_id and w.outcome is null and w.from_units is null
+            and w.road = 'call' and w.accepted_at is not null
+            and l.published_at > w.sent_at and l.unseen_units = 0 and l.edited_units = 0 and l.blurred_units = 0
+            and c.reads_orders and c.watermark_at >= l.published_at + interval '5 seconds')
+$$;
+comment on function may_be_overtaken is 'whether a later write of its road may take the place of an open one';

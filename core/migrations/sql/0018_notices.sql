@@ -132,7 +132,13 @@ with facts as (
     ) shown
     cross join lateral (
         select count(*) as open_writes, count(w.doubt) as doubtful_writes,
-            min(w.planned_at) filter (where w.doubt is null) as oldest_planned_at
+            min(w.planned_at) filter (where w.doubt is null
+                -- Whether it landed may never be known, and nobody waits for it: the listing shows what it should.
+                and not (w.accepted_at is not null and w.from_units is null and exists (
+                    select from listings q where q.shop_id = w.shop_id and q.id = w.listing_id
+                        and q.published_at > w.sent_at and q.unseen_units = 0
+                        and not listing_differs(q.desired_units - q.short_units, q.published_units)))
+            ) as oldest_planned_at
         from listing_writes w where w.shop_id = c.shop_id and w.connection_id = c.id and w.outcome is null
     ) writes
     left join lateral (
