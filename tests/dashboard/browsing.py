@@ -19,6 +19,9 @@ from weakref import WeakKeyDictionary
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import TimeoutError as NotInTime
+
+from dashboard import theme
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = os.environ.get("SWITCHYARD_PICTURES")
@@ -93,6 +96,7 @@ class Visit:
     """One page with what went wrong in it."""
 
     page: Page
+    is_on_phone: bool = False
     strangers: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
@@ -101,6 +105,33 @@ class Visit:
         self.page.wait_for_selector(READY, timeout=30_000)
         self.page.wait_for_timeout(600)
         self.page.wait_for_selector(READY, timeout=30_000)
+
+    def darken(self) -> None:
+        """The reader's system goes dark. Streamlit's colours follow at once, ours with the next run of the page: then
+        it is, dot for dot, the page that opens in the dark, without another load of all its scripts."""
+        self.page.emulate_media(color_scheme="dark")
+        red, green, blue = bytes.fromhex(theme.DARK.background.removeprefix("#"))
+        self.page.wait_for_function(
+            "colour => getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor === colour",
+            arg=f"rgb({red}, {green}, {blue})",
+        )
+        # A field that has the focus would take the key for itself.
+        self.page.evaluate("document.activeElement.blur()")
+        self.page.keyboard.press("r")
+        try:
+            self._await_dark(5_000)
+        except NotInTime:
+            # A page that is busy with itself does not hear the key.
+            self.page.reload()
+            self._await_dark(30_000)
+        self.settle()
+
+    def _await_dark(self, milliseconds: float) -> None:
+        self.page.wait_for_function(
+            "muted => getComputedStyle(document.documentElement).getPropertyValue('--sy-muted') === muted",
+            arg=theme.DARK.muted,
+            timeout=milliseconds,
+        )
 
     def picture(self, path: Path) -> None:
         """The whole page, where pictures are kept: it scrolls inside, so the window is made as high as its content."""
@@ -122,7 +153,7 @@ def visit(browser: Browser, address: str, scheme: str = "light", phone: bool = F
     The tab is left blank for the next visit, and remembers nothing of this one but the scripts, which a new tab would
     compile again: that is a second for each page.
     """
-    seen = Visit(_tab(browser, scheme, phone))
+    seen = Visit(_tab(browser, phone), phone)
     listeners: dict[Any, Callable[..., None]] = {
         "request": lambda r: None if _is_ours(r.url) else seen.strangers.append(r.url),
         "console": lambda m: (
@@ -133,6 +164,7 @@ def visit(browser: Browser, address: str, scheme: str = "light", phone: bool = F
     for name, listener in listeners.items():
         seen.page.on(name, listener)
     try:
+        seen.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
         seen.page.goto(address)
         seen.settle()
         yield seen
@@ -146,24 +178,23 @@ def visit(browser: Browser, address: str, scheme: str = "light", phone: bool = F
         seen.page.remove_listener(name, listener)
 
 
-def _tab(browser: Browser, scheme: str, phone: bool) -> Page:
-    person = _person(browser, scheme, phone)
+def _tab(browser: Browser, phone: bool) -> Page:
+    person = _person(browser, phone)
     return next(iter(person.pages), None) or person.new_page()
 
 
-_people: WeakKeyDictionary[Browser, dict[tuple[str, bool], BrowserContext]] = WeakKeyDictionary()
+_people: WeakKeyDictionary[Browser, dict[bool, BrowserContext]] = WeakKeyDictionary()
 
 
-def _person(browser: Browser, scheme: str, phone: bool) -> BrowserContext:
+def _person(browser: Browser, phone: bool) -> BrowserContext:
     """Somebody with a browser that has seen the dashboard before: its scripts are loaded once."""
     known = _people.setdefault(browser, {})
-    if (scheme, phone) not in known:
-        known[scheme, phone] = browser.new_context(
-            color_scheme="dark" if scheme == "dark" else "light",
+    if phone not in known:
+        known[phone] = browser.new_context(
             viewport={"width": 390, "height": 844} if phone else {"width": 1280, "height": 800},
             is_mobile=phone,
         )
-    return known[scheme, phone]
+    return known[phone]
 
 
 def _is_ours(url: str) -> bool:
@@ -175,10 +206,10 @@ def _is_known(location: object) -> bool:
     return str(dict(location)["url"]).endswith(("/_stcore/health", "/_stcore/host-config"))  # type: ignore[call-overload]
 
 
-LOOKS = [("light", False), ("dark", False), ("light", True)]
-"""(scheme, on a phone): dark changes colours only and the phone places only, so that both at once show nothing new."""
+WIDTHS = [False, True]
+"""Whether on a phone: dark changes colours only and the phone places only, so that both at once show nothing new."""
 
-LOOK_NAMES = ["light", "dark", "phone"]
+WIDTH_NAMES = ["desktop", "phone"]
 
 
 def serious(seen: Visit) -> list[tuple[str, list[str]]]:
@@ -204,3 +235,13 @@ def assert_sound(seen: Visit) -> None:
     assert seen.complaints == []
     wide = seen.page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     assert wide, "the page scrolls sideways"
+
+
+def assert_each_look_is_sound(seen: Visit, pictures: Path, name: str) -> None:
+    """A page that was opened in the light: as it is, and in the dark too where it is not on a phone."""
+    seen.picture(pictures / f"{name}-{'light-phone' if seen.is_on_phone else 'light'}.png")
+    assert_sound(seen)
+    if not seen.is_on_phone:
+        seen.darken()
+        seen.picture(pictures / f"{name}-dark.png")
+        assert_sound(seen)

@@ -80,15 +80,14 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize(("scheme", "phone"), browsing.LOOKS, ids=browsing.LOOK_NAMES)
+@pytest.mark.parametrize("phone", browsing.WIDTHS, ids=browsing.WIDTH_NAMES)
 @pytest.mark.parametrize("name", PAGES)
 def test_the_page_is_sound_in_every_look(
-    sites: Sites, browser: Browser, pictures: Path, name: str, scheme: str, phone: bool
+    sites: Sites, browser: Browser, pictures: Path, name: str, phone: bool
 ) -> None:
     site, path = PAGES[name]
-    with browsing.visit(browser, getattr(sites, site) + path, scheme, phone) as seen:
-        seen.picture(pictures / f"{name}-{scheme}{'-phone' if phone else ''}.png")
-        browsing.assert_sound(seen)
+    with browsing.visit(browser, getattr(sites, site) + path, phone=phone) as seen:
+        browsing.assert_each_look_is_sound(seen, pictures, name)
 
 
 def test_what_is_chosen_is_in_the_address_and_survives_a_reload(sites: Sites, browser: Browser) -> None:

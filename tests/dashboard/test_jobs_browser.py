@@ -87,16 +87,15 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize(("scheme", "phone"), browsing.LOOKS, ids=browsing.LOOK_NAMES)
+@pytest.mark.parametrize("phone", browsing.WIDTHS, ids=browsing.WIDTH_NAMES)
 @pytest.mark.parametrize("name", PAGES)
 def test_each_look_of_the_screen_is_sound(
-    sites: Sites, browser: Browser, pictures: Path, name: str, scheme: str, phone: bool
+    sites: Sites, browser: Browser, pictures: Path, name: str, phone: bool
 ) -> None:
     site, path = PAGES[name]
     address = getattr(sites, site) + path.format(shopify=sites.jobs.world.shopify)
-    with browsing.visit(browser, address, scheme, phone) as seen:
-        seen.picture(pictures / f"{name}-{scheme}{'-phone' if phone else ''}.png")
-        browsing.assert_sound(seen)
+    with browsing.visit(browser, address, phone=phone) as seen:
+        browsing.assert_each_look_is_sound(seen, pictures, name)
 
 
 def test_a_traceback_opens_where_it_is_asked_for_without_secrets(

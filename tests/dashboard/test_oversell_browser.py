@@ -43,16 +43,13 @@ def site(
 
 
 PAGES = {"oversell": "/oversell?sku=22423", "oversold": "/oversell?sku=CANDLE-FIG"}
-LOOKS = [("oversell", *look) for look in browsing.LOOKS] + [("oversold", "dark", False), ("oversold", "light", True)]
 
 
-@pytest.mark.parametrize(("name", "scheme", "phone"), LOOKS)
-def test_the_page_is_sound_in_every_look(
-    site: Site, browser: Browser, pictures: Path, name: str, scheme: str, phone: bool
-) -> None:
-    with browsing.visit(browser, site.address + PAGES[name], scheme, phone) as seen:
-        seen.picture(pictures / f"{name}-{scheme}{'-phone' if phone else ''}.png")
-        browsing.assert_sound(seen)
+@pytest.mark.parametrize("phone", browsing.WIDTHS, ids=browsing.WIDTH_NAMES)
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_is_sound_in_every_look(site: Site, browser: Browser, pictures: Path, name: str, phone: bool) -> None:
+    with browsing.visit(browser, site.address + PAGES[name], phone=phone) as seen:
+        browsing.assert_each_look_is_sound(seen, pictures, name)
 
 
 def test_a_sku_is_switched_to_escrow_with_a_preview_and_a_reason(site: Site, browser: Browser, pictures: Path) -> None:

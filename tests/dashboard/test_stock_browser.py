@@ -44,14 +44,11 @@ def site(
 PAGES = {"sku-plain": "/skus?sku=CANDLE-FIG", "sku-bundle": "/skus?sku=GIFT-TEA", "setup": "/setup"}
 
 
-@pytest.mark.parametrize(("scheme", "phone"), browsing.LOOKS, ids=browsing.LOOK_NAMES)
+@pytest.mark.parametrize("phone", browsing.WIDTHS, ids=browsing.WIDTH_NAMES)
 @pytest.mark.parametrize("name", PAGES)
-def test_the_page_is_sound_in_every_look(
-    site: Site, browser: Browser, pictures: Path, name: str, scheme: str, phone: bool
-) -> None:
-    with browsing.visit(browser, site.address + PAGES[name], scheme, phone) as seen:
-        seen.picture(pictures / f"{name}-{scheme}{'-phone' if phone else ''}.png")
-        browsing.assert_sound(seen)
+def test_the_page_is_sound_in_every_look(site: Site, browser: Browser, pictures: Path, name: str, phone: bool) -> None:
+    with browsing.visit(browser, site.address + PAGES[name], phone=phone) as seen:
+        browsing.assert_each_look_is_sound(seen, pictures, name)
 
 
 def test_a_term_leads_to_its_rows_and_a_part_to_its_own_page(site: Site, browser: Browser) -> None:
