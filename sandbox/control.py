@@ -316,12 +316,16 @@ class Control:
 
     async def amazon_levels(self, request: Request) -> Body:
         self._parts.duties.settle()
-        rows = self._parts.listings.every(self._seller(request))
+        seller = self._seller(request)
+        rows = self._parts.listings.every(seller)
+        landing, sold = self._parts.listings.landing(seller), self._parts.amazon_orders.sold(seller)
         return {
             "levels": [
                 {
                     "sku": row["sku"],
                     "in_force": orjson.loads(row["in_force"]),
+                    "landing": landing.get(row["sku"]),
+                    "sold": sold.get(row["sku"], 0),
                     "opening": row["opening"],
                     "submitted": orjson.loads(row["attributes"]).get("fulfillment_availability", []),
                 }

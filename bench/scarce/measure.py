@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import click
 from rich.console import Console
 
 from bench.report import Report
-from bench.scarce.play import CLOCK_FACTOR, Options, Outcome, play
+from bench.scarce.outcome import Outcome
+from bench.scarce.play import CLOCK_FACTOR, Options, play
 from bench.scarce.stream import STOCK_PART, Stream, make_stream
 from bench.servers import ROOT, Servers
 from bench.stream import REAL, shared_dir
@@ -40,32 +42,35 @@ WATCH_LISTINGS_PER_SECOND = 5000
 
 def run(servers: Servers, rounds: int, *, size: float = 1.0) -> Report:
     """Play once whatever `rounds` says: a run takes many minutes, and is thousands of trials in itself."""
-    return report_of(*measure(size, None, BASKETS_PER_SECOND, "escrow"))
+    outcomes, audit, origin = measure(size, None, BASKETS_PER_SECOND, ["escrow"])
+    return report_of(outcomes[0], audit, origin)
 
 
 def measure(
-    size: float, goods: int | None, per_second: float, mode: Mode, *, has_faults: bool = True
-) -> tuple[Outcome, dict[str, Any], str]:
+    size: float, goods: int | None, per_second: float, modes: Sequence[Mode], *, has_faults: bool = True
+) -> tuple[list[Outcome], dict[str, Any], str]:
     """Play the first `size` of the stream's orders on a system of its own; returns what came of it, and the audit."""
     file = shared_dir() / REAL
     found = read_invoices(file) if file.is_file() else invented(INVENTED_INVOICES)[1]
     orders = sum(invoice.kind == "order" for invoice in found)
     stream = make_stream(found, max(1, round(orders * size)), goods)
     with running_system() as home:
-        outcome = _play(home, stream, Options(per_second, mode, has_faults, _watch_seconds(stream)))
-        _say(f"accepted {outcome.share_of_bound:.4f} of the bound, {outcome.oversold_units} units oversold", 1, 1)
-        return outcome, _audit(home), "the shared file" if file.is_file() else "invented"
+        outcomes = _play(home, stream, modes, Options(per_second, has_faults, _watch_seconds(stream)))
+        for each in outcomes:
+            words = f"{each.mode}: {each.share_of_bound:.4f} of the bound, {each.oversold_units} units oversold"
+            _say(f"accepted in {words}", 1, 1)
+        return outcomes, _audit(home), "the shared file" if file.is_file() else "invented"
 
 
 def _watch_seconds(stream: Stream) -> float:
     return max(1.0, 3 * len(stream.goods) / WATCH_LISTINGS_PER_SECOND)
 
 
-def _play(home: Path, stream: Stream, options: Options) -> Outcome:
+def _play(home: Path, stream: Stream, modes: Sequence[Mode], options: Options) -> list[Outcome]:
     settings = Settings.from_environment(environment_of(home))
     app = make_application(settings, name="bench")
     try:
-        return play(app, Control(settings.sandbox_url), stream, options, _say)
+        return play(app, Control(settings.sandbox_url), stream, modes, options, _say)
     finally:
         app.engine.dispose()
         app.queue.close()
@@ -112,9 +117,10 @@ def report_of(outcome: Outcome, audit: dict[str, Any], origin: str) -> Report:
     )
     for name, count in (("accepted", outcome.accepted_lines), ("refused", outcome.refused_lines)):
         report.add(f"lines {name}", "lines", [count])
-    report.add("units refused that the shops had together", "units", [outcome.refused_for_the_split_units])
+    report.add("units refused that the channels had together", "units", [outcome.refused_for_the_split_units])
     report.add("units oversold", "units", [outcome.oversold_units])
-    report.add("units sold by the channel whose orders are not read", "units", [outcome.amazon_sold])
+    for channel, units in sorted(outcome.sold_by_channel.items()):
+        report.add(f"units sold by {channel}", "units", [units])
     report.add("looks at a listing", "looks", [outcome.watched.listings])
     report.add("looks that found less exposed than could be sold", "looks", [outcome.watched.too_low])
     report.add("pools seen with more exposed than available", "pools", [outcome.watched.overdrawn])
@@ -129,12 +135,24 @@ def report_of(outcome: Outcome, audit: dict[str, Any], origin: str) -> Report:
 @click.option("--size", default=1.0, show_default=True, help="How much of the stream's orders, from its beginning.")
 @click.option("--goods", type=int, help="Only the goods ordered most often, so many; the others are plenty.")
 @click.option("--per-second", default=BASKETS_PER_SECOND, show_default=True, help="Shoppers a second.")
-@click.option("--mode", type=click.Choice(MODES), default="escrow", show_default=True, help="How pools are shared.")
+@click.option(
+    "--mode",
+    "modes",
+    type=click.Choice(MODES),
+    multiple=True,
+    default=("escrow",),
+    show_default=True,
+    help="How pools are shared; given more than once, side by side.",
+)
 @click.option("--faults/--no-faults", default=True, show_default=True, help="Whether the outside world misbehaves.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, the table on standard error.")
-def main(size: float, goods: int | None, per_second: float, mode: Mode, faults: bool, as_json: bool) -> None:
+def main(
+    size: float, goods: int | None, per_second: float, modes: tuple[Mode, ...], faults: bool, as_json: bool
+) -> None:
     """Let the stream's shoppers want more than there is, and count what they got."""
-    outcome, audit, origin = measure(size, goods, per_second, mode, has_faults=faults)
-    report_of(outcome, audit, origin).draw(Console(stderr=as_json, width=150))
+    outcomes, audit, origin = measure(size, goods, per_second, modes, has_faults=faults)
+    for outcome in outcomes:
+        report_of(outcome, audit, origin).draw(Console(stderr=as_json, width=150))
     if as_json:
-        click.echo(json.dumps({**outcome.as_json(), "audit": audit}, indent=2, default=str))
+        plays = [outcome.as_json() for outcome in outcomes]
+        click.echo(json.dumps({"plays": plays, "audit": audit}, indent=2, default=str))

@@ -1,4 +1,4 @@
-"""A stream of shoppers who want more than there is: the orders of the shared file, split over two shops.
+"""A stream of shoppers who want more than there is: the orders of the shared file, split over two shops and Amazon.
 
 Only the rules are here, pure and seeded by nothing but the file: which goods are scarce, how much of them there is, and
 who shops where. Cancellations, returns and adjustments of the file are left out: every line is something a shopper
@@ -13,12 +13,16 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 
 from bench.scarce.bound import most_units
 from workers.retail_file import Article, Invoice, Line, articles
 
-NORTH_PERCENT = 70
-"""Of a hundred invoices so many are placed at the first shop; which ones, their numbers say."""
+PARTS = (50, 20, 30)
+"""Of a hundred invoices so many are placed at the first shop, the second and Amazon; which ones, their numbers say."""
+
+AMAZON = 2
+"""The place of Amazon in PARTS."""
 
 STOCK_PART = 0.6
 """How much of what is wanted of each good there is, rounded down, but never nothing."""
@@ -26,11 +30,11 @@ STOCK_PART = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Basket:
-    """What one shopper wants, in the file's order; `shop` 0 or 1 is where."""
+    """What one shopper wants, in the file's order; `place` is where, by PARTS."""
 
     key: str
     at: datetime
-    shop: int
+    place: int
     country_code: str | None
     customer: str | None
     lines: tuple[Line, ...]
@@ -79,9 +83,10 @@ def make_stream(invoices: Sequence[Invoice], first: int | None = None, goods: in
     return Stream([sold[code] for code in sorted(chosen)], opening, baskets)
 
 
-def shop_of(invoice: str) -> int:
-    """0 or 1: where an invoice is placed, by a checksum of its number."""
-    return int(zlib.crc32(invoice.encode()) % 100 >= NORTH_PERCENT)
+def place_of(invoice: str) -> int:
+    """Where an invoice is placed, by a checksum of its number."""
+    number = zlib.crc32(invoice.encode()) % sum(PARTS)
+    return next(place for place, until in enumerate(accumulate(PARTS)) if number < until)
 
 
 def _basket(order: Invoice, chosen: frozenset[str]) -> Basket | None:
@@ -89,4 +94,4 @@ def _basket(order: Invoice, chosen: frozenset[str]) -> Basket | None:
     if not lines:
         return None
     first = order.lines[0]
-    return Basket(order.number, order.at, shop_of(order.number), first.country_code, first.customer, lines)
+    return Basket(order.number, order.at, place_of(order.number), first.country_code, first.customer, lines)

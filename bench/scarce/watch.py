@@ -10,6 +10,9 @@ one term to the other), ours before the channel's when it goes up, after it when
 channel between two readings of ours must not be above both of them. Two readings miss a raise that was recorded,
 applied, sold and lowered again between them; so a listing that seems to break it is reported only when the ledger of
 exposure, too, never had as much in between.
+
+An absolute number that Amazon accepted may come into force at any moment, whatever was sold before: until then it
+counts as if it were shown already.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from bench.scarce.world import DOMAINS, SELLER_ID, World
+from bench.scarce.world import World
 from core.clock import utc_now
 from core.db import fetch, read_only
 
@@ -61,7 +64,6 @@ class Seen:
     overdrawn: int = 0
     exposed_units_max: int = 0
     slack_units_max: int = 0
-    amazon_units_max: int = 0
     words: list[str] = field(default_factory=list)
 
 
@@ -99,18 +101,18 @@ class Watch:
         self.seen.exposed_units_max = max(self.seen.exposed_units_max, sum(each.exposed for each in after.values()))
         slack = sum(after[key].held - there for key, there in truth.items() if key in after)
         self.seen.slack_units_max = max(self.seen.slack_units_max, slack)
-        on_amazon = sum(there for (connection, _), there in truth.items() if connection == self._world.amazon.id)
-        self.seen.amazon_units_max = max(self.seen.amazon_units_max, on_amazon)
         self._look_for_overdrawn()
 
     def _truth(self) -> Mapping[Key, int]:
         """Shown and bought of every listing; nothing is shipped, so that a shop's own count of its goods is both."""
         found: dict[Key, int] = {}
-        for row, domain in zip(self._world.shops, DOMAINS, strict=True):
+        outside = self._world.outside
+        for row, domain in zip(self._world.shops, outside.domains, strict=True):
             for level in self._world.control.get(f"/shopify/{domain}/levels")["levels"]:
                 found[row.id, level["sku"]] = level["on_hand"]
-        for level in self._world.control.get(f"/amazon/{SELLER_ID}/levels")["levels"]:
-            found[self._world.amazon.id, level["sku"]] = sum(level["in_force"].values())
+        for level in self._world.control.get(f"/amazon/{outside.seller_id}/levels")["levels"]:
+            shown = max(sum(level["in_force"].values()), level["landing"] or 0)
+            found[self._world.amazon.id, level["sku"]] = shown + level["sold"]
         return found
 
     def _ours(self) -> Mapping[Key, Ours]:

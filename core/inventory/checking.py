@@ -29,7 +29,12 @@ class OpenWrite:
     """Its channel's orders are read: whether it landed will be known when the watermark passes a reading."""
     is_overtaking: bool = False
     """It has overtaken one that may still land."""
+    is_read: bool = False
+    """It was read since, and the watermark has yet to pass that reading: another one would only put the answer off."""
 
+
+LANDS_WITHIN = timedelta(minutes=3)
+"""What was accepted has mostly landed by then."""
 
 _DUE_AT = "coalesce(w.next_check_at, case when w.road = 'call' then w.sent_at + interval '60 seconds' end)"
 """One that left in a feed is not looked at before the feed has ended: until then the feed itself is."""
@@ -76,7 +81,11 @@ def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[
         select w.id, w.from_units, w.to_units, w.idempotency_key, w.batch_position, w.accepted_at, w.sent_at,
             w.planned_at, l.channel_ref, l.inventory_ref, l.channel_location_ref,
             c.reads_orders and c.watermark_at is not null as is_watched, f.ended_at as feed_ended_at,
-            exists (select from overtaken_writes(l.shop_id, l.id)) as is_overtaking
+            exists (select from overtaken_writes(l.shop_id, l.id)) as is_overtaking,
+            -- A reading from before it landed proves nothing: soon after it left another one is to be had.
+            w.from_units is null and l.published_at > w.sent_at and l.edited_units = 0
+                and (l.unseen_units <> 0 or l.published_at > w.sent_at + %(soon)s::interval)
+                and c.reads_orders and c.watermark_at < l.published_at + %(margin)s::interval as is_read
         from listing_writes w join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
         left join channel_feeds f on f.shop_id = w.shop_id and f.id = w.feed_id
         join connections c on c.shop_id = w.shop_id and c.id = w.connection_id
@@ -87,6 +96,8 @@ def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[
         shop=lane.shop_id,
         connection=lane.connection_id,
         keys=sorted({row["key"] for row in mine}, key=[row["key"] for row in found].index),
+        soon=LANDS_WITHIN,
+        margin=CLOCK_MARGIN,
     )
     return [
         OpenWrite(
@@ -97,6 +108,7 @@ def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[
             feed_ended_at=row["feed_ended_at"],
             is_watched=row["is_watched"],
             is_overtaking=row["is_overtaking"],
+            is_read=bool(row["is_read"]),
         )
         for row in rows
     ]

@@ -195,23 +195,43 @@ class _Plan:
     # --- plenty
 
     def _show_all(self) -> None:
-        """Class B gets its share as ever; every class A channel shows all that class B may not sell."""
+        """Class B gets its share as ever; every class A channel shows all that class B may not sell.
+
+        A class B channel that holds nearly all, as one does that showed the pool when it was connected, is drained, and
+        the others do not go dark for it meanwhile.
+        """
         left = dict(self.group.available)
         for seat in self.group.seats:
+            is_shared = seat.guarantee_class == "A" or self._holds_nearly_all(seat)
+            units = self.targets[seat.listing_id].units
             if seat.guarantee_class != "A":
-                units = self.targets[seat.listing_id].units
-                if seat.can_be_raised and self.ideals[seat.listing_id] > 0:
+                if is_shared and seat.is_writable:
+                    self.targets[seat.listing_id] = Target(0, "draining")
+                elif seat.can_be_raised and self.ideals[seat.listing_id] > 0:
                     units = self.ideals[seat.listing_id]
                     self.targets[seat.listing_id] = Target(units, "raised")
-                for pool, each in seat.takes:
-                    left[pool] -= each * max(units, seat.exposed_units)
-            else:
-                for pool, each in seat.takes:
-                    left[pool] -= each * seat.unseen_units
+            for pool, each in seat.takes:
+                left[pool] -= each * (seat.unseen_units if is_shared else max(units, seat.exposed_units))
         for seat in self.group.seats:
             if seat.guarantee_class == "A" and self.targets[seat.listing_id].reason != "unknown":
                 units = min((left[pool] // each for pool, each in seat.takes), default=0) + seat.unseen_units
                 self.targets[seat.listing_id] = Target(max(0, min(units, seat.most_units)), "shared")
+
+    def _holds_nearly_all(self, seat: Seat) -> bool:
+        """Whether a class B listing leaves class A dry, with more than twice what it would be given."""
+        if seat.guarantee_class != "B" or seat.is_held:
+            return False
+        units = max(seat.exposed_units, seat.shown_units or 0)
+        for pool, each in seat.takes:
+            takers = [(other, n) for other in self.group.seats for p, n in other.takes if p == pool]
+            if not any(o.guarantee_class == "A" and o.most_units > 0 and not o.is_held for o, _ in takers):
+                continue
+            available = max(0, self.group.available[pool])
+            pace = sum(max(other.rate, 1e-9) * n for other, n in takers)
+            share = min(seat.most_units, self._slow_share(available // each, seat, pace / each))
+            if DRY_PART * (available - units * each) < available and units > 2 * share:
+                return True
+        return False
 
     # --- more exposed than there is
 

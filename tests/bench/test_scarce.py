@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 
 from bench.scarce.bound import most_units
 from bench.scarce.measure import SHARE_AIM, report_of, verdict_of
-from bench.scarce.play import Outcome
-from bench.scarce.stream import NORTH_PERCENT, make_stream, shop_of
+from bench.scarce.outcome import Outcome
+from bench.scarce.stream import PARTS, make_stream, place_of
 from bench.scarce.watch import Ours, suspects
 from workers.retail_file import Invoice, Line
 
@@ -98,9 +99,10 @@ def test_a_stream_may_be_about_the_goods_ordered_most_often_of_its_first_orders(
 
 
 def test_where_an_invoice_is_placed_is_said_by_its_number() -> None:
-    north = sum(shop_of(str(number)) == 0 for number in range(536_365, 546_365))
-    assert abs(north / 100 - NORTH_PERCENT) < 2
-    assert shop_of("536365") == shop_of("536365")
+    found = Counter(place_of(str(number)) for number in range(536_365, 546_365))
+    assert found.keys() == set(range(len(PARTS)))
+    assert all(abs(found[place] / 100 - percent) < 2 for place, percent in enumerate(PARTS))
+    assert place_of("536365") == place_of("536365")
 
 
 def _outcome(accepted_units: int) -> Outcome:

@@ -351,8 +351,15 @@ def test_a_number_on_its_way_lands_on_what_was_sold_meanwhile(side: OrderSide) -
     assert side.seller.patch("A", availability("merge", quantity=10)).json()["status"] == "ACCEPTED"
     side.place(("A", 4), hold=True)
     assert in_force(side) == 6
+    levels = side.world.get(f"/amazon/{side.seller.id}/levels")["levels"]
+    assert [(level["sku"], level["landing"], level["sold"]) for level in levels] == [
+        ("A", 10, 4),
+        ("B", None, 0),
+        ("C", None, 0),
+    ]
     side.world.clock.advance(8)
     assert in_force(side) == 10
+    assert side.world.get(f"/amazon/{side.seller.id}/levels")["levels"][0]["landing"] is None
 
 
 def test_a_seller_of_several_marketplaces_takes_part_in_each(inside: Inside) -> None:

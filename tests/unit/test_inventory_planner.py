@@ -89,6 +89,29 @@ def test_a_deep_pool_raises_class_b_to_its_share_only_and_keeps_to_the_rules() -
     assert 0 < found[1] <= 50
 
 
+def test_class_b_that_showed_the_pool_when_it_was_connected_is_drained_and_nobody_goes_dark_for_it() -> None:
+    fast, slow = seat(1, 100), seat(2, 100, "B")
+    assert planned(100, fast, slow, is_deep=True) == [(100, "shared"), (0, "draining")]
+    # While its 0 is on its way, and until the watermark has passed the reading.
+    on_its_way = replace(slow, is_writable=False, giving_back_units=100)
+    assert planned(100, fast, on_its_way, is_deep=True) == [(100, "shared"), (100, "kept")]
+    assert planned(100, fast, replace(slow, shown_units=0), is_deep=True)[0] == (100, "shared")
+    # Drained, it gets its share, and keeps that.
+    drained = replace(slow, shown_units=0, exposed_units=0)
+    kept, share = units(100, fast, drained, is_deep=True)
+    assert kept + share == 100
+    assert 0 < share < 50
+    assert planned(100, fast, seat(2, share, "B"), is_deep=True) == [(kept, "shared"), (share, "kept")]
+    # Nobody can be told to give up; and where nobody else sells, it may hold all.
+    assert planned(100, fast, replace(slow, is_held=True), is_deep=True) == [(0, "shared"), (100, "kept")]
+    assert planned(100, slow, is_deep=True) == [(100, "kept")]
+
+
+def test_class_b_that_sells_nearly_all_may_hold_it() -> None:
+    fast, slow = seat(1, 100, rate=1.0), seat(2, 80, "B", rate=30.0)
+    assert planned(100, fast, slow, is_deep=True) == [(20, "shared"), (80, "kept")]
+
+
 def test_where_a_channel_cannot_be_told_to_give_up_the_others_do() -> None:
     away, here = seat(1, 90, is_writable=False), seat(2, 90)
     assert units(100, away, here) == [90, 10]

@@ -253,7 +253,10 @@ def _read_back(
     app: Application, row: ConnectionRow, channel: SalesChannel, due: Sequence[OpenWrite]
 ) -> list[QuantityResult]:
     """What reading shows to be confirmed now; the readings are kept, for what the watermark will tell of them."""
-    refs = sorted({item.write.inventory_ref or item.write.listing_ref for item in due})
+    # What waits for the watermark is left as it was read.
+    refs = sorted({item.write.inventory_ref or item.write.listing_ref for item in due if not item.is_read})
+    if not refs:
+        return []
     seen = channel.levels(refs)
     results = checking.results_of_reading_back(due, seen)
     if any(item.is_watched for item in due):

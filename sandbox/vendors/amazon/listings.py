@@ -234,6 +234,15 @@ class Listings:
         )
         return max(self._outbox.now() + self._random.uniform(*DELAY), before or 0.0)
 
+    def landing(self, seller: Row) -> dict[str, int]:
+        """By SKU the most that a submission on its way will bring into force of what the seller ships himself."""
+        self._settle()
+        most: dict[str, int] = {}
+        for row in self._store.all("select * from submissions where seller_id = ?", (seller["seller_id"],)):
+            said = (orjson.loads(row["availability"]) or {}).get(DEFAULT_CHANNEL) or {}
+            most[row["sku"]] = max(most.get(row["sku"], 0), said.get("quantity") or 0)
+        return most
+
     # What buyers and their orders do to what the seller ships himself
 
     def left(self, seller: Row, sku: str) -> int:

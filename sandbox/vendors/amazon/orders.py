@@ -115,6 +115,16 @@ class Orders:
     def every(self, seller: Row) -> list[Row]:
         return self._store.all("select * from amazon_orders where seller_id = ? order by id", (seller["seller_id"],))
 
+    def sold(self, seller: Row) -> dict[str, int]:
+        """By SKU what was taken off the quantity in force and did not come back."""
+        rows = self._store.all(
+            "select l.sku, sum(l.quantity - l.put_back) as units from amazon_lines l"
+            " join amazon_orders o on o.id = l.order_id"
+            " where o.seller_id = ? and o.fulfilled_by = 'MERCHANT' group by l.sku",
+            (seller["seller_id"],),
+        )
+        return {row["sku"]: row["units"] for row in rows}
+
     def lines(self, order: Row) -> list[Row]:
         """With `shipped`, the sum of what is in packages."""
         return self._store.all(
