@@ -196,3 +196,12 @@ def test_a_storm_of_hints_holds_nobody_up_and_leaves_the_rest_to_the_sweeps(
         read(str(arguments["refs"]).split(","))
     assert counts["recorded"] > 100
     assert len(bell.promised) <= asking.SLOTS + 3
+
+
+def test_what_amazon_keeps_is_brought_to_its_number_once_a_sync(pace: Pace, monkeypatch: pytest.MonkeyPatch) -> None:
+    pace.canned.kept = {"SKU 1/%": {"fulfillableQuantity": 4}}
+    pace.canned.more = {"SKU 1/%": {"fulfillmentAvailability": [{"fulfillmentChannelCode": "AMAZON_EU"}]}}
+    align, aligned = jobs.external.align, []
+    monkeypatch.setattr(jobs.external, "align", lambda *known: aligned.append(align(*known)))
+    assert pace.floor.sync(pace.row)["listings"] == 25
+    assert len(aligned) == 1
