@@ -4,6 +4,7 @@
     ├── Anticipated      the world said no; a person or a rule decides what next (counted, never retried blindly)
     │   └── BadInput     what came in is wrong: says what, where and how to fix it
     ├── Retryable        the same attempt may succeed later (a lost connection, a throttle, a deadlock)
+    │   └── OutOfQuota   surely not carried out; says when to come again
     └── Permanent        the same attempt will never succeed (a missing scope, an unknown shop)
 
 Concrete errors stand beside the functions that raise them and derive from one of these.
@@ -26,6 +27,14 @@ class BadInput(Anticipated):
 
 class Retryable(SwitchyardError):
     """May succeed when tried again later."""
+
+
+class OutOfQuota(Retryable):
+    """Surely not carried out: a channel may be asked only so often. Free again in `wait_seconds` (real time)."""
+
+    def __init__(self, words: str, wait_seconds: float) -> None:
+        super().__init__(words)
+        self.wait_seconds = wait_seconds
 
 
 class Permanent(SwitchyardError):

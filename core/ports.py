@@ -485,10 +485,11 @@ class SalesChannel(Protocol):
     def newest_order_change_at(self) -> datetime | None:
         """When an order was last placed or changed, by the channel's clock, in whole seconds; None: there is none."""
 
-    def open_orders(self) -> Iterator[Sequence[Found]]:
-        """Orders of any age that are not cancelled and not all shipped, by page.
+    def open_orders(self, resume: str | None = None) -> Iterator[OrderPage]:
+        """Orders of any age that are not cancelled and not all shipped, by page; all of them, once it ends.
 
-        Where the channel hides old ones (`orders_horizon`), only those it shows.
+        Where the channel hides old ones (`orders_horizon`), only those it shows. `resume` is what came with the last
+        page that was recorded. Raises OutOfQuota where a channel may be asked only so often (`orders_every`).
         """
 
     def orders_horizon(self) -> timedelta | None:

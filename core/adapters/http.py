@@ -18,13 +18,14 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, Literal, Protocol
 
 import httpx
 
-from core.errors import Permanent, Retryable
+from core.errors import OutOfQuota, Permanent, Retryable
 from core.logs import mask
 from core.ports import Effect
 
@@ -73,12 +74,11 @@ class ServerFault(Retryable):
         super().__init__(f"{operation}: the vendor failed ({why})")
 
 
-class Throttled(Retryable):
+class Throttled(OutOfQuota):
     """Surely not carried out: the quota is used up for `wait_seconds` (real time)."""
 
     def __init__(self, operation: str, wait_seconds: float) -> None:
-        super().__init__(f"{operation}: quota used up, free again in {wait_seconds:.1f} s")
-        self.wait_seconds = wait_seconds
+        super().__init__(f"{operation}: quota used up, free again in {wait_seconds:.1f} s", wait_seconds)
 
 
 class Refused(Permanent):
@@ -136,6 +136,7 @@ class Call:
 
     `asked_version` is the version of the API that it speaks; None where there is none.
     `effect` says what it changes, for the switches that hold writes; None: nothing if it reads, else the shop.
+    `quota_seconds` is how long it may wait for quota at most (real time); None: as long as it may take altogether.
     """
 
     operation: str
@@ -149,6 +150,7 @@ class Call:
     urgency: Urgency = "normal"
     asked_version: str | None = None
     effect: Effect | None = None
+    quota_seconds: float | None = None
 
     @property
     def changes(self) -> Effect:
@@ -204,6 +206,20 @@ class Judgement:
     api_version: str | None = None
     deprecation: str | None = None
     quota: Quota | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A good answer, and when what it says was so.
+
+    `left_at` is when its request left, by our clock. `as_of` is no later than when the vendor looked, by the vendor's
+    clock: the `Date` of its answer (RFC 9110, 6.6.1; whole seconds, cut off) less all the time it took. None where the
+    answer has no such header.
+    """
+
+    data: Any
+    left_at: datetime
+    as_of: datetime | None
 
 
 class Dialect(Protocol):
@@ -294,7 +310,11 @@ class Client:
         self._http = make_http(self.transport)
 
     def call(self, call: Call) -> Any:
-        """The data of a good answer.
+        """The data of a good answer; raises as `answer` does."""
+        return self.answer(call).data
+
+    def answer(self, call: Call) -> Answer:
+        """A good answer.
 
         Raises Unreachable, Throttled, Refused, Unauthorised or WritesStopped (surely not carried out), OutcomeUnknown
         (a call that changes something may have been), ServerFault (a read that went unanswered).
@@ -302,21 +322,23 @@ class Client:
         progress = _Progress(self.clock())
         while True:
             progress.attempt += 1
-            judged = self._attempt(call, progress)
-            if judged is not None:
-                return judged.data
+            answer = self._attempt(call, progress)
+            if answer is not None:
+                return answer
             left = self.patience.seconds(call) - (self.clock() - progress.started)
             if progress.pause > left or progress.failures >= self.patience.attempts:
                 raise self._final(call, progress)
             self.sleep(progress.pause)
 
-    def _attempt(self, call: Call, progress: _Progress) -> Judgement | None:
-        """One try: the judgement of a good answer, or None with the reason to go on noted in `progress`."""
+    def _attempt(self, call: Call, progress: _Progress) -> Answer | None:
+        """One try: a good answer, or None with the reason to go on noted in `progress`."""
         units = _Units(None)
         try:
             try:
                 left = max(0.0, self.patience.seconds(call) - (self.clock() - progress.started))
-                units.permit = self.dialect.pace(call, left)
+                units.permit = self.dialect.pace(
+                    call, left if call.quota_seconds is None else min(left, call.quota_seconds)
+                )
                 headers = self.dialect.headers()
                 # Last, since waiting for quota may take long.
                 self._ask_leave(call)
@@ -329,7 +351,7 @@ class Client:
             # Also when the job's time is up in the middle of it, or the database is away.
             units.over()
 
-    def _send(self, call: Call, progress: _Progress, headers: dict[str, str], units: _Units) -> Judgement | None:
+    def _send(self, call: Call, progress: _Progress, headers: dict[str, str], units: _Units) -> Answer | None:
         """As `_attempt`; the answer settles the units, or what is known of them is noted there."""
         request = self._http.build_request(
             call.method, call.url, params=call.params, json=call.json, data=call.form, headers=headers
@@ -351,7 +373,7 @@ class Client:
         units.answered(judged.quota)
         self._note(call, progress, called_at, began, response.status_code, judged, None)
         if judged.kind == "ok":
-            return judged
+            return Answer(judged.data, called_at, _as_of(response, self.clock() - began))
         self._not_ok(call, progress, response.status_code, judged)
         return None
 
@@ -464,6 +486,17 @@ def make_http(transport: httpx.BaseTransport | None = None) -> httpx.Client:
 def certificates() -> ssl.SSLContext:
     """Whom we believe. Reading the authorities takes longer than many a call, so once per process."""
     return httpx.create_ssl_context(trust_env=False)
+
+
+def _as_of(response: httpx.Response, took_seconds: float) -> datetime | None:
+    """The vendor's own time when the request left, or a little earlier."""
+    try:
+        dated = parsedate_to_datetime(response.headers.get("Date", ""))
+    except ValueError:
+        return None
+    # Whoever leaves the zone open means UTC, which is the only one there may be.
+    dated = dated.replace(tzinfo=UTC) if dated.tzinfo is None else dated.astimezone(UTC)
+    return dated - timedelta(seconds=took_seconds)
 
 
 def _outcome(call: Call, judged: Judgement | None, error: Exception | None) -> Outcome:

@@ -52,7 +52,7 @@ _KEEPS_PLACE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What one urgency may do: the share of the bucket it leaves, and the seconds by which it lets others go first."""
+    """What one urgency may do: the share that it leaves of what is counted on, and the seconds others go first by."""
 
     rank: int
     reserve_share: float

@@ -66,9 +66,9 @@ local function remember()
 end
 """
 
-# ARGV 8 who asks, 9 rank (0 goes before all others), 10 cost, 11 share of the bucket it leaves to those more urgent,
-# 12 seconds by which it lets others go first, 13 longest wait, 14 seconds until somebody who does not come back has
-# lost his place.
+# ARGV 8 who asks, 9 rank (0 goes before all others), 10 cost, 11 share of what is counted on that it leaves to those
+# more urgent, 12 seconds by which it lets others go first, 13 longest wait, 14 seconds until somebody who does not come
+# back has lost his place.
 # Answers 0 when the units are taken; microseconds after which to ask again; those negative when that is too long.
 TAKE = (
     _COMMON
@@ -98,7 +98,7 @@ end
 table.sort(ahead, before)
 
 -- What must lie there for this one alone; and so that everybody ahead could still go at once.
-local alone = math.min(cost + tonumber(ARGV[11]) * size, size - headroom)
+local alone = math.min(cost + tonumber(ARGV[11]) * (size - headroom), size - headroom)
 local need, taken_before = 0, 0
 for _, other in ipairs(ahead) do
   if not before(other, mine) then break end

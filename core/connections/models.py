@@ -64,6 +64,11 @@ connections = Table(
         comment="when its changed orders were last asked for, and it answered",
     ),
     Column("orders_resume", Text, comment="the channel's own note of where the next asking goes on"),
+    Column(
+        "open_orders_resume",
+        Text,
+        comment="the same of the orders that were open at its connection, until all of them are read",
+    ),
     Column("catalogue_read_at", DateTime(timezone=True)),
     Column(
         "open_orders_read_at",

@@ -352,6 +352,17 @@ def note_catalogue_read(conn: Connection, shop_id: int, connection_id: int, now:
     )
 
 
+def note_open_orders(conn: Connection, shop_id: int, connection_id: int, resume: str | None) -> None:
+    """Remember where the reading of open orders goes on: in the unit of work that records the page before it."""
+    execute(
+        conn,
+        "update connections set open_orders_resume = %(resume)s where shop_id = %(shop)s and id = %(id)s",
+        shop=shop_id,
+        id=connection_id,
+        resume=resume,
+    )
+
+
 def note_open_orders_read(
     conn: Connection, shop_id: int, connection_id: int, now: datetime, shown_from: datetime | None
 ) -> None:
@@ -359,7 +370,8 @@ def note_open_orders_read(
     execute(
         conn,
         """
-        update connections set open_orders_read_at = %(now)s, open_orders_from = %(shown_from)s
+        update connections set open_orders_read_at = %(now)s, open_orders_from = %(shown_from)s,
+            open_orders_resume = null
         where shop_id = %(shop)s and id = %(id)s
         """,
         shown_from=shown_from,

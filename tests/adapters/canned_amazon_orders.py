@@ -60,6 +60,7 @@ class CannedOrders(CannedSeller):
     reads: list[str] = field(default_factory=list)
     confirmations: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     refuses_shipments: bool = False
+    refuses_next_pages: bool = False
     _tokens: dict[str, tuple[dict[str, str], list[str], datetime]] = field(default_factory=dict)
 
     def put(self, order: dict[str, Any]) -> None:
@@ -97,11 +98,15 @@ class CannedOrders(CannedSeller):
             return _error(400, "InvalidInput", "exactly one of createdAfter and lastUpdatedAfter")
         token = query.pop("paginationToken", None)
         if token is not None:
-            if token not in self._tokens or self._tokens[token][0] != query:
+            if self.refuses_next_pages or token not in self._tokens or self._tokens[token][0] != query:
                 return _error(400, "InvalidInput", "the token is not of this search, or has expired")
             _, refs, bound = self._tokens[token]
         else:
             bound = (self.now or datetime.now(UTC)) - self.hidden_for
+            upper = query.get(families[0].replace("After", "Before"))
+            if upper is not None and datetime.fromisoformat(upper) > bound:
+                return _error(400, "InvalidInput", "the window must end two minutes before the request")
+            bound = bound if upper is None else datetime.fromisoformat(upper)
             after = datetime.fromisoformat(query[families[0]])
             if after > bound:
                 return _error(400, "InvalidInput", "the window ends before it begins")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Literal, cast
 
 import httpx
@@ -42,11 +43,21 @@ class Bell:
     is_dead: bool = False
     rings: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     flags: set[str] = field(default_factory=set)
+    promised: dict[str, tuple[datetime, str, dict[str, object]]] = field(default_factory=dict)
+    """By id: what is to be rung when its time has come."""
 
     def enqueue(self, name: str, /, **arguments: object) -> None:
         if self.is_dead:
             raise Retryable("no answer")
         self.rings.append((name, arguments))
+
+    def enqueue_at(self, ref: str, at: datetime, name: str, arguments: Mapping[str, object]) -> bool:
+        if self.is_dead:
+            raise Retryable("no answer")
+        if ref in self.promised:
+            return False
+        self.promised[ref] = (at, name, dict(arguments))
+        return True
 
     def raise_flag(self, name: str, seconds: int, *, only_if_down: bool) -> bool:
         was_down = name not in self.flags

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import httpx
 import pytest
 
 from core.adapters.amazon.channel import NoMarketplace
+from core.adapters.amazon.envelopes import open_envelope
+from core.adapters.base import Deps
 from core.adapters.http import Refused, ServerFault, Throttled, Unauthorised
 from core.adapters.registry import make_channel
 from core.ports import QuantityWrite
@@ -211,3 +215,60 @@ def test_a_marketplace_must_be_named() -> None:
 
 def _write(sku: str, units: int) -> QuantityWrite:
     return QuantityWrite(1, sku, None, "", None, units, "key")
+
+
+@pytest.mark.parametrize(
+    ("ours_ahead", "header", "dated"),
+    [
+        pytest.param(3.0, True, 0.0, id="our-clock-ahead"),
+        pytest.param(-3.0, True, -3.0, id="our-clock-behind"),
+        pytest.param(3.0, False, 3.0, id="an-answer-without-a-date"),
+    ],
+)
+def test_a_number_that_is_taken_over_is_never_dated_later_than_amazons_clock(
+    ours_ahead: float, header: bool, dated: float
+) -> None:
+    # What is sold right after the page was read bears Amazon's time: it must not look like sold before.
+    canned, theirs, seconds = CannedSeller(), datetime(2026, 11, 26, 12, 0, 10, 700_000, tzinfo=UTC), [0.0]
+
+    def wait(longer: float) -> None:
+        seconds[0] += longer
+
+    def answers(request: httpx.Request) -> httpx.Response:
+        wait(0.4)
+        answer = canned(request)
+        if header:
+            answer.headers["Date"] = format_datetime(theirs.replace(microsecond=0), usegmt=True)
+        return answer
+
+    account = amazon_account(answers)
+    ours = theirs + timedelta(seconds=ours_ahead)
+    channel = make_channel(
+        account.config,
+        Deps(account.log.append, None, account.network, lambda: ours, wait, clock=lambda: seconds[0]),
+    )
+    seen = {level.observed_at for page in channel.listings() for each in page for level in each.levels}
+    assert all(at <= theirs + timedelta(seconds=dated) for at in seen)
+    assert all(at > theirs + timedelta(seconds=dated - 2) for at in seen)
+    # Whole seconds are cut off, and what the answer took may have passed before the page was looked up.
+    if header and ours_ahead > 0:
+        assert seen == {theirs.replace(microsecond=0) - timedelta(seconds=0.4)}
+
+
+@pytest.mark.parametrize(("ahead", "is_believed"), [(30.0, True), (365 * 86400.0, False)])
+def test_a_number_of_the_future_is_one_of_now(ahead: float, is_believed: bool) -> None:
+    # It would be the last number that is believed until its time has come.
+    now = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
+    account = amazon_account(CannedSeller())
+    channel = make_channel(account.config, Deps(account.log.append, None, account.network, lambda: now))
+    told_at = now + timedelta(seconds=ahead)
+    body = {
+        "NotificationType": "LISTINGS_ITEM_MFN_QUANTITY_CHANGE",
+        "EventTime": told_at.isoformat(),
+        "Payload": {"Sku": SKU, "FulfillmentChannelCode": "DEFAULT", "Quantity": 4},
+    }
+    envelope = open_envelope(json.dumps(body).encode())
+    assert envelope is not None
+    facts = channel.parse(envelope.topic, json.dumps(body).encode(), envelope.event_at)
+    assert facts is not None
+    assert [level.observed_at for level in facts.levels] == [told_at if is_believed else now]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from core.adapters.amazon import parsing
 from core.adapters.amazon.orders import Orders
 from core.adapters.amazon.parsing import UnreadableOrder
 from core.adapters.base import Deps
+from core.adapters.http import Refused, Throttled
 from core.adapters.registry import make_channel
 from core.ports import ChannelLine, ChannelOrder, PackageSent
 from tests.adapters.accounts import amazon_account
@@ -186,6 +188,65 @@ def test_trap_a_page_token_that_died_begins_the_window_anew_and_loses_nothing() 
     assert (refs, told) == (ALL_SIX, ago(2))
 
 
+@pytest.mark.parametrize("window", [timedelta(hours=1), timedelta(days=200)])
+def test_pages_that_are_always_refused_are_done_without(window: timedelta) -> None:
+    # Two orders a page, and never a second page: whatever is dense is swept in smaller pieces, and the bound moves.
+    canned = CannedOrders(now=NOW, page=2, refuses_next_pages=True)
+    for each in range(6):
+        canned.put(order_body(f"A{each}", at=stamp(NOW - window * (each + 1) / 8)))
+    seller, resume, found = Seller(canned), None, set()
+    told_until = [NOW - window]
+    for _ in range(60):
+        seller.later(minutes=3)
+        told, opened = None, NOW - window
+        for page in seller.channel.orders_since(opened, resume):
+            found.update(ref for ref, _, _ in page.orders)
+            resume, told = page.resume, page.told_until
+        told_until += [told] if told else []
+    assert found == ALL_SIX
+    assert told_until == sorted(told_until)
+    assert told_until[-1] > NOW
+    assert len(canned.searches) < 10 + 61
+
+
+def test_a_page_that_is_refused_for_ever_is_said_and_not_asked_for_without_end() -> None:
+    canned = CannedOrders(now=NOW, page=2, refuses_next_pages=True)
+    for each in range(3):
+        canned.put(order_body(f"A{each}", at=stamp(ago(10))))
+    seller, resumes = Seller(canned), [None]
+
+    def sweep(turns: int) -> None:
+        for _ in range(turns):
+            resumes.extend(page.resume for page in seller.channel.orders_since(EARLIER, resumes[-1]))
+            seller.later(minutes=3)
+
+    with pytest.raises(Refused):
+        sweep(60)
+    seller.later(minutes=3)
+    # Somebody is told of it with each turn, and that takes one call.
+    asked = len(canned.searches)
+    with pytest.raises(Refused):
+        sweep(1)
+    assert len(canned.searches) == asked + 1
+
+
+def test_open_orders_whose_page_is_refused_for_ever_are_said() -> None:
+    canned = CannedOrders(now=NOW, page=2, refuses_next_pages=True)
+    for each in range(3):
+        canned.put(order_body(f"A{each}", at=stamp(ago(10))))
+    seller, resumes = Seller(canned), [None]
+
+    def read_on() -> None:
+        for _ in range(60):
+            with suppress(Throttled):
+                resumes.extend(page.resume for page in seller.channel.open_orders(resumes[-1]))
+            seller.later(minutes=6)
+
+    with pytest.raises(Refused):
+        read_on()
+    assert len(canned.searches) < 60
+
+
 def test_trap_items_come_with_their_order_and_people_stay_away() -> None:
     # Trap 2: no call for each order's items; and whatever names people is not asked for.
     canned = CannedOrders(now=NOW)
@@ -232,9 +293,9 @@ def test_open_orders_of_two_years_also_when_a_token_dies() -> None:
         canned.put({**body, "fulfillment": {"fulfillmentStatus": status, "fulfilledBy": "MERCHANT"}})
     channel = Seller(canned).channel
     pages = channel.open_orders()
-    refs = {ref for ref, _, _ in next(pages)}
+    refs = {ref for ref, _, _ in next(pages).orders}
     canned.kill_tokens()
-    refs |= {ref for page in pages for ref, _, _ in page}
+    refs |= {ref for page in pages for ref, _, _ in page.orders}
     assert refs == {"A", "C", "D"}
     assert channel.orders_horizon() == timedelta(days=729)
     assert channel.newest_order_change_at() == ago(2)

@@ -92,7 +92,7 @@ def test_an_order_from_pending_to_shipped(selling: Selling) -> None:
 
 def _open_after_a_while(selling: Selling) -> list[list[Found]]:
     selling.world.clock.advance(600)
-    return [list(page) for page in selling.channel.open_orders()]
+    return [list(page.orders) for page in selling.channel.open_orders()]
 
 
 @pytest.mark.parametrize(("reason", "is_put_back"), [("buyer", True), ("no_inventory", False)])

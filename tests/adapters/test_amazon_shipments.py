@@ -18,6 +18,7 @@ from core.orders.confirming import CannotConfirm, Package
 from tests.adapters.amazon_trade import SKU, Trade
 from tests.adapters.canned_amazon_orders import item_body
 from workers import console
+from workers.jobs import shipments
 from workers.jobs.shipments import confirm_shipments, sweep_shipments
 from workers.shipments_cli import confirm_shipment
 
@@ -173,3 +174,14 @@ def test_the_command_queues_rings_and_says_so(shop: Trade, monkeypatch: pytest.M
         "select reason from audit_entries where act = 'confirm_shipment' and shop_id = %(s)s", s=shop.row.shop_id
     )
     assert entry == {"reason": "it left"}
+
+
+def test_packages_that_take_long_have_their_turn_behind_others(shop: Trade, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipments, "SEND_SECONDS", -1.0)
+    queue(shop, package())
+    assert send(shop) == {"confirmed": 1}
+    where = {"shop_id": shop.row.shop_id, "connection_id": shop.row.id}
+    assert shop.floor.queue.rung("shipments.confirm") == [where]
+    # Nothing is left: nothing is rung for.
+    assert send(shop) == {}
+    assert shop.floor.queue.rung("shipments.confirm") == [where]

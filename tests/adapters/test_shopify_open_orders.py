@@ -18,7 +18,7 @@ def test_open_orders_are_found_once_though_the_words_for_them_overlap() -> None:
     for shipment in canned.orders[2]["fulfilments"]:
         shipment["status"] = "SUCCESS"
     account = shopify_account(canned)
-    found = [ref for page in account.channel().open_orders() for ref, _, _ in page]
+    found = [ref for page in account.channel().open_orders() for ref, _, _ in page.orders]
     assert found == ["1"]
     assert {call.operation for call in account.log if "order" in call.operation} == {"open_orders"}
     asked = [body["variables"]["query"] for body in account.network.bodies("query Orders")]

@@ -242,7 +242,7 @@ def test_trap_pagination_stops_at_a_depth_and_looks_as_if_it_had_ended(monkeypat
     assert listings == [str(6000 + n) for n in range(20)]
     orders = {ref for page in channel.orders_since(LONG_AGO) for ref, _, _ in page.orders}
     assert orders == {str(100 + n) for n in range(20)}
-    still_open = [ref for page in channel.open_orders() for ref, _, _ in page]
+    still_open = [ref for page in channel.open_orders() for ref, _, _ in page.orders]
     assert sorted(still_open) == sorted(orders)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from core.connections import operations as connections
 from core.connections import queries, watching
 from core.connections.queries import ConnectionRow
 from core.db import count_catalogue, fetch, read_only, unit_of_work
-from core.errors import Permanent, Retryable
+from core.errors import OutOfQuota, Permanent, Retryable
 from core.inventory import external, lines, places
 from core.inventory import operations as inventory
 from core.logs import bound, mask
@@ -40,6 +41,13 @@ OVERLAP = timedelta(minutes=2)
 """Polled again each time: vendors stamp whole seconds and index late."""
 
 
+class QuotaToCome(Retryable):
+    """A first sync cannot begin: the channel may be asked only so often. The sweep of runs rings it again."""
+
+    def __init__(self, wait: OutOfQuota) -> None:
+        super().__init__(f"the channel cannot be asked up to when it tells of orders ({wait}): tried again by then")
+
+
 @job("connection.sync", queue="catalog", timeout=3600)
 def sync_connection(*, shop_id: int, connection_id: int, sync_run_id: int) -> dict[str, Any]:
     """Read a channel's places, catalogue and levels; take over what is new; poll its orders; push what differs."""
@@ -54,7 +62,7 @@ def sync_connection(*, shop_id: int, connection_id: int, sync_run_id: int) -> di
     with bound(sync_run=sync_run_id):
         try:
             counts = sync_now(app, row, sync_run_id)
-        except StillWritten as wait:
+        except (StillWritten, QuotaToCome) as wait:
             with unit_of_work(app.engine) as conn:
                 runs.fail_sync(conn, shop_id, sync_run_id, utc_now(), str(wait), will_retry=True)
             return {"waiting": str(wait)}
@@ -96,13 +104,13 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
             read += len(page)
             with unit_of_work(app.engine) as conn:
                 intake.take_in(conn, row, page, utc_now())
-            if apart:
-                with unit_of_work(app.engine) as conn:
-                    external.align(conn, row.shop_id, row.id, utc_now())
             if read >= counted * 2:
                 count_catalogue(app.engine)
                 counted = read
             _step(app, row, sync_run_id, "reading listings and what they show", done=read)
+        if apart:
+            with unit_of_work(app.engine) as conn:
+                external.align(conn, row.shop_id, row.id, utc_now())
         count_catalogue(app.engine)
         # Only now is it known what is on one listing only.
         with unit_of_work(app.engine) as conn:
@@ -118,7 +126,7 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
             lines.draw_lines(conn, row.shop_id)
         if row.open_orders_read_at is None and channel.reads_orders:
             _step(app, row, sync_run_id, "asking for open orders", done=read)
-            counts |= {"open_orders": read_open_orders(app, row, channel)}
+            counts |= {"open_orders": read_open_orders(app, row, channel).recorded}
         _step(app, row, sync_run_id, "asking for changed orders", done=read)
         counts |= {"listings": read, "orders": poll_orders(app, row, channel)}
     # Whatever was told before there were numbers to book it on waited for them.
@@ -139,7 +147,10 @@ def _sold_until(row: ConnectionRow, channel: SalesChannel) -> datetime | None:
         return None
     if row.settings.get(watching.EXPORT):
         return watching.export_holds_until(row.settings)
-    newest_at = channel.newest_order_change_at()
+    try:
+        newest_at = channel.newest_order_change_at()
+    except OutOfQuota as wait:
+        raise QuotaToCome(wait) from wait
     if newest_at is not None:
         time.sleep(A_SECOND_IS_OVER)
     return newest_at
@@ -217,44 +228,93 @@ def poll_connection(*, shop_id: int, connection_id: int) -> dict[str, Any]:
         # The first poll after the pause begins where the last one ended.
         return {"paused": True}
     with app.channel(row) as channel:
-        if _is_early(row, channel):
+        if channel.orders_every is not None and row.catalogue_read_at is None:
+            # What little may be asked is the first sync's: until it is done nothing would be booked.
+            return {"waits_for_sync": True}
+        is_backlog = _is_turn_of_open_orders(row, channel)
+        if not is_backlog and _is_early(row, channel):
             return {"early": True}
         try:
-            recorded = poll_orders(app, row, channel)
+            told = read_open_orders(app, row, channel) if is_backlog else None
+            recorded = told.recorded if told else poll_orders(app, row, channel)
         except (Retryable, Permanent) as error:
             with unit_of_work(app.engine) as conn:
                 connections.note_problem(conn, shop_id, connection_id, mask(str(error)), utc_now())
             raise
     with unit_of_work(app.engine) as conn:
         connections.note_problem(conn, shop_id, connection_id, None, utc_now())
-    return {"recorded": recorded}
+    return {"recorded": recorded} if told is None else {"open_orders": recorded, "all": told.is_whole}
 
 
-def _is_early(row: ConnectionRow, channel: SalesChannel) -> bool:
-    """Whether a channel that may be asked only so often answered just now. Who asks by a click is not held up."""
+def _is_early(row: ConnectionRow, channel: SalesChannel, turns: int = 1) -> bool:
+    """Whether a channel that may be asked only so often answered just now, or in so many of its turns.
+
+    Who asks by a click is not held up.
+    """
     if channel.orders_every is None or row.orders_asked_at is None:
         return False
     # Rings come by the minute, a moment sooner or later.
-    return utc_now() < row.orders_asked_at + channel.orders_every * 0.95 / _factor(row)
+    return utc_now() < row.orders_asked_at + channel.orders_every * (turns - 0.05) / _factor(row)
+
+
+def _is_turn_of_open_orders(row: ConnectionRow, channel: SalesChannel) -> bool:
+    """Whether a poll goes on with the orders that were open at the connection, where a sync has not read all of them.
+
+    Sweeps and they take turns with what may be asked: nobody may wait for hours to hear of new sales.
+    """
+    is_left = channel.reads_orders and row.open_orders_read_at is None
+    return is_left and channel.orders_every is not None and _is_early(row, channel, turns=2)
 
 
 def _factor(row: ConnectionRow) -> float:
     return float(row.settings.get("clock_factor") or 1)
 
 
-def read_open_orders(app: Application, row: ConnectionRow, channel: SalesChannel) -> int:
-    """Record the orders that hold stock at the channel, from whenever they are; returns how many.
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How many open orders were recorded, and whether that was the last of them."""
+
+    recorded: int
+    is_whole: bool
+
+
+def read_open_orders(app: Application, row: ConnectionRow, channel: SalesChannel) -> Backlog:
+    """Record the orders that hold stock at the channel, from whenever they are.
 
     What they hold is not in the number that was taken over, and lies on our shelf. Read after that number, so that each
     brings its units along (decision 0017); one placed meanwhile is an ordinary sale.
+
+    Where a channel may be asked only so often this ends with its quota, or its time, and the polls go on with it from
+    the page that was recorded last.
     """
+    if channel.orders_every is None:
+        return _read_open_orders(app, row, channel, None)
+    with lane_lock(app.engine, Lane("polls", row.shop_id, row.id)) as is_held:
+        if not is_held:
+            return Backlog(0, is_whole=False)
+        # As it is now: somebody else may have gone on since.
+        with read_only(app.engine) as conn:
+            row = queries.connection(conn, row.shop_id, row.id)
+        if row.open_orders_read_at is not None:
+            return Backlog(0, is_whole=True)
+        return _read_open_orders(app, row, channel, time.monotonic() + POLL_SECONDS)
+
+
+def _read_open_orders(app: Application, row: ConnectionRow, channel: SalesChannel, ends_at: float | None) -> Backlog:
     recorded, horizon = 0, channel.orders_horizon()
     shown_from = None if horizon is None else utc_now() - horizon
-    for page in channel.open_orders():
-        recorded += record_orders(app, row, page)
+    try:
+        for page in channel.open_orders(row.open_orders_resume):
+            recorded += record_orders(app, row, page.orders, backlog=page)
+            if ends_at is not None and time.monotonic() > ends_at:
+                return Backlog(recorded, is_whole=False)
+    except OutOfQuota:
+        if ends_at is None:
+            raise
+        return Backlog(recorded, is_whole=False)
     with unit_of_work(app.engine) as conn:
         connections.note_open_orders_read(conn, row.shop_id, row.id, utc_now(), shown_from)
-    return recorded
+    return Backlog(recorded, is_whole=True)
 
 
 def poll_orders(app: Application, row: ConnectionRow, channel: SalesChannel) -> int:
@@ -316,10 +376,12 @@ def record_orders(
     page: Sequence[Found],
     mark: datetime | None = None,
     told: OrderPage | None = None,
+    backlog: OrderPage | None = None,
 ) -> int:
     """Record orders that we do not know in that version into the inbox.
 
-    In the same unit of work polls are let go on from `mark`, or behind what was `told`, if given.
+    In the same unit of work polls are let go on from `mark`, or behind what was `told`, if given, and the reading of
+    open orders behind its page, the `backlog`.
     """
     with unit_of_work(app.engine) as conn:
         fresh = orders.unknown_versions(conn, row.shop_id, row.id, [(ref, at) for ref, at, _ in page])
@@ -331,6 +393,8 @@ def record_orders(
         recorded = inbox.record(conn, row.shop_id, row.id, messages, "poll", utc_now())
         if mark is not None:
             connections.note_polled(conn, row.shop_id, row.id, mark)
+        if backlog is not None:
+            connections.note_open_orders(conn, row.shop_id, row.id, backlog.resume)
         if told is not None:
             connections.note_asked(conn, row.shop_id, row.id, utc_now(), told.resume)
             if told.told_until is not None:

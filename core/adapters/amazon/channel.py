@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -38,6 +39,10 @@ from core.ports import (
 
 OWN = ChannelLocation(OWN_PLACE, "Amazon, shipped by the seller")
 FBA = ChannelLocation(FBA_PLACE, "Amazon warehouses", is_external=True)
+
+
+CLOCKS_DIFFER = timedelta(minutes=1)
+"""Amazon's clock may be so far ahead of ours. What is dated later still is a mistake."""
 
 
 class NoMarketplace(Permanent):
@@ -85,7 +90,8 @@ class AmazonSellerChannel:
 
     def parse(self, topic: str, body: bytes, triggered_at: datetime | None) -> Facts | None:
         """Facts of a notification or of a polled order; see core.adapters.amazon.parsing."""
-        return parsing.parse(topic, body, triggered_at, self._config.currency, self._marketplace)
+        facts = parsing.parse(topic, body, triggered_at, self._config.currency, self._marketplace)
+        return facts and _no_later(facts, self._deps.now())
 
     def locations(self) -> Sequence[ChannelLocation]:
         """What the seller ships is one number; what Amazon keeps is a place of its own, where there is any."""
@@ -136,9 +142,9 @@ class AmazonSellerChannel:
         """Up to when Amazon looks at orders, by its own clock: everything that bears an earlier stamp has happened."""
         return self._orders.told_until()
 
-    def open_orders(self) -> Iterator[Sequence[Found]]:
+    def open_orders(self, resume: str | None = None) -> Iterator[OrderPage]:
         """Orders of the last two years that wait for their payment or are not wholly shipped."""
-        return self._orders.still_open()
+        return self._orders.still_open(resume)
 
     def orders_horizon(self) -> timedelta | None:
         """Two years."""
@@ -179,3 +185,11 @@ class AmazonSellerChannel:
         if problem is not None:
             return subscriptions.closed(problem)
         return subscriptions.ensure(self._partner, queue, repair, known)
+
+
+def _no_later(facts: Facts, now: datetime) -> Facts:
+    """What is told was so by now: a number of next year would be the last one that is believed until then."""
+    levels = [
+        replace(level, observed_at=now) if level.observed_at > now + CLOCKS_DIFFER else level for level in facts.levels
+    ]
+    return replace(facts, levels=tuple(levels)) if levels else facts

@@ -19,7 +19,7 @@ from core.adapters.amazon.errors import ERRORS, TOKEN_ERRORS
 from core.adapters.amazon.operations import OPERATIONS
 from core.adapters.amazon.roles import RoleMissing
 from core.adapters.base import ConnectionConfig, Deps, make_client
-from core.adapters.http import Call, Client, Judgement, Permit, Quota, Unauthorised, Urgency
+from core.adapters.http import Answer, Call, Client, Judgement, Permit, Quota, Unauthorised, Urgency
 from core.adapters.judging import json_object, judge_status
 from core.adapters.limits import BUDGETS, TokenBucket
 from core.adapters.tokens import OAuthGrant, make_tokens
@@ -72,7 +72,21 @@ class SellingPartner:
         *,
         urgency: Urgency = "normal",
     ) -> dict[str, Any]:
-        """The answer's object, empty where there is none to give. `at` fills the path of the operation.
+        """The answer's object, empty where there is none to give; as `answer` does it."""
+        data: dict[str, Any] = self.answer(name, at, params, body, urgency=urgency).data
+        return data
+
+    def answer(
+        self,
+        name: str,
+        at: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        body: Any = None,
+        *,
+        urgency: Urgency = "normal",
+        quota_seconds: float | None = None,
+    ) -> Answer:
+        """The answer with its times. `at` fills the path of the operation; `quota_seconds` is as of core.adapters.http.
 
         Raises what core.adapters.http.Client.call raises; RoleMissing where a token that was just given is refused too.
         """
@@ -87,14 +101,14 @@ class SellingPartner:
             urgency=urgency,
             asked_version=operation.version,
             effect=operation.effect,
+            quota_seconds=quota_seconds,
         )
         try:
-            data: dict[str, Any] = self._client_for(operation.scope).call(call)
+            return self._client_for(operation.scope).answer(call)
         except Unauthorised as error:
             if error.status == _FORBIDDEN:
                 raise RoleMissing(name, error.reason) from error
             raise
-        return data
 
     def _client_for(self, scope: str | None) -> Client:
         """Who asks in the application's own name has tokens of its own; they are rare, and stay in this process."""

@@ -14,7 +14,16 @@ from core.adapters.amazon.client import SellingPartner
 from core.adapters.amazon.models import Item, SearchResults, Submission
 from core.adapters.amazon.places import FBA_PLACE, OWN_PLACE
 from core.adapters.base import urgency_of
-from core.adapters.http import OutcomeUnknown, Refused, ServerFault, Throttled, Unauthorised, Unreachable, WritesStopped
+from core.adapters.http import (
+    Answer,
+    OutcomeUnknown,
+    Refused,
+    ServerFault,
+    Throttled,
+    Unauthorised,
+    Unreachable,
+    WritesStopped,
+)
 from core.errors import Permanent, Retryable
 from core.ports import ChannelListing, LevelObservation, QuantityResult, QuantityWrite, WriteOutcome
 
@@ -136,7 +145,7 @@ class Listings:
         return {"productType": self._product_type, "patches": [quantity_patch(write.to_units)]}
 
     def _several(self, skus: Sequence[str]) -> list[LevelObservation]:
-        results, seen_at = self._search(
+        results, answer = self._search(
             {
                 "identifiers": ",".join(skus),
                 "identifiersType": "SKU",
@@ -144,23 +153,27 @@ class Listings:
                 "pageSize": str(PAGE),
             }
         )
-        return [_level(item, seen_at) for item in results.items]
+        return [_level(item, answer.left_at) for item in results.items]
 
     def _one(self, sku: str) -> LevelObservation | None:
-        seen_at = self._now()
         params = {**self._where(), "includedData": "summaries,fulfillmentAvailability"}
         try:
-            answer = self._partner.run("getListingsItem", self._item(sku), params)
+            answer = self._partner.answer("getListingsItem", self._item(sku), params)
         except Refused as error:
             if error.status == 404:
                 return None
             raise
-        item = Item.read(answer)
+        item = Item.read(answer.data)
         if item is None:
             raise ServerFault("getListingsItem", "an answer that cannot be read")
-        return _level(item, seen_at)
+        return _level(item, answer.left_at)
 
     def _search_all(self, created_after: datetime | None) -> Iterator[tuple[Sequence[Item], datetime]]:
+        """Items by page, and when they surely were so: by Amazon's clock or ours, whichever is the earlier.
+
+        What was sold is dated by Amazon's. A number that is thought to be younger than it is would have in it what was
+        sold after it was read.
+        """
         params = {
             "includedData": "summaries,attributes,issues,fulfillmentAvailability",
             "sortBy": "createdDate",
@@ -170,20 +183,19 @@ class Listings:
         if created_after is not None:
             params["createdAfter"] = created_after.isoformat().replace("+00:00", "Z")
         while True:
-            results, seen_at = self._search(params)
-            yield results.items, seen_at
+            results, answer = self._search(params)
+            yield results.items, answer.left_at if answer.as_of is None else min(answer.left_at, answer.as_of)
             if results.next_token is None:
                 return
             params = {**params, "pageToken": results.next_token}
 
-    def _search(self, params: dict[str, str]) -> tuple[SearchResults, datetime]:
-        seen_at = self._now()
+    def _search(self, params: dict[str, str]) -> tuple[SearchResults, Answer]:
         at = {"seller": self._seller}
-        answer = self._partner.run("searchListingsItems", at, {**self._where(), **params})
-        results = SearchResults.read(answer)
+        answer = self._partner.answer("searchListingsItems", at, {**self._where(), **params})
+        results = SearchResults.read(answer.data)
         if results is None:
             raise ServerFault("searchListingsItems", "an answer that cannot be read")
-        return results, seen_at
+        return results, answer
 
     def _where(self) -> dict[str, str]:
         return {"marketplaceIds": self._marketplace}

@@ -31,22 +31,39 @@ CATCH_UP = timedelta(minutes=10)
 HISTORY = timedelta(days=729)
 """Two years, less what they are counted by."""
 
+WAITS_SECONDS = 5.0
+"""So long (real time) a search waits for quota: whoever asks has others waiting, and goes on from where it was."""
+
+HINTED_WAITS_SECONDS = 0.5
+"""The same for a single order: the sweeps tell of it anyway."""
+
 _OPEN = "PENDING,PENDING_AVAILABILITY,UNSHIPPED,PARTIALLY_SHIPPED"
 _UNDATED = datetime(1970, 1, 1, tzinfo=UTC)
 
 Family = Literal["updated", "created"]
 _AFTER: dict[Family, str] = {"updated": "lastUpdatedAfter", "created": "createdAfter"}
+_BEFORE: dict[Family, str] = {"updated": "lastUpdatedBefore", "created": "createdBefore"}
 _OTHER: dict[Family, Family] = {"updated": "created", "created": "updated"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """A sweep under way: what it asks for, up to when the vendor looked (its first page), and the page that is next."""
+    """A sweep under way: what it asks for, up to when the vendor looked (its first page), and the page that is next.
+
+    `before` is only asked for where the pages of a longer window could not be had; else the vendor picks the bound.
+    """
 
     family: Family
     after: str
     until: str | None = None
     token: str | None = None
+    before: str | None = None
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """The parameters of its first page, which go with every other."""
+        upper = {} if self.before is None else {_BEFORE[self.family]: self.before}
+        return {_AFTER[self.family]: self.after, **upper}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +99,20 @@ class _Course:
         return None if None in bounds else min(bound for bound in bounds if bound is not None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Backlog:
+    """Where the reading of open orders is: windows by creation that are still to be read, the one under way first."""
+
+    windows: tuple[_Window, ...]
+
+    def text(self) -> str:
+        return json.dumps([asdict(window) for window in self.windows], separators=(",", ":"), sort_keys=True)
+
+    @classmethod
+    def of(cls, text: str) -> _Backlog:
+        return cls(tuple(_Window(**window) for window in json.loads(text)))
+
+
 class Orders:
     """Reads the orders of one seller in one marketplace."""
 
@@ -107,6 +138,11 @@ class Orders:
                 page, window = self._page(window)
             except Throttled:
                 return
+            if page is None:
+                course = replace(course, window=window)
+                # Nothing yet, but kept at once: with the quota used up the same page would be asked for for ever.
+                yield OrderPage([], course.text())
+                continue
             found = [self._found(order, page.seen_at) for order in page.results.orders]
             if window.token is not None:
                 course = replace(course, window=window)
@@ -129,42 +165,48 @@ class Orders:
         cannot be asked for, and need not be.
         """
         params = {"lastUpdatedAfter": _iso(self._now() - timedelta(days=1)), "maxResultsPerPage": "1"}
-        bound = self._search(params, "urgent").results.last_updated_before
+        # Nothing is taken over before it is known, and it is asked once.
+        bound = self._search(params, "urgent", None).results.last_updated_before
         return None if bound is None else bound.replace(microsecond=0)
 
-    def still_open(self) -> Iterator[Sequence[Found]]:
-        """Orders of up to two years that are neither cancelled nor wholly shipped, by page."""
-        params = {"createdAfter": _iso(self._now() - HISTORY), "fulfillmentStatuses": _OPEN}
-        token: str | None = None
-        while True:
-            more = {} if token is None else {"paginationToken": token}
+    def still_open(self, resume: str | None) -> Iterator[OrderPage]:
+        """Orders of up to two years that are neither cancelled nor wholly shipped, by page, on from `resume`.
+
+        Where the next page of a window cannot be had, each half of it is read from its beginning. Raises Throttled when
+        the quota is used up, and then goes on from the last page; Refused where even the smallest window has a page
+        that cannot be had.
+        """
+        left = _Backlog.of(resume) if resume else _Backlog((_Window("created", _iso(self._now() - HISTORY)),))
+        while left.windows:
+            window, later = left.windows[0], left.windows[1:]
             try:
-                page = self._search({**params, **more}, "urgent")
+                page = self._search({**window.asked, "fulfillmentStatuses": _OPEN}, token=window.token)
             except Refused as error:
-                if token is None or error.status != 400:
+                if window.token is None or error.status != 400:
                     raise
-                # It died: from the beginning, and what was recorded already is known.
-                token = None
+                earlier = self._half(window, error)
+                left = _Backlog((earlier, replace(window, after=str(earlier.before), until=None, token=None), *later))
+                yield OrderPage([], left.text())
                 continue
-            yield [self._found(order, page.seen_at) for order in page.results.orders]
-            token = page.results.next_token
-            if token is None:
-                return
+            moved = self._moved(window, page)
+            left = _Backlog(later if moved.token is None else (moved, *later))
+            yield OrderPage([self._found(order, page.seen_at) for order in page.results.orders], left.text())
 
     def some(self, refs: Sequence[str]) -> Iterator[Sequence[Found]]:
         """Single orders as they are now, one by one; what is gone, or never was an order, is left out."""
         for ref in dict.fromkeys(refs):
-            seen_at = self._now()
             try:
-                answer = self._partner.run("getOrder", {"order": ref}, {"includedData": INCLUDED})
+                answer = self._partner.answer(
+                    "getOrder", {"order": ref}, {"includedData": INCLUDED}, quota_seconds=HINTED_WAITS_SECONDS
+                )
             except Refused as error:
                 if error.status in (400, 404):
                     continue
                 raise
-            order = answer.get("order")
+            order = answer.data.get("order")
             if not isinstance(order, dict):
                 raise ServerFault("getOrder", "an answer without its order")
-            yield [self._found(order, seen_at)]
+            yield [self._found(order, answer.left_at)]
 
     def _open(self, course: _Course, family: Family, since: datetime) -> _Window:
         """A new sweep, from the bound that the vendor returned last."""
@@ -175,39 +217,58 @@ class Orders:
         known = course.bound(family)
         return known is None or datetime.fromisoformat(str(done.until)) - known > CATCH_UP / self._factor
 
-    def _page(self, window: _Window) -> tuple[_Page, _Window]:
+    def _page(self, window: _Window) -> tuple[_Page | None, _Window]:
         """The next page of a sweep, and where the sweep is then.
 
-        The token goes with the very parameters of the first page. One that died begins the sweep anew: nothing of it
-        is lost, since its bound was not kept.
+        The token goes with the very parameters of the first page. Where it is no good any more there is no page, and
+        the earlier half of the window is to be swept from its beginning: nothing is lost, since no bound was kept.
+        Raises Refused where the half would come to nothing new.
         """
-        params = {_AFTER[window.family]: window.after}
-        if window.token is not None:
-            try:
-                page = self._search({**params, "paginationToken": window.token})
-                return page, self._moved(window, page)
-            except Refused as error:
-                if error.status != 400:
-                    raise
-                window = _Window(window.family, window.after)
-        page = self._search(params)
+        try:
+            page = self._search(window.asked, token=window.token)
+        except Refused as error:
+            if window.token is None or error.status != 400:
+                raise
+            return None, self._half(window, error)
         return page, self._moved(window, page)
+
+    def _half(self, window: _Window, refused: Refused) -> _Window:
+        """The earlier half of a window whose next page was refused.
+
+        A token that died is behind it in any case, and of a page that is refused always it asks less each time, until
+        what is left needs no such page. Raises `refused` where it would end within the overlap of sweeps.
+        """
+        after = datetime.fromisoformat(window.after)
+        half = (datetime.fromisoformat(str(window.until)) - after) / 2
+        if half <= OVERLAP / self._factor:
+            raise refused
+        return _Window(window.family, window.after, before=_iso(after + half))
 
     def _moved(self, window: _Window, page: _Page) -> _Window:
         results = page.results
         bound = results.last_updated_before if window.family == "updated" else results.created_before
-        if window.until is None and bound is None:
+        said = [window.until, window.before, None if bound is None else _iso(bound)]
+        known = [text for text in said if text is not None]
+        if not known:
             raise ServerFault("searchOrders", "an answer that does not say up to when it looked")
-        until = min(text for text in (window.until, None if bound is None else _iso(bound)) if text is not None)
-        return replace(window, until=until, token=results.next_token)
+        return replace(window, until=min(known), token=results.next_token)
 
-    def _search(self, params: dict[str, str], urgency: Urgency = "normal") -> _Page:
-        seen_at = self._now()
+    def _search(
+        self,
+        params: dict[str, str],
+        urgency: Urgency = "normal",
+        quota_seconds: float | None = WAITS_SECONDS,
+        *,
+        token: str | None = None,
+    ) -> _Page:
         asked = {"marketplaceIds": self._marketplace, "includedData": INCLUDED, **params}
-        results = SearchedOrders.read(self._partner.run("searchOrders", params=asked, urgency=urgency))
+        if token is not None:
+            asked["paginationToken"] = token
+        answer = self._partner.answer("searchOrders", params=asked, urgency=urgency, quota_seconds=quota_seconds)
+        results = SearchedOrders.read(answer.data)
         if results is None:
             raise ServerFault("searchOrders", "an answer that cannot be read")
-        return _Page(results, seen_at)
+        return _Page(results, answer.left_at)
 
     def _found(self, order: dict[str, Any], seen_at: datetime) -> Found:
         """As it came, less what people wrote in it, with the moment of reading.

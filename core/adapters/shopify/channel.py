@@ -105,7 +105,7 @@ class ShopifyChannel:
         """When an order was last placed, paid, shipped, refunded or cancelled, by Shopify's clock."""
         return self._orders.newest_change_at()
 
-    def open_orders(self) -> Iterator[Sequence[Found]]:
+    def open_orders(self, resume: str | None = None) -> Iterator[OrderPage]:
         """Orders that are neither closed, cancelled nor wholly shipped; without read_all_orders of 60 days only."""
         return self._orders.still_open()
 

@@ -61,7 +61,7 @@ class Orders:
         nodes = found.get("nodes") or []
         return as_model(_Changed, nodes[0], "newest_change").updatedAt if nodes else None
 
-    def still_open(self) -> Iterator[Sequence[Found]]:
+    def still_open(self) -> Iterator[OrderPage]:
         """Orders of any age that still hold stock, by page, as `since`.
 
         Asked for by each of Shopify's words for not wholly shipped, which overlap; what they leave in, an order that
@@ -83,7 +83,7 @@ class Orders:
             ):
                 fresh = [node for node in page if node["id"] not in known and _holds_stock(node)]
                 known.update(node["id"] for node in fresh)
-                yield [self._whole(node, seen_at) for node in fresh]
+                yield OrderPage([self._whole(node, seen_at) for node in fresh])
                 seen_at = self._now()
 
     def some(self, refs: Sequence[str]) -> Iterator[Sequence[Found]]:

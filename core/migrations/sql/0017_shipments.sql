@@ -20,8 +20,10 @@ comment on column order_lines.withheld_units is 'taken off it, and not put back 
 -- Where a channel's sweeps are, which may be asked only so often.
 alter table connections add column orders_asked_at timestamptz;
 alter table connections add column orders_resume text;
+alter table connections add column open_orders_resume text;
 comment on column connections.orders_asked_at is 'when its changed orders were last asked for, and it answered';
 comment on column connections.orders_resume is 'the channel''s own note of where the next asking goes on';
+comment on column connections.open_orders_resume is 'the same of the orders that were open at its connection, until all of them are read';
 
 -- A package as the channel is to know it, against what it confirmed: sent until the two are one.
 create table shipment_confirmations (
