@@ -251,7 +251,7 @@ def read_open_orders(app: Application, row: ConnectionRow, channel: SalesChannel
     recorded, horizon = 0, channel.orders_horizon()
     shown_from = None if horizon is None else utc_now() - horizon
     for page in channel.open_orders():
-        recorded += record_orders(app, row, page)
+        recorded += record_orders(app, row, page, read_open=True)
     with unit_of_work(app.engine) as conn:
         connections.note_open_orders_read(conn, row.shop_id, row.id, utc_now(), shown_from)
     return recorded
@@ -316,15 +316,19 @@ def record_orders(
     page: Sequence[Found],
     mark: datetime | None = None,
     told: OrderPage | None = None,
+    *,
+    read_open: bool = False,
 ) -> int:
     """Record orders that we do not know in that version into the inbox.
 
-    In the same unit of work polls are let go on from `mark`, or behind what was `told`, if given.
+    `read_open`: known or not, each as one that is open now, which its version does not say. In the same unit of work
+    polls are let go on from `mark`, or behind what was `told`, if given.
     """
     with unit_of_work(app.engine) as conn:
-        fresh = orders.unknown_versions(conn, row.shop_id, row.id, [(ref, at) for ref, at, _ in page])
+        versions = [(ref, at) for ref, at, _ in page]
+        fresh = set(versions) if read_open else orders.unknown_versions(conn, row.shop_id, row.id, versions)
         messages = [
-            Incoming(f"poll:{ref}:{at.isoformat()}", "poll/orders", body, None)
+            Incoming(f"{'open' if read_open else 'poll'}:{ref}:{at.isoformat()}", "poll/orders", body, None)
             for ref, at, body in page
             if (ref, at) in fresh
         ]

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from core.adapters.amazon.client import SellingPartner
+from core.adapters.amazon.facts import OPEN
 from core.adapters.amazon.order_models import SearchedOrders, Version
 from core.adapters.http import Refused, ServerFault, Throttled, Urgency
 from core.adapters.stamps import refined
@@ -31,7 +32,6 @@ CATCH_UP = timedelta(minutes=10)
 HISTORY = timedelta(days=729)
 """Two years, less what they are counted by."""
 
-_OPEN = "PENDING,PENDING_AVAILABILITY,UNSHIPPED,PARTIALLY_SHIPPED"
 _UNDATED = datetime(1970, 1, 1, tzinfo=UTC)
 
 Family = Literal["updated", "created"]
@@ -134,7 +134,7 @@ class Orders:
 
     def still_open(self) -> Iterator[Sequence[Found]]:
         """Orders of up to two years that are neither cancelled nor wholly shipped, by page."""
-        params = {"createdAfter": _iso(self._now() - HISTORY), "fulfillmentStatuses": _OPEN}
+        params = {"createdAfter": _iso(self._now() - HISTORY), "fulfillmentStatuses": ",".join(OPEN)}
         token: str | None = None
         while True:
             more = {} if token is None else {"paginationToken": token}
