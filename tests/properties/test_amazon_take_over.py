@@ -66,12 +66,12 @@ class Life:
 @st.composite
 def lives(draw: st.DrawFn) -> Life:
     units = draw(st.integers(1, 4))
-    hours = sorted(draw(st.sets(st.sampled_from(HOURS), min_size=1, max_size=6)))
+    hours = sorted(draw(st.sets(st.sampled_from(HOURS), min_size=2, max_size=7)))
     states = [State(BASELINE + timedelta(hours=hours[0]))]
     tells_parcels = draw(st.booleans())
     for hour in hours[1:]:
         last, at = states[-1], BASELINE + timedelta(hours=hour)
-        act = draw(st.sampled_from(["ship", "ship", "correct", "cancel", "touch"]))
+        act = draw(st.sampled_from(["ship", "ship", "correct", "correct", "cancel", "touch"]))
         gone, parcels, is_cancelled = last.gone, last.parcels, last.is_cancelled
         if act == "ship" and not is_cancelled and gone < units:
             count = draw(st.integers(1, units - gone))
