@@ -14,10 +14,10 @@ comment on column orders.is_cancel_dated is 'cancelled_at is when it was cancell
 comment on column fulfilments.is_dated is 'fulfilled_at is when it left; where not, it had left by then';
 
 -- What was placed before a number was taken over, and never told to be open since, had ended by then: what was open was
--- read behind that number.
+-- read behind that number. Numbers are dated by the second.
 create function had_ended(opening_at timestamptz, created_at timestamptz, open_at timestamptz) returns boolean
 language sql immutable as $$
-    select coalesce(created_at < opening_at and coalesce(open_at, '-infinity') < opening_at, false)
+    select coalesce(created_at < opening_at and coalesce(open_at, '-infinity') < date_trunc('second', opening_at), false)
 $$;
 
 create function was_cancelled_before(
