@@ -140,7 +140,7 @@ CHECKS: tuple[Check, ...] = (
         """
         with opened as not materialized (
             select p.shop_id, p.id, p.opening_at is null as is_elsewhere,
-                coalesce(p.opening_at, least(p.baseline_at, c.open_orders_read_at)) as opening_at
+                coalesce(p.opening_at, least(p.baseline_at, c.open_orders_read_at)) as opening_at, c.open_orders_read_at
             from listings p join connections c on c.shop_id = p.shop_id and c.id = p.connection_id
             where p.{shop} and p.baseline_at is not null
         )
@@ -156,8 +156,11 @@ CHECKS: tuple[Check, ...] = (
             from fulfilment_lines x
             join fulfilments f on f.shop_id = x.shop_id and f.id = x.fulfilment_id and f.is_shipped
             join order_lines y on y.shop_id = x.shop_id and y.id = x.order_line_id
+            join orders o on o.shop_id = y.shop_id and o.id = y.order_id
             join opened q on q.shop_id = y.shop_id and q.id = y.listing_id
-            where x.{shop} and q.is_elsewhere and f.fulfilled_at < q.opening_at group by 1, 2
+            where x.{shop} and q.is_elsewhere and (f.fulfilled_at < q.opening_at
+                or not f.is_dated and f.fulfilled_at > q.open_orders_read_at
+                    and had_ended(q.opening_at, o.channel_created_at, o.open_at)) group by 1, 2
         ) s on s.shop_id = r.shop_id and s.order_line_id = r.order_line_id
         left join (
             select x.shop_id, x.order_line_id,
@@ -181,12 +184,13 @@ CHECKS: tuple[Check, ...] = (
             from (select distinct shop_id, order_line_id from line_returns where {shop}) b
             cross join lateral desk_returns(b.shop_id, b.order_line_id) x
         ) d on d.shop_id = r.shop_id and d.order_line_id = r.order_line_id
+        cross join lateral (select was_cancelled_before(p.opening_at, o.channel_created_at, o.open_at, o.cancelled_at,
+            o.is_cancel_dated) as is_cancelled_before) e
         cross join lateral line_stock(l.units, r.consumed_units / r.units_each, coalesce(f.cancel, 0),
             coalesce(f.came_back, 0), coalesce(f.legacy, 0), coalesce(f.no_restock, 0), o.cancelled_at is not null,
             coalesce(o.channel_created_at < p.opening_at, false),
-            coalesce(date_trunc('second', o.cancelled_at) <= p.opening_at, false),
-            coalesce(f.before_baseline, 0) + case when p.is_elsewhere
-                    and (o.cancelled_at is null or date_trunc('second', o.cancelled_at) > p.opening_at)
+            e.is_cancelled_before,
+            coalesce(f.before_baseline, 0) + case when p.is_elsewhere and not e.is_cancelled_before
                 then greatest(0, coalesce(l.opening_units, l.units)
                     - coalesce(s.units, 0) - coalesce(f.released_before_baseline, 0)) else 0 end,
             r.taken_back_units / r.units_each, coalesce(d.quarantined, 0),

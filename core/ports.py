@@ -46,8 +46,11 @@ class ChannelFulfilment:
     fulfilled_at: datetime
     version_at: datetime
     lines: tuple[tuple[str, int], ...]
+    """(line ref, units); empty: this observation does not say what is in it, or nothing is."""
     tracking_company: str | None = None
     tracking_numbers: tuple[str, ...] = ()
+    is_dated: bool = True
+    """Whether `fulfilled_at` is when it left; where not, it had left by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,10 @@ class ChannelOrder:
     """Whether the channel ships it from stock that is not in our pools."""
     channel_status: str | None = None
     """The channel's own word for how far it is, where it has one."""
+    is_cancel_dated: bool = True
+    """Whether `cancelled_at` is when it was cancelled; where not, it was cancelled by then."""
+    open_at: datetime | None = None
+    """When this observation saw that some of it is still to be shipped; for channels that do not date what ends it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,8 +152,10 @@ def _by_code(
         select i.value as code, i.sku_id, coalesce(s.is_stocked, false) as is_stocked, l.listing_id, l.location_id
         from sku_identifiers i left join skus s on s.shop_id = i.shop_id and s.id = i.sku_id
         left join lateral (
-            select n.id as listing_id, n.location_id from listings n where n.shop_id = i.shop_id
-                and n.connection_id = i.connection_id and n.channel_code = i.value and n.sku_id = i.sku_id
+            select n.id as listing_id, n.location_id from listings n
+            left join locations p on p.shop_id = n.shop_id and p.id = n.location_id
+            where n.shop_id = i.shop_id and n.connection_id = i.connection_id and n.channel_code = i.value
+                and n.sku_id = i.sku_id and p.kind is distinct from 'external'
             order by n.id limit 1
         ) l on true
         where i.shop_id = %(shop)s and i.connection_id = %(connection)s and i.kind = 'seller_sku'

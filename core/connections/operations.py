@@ -449,8 +449,8 @@ def advance_watermark(conn: Connection, shop_id: int, connection_id: int) -> boo
     """Move a connection's watermark to where a complete poll has read to, if all it recorded is handled.
 
     Stops at what waits, at what is parked, and at a line that nobody can say which listing it was sold through: that
-    may be any of them. A level of an item that we do not list is no order. What arrived after the poll is of no
-    account: an order of before was among what the poll read.
+    may be any of them, unless the channel ships it, from no pool of ours. A level of an item that we do not list is no
+    order. What arrived after the poll is of no account: an order of before was among what the poll read.
     """
     return (
         execute(
@@ -468,7 +468,8 @@ def advance_watermark(conn: Connection, shop_id: int, connection_id: int) -> boo
                     and m.state = 'parked' and m.id <= c.watermark_next_inbox_id and m.cause <> 'unknown_item')
                 and not exists (select from order_lines l join orders o on o.shop_id = l.shop_id and o.id = l.order_id
                     where l.shop_id = c.shop_id and l.mapping = 'unmapped' and l.listing_id is null
-                        and l.variant_ref is null and o.connection_id = c.id and o.cancelled_at is null)
+                        and l.variant_ref is null and o.connection_id = c.id and o.cancelled_at is null
+                        and not o.ships_from_channel)
             """,
             shop=shop_id,
             id=connection_id,

@@ -22,7 +22,7 @@ from core.catalog import operations as catalog
 from core.db import execute, fetch
 from core.errors import Anticipated
 from core.identity import promises
-from core.identity.concerned import Part, Source, begin, find_lines, why_it_stays
+from core.identity.concerned import Part, Source, begin, find_lines, see_lines_again, why_it_stays
 from core.identity.outcomes import Answer, LineSeen, OpenWrite, Outcome
 from core.identity.telling import codes_of, pools_of, tell
 from core.inventory import lines as escrow_lines
@@ -77,7 +77,8 @@ def assign(
 ) -> Outcome:
     """Make answers what identifiers stand for; each identifier at most once in them. Returns what that came to.
 
-    Without `may_move` nothing that has a SKU gets another one. Raises AlreadyMapped, NotToBeSetAside, WriteStillOpen.
+    Without `may_move` nothing that has a SKU gets another one. Raises AlreadyMapped, NotToBeSetAside, LinesChanged,
+    WriteStillOpen.
     """
     outcome = Outcome()
     by_connection: dict[int, list[Answer]] = {}
@@ -92,6 +93,7 @@ def assign(
         find_lines(conn, part)
     _lock(conn, parts)
     for part in parts:
+        see_lines_again(conn, part)
         _refuse_open_writes(conn, part)
     before = pools_of(conn, shop_id, parts)
     for part in parts:

@@ -13,6 +13,7 @@ from sqlalchemy.engine import RowMapping
 from core.audit import Actor
 from core.connections.queries import connection as connection_row
 from core.db import execute, fetch
+from core.errors import Anticipated
 from core.identity.outcomes import Answer, Outcome
 from core.identity.rules import Identifier
 from core.inventory.queries import parts_of
@@ -20,6 +21,13 @@ from core.orders import intake
 from core.orders.operations import Channel
 
 Source = Literal["person", "file"]
+
+
+class LinesChanged(Anticipated):
+    """Something happened to an order, while it was being found out what is concerned."""
+
+    def __init__(self) -> None:
+        super().__init__("nothing was mapped: goods of another order of this SKU moved just now. Try again")
 
 
 @dataclass(slots=True)
@@ -34,6 +42,8 @@ class Part:
     new_skus: dict[int, int | None] = field(default_factory=dict)
     """Of each listing that is mapped, remapped or set aside."""
     lines: Sequence[RowMapping] = ()
+    old_skus: set[int] = field(default_factory=set)
+    """Whose lines are concerned."""
     line_skus: dict[int, int] = field(default_factory=dict)
     parked_orders: list[int] = field(default_factory=list)
 
@@ -92,7 +102,8 @@ def begin(
     }
     _end_automatic(conn, shop_id, connection_id, decided, actor, now)
     old = {known["sku_id"] for known in living.values()} - {None}
-    part.lines = _lines_of(conn, part, {row["sku_id"] for row in part.changed if row["sku_id"]} | old)
+    part.old_skus = {row["sku_id"] for row in part.changed if row["sku_id"]} | old
+    part.lines = _lines_of(conn, part)
     return part
 
 
@@ -225,11 +236,11 @@ def _end_automatic(
     )
 
 
-def _lines_of(conn: Connection, part: Part, old_skus: Iterable[int]) -> Sequence[RowMapping]:
+def _lines_of(conn: Connection, part: Part) -> Sequence[RowMapping]:
     """Lines of the old SKUs that were sold through what is remapped and are not over, with what happened to them."""
     moved = {row["id"] for row in part.changed if row["sku_id"] is not None}
     named = {answer.identifier for answer in part.answers}
-    skus = sorted(set(old_skus))
+    skus = sorted(part.old_skus)
     if not skus:
         return []
     pools = {sku for found in parts_of(conn, part.shop_id, skus).values() for sku, _ in found}
@@ -273,13 +284,7 @@ def _lines_of(conn: Connection, part: Part, old_skus: Iterable[int]) -> Sequence
 
 def find_lines(conn: Connection, part: Part) -> None:
     """Which lines move to which SKU, which stay and why; and the orders with parked lines."""
-    by_name = {(each.identifier.kind, each.identifier.value): each.sku_id for each in part.answers}
-    for row in part.lines:
-        new = part.new_skus.get(row["listing_id"]) if row["listing_id"] is not None else (
-            by_name.get(("variant", row["variant_ref"])) or by_name.get(("seller_sku", row["code"]))
-        )  # fmt: skip
-        if new is not None and new != row["sku_id"]:
-            part.line_skus[row["id"]] = new
+    _choose(part)
     part.parked_orders = [
         row["order_id"]
         for row in fetch(
@@ -292,6 +297,29 @@ def find_lines(conn: Connection, part: Part) -> None:
             connection=part.channel.connection_id,
         )
     ]
+
+
+def see_lines_again(conn: Connection, part: Part) -> None:
+    """Read the lines anew, for when their orders are locked: goods may have come back over the desk until then.
+
+    Raises LinesChanged where one of an order that is not locked has become one of them.
+    """
+    seen = {row["order_id"] for row in part.lines}
+    part.lines = _lines_of(conn, part)
+    if {row["order_id"] for row in part.lines} - seen:
+        raise LinesChanged
+    part.line_skus.clear()
+    _choose(part)
+
+
+def _choose(part: Part) -> None:
+    by_name = {(each.identifier.kind, each.identifier.value): each.sku_id for each in part.answers}
+    for row in part.lines:
+        new = part.new_skus.get(row["listing_id"]) if row["listing_id"] is not None else (
+            by_name.get(("variant", row["variant_ref"])) or by_name.get(("seller_sku", row["code"]))
+        )  # fmt: skip
+        if new is not None and new != row["sku_id"]:
+            part.line_skus[row["id"]] = new
 
 
 def why_it_stays(row: RowMapping) -> str:

@@ -27,6 +27,7 @@ TAKEN_FOR = timedelta(minutes=5)
 """Whoever took one to send it is thought dead after so long; sending it again changes nothing."""
 
 _PACKAGE = re.compile(r"[1-9][0-9]{0,17}")
+_CANCELLED = "its order was cancelled before the channel was told: if the package has left, call it back"
 _WAITS_FOR_PAYMENT = ("PENDING", "PENDING_AVAILABILITY")
 
 
@@ -265,12 +266,44 @@ def connections_due(conn: Connection, now: datetime) -> list[tuple[int, int]]:
         join orders o on o.shop_id = s.shop_id and o.id = s.order_id
         join connections c on c.shop_id = o.shop_id and c.id = o.connection_id
         where s.refused_at is null and s.revision is distinct from s.confirmed_revision and s.next_try_at <= %(now)s
-            and c.state = 'active' and may_write(c.shop_id, c.id)
+            and o.cancelled_at is null and c.state = 'active' and may_write(c.shop_id, c.id)
         order by 1, 2
         """,
         now=now,
     )
     return [(row["shop_id"], row["id"]) for row in rows]
+
+
+def refuse_cancelled(conn: Connection, now: datetime) -> int:
+    """Refuse what was still to be told of orders that are cancelled since, on record for a person; returns how many."""
+    rows = fetch(
+        conn,
+        """
+        with due as (
+            select s.shop_id, s.id, o.name from shipment_confirmations s
+            join orders o on o.shop_id = s.shop_id and o.id = s.order_id and o.cancelled_at is not null
+            where s.refused_at is null and s.revision is distinct from s.confirmed_revision
+            order by s.shop_id, s.id for update of s skip locked
+        )
+        update shipment_confirmations s set refused_at = %(now)s, last_code = 'ORDER_CANCELLED', last_detail = %(why)s
+        from due where s.shop_id = due.shop_id and s.id = due.id
+        returning s.shop_id, s.order_id, s.package_ref, due.name
+        """,
+        now=now,
+        why=_CANCELLED,
+    )
+    for row in rows:
+        audit.record(
+            conn,
+            row["shop_id"],
+            Actor("shipments", _CANCELLED),
+            "refuse_shipment",
+            f"order:{row['order_id']}",
+            now,
+            order=row["name"],
+            package=row["package_ref"],
+        )
+    return len(rows)
 
 
 def take(conn: Connection, shop_id: int, connection_id: int, limit: int, now: datetime) -> list[Due]:
@@ -286,7 +319,7 @@ def take(conn: Connection, shop_id: int, connection_id: int, limit: int, now: da
             select s.id from shipment_confirmations s
             join orders o on o.shop_id = s.shop_id and o.id = s.order_id and o.connection_id = %(connection)s
             where s.shop_id = %(shop)s and s.refused_at is null and s.revision is distinct from s.confirmed_revision
-                and s.next_try_at <= %(now)s and may_write(s.shop_id, o.connection_id)
+                and o.cancelled_at is null and s.next_try_at <= %(now)s and may_write(s.shop_id, o.connection_id)
             order by s.requested_at, s.id limit %(limit)s for update of s skip locked
         ), taken as (
             update shipment_confirmations s set next_try_at = %(now)s + %(taken)s, attempts = s.attempts + 1

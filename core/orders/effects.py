@@ -32,6 +32,9 @@ class Edit:
     at: datetime
 
 
+SUPERSEDED = "superseded:"
+"""What refs of shipments begin with that are told with other contents since."""
+
 LineIds = Mapping[tuple[int, str], int]
 """(order id, the channel's line id) -> our line id."""
 
@@ -53,17 +56,28 @@ def line_ids(conn: Connection, shop_id: int, order_ids: Iterable[int]) -> dict[t
 def book_fulfilments(
     conn: Connection, shop_id: int, fulfilments: Sequence[tuple[int, ChannelFulfilment]], lines: LineIds
 ) -> None:
-    """Record shipments of (order id, fulfilment) whose lines are all known; a newer status replaces an older one."""
+    """Record shipments of (order id, fulfilment) whose lines are all known; a newer status replaces an older one.
+
+    What is in one is never edited: told with other contents it is another shipment, and the one before is superseded.
+    """
     ordered = sorted(fulfilments, key=lambda pair: (pair[0], pair[1].ref))
+    units: Counter[tuple[int, str, int]] = Counter()
+    for order_id, item in ordered:
+        for line_ref, shipped in item.lines:
+            units[order_id, item.ref, lines[order_id, line_ref]] += shipped
+    contents = sorted((*key, shipped) for key, shipped in units.items() if shipped > 0)
+    _supersede(conn, shop_id, ordered, contents)
     new = fetch(
         conn,
         """
-        insert into fulfilments (shop_id, order_id, channel_ref, status, is_shipped, fulfilled_at, version_at,
+        insert into fulfilments (shop_id, order_id, channel_ref, status, is_shipped, fulfilled_at, is_dated, version_at,
             tracking_company, tracking_numbers)
-        select %(shop)s, order_id, ref, status, shipped, at, version_at, company, string_to_array(numbers, E'\\n')
+        select %(shop)s, order_id, ref, status, shipped, at, dated, version_at, company,
+            string_to_array(numbers, E'\\n')
         from unnest(%(orders)b::int8[], %(refs)b::text[], %(statuses)b::text[], %(shipped)b::bool[],
-            %(ats)b::timestamptz[], %(versions)b::timestamptz[], %(companies)b::text[], %(numbers)b::text[])
-            as n (order_id, ref, status, shipped, at, version_at, company, numbers)
+            %(ats)b::timestamptz[], %(dated)b::bool[], %(versions)b::timestamptz[], %(companies)b::text[],
+            %(numbers)b::text[])
+            as n (order_id, ref, status, shipped, at, dated, version_at, company, numbers)
         on conflict (shop_id, order_id, channel_ref) do update set status = excluded.status,
             is_shipped = excluded.is_shipped, version_at = excluded.version_at,
             tracking_company = excluded.tracking_company, tracking_numbers = excluded.tracking_numbers
@@ -76,17 +90,13 @@ def book_fulfilments(
         statuses=[item.status for _, item in ordered],
         shipped=[item.is_shipped for _, item in ordered],
         ats=[item.fulfilled_at for _, item in ordered],
+        dated=[item.is_dated for _, item in ordered],
         versions=[item.version_at for _, item in ordered],
         companies=[item.tracking_company for _, item in ordered],
         numbers=["\n".join(item.tracking_numbers) for _, item in ordered],
     )
     ids = {(row["order_id"], row["channel_ref"]): row["id"] for row in new if row["is_new"]}
-    units: Counter[tuple[int, int]] = Counter()
-    for order_id, item in ordered:
-        if (order_id, item.ref) in ids:
-            for line_ref, shipped in item.lines:
-                units[ids[order_id, item.ref], lines[order_id, line_ref]] += shipped
-    rows = sorted((key, shipped) for key, shipped in units.items() if shipped > 0)
+    rows = sorted((ids[order_id, ref], line, n) for order_id, ref, line, n in contents if (order_id, ref) in ids)
     execute(
         conn,
         """
@@ -95,9 +105,54 @@ def book_fulfilments(
         on conflict do nothing
         """,
         shop=shop_id,
-        fulfilments=[fulfilment for (fulfilment, _), _ in rows],
-        lines=[line for (_, line), _ in rows],
-        units=[shipped for _, shipped in rows],
+        fulfilments=[fulfilment for fulfilment, _, _ in rows],
+        lines=[line for _, line, _ in rows],
+        units=[shipped for _, _, shipped in rows],
+    )
+
+
+def _supersede(
+    conn: Connection,
+    shop_id: int,
+    fulfilments: Sequence[tuple[int, ChannelFulfilment]],
+    contents: Sequence[tuple[int, str, int, int]],
+) -> None:
+    """End shipments that a newer version tells with other `contents` (order id, ref, our line id, units).
+
+    One that does not say what is in it leaves them as they are. The ref is then free for what it is now.
+    """
+    execute(
+        conn,
+        """
+        with told as (
+            select * from unnest(%(orders)b::int8[], %(refs)b::text[], %(versions)b::timestamptz[])
+                as n (order_id, ref, version_at)
+        ), content as materialized (
+            select order_id, ref, jsonb_object_agg(line_id, units) as lines
+            from unnest(%(in_orders)b::int8[], %(in_refs)b::text[], %(lines)b::int8[], %(units)b::int8[])
+                as n (order_id, ref, line_id, units)
+            group by 1, 2
+        ), other as (
+            select f.id from told n
+            join content c on c.order_id = n.order_id and c.ref = n.ref
+            join fulfilments f on f.shop_id = %(shop)s and f.order_id = n.order_id and f.channel_ref = n.ref
+                and f.version_at < n.version_at
+            where c.lines is distinct from (select jsonb_object_agg(l.order_line_id, l.units) from fulfilment_lines l
+                where l.shop_id = f.shop_id and l.fulfilment_id = f.id)
+        )
+        update fulfilments f set channel_ref = %(superseded)s || f.id || ':' || f.channel_ref, status = 'superseded',
+            is_shipped = false
+        from other where f.shop_id = %(shop)s and f.id = other.id
+        """,
+        shop=shop_id,
+        superseded=SUPERSEDED,
+        orders=[order_id for order_id, _ in fulfilments],
+        refs=[item.ref for _, item in fulfilments],
+        versions=[item.version_at for _, item in fulfilments],
+        in_orders=[order_id for order_id, _, _, _ in contents],
+        in_refs=[ref for _, ref, _, _ in contents],
+        lines=[line_id for _, _, line_id, _ in contents],
+        units=[units for _, _, _, units in contents],
     )
 
 
@@ -234,18 +289,24 @@ _MAKE_LEVELS = f"""
 _SETTLE = f"""
     with line as materialized (
         select l.id, l.order_id, l.units, l.opening_units, l.sku_id, l.promise_revision, o.cancelled_at,
-            o.channel_created_at, p.location_id,
-            -- Where our number came from elsewhere: whatever is younger than the connection was booked as it happened.
-            coalesce(p.opening_at, least(p.baseline_at, c.open_orders_read_at)) as opening_at,
-            p.opening_at is null as is_elsewhere
+            o.channel_created_at, p.location_id, b.opening_at, p.opening_at is null as is_elsewhere,
+            was_cancelled_before(b.opening_at, o.channel_created_at, o.open_at, o.cancelled_at, o.is_cancel_dated)
+                as is_cancelled_before,
+            -- What left unseen after that number, and before the open orders were read, is taken off.
+            case when had_ended(b.opening_at, o.channel_created_at, o.open_at) then c.open_orders_read_at end
+                as ended_before_at
         from order_lines l
         join orders o on o.shop_id = l.shop_id and o.id = l.order_id
         left join listings p on p.shop_id = l.shop_id and p.id = l.listing_id
         left join connections c on c.shop_id = p.shop_id and c.id = p.connection_id and p.baseline_at is not null
+        -- Where our number came from elsewhere: whatever is younger than the connection was booked as it happened.
+        cross join lateral (select coalesce(p.opening_at, least(p.baseline_at, c.open_orders_read_at))
+            as opening_at) b
         where l.shop_id = %(shop)s and l.order_id = any(%(ids)b::int8[]) and l.mapping = 'stocked'
     ), shipped as (
         select fl.order_line_id, sum(fl.units)::int8 as units,
-            sum(fl.units) filter (where f.fulfilled_at < line.opening_at)::int8 as before_baseline
+            sum(fl.units) filter (where f.fulfilled_at < line.opening_at
+                or not f.is_dated and f.fulfilled_at > line.ended_before_at)::int8 as before_baseline
         from line join fulfilment_lines fl on fl.shop_id = %(shop)s and fl.order_line_id = line.id
         join fulfilments f on f.shop_id = fl.shop_id and f.id = fl.fulfilment_id and f.is_shipped
         group by 1
@@ -286,15 +347,14 @@ _SETTLE = f"""
         cross join lateral (select coalesce(r.sku_id, b.part_sku_id, line.sku_id) as sku_id,
             coalesce(r.units_each, b.units, 1) as each) e
         -- A number that came from elsewhere holds what was open when the channel was read: that does not come along.
-        cross join lateral (select case when line.is_elsewhere
-                and (line.cancelled_at is null or date_trunc('second', line.cancelled_at) > line.opening_at)
+        cross join lateral (select case when line.is_elsewhere and not line.is_cancelled_before
             then greatest(0, coalesce(line.opening_units, line.units)
                 - coalesce(s.before_baseline, 0) - coalesce(f.released_before_baseline, 0))
             else 0 end as units) still_open
         cross join lateral line_stock(line.units, coalesce(s.units, 0), coalesce(f.cancel, 0),
             coalesce(f.came_back, 0), coalesce(f.legacy, 0), coalesce(f.no_restock, 0), line.cancelled_at is not null,
             coalesce(line.channel_created_at < line.opening_at, false),
-            coalesce(date_trunc('second', line.cancelled_at) <= line.opening_at, false),
+            line.is_cancelled_before,
             coalesce(f.before_baseline, 0) + still_open.units,
             coalesce(d.units, 0), coalesce(d.quarantined, 0), coalesce(d.written_off, 0), coalesce(d.recalled, 0),
             coalesce(line.opening_units, line.units)) t

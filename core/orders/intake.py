@@ -114,7 +114,8 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
         [(known[item.order_ref], item) for item in refunds if _is_complete(item, known, lines)],
         lines,
     )
-    put_back = counts.book(conn, channel.shop_id, accepted, told)
+    opened = {ref for ref, order in orders.items() if order.open_at is not None}
+    put_back = counts.book(conn, channel.shop_id, accepted, told, opened)
     done = effects.settle_effects(conn, channel, touched, now)
     changed = set(done.sku_ids)
     catalog.lock_listings(
@@ -239,6 +240,7 @@ def match_listings(conn: Connection, connection: ConnectionRow, now: datetime) -
 
 def book_lines_mapped_late(conn: Connection, channel: Channel, now: datetime) -> int:
     """Book parked order lines that have become mappable; returns how many orders were concerned."""
+    hold_identities(conn, channel.shop_id, channel.connection_id)
     line_ids = operations.map_parked_lines(conn, channel)
     order_ids = set(line_ids.values())
     if order_ids:

@@ -105,13 +105,14 @@ def _insert_orders(
         """
         insert into orders (shop_id, connection_id, channel_ref, name, source_ref, placed_at, channel_created_at,
             version_at, cancelled_at, cancel_reason, financial_status, currency, total_minor, customer_ref,
-            country_code, channel_status, is_test, ships_from_channel, lines_version_at, recorded_at)
+            country_code, channel_status, open_at, is_test, ships_from_channel, is_cancel_dated, lines_version_at,
+            recorded_at)
         select %(shop)s, %(connection)s, o.*, %(now)s
         from unnest(%(refs)b::text[], %(names)b::text[], %(sources)b::text[], %(placed)b::timestamptz[],
             %(created)b::timestamptz[], %(versions)b::timestamptz[], %(cancelled)b::timestamptz[],
             %(reasons)b::text[], %(statuses)b::text[], %(currencies)b::text[], %(totals)b::int8[],
-            %(customers)b::text[], %(countries)b::text[], %(channel_statuses)b::text[], %(tests)b::bool[],
-            %(from_channel)b::bool[], %(told)b::timestamptz[]) as o
+            %(customers)b::text[], %(countries)b::text[], %(channel_statuses)b::text[], %(opens)b::timestamptz[],
+            %(tests)b::bool[], %(from_channel)b::bool[], %(dated)b::bool[], %(told)b::timestamptz[]) as o
         on conflict (shop_id, connection_id, channel_ref) do nothing returning channel_ref
         """,
         shop=channel.shop_id,
@@ -121,6 +122,8 @@ def _insert_orders(
         created=[order.created_at for order in orders],
         tests=[order.is_test for order in orders],
         from_channel=[order.ships_from_channel for order in orders],
+        dated=[order.is_cancel_dated for order in orders],
+        opens=[order.open_at for order in orders],
         told=[told_at[order.ref] for order in orders],
         **_changing(orders),
     )
@@ -161,7 +164,8 @@ def _update_newer(
             total_minor = n.total, channel_status = coalesce(n.channel_status, o.channel_status),
             -- One that waits for its payment tells no money, and so no currency.
             currency = case when n.total <> 0 then n.currency else o.currency end,
-            cancelled_at = coalesce(n.cancelled_at, o.cancelled_at),
+            cancelled_at = case when o.is_cancel_dated then coalesce(n.cancelled_at, o.cancelled_at)
+                else least(n.cancelled_at, o.cancelled_at) end,
             cancel_reason = coalesce(n.reason, o.cancel_reason), source_ref = coalesce(n.source, o.source_ref),
             customer_ref = coalesce(n.customer, o.customer_ref), country_code = coalesce(n.country, o.country_code),
             lines_version_at = greatest(o.lines_version_at, n.told_at)
@@ -184,14 +188,29 @@ def _update_newer(
         execute(
             conn,
             """
-            update orders o set cancelled_at = n.at, cancel_reason = n.reason
+            update orders o set cancelled_at = n.at,
+                cancel_reason = case when o.cancelled_at is null then n.reason else o.cancel_reason end
             from unnest(%(ids)b::int8[], %(ats)b::timestamptz[], %(reasons)b::text[]) as n (id, at, reason)
-            where o.shop_id = %(shop)s and o.id = n.id and o.cancelled_at is null
+            where o.shop_id = %(shop)s and o.id = n.id
+                and (o.cancelled_at is null or not o.is_cancel_dated and n.at < o.cancelled_at)
             """,
             shop=channel.shop_id,
             ids=[found[order.ref] for order in cancelled],
             ats=[order.cancelled_at for order in cancelled],
             reasons=[order.cancel_reason for order in cancelled],
+        )
+    # So may any observation tell that it was open.
+    still_open = [order for order in orders if order.open_at is not None]
+    if still_open:
+        execute(
+            conn,
+            """
+            update orders o set open_at = n.at from unnest(%(ids)b::int8[], %(ats)b::timestamptz[]) as n (id, at)
+            where o.shop_id = %(shop)s and o.id = n.id and (o.open_at is null or o.open_at < n.at)
+            """,
+            shop=channel.shop_id,
+            ids=[found[order.ref] for order in still_open],
+            ats=[order.open_at for order in still_open],
         )
 
 

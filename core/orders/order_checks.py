@@ -7,11 +7,14 @@ ORDER_CHECKS: tuple[tuple[str, str, str], ...] = (
     (
         "cancellation_put_back_what_had_not_left",
         "what a cancelled order is booked to have put back at its channel is what had not left of the lines that the"
-        " channel puts back by itself; of an order that stands nothing is",
+        " channel puts back by itself; of an order that stands nothing is, nor need be of one that may have been"
+        " cancelled before the number was taken over",
         """
         select l.shop_id, l.id as order_line_id, l.order_id, l.put_back_units, l.puts_back, l.units,
             coalesce(s.units, 0) as shipped_units
         from order_lines l join orders o on o.shop_id = l.shop_id and o.id = l.order_id
+        left join listings p on p.shop_id = l.shop_id and p.id = l.listing_id
+        join connections c on c.shop_id = o.shop_id and c.id = o.connection_id
         left join lateral (
             select sum(fl.units) as units from fulfilment_lines fl
             join fulfilments f on f.shop_id = fl.shop_id and f.id = fl.fulfilment_id and f.is_shipped
@@ -20,6 +23,9 @@ ORDER_CHECKS: tuple[tuple[str, str, str], ...] = (
         where l.{shop} and (l.puts_back or l.put_back_units <> 0)
             and l.put_back_units <> case when o.cancelled_at is not null and l.puts_back
                 then greatest(0, l.units - coalesce(s.units, 0)) else 0 end
+            and not (l.put_back_units = 0 and not o.is_cancel_dated and was_cancelled_before(
+                coalesce(p.opening_at, least(p.baseline_at, c.open_orders_read_at)), o.channel_created_at, o.open_at,
+                o.cancelled_at, o.is_cancel_dated))
         """,
     ),
     (

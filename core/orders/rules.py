@@ -110,12 +110,21 @@ def _newest(observations: Iterable[ChannelOrder]) -> dict[str, ChannelOrder]:
         merged[seen.ref] = replace(
             newer,
             # A cancellation is never taken back.
-            cancelled_at=newer.cancelled_at or older.cancelled_at,
+            cancelled_at=_cancelled_at(older, newer),
+            open_at=max((seen.open_at for seen in (older, newer) if seen.open_at is not None), default=None),
             cancel_reason=newer.cancel_reason or older.cancel_reason,
             fulfilments=newest_fulfilments((*older.fulfilments, *newer.fulfilments)),
             refunds=distinct_refunds((*older.refunds, *newer.refunds)),
         )
     return merged
+
+
+def _cancelled_at(older: ChannelOrder, newer: ChannelOrder) -> datetime | None:
+    """What the newer says; of channels that only tell by when it was cancelled, the earliest that any says."""
+    told = [seen.cancelled_at for seen in (newer, older) if seen.cancelled_at is not None]
+    if not told or newer.is_cancel_dated:
+        return told[0] if told else None
+    return min(told)
 
 
 def newest_fulfilments(seen: Sequence[ChannelFulfilment]) -> tuple[ChannelFulfilment, ...]:
@@ -177,3 +186,30 @@ def _toward_zero(unseen: int, delta: int) -> int:
     if unseen > 0 and delta > 0:
         return min(unseen, delta)
     return 0
+
+
+def counted(
+    counts: Sequence[tuple[datetime, int]], parcels: Sequence[tuple[datetime, int]]
+) -> tuple[int, list[tuple[datetime, int]]]:
+    """What a channel's own counts of gone units come to, and what of them no parcel tells of: (gone by then, units).
+
+    `counts` by the version that told them, `parcels` (when they left, units); both in any order. Goods do not come back
+    by being counted anew, so the highest counts; but where parcels explain all that the newest version counts, one of
+    them was corrected, and that is all. A unit is as old as the first version that counted it, as far as parcels that
+    had left by then do not explain it.
+    """
+    if not counts:
+        return 0, []
+    ordered = sorted(counts)
+    in_parcels = sum(units for _, units in parcels)
+    highest, newest = max(units for _, units in ordered), ordered[-1][1]
+    total = newest if newest <= in_parcels else highest
+    missing, found = max(0, total - in_parcels), []
+    told = 0
+    for at, units in ordered:
+        left_by_then = sum(each for left_at, each in parcels if left_at <= at)
+        gone = min(missing, units - left_by_then)
+        if gone > told:
+            found.append((at, gone - told))
+            told = gone
+    return total, found

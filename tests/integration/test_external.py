@@ -14,9 +14,13 @@ from sqlalchemy.exc import DBAPIError
 from core import invariants
 from core.adapters.amazon.places import FBA_PLACE, OWN_PLACE
 from core.catalog import operations as catalog
+from core.catalog.queries import identities
+from core.connections.operations import note_poll_complete
 from core.connections.queries import ConnectionRow
 from core.db import execute, fetch, fetch_one, scalar, unit_of_work
 from core.errors import BadInput
+from core.identity import operations as mapping
+from core.identity.rules import identifier
 from core.inventory import external, places, promises, publishing
 from core.inventory import operations as inventory
 from core.inventory.places import NotServable
@@ -320,3 +324,29 @@ def test_what_is_told_of_before_the_place_has_a_location_exposes_nothing(conn: C
     take_in(conn, seller, [listing("MUG", None, 9, later(1))])
     external.align(conn, shop_id, seller.id, later(1))
     assert (levels(conn, world), broken(conn, world)) == ({("MUG", True): 9}, [])
+
+
+def test_a_code_that_was_answered_never_stands_for_what_a_channel_keeps(conn: Connection) -> None:
+    world = make_seller_world(conn, listing("MUG", 5, 40), listing("BAG", None, 9))
+    for code in ("MUG", "BAG"):
+        answered = identifier(world.connection.id, "seller_sku", code)
+        mapping.map_identifier(conn, world.shop_id, answered, code, ACTOR, NOW)
+    named = [("gone", "MUG"), ("gone too", "BAG")]
+    known = identities(conn, world.shop_id, world.connection.id, named).by_code
+    assert known["MUG"].listing_id == rows(conn, world)["MUG", OWN_PLACE]["id"]
+    assert (known["BAG"].listing_id, known["BAG"].location_id) == (None, None)
+
+
+def test_only_a_line_without_its_sku_that_we_ship_stops_the_watermark(conn: Connection) -> None:
+    world = make_seller_world(conn, listing("MUG", 5, 40))
+    nameless = make_line(code="B000000001", variant_ref=None)
+    apply(conn, world, make_facts(make_order("theirs", [nameless], ships_from_channel=True)))
+    note_poll_complete(conn, world.shop_id, world.connection.id, later(5), later(5))
+    assert watermark(conn, world) == later(5)
+    apply(conn, world, make_facts(make_order("ours", [nameless])))
+    note_poll_complete(conn, world.shop_id, world.connection.id, later(9), later(9))
+    assert watermark(conn, world) == later(5)
+
+
+def watermark(conn: Connection, world: World) -> Any:
+    return scalar(conn, "select watermark_at from connections where id = %(id)s", id=world.connection.id)

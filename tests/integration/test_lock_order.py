@@ -10,24 +10,32 @@ import pytest
 from sqlalchemy import Connection, Engine
 
 from core.audit import Actor
+from core.catalog.matching import own_identities
 from core.connections import switches
 from core.db import execute, fetch, scalar, unit_of_work
+from core.identity import assigning
+from core.identity.outcomes import Answer
+from core.identity.rules import identifier
 from core.inventory import places, publishing
 from core.inventory.locks import COMPOSITIONS
-from core.orders import intake
+from core.orders import effects, intake
 from core.policies import categories
 from tests.factories import (
     PLACE,
     World,
     adjust_stock,
+    apply,
     later,
     make_channel_listing,
     make_facts,
     make_line,
     make_order,
+    make_refund,
+    make_refund_line,
     make_world,
 )
 from tests.integration.test_promises import wait_until_blocked
+from tests.stock_desk import broken
 
 ANN = Actor("ann", "a test")
 LISTINGS = "select id from listings where shop_id = %(shop)s for no key update nowait"
@@ -163,3 +171,37 @@ def beside_levels(engine: Engine, world: World) -> Iterator[None]:
     finally:
         _released.set()
         thread.join(30)
+
+
+def test_parked_lines_are_booked_when_nobody_maps(engine: Engine, world: World) -> None:
+    """Whoever remaps has read which lines are open: none is booked by what the identifier stood for before."""
+    with engine.connect() as mapping, mapping.begin() as remapping:
+        own_identities(mapping, world.shop_id, world.connection.id)
+        with beside(engine, lambda conn: intake.book_lines_mapped_late(conn, world.channel, later(5))):
+            remapping.commit()
+
+
+def test_what_happens_to_a_line_until_its_order_is_locked_keeps_it_from_moving(engine: Engine) -> None:
+    """The desk books what came back without asking who maps."""
+    with unit_of_work(engine) as conn:
+        pair = make_world(conn, {"MUG": 10, "CUP": 10})
+        apply(conn, pair, make_facts(make_order("1", [make_line(units=3)])))
+    answer = Answer(identifier(pair.connection.id, "variant", "variant:MUG"), pair.skus["CUP"])
+    done = []
+
+    def remap(conn: Connection) -> None:
+        done.append(assigning.assign(conn, pair.shop_id, [answer], "person", ANN, later(5), may_move=True))
+
+    with engine.connect() as desk, desk.begin() as taking_back:
+        fetch(desk, "select 1 from orders where shop_id = %(shop)s for update", shop=pair.shop_id)
+        with beside(engine, remap):
+            order_ids = scalar(desk, "select array_agg(id) from orders where shop_id = %(shop)s", shop=pair.shop_id)
+            refund = make_refund("1", [make_refund_line("1", 1, "no_restock")])
+            lines = effects.line_ids(desk, pair.shop_id, order_ids)
+            effects.book_refunds(desk, pair.shop_id, [(order_ids[0], refund)], lines)
+            effects.settle_stock(desk, pair.channel, order_ids, later(4))
+            taking_back.commit()
+    assert [(line.units, line.why) for line in done[0].staying] == [(3, "part of it was cancelled or refunded")]
+    assert done[0].moving == []
+    with unit_of_work(engine) as conn:
+        assert broken(conn, pair) == {}

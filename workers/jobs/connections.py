@@ -381,12 +381,14 @@ def record_orders(
     """Record orders that we do not know in that version into the inbox.
 
     In the same unit of work polls are let go on from `mark`, or behind what was `told`, if given, and the reading of
-    open orders behind its page, the `backlog`.
+    open orders behind its page, the `backlog`: known or not, each of that is recorded as one that is open now, which its
+    version does not say.
     """
     with unit_of_work(app.engine) as conn:
-        fresh = orders.unknown_versions(conn, row.shop_id, row.id, [(ref, at) for ref, at, _ in page])
+        road, versions = "poll" if backlog is None else "open", [(ref, at) for ref, at, _ in page]
+        fresh = set(versions) if backlog is not None else orders.unknown_versions(conn, row.shop_id, row.id, versions)
         messages = [
-            Incoming(f"poll:{ref}:{at.isoformat()}", "poll/orders", body, None)
+            Incoming(f"{road}:{ref}:{at.isoformat()}", "poll/orders", body, None)
             for ref, at, body in page
             if (ref, at) in fresh
         ]

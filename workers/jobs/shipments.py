@@ -62,8 +62,10 @@ def confirm_now(app: Application, shop_id: int, connection_id: int) -> dict[str,
 def sweep_shipments() -> dict[str, Any]:
     """Queue the telling of whatever is due, should a ring have been lost or an attempt have come to nothing."""
     app = bootstrap.application()
+    with unit_of_work(app.engine) as conn:
+        refused = confirming.refuse_cancelled(conn, utc_now())
     with read_only(app.engine) as conn:
         due = confirming.connections_due(conn, utc_now())
     for shop_id, connection_id in due:
         app.queue.enqueue("shipments.confirm", shop_id=shop_id, connection_id=connection_id)
-    return {"connections": len(due)}
+    return {"connections": len(due), "refused": refused}

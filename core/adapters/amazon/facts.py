@@ -13,6 +13,9 @@ from core.ports import ChannelFulfilment, ChannelLine, ChannelOrder
 
 _LEFT = frozenset({"IN_TRANSIT", "SHIPPED", "DELIVERED", "UNDELIVERABLE"})
 _WAITS_FOR_PAYMENT = frozenset({"PENDING", "PENDING_AVAILABILITY"})
+OPEN = ("PENDING", "PENDING_AVAILABILITY", "UNSHIPPED", "PARTIALLY_SHIPPED")
+"""Of which something is still to be shipped."""
+
 _OUT_OF_STOCK = ("NOINVENTORY", "OUTOFSTOCK", "NOSTOCK", "INSUFFICIENTINVENTORY", "LACKOFINVENTORY")
 _ZERO = Decimal(0)
 _FINEST = Decimal("0.00000001")
@@ -48,7 +51,14 @@ def order_of(order: Order, currency: str) -> ChannelOrder:
         fulfilments=tuple(_fulfilment(package, order, version_at) for package in order.packages),
         ships_from_channel=bool(order.fulfillment and order.fulfillment.fulfilled_by == "AMAZON"),
         channel_status=status,
+        # When it was cancelled is not told, nor when its goods left where there is no package.
+        is_cancel_dated=False,
+        open_at=max(order.last_updated_time, order.seen_at or order.last_updated_time) if _is_open(order) else None,
     )
+
+
+def _is_open(order: Order) -> bool:
+    return order.status in OPEN or order.status is None
 
 
 def is_ours_to_sell(order: Order) -> bool:
@@ -152,4 +162,5 @@ def _fulfilment(package: Package, order: Order, version_at: datetime) -> Channel
         lines=tuple((item.order_item_id, item.quantity) for item in package.package_items),
         tracking_company=package.carrier,
         tracking_numbers=(package.tracking_number,) if package.tracking_number else (),
+        is_dated=bool(package.ship_time or package.created_time),
     )

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from core.adapters.amazon.client import SellingPartner
+from core.adapters.amazon.facts import OPEN
 from core.adapters.amazon.order_models import SearchedOrders, Version
 from core.adapters.http import Refused, ServerFault, Throttled, Urgency
 from core.adapters.stamps import refined
@@ -37,7 +38,6 @@ WAITS_SECONDS = 5.0
 HINTED_WAITS_SECONDS = 0.5
 """The same for a single order: the sweeps tell of it anyway."""
 
-_OPEN = "PENDING,PENDING_AVAILABILITY,UNSHIPPED,PARTIALLY_SHIPPED"
 _UNDATED = datetime(1970, 1, 1, tzinfo=UTC)
 
 Family = Literal["updated", "created"]
@@ -180,7 +180,7 @@ class Orders:
         while left.windows:
             window, later = left.windows[0], left.windows[1:]
             try:
-                page = self._search({**window.asked, "fulfillmentStatuses": _OPEN}, token=window.token)
+                page = self._search({**window.asked, "fulfillmentStatuses": ",".join(OPEN)}, token=window.token)
             except Refused as error:
                 if window.token is None or error.status != 400:
                     raise

@@ -5,14 +5,42 @@ alter table orders add column channel_status text;
 comment on column orders.ships_from_channel is 'the channel ships it from stock that is not in our pools: its lines move none';
 comment on column orders.channel_status is 'the channel''s own word for how far it is';
 
+-- Not every channel dates what ends an order: then it tells by when it had ended, and that it had not yet.
+alter table orders add column open_at timestamptz;
+alter table orders add column is_cancel_dated boolean not null default true;
+alter table fulfilments add column is_dated boolean not null default true;
+comment on column orders.open_at is 'when at last the channel told that something of it is still to be shipped; of those that do not date its end';
+comment on column orders.is_cancel_dated is 'cancelled_at is when it was cancelled; where not, it was cancelled by then';
+comment on column fulfilments.is_dated is 'fulfilled_at is when it left; where not, it had left by then';
+
+-- What was placed before a number was taken over, and never told to be open since, had ended by then: what was open was
+-- read behind that number. Numbers are dated by the second.
+create function had_ended(opening_at timestamptz, created_at timestamptz, open_at timestamptz) returns boolean
+language sql immutable as $$
+    select coalesce(created_at < opening_at and coalesce(open_at, '-infinity') < date_trunc('second', opening_at), false)
+$$;
+
+create function was_cancelled_before(
+    opening_at timestamptz, created_at timestamptz, open_at timestamptz, cancelled_at timestamptz, is_dated boolean
+) returns boolean
+language sql immutable as $$
+    select cancelled_at is not null and coalesce(
+        date_trunc('second', cancelled_at) <= opening_at or not is_dated and had_ended(opening_at, created_at, open_at),
+        false)
+$$;
+
 -- What a channel says of a line besides parcels and refunds.
 alter table order_lines add column counted_units bigint not null default 0;
+alter table order_lines add column counts_told bigint[] not null default '{}';
+alter table order_lines add column counted_ats timestamptz[] not null default '{}';
 alter table order_lines add column puts_back boolean not null default false;
 alter table order_lines add column put_back_units bigint not null default 0;
 alter table order_lines add column withheld_units bigint not null default 0;
 alter table order_lines add constraint ck_order_lines_counted
-    check (counted_units >= 0 and put_back_units >= 0 and withheld_units >= 0);
-comment on column order_lines.counted_units is 'how many left, by the channel''s own count: the most that it ever said';
+    check (counted_units >= 0 and put_back_units >= 0 and withheld_units >= 0
+        and cardinality(counts_told) = cardinality(counted_ats));
+comment on column order_lines.counted_units is 'how many left, by the channel''s own counts';
+comment on column order_lines.counts_told is 'those counts, each as it was told; counted_ats has the order''s version of each';
 comment on column order_lines.puts_back is 'the channel puts what is left of it back by itself, should the order be cancelled';
 comment on column order_lines.put_back_units is 'what the cancellation of its order is booked to have put back at the channel';
 comment on column order_lines.withheld_units is 'taken off it, and not put back at the channel';
