@@ -381,8 +381,8 @@ def record_orders(
     """Record orders that we do not know in that version into the inbox.
 
     In the same unit of work polls are let go on from `mark`, or behind what was `told`, if given, and the reading of
-    open orders behind its page, the `backlog`: known or not, each of that is recorded as one that is open now, which its
-    version does not say.
+    open orders behind its page, the `backlog`: known or not, each of that is recorded as one that is open now, which
+    its version does not say.
     """
     with unit_of_work(app.engine) as conn:
         road, versions = "poll" if backlog is None else "open", [(ref, at) for ref, at, _ in page]
