@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any, Literal, cast
 
 import httpx
@@ -68,6 +69,7 @@ class Floor:
     queue: Bell = field(default_factory=Bell)
     accounts: dict[int, Account] = field(default_factory=dict)
     is_heard: bool = True
+    settings: Any = field(default_factory=lambda: SimpleNamespace(dashboard_url="http://127.0.0.1:8500"))
 
     @property
     def doorbell(self) -> Doorbell:
