@@ -136,6 +136,8 @@ class Call:
 
     `asked_version` is the version of the API that it speaks; None where there is none.
     `effect` says what it changes, for the switches that hold writes; None: nothing if it reads, else the shop.
+    `asks_whether`: it is asked whether there is such a thing, so that "not found" is an answer like any other; it is
+    raised as Refused all the same, and is on record as ok.
     """
 
     operation: str
@@ -149,6 +151,7 @@ class Call:
     urgency: Urgency = "normal"
     asked_version: str | None = None
     effect: Effect | None = None
+    asks_whether: bool = False
 
     @property
     def changes(self) -> Effect:
