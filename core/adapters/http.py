@@ -352,7 +352,7 @@ class Client:
         if judged.kind == "throttled":
             judged = self._throttled(call, progress, response.status_code, judged)
         units.answered(judged.quota)
-        self._note(call, progress, called_at, began, response.status_code, judged, None)
+        self._note(call, progress, called_at, began, response.status_code, _as_noted(call, response, judged), None)
         if judged.kind == "ok":
             return judged
         self._not_ok(call, progress, response.status_code, judged)
@@ -467,6 +467,12 @@ def make_http(transport: httpx.BaseTransport | None = None) -> httpx.Client:
 def certificates() -> ssl.SSLContext:
     """Whom we believe. Reading the authorities takes longer than many a call, so once per process."""
     return httpx.create_ssl_context(trust_env=False)
+
+
+def _as_noted(call: Call, response: httpx.Response, judged: Judgement) -> Judgement:
+    """An answer as it goes on record."""
+    is_answered = call.asks_whether and judged.kind == "refused" and response.status_code == httpx.codes.NOT_FOUND
+    return replace(judged, kind="ok") if is_answered else judged
 
 
 def _outcome(call: Call, judged: Judgement | None, error: Exception | None) -> Outcome:

@@ -2,9 +2,9 @@
 
 Columns by name, in any order: connection, kind, identifier, sku, ours, source, reason; what else there is, is not read.
 A row with `ours` "no" and no SKU sets aside; one with the source "automatic" leaves what was found by itself as it is.
-The dry run is the act, taken back. A file is loaded in one unit of work, all of it or nothing, and once: its digest is a
-unique key. What a spreadsheet would run as a formula is written with an apostrophe in front and read without it, so that
-a file comes back in as it went out.
+The dry run is the act, taken back. A file is loaded in one unit of work, all of it or nothing, and once: its digest is
+a unique key. What a spreadsheet would run as a formula is written with an apostrophe in front and read without it, so
+that a file comes back in as it went out.
 """
 
 from __future__ import annotations

@@ -163,6 +163,11 @@ def test_the_doctor_asks_the_queue_and_says_when_orders_come_without_it(app: App
     read_notices(shop_id=row.shop_id, connection_id=row.id)
     assert [state for state, _ in queue()] == ["ok", "ok"]
     assert parts(app)[1][f"Amazon (amazon, {seller.id})"]["subscriptions"][-1]["state"] == "ok"
+    with read_only(app.engine) as conn:
+        calls = fetch(conn, "select operation, status, outcome, error from api_calls where status = 404 order by 1")
+    # Asking for an order that is nobody's, and for subscriptions that are not there yet, is answered by that.
+    assert {call["operation"] for call in calls} == {"getOrder", "getSubscription"}
+    assert {(call["outcome"], call["error"]) for call in calls} == {("ok", None)}
     with unit_of_work(app.engine) as conn:
         execute(conn, "update connection_secrets set updated_at = updated_at - interval '1 day'")
         execute(

@@ -71,8 +71,11 @@ class SellingPartner:
         body: Any = None,
         *,
         urgency: Urgency = "normal",
+        asks_whether: bool = False,
     ) -> dict[str, Any]:
         """The answer's object, empty where there is none to give. `at` fills the path of the operation.
+
+        `asks_whether` as in core.adapters.http.Call.
 
         Raises what core.adapters.http.Client.call raises; RoleMissing where a token that was just given is refused too.
         """
@@ -87,6 +90,7 @@ class SellingPartner:
             urgency=urgency,
             asked_version=operation.version,
             effect=operation.effect,
+            asks_whether=asks_whether,
         )
         try:
             data: dict[str, Any] = self._client_for(operation.scope).call(call)
