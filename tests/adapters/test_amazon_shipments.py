@@ -18,7 +18,7 @@ from core.orders import confirming, packages
 from core.orders.confirming import CannotConfirm, Package
 from tests.adapters.amazon_trade import SKU, Trade
 from tests.adapters.canned_amazon_orders import item_body
-from workers import console
+from workers import cli, console
 from workers.jobs.shipments import confirm_shipments, sweep_shipments
 from workers.shipments_cli import confirm_shipment
 
@@ -230,6 +230,9 @@ def test_a_refused_package_is_told_listed_and_over_once_it_is_corrected(
     listed = run(shop, monkeypatch, "--list").output
     assert "order A, package 1, 2 units by UPS 1Z1" in listed
     assert "the channel refuses to know of it (InvalidInput: " in listed
+    monkeypatch.setattr(cli, "application", lambda: shop.floor)
+    status = CliRunner().invoke(cli.status).output
+    assert f"{shop.row.name}: 1 package is not confirmed: `switchyard confirm-shipment --list`" in status
     shop.canned.refuses_shipments = False
     queue(shop, package(package_ref="1", units={"1": 1}))
     send(shop)
