@@ -37,6 +37,10 @@ from core.runs.operations import record_calls
 _CALLS_AT_ONCE = 50
 
 
+def _forget(_call: ApiCall) -> None:
+    """For calls in nobody's name."""
+
+
 @dataclass(slots=True)
 class CallLog:
     """Collects outgoing calls and writes them in batches; `flush` at the end of the work."""
@@ -155,6 +159,27 @@ class Application:
         quotas = {call.operation: call.quota_left for call in calls if call.quota_left}
         return Probe(account, versions[-1] if versions else None, ear.clock_ahead, ear.token_lives, quotas)
 
+    def queue_problem(
+        self,
+        vendor: str,
+        settings: Mapping[str, Any],
+        secrets: Mapping[str, str],
+        connection: ConnectionRow | None = None,
+    ) -> str | None:
+        """Why no notification can come into a queue, as it answers itself; None where they can, or there is none.
+
+        Nothing need be stored, and nothing is changed. Raises core.errors.Retryable or Permanent as the vendor's
+        adapter does.
+        """
+        ids = (0, 0) if connection is None else (connection.shop_id, connection.id)
+        log = CallLog(self.engine)
+        record = log.record if connection is not None else _forget
+        deps = Deps(record, self.settings.redis_url, None, now=utc_now, purpose=bound_field("function"))
+        try:
+            return registry.queue_problem(ConnectionConfig(*ids, vendor, "", "", "", settings, secrets), deps)
+        finally:
+            log.flush()
+
     def _held(self, connection: ConnectionRow, effect: Effect) -> str | None:
         """Why a call may not leave now; asked of Postgres each time, so that a stop holds for processes at work too."""
         with read_only(self.engine) as conn:
@@ -206,6 +231,11 @@ def amazon_marketplace(said: str, region: str | None = None) -> marketplaces.Mar
 def amazon_regions() -> tuple[str, ...]:
     """The regions that Amazon's sellers have accounts in."""
     return tuple(marketplaces.REGIONS)
+
+
+def bad_queue(vendor: str, settings: Mapping[str, Any]) -> str | None:
+    """Why what settings name cannot be a queue that the vendor tells things by; None where it can, or there is none."""
+    return registry.bad_queue(vendor, settings)
 
 
 def webhook_verifier(vendor: str) -> Callable[[Sequence[str], bytes, str | None], bool]:

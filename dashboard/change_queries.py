@@ -91,6 +91,19 @@ def lines(shop_id: int, order_id: int) -> Sequence[dict[str, Any]]:
     )
 
 
+def packages(shop_id: int, order_id: int) -> Sequence[dict[str, Any]]:
+    """Packages of an order that left, the newest first, and whether its channel knows of each."""
+    return rows(
+        f"""
+        select package_ref, carrier, tracking_number, shipped_at, units, state, last_code, last_detail, confirmed_at
+        from order_packages where shop_id = %(shop)s and order_id = %(order)s
+        order by shipped_at desc, package_ref desc limit {EVENTS_MAX}
+        """,
+        shop=shop_id,
+        order=order_id,
+    )
+
+
 def bookings(shop_id: int, order_id: int) -> Sequence[dict[str, Any]]:
     """What its lines moved, the newest first."""
     return rows(

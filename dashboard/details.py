@@ -60,6 +60,25 @@ def _unpublished(problem: Problem, viewer: people.Viewer) -> None:
     _rest(problem.row["listings"], len(found))
 
 
+def _unconfirmed(problem: Problem, viewer: people.Viewer) -> None:
+    found = evidence.unconfirmed(viewer.shop.id, problem.row["connection_id"], problem.row["state"])
+    body = [
+        (
+            components.link("orders", row["order_name"], viewer.where(order=str(row["order_id"]))),
+            escape(row["package_ref"]),
+            f'{escape(row["carrier"])}<br><span class="sy-code">{escape(row["tracking_number"])}</span>',
+            escape(formats.exact(row["shipped_at"], viewer.shop.zone)),
+            escape(" ".join(part for part in (row["last_code"], row["last_detail"]) if part)) or formats.UNKNOWN,
+        )
+        for row in found
+    ]
+    heads = [("Order", False), ("Package", False), ("Carrier", False), ("Left", False), ("Channel said", False)]
+    components.table(heads, body, "Packages that are not confirmed")
+    _rest(problem.row["packages"], len(found))
+    st.markdown("**Next**: all of them, page by page:")
+    st.code("switchyard confirm-shipment --list", language=None)
+
+
 def _schedule(problem: Problem, viewer: people.Viewer) -> None:
     st.json(problem.row["result"] or {"result": "none was left"})
     if problem.row["violations"]:
@@ -75,5 +94,6 @@ def _rest(total: int, shown: int) -> None:
 _DRAWERS: Mapping[str, Callable[[Problem, people.Viewer], None]] = {
     "unmapped": _unmapped,
     "unpublished": _unpublished,
+    "unconfirmed": _unconfirmed,
     "schedule": _schedule,
 }

@@ -36,3 +36,18 @@ def unpublished(shop_id: int, connection_id: int, reason: str) -> list[dict[str,
         connection=connection_id,
         reason=reason,
     )
+
+
+def unconfirmed(shop_id: int, connection_id: int, state: str) -> list[dict[str, Any]]:
+    """The newest packages that a channel does not know, for one reason."""
+    return rows(
+        f"""
+        select order_id, order_name, package_ref, carrier, tracking_number, shipped_at, last_code, last_detail
+        from shipment_list
+        where shop_id = %(shop)s and connection_id = %(connection)s and not is_known and state = %(state)s
+        order by confirmation_id desc limit {LIMIT}
+        """,
+        shop=shop_id,
+        connection=connection_id,
+        state=state,
+    )

@@ -116,6 +116,12 @@ _WORDS = {
     "under_way": ("On its way", "busy"),
     "reached": ("Everywhere", "ok"),
     "cancelled": ("Cancelled", "unknown"),
+    # packages; refused and late are there too
+    "known": ("Known there", "ok"),
+    "to_tell": ("To be told", "busy"),
+    "held": ("Held", "attention"),
+    "recall": ("Call back", "danger"),
+    "over": ("Over", "unknown"),
     # calls; refused and unknown are above
     "ok": ("Succeeded", "ok"),
     "throttled": ("Throttled", "attention"),

@@ -18,11 +18,13 @@ _SHOWN = 50
 _CHANGES = {
     "new": "Mapped",
     "confirms": "Confirmed",
+    "repeats": "Left as found",
     "remaps": "Another SKU",
     "sets_aside": "Set aside",
     "unchanged": "As it is",
 }
-_LOOKS = {"new": "done", "confirms": "done", "remaps": "attention", "sets_aside": "paused", "unchanged": "idle"}
+_LOOKS = {"new": "done", "confirms": "done", "remaps": "attention", "sets_aside": "paused", "unchanged": "idle",
+          "repeats": "idle"}  # fmt: skip
 
 
 def draw(viewer: people.Viewer, connection: tuple[int, str] | None) -> None:
@@ -77,7 +79,8 @@ def draw_plan(viewer: people.Viewer, plan: DryRun, data: bytes) -> None:
     if plan.problems:
         _draw_problems(plan, name)
         return
-    changing = plan.rows - plan.count("unchanged")
+    staying = plan.count("unchanged") + plan.count("repeats")
+    changing = plan.rows - staying
     components.figures(
         [
             (formats.count(plan.rows), "row" if plan.rows == 1 else "rows"),
@@ -85,7 +88,7 @@ def draw_plan(viewer: people.Viewer, plan: DryRun, data: bytes) -> None:
             (formats.count(plan.count("remaps")), "to another SKU"),
             (formats.count(plan.count("confirms")), "confirmed"),
             (formats.count(plan.count("sets_aside")), "set aside"),
-            (formats.count(plan.count("unchanged")), "as they are"),
+            (formats.count(staying), "as they are"),
         ]
     )
     seen = plan.outcome

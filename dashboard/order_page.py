@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from core.identity.rules import Identifier
+from core.orders.packages import NEXT_STEP, SAYS
 from dashboard import change_queries, change_words, components, formats, mapping_queries, mapping_words, people
 
 Row = Mapping[str, Any]
@@ -27,9 +28,13 @@ def draw(viewer: people.Viewer, number: str) -> None:
             return
         lines = change_queries.lines(viewer.shop.id, found["order_id"])
         unmapped = mapping_queries.parked_of_order(viewer.shop.id, found["order_id"]) if found["unmapped_lines"] else {}
+        packages = change_queries.packages(viewer.shop.id, found["order_id"])
         _draw_head(viewer, found)
         st.subheader("Lines", anchor="lines")
         _draw_lines(viewer, found, lines, unmapped)
+        if packages:
+            st.subheader("Packages", anchor="packages")
+            _draw_packages(found, packages, viewer.shop.zone)
     if found is not None:
         _draw_past(viewer, found)
 
@@ -112,6 +117,33 @@ def _became(row: Row) -> str:
         (row["lost_units"], "lost"),
     )
     return ", ".join(f"{formats.count(units)} {word}" for units, word in words if units) or "nothing held"
+
+
+def _draw_packages(order: Row, packages: Sequence[Row], zone: str) -> None:
+    body = [
+        (
+            escape(row["package_ref"]),
+            f"{escape(row['carrier'] or formats.UNKNOWN)}<br>"
+            f'<span class="sy-code">{escape(row["tracking_number"] or formats.UNKNOWN)}</span>',
+            components.number(row["units"]),
+            components.when(row["shipped_at"], order["as_of"], zone),
+            f"{components.pill(row['state'])} {escape(_known(row))}",
+        )
+        for row in packages
+    ]
+    heads = [("Package", False), ("Carrier", False), ("Units", True), ("Left", False), (order["connection"], False)]
+    components.table(heads, body, "Packages of this order, and whether the channel knows them")
+    if len(packages) == change_queries.EVENTS_MAX:
+        st.caption(f"The newest {formats.count(len(packages))}.")
+
+
+def _known(package: Row) -> str:
+    """Why a channel does not know a package, and what to do; nothing where it does."""
+    state = package["state"]
+    if state not in SAYS:
+        return ""
+    said = ": ".join(part for part in (package["last_code"], package["last_detail"]) if part)
+    return f"{SAYS[state].capitalize()}{f' ({said})' if said else ''}. {NEXT_STEP[state]}".replace("`", "")
 
 
 def _draw_past(viewer: people.Viewer, order: Row) -> None:

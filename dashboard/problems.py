@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from core.messaging import legs
+from core.orders import packages
 from dashboard import formats, job_words
 
 Row = Mapping[str, Any]
@@ -17,7 +18,8 @@ Found = Mapping[str, Sequence[Row]]
 @dataclass(frozen=True, slots=True)
 class Step:
     """The one next step: `kind` is sync (a connection), details (a list of what is meant), or a screen: skus (a
-    filtered list), jobs (a cause), oversell (what is at risk), connections (one), mapping (what nobody knows)."""
+    filtered list), jobs (a cause), oversell (what is at risk), connections and orders (one), mapping (what nobody
+    knows)."""
 
     kind: str
     label: str
@@ -318,6 +320,33 @@ def _hanging(row: Row, now: datetime, zone: str) -> Problem:
 _SAID_BY_CHANNEL = ("in_doubt", "throttled", "not_sent")
 
 
+def _unconfirmed(row: Row, now: datetime, zone: str) -> Problem:
+    name, many = formats.plain(row["connection"]), formats.plural(row["packages"], "package")
+    said = f"{name} says: {formats.sentence(row['detail'])}" if row["state"] != "recall" and row["detail"] else ""
+    only = row["packages"] == 1
+    return Problem(
+        f"unconfirmed-{row['connection_id']}-{row['state']}",
+        "danger",
+        6,
+        {
+            "refused": f"{name} refuses to confirm {many}",
+            "recall": f"{many} left for orders that are cancelled on {name}",
+            "held": f"{many} cannot be confirmed: nothing may be written to {name}",
+            "late": f"{name} could not be told of {many} in time",
+        }[row["state"]],
+        _join(said, packages.NEXT_STEP[row["state"]]),
+        (
+            f"{'Package' if only else 'Such as package'} {formats.plain(row['example_package'])} of"
+            f" {formats.plain(row['example_order'])}",
+        ),
+        row["since"],
+        Step("orders", "Open order", row["connection_id"], {"order": str(row["example_order_id"])})
+        if only
+        else Step("details", "See packages…", row["connection_id"], {"state": row["state"]}),
+        row,
+    )
+
+
 def _job(row: Row, now: datetime, zone: str) -> Problem:
     return Problem(
         _id("job", row["function"], row["fingerprint"]),
@@ -397,6 +426,7 @@ _BUILDERS = {
     "unpublished": _unpublished,
     "exposure": _exposure,
     "credential": _credential,
+    "unconfirmed": _unconfirmed,
     "hanging": _hanging,
     "untold": _untold,
     "forward": _forward,

@@ -152,6 +152,8 @@ _PROBLEMS = {
     "unpublished": "select connection_id, connection, reason, listings, unmapped, example from unpublished_listings",
     "exposure": "select alert_id, limit_units, units, skus, worst_skus, opened_at from open_alerts",
     "credential": "select connection_id, connection, vendor, why, since from ending_credentials",
+    "unconfirmed": "select connection_id, connection, state, packages, orders, since, example_order_id, example_order,"
+    " example_package, code, detail from unconfirmed_shipments",
     "hanging": "select connection_id, connection, reason, legs, changes, skus, since, detail, example_code"
     " from stuck_legs",
     "untold": "select connection_id, connection, missing, refused, since, checked_at, example, problem"

@@ -141,6 +141,9 @@ def status(as_json: bool) -> None:
             click.echo(f"{row['shop']} {row['connection']} is not written to: {_held(row)}")
         if row["last_error"]:
             click.echo(f"{row['shop']} {row['connection']}: {row['last_error']}")
+        if row["unconfirmed"]:
+            many = "1 package is" if row["unconfirmed"] == 1 else f"{row['unconfirmed']:,} packages are"
+            click.echo(f"{row['shop']} {row['connection']}: {many} not confirmed: `switchyard confirm-shipment --list`")
 
 
 def _held(row: Mapping[str, Any]) -> str:
@@ -168,7 +171,9 @@ select s.name as shop, c.name as connection, c.guarantee_class as class, c.state
     (select count(*) from inbox_messages m where m.shop_id = c.shop_id and m.connection_id = c.id
         and m.state = 'received') as unread,
     (select count(*) from inbox_messages m where m.shop_id = c.shop_id and m.connection_id = c.id
-        and m.state = 'parked') as parked
+        and m.state = 'parked') as parked,
+    (select coalesce(sum(u.packages), 0)::int8 from unconfirmed_shipments u
+        where u.shop_id = c.shop_id and u.connection_id = c.id) as unconfirmed
 from connections c join shops s using (shop_id)
 join connection_switches h on h.shop_id = c.shop_id and h.connection_id = c.id
 cross join lateral (

@@ -6,12 +6,21 @@ import click
 
 from core import bootstrap
 from core.bootstrap import Application
-from core.connections import checkup
 from core.connections.queries import ConnectionRow
 from core.errors import BadInput
 from core.policies import operations as policies
 from workers import console
-from workers.connecting import MODES, Asked, Choice, connect_now, held_subscriptions, read_soon, said, subscribe
+from workers.connecting import (
+    MODES,
+    Asked,
+    Choice,
+    connect_now,
+    held_subscriptions,
+    look_at_queue,
+    read_soon,
+    said,
+    subscribe,
+)
 
 _REGIONS = tuple(bootstrap.amazon_regions())
 
@@ -102,8 +111,7 @@ def amazon(
     )
     shop = None if shop is None else said("--shop", shop)
     choice = Choice(shop, MODES[mode], reason, console.person(), store_anyway)
-    queue = checkup.of_queue(asked.settings, asked.secrets, place.aws_region)
-    row = connect_now(app, asked, choice, [queue])
+    row = connect_now(app, asked, choice, look_at_queue(app, asked, choice, place.aws_region))
     _subscribe(app, row)
     read_soon(app, row, choice.actor)
 

@@ -9,16 +9,17 @@ from shlex import quote
 import click
 
 from core.audit import Actor
-from core.bootstrap import Application
+from core.bootstrap import Application, bad_queue
 from core.clock import utc_now
 from core.connections import checkup, queries, switches
 from core.connections import operations as connections
 from core.connections.checkup import Finding, Probe
-from core.connections.operations import NewConnection
+from core.connections.operations import NewConnection, open_secrets
 from core.connections.queries import ConnectionRow
 from core.db import fetch_one, read_only, unit_of_work
 from core.errors import BadInput, Permanent, Retryable
 from core.inventory.planner import Mode
+from core.logs import mask
 from core.policies import operations as policies
 from core.runs import operations as runs
 from workers.jobs.subscriptions import check_subscriptions
@@ -99,6 +100,39 @@ def connect_now(app: Application, asked: Asked, choice: Choice, more: Sequence[F
         f"{row.name} is connected as number {row.id}: {stands.held() or 'it is live, and what differs is written'}."
     )
     return row
+
+
+def look_at_queue(app: Application, asked: Asked, choice: Choice, aws_region: str | None) -> list[Finding]:
+    """What is to be said of the queue that was given, or was known before, after it was asked itself."""
+    known = _known(app, asked, choice.shop)
+    settings, secrets = dict(asked.settings), dict(asked.secrets)
+    if known is not None:
+        settings = {**known.settings, **settings}
+        with read_only(app.engine) as conn:
+            secrets = {**open_secrets(conn, app.settings.secret_keys, known.shop_id, known.id), **secrets}
+    found = checkup.of_queue(settings, secrets, bad_queue(asked.vendor, settings), aws_region)
+    if found.state != "ok":
+        return [found]
+    return [found, *ask_queue(app, asked.vendor, settings, secrets, known)]
+
+
+def ask_queue(
+    app: Application,
+    vendor: str,
+    settings: Mapping[str, object],
+    secrets: Mapping[str, str],
+    connection: ConnectionRow | None,
+) -> list[Finding]:
+    """What a queue answers itself: whether it is there, knows the key, and lets the channel in."""
+    try:
+        why = app.queue_problem(vendor, settings, secrets, connection)
+    except Retryable as error:
+        return [checkup.problem("queue", mask(str(error)), "look whether this machine reaches AWS, and try again")]
+    except Permanent as error:
+        return [checkup.problem("queue", mask(str(error)), "mend that at AWS, or give another queue (docs/amazon.md)")]
+    if why is not None:
+        return [checkup.problem("queue", why, "change its policy at AWS (docs/amazon.md)")]
+    return [checkup.ok("queue", "it is there, knows the key, and lets the channel in")]
 
 
 def read_soon(app: Application, row: ConnectionRow, actor: Actor) -> None:

@@ -13,17 +13,19 @@ from cryptography.fernet import Fernet
 from sqlalchemy.exc import SQLAlchemyError
 
 from core import logs, measures
-from core.bootstrap import Application
+from core.bootstrap import Application, bad_queue
 from core.clock import utc_now
-from core.connections import checkup, queries, switches
+from core.connections import checkup, mailboxes, queries, switches
 from core.connections.checkup import Finding, ok, problem, warning
 from core.connections.operations import open_secrets
 from core.connections.queries import ConnectionRow
 from core.db import fetch, fetch_one, read_only, scalar
 from core.errors import Permanent, Retryable
+from core.orders import packages
+from core.orders.confirming import TOLD_VENDORS
 from core.runs.schedules import SCHEDULES
 from workers import console
-from workers.connecting import say
+from workers.connecting import ask_queue, say
 
 PERIODS_MISSED = 5
 """So many periods without a good end are too many, and never less than SILENCE."""
@@ -31,8 +33,8 @@ SILENCE = timedelta(minutes=5)
 POSTGRES_MIN = 150000
 CALLING_VENDORS = ("shopify",)
 """Channels that call us by themselves."""
-QUEUE_VENDORS = ("amazon",)
-"""Channels that tell us by a queue of ours."""
+QUEUE_VENDORS = {"amazon": "notification/ORDER_CHANGE"}
+"""Channels that tell us by a queue of ours, and the topic by which they tell of orders."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -180,9 +182,41 @@ def _connection(app: Application, row: ConnectionRow, now: datetime, *, offline:
     assert facts is not None, "it was listed a moment ago"
     yield checkup.of_standing(stands)
     yield from checkup.of_reading(dict(facts), now)
-    yield from checkup.of_subscriptions([dict(topic) for topic in topics], row.vendor in CALLING_VENDORS)
     if row.vendor in QUEUE_VENDORS:
-        yield checkup.of_queue(row.settings, _secret_names(app, row))
+        yield from _queue(app, row, now, offline=offline)
+    is_told = row.vendor in CALLING_VENDORS or _has_queue(row)
+    yield from checkup.of_subscriptions([dict(topic) for topic in topics], is_told)
+    if row.vendor in TOLD_VENDORS:
+        with read_only(app.engine) as conn:
+            unconfirmed = packages.unconfirmed(conn, row.shop_id, row.id)
+        yield from checkup.of_packages({each["state"]: each["packages"] for each in unconfirmed}, packages.SAYS)
+
+
+def _has_queue(row: ConnectionRow) -> bool:
+    return row.vendor in QUEUE_VENDORS and bool(row.settings.get("queue_url"))
+
+
+def _queue(app: Application, row: ConnectionRow, now: datetime, *, offline: bool) -> Iterator[Finding]:
+    """What is set, what it answers itself, and what comes out of it."""
+    found = checkup.of_queue(row.settings, _secret_names(app, row), bad_queue(row.vendor, row.settings))
+    yield found
+    if found.state != "ok":
+        return
+    if not offline:
+        yield from _queue_answer(app, row)
+    with read_only(app.engine) as conn:
+        facts = mailboxes.facts(conn, row.shop_id, row.id, QUEUE_VENDORS[row.vendor], now)
+    yield from checkup.of_mailbox(facts, now)
+
+
+def _queue_answer(app: Application, row: ConnectionRow) -> Iterable[Finding]:
+    try:
+        with read_only(app.engine) as conn:
+            secrets = open_secrets(conn, app.settings.secret_keys, row.shop_id, row.id)
+    except Permanent:
+        # That is said of the credentials.
+        return []
+    return ask_queue(app, row.vendor, row.settings, secrets, row)
 
 
 def _secret_names(app: Application, row: ConnectionRow) -> set[str]:

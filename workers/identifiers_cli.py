@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from shlex import quote
 
 import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy.engine import RowMapping
 
 from core.audit import Actor
 from core.bootstrap import Application
@@ -19,6 +21,7 @@ from core.errors import BadInput
 from core.identity import files, operations, queries
 from core.identity.files import DryRun
 from core.identity.outcomes import Outcome
+from core.identity.queries import QueueKey
 from core.identity.rules import KINDS, Identifier, identifier
 from core.messaging.doorbell import Lane
 from core.orders import intake
@@ -39,21 +42,41 @@ def identifiers() -> None:
 @_CONNECTION
 @click.option("--mapped", "is_mapped", is_flag=True, help="What is answered, instead of what waits for an answer.")
 @click.option("--search", help="Of what is answered: how an identifier or a SKU's code begins.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=_SHOWN, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=_SHOWN, show_default=True, help="Rows a page.")
+@click.option("--after", help="Begin the page behind this; the page before says what to give.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; what to give for the next page is said on stderr.")
 @_SHOP
-def list_(name: str | None, is_mapped: bool, search: str | None, limit: int, as_json: bool, shop: str | None) -> None:
+def list_(
+    name: str | None,
+    is_mapped: bool,
+    search: str | None,
+    limit: int,
+    after: str | None,
+    as_json: bool,
+    shop: str | None,
+) -> None:
     """Show what nobody knows whose it is, with what hangs on it; or, with --mapped, what is answered."""
     app = console.application()
     shop_id = console.shop_of(app, shop)
     connection_id = None if name is None else console.connection_of(app, shop, name).id
     with read_only(app.engine) as conn:
         if is_mapped:
-            rows = queries.mapped(conn, shop_id, connection_id=connection_id, search=search, limit=limit)
+            found = queries.mapped(
+                conn,
+                shop_id,
+                connection_id=connection_id,
+                search=search,
+                after_id=None if after is None else _number(after, after),
+                limit=limit + 1,
+            )
         else:
-            rows = queries.unmapped(conn, shop_id, connection_id=connection_id, limit=limit)
+            found = queries.unmapped(conn, shop_id, connection_id=connection_id, after=_place(after), limit=limit + 1)
+    rows = found[:limit]
+    more = f"There are more: --after {quote(_mark(rows[-1], is_mapped))}" if len(found) > limit else None
     if as_json:
         click.echo(json.dumps([dict(row) for row in rows], default=str, indent=2))
+        if more is not None:
+            click.echo(more, err=True)
         return
     for row in rows:
         if is_mapped:
@@ -64,8 +87,39 @@ def list_(name: str | None, is_mapped: bool, search: str | None, limit: int, as_
             hangs = f"{row['parked_lines']:,} order lines of {row['parked_units']:,} units wait"
             click.echo(f"{row['connection']}: {row['kind']} {row['value']}  “{row['title']}”  {row['state']};"
                        f" {row['listings']:,} listings, {hangs}: {row['reason']}")  # fmt: skip
-    if not rows:
+    if more is not None:
+        click.echo(more)
+    if not rows and after is not None:
+        click.echo("There are no more.")
+    elif not rows:
         click.echo("Nothing is answered yet." if is_mapped else "Every identifier is known.")
+
+
+def _mark(row: RowMapping, is_mapped: bool) -> str:
+    """What stands for the end of a page."""
+    if is_mapped:
+        return str(row["identifier_id"])
+    return f"{row['parked_units']}:{row['connection_id']}:{row['kind']}:{row['value']}"
+
+
+def _place(after: str | None) -> QueueKey | None:
+    if after is None:
+        return None
+    # A value may have colons of its own.
+    units, connection, kind, value = [*after.split(":", 3), "", "", "", ""][:4]
+    if kind not in KINDS or not value:
+        raise _no_mark(after)
+    return _number(units, after), _number(connection, after), kind, value
+
+
+def _number(text: str, after: str) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > 18:
+        raise _no_mark(after)
+    return int(text)
+
+
+def _no_mark(after: str) -> BadInput:
+    return BadInput(f"--after {after!r} is no end of such a page: give what the page before said, or leave it out")
 
 
 @identifiers.command()
@@ -213,7 +267,8 @@ def _show_plan(plan: DryRun) -> None:
     if plan.problems:
         return
     click.echo(f"{plan.rows:,} rows: {plan.count('new'):,} new, {plan.count('remaps'):,} to another SKU,"
-               f" {plan.count('confirms'):,} confirmed, {plan.count('sets_aside'):,} set aside,"
+               f" {plan.count('confirms'):,} confirmed, {plan.count('repeats'):,} left as found,"
+               f" {plan.count('sets_aside'):,} set aside,"
                f" {plan.count('unchanged'):,} unchanged.")  # fmt: skip
     for note in plan.notes:
         click.echo(note)

@@ -137,6 +137,8 @@ class Call:
     `asked_version` is the version of the API that it speaks; None where there is none.
     `effect` says what it changes, for the switches that hold writes; None: nothing if it reads, else the shop.
     `quota_seconds` is how long it may wait for quota at most (real time); None: as long as it may take altogether.
+    `asks_whether`: it is asked whether there is such a thing, so that "not found" is an answer like any other; it is
+    raised as Refused all the same, and is on record as ok.
     """
 
     operation: str
@@ -151,6 +153,7 @@ class Call:
     asked_version: str | None = None
     effect: Effect | None = None
     quota_seconds: float | None = None
+    asks_whether: bool = False
 
     @property
     def changes(self) -> Effect:
@@ -371,7 +374,7 @@ class Client:
         if judged.kind == "throttled":
             judged = self._throttled(call, progress, response.status_code, judged)
         units.answered(judged.quota)
-        self._note(call, progress, called_at, began, response.status_code, judged, None)
+        self._note(call, progress, called_at, began, response.status_code, _as_noted(call, response, judged), None)
         if judged.kind == "ok":
             return Answer(judged.data, called_at, _as_of(response, self.clock() - began))
         self._not_ok(call, progress, response.status_code, judged)
@@ -497,6 +500,12 @@ def _as_of(response: httpx.Response, took_seconds: float) -> datetime | None:
     # Whoever leaves the zone open means UTC, which is the only one there may be.
     dated = dated.replace(tzinfo=UTC) if dated.tzinfo is None else dated.astimezone(UTC)
     return dated - timedelta(seconds=took_seconds)
+
+
+def _as_noted(call: Call, response: httpx.Response, judged: Judgement) -> Judgement:
+    """An answer as it goes on record."""
+    is_answered = call.asks_whether and judged.kind == "refused" and response.status_code == httpx.codes.NOT_FOUND
+    return replace(judged, kind="ok") if is_answered else judged
 
 
 def _outcome(call: Call, judged: Judgement | None, error: Exception | None) -> Outcome:

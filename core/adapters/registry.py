@@ -11,7 +11,7 @@ from core.adapters.amazon import AmazonSellerChannel
 from core.adapters.amazon.client import API_VERSION as AMAZON_VERSION
 from core.adapters.amazon.notifications import SqsMailbox
 from core.adapters.amazon.parsing import parse as parse_amazon
-from core.adapters.amazon.queues import QueueClient, queue_of
+from core.adapters.amazon.queues import BadQueue, QueueClient, policy_problem, queue_of
 from core.adapters.base import ConnectionConfig, Deps
 from core.adapters.shopify import ShopifyChannel, verify_signature
 from core.adapters.shopify.documents import API_VERSION as SHOPIFY_VERSION
@@ -60,6 +60,26 @@ def make_mailbox(config: ConnectionConfig, deps: Deps) -> Mailbox | None:
     """
     queue = queue_of(config.settings) if config.vendor == "amazon" else None
     return None if queue is None else SqsMailbox(QueueClient(config, deps, queue))
+
+
+def queue_problem(config: ConnectionConfig, deps: Deps) -> str | None:
+    """Ask the queue of a connection whether it is there, lets us read and lets the channel write; why not, else None.
+
+    Raises Permanent for a queue that cannot be one, is not there or does not know our key; Retryable where nothing
+    answers.
+    """
+    queue = queue_of(config.settings) if config.vendor == "amazon" else None
+    return None if queue is None else policy_problem(queue, QueueClient(config, deps, queue).policy())
+
+
+def bad_queue(vendor: str, settings: Mapping[str, Any]) -> str | None:
+    """Why what the settings name cannot be a queue of the channel's notifications; None where it can."""
+    try:
+        if vendor == "amazon":
+            queue_of(settings)
+    except BadQueue as error:
+        return str(error)
+    return None
 
 
 def parser(vendor: str, currency: str, settings: Mapping[str, Any] = MappingProxyType({})) -> BodyParser:

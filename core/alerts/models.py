@@ -68,7 +68,10 @@ alerts = Table(
     ),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
-    CheckConstraint("kind in ('exposure', 'stuck_change', 'slow_feed', 'unshown_feed', 'credential')", name="kind"),
+    CheckConstraint(
+        "kind in ('exposure', 'stuck_change', 'slow_feed', 'unshown_feed', 'unconfirmed_shipment', 'credential')",
+        name="kind",
+    ),
     CheckConstraint("(closed_at is null) = (closed_because is null)", name="closed"),
     CheckConstraint("closed_because in ('below', 'off', 'replaced')", name="closed_because"),
     Index("uq_alerts_open", "shop_id", "fingerprint", unique=True, postgresql_where=text("closed_at is null")),

@@ -229,10 +229,48 @@ def of_subscriptions(topics: Sequence[Mapping[str, Any]], needs_them: bool) -> I
         yield ok("subscriptions", f"{len(topics)} topics call us")
 
 
-def of_queue(settings: Mapping[str, Any], secrets: Collection[str], aws_region: str | None = None) -> Finding:
+def of_mailbox(facts: Mapping[str, Any], now: datetime) -> Iterable[Finding]:
+    """Whether what a channel tells comes out of the queue.
+
+    `facts`: `read_at`, `problem` and `problem_at` of `channel_mailboxes` (all None where it was never read), `told_at`,
+    when it last told of an order, and `untold_orders`, those placed since and more than an hour ago that came by polls
+    alone.
+    """
+    read_at, told_at, untold = facts["read_at"], facts["told_at"], facts["untold_orders"]
+    if facts["problem"]:
+        since = _ago(facts["problem_at"], now)
+        yield problem("queue", f"it cannot be read since {since}: {facts['problem']}", "mend it; it forgets after days")
+    elif read_at is None or now - read_at > LAG_ALLOWED:
+        says = "it was never read" if read_at is None else f"it was last read {_ago(read_at, now)} ago"
+        yield problem("queue", says, "look at the worker of `polls` and at the schedule poll.notices")
+    else:
+        yield ok("queue", f"read {_ago(read_at, now)} ago")
+    if untold:
+        many = "1 order" if untold == 1 else f"{untold:,} orders"
+        last = "never told of any" if told_at is None else f"last told of one {_ago(told_at, now)} ago"
+        yield warning(
+            "queue",
+            f"{many} came by polls alone: the queue {last}",
+            "look below whether ORDER_CHANGE stands, at the queue's policy, and whether somebody else reads the queue",
+        )
+
+
+def of_packages(packages: Mapping[str, int], says: Mapping[str, str]) -> Iterable[Finding]:
+    """Whether the channel knows what left; packages that need a person by why, in the words of `says`."""
+    if not packages:
+        yield ok("shipments", "every package that left is confirmed, or will be within the hour")
+    for state, count in sorted(packages.items()):
+        many = "1 package is" if count == 1 else f"{count:,} packages are"
+        yield problem("shipments", f"{many} not confirmed: {says[state]}", "`switchyard confirm-shipment --list`")
+
+
+def of_queue(
+    settings: Mapping[str, Any], secrets: Collection[str], bad: str | None, aws_region: str | None = None
+) -> Finding:
     """Whether a channel that tells things by a queue of ours has one; `secrets` are the names of those there are.
 
-    `aws_region` is where it is best kept, for channels of which that is known.
+    `bad`: why what is set cannot be a queue. `aws_region` is where it is best kept, for channels of which that is
+    known.
     """
     url = str(settings.get("queue_url") or "")
     where = f" in {aws_region}" if aws_region else ""
@@ -242,20 +280,12 @@ def of_queue(settings: Mapping[str, Any], secrets: Collection[str], aws_region: 
             "no queue is set: orders come by polls only, minutes later, and what Amazon lowers is seen when it is read",
             f"make a standard queue{where} and give its address and keys (docs/amazon.md)",
         )
-    if urlsplit(url).path.endswith(".fifo"):
-        return problem(
-            "notifications", "the queue is a FIFO queue: Amazon never puts anything into one", "make a standard queue"
-        )
-    if urlsplit(url).scheme not in ("https", "http") or len(urlsplit(url).path.strip("/").split("/")) < 2:
-        return problem(
-            "notifications",
-            "what was given is no address of a queue",
-            "give the URL that AWS shows, like https://sqs.eu-west-1.amazonaws.com/123456789012/name",
-        )
+    if bad is not None:
+        return problem("notifications", bad, "give the URL of a standard queue as AWS shows it (docs/amazon.md)")
     lacking = sorted({"aws_access_key_id", "aws_secret_access_key"} - set(secrets))
     if lacking:
         return problem("notifications", f"the queue cannot be read without {' and '.join(lacking)}", "give both keys")
-    return ok("notifications", f"they come by the queue {urlsplit(url).path.rsplit('/', 1)[-1]}")
+    return ok("notifications", f"they come by the queue {urlsplit(url).path.rstrip('/').rsplit('/', 1)[-1]}")
 
 
 def of_public_address(api_url: str) -> Finding:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection
 
 from core.connections import queries
 from core.connections.queries import ConnectionRow
-from core.db import execute
+from core.db import execute, fetch_one
 
 KEEP = timedelta(days=8)
 """How long counts by the hour are kept."""
@@ -61,6 +62,39 @@ def mailroom_of(conn: Connection, shop_id: int, connection_id: int) -> Mailroom 
         if one.vendor == row.vendor and one.settings.get("queue_url") == url
     ]
     return Mailroom(tuple(sharing)) if url else None
+
+
+def facts(conn: Connection, shop_id: int, connection_id: int, topic: str, now: datetime) -> Mapping[str, Any]:
+    """How a connection's queue does: read_at, problem, problem_at, told_at, untold_orders (core.connections.checkup).
+
+    `topic` is that by which it tells of orders. They are looked at from an hour after it did so last, or after its key
+    was entered; of those of the last hour it may still tell.
+    """
+    row = fetch_one(
+        conn,
+        """
+        select q.read_at, q.problem, q.problem_at, told.at as told_at,
+            (select count(*) from orders o where o.shop_id = c.shop_id and o.connection_id = c.id
+                and o.placed_at > greatest(told.at, key.at) + %(hour)s and o.placed_at < %(now)s - %(hour)s
+            ) as untold_orders
+        from connections c
+        left join channel_mailboxes q on q.shop_id = c.shop_id and q.connection_id = c.id
+        cross join lateral (
+            select max(n.hour_at) as at from channel_notices n
+            where n.shop_id = c.shop_id and n.connection_id = c.id and n.topic = %(topic)s) told
+        cross join lateral (
+            select max(s.updated_at) as at from connection_secrets s
+            where s.shop_id = c.shop_id and s.connection_id = c.id and s.name like 'aws%%') key
+        where c.shop_id = %(shop)s and c.id = %(id)s
+        """,
+        shop=shop_id,
+        id=connection_id,
+        now=now,
+        hour=timedelta(hours=1),
+        topic=topic,
+    )
+    assert row is not None, "it was listed a moment ago"
+    return dict(row)
 
 
 def note_came(conn: Connection, shop_id: int, connection_id: int, messages: Mapping[str, int], now: datetime) -> None:

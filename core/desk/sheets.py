@@ -7,7 +7,7 @@ import io
 import re
 import zipfile
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.errors import BadInput
@@ -35,20 +35,33 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A table: its heads as written, and its rows with their number in the file (the heads are row 1, mostly)."""
+    """A table: its heads as written, and its rows with their number in the file (the heads are row 1, mostly).
+
+    `broken` are rows that cannot be told apart into cells, with why; only for who asked for the rest of the table too.
+    """
 
     heads: Sequence[str]
     rows: Sequence[tuple[int, Sequence[Cell]]]
     blank_rows: int
+    broken: Sequence[tuple[int, str]] = ()
 
 
 EMPTY = Cell("")
 
 
 def read(
-    name: str, data: bytes, known_heads: Collection[str], *, bytes_max: int = BYTES_MAX, rows_max: int = ROWS_MAX
+    name: str,
+    data: bytes,
+    known_heads: Collection[str],
+    *,
+    bytes_max: int = BYTES_MAX,
+    rows_max: int = ROWS_MAX,
+    past_broken: bool = False,
 ) -> Sheet:
-    """The table in a file. `known_heads`, normalized, tell which separator a CSV uses. Raises UnreadableFile."""
+    """The table in a file. `known_heads`, normalized, tell which separator a CSV uses. Raises UnreadableFile.
+
+    `past_broken`: rows of a CSV that cannot be told apart into cells are named in `Sheet.broken`, and it is read on.
+    """
     if not data:
         raise UnreadableFile(f"{name} is empty: nothing was uploaded")
     if len(data) > bytes_max:
@@ -61,7 +74,9 @@ def read(
         raise UnreadableFile(f"{name} is an old Excel file: save it as .xlsx or CSV")
     if data[:4] == b"%PDF":
         raise UnreadableFile(f"{name} is a PDF: ask for the table as CSV or .xlsx")
-    return _shaped(name, _csv_rows(name, data, known_heads), rows_max)
+    broken: list[tuple[int, str]] = []
+    sheet = _shaped(name, _csv_rows(name, data, known_heads, broken if past_broken else None), rows_max)
+    return replace(sheet, broken=broken)
 
 
 def normalized(head: str) -> str:
@@ -97,29 +112,48 @@ def _shaped(name: str, rows: Iterator[tuple[int, Sequence[Cell]]], rows_max: int
 # --- CSV ---------------------------------------------------------------------------------------------------------
 
 
-def _csv_rows(name: str, data: bytes, known_heads: Collection[str]) -> Iterator[tuple[int, Sequence[Cell]]]:
+def _csv_rows(
+    name: str, data: bytes, known_heads: Collection[str], broken: list[tuple[int, str]] | None
+) -> Iterator[tuple[int, Sequence[Cell]]]:
+    """Rows below the heads that are broken go to `broken`, where there is such a list."""
     text = _decoded(name, data)
     first, _, rest = text.partition("\n")
-    skipped = 0
+    number = 0
     named = re.fullmatch(r'"?sep=(.)"?', first.strip(), re.IGNORECASE)
     if named:
         # Excel's own way of naming the separator.
-        text, skipped = rest, 1
+        text, number = rest, 1
         if named.group(1) not in _SEPARATORS:
             raise UnreadableFile(f"{name}: “{first.strip()}” names no separator: use a comma, a semicolon or a tab")
-    number = skipped
-    try:
-        separator = named.group(1) if named else _separator(text, known_heads)
-        for cells in csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True):
-            number += 1
-            yield number, [_text_cell(cell) for cell in cells]
-    except csv.Error as error:
-        why = (
+    separator = named.group(1) if named else _separator(name, text, known_heads)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    has_heads = False
+    while True:
+        lines_before = rows.line_num
+        try:
+            cells = next(rows, None)
+        except csv.Error as error:
+            if broken is None or not has_heads:
+                raise UnreadableFile(f"{name}, row {number + 1}: {_why_broken(error)}") from None
+            broken.append((number + 1, _why_broken(error)))
+            # What a stray quotation mark swallowed were rows of their own.
+            number += rows.line_num - lines_before
+            continue
+        if cells is None:
+            return
+        number += 1
+        has_heads = has_heads or any(cell.strip() for cell in cells)
+        yield number, [_text_cell(cell) for cell in cells]
+
+
+def _why_broken(error: csv.Error) -> str:
+    if "field limit" in str(error):
+        return (
             f"there is a cell of more than {csv.field_size_limit():,} characters: is a quotation mark missing above it?"
-            if "field limit" in str(error)
-            else f"a quotation mark is not closed or stands in the middle of a cell ({error})"
         )
-        raise UnreadableFile(f"{name}, row {number + 1}: {why}") from None
+    if "unexpected end" in str(error):
+        return f"a quotation mark is not closed, so that nothing below can be read ({error})"
+    return f"a quotation mark is not closed or stands in the middle of a cell ({error})"
 
 
 _SEPARATORS = (",", ";", "\t", "|")
@@ -138,7 +172,7 @@ def _decoded(name: str, data: bytes) -> str:
     raise UnreadableFile(f"{name} is neither UTF-8 nor Windows text: save it as “CSV UTF-8”")
 
 
-def _separator(text: str, known_heads: Collection[str]) -> str:
+def _separator(name: str, text: str, known_heads: Collection[str]) -> str:
     """The separator by which the first row names most columns that we know; then the one that makes most cells."""
     first = next((line for line in text.splitlines() if line.strip()), "")
 
@@ -146,7 +180,10 @@ def _separator(text: str, known_heads: Collection[str]) -> str:
         cells = next(csv.reader([first], delimiter=separator), [])
         return len({normalized(cell) for cell in cells} & set(known_heads)), len(cells)
 
-    return max((",", ";", "\t"), key=fit)
+    try:
+        return max((",", ";", "\t"), key=fit)
+    except csv.Error as error:
+        raise UnreadableFile(f"{name}, row 1: {_why_broken(error)}") from None
 
 
 def _text_cell(text: str) -> Cell:

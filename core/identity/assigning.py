@@ -59,7 +59,7 @@ class WriteStillOpen(Anticipated):
         first = self.writes[0]
         more = f" (and {len(writes) - 1} more)" if len(writes) > 1 else ""
         super().__init__(
-            f"nothing was remapped: write {first.write_id} of {first.to_units:,} is on its way to"
+            f"nothing was changed: write {first.write_id} of {first.to_units:,} is on its way to"
             f" {first.channel_ref}{more}. It is over, or looked at again, at {max(w.over_at for w in writes):%H:%M:%S}"
             " UTC: try again then"
         )

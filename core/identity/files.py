@@ -1,9 +1,10 @@
 """The mapping table as a CSV file: out in pages, in with a dry run that says every error by row and every effect.
 
-Columns by name, in any order: connection, kind, identifier, sku, ours, reason; what else there is, is not read. A row
-with `ours` "no" and no SKU sets aside. The dry run is the act, taken back. A file is loaded in one unit of work, all of
-it or nothing, and once: its digest is a unique key. What a spreadsheet would run as a formula is written with an
-apostrophe in front and read without it, so that a file comes back in as it went out.
+Columns by name, in any order: connection, kind, identifier, sku, ours, source, reason; what else there is, is not read.
+A row with `ours` "no" and no SKU sets aside; one with the source "automatic" leaves what was found by itself as it is.
+The dry run is the act, taken back. A file is loaded in one unit of work, all of it or nothing, and once: its digest is
+a unique key. What a spreadsheet would run as a formula is written with an apostrophe in front and read without it, so
+that a file comes back in as it went out.
 """
 
 from __future__ import annotations
@@ -42,13 +43,17 @@ _ALIASES: Mapping[str, frozenset[str]] = {
     "identifier": frozenset(("identifier", "value", "id")),
     "sku": frozenset(("sku", "code", "sku code", "our sku")),
     "ours": frozenset(("ours", "is ours")),
+    "source": frozenset(("source",)),
     "reason": frozenset(("reason", "note", "comment")),
 }
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NO, _YES = frozenset(("no", "n", "false", "0")), frozenset(("", "yes", "y", "true", "1"))
 
-ChangeKind = Literal["new", "confirms", "remaps", "sets_aside", "unchanged"]
-"""confirms: it was found by itself and is somebody's word from now on."""
+_AUTOMATIC = "automatic"
+
+ChangeKind = Literal["new", "confirms", "repeats", "remaps", "sets_aside", "unchanged"]
+"""confirms: it was found by itself and is somebody's word from now on; repeats: the file says that it was found by
+itself, and it stays so."""
 
 
 class BadFile(BadInput):
@@ -109,6 +114,7 @@ class _Row:
     answer: Answer
     connection: str
     code: str | None
+    source: str
 
 
 # --- out -------------------------------------------------------------------------------------------------------------
@@ -254,22 +260,37 @@ def _understood(conn: Connection, shop_id: int, name: str, data: bytes) -> tuple
     found = DryRun(name)
     known = {alias for aliases in _ALIASES.values() for alias in aliases}
     try:
-        sheet = sheets.read(name, data, known, bytes_max=BYTES_MAX, rows_max=ROWS_MAX)
+        sheet = sheets.read(name, data, known, bytes_max=BYTES_MAX, rows_max=ROWS_MAX, past_broken=True)
     except sheets.UnreadableFile as error:
         found.wrong(None, None, str(error))
         return found, []
     found.rows = len(sheet.rows)
+    for number, why in sheet.broken:
+        found.wrong(number, None, why)
     if sheet.blank_rows:
         found.notes.append(f"{sheet.blank_rows:,} blank rows passed over.")
     columns = _columns(sheet, found)
-    rows = [] if found.problems else _rows(conn, shop_id, sheet, columns, found)
+    rows = [] if len(found.problems) > len(sheet.broken) else _rows(conn, shop_id, sheet, columns, found)
     if not found.problems:
         _refuse_contradictions(conn, shop_id, rows, found)
         found.changes = _changes(conn, shop_id, rows)
+        rows = _without_repeated(rows, found)
+    found.problems.sort(key=lambda each: each.row or 0)
     if len(found.problems) > PROBLEMS_MAX:
         rest = len(found.problems) - PROBLEMS_MAX
         found.problems = [*found.problems[:PROBLEMS_MAX], Problem(None, None, f"and {rest:,} more errors like these")]
     return found, rows
+
+
+def _without_repeated(rows: Sequence[_Row], found: DryRun) -> list[_Row]:
+    """Without those that say of what was found by itself that it was: an export that comes back is nobody's word."""
+    repeated = {change.row for change in found.changes if change.change == "repeats"}
+    if repeated:
+        many = "1 row repeats" if len(repeated) == 1 else f"{len(repeated):,} rows repeat"
+        found.notes.append(
+            f"{many} what was found by itself, and leave it so. To make one somebody's word, empty its “source”."
+        )
+    return [row for row in rows if row.number not in repeated]
 
 
 def _columns(sheet: Sheet, found: DryRun) -> dict[str, int]:
@@ -320,7 +341,7 @@ def _rows(conn: Connection, shop_id: int, sheet: Sheet, columns: Mapping[str, in
             first.setdefault(one, number)
         if len(found.problems) == before and one is not None:
             answer = Answer(one, skus[code] if is_ours else None, cell(cells, "reason") or None)
-            rows.append(_Row(number, answer, name, code if is_ours else None))
+            rows.append(_Row(number, answer, name, code if is_ours else None, normalized(cell(cells, "source"))))
     return rows
 
 
@@ -432,7 +453,9 @@ def _changes(conn: Connection, shop_id: int, rows: Sequence[_Row]) -> list[RowCh
 
 def _change_of(row: _Row, before: RowMapping | None) -> ChangeKind:
     if before is not None and before["sku_id"] == row.answer.sku_id:
-        return "confirms" if before["source"] == "automatic" else "unchanged"
+        if before["source"] != _AUTOMATIC:
+            return "unchanged"
+        return "repeats" if row.source == _AUTOMATIC else "confirms"
     if row.answer.sku_id is None:
         return "sets_aside"
     return "new" if before is None or before["sku_id"] is None else "remaps"

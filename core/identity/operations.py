@@ -32,7 +32,9 @@ class MappingChanged(Anticipated):
     """What was previewed is not what would happen any more."""
 
     def __init__(self) -> None:
-        super().__init__("nothing was remapped: orders, listings or stock have changed since you looked. Look again")
+        super().__init__(
+            "nothing was changed: mappings, orders, listings or stock are others than when you looked. Look again"
+        )
 
 
 class NothingToRemap(Anticipated):

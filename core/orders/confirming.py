@@ -23,6 +23,8 @@ TOLD_VENDORS = frozenset({"amazon"})
 OTHER_CARRIER = "Other"
 FIRST_WAIT = timedelta(seconds=30)
 LONGEST_WAIT = timedelta(hours=1)
+CLOCKS_APART = timedelta(minutes=5)
+"""By so much a person's clock and a channel's may differ before a moment of shipping is refused."""
 TAKEN_FOR = timedelta(minutes=5)
 """Whoever took one to send it is thought dead after so long; sending it again changes nothing."""
 
@@ -70,8 +72,9 @@ def queue(conn: Connection, shop_id: int, package: Package, actor: Actor, now: d
     paid yet or cancelled; or more is in the package than has not left yet. The actor's reason goes on record.
     """
     order = _order(conn, shop_id, package.order)
-    _check_words(package, now)
+    _check_words(package)
     _check_order(order, package.order)
+    _check_moment(package.shipped_at, order, now)
     ref = package.package_ref or _next_ref(conn, shop_id, order["id"])
     still_open = _open_units(conn, shop_id, order["id"], ref)
     units = package.units or {row["channel_ref"]: row["units"] for row in still_open if row["units"] > 0}
@@ -136,7 +139,8 @@ def _order(conn: Connection, shop_id: int, named: str) -> RowMapping:
     rows = fetch(
         conn,
         """
-        select o.id, o.connection_id, o.cancelled_at, o.channel_status, o.ships_from_channel, c.vendor, c.name
+        select o.id, o.connection_id, o.placed_at, o.cancelled_at, o.channel_status, o.ships_from_channel, c.vendor,
+            c.name
         from orders o join connections c on c.shop_id = o.shop_id and c.id = o.connection_id
         where o.shop_id = %(shop)s and o.name = %(order)s order by o.id for update of o
         """,
@@ -164,7 +168,7 @@ def _check_order(order: RowMapping, named: str) -> None:
         raise CannotConfirm(f"{named} is cancelled: what left of it has to be called back, not confirmed")
 
 
-def _check_words(package: Package, now: datetime) -> None:
+def _check_words(package: Package) -> None:
     if package.package_ref is not None and not _PACKAGE.fullmatch(package.package_ref):
         raise CannotConfirm(f"{package.package_ref!r} is no package reference: give a whole number above 0")
     if not package.carrier_code.strip():
@@ -173,10 +177,18 @@ def _check_words(package: Package, now: datetime) -> None:
         raise CannotConfirm("the carrier's name is missing: it is needed where the carrier code is Other")
     if not package.tracking_number.strip():
         raise CannotConfirm("the tracking number is missing")
-    if package.shipped_at.tzinfo is None:
+
+
+def _check_moment(shipped_at: datetime, order: RowMapping, now: datetime) -> None:
+    if shipped_at.tzinfo is None:
         raise CannotConfirm("the moment of shipping has no time zone: write it like 2026-11-26T09:30:00+00:00")
-    if package.shipped_at > now + timedelta(minutes=5):
+    if shipped_at > now + CLOCKS_APART:
         raise CannotConfirm("the moment of shipping lies in the future: confirm a package when it has left")
+    if shipped_at < order["placed_at"] - CLOCKS_APART:
+        raise CannotConfirm(
+            f"the moment of shipping lies before the order, which was placed {order['placed_at']:%Y-%m-%d %H:%M} UTC:"
+            " give the day and the time zone at which the package left"
+        )
 
 
 def _next_ref(conn: Connection, shop_id: int, order_id: int) -> str:

@@ -354,4 +354,10 @@ shipment_confirmations = Table(
         "next_try_at",
         postgresql_where=text("refused_at is null and revision is distinct from confirmed_revision"),
     ),
+    Index(
+        "ix_shipment_confirmations_unknown",
+        "shop_id",
+        "id",
+        postgresql_where=text("revision is distinct from confirmed_revision"),
+    ),
 )

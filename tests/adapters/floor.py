@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any, Literal, cast
 
 import httpx
@@ -79,6 +80,7 @@ class Floor:
     queue: Bell = field(default_factory=Bell)
     accounts: dict[int, Account] = field(default_factory=dict)
     is_heard: bool = True
+    settings: Any = field(default_factory=lambda: SimpleNamespace(dashboard_url="http://127.0.0.1:8500"))
 
     @property
     def doorbell(self) -> Doorbell:

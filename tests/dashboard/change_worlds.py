@@ -72,3 +72,34 @@ def order_id(conn: Connection, pair: Pair, ref: str) -> str:
             ref=ref,
         )
     )
+
+
+def packages(conn: Connection) -> tuple[Pair, str]:
+    """An order with three packages: one that its channel knows, one that it refuses, one that it told of itself.
+
+    Returns the order's id too.
+    """
+    with conn.engine.begin() as work:
+        pair = make_pair(work, stock={"MUG": 40})
+        sell(work, pair, "1042", 300, units=5)
+        seller = pair.seller
+        sent = seed.ago(minutes=200)
+        book(work, seller, make_fulfilment("1042", [("1", 2)], at=sent, ref="9"), now=sent)
+        execute(
+            work,
+            """
+            insert into shipment_confirmations (shop_id, order_id, package_ref, confirmed_revision, confirmed_at,
+                carrier_code, tracking_number, shipped_at, line_ids, line_units, next_try_at, refused_at, last_code,
+                last_detail, requested_by, requested_at)
+            select l.shop_id, l.order_id, n.ref, n.confirmed, case when n.confirmed = 1 then now() end, 'UPS',
+                n.tracking, %(at)s, array[l.id], array[1], now(), n.refused_at, n.code, n.detail, 'Ada', %(at)s
+            from order_lines l, (values
+                ('1', 1, '1Z1', null::timestamptz, null, null),
+                ('2', null, '1Z2', now(), 'InvalidInput', 'the carrier is <b>not</b> known')
+            ) n (ref, confirmed, tracking, refused_at, code, detail)
+            where l.shop_id = %(shop)s
+            """,
+            shop=pair.shop_id,
+            at=sent,
+        )
+    return pair, order_id(conn, pair, "1042")

@@ -59,6 +59,23 @@ def test_orders_are_listed_newest_first_with_where_they_stand_and_one_is_opened(
     assert "2 changes have not reached Shopify EU in time" in said
 
 
+def test_an_orders_page_says_which_packages_its_channel_knows(opened: Open, conn: Connection) -> None:
+    pair, number = change_worlds.packages(conn)
+    page = opened("orders", order=number)
+    assert not page.exception
+    said = text_of(page)
+    for words in ("1Z1", "1Z2", "Known there", "Refused", "InvalidInput: the carrier is", "Correct it with"):
+        assert words in said, said
+    assert "<b>not</b>" not in said
+    kept = change_queries.packages(pair.shop_id, int(number))
+    assert sorted((row["package_ref"], row["state"]) for row in kept) == [
+        ("1", "known"), ("2", "refused"), ("9", "known"),
+    ]  # fmt: skip
+    page = opened()
+    assert not page.exception
+    assert "refuses to confirm 1 package" in text_of(page)
+
+
 @pytest.mark.parametrize("number", ["999999", "nonsense", "9" * 40])
 def test_an_order_that_is_not_there_is_said_to_be_not_there(opened: Open, conn: Connection, number: str) -> None:
     seed.shop(conn)

@@ -139,6 +139,30 @@ def test_a_secret_that_ends_says_when_and_how_to_enter_the_next_one() -> None:
     )
 
 
+@pytest.mark.parametrize("state", ["refused", "recall", "held", "late"])
+def test_a_package_that_is_not_confirmed_says_which_and_leads_to_it(state: str) -> None:
+    row = {
+        "connection_id": 1,
+        "connection": "Amazon_UK",
+        "state": state,
+        "packages": 1,
+        "orders": 1,
+        "since": NOW,
+        "example_order_id": 7,
+        "example_order": "203-1",
+        "example_package": "2",
+        "code": "InvalidInput",
+        "detail": "the carrier is not known",
+    }
+    (one,) = collect(unconfirmed=[row])
+    assert (one.state, one.since, one.meta) == ("danger", NOW, ("Package 2 of 203-1",))
+    assert (one.step.kind, one.step.where) == ("orders", {"order": "7"})
+    assert ("The carrier is not known." in one.sentence) is (state != "recall")
+    (some,) = collect(unconfirmed=[{**row, "packages": 3}])
+    assert "3 packages" in some.headline
+    assert some.step.kind == "details"
+
+
 def test_nothing_wrong_says_nothing() -> None:
     assert collect(connection(), connection(state="paused", switch="paused", last_error="old", last_error_at=NOW)) == []
 

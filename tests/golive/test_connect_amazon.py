@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import boto3
 import pytest
 from click.testing import Result
 
@@ -12,9 +13,10 @@ from core import invariants
 from core.adapters.amazon.places import FBA_PLACE, OWN_PLACE
 from core.bootstrap import Application
 from core.clock import utc_now
+from core.connections import mailboxes
 from core.connections import operations as connections
 from core.connections.queries import ConnectionRow
-from core.db import fetch, fetch_one, read_only, unit_of_work
+from core.db import execute, fetch, fetch_one, read_only, unit_of_work
 from core.errors import BadInput
 from core.messaging import inbox
 from core.messaging.inbox import Incoming
@@ -28,6 +30,7 @@ from workers.connecting import NotRight
 from workers.jobs import connections as jobs
 from workers.jobs import external as external_jobs
 from workers.jobs import inbox as inbox_jobs
+from workers.jobs.notices import read_notices
 
 SECRETS = ("client_secret", "refresh_token")
 
@@ -88,7 +91,9 @@ def test_a_seller_is_asked_for_looked_at_and_stored_in_shadow_mode(app: Applicat
         ({"base-url": "http://127.0.0.1:9"}, "check that this machine may call out"),
         ({"marketplace": "DE"}, "takes part in Amazon.co.uk (A1F83G8C2ARO7P): connect one of these"),
         ({"seller-id": "ASOMEBODYELSE"}, "Product Listing is not granted"),
-        ({"queue-url": "https://sqs.eu-west-1.amazonaws.com/123456789012/q.fifo"}, "never puts anything into one"),
+        ({"queue-url": "https://sqs.eu-west-1.amazonaws.com/123456789012/q.fifo"}, "never puts notifications into one"),
+        ({"queue-url": "https://sqs.eu-west-1.amazonaws.com/12/q"}, "an account of 12 digits"),
+        ({"queue-url": "https://queues.example/123456789012/q"}, "does not say its region: enter queue_region"),
         ({"queue-url": "https://sqs.eu-west-1.amazonaws.com/123456789012/q"}, "cannot be read without aws_access_key"),
     ],
 )
@@ -100,6 +105,94 @@ def test_nothing_is_stored_until_it_is_right(
     assert words in done.output
     assert "wrong-secret" not in done.output + str(done.exception)
     assert stored(app) == []
+
+
+def with_queue(side: SellerSide, **changed: str) -> dict[str, str]:
+    queue = side.entry["queue"]
+    given = {"queue-url": f"{side.outside.url}{queue['path']}", "queue-region": queue["region"]}
+    keys = {f"aws-{name}": queue[f"aws_{name.replace('-', '_')}"] for name in ("access-key-id", "secret-access-key")}
+    return {**given, **keys, "sqs-endpoint": f"{side.outside.url}/sqs", **changed}
+
+
+def test_a_queue_is_asked_itself_before_anything_is_stored(app: Application, seller: SellerSide) -> None:
+    right = with_queue(seller)
+    nowhere = right["queue-url"] + "-gone"
+    wrongs = (
+        ({"queue-url": nowhere}, "does not exist in"),
+        ({"aws-secret-access-key": "wrong-secret"}, "AWS does not accept the access key"),
+        ({"aws-access-key-id": "AKIANOBODY"}, "AWS does not accept the access key"),
+        ({"sqs-endpoint": "http://127.0.0.1:9"}, "look whether this machine reaches AWS"),
+    )
+    for changed, words in wrongs:
+        done = connect(app, seller, **{**right, **changed})
+        assert isinstance(done.exception, NotRight), (changed, done.output, done.exception)
+        assert words in done.output
+        assert "wrong-secret" not in done.output
+    sqs_of(right).set_queue_attributes(QueueUrl=right["queue-url"], Attributes={"Policy": ""})
+    done = connect(app, seller, **right)
+    assert isinstance(done.exception, NotRight), done.output
+    assert "does not let Amazon's account" in done.output
+    assert stored(app) == []
+
+
+def sqs_of(given: dict[str, str]) -> Any:
+    return boto3.client(
+        "sqs",
+        region_name=given["queue-region"],
+        endpoint_url=given["sqs-endpoint"],
+        aws_access_key_id=given["aws-access-key-id"],
+        aws_secret_access_key=given["aws-secret-access-key"],
+    )
+
+
+def test_the_doctor_asks_the_queue_and_says_when_orders_come_without_it(app: Application, seller: SellerSide) -> None:
+    done = connect(app, seller, **with_queue(seller))
+    assert done.exception is None, (done.output, done.exception)
+    assert "queue: it is there, knows the key, and lets the channel in" in done.output
+    (row,) = stored(app)
+
+    def queue() -> list[tuple[str, str]]:
+        mine = parts(app)[1][f"Amazon (amazon, {seller.id})"]
+        assert mine["notifications"][0]["state"] == "ok"
+        return [(each["state"], each["says"]) for each in mine["queue"]]
+
+    assert queue() == [
+        ("ok", "it is there, knows the key, and lets the channel in"),
+        ("problem", "it was never read"),
+    ]
+    read_notices(shop_id=row.shop_id, connection_id=row.id)
+    assert [state for state, _ in queue()] == ["ok", "ok"]
+    assert parts(app)[1][f"Amazon (amazon, {seller.id})"]["subscriptions"][-1]["state"] == "ok"
+    with read_only(app.engine) as conn:
+        calls = fetch(conn, "select operation, status, outcome, error from api_calls where status = 404 order by 1")
+    # Asking for an order that is nobody's, and for subscriptions that are not there yet, is answered by that.
+    assert {call["operation"] for call in calls} == {"getOrder", "getSubscription"}
+    assert {(call["outcome"], call["error"]) for call in calls} == {("ok", None)}
+    with unit_of_work(app.engine) as conn:
+        execute(conn, "update connection_secrets set updated_at = updated_at - interval '1 day'")
+        execute(
+            conn,
+            """
+            insert into orders (shop_id, connection_id, channel_ref, name, placed_at, channel_created_at, version_at,
+                recorded_at, currency, total_minor, is_test)
+            values (%(shop)s, %(id)s, '1', '1', now() - interval '3 hours', now(), now(), now(), 'GBP', 0, false)
+            """,
+            shop=row.shop_id,
+            id=row.id,
+        )
+    assert queue()[-1] == ("warning", "1 order came by polls alone: the queue never told of any")
+    with unit_of_work(app.engine) as conn:
+        mailboxes.note_came(conn, row.shop_id, row.id, {"notification/ORDER_CHANGE": 1}, utc_now())
+    assert [state for state, _ in queue()] == ["ok", "ok"]
+    room = mailboxes.Mailroom((row,))
+    with unit_of_work(app.engine) as conn:
+        mailboxes.note_unread(conn, room, "the key is not accepted", utc_now())
+        execute(conn, "update channel_subscriptions set state = 'missing' where topic like '%%ORDER_CHANGE'")
+    assert queue()[-1][0] == "problem"
+    assert "the key is not accepted" in queue()[-1][1]
+    status, found = parts(app)
+    assert status == 1
+    assert {each["state"] for each in found[f"Amazon (amazon, {seller.id})"]["subscriptions"]} == {"problem"}
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,50 @@ def test_what_goes_out_comes_back_in_unchanged(conn: Connection, pair: World) ->
     assert {change.change for change in found.changes} == {"unchanged"}
 
 
+def test_an_export_that_comes_back_makes_nothing_somebodys_word(conn: Connection, pair: World) -> None:
+    there = amazon(conn, pair, make_channel_listing("MUG", 1), make_channel_listing("CUP", 1))
+    assert {row["source"] for row in queries.mapped(conn, pair.shop_id, connection_id=there.connection.id)} == {
+        "automatic"
+    }
+    out = io.StringIO()
+    written = files.export(conn, pair.shop_id, there.connection.id, out)
+    found = rehearsed(conn, pair, out.getvalue())
+    assert (found.problems, found.count("repeats"), found.count("confirms")) == ([], written, 0)
+    assert f"{written} rows repeat what was found by itself, and leave it so" in found.notes[0]
+    done = load(conn, pair, out.getvalue(), found.outcome.token())
+    assert done.outcome.answered == []
+    rows = queries.mapped(conn, pair.shop_id, connection_id=there.connection.id)
+    assert {row["source"] for row in rows} == {"automatic"}
+
+    lines = out.getvalue().splitlines()
+    said = "\n".join([lines[0], lines[1].replace(",automatic,", ",,")])
+    assert [change.change for change in rehearsed(conn, pair, said).changes] == ["confirms"]
+    code = lines[1].split(",")[3]
+    other = "\n".join([lines[0], lines[1].replace(f",{code},", ",CUP," if code == "MUG" else ",MUG,")])
+    assert [change.change for change in rehearsed(conn, pair, other).changes] == ["remaps"]
+
+
+def test_a_row_with_a_stray_quotation_mark_does_not_hide_the_others(conn: Connection, pair: World) -> None:
+    name = pair.connection.name
+    text = (
+        HEADS
+        + f"{name},seller_sku,A,NONE,,\n"
+        + f'{name},seller_sku,"B"c,MUG,,\n'
+        + f'{name},seller_sku,"C,MUG,,\n{name},seller_sku,D",MUG,"x"y,\n'
+        + f"{name},seller_sku,E,GONE,,\n"
+        + f'{name},seller_sku,"F,MUG,,\n'
+    )
+    said = {problem.row: str(problem) for problem in rehearsed(conn, pair, text).problems}
+    assert list(said) == [2, 3, 4, 6, 7]
+    assert "NONE" in said[2]
+    assert "in the middle of a cell" in said[3]
+    assert "in the middle of a cell" in said[4]
+    assert "GONE" in said[6]
+    assert "nothing below can be read" in said[7]
+    with pytest.raises(BadFile):
+        load(conn, pair, text)
+
+
 @given(st.text(max_size=12))
 def test_a_guarded_cell_is_no_formula_and_comes_back_as_it_was(text: str) -> None:
     assert guarded(text)[:1] not in ("=", "+", "-", "@", "\t", "\r")

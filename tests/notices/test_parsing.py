@@ -111,7 +111,21 @@ def test_a_level_without_a_time_is_unreadable(shared_dir: Path) -> None:
 def test_bodies_are_kept_to_the_byte_but_for_secrets(shared_dir: Path) -> None:
     for body in samples(shared_dir).values():
         raw = json.dumps(body).encode()
-        assert without_secrets(raw) == raw
+        assert without_secrets(raw) == raw.replace(
+            b'"DestinationPostalCode": "48110"', b'"DestinationPostalCode": null'
+        )
+    for said in (
+        b'{"Summary":{"DestinationPostalCode":"SW1A 1AA","A":[1]}}',
+        b'{"Summary":{"destinationpostalcode" : "SW1A \\u00311AA","A":[1]}}',
+        b'{"Summary":{"DestinationPostalCode":99501,"A":[1]}}',
+        json.dumps({"Message": json.dumps({"DestinationPostalCode": "SW1A \u00e41AA", "A": [1]})}).encode(),
+    ):
+        kept = without_secrets(said)
+        for code in (b"SW1A", b"1AA", b"99501"):
+            assert code not in kept
+        assert json.loads(kept)
+        assert b"[1]" in kept
+    assert b"SW1A" not in without_secrets(b'{"DestinationPostalCode":"SW1A 1')
     said = b'{"notificationType":"application_oauth_client_new_secret","payload":{"newClientSecret":"plain"}}'
     assert b"plain" not in without_secrets(said)
     assert b"deadbeef" not in without_secrets(b"whatever amzn1.oa2-cs.v1.deadbeef came")

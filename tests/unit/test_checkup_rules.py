@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from core.connections import checkup
 from core.connections.checkup import Finding, Probe
 from core.connections.switches import Standing
+from core.orders.packages import SAYS
 from core.ports import ChannelAccount
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -128,6 +130,36 @@ def test_addresses_queues_schedules_and_subscriptions() -> None:
     assert [item.state for item in checkup.of_subscriptions([dropped], True)] == ["problem"]
     assert [item.state for item in checkup.of_subscriptions([{**dropped, "is_advised": True}], True)] == ["warning"]
     assert list(checkup.of_subscriptions([], False)) == []
+
+
+READ: dict[str, Any] = {"read_at": NOW, "problem": None, "problem_at": None, "told_at": NOW, "untold_orders": 0}
+
+
+@pytest.mark.parametrize(
+    ("facts", "states", "words"),
+    [
+        ({}, ["ok"], "read 0 s ago"),
+        ({"read_at": None, "told_at": None}, ["problem"], "it was never read"),
+        ({"read_at": NOW - timedelta(hours=2)}, ["problem"], "last read 2 h ago"),
+        (
+            {"problem": "no key", "problem_at": NOW - timedelta(hours=3)},
+            ["problem"],
+            "cannot be read since 3 h: no key",
+        ),
+        ({"untold_orders": 3, "told_at": NOW - timedelta(days=3)}, ["ok", "warning"], "3 orders came by polls alone"),
+    ],
+)
+def test_a_queue_that_is_dead_is_not_well(facts: dict[str, Any], states: list[str], words: str) -> None:
+    found = list(checkup.of_mailbox({**READ, **facts}, NOW))
+    assert [item.state for item in found] == states
+    assert words in found[-1].says
+
+
+def test_packages_that_are_not_confirmed_are_a_problem() -> None:
+    assert [item.state for item in checkup.of_packages({}, {})] == ["ok"]
+    late, refused = checkup.of_packages({"refused": 2, "late": 1}, SAYS)
+    assert (late.state, refused.state) == ("problem", "problem")
+    assert refused.says == "2 packages are not confirmed: the channel refuses to know of it"
 
 
 def test_nothing_that_is_not_well_is_left_without_a_next_step() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,3 +87,23 @@ def test_what_is_not_ours_is_set_aside_and_taken_up_again(app: bootstrap.Applica
     assert "Every identifier is known." in run(app, "list")
     assert "Taken up again, with 1 order lines." in run(app, *words, "--undo")
     assert "variant:m ug" in run(app, "list")
+
+
+def test_the_lists_have_pages_with_an_end(app: bootstrap.Application, there: World, engine: Engine) -> None:
+    with unit_of_work(engine) as conn:
+        amazon(conn, there, *(make_channel_listing(f"x:{number}", 1) for number in range(5)))
+    for more in ((), ("--mapped",)):
+        seen: list[str] = []
+        words: list[str] = []
+        while True:
+            lines = run(app, "list", *more, "--limit", "2", *words).splitlines()
+            seen += [line for line in lines if not line.startswith("There are more")]
+            if not lines[-1].startswith("There are more: "):
+                break
+            words = shlex.split(lines[-1].removeprefix("There are more: "))
+        assert seen == run(app, "list", *more, "--limit", "1000").splitlines()
+        assert len(set(seen)) == len(seen) > 2
+    assert "--after" in run(app, "list", "--limit", "1", "--json")
+    for wrong in ("x", "1:2:colour:x", "1:2"):
+        run(app, "list", "--after", wrong, fails="is no end of such a page")
+    run(app, "list", "--mapped", "--after", "1:2:variant:x", fails="is no end of such a page")

@@ -70,7 +70,7 @@ def about(partner: SellingPartner, seller: str, marketplace: str) -> ChannelAcco
         refusal = error
     for look in looks:
         try:
-            partner.run(look.operation, look.at, look.params)
+            partner.run(look.operation, look.at, look.params, asks_whether=True)
         except RoleMissing as error:
             lacking[look.operation] = look
             refusal = refusal or error

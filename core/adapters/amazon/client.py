@@ -71,9 +71,11 @@ class SellingPartner:
         body: Any = None,
         *,
         urgency: Urgency = "normal",
+        asks_whether: bool = False,
     ) -> dict[str, Any]:
         """The answer's object, empty where there is none to give; as `answer` does it."""
-        data: dict[str, Any] = self.answer(name, at, params, body, urgency=urgency).data
+        answer = self.answer(name, at, params, body, urgency=urgency, asks_whether=asks_whether)
+        data: dict[str, Any] = answer.data
         return data
 
     def answer(
@@ -85,8 +87,11 @@ class SellingPartner:
         *,
         urgency: Urgency = "normal",
         quota_seconds: float | None = None,
+        asks_whether: bool = False,
     ) -> Answer:
         """The answer with its times. `at` fills the path of the operation; `quota_seconds` is as of core.adapters.http.
+
+        `asks_whether` as in core.adapters.http.Call.
 
         Raises what core.adapters.http.Client.call raises; RoleMissing where a token that was just given is refused too.
         """
@@ -102,6 +107,7 @@ class SellingPartner:
             asked_version=operation.version,
             effect=operation.effect,
             quota_seconds=quota_seconds,
+            asks_whether=asks_whether,
         )
         try:
             return self._client_for(operation.scope).answer(call)

@@ -30,6 +30,11 @@ SECRET_EXPIRY = "APPLICATION_OAUTH_CLIENT_SECRET_EXPIRY"
 SECRET_SHAPE = b"amzn1.oa2-cs."
 """How client secrets of Amazon's begin: no body that holds one is kept as it is."""
 
+# Its value, be it cut off, or in JSON within JSON, where quotation marks are escaped.
+_POSTAL_CODE = re.compile(
+    rb'(DestinationPostalCode\\*"\s*:\s*)(?:\\*"(?:[^"\\]|\\+[^"\\])*(?:\\*"|$)|[^\s,}\]"\\]+)', re.IGNORECASE
+)
+
 _INSTANT = TypeAdapter(OptionalInstant)
 _KIND = re.compile(r"[A-Za-z0-9_]{1,80}")
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
@@ -88,7 +93,8 @@ def delivery_id(envelope: Envelope | None, body: bytes) -> str:
 
 
 def without_secrets(body: bytes) -> bytes:
-    """The body as it may be kept: verbatim, but for a client secret of the application's."""
+    """The body as it may be kept: verbatim, but for a client secret of the application's and a buyer's postal code."""
+    body = _POSTAL_CODE.sub(rb"\1null", body)
     if SECRET_SHAPE not in body and NEW_SECRET.encode() not in body.upper():
         return body
     return mask(body.decode(errors="replace")).encode()

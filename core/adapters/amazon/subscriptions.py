@@ -149,7 +149,8 @@ class _Look:
     def _found(self, wanted: Wanted) -> Mapping[str, Any] | None:
         """The seller's subscription to the type, if there is one."""
         try:
-            answer = self.partner.run("getSubscription", {"type": wanted.kind}, {"payloadVersion": wanted.version})
+            at, version = {"type": wanted.kind}, {"payloadVersion": wanted.version}
+            answer = self.partner.run("getSubscription", at, version, asks_whether=True)
         except Refused as error:
             if error.status == _NOT_FOUND:
                 return None

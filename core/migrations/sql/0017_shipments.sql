@@ -93,3 +93,74 @@ comment on column shipment_confirmations.last_code is 'what the last attempt cam
 comment on column shipment_confirmations.refused_at is 'the channel refused this revision: a person has to correct it';
 create index ix_shipment_confirmations_due on shipment_confirmations (next_try_at)
     where refused_at is null and revision is distinct from confirmed_revision;
+create index ix_shipment_confirmations_unknown on shipment_confirmations (shop_id, id)
+    where revision is distinct from confirmed_revision;
+
+-- Packages that channels are to be told of, and how far each is. `state`: known (the channel confirmed it as it is),
+-- recall (its order was cancelled before the channel was told; said for three days), over (that, later; or all that is in
+-- it is on its way by the channel's own count, told by somebody else), refused (a person has to correct it), to_tell,
+-- and what was asked for more than an hour ago and is not told: held (nothing may be written there), late.
+create view shipment_list with (security_invoker = true) as
+select
+    s.shop_id, s.id as confirmation_id, o.connection_id, c.name as connection, s.order_id, o.name as order_name,
+    s.package_ref, coalesce(s.carrier_name, s.carrier_code) as carrier, s.tracking_number, s.shipped_at,
+    (select sum(e.units) from unnest(s.line_units) e (units))::bigint as units,
+    s.attempts, s.next_try_at, s.last_code, s.last_detail, s.refused_at, s.confirmed_at, s.requested_by, s.requested_at,
+    s.revision is not distinct from s.confirmed_revision as is_known,
+    case
+        when s.revision is not distinct from s.confirmed_revision then 'known'
+        when o.cancelled_at is not null
+            then case when greatest(o.cancelled_at, s.requested_at) > now() - interval '3 days'
+                then 'recall' else 'over' end
+        when s.confirmed_revision is null and not exists (
+            select from unnest(s.line_ids) e (line_id)
+            join order_lines l on l.shop_id = s.shop_id and l.id = e.line_id
+            where l.counted_units < l.units
+        ) then 'over'
+        when s.refused_at is not null then 'refused'
+        when s.requested_at > now() - interval '1 hour' then 'to_tell'
+        when not may_write(o.shop_id, o.connection_id) then 'held'
+        else 'late'
+    end as state
+from shipment_confirmations s
+join orders o on o.shop_id = s.shop_id and o.id = s.order_id
+join connections c on c.shop_id = o.shop_id and c.id = o.connection_id;
+
+-- What needs a person of it, by connection and state; `since` is when the oldest was refused, or asked for.
+create view unconfirmed_shipments with (security_invoker = true) as
+select
+    v.shop_id, v.connection_id, v.connection, v.state, count(*) as packages, count(distinct v.order_id) as orders,
+    min(v.since) as since,
+    (array_agg(v.order_id order by v.since, v.confirmation_id))[1] as example_order_id,
+    (array_agg(v.order_name order by v.since, v.confirmation_id))[1] as example_order,
+    (array_agg(v.package_ref order by v.since, v.confirmation_id))[1] as example_package,
+    (array_agg(v.last_code order by v.since, v.confirmation_id))[1] as code,
+    (array_agg(v.last_detail order by v.since, v.confirmation_id))[1] as detail
+from (
+    select l.*, coalesce(l.refused_at, l.requested_at) as since from shipment_list l where not l.is_known
+) v
+where v.state in ('refused', 'recall', 'held', 'late')
+group by v.shop_id, v.connection_id, v.connection, v.state;
+
+-- Packages of an order: those that the channel told of besides; `state` as above.
+create view order_packages with (security_invoker = true) as
+select
+    l.shop_id, l.order_id, l.package_ref, l.carrier, l.tracking_number, l.shipped_at, l.units, l.state, l.last_code,
+    l.last_detail, l.confirmed_at, l.requested_by
+from shipment_list l
+union all
+select
+    f.shop_id, f.order_id, f.channel_ref, f.tracking_company, array_to_string(f.tracking_numbers, ', '), f.fulfilled_at,
+    coalesce((select sum(e.units) from fulfilment_lines e
+        where e.shop_id = f.shop_id and e.fulfilment_id = f.id), 0)::bigint,
+    'known', null, null, f.version_at, null
+from fulfilments f
+where f.is_shipped and not starts_with(f.channel_ref, 'counted:') and not exists (
+    select from shipment_confirmations s
+    where s.shop_id = f.shop_id and s.order_id = f.order_id and s.package_ref = f.channel_ref
+);
+
+-- One more kind of alert: a package that left, and that its channel refuses to know of or was not told of in time.
+alter table alerts drop constraint ck_alerts_kind;
+alter table alerts add constraint ck_alerts_kind
+    check (kind in ('exposure', 'stuck_change', 'slow_feed', 'unshown_feed', 'unconfirmed_shipment'));

@@ -202,7 +202,7 @@ from judged j;
 -- A third kind of alert: a credential that ends. It needs no limit either, and closes when it has been replaced.
 alter table alerts drop constraint ck_alerts_kind;
 alter table alerts add constraint ck_alerts_kind
-    check (kind in ('exposure', 'stuck_change', 'slow_feed', 'unshown_feed', 'credential'));
+    check (kind in ('exposure', 'stuck_change', 'slow_feed', 'unshown_feed', 'unconfirmed_shipment', 'credential'));
 alter table alerts drop constraint ck_alerts_closed_because;
 alter table alerts add constraint ck_alerts_closed_because check (closed_because in ('below', 'off', 'replaced'));
 
