@@ -299,6 +299,8 @@ class ChannelAccount:
     market_ref: str | None = None
     """The marketplace that was asked for; None where the channel has none."""
     markets: tuple[ChannelMarket, ...] = ()
+    sells_in: tuple[str, ...] = ()
+    """Marketplaces in which it sells from the same stock, as `SalesChannel.markets` tells them."""
 
 
 SubscriptionState = Literal["standing", "missing", "refused"]
@@ -455,6 +457,9 @@ class SalesChannel(Protocol):
 
     def about(self) -> ChannelAccount:
         """The channel's real answer to our credentials: whose account it is, and what we may do there."""
+
+    def markets(self) -> Sequence[str]:
+        """The marketplaces in which the account sells now from the same stock; none where the channel has none."""
 
     def parse(self, topic: str, body: bytes, triggered_at: datetime | None) -> Facts | None:
         """Facts of one inbox body, or None for a topic we do not use. Raises BadInput for a body we cannot read."""

@@ -11,7 +11,7 @@ import click
 from core.audit import Actor
 from core.bootstrap import Application, bad_queue
 from core.clock import utc_now
-from core.connections import checkup, queries, switches
+from core.connections import checkup, markets, queries, switches
 from core.connections import operations as connections
 from core.connections.checkup import Finding, Probe
 from core.connections.operations import NewConnection, open_secrets
@@ -272,7 +272,10 @@ def _store(app: Application, asked: Asked, choice: Choice, probe: Probe | None) 
             write_mode="shadow",
         )
         connection_id = connections.connect(conn, shop_id, new, app.settings.secret_keys, choice.actor, now)
-        return queries.connection(conn, shop_id, connection_id)
+        row = queries.connection(conn, shop_id, connection_id)
+        if probe is not None and asked.market is not None:
+            row = markets.note(conn, row, probe.account.sells_in, now)
+        return row
 
 
 def _is_known(asked: Asked, there: Sequence[ConnectionRow]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from core.connections import queries
+from core.connections import markets, queries
 from core.connections.queries import ConnectionRow
 from core.db import execute, fetch_one
 
@@ -38,7 +38,7 @@ class Mailroom:
             row
             for row in self.members
             if (account_ref is None or account_ref.casefold() == row.account_ref.casefold())
-            and marketplace in (None, row.settings.get("marketplace_id"))
+            and (marketplace is None or marketplace in markets.covered(row.settings))
         ]
 
 

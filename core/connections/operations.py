@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from core import audit
 from core.audit import Actor
+from core.connections import markets
 from core.connections.keys import fernets
 from core.connections.queries import ConnectionRow
 from core.db import execute, fetch, fetch_one, scalar
@@ -148,6 +149,7 @@ def connect(
             "now": now,
         },
     ).one()
+    markets.part(conn, shop_id, row.id)
     seal_secrets(conn, keys, shop_id, row.id, new.secrets, now)
     act = "connect" if row.is_new else "update_connection"
     audit.record(conn, shop_id, actor, act, f"connection:{row.id}", now, vendor=new.vendor, name=new.name)
@@ -195,22 +197,25 @@ def _refuse_shared_stock(conn: Connection, shop_id: int, new: NewConnection) -> 
     Two connections of one seller there would write the same number over each other, and each take it for its own.
     Setting `own_skus`: what is listed here is listed under SKUs that no other marketplace of the seller's has.
     """
-    region = new.settings.get("region")
-    if not region or new.settings.get("own_skus"):
+    if not new.settings.get("marketplace_id") or new.settings.get("own_skus"):
         return
+    region = new.settings.get("region")
     sharing = scalar(
         conn,
         """
         select name from connections
         where shop_id = %(shop)s and vendor = %(vendor)s and lower(account_ref) = lower(%(account)s)
-            and settings ->> 'region' = %(region)s and not coalesce((settings ->> 'own_skus')::boolean, false)
-            and name <> %(name)s
+            and case when settings ? 'region' and %(region)s::text is not null then settings ->> 'region' = %(region)s
+                -- A region is spoken to at one address.
+                else base_url = %(address)s end
+            and not coalesce((settings ->> 'own_skus')::boolean, false) and name <> %(name)s
         order by id limit 1
         """,
         shop=shop_id,
         vendor=new.vendor,
         account=new.account_ref,
-        region=str(region),
+        region=None if region is None else str(region),
+        address=new.base_url,
         name=new.name,
     )
     if sharing is not None:
@@ -379,6 +384,12 @@ def note_open_orders_read(
         id=connection_id,
         now=now,
     )
+
+
+def orders_begin_at(row: ConnectionRow) -> datetime:
+    """From when on its orders are read: setting `orders_from` where it was connected before they could be."""
+    begun = row.settings.get("orders_from")
+    return row.created_at if begun is None else datetime.fromisoformat(begun)
 
 
 def note_polled(conn: Connection, shop_id: int, connection_id: int, version_at: datetime) -> None:

@@ -117,12 +117,16 @@ def _measured(rows: Sequence[RowMapping], factor: float) -> list[Ended]:
 
 
 def _submitted_lately(conn: Connection, lane: Lane, window: timedelta, now: datetime) -> list[datetime]:
-    """When feeds were submitted for the lane's account; the limit is the account's, whatever connections it has."""
+    """When feeds were submitted for the lane's account; the limit is the account's, whatever connections it has.
+
+    In other shops too: their feeds are counted, and nothing else of them is read.
+    """
     rows = fetch(
         conn,
         """
         select f.submitted_at from connections mine
-        join connections c on c.shop_id = mine.shop_id and c.vendor = mine.vendor and c.account_ref = mine.account_ref
+        join connections c on c.vendor = mine.vendor and lower(c.account_ref) = lower(mine.account_ref)
+            and c.base_url = mine.base_url
         join channel_feeds f on f.shop_id = c.shop_id and f.connection_id = c.id
         where mine.shop_id = %(shop)s and mine.id = %(connection)s and f.submitted_at > %(since)s
         """,

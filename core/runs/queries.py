@@ -102,6 +102,22 @@ RUN_JOBS: Mapping[str, str] = {"sync_connection": "connection.sync", "test_conne
 """By the kind of a sync run: the job that does it."""
 
 
+def was_sync_asked_for(conn: Connection, shop_id: int, connection_id: int, since: datetime) -> bool:
+    """Whether a sync of the connection is open, or was asked for since then."""
+    rows = fetch(
+        conn,
+        """
+        select 1 from sync_runs where shop_id = %(shop)s and connection_id = %(id)s and kind = 'sync_connection'
+            and (state in ('queued', 'running') or requested_at > %(since)s)
+        limit 1
+        """,
+        shop=shop_id,
+        id=connection_id,
+        since=since,
+    )
+    return bool(rows)
+
+
 def waiting_syncs(conn: Connection, before: datetime) -> Sequence[RowMapping]:
     """Syncs still queued that were asked for, or last heard of, before then: their job is to be queued again."""
     return fetch(

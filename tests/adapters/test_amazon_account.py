@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import httpx
 import pytest
 
 from core.adapters.amazon import marketplaces
+from core.adapters.amazon.client import _quota_of
 from core.adapters.amazon.errors import TOKEN_ERRORS
 from core.adapters.amazon.marketplaces import MARKETPLACES, REGIONS, UnknownMarketplace
 from core.adapters.amazon.operations import OPERATIONS
@@ -102,6 +104,43 @@ def test_trap_auth_a_role_that_is_missing_is_told_from_a_token_that_expired() ->
     assert "Inventory and Order Tracking is not granted: it is needed to know what it sold (getOrder)" in found.says
     assert "authorise the app again" in (found.next_step or "")
     assert canned.tokens == 2
+
+
+def test_another_sellers_id_is_told_from_a_role_that_is_missing() -> None:
+    """The participations are of whoever authorised the app, and need the same role as the listings."""
+    about = amazon_account(CannedSeller(refused=("/listings/",))).channel().about()
+    (found,) = [each for each in findings(about, "roles") if each.state == "problem"]
+    assert "this seller ID is not the one that authorised the app, or the role is missing" in found.says
+    assert "merchant token" in (found.next_step or "")
+    # Orders are refused besides: then it is no matter of the seller's ID.
+    about = amazon_account(CannedSeller(refused=("/listings/", "/orders/"))).channel().about()
+    assert not any("authorised the app, or" in each.says for each in findings(about, "roles"))
+
+
+def test_what_is_no_shop_for_buyers_is_no_marketplace_that_sells() -> None:
+    places = [
+        market(HERE, "Amazon.co.uk", "GBP"),
+        market("A1PA6795UKMFR9", "Amazon.de", "EUR", takes_part=False),
+        market("AZMDEXL2RVFNN", "Non-Amazon UK", "GBP"),
+    ]
+    channel = amazon_account(CannedSeller(markets=places)).channel()
+    assert channel.markets() == channel.about().sells_in == (HERE,)
+
+
+def test_quota_is_the_applications_and_the_sellers_whatever_connections_they_have() -> None:
+    config = amazon_account(CannedSeller()).config
+    config = replace(config, secrets={**config.secrets, "client_id": "amzn1.app.SECRETIVE"})
+
+    def key(scope: str | None = None, **changed: object) -> str:
+        return _quota_of(replace(config, **changed), scope)  # type: ignore[arg-type]
+
+    assert (
+        key() == key(connection_id=7) == key(shop_id=9, connection_id=8) == key(account_ref=config.account_ref.lower())
+    )
+    others = {"client_id": "another"}
+    assert len({key(), key(account_ref="B"), key(secrets=others), key(base_url="https://na.test")}) == 4
+    assert key("s") == key("s", account_ref="B") != key("s", secrets=others)
+    assert "SECRETIVE" not in key() + key("s")
 
 
 def test_trap_auth_an_expired_token_is_renewed_and_nobody_hears_of_it() -> None:

@@ -243,3 +243,25 @@ def test_orders_that_were_open_before_bring_their_units_along(trade_floor: Floor
     trade.follow()
     assert trade.stock()[:2] == (UNITS + 3, 0)
     trade.audit()
+
+
+# --- connected before its orders could be read ------------------------------------------------------------------------
+
+
+def test_a_poll_asks_for_the_sync_that_reads_what_is_open_and_only_then_is_it_watched(trade: Trade) -> None:
+    with unit_of_work(trade.floor.engine) as conn:
+        execute(
+            conn,
+            """
+            update connections set open_orders_read_at = null, reads_orders = false, orders_asked_at = null
+            where id = %(id)s
+            """,
+            id=trade.row.id,
+        )
+        execute(conn, "update sync_runs set requested_at = requested_at - interval '2 hours'")
+    is_read = "select reads_orders, open_orders_read_at is not null as is_read from connections where id = %(id)s"
+    jobs.poll_connection(shop_id=trade.row.shop_id, connection_id=trade.row.id)
+    assert trade.floor.one(is_read, id=trade.row.id) == {"reads_orders": False, "is_read": False}
+    (asked,) = trade.floor.queue.rung("connection.sync")
+    assert "open_orders" in jobs.sync_connection(**asked)  # type: ignore[arg-type]
+    assert dict(trade.floor.one(is_read, id=trade.row.id)) == {"reads_orders": True, "is_read": True}

@@ -309,7 +309,9 @@ def test_a_pending_order_holds_its_units_before_it_has_a_price() -> None:
     body = order_body("A", item_body("1", units=3, price=None), at=stamp(NOW), fulfillment=pending)
     order = read(body)
     assert (order.lines[0].units, order.lines[0].total_minor, order.total_minor) == (3, 0, 0)
-    assert (order.currency, order.financial_status, order.channel_status) == ("EUR", "pending", "PENDING")
+    # Of the marketplace it was placed in; the connection's own is for where nothing is known.
+    assert (order.currency, order.financial_status, order.channel_status) == ("GBP", "pending", "PENDING")
+    assert read({**body, "salesChannel": {"channelName": "AMAZON"}}).currency == "EUR"
 
 
 def test_money_is_in_minor_units_of_the_orders_currency() -> None:
@@ -477,3 +479,72 @@ def test_a_shipment_is_confirmed_as_the_vendor_wants_it() -> None:
     canned.refuses_shipments = True
     refused = seller.channel.confirm_shipment(package)
     assert (refused.outcome, refused.code) == ("refused", "InvalidInput")
+
+
+# --- marketplaces of a region -----------------------------------------------------------------------------------------
+
+GB, DE, FR = "A1F83G8C2ARO7P", "A1PA6795UKMFR9", "A13V1IB3VIYZZH"
+
+
+def selling_in(canned: CannedOrders, **since: datetime | None) -> Seller:
+    """A seller connected in GB whose sales in further marketplaces are known of."""
+    seller = Seller(canned)
+    ids = {"DE": DE, "FR": FR}
+    told = {GB: None, **{ids[name]: None if at is None else at.isoformat() for name, at in since.items()}}
+    settings = {**seller.account.config.settings, "marketplaces": told}
+    seller.account.config = replace(seller.account.config, settings=settings)
+    deps = Deps(
+        seller.account.log.append, None, seller.account.network, seller.now, seller._sleep, clock=lambda: seller.time
+    )
+    seller.channel = make_channel(seller.account.config, deps)
+    seller.time += 5400
+    return seller
+
+
+def test_trap_every_marketplace_that_shares_the_stock_is_swept_and_asked_for_what_is_open() -> None:
+    seller = selling_in(CannedOrders(now=NOW), DE=None, FR=None)
+    seller.turn(None)
+    list(seller.channel.open_orders())
+    assert {query["marketplaceIds"] for query in seller.canned.searches} == {",".join(sorted((GB, DE, FR)))}
+
+
+def test_a_marketplace_that_joins_in_mid_sweep_begins_the_sweep_anew() -> None:
+    canned = of_two_pages_and_more()
+    first = next(iter(selling_in(canned).channel.orders_since(EARLIER, None)))
+    assert '"token":"' in first.resume
+    canned.searches.clear()
+    seller = selling_in(canned, DE=ago(30))
+    refs, _, _ = seller.turn(first.resume)
+    # Never the token of another question, and nothing of the window is left out.
+    assert refs == ALL_SIX
+    assert "paginationToken" not in canned.searches[0]
+
+
+def test_what_a_marketplace_sold_since_it_joined_is_read_although_the_bounds_are_later() -> None:
+    canned = CannedOrders(now=NOW)
+    seller = selling_in(canned)
+    _, resume, _ = seller.turn(None)
+    _, resume, told = seller.turn(resume)
+    assert told == ago(2)
+    canned.put(order_body("D", at=stamp(ago(20)), salesChannel={"channelName": "AMAZON", "marketplaceId": DE}))
+    later = selling_in(canned, DE=ago(30))
+    found = set()
+    for _ in range(2):
+        refs, resume, _ = later.turn(resume)
+        found |= refs
+    assert found == {"D"}
+    # One that leaves takes nothing from the bounds.
+    canned.searches.clear()
+    selling_in(canned).turn(resume)
+    assert all(datetime.fromisoformat(next(iter(_after(query)))) > ago(10) for query in canned.searches)
+
+
+def _after(query: dict[str, str]) -> list[str]:
+    return [value for name, value in query.items() if name.endswith("After")]
+
+
+def test_an_order_of_a_marketplace_that_is_connected_on_its_own_is_not_booked_here_too() -> None:
+    canned = CannedOrders(now=NOW)
+    canned.put(order_body("D", at=stamp(ago(20)), salesChannel={"channelName": "AMAZON", "marketplaceId": DE}))
+    assert list(selling_in(canned).channel.orders(["D"])) == []
+    assert [[found[0] for found in page] for page in selling_in(canned, DE=None).channel.orders(["D"])] == [["D"]]

@@ -16,6 +16,7 @@ from core.connections import switches
 from core.db import execute, fetch, read_only, unit_of_work
 from core.inventory import checking, feeds, publishing
 from core.inventory.publishing import WRITES_STOPPED
+from core.messaging.doorbell import Lane
 from tests.adapters.canned_feeds import an_error, report_of
 from tests.adapters.feeding import SKUS, Seller, open_seller, prefer_feeds
 from tests.conftest import TestServers
@@ -441,3 +442,24 @@ class _Same:
 
     def __exit__(self, *_: object) -> None:
         pass
+
+
+def test_the_limit_of_feeds_is_the_sellers_whichever_shop_sends_them(seller: Seller) -> None:
+    other = open_seller(seller.floor.engine)
+    now = utc_now()
+
+    def lately() -> int:
+        lane = Lane("stock-push", other.shop_id, other.row.id)
+        with read_only(seller.floor.engine) as conn:
+            return len(feeds._submitted_lately(conn, lane, timedelta(minutes=5), now))
+
+    sent(seller)
+    assert lately() == 0
+    with unit_of_work(seller.floor.engine) as conn:
+        execute(
+            conn,
+            "update connections set account_ref = lower(%(account)s) where id = %(id)s",
+            account=seller.row.account_ref,
+            id=other.row.id,
+        )
+    assert lately() == 1

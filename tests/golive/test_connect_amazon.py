@@ -13,13 +13,14 @@ from core import invariants
 from core.adapters.amazon.places import FBA_PLACE, OWN_PLACE
 from core.bootstrap import Application
 from core.clock import utc_now
-from core.connections import mailboxes
+from core.connections import mailboxes, markets, switches
 from core.connections import operations as connections
 from core.connections.queries import ConnectionRow
 from core.db import execute, fetch, fetch_one, read_only, unit_of_work
 from core.errors import BadInput
 from core.messaging import inbox
 from core.messaging.inbox import Incoming
+from core.ports import PackageSent
 from tests.factories import ACTOR
 from tests.golive.conftest import FACTOR
 from tests.golive.test_connect import connect as connect_shopify
@@ -90,7 +91,10 @@ def test_a_seller_is_asked_for_looked_at_and_stored_in_shadow_mode(app: Applicat
         ({"refresh-token": "wrong-secret"}, "invalid_grant: the refresh token does not hold (any longer)"),
         ({"base-url": "http://127.0.0.1:9"}, "check that this machine may call out"),
         ({"marketplace": "DE"}, "takes part in Amazon.co.uk (A1F83G8C2ARO7P): connect one of these"),
-        ({"seller-id": "ASOMEBODYELSE"}, "Product Listing is not granted"),
+        (
+            {"seller-id": "ASOMEBODYELSE"},
+            "this seller ID is not the one that authorised the app, or the role is missing",
+        ),
         ({"queue-url": "https://sqs.eu-west-1.amazonaws.com/123456789012/q.fifo"}, "never puts notifications into one"),
         ({"queue-url": "https://sqs.eu-west-1.amazonaws.com/12/q"}, "an account of 12 digits"),
         ({"queue-url": "https://queues.example/123456789012/q"}, "does not say its region: enter queue_region"),
@@ -257,6 +261,61 @@ def test_trap_the_demos_seller_is_guarded_like_a_real_one(app: Application, sell
         connections.connect(conn, shop_id, new, app.settings.secret_keys, ACTOR, utc_now())
     refused = connect(app, seller, "--store-anyway", shop="Test", marketplace="DE", name="Amazon DE").exception
     assert isinstance(refused, connections.StockShared)
+
+
+def test_a_sale_in_another_marketplace_of_the_region_takes_the_same_stock(app: Application, outside: Outside) -> None:
+    """Connected in GB alone: an order at DE of the same SKU is swept, booked in its currency, and confirmed."""
+    both = ["A1F83G8C2ARO7P", "A1PA6795UKMFR9"]
+    entry = outside.post("/sellers", seller_id="SEVERALPLACES", name="Several", marketplace_ids=both)
+    side = SellerSide(outside, entry)
+    outside.post(f"/amazon/{side.id}/listings", listings=[{"sku": "OWN", "quantity": 7}])
+    assert connect(app, side).exception is None
+    (row,) = stored(app)
+    assert markets.covered(row.settings) == set(both)
+    with read_only(app.engine) as conn:
+        run_row = fetch_one(conn, "select id from sync_runs")
+    assert run_row is not None
+    done = jobs.sync_connection(shop_id=row.shop_id, connection_id=row.id, sync_run_id=run_row["id"])
+    assert "failed" not in done, done
+    line = {"sku": "OWN", "quantity": 2, "price": "2.50"}
+    wanted = {"key": "at-de", "lines": [line], "marketplace_id": both[1], "pending_seconds": 0}
+    (order,) = outside.post(f"/amazon/{side.id}/orders", orders=[wanted])["orders"]
+
+    def booked() -> Any:
+        jobs.poll_connection(shop_id=row.shop_id, connection_id=row.id)
+        inbox_jobs.drain_inbox(shop_id=row.shop_id, connection_id=row.id)
+        with read_only(app.engine) as conn:
+            return fetch_one(conn, "select channel_ref, currency from orders")
+
+    wait_for(booked)
+    with read_only(app.engine) as conn:
+        found = fetch_one(conn, "select on_hand, reserved from stock_levels")
+        assert [each.name for each in invariants.check(conn, utc_now()) if each.rows] == []
+    assert (dict(booked()), dict(found or {})) == (
+        {"channel_ref": order["id"], "currency": "EUR"},
+        {"on_hand": 7, "reserved": 2},
+    )
+    with unit_of_work(app.engine) as conn:
+        assert switches.to_live(conn, row.shop_id, row.id, ACTOR, utc_now())
+    item = str(order["lines"][0]["id"])
+    package = PackageSent(order["id"], "1", "DHL", None, None, "D1", utc_now(), ((item, 2),))
+    with app.channel(stored(app)[0]) as channel:
+        assert channel.confirm_shipment(package).outcome == "confirmed"
+
+
+def test_a_marketplace_with_skus_of_its_own_is_left_to_its_own_connection(app: Application, outside: Outside) -> None:
+    both = ["A1F83G8C2ARO7P", "A1PA6795UKMFR9"]
+    side = SellerSide(outside, outside.post("/sellers", seller_id="APARTINDE", name="A", marketplace_ids=both))
+    assert connect(app, side, shop="Test").exception is None
+    german = {"shop": "Test", "marketplace": "DE", "name": "Amazon DE"}
+    assert connect(app, side, "--own-skus", "--store-anyway", **german).exception is None
+    british = next(row for row in stored(app) if row.name == "Amazon")
+    own = next(row for row in stored(app) if row.name == "Amazon DE")
+    assert [markets.covered(row.settings) for row in (british, own)] == [{both[0]}, {both[1]}]
+    with unit_of_work(app.engine) as conn:
+        # Whoever asks again finds both.
+        assert markets.covered(markets.note(conn, british, both, utc_now()).settings) == {both[0]}
+        assert markets.covered(markets.note(conn, own, both, utc_now()).settings) == {both[1]}
 
 
 def test_the_first_sync_puts_what_amazon_keeps_beside_the_pool(app: Application, seller: SellerSide) -> None:

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Connection, Engine
 
 from core.connections import queries
+from core.connections.operations import StockShared
 from core.db import unit_of_work
 from core.errors import BadInput
 from tests.factories import make_connection, make_shop
@@ -28,15 +29,24 @@ def test_an_account_is_connected_once_to_a_shop_whatever_it_is_called(conn: Conn
 
 def test_a_seller_is_one_account_in_each_marketplace(conn: Connection) -> None:
     shop = make_shop(conn)
-    for name, place in (("Amazon US", "ATVPDKIKX0DER"), ("Amazon UK", "A1F83G8C2ARO7P")):
-        make_connection(
-            conn, shop, vendor="amazon", name=name, account_ref="A1", locations={}, settings={"marketplace_id": place}
-        )
+    for name, region, place in (("Amazon US", "na", "ATVPDKIKX0DER"), ("Amazon UK", "eu", "A1F83G8C2ARO7P")):
+        settings = {"marketplace_id": place, "region": region}
+        make_connection(conn, shop, vendor="amazon", name=name, account_ref="A1", locations={}, settings=settings)
     assert len(queries.connections_of(conn, shop)) == 2
     with pytest.raises(BadInput, match="as Amazon UK"):
         make_connection(
             conn, shop, vendor="amazon", account_ref="A1", locations={}, settings={"marketplace_id": "A1F83G8C2ARO7P"}
         )
+
+
+def test_where_no_region_is_told_the_same_address_is_the_same_stock(conn: Connection) -> None:
+    shop = make_shop(conn)
+    here = {"marketplace_id": "A1F83G8C2ARO7P"}
+    make_connection(conn, shop, vendor="amazon", name="UK", account_ref="A1", locations={}, settings=here)
+    there = {"marketplace_id": "A1PA6795UKMFR9", "region": "eu"}
+    with pytest.raises(StockShared, match="as UK"):
+        make_connection(conn, shop, vendor="amazon", account_ref="a1", locations={}, settings=there)
+    make_connection(conn, shop, vendor="amazon", account_ref="a1", locations={}, settings={**there, "own_skus": True})
 
 
 def test_an_account_that_two_connect_at_once_is_connected_once(engine: Engine) -> None:

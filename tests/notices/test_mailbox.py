@@ -368,6 +368,19 @@ def test_one_queue_serves_every_marketplace_of_a_seller(
     assert [(message["state"], message["cause"]) for message in strange] == 2 * [("ignored", "unused_topic")]
 
 
+def test_what_is_sold_in_further_marketplaces_of_the_region_is_told_to_whoever_stands_for_them(
+    app: Application, connect: Connect, own_queue: Post, side: Any
+) -> None:
+    british, german = "A1F83G8C2ARO7P", "A1PA6795UKMFR9"
+    row = connect(own_queue, marketplace_id=british, marketplaces={british: None, german: None})
+    body = order_change("of-de")
+    said = body["Payload"]["OrderChangeNotification"]
+    said |= {"SellerId": side.id, "Summary": {"MarketplaceId": german}}
+    own_queue.put(body)
+    wait_for(lambda: read_notices(shop_id=row.shop_id, connection_id=row.id) and not own_queue.held())
+    assert [message["topic"] for message in inbox_of(app, row)] == ["notification/ORDER_CHANGE"]
+
+
 def renewal(kind: str, name: str, event_at: str, **said: Any) -> dict[str, Any]:
     return {
         "notificationVersion": "1.0",

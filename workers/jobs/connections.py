@@ -28,7 +28,10 @@ from core.orders import intake
 from core.orders import operations as orders
 from core.ports import ChannelLocation, Found, OrderPage, SalesChannel
 from core.runs import operations as runs
+from core.runs.queries import was_sync_asked_for
+from workers import markets
 from workers.exports import StillWritten, read_catalogue
+from workers.hints import ring_once
 from workers.jobs.inbox import ring_pushes
 from workers.registry import job
 
@@ -36,6 +39,9 @@ POLL_SECONDS = 90.0
 """A poll that takes longer goes on with the next one."""
 
 A_SECOND_IS_OVER = 1.1
+
+ASKS_AGAIN = timedelta(hours=1)
+"""How long a poll leaves it at the sync that was asked for last, whatever became of that."""
 
 OVERLAP = timedelta(minutes=2)
 """Polled again each time: vendors stamp whole seconds and index late."""
@@ -85,6 +91,7 @@ def sync_connection(*, shop_id: int, connection_id: int, sync_run_id: int) -> di
 def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str, int]:
     """The sync itself; returns what it counted. Raises what the channel raised."""
     actor = Actor("sync", f"sync run {sync_run_id}")
+    row = markets.refreshed(app, row)
     with app.channel(row) as channel:
         sold_until = _sold_until(row, channel)
         count = channel.listing_count()
@@ -94,7 +101,6 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
         with unit_of_work(app.engine) as conn:
             ours = _our_locations(conn, row, found)
             row = connections.set_locations(conn, row, ours, actor, utc_now(), apart)
-            connections.note_reads_orders(conn, row.shop_id, row.id, channel.reads_orders)
         read = counted = 0
 
         def tell(step: str, objects: int) -> None:
@@ -127,6 +133,9 @@ def sync_now(app: Application, row: ConnectionRow, sync_run_id: int) -> dict[str
         if row.open_orders_read_at is None and channel.reads_orders:
             _step(app, row, sync_run_id, "asking for open orders", done=read)
             counts |= {"open_orders": read_open_orders(app, row, channel).recorded}
+        if not channel.reads_orders:
+            with unit_of_work(app.engine) as conn:
+                connections.note_reads_orders(conn, row.shop_id, row.id, False)
         _step(app, row, sync_run_id, "asking for changed orders", done=read)
         counts |= {"listings": read, "orders": poll_orders(app, row, channel)}
     # Whatever was told before there were numbers to book it on waited for them.
@@ -227,23 +236,39 @@ def poll_connection(*, shop_id: int, connection_id: int) -> dict[str, Any]:
     if row.state != "active":
         # The first poll after the pause begins where the last one ended.
         return {"paused": True}
-    with app.channel(row) as channel:
-        if channel.orders_every is not None and row.catalogue_read_at is None:
-            # What little may be asked is the first sync's: until it is done nothing would be booked.
-            return {"waits_for_sync": True}
-        is_backlog = _is_turn_of_open_orders(row, channel)
-        if not is_backlog and _is_early(row, channel):
-            return {"early": True}
-        try:
+    try:
+        row = markets.known(app, row)
+        with app.channel(row) as channel:
+            if channel.orders_every is not None and row.catalogue_read_at is None:
+                # What little may be asked is the first sync's: until it is done nothing would be booked.
+                return {"waits_for_sync": True}
+            is_backlog = _is_turn_of_open_orders(row, channel)
+            if not is_backlog and _is_early(row, channel):
+                return {"early": True}
+            _ask_for_a_sync(app, row, channel)
             told = read_open_orders(app, row, channel) if is_backlog else None
             recorded = told.recorded if told else poll_orders(app, row, channel)
-        except (Retryable, Permanent) as error:
-            with unit_of_work(app.engine) as conn:
-                connections.note_problem(conn, shop_id, connection_id, mask(str(error)), utc_now())
-            raise
+    except (Retryable, Permanent) as error:
+        with unit_of_work(app.engine) as conn:
+            connections.note_problem(conn, shop_id, connection_id, mask(str(error)), utc_now())
+        raise
     with unit_of_work(app.engine) as conn:
         connections.note_problem(conn, shop_id, connection_id, None, utc_now())
     return {"recorded": recorded} if told is None else {"open_orders": recorded, "all": told.is_whole}
+
+
+def _ask_for_a_sync(app: Application, row: ConnectionRow, channel: SalesChannel) -> None:
+    """Ask for a sync where open orders are not read: of a connection of before, which knows of no places of its own."""
+    if not channel.reads_orders or row.catalogue_read_at is None or row.open_orders_read_at is not None:
+        return
+    now = utc_now()
+    with unit_of_work(app.engine) as conn:
+        if was_sync_asked_for(conn, row.shop_id, row.id, now - ASKS_AGAIN):
+            return
+        actor = Actor("poll", f"the orders open at {row.name} were never read")
+        run_id = runs.request_sync(conn, row.shop_id, row.id, "sync_connection", "event", actor, now)
+    # Queued by the sweep of runs, should the ring get lost.
+    ring_once(app, "connection.sync", shop_id=row.shop_id, connection_id=row.id, sync_run_id=run_id)
 
 
 def _is_early(row: ConnectionRow, channel: SalesChannel, turns: int = 1) -> bool:
@@ -314,6 +339,8 @@ def _read_open_orders(app: Application, row: ConnectionRow, channel: SalesChanne
         return Backlog(recorded, is_whole=False)
     with unit_of_work(app.engine) as conn:
         connections.note_open_orders_read(conn, row.shop_id, row.id, utc_now(), shown_from)
+        # Not before: of a connection that ran before its orders could be read, those open now were still unknown.
+        connections.note_reads_orders(conn, row.shop_id, row.id, True)
     return Backlog(recorded, is_whole=True)
 
 
@@ -360,7 +387,7 @@ def _poll_by_bounds(app: Application, row: ConnectionRow, channel: SalesChannel)
     with read_only(app.engine) as conn:
         row = queries.connection(conn, row.shop_id, row.id)
     recorded = 0
-    for page in channel.orders_since(row.created_at - OVERLAP, row.orders_resume):
+    for page in channel.orders_since(connections.orders_begin_at(row) - OVERLAP, row.orders_resume):
         recorded += record_orders(app, row, page.orders, told=page)
         if page.told_until is not None:
             with unit_of_work(app.engine) as conn:

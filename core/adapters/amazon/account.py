@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from core.adapters.amazon.client import API_VERSION, SellingPartner
+from core.adapters.amazon.marketplaces import MARKETPLACES
 from core.adapters.amazon.models import OrEmpty, Part
 from core.adapters.amazon.roles import FULFILMENT, GRANT_STEP, LISTING, ORDERS, RoleMissing
 from core.adapters.http import Refused, ServerFault
@@ -21,11 +22,21 @@ from core.ports import ChannelAccount, ChannelMarket
 _NOBODYS_ORDER = "000-0000000-0000000"
 """No order has this number: that it is not found shows that orders may be asked for."""
 
+_NOT_THE_SELLER = (
+    ". Where the seller takes part was answered: this seller ID is not the one that authorised the app, or the role is"
+    " missing"
+)
+_CHECK_THE_SELLER = (
+    "compare the seller ID with the merchant token of Seller Central, Settings, Account Info; only where they are the"
+    " same, "
+)
+
 
 class _Marketplace(Part):
     id: str
     name: str = ""
     default_currency_code: str = ""
+    domain_name: str = ""
 
 
 class _Participation(Part):
@@ -81,6 +92,11 @@ def about(partner: SellingPartner, seller: str, marketplace: str) -> ChannelAcco
         raise refusal
     here = next((each for each in taken if each.marketplace.id == marketplace), None)
     missing = {look.role: f"{look.why} ({look.operation})" for look in lacking.values() if look.is_needed}
+    needed = {name for name, look in lacking.items() if look.is_needed}
+    is_of_another = bool(taken) and needed == {"searchListingsItems"}
+    if is_of_another:
+        # The participations are of whoever authorised the app, and need the same role.
+        missing[LISTING] += _NOT_THE_SELLER
     if refusal is not None and refusal.operation == "getMarketplaceParticipations":
         missing.setdefault(LISTING, "to see where the seller takes part (getMarketplaceParticipations)")
     return ChannelAccount(
@@ -95,14 +111,31 @@ def about(partner: SellingPartner, seller: str, marketplace: str) -> ChannelAcco
         api_version=API_VERSION,
         supported_until=None,
         right="role",
-        grant_step=GRANT_STEP,
+        grant_step=_CHECK_THE_SELLER + GRANT_STEP if is_of_another else GRANT_STEP,
         market_ref=marketplace,
         markets=tuple(_market(each) for each in taken),
+        sells_in=_sells_in(taken),
+    )
+
+
+def sells_in(partner: SellingPartner) -> tuple[str, ...]:
+    """The marketplaces in which the seller takes part now. Raises what SellingPartner.run raises."""
+    return _sells_in(_participations(partner))
+
+
+def _sells_in(taken: tuple[_Taken, ...]) -> tuple[str, ...]:
+    """Where buyers order. What Amazon lists besides, of sales that it only ships and for tests, has no such address."""
+    return tuple(
+        each.marketplace.id
+        for each in taken
+        if each.participation.is_participating
+        and (each.marketplace.id in MARKETPLACES or each.marketplace.domain_name.startswith("www.amazon."))
     )
 
 
 def _participations(partner: SellingPartner) -> tuple[_Taken, ...]:
-    answer = _Answer.read(partner.run("getMarketplaceParticipations"))
+    # Asked rarely, and whoever asks waits for it: nothing is to be left for others.
+    answer = _Answer.read(partner.run("getMarketplaceParticipations", urgency="urgent"))
     if answer is None:
         raise ServerFault("getMarketplaceParticipations", "an answer that cannot be read")
     taken: tuple[_Taken, ...] = answer.payload

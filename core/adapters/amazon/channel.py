@@ -12,6 +12,7 @@ from core.adapters.amazon.client import SellingPartner
 from core.adapters.amazon.fba import FbaInventory
 from core.adapters.amazon.feeds import Feeds
 from core.adapters.amazon.listings import Listings
+from core.adapters.amazon.markets import Markets
 from core.adapters.amazon.orders import HISTORY, SWEEP_EVERY, Orders
 from core.adapters.amazon.places import FBA_PLACE, OWN_PLACE
 from core.adapters.amazon.queues import QueueClient, policy_problem, queue_of
@@ -79,14 +80,19 @@ class AmazonSellerChannel:
         partner = self._partner = SellingPartner(config, deps)
         self._listings = Listings(partner, config.account_ref, self._marketplace, product_type, deps.now)
         self._fba = FbaInventory(partner, self._marketplace, deps.now)
-        self._orders = Orders(partner, self._marketplace, deps.now, config.clock_factor)
-        self._shipments = Shipments(partner, self._marketplace)
+        markets = Markets.of(config.settings, self._marketplace)
+        self._orders = Orders(partner, markets, deps.now, config.clock_factor)
+        self._shipments = Shipments(partner, markets)
         self._kept: dict[str, LevelObservation] | None = None
         self.bulk: BulkRoad | None = Feeds(partner, self._listings, config, deps, product_type)
 
     def about(self) -> ChannelAccount:
         """The seller, where it takes part and what the app's roles allow: each is asked for, for none is told."""
         return account.about(self._partner, self._seller_ref, self._marketplace)
+
+    def markets(self) -> Sequence[str]:
+        """Where the seller takes part in this region; this marketplace alone where it has SKUs of its own."""
+        return (self._marketplace,) if self._config.settings.get("own_skus") else account.sells_in(self._partner)
 
     def parse(self, topic: str, body: bytes, triggered_at: datetime | None) -> Facts | None:
         """Facts of a notification or of a polled order; see core.adapters.amazon.parsing."""

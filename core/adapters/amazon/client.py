@@ -11,7 +11,9 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -138,10 +140,11 @@ class _Dialect:
     def __post_init__(self) -> None:
         config, deps = self.config, self.deps
         self._tokens = make_tokens(_grant(config, deps, self.scope), is_shared=self.scope is None)
+        whose = _quota_of(config, self.scope)
         for operation in OPERATIONS.values():
             if operation.scope != self.scope:
                 continue
-            key = f"amazon:{config.shop_id}:{config.connection_id}:{operation.name}"
+            key = f"amazon:{whose}:{operation.name}"
             burst = operation.burst
             # Amazon does not say what is left, and counts by a clock of its own: half the burst is never counted on.
             headroom = burst - max(1.0, burst // 2)
@@ -205,6 +208,16 @@ class _Dialect:
             quota_left=f"{said}/s" if said else None,
             api_version=call.asked_version,
         )
+
+
+def _quota_of(config: ConnectionConfig, scope: str | None) -> str:
+    """Whose quota it is: one of application and seller in each region, whatever connections and shops they have here.
+
+    Grantless operations have the application's. Keys of Redis are no place for a client ID.
+    """
+    app = sha256(config.secrets.get("client_id", "").encode()).hexdigest()[:16]
+    seller = config.account_ref.casefold() if scope is None else "grantless"
+    return f"{urlsplit(config.base_url).netloc}:{app}:{seller}"
 
 
 def _grant(config: ConnectionConfig, deps: Deps, scope: str | None) -> OAuthGrant:

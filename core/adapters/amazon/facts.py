@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
+from core.adapters.amazon.marketplaces import MARKETPLACES
 from core.adapters.amazon.order_models import Execution, Money, Order, OrderItem, Package
 from core.adapters.stamps import refined
 from core.money import line_total_minor, to_minor
@@ -22,10 +23,11 @@ _FINEST = Decimal("0.00000001")
 
 
 def order_of(order: Order, currency: str) -> ChannelOrder:
-    """What one observation says. `currency` is the connection's, for orders that tell no money yet."""
+    """What one observation says. `currency` is the connection's, where neither money nor a known place is told."""
     version_at = refined(order.last_updated_time, order.seen_at)
     told = next(iter(_moneys(order)), None)
-    currency = told.currency_code if told else currency
+    place = MARKETPLACES.get(order.sales_channel.marketplace_id or "")
+    currency = told.currency_code if told else place.currency if place else currency
     status = order.status
     is_pending = status in _WAITS_FOR_PAYMENT
     executions = [item.execution for item in order.order_items if item.execution]

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from core.adapters.amazon.client import SellingPartner
 from core.adapters.amazon.facts import OPEN
+from core.adapters.amazon.markets import Markets
 from core.adapters.amazon.order_models import SearchedOrders, Version
 from core.adapters.http import Refused, ServerFault, Throttled, Urgency
 from core.adapters.stamps import refined
@@ -76,6 +77,8 @@ class _Course:
     turn: Family = "updated"
     bounds: dict[str, str] = field(default_factory=dict)
     window: _Window | None = None
+    markets: str = ""
+    """The marketplaces of which all this is told."""
 
     def text(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
@@ -86,7 +89,22 @@ class _Course:
             return cls()
         kept = json.loads(text)
         window = kept.get("window")
-        return cls(kept["turn"], kept["bounds"], _Window(**window) if window else None)
+        return cls(kept["turn"], kept["bounds"], _Window(**window) if window else None, kept.get("markets", ""))
+
+    def within(self, markets: Markets) -> _Course:
+        """The same over these marketplaces: pages go on within the same ones only, and bounds tell of no others.
+
+        Where one joined, both sweeps go back to when it may have begun to sell.
+        """
+        if self.markets == markets.refs:
+            return self
+        joined = markets.joined(self.markets)
+        bounds = dict(self.bounds)
+        if joined:
+            known = [at for at in joined if at is not None]
+            back = _iso(min(known)) if len(known) == len(joined) else None
+            bounds = {} if back is None else {family: min(bound, back) for family, bound in bounds.items()}
+        return _Course(self.turn, bounds, None, markets.refs)
 
     def bound(self, family: Family) -> datetime | None:
         known = self.bounds.get(family)
@@ -114,12 +132,12 @@ class _Backlog:
 
 
 class Orders:
-    """Reads the orders of one seller in one marketplace."""
+    """Reads the orders of one seller in the marketplaces of a region that share its stock."""
 
     def __init__(
-        self, partner: SellingPartner, marketplace: str, now: Callable[[], datetime], clock_factor: float
+        self, partner: SellingPartner, markets: Markets, now: Callable[[], datetime], clock_factor: float
     ) -> None:
-        self._partner, self._marketplace, self._now = partner, marketplace, now
+        self._partner, self._markets, self._now = partner, markets, now
         self._factor = clock_factor
 
     def since(self, since: datetime, resume: str | None) -> Iterator[OrderPage]:
@@ -131,7 +149,7 @@ class Orders:
 
         Ends without a bound when the quota is used up, or where the caller stops: `resume` then goes on.
         """
-        course = _Course.of(resume)
+        course = _Course.of(resume).within(self._markets)
         window = course.window or self._open(course, course.turn, since)
         while True:
             try:
@@ -149,7 +167,7 @@ class Orders:
                 yield OrderPage(found, course.text())
                 continue
             bounds = {**course.bounds, window.family: str(window.until)}
-            course = _Course(_OTHER[window.family], bounds)
+            course = _Course(_OTHER[window.family], bounds, None, course.markets)
             if self._is_behind(course, course.turn, window):
                 window = self._open(course, course.turn, since)
                 course = replace(course, window=window)
@@ -206,7 +224,10 @@ class Orders:
             order = answer.data.get("order")
             if not isinstance(order, dict):
                 raise ServerFault("getOrder", "an answer without its order")
-            yield [self._found(order, answer.left_at)]
+            # Of several connections of one seller each may have been told of it.
+            channel = order.get("salesChannel")
+            if self._markets.is_ours(channel.get("marketplaceId") if isinstance(channel, dict) else None):
+                yield [self._found(order, answer.left_at)]
 
     def _open(self, course: _Course, family: Family, since: datetime) -> _Window:
         """A new sweep, from the bound that the vendor returned last."""
@@ -261,7 +282,7 @@ class Orders:
         *,
         token: str | None = None,
     ) -> _Page:
-        asked = {"marketplaceIds": self._marketplace, "includedData": INCLUDED, **params}
+        asked = {"marketplaceIds": self._markets.refs, "includedData": INCLUDED, **params}
         if token is not None:
             asked["paginationToken"] = token
         answer = self._partner.answer("searchOrders", params=asked, urgency=urgency, quota_seconds=quota_seconds)

@@ -61,6 +61,10 @@ class ShopifyChannel:
         """The shop, its plan, and the scopes our app was granted in it."""
         return access.about(self._graphql)
 
+    def markets(self) -> Sequence[str]:
+        """None: a shop is one."""
+        return ()
+
     def parse(self, topic: str, body: bytes, triggered_at: datetime | None) -> Facts | None:
         """Facts of a webhook or of a polled order (topic poll/orders). Raises UnreadableBody."""
         return parsing.parse(topic, body, triggered_at, self._currency)

@@ -90,3 +90,27 @@ union all
 select b.shop_id, b.sku_id, b.location_id, p.name, null, null, null, null, b.available, null, false
 from bundle_levels b
 join locations p on p.shop_id = b.shop_id and p.id = b.location_id and p.kind <> 'external';
+
+-- Connections to Amazon of before. In which region they are tells which others share their stock.
+update connections c set settings = c.settings || jsonb_build_object('region', r.region)
+from (values
+    ('na', '{ATVPDKIKX0DER,A2EUQ1WTGCTBG2,A1AM78C64UM0Y8,A2Q3Y263D00KWC}'::text[]),
+    ('eu', '{A1F83G8C2ARO7P,A1PA6795UKMFR9,A13V1IB3VIYZZH,A1RKKUPIHCS9HS,APJ6JRA9NG5V4,A1805IZSGTT6HS,AMEN7PMS3EDWL,'
+        'A28R8C7NBKEWEA,A2NODRKZP88ZB9,A1C3SOZRARQ6R3,A33AVAJ2PDY3EV,A17E79C6D8DWNP,A2VIGQ35RCS4UG,ARBP9OOSHTCHU,'
+        'AE08WJ6YKNBMC,A21TJRUUN4KGV}'),
+    ('fe', '{A1VC38T7YXB528,A39IBJ37TRP1C6,A19VAU5U5O7RUS}')) r (region, marketplaces)
+where c.vendor = 'amazon' and not c.settings ? 'region' and c.settings ->> 'marketplace_id' = any(r.marketplaces);
+
+-- Their sales were never read, and whoever counted since has booked them that way: so sweeps begin now, and what was
+-- placed before is what was open when a channel was read whose numbers are not ours: what is left of it to ship lies on
+-- our shelf and is held, and what left before is nobody's any more. The next sync reads what is open.
+create temporary table taken_up on commit drop as
+select c.shop_id, c.id, date_trunc('second', now()) as at from connections c
+where c.vendor = 'amazon' and c.catalogue_read_at is not null
+    and not exists (select from orders o where o.shop_id = c.shop_id and o.connection_id = c.id);
+update connections c set settings = c.settings || jsonb_build_object('orders_from', t.at), reads_orders = false, open_orders_read_at = null,
+    open_orders_from = null, watermark_at = null, watermark_next_at = null, watermark_next_inbox_id = null
+from taken_up t where c.shop_id = t.shop_id and c.id = t.id;
+update listings l set baseline_at = t.at, opening_at = null
+from taken_up t where l.shop_id = t.shop_id and l.connection_id = t.id and l.baseline_at is not null;
+drop table taken_up;
