@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from core.alerts.operations import State, follow
 from core.alerts.rules import WORST, Step
 from core.db import fetch
-from core.inventory import feeds
+from core.inventory import feeds, weighing
 from core.inventory.differences import Lane
 from core.inventory.feeds import Feed
 
@@ -81,7 +81,7 @@ def slow(conn: Connection, shop_id: int, now: datetime) -> list[SlowFeed]:
     found = []
     for row in rows:
         feed = Feed(*(row[name] for name in ("id", "state", "messages", "feed_ref", "submitted_at", "looked_at")))
-        if feeds.is_slow(conn, Lane(shop_id, row["connection_id"], "B", 1), feed, row["factor"], now):
+        if weighing.is_slow(conn, Lane(shop_id, row["connection_id"], "B", 1), feed, row["factor"], now):
             listings = len(feeds.open_writes(conn, shop_id, feed.id))
             zeros = feeds.wanted_to_be_zero(conn, shop_id, feed.id)
             name = feed.feed_ref or f"number {feed.id}, of which no reply came"

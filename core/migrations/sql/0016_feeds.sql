@@ -49,6 +49,9 @@ create unique index uq_channel_feeds_feed_ref on channel_feeds (shop_id, connect
 create unique index uq_channel_feeds_document_ref on channel_feeds (shop_id, connection_id, document_ref)
     where document_ref is not null;
 create index ix_channel_feeds_shop_id_connection_id_id on channel_feeds (shop_id, connection_id, id);
+-- How many of an account's feeds left within the window of its limit is asked with every push that may choose.
+create index ix_channel_feeds_submitted_at on channel_feeds (shop_id, connection_id, submitted_at)
+    where submitted_at is not null;
 
 create function keep_feed() returns trigger language plpgsql as $$
 begin
@@ -84,6 +87,12 @@ create unique index uq_listing_writes_feed on listing_writes (shop_id, feed_id, 
     where feed_id is not null;
 create index ix_listing_writes_feed_open on listing_writes (shop_id, feed_id, id)
     where feed_id is not null and outcome is null;
+
+-- Of a feed that waits in the channel's queue: whether something in it has to go to zero. Asked after every booking.
+alter table listings add column is_to_drain boolean generated always as
+    (exposed_units > 0 and desired_units - short_units + unseen_units <= 0) stored;
+comment on column listings.is_to_drain is 'whether it should show nothing by now and may still be sold';
+create index ix_listings_is_to_drain on listings (shop_id, connection_id, id) where is_to_drain;
 
 create or replace function keep_write_intent() returns trigger language plpgsql as $$
 begin
