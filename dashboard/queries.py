@@ -152,6 +152,8 @@ _PROBLEMS = {
     "unpublished": "select connection_id, connection, reason, listings, unmapped, example from unpublished_listings",
     "exposure": "select alert_id, limit_units, units, skus, worst_skus, opened_at from open_alerts",
     "credential": "select connection_id, connection, vendor, why, since from ending_credentials",
+    "slowfeed": "select connection_id, connection, feed_id, feed_ref, state, since, listings, zeros from slow_feeds",
+    "unshown": "select connection_id, connection, feed_id, state, since, writes, example_code from unshown_feeds",
     "hanging": "select connection_id, connection, reason, legs, changes, skus, since, detail, example_code"
     " from stuck_legs",
     "untold": "select connection_id, connection, missing, refused, since, checked_at, example, problem"

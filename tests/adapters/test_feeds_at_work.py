@@ -222,6 +222,9 @@ def test_trap_10_behind_a_stuck_feed_everything_else_goes_one_by_one_and_somebod
         )
     assert "with 6 listings, 1 of which should show nothing by now and cannot be told" in told["text"]
     assert "4320 minutes" in told["text"]
+    of_feed = "select feed_id, connection_id, listings, zeros from slow_feeds where shop_id = %(s)s"
+    card = {"feed_id": seller.feed()["id"], "connection_id": seller.row.id, "listings": 6, "zeros": 1}
+    assert seller.floor.rows(of_feed, s=seller.shop_id) == [card]
     seller.canned.apply(ref_of(seller))
     seller.canned.finish(ref_of(seller), "DONE", report_of(6))
     seller.look()
@@ -249,6 +252,8 @@ def test_trap_6_what_was_accepted_and_does_not_show_stays_open_and_exposed_and_i
             conn, "select payload ->> 'text' as text from outbox_messages where shop_id = %(s)s", s=seller.shop_id
         )
         assert "2 of feed" in told["text"]
+    card = seller.floor.one("select * from unshown_feeds where shop_id = %(s)s", s=seller.shop_id)
+    assert (card["feed_id"], card["writes"], card["example_code"]) == (seller.feed()["id"], 2, "SKU-3")
     # A person ends what is left, by what Amazon shows now.
     seller.floor.accounts[seller.row.id] = seller.account
     ended, left = feeding.settle_feed(seller.floor.app, seller.feed()["id"], ACTOR)

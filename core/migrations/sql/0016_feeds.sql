@@ -193,3 +193,30 @@ create function may_be_overtaken(p_shop_id bigint, p_write_id bigint) returns bo
             and c.reads_orders and c.watermark_at >= l.published_at + interval '5 seconds')
 $$;
 comment on function may_be_overtaken is 'whether a later write of its road may take the place of an open one';
+
+-- Feeds that an open alert tells of and that have not ended: how much is in them, and how much of it should be zero.
+create view slow_feeds with (security_invoker = true) as
+select f.shop_id, f.connection_id, c.name as connection, f.id as feed_id, f.feed_ref, f.state, f.submitted_at as since,
+    (select count(*) from listing_writes w
+        where w.shop_id = f.shop_id and w.feed_id = f.id and w.outcome is null) as listings,
+    (select count(*) from listing_writes w
+        join listings l on l.shop_id = w.shop_id and l.id = w.listing_id and l.is_to_drain
+        where w.shop_id = f.shop_id and w.feed_id = f.id and w.outcome is null) as zeros
+from alerts a
+cross join lateral jsonb_to_recordset(a.worst_skus) as told (feed_id bigint)
+join channel_feeds f on f.shop_id = a.shop_id and f.id = told.feed_id and f.ended_at is null
+join connections c on c.shop_id = f.shop_id and c.id = f.connection_id
+where a.kind = 'slow_feed' and a.closed_at is null;
+
+-- Feeds that ended, and what of them the channel does not show, where an open alert tells of them.
+create view unshown_feeds with (security_invoker = true) as
+select f.shop_id, f.connection_id, c.name as connection, f.id as feed_id, f.state, f.ended_at as since,
+    count(*) as writes, min(l.channel_ref) as example_code
+from alerts a
+cross join lateral jsonb_to_recordset(a.worst_skus) as told (feed_id bigint)
+join channel_feeds f on f.shop_id = a.shop_id and f.id = told.feed_id and f.ended_at is not null
+join connections c on c.shop_id = f.shop_id and c.id = f.connection_id
+join listing_writes w on w.shop_id = f.shop_id and w.feed_id = f.id and w.outcome is null and w.doubt is not null
+join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
+where a.kind = 'unshown_feed' and a.closed_at is null
+group by f.shop_id, f.connection_id, c.name, f.id, f.state, f.ended_at;
