@@ -338,7 +338,7 @@ def _unshown(row: Row, now: datetime, zone: str) -> Problem:
         if row["state"] != "done"
         else f"{name} accepted {many} in a feed and does not show {'it' if row['writes'] == 1 else 'them'}",
         "Nothing else is written there until it is known. Look at some of them there; then"
-        f" `switchyard settle --feed {row['feed_id']}` ends what is left by what the channel shows.",
+        f" `switchyard settle --feed {row['feed_id']} --reason TEXT` ends what is left by what the channel shows.",
         _example(row),
         row["since"],
         Step("connections", "Open connection", row["connection_id"], {"connection": str(row["connection_id"])}),

@@ -165,7 +165,7 @@ def test_what_a_feed_does_not_show_comes_with_the_command_that_ends_it() -> None
     }
     (found,) = collect(unshown=[feed])
     assert found.headline == r"Amazon\_UK accepted 2 numbers in a feed and does not show them"
-    assert "`switchyard settle --feed 9`" in found.sentence
+    assert "`switchyard settle --feed 9 --reason TEXT`" in found.sentence
     assert (found.state, found.meta, found.step.kind) == ("attention", (r"Such as A\_1",), "connections")
     (fatal,) = collect(unshown=[feed | {"state": "fatal", "writes": 1}])
     assert fatal.headline == r"Amazon\_UK does not show 1 number of a feed that ended"
