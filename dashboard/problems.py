@@ -298,6 +298,56 @@ def _credential(row: Row, now: datetime, zone: str) -> Problem:
     )
 
 
+def _slow_feed(row: Row, now: datetime, zone: str) -> Problem:
+    name, zeros = formats.plain(row["connection"]), row["zeros"]
+    told = f"feed {formats.plain(row['feed_ref'])}" if row["feed_ref"] else "no reply to it came"
+    waiting = (
+        f"{formats.plural(zeros, 'listing')} in it should show nothing by now and cannot be told: orders for"
+        f" {'it' if zeros == 1 else 'them'} may be more than there is."
+        if zeros
+        else "Nothing in it has to show nothing yet."
+    )
+    return Problem(
+        f"slowfeed-{row['feed_id']}",
+        "danger" if zeros else "attention",
+        7 if zeros else 13,
+        f"{name} has not ended a feed of {formats.plural(row['listings'], 'listing')}"
+        f" for {formats.duration((now - row['since']).total_seconds())}",
+        f"{waiting} Everything that is not in it goes one by one."
+        + (
+            " It waits in the queue there, and is cancelled where something in it must show nothing."
+            if _waits(row)
+            else ""
+        ),
+        (told,),
+        row["since"],
+        Step("connections", "Open connection", row["connection_id"], {"connection": str(row["connection_id"])}),
+        row,
+    )
+
+
+def _waits(row: Row) -> bool:
+    return row["state"] == "submitted" and row["feed_ref"] is not None
+
+
+def _unshown(row: Row, now: datetime, zone: str) -> Problem:
+    name, many = formats.plain(row["connection"]), formats.plural(row["writes"], "number")
+    return Problem(
+        f"unshown-{row['feed_id']}",
+        "attention",
+        11,
+        f"{name} does not show {many} of a feed that ended"
+        if row["state"] != "done"
+        else f"{name} accepted {many} in a feed and does not show {'it' if row['writes'] == 1 else 'them'}",
+        "Nothing else is written there until it is known. Look at some of them there; then"
+        f" `switchyard settle --feed {row['feed_id']} --reason TEXT` ends what is left by what the channel shows.",
+        _example(row),
+        row["since"],
+        Step("connections", "Open connection", row["connection_id"], {"connection": str(row["connection_id"])}),
+        row,
+    )
+
+
 def _hanging(row: Row, now: datetime, zone: str) -> Problem:
     name = formats.plain(row["connection"])
     many = formats.plural(row["changes"], "change has", "changes have")
@@ -427,6 +477,8 @@ _BUILDERS = {
     "exposure": _exposure,
     "credential": _credential,
     "unconfirmed": _unconfirmed,
+    "slowfeed": _slow_feed,
+    "unshown": _unshown,
     "hanging": _hanging,
     "untold": _untold,
     "forward": _forward,

@@ -154,6 +154,8 @@ _PROBLEMS = {
     "credential": "select connection_id, connection, vendor, why, since from ending_credentials",
     "unconfirmed": "select connection_id, connection, state, packages, orders, since, example_order_id, example_order,"
     " example_package, code, detail from unconfirmed_shipments",
+    "slowfeed": "select connection_id, connection, feed_id, feed_ref, state, since, listings, zeros from slow_feeds",
+    "unshown": "select connection_id, connection, feed_id, state, since, writes, example_code from unshown_feeds",
     "hanging": "select connection_id, connection, reason, legs, changes, skus, since, detail, example_code"
     " from stuck_legs",
     "untold": "select connection_id, connection, missing, refused, since, checked_at, example, problem"

@@ -12,15 +12,18 @@ from core.audit import Actor
 from core.bootstrap import Application
 from core.bulk import BulkRoad, BulkSubmission
 from core.clock import CLOCK_MARGIN, utc_now
+from core.connections import switches
 from core.connections.queries import ConnectionRow, connection
 from core.db import count_grown_tables, read_only, unit_of_work
 from core.errors import BadInput, Permanent, Retryable
-from core.inventory import feed_reports, feeds, publishing
+from core.inventory import feed_reports, feeds, publishing, weighing
 from core.inventory.checking import OpenWrite
-from core.inventory.differences import Part
+from core.inventory.differences import ALL, Part
 from core.inventory.exposing import NOT_SUBMITTED
 from core.inventory.feeds import Feed, Filled, NotAllMayLeave
-from core.inventory.roads import Choice, Paces
+from core.inventory.publishing import FeedPlace
+from core.inventory.roads import Paces
+from core.inventory.weighing import Weighed
 from core.messaging.doorbell import Lane as BellLane
 from core.messaging.doorbell import lane_lock
 from core.ports import QuantityResult, QuantityWrite, SalesChannel
@@ -44,20 +47,20 @@ def part_for_calls(app: Application, row: ConnectionRow, channel: SalesChannel) 
     bulk = channel.bulk
     if bulk is None or bulk.ready_in() > 0:
         # Until a feed may leave, the quota of the other road would lie idle.
-        return "all"
-    choice = weigh(app, row, channel, bulk)
-    if choice.road == "call":
-        return "all"
-    log.info("raises go in a feed", extra={"because": choice.because})
+        return ALL
+    weighed = weigh(app, row, channel, bulk)
+    if weighed.choice.road == "call":
+        return ALL
+    log.info("raises go in a feed", extra={"because": weighed.choice.because})
     ring_once(app, "stock.feed", shop_id=row.shop_id, connection_id=row.id)
-    return "for_calls"
+    return Part("for_calls", weighed.feed_lasts)
 
 
-def weigh(app: Application, row: ConnectionRow, channel: SalesChannel, bulk: BulkRoad) -> Choice:
+def weigh(app: Application, row: ConnectionRow, channel: SalesChannel, bulk: BulkRoad) -> Weighed:
     """Which road raises take now."""
     paces = Paces(bulk.calls_per_second(), bulk.size_max, bulk.ready_in())
     with read_only(app.engine) as conn:
-        return feeds.weigh(conn, lane_of(row, channel, 1), paces, bulk.window, factor_of(row), utc_now())
+        return weighing.weigh(conn, lane_of(row, channel, 1), paces, bulk.window, factor_of(row), utc_now())
 
 
 def send_feed(app: Application, row: ConnectionRow, channel: SalesChannel) -> dict[str, Any]:
@@ -71,27 +74,28 @@ def send_feed(app: Application, row: ConnectionRow, channel: SalesChannel) -> di
             return {"busy": True}
         with unit_of_work(app.engine) as conn:
             feeds.recover(conn, row.shop_id, row.id, utc_now())
-        choice = weigh(app, row, channel, bulk)
-        if choice.road == "call" or bulk.ready_in() > 0:
-            return {"because": choice.because}
-        filled = _fill(app, row, channel, bulk, choice)
+        weighed = weigh(app, row, channel, bulk)
+        if weighed.choice.road == "call" or bulk.ready_in() > 0:
+            return {"because": weighed.choice.because}
+        filled = _fill(app, row, channel, weighed)
         if filled is None:
             return {"because": "nothing was left to write"}
         return _submit(app, row, bulk, filled)
 
 
-def _fill(app: Application, row: ConnectionRow, channel: SalesChannel, bulk: BulkRoad, choice: Choice) -> Filled | None:
+def _fill(app: Application, row: ConnectionRow, channel: SalesChannel, weighed: Weighed) -> Filled | None:
     """Writes committed with their exposure, some at a time, until nothing differs, the feed is full or time is up."""
     lane = lane_of(row, channel, 1)
     with unit_of_work(app.engine) as conn:
-        feed_id = feeds.begin(conn, lane, choice.because, utc_now())
+        feed_id = feeds.begin(conn, lane, weighed.choice.because, utc_now())
     if feed_id is None:
         return None
     key, writes, ends_at = feeds.new_key(), list[QuantityWrite](), time.monotonic() + FILL_SECONDS
-    while len(writes) < bulk.size_max and time.monotonic() < ends_at:
+    while len(writes) < weighed.size_max and time.monotonic() < ends_at:
         with unit_of_work(app.engine) as conn:
-            limit = min(PLANNED_AT_ONCE, bulk.size_max - len(writes))
-            more = feeds.fill(conn, lane, feed_id, key, len(writes), limit, utc_now())
+            limit = min(PLANNED_AT_ONCE, weighed.size_max - len(writes))
+            place = FeedPlace(feed_id, key, len(writes))
+            more = feeds.fill(conn, lane, place, limit, weighed.feed_lasts, utc_now())
         if not more:
             break
         writes += more
@@ -119,14 +123,17 @@ def _submit(app: Application, row: ConnectionRow, bulk: BulkRoad, filled: Filled
         with unit_of_work(app.engine) as conn:
             feeds.mark(conn, row.shop_id, filled, factor_of(row), utc_now())
     except NotAllMayLeave:
-        _give_up(app, row, feed_id, "not all of it might leave any more")
-        return {"given_up": "not all of it might leave any more"}
+        with read_only(app.engine) as conn:
+            is_late = switches.may_write(conn, row.shop_id, row.id)
+        why = "it was put together too slowly to leave" if is_late else "nothing may be written any more"
+        # The next one would be as late: meanwhile raises go one by one.
+        _give_up(app, row, feed_id, why, has_failed=is_late)
+        return {"given_up": why}
     sent = bulk.submit(document)
     if sent.outcome == "unsent":
-        why = sent.detail or sent.code or "it was not taken"
-        settle(app, row, [QuantityResult(write.write_id, "unsent", sent.code, why) for write in filled.writes])
         with unit_of_work(app.engine) as conn:
-            feeds.end(conn, row.shop_id, feed_id, "cancelled", utc_now(), reason=why)
+            feeds.note_unsent(conn, row.shop_id, feed_id, sent.detail or sent.code or "it was not taken")
+        _end_unsent(app, row, feed_id, sent.code)
         return {"unsent": len(filled.writes)}
     with unit_of_work(app.engine) as conn:
         if sent.ref is not None:
@@ -134,6 +141,15 @@ def _submit(app: Application, row: ConnectionRow, bulk: BulkRoad, filled: Filled
         else:
             feeds.note_doubt(conn, row.shop_id, feed_id, sent.detail or "no answer came")
     return {sent.outcome: len(filled.writes)}
+
+
+def _end_unsent(app: Application, row: ConnectionRow, feed_id: int, code: str | None = None) -> None:
+    """Tell the writes of a feed that the channel surely did not take, and then the feed: a killed one is told again."""
+    with read_only(app.engine) as conn:
+        writes, why = feeds.open_writes(conn, row.shop_id, feed_id), feeds.reason(conn, row.shop_id, feed_id)
+    settle(app, row, [QuantityResult(write.write_id, "unsent", code, why) for write in writes])
+    with unit_of_work(app.engine) as conn:
+        feeds.end(conn, row.shop_id, feed_id, "cancelled", utc_now())
 
 
 def _give_up(app: Application, row: ConnectionRow, feed_id: int, why: str, *, has_failed: bool = False) -> None:
@@ -153,8 +169,7 @@ def look_at_feeds(app: Application, row: ConnectionRow, channel: SalesChannel) -
         found = feeds.to_look_at(conn, row.shop_id, row.id, factor_of(row), utc_now())
     for feed in found:
         try:
-            is_known = feed.feed_ref is not None
-            ended += _look_at(app, row, channel, bulk, feed) if is_known else _look_for(app, row, bulk, feed)
+            ended += _look(app, row, bulk, feed)
         except (Retryable, Permanent) as error:
             log.warning("feed %d could not be looked at: %s", feed.id, error)
             with unit_of_work(app.engine) as conn:
@@ -162,12 +177,22 @@ def look_at_feeds(app: Application, row: ConnectionRow, channel: SalesChannel) -
     return ended
 
 
-def _look_at(app: Application, row: ConnectionRow, channel: SalesChannel, bulk: BulkRoad, feed: Feed) -> bool:
-    seen = bulk.submission(str(feed.feed_ref))
+def _look(app: Application, row: ConnectionRow, bulk: BulkRoad, feed: Feed) -> bool:
+    """Whether it has ended now."""
+    if feed.has_failed:
+        _end_unsent(app, row, feed.id)
+        return True
+    return _look_for(app, row, bulk, feed) if feed.feed_ref is None else _look_at(app, row, bulk, feed, feed.feed_ref)
+
+
+def _look_at(app: Application, row: ConnectionRow, bulk: BulkRoad, feed: Feed, ref: str) -> bool:
+    seen = bulk.submission(ref)
+    if seen.state == "queued" and _is_cancelled_for_zeros(app, row, bulk, feed, seen):
+        # Told of at once, so that its zeros leave at once.
+        seen = bulk.submission(ref)
     if seen.state in ("queued", "running"):
         with unit_of_work(app.engine) as conn:
             feeds.note_look(conn, row.shop_id, feed, seen, factor_of(row), utc_now())
-        _cancel_for_zeros(app, row, channel, bulk, feed, seen)
         return False
     _end(app, row, bulk, feed, seen)
     return True
@@ -196,18 +221,17 @@ def _end(app: Application, row: ConnectionRow, bulk: BulkRoad, feed: Feed, seen:
     app.doorbell.ring(BellLane("stock", row.shop_id, row.id))
 
 
-def _cancel_for_zeros(
-    app: Application, row: ConnectionRow, channel: SalesChannel, bulk: BulkRoad, feed: Feed, seen: BulkSubmission
-) -> None:
-    """A feed that is late and has not begun holds back zeros: they are worth more than its raises."""
-    if seen.state != "queued":
-        return
+def _is_cancelled_for_zeros(
+    app: Application, row: ConnectionRow, bulk: BulkRoad, feed: Feed, seen: BulkSubmission
+) -> bool:
+    """A feed that has not begun and holds back zeros is cancelled: they are worth more than its raises."""
     with read_only(app.engine) as conn:
-        is_late = feeds.is_slow(conn, lane_of(row, channel, 1), feed, factor_of(row), utc_now())
-        zeros = feeds.wanted_to_be_zero(conn, row.shop_id, feed.id) if is_late else 0
-    if zeros:
-        is_cancelled = bulk.cancel(seen.ref)
-        log.warning("feed %d holds back %d zeros", feed.id, zeros, extra={"is_cancelled": is_cancelled})
+        zeros = feeds.wanted_to_be_zero(conn, row.shop_id, feed.id)
+    if not zeros:
+        return False
+    is_cancelled = bulk.cancel(seen.ref)
+    log.warning("feed %d holds back %d zeros", feed.id, zeros, extra={"is_cancelled": is_cancelled})
+    return is_cancelled
 
 
 def _look_for(app: Application, row: ConnectionRow, bulk: BulkRoad, feed: Feed) -> bool:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from core.alerts.operations import State, follow
 from core.alerts.rules import WORST, Step
 from core.db import fetch
-from core.inventory import feeds
+from core.inventory import feeds, weighing
 from core.inventory.differences import Lane
 from core.inventory.feeds import Feed
 
@@ -24,6 +24,7 @@ class SlowFeed:
     """A feed that takes too long: its age, the listings in it, and how many of those should show nothing by now."""
 
     connection: str
+    feed_id: int
     name: str
     age: timedelta
     listings: int
@@ -81,11 +82,11 @@ def slow(conn: Connection, shop_id: int, now: datetime) -> list[SlowFeed]:
     found = []
     for row in rows:
         feed = Feed(*(row[name] for name in ("id", "state", "messages", "feed_ref", "submitted_at", "looked_at")))
-        if feeds.is_slow(conn, Lane(shop_id, row["connection_id"], "B", 1), feed, row["factor"], now):
+        if weighing.is_slow(conn, Lane(shop_id, row["connection_id"], "B", 1), feed, row["factor"], now):
             listings = len(feeds.open_writes(conn, shop_id, feed.id))
             zeros = feeds.wanted_to_be_zero(conn, shop_id, feed.id)
             name = feed.feed_ref or f"number {feed.id}, of which no reply came"
-            found.append(SlowFeed(row["name"], name, feed.age(now), listings, zeros))
+            found.append(SlowFeed(row["name"], feed.id, name, feed.age(now), listings, zeros))
     return found
 
 
@@ -127,11 +128,20 @@ def unshown_notice(shop: str, hidden: Sequence[UnshownFeed], address: str) -> st
     return f"{shop}: accepted in a feed, and the channel does not show it. {each} {address}"
 
 
+# `feed_id` is what the views `slow_feeds` and `unshown_feeds` find the feed by.
 def _late(late: Sequence[SlowFeed]) -> Jsonb:
     return Jsonb(
-        [{"code": f"feed {feed.name}", "units": feed.listings, "where": feed.connection} for feed in late[:WORST]]
+        [
+            {"code": f"feed {feed.name}", "units": feed.listings, "where": feed.connection, "feed_id": feed.feed_id}
+            for feed in late[:WORST]
+        ]
     )
 
 
 def _hidden(hidden: Sequence[UnshownFeed]) -> Jsonb:
-    return Jsonb([{"code": feed.code, "units": feed.writes, "where": feed.connection} for feed in hidden[:WORST]])
+    return Jsonb(
+        [
+            {"code": feed.code, "units": feed.writes, "where": feed.connection, "feed_id": feed.feed_id}
+            for feed in hidden[:WORST]
+        ]
+    )

@@ -248,6 +248,12 @@ listings = Table(
         comment="whether more or less is exposed than it shows, or somebody typed a number that the watermark has not"
         " passed",
     ),
+    Column(
+        "is_to_drain",
+        Boolean,
+        Computed("exposed_units > 0 and desired_units - short_units + unseen_units <= 0", persisted=True),
+        comment="whether it should show nothing by now and may still be sold",
+    ),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
     ForeignKeyConstraint(["shop_id", "sku_id"], ["skus.shop_id", "skus.id"]),
@@ -289,6 +295,7 @@ listings = Table(
         postgresql_where=text("is_to_push"),
     ),
     Index("ix_listings_is_in_doubt", "shop_id", "connection_id", "id", postgresql_where=text("is_in_doubt")),
+    Index("ix_listings_is_to_drain", "shop_id", "connection_id", "id", postgresql_where=text("is_to_drain")),
     # Room beside each row for its next version: quantities change all day and touch no index.
     postgresql_with={"fillfactor": "70"},
 )

@@ -18,16 +18,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
-from sqlalchemy.engine import RowMapping
 
 from core.bulk import BulkState, BulkSubmission
 from core.connections import switches
 from core.db import execute, fetch, fetch_one, scalar
-from core.inventory import differences, publishing, roads
-from core.inventory.differences import Lane
+from core.inventory import publishing
+from core.inventory.differences import Lane, Part
 from core.inventory.feed_reports import FeedWrite
 from core.inventory.publishing import FeedPlace
-from core.inventory.roads import Choice, Ended, Paces, Work
 from core.ports import QuantityWrite
 
 LOOKS_AFTER = timedelta(seconds=15)
@@ -46,7 +44,7 @@ UNSEEN_FOR = timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """An open feed."""
+    """An open feed. `has_failed`: the channel surely did not take it, and its writes are about to be told so."""
 
     id: int
     state: str
@@ -54,6 +52,7 @@ class Feed:
     feed_ref: str | None
     submitted_at: datetime | None
     looked_at: datetime | None
+    has_failed: bool = False
 
     def age(self, now: datetime) -> timedelta:
         """How long ago it was marked as sent."""
@@ -70,71 +69,6 @@ class Filled:
 
 class NotAllMayLeave(Exception):
     """Some writes of a feed may not be sent any more; nothing of it was marked."""
-
-
-def weigh(
-    conn: Connection, lane: Lane, paces: Paces, window: tuple[int, timedelta], factor: float, now: datetime
-) -> Choice:
-    """Which road the raises of a lane take now.
-
-    `paces` comes with what the channel knows; what we have measured and how long the window keeps the next feed waiting
-    is added. A feed that is still being put together goes on: raises are left to it.
-    """
-    last = fetch(
-        conn,
-        """
-        select f.state, f.submitted_at, f.ended_at, f.messages, f.has_failed
-        from channel_feeds f where f.shop_id = %(shop)s and f.connection_id = %(connection)s
-        order by f.id desc limit 20
-        """,
-        shop=lane.shop_id,
-        connection=lane.connection_id,
-    )
-    if last and last[0]["state"] in ("planned", "uploaded"):
-        return Choice("feed", "a feed is being put together")
-    found = differences.extent(conn, lane, now)
-    failed = next((row for row in last if row["ended_at"] is not None), None)
-    work = Work(
-        lowered=found.lowered,
-        raises=found.for_feeds,
-        is_feed_open=any(row["ended_at"] is None for row in last),
-        has_failed=failed is not None
-        and failed["has_failed"]
-        and failed["ended_at"] > now - roads.RESTS_AFTER_FAILURE / factor,
-    )
-    wait = roads.window_wait(_submitted_lately(conn, lane, window[1] / factor, now), window[0], window[1] / factor, now)
-    waits = max(paces.feed_wait_seconds, wait.total_seconds()) * factor
-    known = Paces(paces.calls_per_second, paces.feed_size_max, waits, _measured(last, factor))
-    return roads.choose(work, known)
-
-
-def _measured(rows: Sequence[RowMapping], factor: float) -> list[Ended]:
-    return [
-        Ended(row["messages"], (row["ended_at"] - row["submitted_at"]).total_seconds() * factor)
-        for row in rows
-        if row["state"] == "done"
-    ][: roads.MEASURED]
-
-
-def _submitted_lately(conn: Connection, lane: Lane, window: timedelta, now: datetime) -> list[datetime]:
-    """When feeds were submitted for the lane's account; the limit is the account's, whatever connections it has.
-
-    In other shops too: their feeds are counted, and nothing else of them is read.
-    """
-    rows = fetch(
-        conn,
-        """
-        select f.submitted_at from connections mine
-        join connections c on c.vendor = mine.vendor and lower(c.account_ref) = lower(mine.account_ref)
-            and c.base_url = mine.base_url
-        join channel_feeds f on f.shop_id = c.shop_id and f.connection_id = c.id
-        where mine.shop_id = %(shop)s and mine.id = %(connection)s and f.submitted_at > %(since)s
-        """,
-        shop=lane.shop_id,
-        connection=lane.connection_id,
-        since=now - window,
-    )
-    return [row["submitted_at"] for row in rows]
 
 
 # --- sending ---------------------------------------------------------------------------------------------------------
@@ -162,13 +96,15 @@ def new_key() -> str:
 
 
 def fill(
-    conn: Connection, lane: Lane, feed_id: int, key: str, start: int, limit: int, now: datetime
+    conn: Connection, lane: Lane, place: FeedPlace, limit: int, feed_lasts: timedelta, now: datetime
 ) -> list[QuantityWrite]:
-    """Plan some more of what differs into a feed that is being put together, in a unit of work of its own."""
+    """Plan some more of what differs into a feed that is being put together, in a unit of work of its own.
+
+    Only what does not sell out in `feed_lasts`.
+    """
     # A plan made once for any parameters thinks of a handful of rows: the eleventh set took fifty times as long.
     execute(conn, "set local plan_cache_mode = force_custom_plan")
-    place = FeedPlace(feed_id, key, start)
-    calls = publishing.plan(conn, lane, limit, now, part="for_feeds", feed=place)
+    calls = publishing.plan(conn, lane, limit, now, part=Part("for_feeds", feed_lasts), feed=place)
     return [write for call in calls for write in call]
 
 
@@ -237,6 +173,20 @@ def note_doubt(conn: Connection, shop_id: int, feed_id: int, why: str) -> None:
     )
 
 
+def note_unsent(conn: Connection, shop_id: int, feed_id: int, why: str) -> None:
+    """The channel surely did not take it. Said before its writes are told: if we die then, nobody waits for it."""
+    execute(
+        conn,
+        """
+        update channel_feeds set has_failed = true, reason = %(why)s
+        where shop_id = %(shop)s and id = %(id)s and ended_at is null
+        """,
+        shop=shop_id,
+        id=feed_id,
+        why=why[:500],
+    )
+
+
 def give_up(
     conn: Connection,
     shop_id: int,
@@ -291,7 +241,7 @@ def to_look_at(conn: Connection, shop_id: int, connection_id: int, factor: float
     rows = fetch(
         conn,
         """
-        select id, state, messages, feed_ref, submitted_at, looked_at from channel_feeds
+        select id, state, messages, feed_ref, submitted_at, looked_at, has_failed from channel_feeds
         where shop_id = %(shop)s and connection_id = %(connection)s and state in ('submitted', 'in_progress')
             and (looked_at is null or looked_at <= %(before)s)
         order by id
@@ -397,6 +347,12 @@ def end(conn: Connection, shop_id: int, feed_id: int, state: str, now: datetime,
     )
 
 
+def reason(conn: Connection, shop_id: int, feed_id: int) -> str | None:
+    """What is known of why it came to nothing, or to less than it should."""
+    sql = "select reason from channel_feeds where shop_id = %(shop)s and id = %(id)s"
+    return scalar(conn, sql, shop=shop_id, id=feed_id)
+
+
 def wanted_to_be_zero(conn: Connection, shop_id: int, feed_id: int) -> int:
     """How many listings in a feed should show nothing by now, and cannot be told so before it has ended."""
     return int(
@@ -412,21 +368,6 @@ def wanted_to_be_zero(conn: Connection, shop_id: int, feed_id: int) -> int:
             feed=feed_id,
         )
     )
-
-
-def is_slow(conn: Connection, lane: Lane, feed: Feed, factor: float, now: datetime) -> bool:
-    """Whether a feed takes much longer than feeds of ours do."""
-    last = fetch(
-        conn,
-        """
-        select state, messages, submitted_at, ended_at from channel_feeds
-        where shop_id = %(shop)s and connection_id = %(connection)s and ended_at is not null
-        order by id desc limit 20
-        """,
-        shop=lane.shop_id,
-        connection=lane.connection_id,
-    )
-    return feed.age(now) > roads.slow_after(feed.messages, _measured(last, factor)) / factor
 
 
 def next_look_at(conn: Connection, lane: Lane) -> datetime | None:
@@ -452,6 +393,23 @@ def lanes_to_look_at(conn: Connection, now: datetime) -> list[tuple[int, int]]:
         where c.state = 'active' and f.state in ('submitted', 'in_progress') and f.next_look_at <= %(now)s order by 1, 2
         """,
         now=now,
+    )
+    return [(row["shop_id"], row["connection_id"]) for row in rows]
+
+
+def lanes_with_zeros(conn: Connection) -> list[tuple[int, int]]:
+    """(shop_id, connection_id) of every connection whose feed has not begun, as we know, and holds back a zero."""
+    rows = fetch(
+        conn,
+        """
+        select f.shop_id, f.connection_id from channel_feeds f
+        join connections c on c.shop_id = f.shop_id and c.id = f.connection_id and c.state = 'active'
+        where f.ended_at is null and f.state = 'submitted' and f.feed_ref is not null and exists (
+            select from listings l
+            join listing_writes w on w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null
+            where l.shop_id = f.shop_id and l.connection_id = f.connection_id and l.is_to_drain and w.feed_id = f.id)
+        order by 1, 2
+        """,
     )
     return [(row["shop_id"], row["connection_id"]) for row in rows]
 

@@ -471,5 +471,12 @@ channel_feeds = Table(
         postgresql_where=text("document_ref is not null"),
     ),
     Index(None, "shop_id", "connection_id", "id"),
+    Index(
+        "ix_channel_feeds_submitted_at",
+        "shop_id",
+        "connection_id",
+        "submitted_at",
+        postgresql_where=text("submitted_at is not null"),
+    ),
     comment="bulk submissions of quantities, from before their document is uploaded until they have ended",
 )

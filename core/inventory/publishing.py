@@ -22,7 +22,7 @@ from core.connections import switches
 from core.db import execute, fetch, fetch_one
 from core.errors import Anticipated, BadInput
 from core.inventory import escrow, exposure, overtaking
-from core.inventory.differences import Lane, Part, differing, pairs, urgent
+from core.inventory.differences import ALL, Lane, Part, differing, pairs, urgent
 from core.inventory.exposing import BY_HAND, Exposing, move_exposure, of_answer
 from core.inventory.exposure import WHOLE_SECOND
 from core.inventory.rules import ListingState, PlannedWrite, plan_write, urgency
@@ -68,7 +68,7 @@ def plan(
     now: datetime,
     sync_run_id: int | None = None,
     *,
-    part: Part = "all",
+    part: Part = ALL,
     feed: FeedPlace | None = None,
 ) -> list[list[QuantityWrite]]:
     """Commit-ready rows for the most urgent differences, grouped into calls that share an idempotency key.

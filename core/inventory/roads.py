@@ -1,7 +1,7 @@
 """Which of two roads raises take to a channel that has two: one call for each, or a feed for all. Pure.
 
-Zeros and lowered numbers are never asked about: they go by call, before anything. Nor are goods that are scarce: a
-listing in a feed cannot be drained until the feed has ended.
+Zeros and lowered numbers are never asked about: they go by call, before anything. Nor is what could sell out before a
+feed has ended: a listing in one cannot be told so.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ SLOW_AFTER = timedelta(minutes=30)
 SLOW_TIMES = 3.0
 """A feed is slow after half an hour of the vendor's time, or after three times what was expected if that is more."""
 
+READY_WITHIN = timedelta(seconds=45)
+"""A feed has to be filled and uploaded in so long (of our time): what was planned first goes stale after a minute."""
+
 RESTS_AFTER_FAILURE = timedelta(minutes=20)
 """For so long (of the vendor's time) after a feed that came to nothing everything goes by call."""
 
@@ -40,6 +43,14 @@ class Ended:
 
     messages: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A feed of ours that was uploaded: its messages, and how long that took from its beginning, of our time."""
+
+    messages: int
+    took: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +96,8 @@ def choose(work: Work, paces: Paces) -> Choice:
     if work.raises < FEW:
         return Choice("call", f"{work.raises:,} raises are few: one by one they are there soonest")
     together = min(work.raises, paces.feed_size_max)
+    if together < FEW:
+        return Choice("call", f"no more than {together:,} would be uploaded in time: one by one they are there soonest")
     by_call = call_seconds(work.lowered + together, paces.calls_per_second)
     by_feed = paces.feed_wait_seconds + feed_seconds(together, paces.ended)
     known = f"as measured on {len(paces.ended)} feeds" if paces.ended else "as is guessed before the first"
@@ -111,6 +124,23 @@ def feed_seconds(messages: int, ended: Sequence[Ended]) -> float:
 def slow_after(messages: int, ended: Sequence[Ended]) -> timedelta:
     """After how long (of the vendor's time) a feed counts as slow."""
     return max(SLOW_AFTER, timedelta(seconds=SLOW_TIMES * feed_seconds(messages, ended)))
+
+
+def waits_at_most(size_max: int, ended: Sequence[Ended]) -> timedelta:
+    """For how long (of the vendor's time) a listing has to wait in a feed before that counts as slow.
+
+    What is sold out sooner must not be in one.
+    """
+    return slow_after(size_max, ended)
+
+
+def size_in_time(size_max: int, prepared: Sequence[Prepared]) -> int:
+    """How many messages are surely uploaded before the first of them is stale, as the slowest of our recent ones was.
+
+    What was ready in half of the time says nothing: most of what it took need not grow with its messages.
+    """
+    slow = [one for one in prepared[:MEASURED] if one.took > READY_WITHIN / 2]
+    return min([size_max, *(int(one.messages * (READY_WITHIN / one.took)) for one in slow)])
 
 
 def window_wait(submitted: Sequence[datetime], most: int, window: timedelta, now: datetime) -> timedelta:

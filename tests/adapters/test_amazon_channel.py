@@ -74,7 +74,7 @@ def test_the_patch_merges_the_quantity_alone(seller: Account) -> None:
     assert request.headers["x-amz-access-token"]
 
 
-def test_status_200_with_invalid_is_a_refusal_with_its_issue(seller: Account) -> None:
+def test_trap_5_status_200_with_invalid_is_a_refusal_with_its_issue(seller: Account) -> None:
     (result,) = seller.channel().set_quantities([_write(SKU, -1)])
     assert result.outcome == "refused"
     assert result.code

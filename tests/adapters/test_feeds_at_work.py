@@ -15,7 +15,7 @@ from core.connections import operations as connections
 from core.connections import switches
 from core.db import execute, fetch, read_only, unit_of_work
 from core.inventory import checking, feeds, publishing
-from core.inventory.publishing import WRITES_STOPPED
+from core.inventory.publishing import WRITES_STOPPED, FeedPlace
 from core.messaging.doorbell import Lane
 from tests.adapters.canned_feeds import an_error, report_of
 from tests.adapters.feeding import SKUS, Seller, open_seller, prefer_feeds
@@ -223,30 +223,14 @@ def test_trap_10_behind_a_stuck_feed_everything_else_goes_one_by_one_and_somebod
         )
     assert "with 6 listings, 1 of which should show nothing by now and cannot be told" in told["text"]
     assert "4320 minutes" in told["text"]
+    of_feed = "select feed_id, connection_id, listings, zeros from slow_feeds where shop_id = %(s)s"
+    card = {"feed_id": seller.feed()["id"], "connection_id": seller.row.id, "listings": 6, "zeros": 1}
+    assert seller.floor.rows(of_feed, s=seller.shop_id) == [card]
     seller.canned.apply(ref_of(seller))
     seller.canned.finish(ref_of(seller), "DONE", report_of(6))
     seller.look()
     with unit_of_work(seller.floor.engine) as conn:
         assert alerts.check(conn, seller.shop_id, "http://here", utc_now())[0] == "close"
-
-
-def test_a_late_feed_that_has_not_begun_is_cancelled_for_the_sake_of_zeros(
-    seller: Seller, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ref = sent(seller)
-    seller.look()
-    assert seller.canned.feeds[ref].status == "IN_QUEUE"
-    seller.later(monkeypatch, timedelta(hours=2))
-    seller.look()
-    assert seller.canned.feeds[ref].status == "IN_QUEUE", "nothing in it is to be zero"
-    seller.count({"SKU-0": -15})
-    seller.later(monkeypatch, timedelta(hours=3))
-    seller.look()
-    assert seller.canned.feeds[ref].status == "CANCELLED"
-    seller.later(monkeypatch, timedelta(hours=4))
-    assert seller.look() == 1
-    assert seller.push()["accepted"] >= 1
-    assert seller.canned.submissions[0] == ("SKU-0", 0)
 
 
 def test_trap_6_what_was_accepted_and_does_not_show_stays_open_and_exposed_and_is_told(
@@ -269,6 +253,8 @@ def test_trap_6_what_was_accepted_and_does_not_show_stays_open_and_exposed_and_i
             conn, "select payload ->> 'text' as text from outbox_messages where shop_id = %(s)s", s=seller.shop_id
         )
         assert "2 of feed" in told["text"]
+    card = seller.floor.one("select * from unshown_feeds where shop_id = %(s)s", s=seller.shop_id)
+    assert (card["feed_id"], card["writes"], card["example_code"]) == (seller.feed()["id"], 2, "SKU-3")
     # A person ends what is left, by what Amazon shows now.
     seller.floor.accounts[seller.row.id] = seller.account
     ended, left = feeding.settle_feed(seller.floor.app, seller.feed()["id"], ACTOR)
@@ -309,7 +295,7 @@ def test_what_is_too_old_when_it_would_leave_does_not_leave(seller: Seller, monk
         return document
 
     monkeypatch.setattr(type(seller.channel.bulk), "upload", slowly)
-    assert seller.send() == {"given_up": "not all of it might leave any more"}
+    assert seller.send() == {"given_up": "it was put together too slowly to leave"}
     assert not seller.canned.feeds
     assert {(write["outcome"], write["sent_at"]) for write in seller.writes()} == {("withdrawn", None)}
     assert (seller.feed()["state"], seller.exposed()) == ("cancelled", dict.fromkeys(SKUS, 10))
@@ -326,7 +312,9 @@ def test_a_stop_while_it_is_uploaded_holds_all_of_it(seller: Seller, monkeypatch
         return document
 
     monkeypatch.setattr(type(seller.channel.bulk), "upload", then_stop)
-    assert "given_up" in seller.send()
+    assert seller.send() == {"given_up": "nothing may be written any more"}
+    held = seller.floor.rows("select has_failed from channel_feeds where shop_id = %(s)s", s=seller.shop_id)
+    assert held == [{"has_failed": False}], "it is not held against feeds"
     assert not seller.canned.feeds
     assert {(write["outcome"], write["outcome_code"]) for write in seller.writes()} == {("withdrawn", WRITES_STOPPED)}
 
@@ -407,7 +395,8 @@ def test_a_dead_senders_feed_that_was_not_marked_is_withdrawn_by_the_next(seller
         lane = feeding.lane_of(seller.row, seller.channel, 1)
         dead = feeds.begin(conn, lane, "because", utc_now())
         assert dead is not None
-        assert len(feeds.fill(conn, lane, dead, feeds.new_key(), 0, 5, utc_now())) == 5
+        place = FeedPlace(dead, feeds.new_key(), 0)
+        assert len(feeds.fill(conn, lane, place, 5, timedelta(0), utc_now())) == 5
     assert seller.send() == {"submitted": 12}
     assert sorted(str(write["outcome"]) for write in seller.writes()) == ["None"] * 12 + ["withdrawn"] * 5
     assert_audit_is_clean(seller)

@@ -122,6 +122,55 @@ def test_an_alert_on_exposure_says_how_much_over_what_and_leads_to_its_screen() 
     assert (found.step.kind, found.step.where, found.state) == ("oversell", {"show": "At risk"}, "danger")
 
 
+@pytest.mark.parametrize(
+    ("zeros", "state", "says"),
+    [
+        (0, "attention", "Nothing in it has to show nothing yet."),
+        (1, "danger", "1 listing in it should show nothing by now and cannot be told: orders for it may"),
+        (3, "danger", "3 listings in it should show nothing by now and cannot be told: orders for them may"),
+    ],
+)
+def test_a_feed_that_does_not_end_is_worse_when_zeros_wait_in_it(zeros: int, state: str, says: str) -> None:
+    feed = {
+        "connection_id": 1,
+        "connection": "Amazon_UK",
+        "feed_id": 9,
+        "feed_ref": "50001",
+        "state": "in_progress",
+        "since": NOW - timedelta(minutes=40),
+        "listings": 1200,
+        "zeros": zeros,
+    }
+    (found,) = collect(slowfeed=[feed])
+    assert (found.id, found.state, found.meta) == ("slowfeed-9", state, ("feed 50001",))
+    assert found.headline == r"Amazon\_UK has not ended a feed of 1,200 listings for 40 min"
+    assert found.sentence.startswith(says)
+    assert "cancelled" not in found.sentence, "it has begun"
+    (waits,) = collect(slowfeed=[feed | {"state": "submitted"}])
+    assert "is cancelled where something in it must show nothing" in waits.sentence
+    (lost,) = collect(slowfeed=[feed | {"state": "submitted", "feed_ref": None}])
+    assert ("cancelled" in lost.sentence, lost.meta) == (False, ("no reply to it came",))
+    assert (found.step.kind, found.step.where) == ("connections", {"connection": "1"})
+
+
+def test_what_a_feed_does_not_show_comes_with_the_command_that_ends_it() -> None:
+    feed = {
+        "connection_id": 1,
+        "connection": "Amazon_UK",
+        "feed_id": 9,
+        "state": "done",
+        "since": NOW,
+        "writes": 2,
+        "example_code": "A_1",
+    }
+    (found,) = collect(unshown=[feed])
+    assert found.headline == r"Amazon\_UK accepted 2 numbers in a feed and does not show them"
+    assert "`switchyard settle --feed 9 --reason TEXT`" in found.sentence
+    assert (found.state, found.meta, found.step.kind) == ("attention", (r"Such as A\_1",), "connections")
+    (fatal,) = collect(unshown=[feed | {"state": "fatal", "writes": 1}])
+    assert fatal.headline == r"Amazon\_UK does not show 1 number of a feed that ended"
+
+
 def test_a_secret_that_ends_says_when_and_how_to_enter_the_next_one() -> None:
     why = "the application's client secret ends on 2027-01-08 at 00:00 UTC"
     ends = {"connection_id": 1, "connection": "Amazon_UK", "vendor": "amazon", "why": why, "since": NOW}

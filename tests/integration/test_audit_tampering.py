@@ -20,7 +20,7 @@ from core.inventory import external, feeds, promises, publishing
 from core.inventory import operations as inventory
 from core.inventory.feeds import Filled
 from core.inventory.promises import Holder
-from core.inventory.publishing import Lane
+from core.inventory.publishing import FeedPlace, Lane
 from core.messaging import chasing
 from core.orders import confirming
 from core.orders import operations as orders
@@ -392,7 +392,7 @@ def build_seller(engine: Engine) -> None:
         lane = Lane(shop_id, seller.id, "B", 1)
         feed_id = feeds.begin(conn, lane, "for the test", NOW)
         assert feed_id is not None
-        writes = feeds.fill(conn, lane, feed_id, feeds.new_key(), 0, 9, NOW)
+        writes = feeds.fill(conn, lane, FeedPlace(feed_id, feeds.new_key(), 0), 9, timedelta(0), NOW)
         assert len(writes) == 1
         assert feeds.note_upload(conn, shop_id, feed_id, "document", 1, NOW)
         feeds.mark(conn, shop_id, Filled(feed_id, writes), 1, NOW)

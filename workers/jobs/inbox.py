@@ -13,7 +13,7 @@ from core.bootstrap import Application
 from core.clock import utc_now
 from core.connections.queries import ConnectionRow, connection
 from core.db import count_grown_tables, read_only, unit_of_work
-from core.inventory import external, lane_work
+from core.inventory import external, feeds, lane_work
 from core.logs import bound
 from core.messaging import inbox
 from core.messaging.ahead import ReadAhead
@@ -99,11 +99,13 @@ def without_collecting_garbage() -> Iterator[None]:
 
 
 def ring_pushes(app: Application) -> None:
-    """Ring for every connection that has something to push now."""
+    """Ring for every connection that has something to push now, or a zero that only the end of a feed lets out."""
     with read_only(app.engine) as conn:
-        lanes = lane_work.lanes_to_push(conn, utc_now())
+        lanes, held_back = lane_work.lanes_to_push(conn, utc_now()), feeds.lanes_with_zeros(conn)
     for shop_id, connection_id in lanes:
         app.doorbell.ring(Lane("stock", shop_id, connection_id))
+    for shop_id, connection_id in held_back:
+        app.doorbell.ring(Lane("stock-check", shop_id, connection_id))
 
 
 @job("sweep.inbox", queue="events", timeout=30)

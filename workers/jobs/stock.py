@@ -125,7 +125,7 @@ def push_lane(app: Application, row: ConnectionRow, channel: SalesChannel, secon
             lane = lane_of(row, channel, size)
             calls = publishing.plan(conn, lane, max(SENT_AT_ONCE, size), utc_now(), part=part)
         if not calls:
-            if part == "for_calls":
+            if part.kind == "for_calls":
                 counts["left_to_feed"] = 1
             break
         for sent, results in _send(app, row, channel, calls):
@@ -312,7 +312,8 @@ def sweep_stock() -> dict[str, Any]:
     with read_only(app.engine) as conn:
         now = utc_now()
         to_push = lane_work.lanes_to_push(conn, now)
-        to_check = sorted({*checking.lanes_to_check(conn, now), *feeds.lanes_to_look_at(conn, now)})
+        held_back = feeds.lanes_with_zeros(conn)
+        to_check = sorted({*checking.lanes_to_check(conn, now), *feeds.lanes_to_look_at(conn, now), *held_back})
     for shop_id, connection_id in to_push:
         app.doorbell.insist(Lane("stock", shop_id, connection_id))
     for shop_id, connection_id in to_check:

@@ -49,6 +49,9 @@ create unique index uq_channel_feeds_feed_ref on channel_feeds (shop_id, connect
 create unique index uq_channel_feeds_document_ref on channel_feeds (shop_id, connection_id, document_ref)
     where document_ref is not null;
 create index ix_channel_feeds_shop_id_connection_id_id on channel_feeds (shop_id, connection_id, id);
+-- How many of an account's feeds left within the window of its limit is asked with every push that may choose.
+create index ix_channel_feeds_submitted_at on channel_feeds (shop_id, connection_id, submitted_at)
+    where submitted_at is not null;
 
 create function keep_feed() returns trigger language plpgsql as $$
 begin
@@ -84,6 +87,12 @@ create unique index uq_listing_writes_feed on listing_writes (shop_id, feed_id, 
     where feed_id is not null;
 create index ix_listing_writes_feed_open on listing_writes (shop_id, feed_id, id)
     where feed_id is not null and outcome is null;
+
+-- Of a feed that waits in the channel's queue: whether something in it has to go to zero. Asked after every booking.
+alter table listings add column is_to_drain boolean generated always as
+    (exposed_units > 0 and desired_units - short_units + unseen_units <= 0) stored;
+comment on column listings.is_to_drain is 'whether it should show nothing by now and may still be sold';
+create index ix_listings_is_to_drain on listings (shop_id, connection_id, id) where is_to_drain;
 
 create or replace function keep_write_intent() returns trigger language plpgsql as $$
 begin
@@ -184,3 +193,30 @@ create function may_be_overtaken(p_shop_id bigint, p_write_id bigint) returns bo
             and c.reads_orders and c.watermark_at >= l.published_at + interval '5 seconds')
 $$;
 comment on function may_be_overtaken is 'whether a later write of its road may take the place of an open one';
+
+-- Feeds that an open alert tells of and that have not ended: how much is in them, and how much of it should be zero.
+create view slow_feeds with (security_invoker = true) as
+select f.shop_id, f.connection_id, c.name as connection, f.id as feed_id, f.feed_ref, f.state, f.submitted_at as since,
+    (select count(*) from listing_writes w
+        where w.shop_id = f.shop_id and w.feed_id = f.id and w.outcome is null) as listings,
+    (select count(*) from listing_writes w
+        join listings l on l.shop_id = w.shop_id and l.id = w.listing_id and l.is_to_drain
+        where w.shop_id = f.shop_id and w.feed_id = f.id and w.outcome is null) as zeros
+from alerts a
+cross join lateral jsonb_to_recordset(a.worst_skus) as told (feed_id bigint)
+join channel_feeds f on f.shop_id = a.shop_id and f.id = told.feed_id and f.ended_at is null
+join connections c on c.shop_id = f.shop_id and c.id = f.connection_id
+where a.kind = 'slow_feed' and a.closed_at is null;
+
+-- Feeds that ended, and what of them the channel does not show, where an open alert tells of them.
+create view unshown_feeds with (security_invoker = true) as
+select f.shop_id, f.connection_id, c.name as connection, f.id as feed_id, f.state, f.ended_at as since,
+    count(*) as writes, min(l.channel_ref) as example_code
+from alerts a
+cross join lateral jsonb_to_recordset(a.worst_skus) as told (feed_id bigint)
+join channel_feeds f on f.shop_id = a.shop_id and f.id = told.feed_id and f.ended_at is not null
+join connections c on c.shop_id = f.shop_id and c.id = f.connection_id
+join listing_writes w on w.shop_id = f.shop_id and w.feed_id = f.id and w.outcome is null and w.doubt is not null
+join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
+where a.kind = 'unshown_feed' and a.closed_at is null
+group by f.shop_id, f.connection_id, c.name, f.id, f.state, f.ended_at;
