@@ -14,7 +14,7 @@ from core.clock import utc_now
 from core.connections import operations as connections
 from core.connections import switches
 from core.db import execute, fetch, read_only, unit_of_work
-from core.inventory import checking, feeds, publishing
+from core.inventory import checking, feeds, publishing, weighing
 from core.inventory.publishing import WRITES_STOPPED, FeedPlace
 from core.messaging.doorbell import Lane
 from tests.adapters.canned_feeds import an_error, report_of
@@ -440,7 +440,7 @@ def test_the_limit_of_feeds_is_the_sellers_whichever_shop_sends_them(seller: Sel
     def lately() -> int:
         lane = Lane("stock-push", other.shop_id, other.row.id)
         with read_only(seller.floor.engine) as conn:
-            return len(feeds._submitted_lately(conn, lane, timedelta(minutes=5), now))
+            return len(weighing._submitted_lately(conn, lane, timedelta(minutes=5), now))
 
     sent(seller)
     assert lately() == 0
