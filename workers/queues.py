@@ -25,6 +25,8 @@ _ORDERED = (
     Queue("stock", 120, workers=2, purpose="tell channels what they should show"),
     Queue("stock-check", 120, purpose="read back accepted writes and settle doubts"),
     Queue("polls", 180, purpose="ask channels for orders; confirm shipments; watch exposure; relay the outbox"),
+    # As many as orders are placed: in one line with the polls they kept everything else there waiting.
+    Queue("lookups", 180, purpose="ask channels for what they only hinted at"),
     Queue("catalog", 3600, purpose="read whole catalogues and levels"),
     Queue("reports", 3600, purpose="nightly audit and housekeeping"),
 )

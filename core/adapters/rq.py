@@ -48,7 +48,7 @@ JOB_QUEUES: Mapping[str, str] = {
     "changes.chase": "stock-check",
     "poll.orders": "polls",
     "connection.poll": "polls",
-    "orders.read": "polls",
+    "orders.read": "lookups",
     "poll.notices": "polls",
     "notices.read": "polls",
     "sweep.subscriptions": "polls",

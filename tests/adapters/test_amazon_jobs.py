@@ -162,8 +162,9 @@ def test_in_escrow_a_seller_is_drained_watermarked_and_raised(trade: Trade) -> N
         policies.save(conn, trade.row.shop_id, [change], ACTOR, utc_now())
     replan_now(trade.floor.app, trade.row.shop_id, 20)
     trade.floor.count(trade.row, {SKU: 10 - UNITS})
-    shown = []
-    for _ in range(4):
+    shown: list[int] = []
+    # Four rounds where every look finds its time; a busy machine may need more.
+    while shown[-1:] != [10] and len(shown) < 12:
         sweep_now(trade.floor.app)
         trade.floor.push(trade.row)
         shown.append(trade.canned.units[SKU])

@@ -30,7 +30,7 @@ SLOTS = 15
 """Four minutes. By then the next sweep has told of whatever was hinted at."""
 
 
-@job("orders.read", queue="polls", timeout=120)
+@job("orders.read", queue="lookups", timeout=120)
 def read_orders(*, shop_id: int, connection_id: int, kind: str, refs: str) -> dict[str, Any]:
     """Read some orders as they are now into the inbox; `kind` says whose ids the `refs` (with commas) are.
 
