@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from core.audit import Actor
 from core.bootstrap import Application
 from core.clock import utc_now
 from core.db import fetch, fetch_one, read_only, unit_of_work
-from core.errors import Permanent
+from core.errors import Permanent, Retryable
 from core.inventory import operations as inventory
 from core.inventory.operations import Adjustment
 from core.messaging.doorbell import Lane
@@ -51,6 +51,7 @@ AT_ONCE = 50
 """Invoices placed with one call."""
 
 BUSY_TRIES = 10
+ASK_SECONDS = 2.0
 STALLED_SECONDS = 300
 """Give up when nothing has moved for so long."""
 
@@ -351,15 +352,39 @@ def what_is_left(conn: Connection, shop_id: int) -> dict[str, int]:
     return dict(row or {})
 
 
+def ask_for_orders(app: Application, shop_id: int) -> None:
+    """Have the channels of a shop asked for orders whose watermark an open write may be waiting for.
+
+    The schedule asks once a minute of ours, which is long where the vendors' clocks fly. Without Redis nobody is told.
+    """
+    with read_only(app.engine) as conn:
+        waiting = fetch(
+            conn,
+            """
+            select distinct w.connection_id from listing_writes w
+            where w.shop_id = %(shop)s and w.outcome is null and w.from_units is null and w.sent_at is not null
+            """,
+            shop=shop_id,
+        )
+    with suppress(Retryable):
+        for row in waiting:
+            app.queue.enqueue("connection.poll", shop_id=shop_id, connection_id=row["connection_id"])
+        if waiting:
+            app.queue.enqueue("sweep.exposure")
+
+
 def wait_until_in_step(app: Application, control: Control, shop_id: int, progress: Progress) -> None:
     """Until every delivery arrived, every message is settled and all channels show our numbers.
 
     Raises ReplayStalled when nothing moves for a while.
     """
     before: dict[str, int] = {}
-    moved = time.monotonic()
+    moved = asked = time.monotonic()
     total = 0
     while True:
+        if time.monotonic() - asked > ASK_SECONDS:
+            ask_for_orders(app, shop_id)
+            asked = time.monotonic()
         deliveries = control.get("/deliveries")
         with read_only(app.engine) as conn:
             left = what_is_left(conn, shop_id)

@@ -33,7 +33,7 @@ from tests.chaos.report import Record, Report
 from tests.chaos.victims import Victims
 from tests.functional.dump import Dump, changes, dump
 from tests.functional.systems import System
-from workers.replay import SELLER_ID, SHOP_NAME, Placing, hurried, open_world, what_is_left
+from workers.replay import ASK_SECONDS, SELLER_ID, SHOP_NAME, Placing, ask_for_orders, hurried, open_world, what_is_left
 from workers.retail_file import Invoice, articles, least_opening_stock, read_invoices
 from workers.world import Control, Pair, quiet
 
@@ -206,8 +206,11 @@ def _come_into_step(world: World, say: Say) -> list[dict[str, Any]]:
     """
     acts: list[dict[str, Any]] = []
     before: Mapping[str, int] = {}
-    moved = said = time.monotonic()
+    moved = said = asked = time.monotonic()
     while any((left := _what_is_left(world)).values()):
+        if time.monotonic() - asked > ASK_SECONDS:
+            ask_for_orders(world.app, world.pair.shop_id)
+            asked = time.monotonic()
         if left != before:
             before, moved = left, time.monotonic()
         if time.monotonic() - said > SAY_SECONDS:

@@ -65,7 +65,8 @@ class Trade:
         self.control.post("/sellers", {"seller_id": SELLER, "name": NAME})
         listings = [{"sku": code, "title": code, "quantity": 500} for code in self.codes]
         self.control.post(f"/amazon/{SELLER}/listings", {"listings": listings})
-        self.shop_id = connect_pair(self.app, self.control, NAME, DOMAIN, SELLER, ACTOR, quiet).shop_id
+        # Pooled: only there both channels are to show the whole pool.
+        self.shop_id = connect_pair(self.app, self.control, NAME, DOMAIN, SELLER, ACTOR, quiet, "pooled").shop_id
         self.settle()
 
     def close(self) -> None:
