@@ -30,8 +30,13 @@ class OpenWrite:
     is_overtaking: bool = False
     """It has overtaken one that may still land."""
     is_read: bool = False
-    """It was read since, and the watermark has yet to pass that reading: another one would only put the answer off."""
+    """It was read since, and the watermark has yet to pass that reading, or has just: another one would only put the
+    answer off."""
 
+
+JUDGED_WITHIN = timedelta(seconds=20)
+"""A reading that the watermark has passed is left so long for the sweep and the planner to judge by: where looks come
+fast each would else put the next reading in its place first."""
 
 LANDS_WITHIN = timedelta(minutes=3)
 """What was accepted has mostly landed by then."""
@@ -85,7 +90,8 @@ def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[
             -- A reading from before it landed proves nothing: soon after it left another one is to be had.
             w.from_units is null and l.published_at > w.sent_at and l.edited_units = 0
                 and (l.unseen_units <> 0 or l.published_at > w.sent_at + %(soon)s::interval)
-                and c.reads_orders and c.watermark_at < l.published_at + %(margin)s::interval as is_read
+                and c.reads_orders and c.watermark_at < l.published_at + %(margin)s::interval + %(judged)s::interval
+                as is_read
         from listing_writes w join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
         left join channel_feeds f on f.shop_id = w.shop_id and f.id = w.feed_id
         join connections c on c.shop_id = w.shop_id and c.id = w.connection_id
@@ -97,6 +103,7 @@ def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[
         connection=lane.connection_id,
         keys=sorted({row["key"] for row in mine}, key=[row["key"] for row in found].index),
         soon=LANDS_WITHIN,
+        judged=JUDGED_WITHIN,
         margin=CLOCK_MARGIN,
     )
     return [
