@@ -245,7 +245,7 @@ def postpone_checks(
         conn,
         f"""
         update listing_writes w set attempts = w.attempts + 1,
-            next_check_at = %(now)s + %(wait)s * least(power(2, w.attempts - 1), 64),
+            next_check_at = %(now)s + %(wait)s * power(2, least(w.attempts - 1, 6)),
             -- What left in a feed may show from the feed's end on.
             doubt = case when {_IS_QUIET} then null
                 else coalesce(w.doubt, case when %(doubt_after)s + case w.road when 'feed'
