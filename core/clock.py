@@ -8,7 +8,9 @@ from zoneinfo import ZoneInfo
 CLOCK_MARGIN = timedelta(seconds=5)
 """How far two clocks of one channel may be apart: that of its orders and that of what it shows.
 
-Vendors stamp whole seconds; what lies closer together than this may have happened in either order.
+Vendors stamp whole seconds; what lies closer together than this may have happened in either order. Each connection has
+its own as `connections.clock_margin`: this, but where a sandbox hurries, only the second that stamps are whole by stays
+as long as it is.
 """
 
 

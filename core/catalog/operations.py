@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 
 from core.catalog import matching
 from core.catalog.matching import NOT_MAPPED, NOT_TAKEN_OVER, NOT_TRACKED
-from core.clock import CLOCK_MARGIN
 from core.db import execute, fetch
 from core.ports import ChannelListing, LevelObservation
 
@@ -364,7 +363,7 @@ def observe_levels(
         conn,
         """
         with seen as (
-            select l.id, o.units, o.at, apart.is_external,
+            select l.id, o.units, o.at, apart.is_external, c.clock_margin,
                 case when apart.is_external then 0
                     when l.published_units is null then greatest(0, o.units) - l.exposed_units
                     when o.units > greatest(l.published_units, case when w.from_units is not null
@@ -376,11 +375,11 @@ def observe_levels(
                 as o (item, place, units, at)
             join listings l on l.shop_id = %(shop)s and l.connection_id = %(connection)s
                 and l.inventory_ref = o.item and l.channel_location_ref = o.place
+            join connections c on c.shop_id = l.shop_id and c.id = l.connection_id
             left join locations p on p.shop_id = l.shop_id and p.id = l.location_id
             -- One that has no location yet is known by the name of its place.
-            cross join lateral (select coalesce(p.kind = 'external', coalesce((
-                select settings -> 'external_places' from connections
-                where shop_id = %(shop)s and id = %(connection)s), '[]') ? o.place) as is_external) apart
+            cross join lateral (select coalesce(p.kind = 'external', coalesce(c.settings -> 'external_places', '[]')
+                ? o.place) as is_external) apart
             left join listing_writes w on w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null
                 and w.sent_at is not null
             cross join lateral (
@@ -400,7 +399,7 @@ def observe_levels(
         ), believed as (
             update listings l set published_units = seen.units, published_at = seen.at,
                 -- Read so shortly after what was booked that a restock among it may not have been in it.
-                blurred_units = case when seen.at <= l.followed_at + %(margin)s::interval
+                blurred_units = case when seen.at <= l.followed_at + seen.clock_margin
                     then greatest(0, l.published_units + l.blurred_units - seen.units) else 0 end,
                 exposed_units = l.exposed_units + seen.exposed_more,
                 edited_units = l.edited_units + case when seen.is_known then seen.exposed_more else 0 end,
@@ -428,7 +427,6 @@ def observe_levels(
         places=[seen.location_ref for seen in ordered],
         units=[seen.units for seen in ordered],
         ats=[seen.observed_at for seen in ordered],
-        margin=CLOCK_MARGIN,
         now=now,
         lately=BOOKED_LATELY,
     )

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
-from core.clock import CLOCK_MARGIN
 from core.db import execute, fetch, scalar
 from core.inventory.publishing import Lane
 from core.ports import LevelObservation, QuantityResult, QuantityWrite
@@ -90,7 +89,7 @@ def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[
             -- A reading from before it landed proves nothing: soon after it left another one is to be had.
             w.from_units is null and l.published_at > w.sent_at and l.edited_units = 0
                 and (l.unseen_units <> 0 or l.published_at > w.sent_at + %(soon)s::interval)
-                and c.reads_orders and c.watermark_at < l.published_at + %(margin)s::interval + %(judged)s::interval
+                and c.reads_orders and c.watermark_at < l.published_at + c.clock_margin + %(judged)s::interval
                 as is_read
         from listing_writes w join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
         left join channel_feeds f on f.shop_id = w.shop_id and f.id = w.feed_id
@@ -104,7 +103,6 @@ def due_checks(conn: Connection, lane: Lane, limit: int, now: datetime) -> list[
         keys=sorted({row["key"] for row in mine}, key=[row["key"] for row in found].index),
         soon=LANDS_WITHIN,
         judged=JUDGED_WITHIN,
-        margin=CLOCK_MARGIN,
     )
     return [
         OpenWrite(
@@ -211,13 +209,12 @@ def landed(conn: Connection, shop_id: int, connection_id: int) -> list[QuantityR
         where w.shop_id = %(shop)s and w.connection_id = %(connection)s and w.outcome is null and w.from_units is null
             and w.sent_at is not null and l.published_at > w.sent_at and l.published_units <= w.to_units
             and l.unseen_units <> 0 and l.edited_units = 0
-            and c.reads_orders and c.watermark_at >= l.published_at + %(margin)s::interval
+            and c.reads_orders and c.watermark_at >= l.published_at + c.clock_margin
             and not overtaken_explain(l.shop_id, l.id)
         order by w.listing_id
         """,
         shop=shop_id,
         connection=connection_id,
-        margin=CLOCK_MARGIN,
     )
     return [
         QuantityResult(row["id"], "confirmed", observed_units=row["published_units"], at=row["published_at"])
@@ -314,7 +311,7 @@ def end_doubts(conn: Connection, shop_id: int, connection_id: int, now: datetime
             from listings l join connections c on c.shop_id = l.shop_id and c.id = l.connection_id
             where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.is_in_doubt
                 and l.published_units is not null
-                and (not c.reads_orders or c.watermark_at >= l.published_at + %(margin)s::interval)
+                and (not c.reads_orders or c.watermark_at >= l.published_at + c.clock_margin)
                 and not exists (select from listing_writes w where w.shop_id = l.shop_id and w.listing_id = l.id
                     and w.outcome is null)
                 and not exists (select from overtaken_writes(l.shop_id, l.id))
@@ -336,7 +333,6 @@ def end_doubts(conn: Connection, shop_id: int, connection_id: int, now: datetime
         """,
         shop=shop_id,
         connection=connection_id,
-        margin=CLOCK_MARGIN,
         now=now,
     )
     return [row["sku_id"] for row in rows]

@@ -12,7 +12,6 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from core.clock import CLOCK_MARGIN
 from core.db import execute
 from core.inventory.exposing import OVERTAKEN
 
@@ -52,7 +51,7 @@ def own_late_landings(conn: Connection, shop_id: int, connection_id: int) -> int
             select l.id from listings l join connections c on c.shop_id = l.shop_id and c.id = l.connection_id
             where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.is_in_doubt and l.unseen_units <> 0
                 and l.edited_units = 0 and l.blurred_units = 0
-                and c.reads_orders and c.watermark_at >= l.published_at + %(margin)s::interval
+                and c.reads_orders and c.watermark_at >= l.published_at + c.clock_margin
                 and overtaken_explain(l.shop_id, l.id)
             order by l.id for no key update of l
         )
@@ -61,5 +60,4 @@ def own_late_landings(conn: Connection, shop_id: int, connection_id: int) -> int
         """,
         shop=shop_id,
         connection=connection_id,
-        margin=CLOCK_MARGIN,
     )

@@ -17,7 +17,6 @@ from sqlalchemy.engine import RowMapping
 
 from core import audit
 from core.audit import Actor
-from core.clock import CLOCK_MARGIN
 from core.connections import switches
 from core.db import execute, fetch, fetch_one
 from core.errors import Anticipated, BadInput
@@ -256,10 +255,11 @@ def settle(
         conn,
         """
         select w.id, w.listing_id, w.from_units, w.to_units, w.exposure_delta_units, l.published_at, l.published_units,
-            l.push_failures, l.unseen_units, l.blurred_units, l.followed_at
+            l.push_failures, l.unseen_units, l.blurred_units, l.followed_at, c.clock_margin
         from listing_writes w join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
+        join connections c on c.shop_id = w.shop_id and c.id = w.connection_id
         where w.shop_id = %(shop)s and w.id = any(%(ids)b::int8[]) and w.outcome is null
-        order by w.listing_id for no key update
+        order by w.listing_id for no key update of w, l
         """,
         shop=shop_id,
         ids=sorted(by_id),
@@ -414,7 +414,7 @@ def _blurred(row: RowMapping, result: QuantityResult) -> int | None:
     known_at, followed_at = row["published_at"], row["followed_at"]
     if result.observed_units is None or result.at is None or (known_at is not None and result.at <= known_at):
         return None
-    if row["published_units"] is None or followed_at is None or result.at > followed_at + CLOCK_MARGIN:
+    if row["published_units"] is None or followed_at is None or result.at > followed_at + row["clock_margin"]:
         return 0
     return max(0, row["published_units"] + row["blurred_units"] - result.observed_units)
 

@@ -9,7 +9,6 @@ from datetime import datetime
 from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
-from core.clock import CLOCK_MARGIN
 from core.db import fetch
 from core.messaging.changes import close
 
@@ -73,7 +72,7 @@ def chase(conn: Connection, shop_id: int, now: datetime) -> Chased:
     What is found is true of one moment, and stays true: a number that was confirmed, or a deadline that has passed. So
     two that chase at once do no harm: a leg ends once, whoever comes first, and changes are locked before their legs.
     """
-    found = fetch(conn, _VERDICTS, shop=shop_id, now=now, margin=CLOCK_MARGIN, limit=AT_ONCE, final=list(FINAL))
+    found = fetch(conn, _VERDICTS, shop=shop_id, now=now, limit=AT_ONCE, final=list(FINAL))
     if not found:
         return Chased()
     change_ids = {row["change_id"] for row in found}
@@ -176,7 +175,8 @@ _VERDICTS = """
             bool_or(i.unseen_units <> 0) filter (where not i.in_step) as has_unseen
         from listing i group by 1, 2, 3
     ), way as (
-        select n.id as connection_id, n.state = 'paused' as is_paused, n.write_mode = 'shadow' as is_shadow,
+        select n.id as connection_id, n.clock_margin, n.state = 'paused' as is_paused,
+            n.write_mode = 'shadow' as is_shadow,
             (select s.reason from write_stops s where s.shop_id = n.shop_id and s.ended_at is null
                 and coalesce(s.connection_id, n.id) = n.id order by s.id limit 1) as stopped
         from connections n where n.shop_id = %(shop)s
@@ -186,7 +186,7 @@ _VERDICTS = """
             case
                 when s.connection_id is null then 'compensated'
                 when coalesce(s.lagging_id, g.after_write_id + 1) > g.after_write_id
-                    and (s.confirmed_id > g.after_write_id or s.seen_at > g.recorded_at + %(margin)s::interval)
+                    and (s.confirmed_id > g.after_write_id or s.seen_at > g.recorded_at + way.clock_margin)
                     and (s.in_step or s.confirmed_id > g.after_write_id) then 'confirmed'
                 when s.in_step then 'compensated'
                 when s.refused_id > g.after_write_id then 'refused'

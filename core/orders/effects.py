@@ -10,7 +10,6 @@ from datetime import datetime
 from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
-from core.clock import CLOCK_MARGIN
 from core.db import execute, fetch
 from core.inventory.exposure import WHOLE_SECOND
 from core.inventory.operations import Followed, hold_compositions
@@ -469,14 +468,15 @@ def follow_channel(
             array_agg(d.delta order by d.at, d.delta) filter (where d.at <= p.published_at) as earlier,
             array_agg(d.at order by d.at, d.delta) filter (where d.at <= p.published_at) as earlier_ats,
             coalesce(-sum(d.delta) filter (where d.delta < 0
-                and (p.baseline_at is null or d.at >= p.baseline_at + %(margin)s::interval)), 0)::int8 as sold,
+                and (p.baseline_at is null or d.at >= p.baseline_at + c.clock_margin)), 0)::int8 as sold,
             coalesce(sum(d.delta) filter (where d.delta > 0
-                and (p.baseline_at is null or d.at >= p.baseline_at - %(margin)s::interval)), 0)::int8 as restocked,
+                and (p.baseline_at is null or d.at >= p.baseline_at - c.clock_margin)), 0)::int8 as restocked,
             coalesce(sum(abs(d.delta)) filter (where d.delta < 0 and d.at > p.published_at - %(second)s::interval
-                    and d.at <= p.published_at + %(margin)s::interval
-                or d.delta > 0 and d.at >= p.published_at - %(margin)s::interval and d.at <= p.published_at), 0)::int8
+                    and d.at <= p.published_at + c.clock_margin
+                or d.delta > 0 and d.at >= p.published_at - c.clock_margin and d.at <= p.published_at), 0)::int8
                 as blurred
         from done d join listings p on p.shop_id = %(shop)s and p.id = d.listing_id
+        join connections c on c.shop_id = p.shop_id and c.id = p.connection_id
         where p.published_units is not null
         group by p.id, p.published_units, p.published_at, p.unseen_units order by p.id
         """,
@@ -487,7 +487,6 @@ def follow_channel(
         refund_refs=[ref for _, ref in refunded],
         refund_ats=list(refunded.values()),
         second=WHOLE_SECOND,
-        margin=CLOCK_MARGIN,
         edited=[edit.listing_id for edit in edits],
         edited_units=[edit.units for edit in edits],
         # Vendors stamp whole seconds; what we refine an order's version by is none of the edit's.
@@ -521,12 +520,12 @@ def exposure_of_lines(conn: Connection, shop_id: int, line_ids: Iterable[int]) -
         select p.id, p.published_units, p.unseen_units, coalesce(-sum(d.delta) filter (where d.delta < 0), 0)::int8
             as sold, coalesce(sum(d.delta) filter (where d.delta > 0), 0)::int8 as restocked
         from done d join listings p on p.shop_id = %(shop)s and p.id = d.listing_id
+        join connections c on c.shop_id = p.shop_id and c.id = p.connection_id
         where p.published_units is not null and (p.baseline_at is null
-            or d.at >= p.baseline_at + sign(-d.delta) * %(margin)s::interval)
+            or d.at >= p.baseline_at + sign(-d.delta) * c.clock_margin)
         group by p.id, p.published_units, p.unseen_units order by p.id
         """,
         shop=shop_id,
-        margin=CLOCK_MARGIN,
         ids=sorted(set(line_ids)),
     )
     return [

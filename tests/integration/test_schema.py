@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from datetime import timedelta
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -12,7 +13,10 @@ from sqlalchemy import Engine, create_engine
 
 import core
 from core import embedded
+from core.clock import CLOCK_MARGIN
 from core.db import fetch, metadata, scalar
+from core.inventory.exposure import WHOLE_SECOND
+from tests.factories import make_connection, make_shop, unique
 
 WITHOUT_SHOP = {
     "alembic_version": "how far the schema is; one row",
@@ -127,3 +131,22 @@ def test_the_application_may_read_every_table_and_owns_none(quiet_engine: Engine
         assert (owned, list(unreadable)) == (0, [])
         assert scalar(conn, "select rolsuper or rolcreaterole or rolcreatedb or rolbypassrls from pg_roles"
                             " where rolname = current_user") is False  # fmt: skip
+
+
+def test_a_connections_clock_margin_is_the_models_and_in_a_hurry_only_the_second_of_a_stamp_stays(
+    quiet_engine: Engine,
+) -> None:
+    settings: list[tuple[dict[str, float], timedelta]] = [
+        ({}, CLOCK_MARGIN),
+        ({"clock_factor": 1}, CLOCK_MARGIN),
+        ({"clock_factor": 0}, CLOCK_MARGIN),
+        ({"clock_factor": 4}, timedelta(seconds=2)),
+        ({"clock_factor": 1e9}, WHOLE_SECOND),
+    ]
+    with quiet_engine.connect() as conn:
+        shop_id = make_shop(conn)
+        for said, margin in settings:
+            row = make_connection(conn, shop_id, account_ref=unique("shop"), settings=said)
+            found = scalar(conn, "select clock_margin from connections where id = %(id)s", id=row.id)
+            assert found == margin, said
+        conn.rollback()
