@@ -29,11 +29,15 @@ from workers.world import Control, Progress
 CLOCK_FACTOR = 60.0
 TURN_SECONDS = 0.2
 READ_SECONDS_MAX = 180.0
-LOST_AFTER = timedelta(seconds=20)
+LOST_AFTER = timedelta(seconds=6)
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
-RING_SECONDS = 3.0
-"""The schedule knows nothing of the sandbox's hurry: what it rings every minute comes once in a vendor's hour. So
-Amazon is asked for its orders as often as its plan lets, three of its minutes, and what follows is looked at then."""
+RING_SECONDS = 1.0
+"""The schedule knows nothing of the sandbox's hurry: what it rings every minute comes once in a vendor's hour. So it
+is rung here as often as in a vendor's minute."""
+
+ASKED_EVERY = timedelta(minutes=3) / CLOCK_FACTOR
+"""As often as Amazon's plan lets it be asked for its orders."""
+
 
 FAULTS: tuple[tuple[str, str, float, float], ...] = (
     ("latency", "", 0.2, 0.4),
@@ -132,8 +136,10 @@ class _PollBell:
             asked = {row["id"]: row["at"] for row in fetch(conn, question, ids=[row.id for row in self._rows])}
         now = utc_now()
         for row in self._rows:
-            rung = self._rung.get(row.id, LONG_AGO)
-            if (asked[row.id] or LONG_AGO) >= rung or rung < now - LOST_AFTER:
+            rung, asked_at = self._rung.get(row.id, LONG_AGO), asked[row.id] or LONG_AGO
+            is_over = asked_at >= rung or rung < now - LOST_AFTER
+            # One that comes early is answered with nothing, and looks as if it were lost.
+            if is_over and asked_at <= now - ASKED_EVERY:
                 self._app.queue.enqueue("connection.poll", shop_id=row.shop_id, connection_id=row.id)
                 self._rung[row.id] = now
 

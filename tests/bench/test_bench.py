@@ -37,7 +37,7 @@ def measured(*words: str) -> dict[str, Any]:
 
 
 def test_booking_is_held_against_a_job_an_order_and_a_bare_copy() -> None:
-    report = measured("apply", "--size", "0.02")
+    report = measured("apply", "--size", "0.01")
     names = [figure["name"] for figure in report["figures"]]
     for word in ("ours: orders", "ours: lines", "baseline", "forked", "in-process", "floor"):
         assert any(word in name for name in names), word
@@ -45,7 +45,7 @@ def test_booking_is_held_against_a_job_an_order_and_a_bare_copy() -> None:
 
 
 def test_the_door_is_held_against_a_bare_route_with_and_without_redis() -> None:
-    report = measured("ingest", "--size", "0.1")
+    report = measured("ingest", "--size", "0.05")
     assert [ratio["aim"] for ratio in report["ratios"]] == [0.8, 0.95]
     assert sum("p99" in figure["name"] for figure in report["figures"]) == 3
 
@@ -82,7 +82,7 @@ def test_the_median_counts_and_an_aim_is_met_or_missed() -> None:
 
 
 def test_buyers_of_one_sku_are_held_against_a_lock_an_order_and_against_buyers_of_many() -> None:
-    report = measured("hot_sku", "--size", "0.02")
+    report = measured("hot_sku", "--size", "0.01")
     assert [ratio["aim"] for ratio in report["ratios"]] == [10, 10, 10, 10]
     waiting = [figure["value"] for figure in report["figures"] if "waiting" in figure["name"]]
     assert len(waiting) == 4

@@ -566,4 +566,4 @@ def test_whatever_is_done_to_stock_stays_explained(history_engine: Engine) -> No
     class Machine(StockMachine):
         engine = history_engine
 
-    run_state_machine_as_test(Machine, settings=settings(max_examples=24, stateful_step_count=25))
+    run_state_machine_as_test(Machine, settings=settings(max_examples=16, stateful_step_count=25))
