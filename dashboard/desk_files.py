@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import streamlit as st
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -12,7 +10,17 @@ from core.desk.files import DryRun
 from core.desk.rows import Act, Wanted
 from core.desk.sheets import BYTES_MAX, ROWS_MAX
 from core.errors import SwitchyardError
-from dashboard import components, desk_actions, desk_acts, desk_dialogs, desk_queries, desk_words, formats, people
+from dashboard import (
+    components,
+    desk_actions,
+    desk_acts,
+    desk_dialogs,
+    desk_queries,
+    desk_words,
+    file_problems,
+    formats,
+    people,
+)
 
 _ACTS: dict[str, Act] = {
     "Receive": "receive",
@@ -29,7 +37,6 @@ _NEEDS: dict[str, str] = {
     "return": "SKU (or barcode), units, order and disposition (restock, quarantine, write off)",
 }
 _EACH_ROW = "As each row says"
-_PROBLEMS_SHOWN = 50
 
 
 def draw(viewer: people.Viewer) -> None:
@@ -91,19 +98,7 @@ def _wanted(viewer: people.Viewer, act: Act, found: dict[int, str]) -> Wanted:
 def _draw_plan(viewer: people.Viewer, wanted: Wanted, plan: DryRun, data: bytes, found: dict[int, str]) -> None:
     name = formats.plain(plan.name)
     if plan.problems:
-        count = formats.plural(len(plan.problems), "thing is", "things are")
-        st.error(f"{count} wrong with {name}. Nothing was booked.", icon=":material/error:")
-        body = [
-            [
-                formats.count(problem.row) if problem.row else "–",
-                escape(problem.column or "–"),
-                escape(problem.text),
-            ]
-            for problem in plan.problems[:_PROBLEMS_SHOWN]
-        ]
-        components.table([("Row", True), ("Column", False), ("What is wrong, and the repair", False)], body, "Errors")
-        if len(plan.problems) > _PROBLEMS_SHOWN:
-            components.html(f'<div class="sy-muted">and {len(plan.problems) - _PROBLEMS_SHOWN:,} more</div>')
+        file_problems.draw(plan.problems, name, "Nothing was booked")
         return
     components.figures(
         [

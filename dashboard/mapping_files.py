@@ -12,7 +12,7 @@ from core.audit import Actor
 from core.desk.sheets import BYTES_MAX
 from core.errors import SwitchyardError
 from core.identity.files import ROWS_MAX, DryRun, RowChange
-from dashboard import components, formats, mapping_actions, mapping_queries, mapping_words, people
+from dashboard import components, file_problems, formats, mapping_actions, mapping_queries, mapping_words, people
 
 _SHOWN = 50
 _CHANGES = {
@@ -77,7 +77,7 @@ def draw_plan(viewer: people.Viewer, plan: DryRun, data: bytes) -> None:
     """What a file would do, or everything that is wrong with it; then the reason and the button."""
     name = formats.plain(plan.name)
     if plan.problems:
-        _draw_problems(plan, name)
+        file_problems.draw(plan.problems, name, "Nothing was loaded")
         return
     staying = plan.count("unchanged") + plan.count("repeats")
     changing = plan.rows - staying
@@ -109,22 +109,6 @@ def draw_plan(viewer: people.Viewer, plan: DryRun, data: bytes) -> None:
         )
     if go:
         _load(viewer, plan, data, reason or "")
-
-
-def _draw_problems(plan: DryRun, name: str) -> None:
-    count = formats.plural(len(plan.problems), "thing is", "things are")
-    st.error(f"{count} wrong with {name}. Nothing was loaded.", icon=":material/error:")
-    body = [
-        [
-            formats.count(problem.row) if problem.row else formats.UNKNOWN,
-            escape(problem.column or formats.UNKNOWN),
-            escape(problem.text),
-        ]
-        for problem in plan.problems[:_SHOWN]
-    ]
-    components.table([("Row", True), ("Column", False), ("What is wrong, and the repair", False)], body, "Errors")
-    if len(plan.problems) > _SHOWN:
-        st.caption(f"and {formats.count(len(plan.problems) - _SHOWN)} more")
 
 
 def _draw_changes(changes: list[RowChange]) -> None:

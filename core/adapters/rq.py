@@ -53,7 +53,7 @@ JOB_QUEUES: Mapping[str, str] = {
     "notices.read": "polls",
     "sweep.subscriptions": "polls",
     "sweep.external": "polls",
-    "connection.external": "polls",
+    "connection.external": "catalog",
     "connection.subscriptions": "polls",
     "outbox.relay": "polls",
     "shipments.confirm": "polls",

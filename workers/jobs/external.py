@@ -30,7 +30,7 @@ def sweep_external() -> dict[str, Any]:
     return {"connections": len(kept)}
 
 
-@job("connection.external", queue="polls", timeout=170)
+@job("connection.external", queue="catalog", timeout=170)
 def read_external(*, shop_id: int, connection_id: int) -> dict[str, Any]:
     """Read what a channel keeps itself, and bring the levels of its places to it."""
     app = bootstrap.application()
