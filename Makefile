@@ -25,7 +25,7 @@ down: $(VENV)/.setup ## Stop what runs here; data stays
 	@$(BIN)/python -m workers.cli down
 
 # Most tests wait, for servers to start and pages to settle: more processes than cores. A file stays in one of them.
-JOBS := 5
+JOBS := 4
 
 test: $(VENV)/.setup-dev ## Run the tests; ARGS="-k words" chooses some, JOBS=0 runs them one by one
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -213,6 +213,11 @@ def application() -> Application:
     return _application_of(os.getpid())
 
 
+def warm_up(*, reads_queues: bool = False) -> None:
+    """Load what the first call to a vendor would, and open nothing: for a process that forks (`registry.warm_up`)."""
+    registry.warm_up(reads_queues=reads_queues)
+
+
 def job_names() -> frozenset[str]:
     """Every job that is ours, by its registered name."""
     return frozenset(JOB_QUEUES)

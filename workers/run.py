@@ -6,7 +6,9 @@ network, so that the 20 ms vanish; what they buy does not: a job that leaks, han
 else along, its parent reports it at once, and a job whose machine died is found after 65 seconds instead of its
 timeout and a minute.
 
-Nothing but Redis is opened before the fork: a database connection must not have two owners.
+Nothing but Redis is opened before the fork: a database connection must not have two owners. What a first call to a
+vendor loads is loaded before it: a poll takes 85 ms of CPU without it and 45 with, a look into a queue of notifications
+490 and 65.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ import uuid
 import click
 import redis
 
-from core import logs
-from core.adapters.rq import SwWorker, queue_named, record_runs_with
+from core import bootstrap, logs
+from core.adapters.rq import JOB_QUEUES, SwWorker, queue_named, record_runs_with
 from core.config import Settings
 from core.errors import SwitchyardError
 from workers import registry
@@ -62,6 +64,7 @@ def main(queue: str) -> None:
     except SwitchyardError as error:
         raise click.ClickException(str(error)) from error
     registry.load()
+    bootstrap.warm_up(reads_queues=queue == JOB_QUEUES["notices.read"])
     record_runs_with(PostgresRunRecorder(settings.database_url))
     worker = make_worker(queue, settings.redis_url)
     log.info("worker %s serves %s", worker.name, queue)

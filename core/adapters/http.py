@@ -485,6 +485,13 @@ def make_http(transport: httpx.BaseTransport | None = None) -> httpx.Client:
     )
 
 
+def warm_up() -> None:
+    """Load the transport and read whom we believe: for a process that forks, so that no child has to."""
+    make_http().close()
+    # As looking up a name does.
+    "localhost".encode("idna")
+
+
 @lru_cache(maxsize=1)
 def certificates() -> ssl.SSLContext:
     """Whom we believe. Reading the authorities takes longer than many a call, so once per process."""

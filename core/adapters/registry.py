@@ -7,7 +7,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from core.adapters.amazon import AmazonSellerChannel
+from core.adapters import http
+from core.adapters.amazon import AmazonSellerChannel, queues
 from core.adapters.amazon.client import API_VERSION as AMAZON_VERSION
 from core.adapters.amazon.notifications import SqsMailbox
 from core.adapters.amazon.parsing import parse as parse_amazon
@@ -32,6 +33,16 @@ API_VERSIONS: Mapping[str, str] = {"shopify": SHOPIFY_VERSION, "amazon": AMAZON_
 
 verifiers: Mapping[str, Callable[[Sequence[str], bytes, str | None], bool]] = {"shopify": verify_signature}
 """By vendor: (secrets, raw body, signature header) to whether one of the secrets signed the body."""
+
+
+def warm_up(*, reads_queues: bool) -> None:
+    """Load what the first call of a process would: for one that forks, so that no child has to.
+
+    `reads_queues`: whether its children read the queues of notifications, too; that takes 20 MB.
+    """
+    http.warm_up()
+    if reads_queues:
+        queues.warm_up()
 
 
 class UnknownVendor(Permanent):
