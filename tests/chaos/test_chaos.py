@@ -13,7 +13,7 @@ from tests.chaos.files import write_invented
 from tests.chaos.plan import EACH_AT_LEAST, KINDS, MANY, draw
 
 BLOWS = len(KINDS)
-INVOICES = 80
+INVOICES = 140
 SEED = 20101201
 
 
