@@ -30,8 +30,8 @@ from workers.world import Control, quiet
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
 
-ORDERS, GOODS = 528, 4
-BASKETS_PER_SECOND = 1.6
+ORDERS, GOODS = 528, 6
+BASKETS_PER_SECOND = 1.8
 """A basket at each shop in some forty seconds of the vendors: busy, and other tests run beside it."""
 SHARE_OF_BOUND = 0.95
 
