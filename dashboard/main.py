@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,14 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
     oversell = st.Page(
         SCREENS / "oversell.py", title="Oversell risk", icon=":material/trending_down:", url_path="oversell"
     )
+    failures = st.Page(SCREENS / "failures.py", title="Failures", icon=":material/error:", url_path="failures")
+    alerts = st.Page(SCREENS / "alerts.py", title="Alerts", icon=":material/notifications:", url_path="alerts")
+    runs = st.Page(SCREENS / "runs.py", title="Runs", icon=":material/sync:", url_path="runs")
+    reconciliation = st.Page(
+        SCREENS / "reconciliation.py", title="Reconciliation", icon=":material/balance:", url_path="reconciliation"
+    )
+    schedules = st.Page(SCREENS / "schedules.py", title="Schedules", icon=":material/schedule:", url_path="schedules")
+    reports = st.Page(SCREENS / "reports.py", title="Reports", icon=":material/bar_chart:", url_path="reports")
     skus = st.Page(SCREENS / "skus.py", title="SKUs", icon=":material/inventory_2:", url_path="skus")
     calls = st.Page(SCREENS / "calls.py", title="API calls", icon=":material/swap_horiz:", url_path="calls")
     connections = st.Page(
@@ -37,11 +46,11 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
     setup = st.Page(SCREENS / "setup.py", title="Set-up", icon=":material/settings:", url_path="setup")
     orders = st.Page(SCREENS / "orders.py", title="Orders", icon=":material/receipt_long:", url_path="orders")
     return {
-        "Now": [overview, oversell],
-        "Sync": [connections, mapping, jobs, calls],
+        "Now": [overview, oversell, failures, alerts],
+        "Sync": [connections, mapping, runs, reconciliation, schedules, jobs, calls],
         "Stock": [skus, desk, rules],
         "Orders": [orders],
-        "Shop": [setup],
+        "Shop": [reports, setup],
     }
 
 
@@ -68,15 +77,21 @@ def draw_sidebar(sections: dict[str, list[st.Page]], shops: list[dict[str, Any]]
                 )
 
 
+# How much waits on a page, by its address: each counts for a shop and scope, and no further than BADGE_MAX + 1.
+_WAITING: Mapping[str, Callable[[int, str], int]] = {
+    "mapping": mapping_queries.waiting,
+}
+
+
 def _label(page: st.Page, viewer: people.Viewer | None) -> str:
     """A page's name, and beside it how much waits there, where something does."""
-    if viewer is None or page.url_path != "mapping":
+    if viewer is None or page.url_path not in _WAITING:
         return page.title
     try:
-        waiting = mapping_queries.waiting(viewer.shop.id, viewer.person.scope)
+        waiting = _WAITING[page.url_path](viewer.shop.id, viewer.person.scope)
     except queries.Unreadable as error:
         # The page itself says that it cannot be read; the way to it stays.
-        log.warning("how much waits for a mapping cannot be read: %s", error)
+        log.warning("how much waits on %s cannot be read: %s", page.url_path, error)
         return page.title
     most = mapping_queries.BADGE_MAX
     many = f"{most}+" if waiting > most else formats.count(waiting)

@@ -1,0 +1,1 @@
+-- Alerts with states, subjects and a history; who is told of them, and how.

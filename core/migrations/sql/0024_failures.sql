@@ -1,0 +1,1 @@
+-- Failures of every kind in one place, and what a requeue does about them.

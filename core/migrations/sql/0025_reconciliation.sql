@@ -1,0 +1,1 @@
+-- What channels report, held against what we know, and the differences found.

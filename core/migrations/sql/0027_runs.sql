@@ -1,0 +1,1 @@
+-- Sync runs with their speed, and schedules that are run now, paused and caught up.

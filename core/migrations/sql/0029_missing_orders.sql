@@ -1,0 +1,1 @@
+-- Orders and refunds that are missing here or at their channel.
