@@ -51,7 +51,7 @@ class Desk:
         self.work()
 
     def _ring(self, more: Mapping[str, object]) -> None:
-        """A bell gives up after 50 ms, which a busy machine may need; whoever rings in earnest has a sweep behind it."""
+        """A bell gives up after 50 ms, which a busy machine may need; in earnest a sweep stands behind it."""
         arguments = {"shop_id": self.lane.shop_id, "connection_id": self.lane.connection_id, **more}
         for _ in range(20):
             with suppress(Retryable):
