@@ -91,6 +91,7 @@ outbox_messages = Table(
     CheckConstraint("state in ('waiting', 'sent', 'dead')", name="state"),
     Index(None, "next_attempt_at", "id", postgresql_where=text("state = 'waiting'")),
     Index("ix_outbox_messages_dead", "shop_id", "id", postgresql_where=text("state = 'dead'")),
+    Index("ix_outbox_messages_settled_at", "settled_at", postgresql_where=text("state = 'sent'")),
 )
 
 changes = Table(

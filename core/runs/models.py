@@ -1,4 +1,5 @@
-"""Tables: sync_runs, job_runs, job_requeues, schedules, schedule_runs, api_calls, quota_tallies, tallies."""
+"""Tables: sync_runs, job_runs, job_requeues, schedules, schedule_runs, api_calls, quota_tallies, tallies,
+retention_policies."""
 
 from __future__ import annotations
 
@@ -251,4 +252,18 @@ tallies = Table(
     Column("events", BigInteger, nullable=False),
     Column("seconds", Double, nullable=False, server_default="0", comment="how long they took together"),
     CheckConstraint("kind in ('job_run', 'api_call', 'inbox')", name="kind"),
+)
+
+# Of the installation, like job_runs: no row is the time in core.runs.retention.
+retention_policies = Table(
+    "retention_policies",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("keep_days", Integer, nullable=False),
+    Column("set_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("set_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("keep_days between 1 and 3650", name="keep_days"),
+    CheckConstraint("btrim(set_by) <> '' and btrim(reason) <> ''", name="named_and_reasoned"),
+    comment="where a person wants another time than the one in core.runs.retention; no row: that one",
 )

@@ -313,7 +313,7 @@ def fail_sync(
     )
 
 
-# The log of calls, and keeping it all small --------------------------------------------------------------------------
+# The log of calls ----------------------------------------------------------------------------------------------------
 
 _CALL_COLUMNS = {
     "shop_id": "int8",
@@ -358,44 +358,6 @@ def record_calls(
     return execute(
         conn, f"insert into api_calls ({', '.join(_CALL_COLUMNS)}) select * from unnest({arrays})", **columns
     )
-
-
-def prune(conn: Connection, now: datetime, keep_days: int) -> dict[str, int]:
-    """Forget runs, periods, calls and changes older than `keep_days`; what is still open stays."""
-    statements = {
-        "job_runs": "delete from job_runs where started_at < %(before)s and outcome is not null",
-        "job_requeues": "delete from job_requeues where requested_at < %(before)s",
-        "schedule_runs": "delete from schedule_runs where started_at < %(before)s",
-        "sync_runs": "delete from sync_runs where requested_at < %(before)s and state in ('done', 'failed')",
-        "api_calls": "delete from api_calls where called_at < %(before)s",
-        "quota_tallies": "delete from quota_tallies where bucket_at < %(before)s",
-        # The last one stays: it says what is exposed.
-        "exposure_changes": """
-            delete from exposure_changes c where c.changed_at < %(before)s and exists (
-                select from exposure_changes n
-                where n.shop_id = c.shop_id and n.listing_id = c.listing_id and n.id > c.id)
-        """,
-    }
-    before = now - timedelta(days=keep_days)
-    counts = {table: execute(conn, sql, before=before) for table, sql in statements.items()}
-    return counts | _prune_changes(conn, before)
-
-
-def _prune_changes(conn: Connection, before: datetime) -> dict[str, int]:
-    """Forget changes with their legs, in one look: one that is done a moment later keeps what belongs to it."""
-    row = fetch_one(
-        conn,
-        """
-        with gone as (
-            delete from changes where recorded_at < %(before)s and done_at is not null returning shop_id, id
-        ), legs as (
-            delete from change_legs g using gone where g.shop_id = gone.shop_id and g.change_id = gone.id returning 1
-        )
-        select (select count(*) from gone) as changes, (select count(*) from legs) as change_legs
-        """,
-        before=before,
-    )
-    return {"changes": row["changes"], "change_legs": row["change_legs"]} if row is not None else {}
 
 
 def _touched(conn: Connection, sql: str, **params: object) -> bool:

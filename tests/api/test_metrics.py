@@ -29,6 +29,8 @@ from core.db import execute, make_engine, read_only, scalar, unit_of_work
 from core.messaging import inbox
 from core.messaging.inbox import HANDLED, Batch, Received, Verdict
 from core.runs import operations as runs
+from core.runs import retention
+from core.runs.retention import BY_NAME, Policy
 from tests.api.conftest import Serve, Served, Shop, signed_headers
 from workers.run import make_worker
 
@@ -315,7 +317,11 @@ def test_counts_do_not_fall_when_their_rows_are_pruned_and_folded(serve: Serve, 
     before = {key: count for key, count in scrape(api).items() if key[0].startswith(counters) and "_total" in key[0]}
     assert len(before) > 8
     with unit_of_work(shop.engine) as conn:
-        assert runs.prune(conn, NOW + timedelta(days=2), 1)["api_calls"] == 3
+        two_days_on = NOW + timedelta(days=2)
+        gone = {
+            name: retention.forget(conn, Policy(BY_NAME[name], 1), two_days_on) for name in ("api_calls", "job_runs")
+        }
+        assert gone["api_calls"] == 3
         assert scalar(conn, "select count(*) from job_runs where outcome is not null") == 0
     for _ in range(2):
         with unit_of_work(shop.engine) as conn:

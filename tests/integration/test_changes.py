@@ -20,7 +20,7 @@ from core.inventory import operations as inventory
 from core.messaging import changes, chasing
 from core.messaging import legs as words
 from core.messaging.change_checks import CHANGE_CHECKS
-from core.runs.operations import prune
+from core.runs import retention
 from tests import racing
 from tests.changing import Pair, answer, change, chase, legs, make_pair, plan, settle, states
 from tests.desks import Desk
@@ -362,13 +362,17 @@ def test_what_a_change_was_and_how_it_ended_cannot_be_edited(conn: Connection, p
         execute(conn, edit)
 
 
+def prune(conn: Connection) -> int:
+    policy = retention.Policy(retention.BY_NAME["changes"], 90)
+    return retention.forget(conn, policy, NOW + timedelta(days=91))
+
+
 def test_old_ones_are_forgotten_but_for_those_that_are_not_done(conn: Connection, pair: Pair) -> None:
     sell(conn, pair)
     answer(conn, pair, "confirmed")
     chase(conn, pair)
     sell(conn, pair, "1002")
-    forgotten = prune(conn, NOW + timedelta(days=91), 90)
-    assert (forgotten["changes"], forgotten["change_legs"]) == (1, 1)
+    assert prune(conn) == 1
     assert len(legs(conn, pair)) == 1
 
 
@@ -389,14 +393,14 @@ def test_a_change_that_is_done_while_old_ones_are_forgotten_keeps_its_legs(engin
     event.listen(engine, "after_cursor_execute", reach)
     try:
         with unit_of_work(engine) as conn:
-            prune(conn, NOW + timedelta(days=91), 90)
+            prune(conn)
     finally:
         event.remove(engine, "after_cursor_execute", reach)
     assert reached == [0, 1]
     with unit_of_work(engine) as conn:
         assert scalar(conn, "select count(*) from changes where shop_id = %(s)s", s=pair.shop_id) == 1
         assert len(legs(conn, pair)) == 1
-        assert prune(conn, NOW + timedelta(days=91), 90)["change_legs"] == 1
+        assert prune(conn) == 1
         assert scalar(conn, "select count(*) from change_legs where shop_id = %(s)s", s=pair.shop_id) == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -15,14 +16,16 @@ from core.clock import business_day, utc_now
 from core.db import fetch_one, read_only, unit_of_work
 from core.errors import BadInput, Permanent
 from core.messaging import outbox
-from core.runs import failures, queries
+from core.runs import failures, queries, retention
 from core.runs import operations as runs
 from workers.recording import never_began
 from workers.registry import job
 
 log = logging.getLogger(__name__)
 
-KEEP_DAYS = 90
+PRUNE_SECONDS = 240.0
+"""What is not forgotten by then is forgotten at the next turn."""
+
 REQUEUE_SYNC_AFTER = timedelta(seconds=60)
 ADOPTED_AT_ONCE = 1000
 
@@ -85,7 +88,16 @@ def _ring_again(app: Application, work: failures.Work) -> bool:
 
 @job("runs.prune", queue="reports", timeout=300)
 def prune_runs() -> dict[str, Any]:
-    """Forget runs and calls older than KEEP_DAYS."""
+    """Forget what is kept no longer, in batches, each in a commit of its own."""
     app = bootstrap.application()
-    with unit_of_work(app.engine) as conn:
-        return dict(runs.prune(conn, utc_now(), KEEP_DAYS))
+    with read_only(app.engine) as conn:
+        policies = retention.policies(conn)
+    counts, ends_at = dict.fromkeys(retention.BY_NAME, 0), time.monotonic() + PRUNE_SECONDS
+    for policy in policies:
+        is_more = True
+        while is_more and time.monotonic() < ends_at:
+            with unit_of_work(app.engine) as conn:
+                gone = retention.forget(conn, policy, utc_now())
+            counts[policy.kept.name] += gone
+            is_more = gone == retention.BATCH
+    return {name: count for name, count in counts.items() if count}
