@@ -93,14 +93,12 @@ alerts = Table(
         "page", Text, nullable=False, comment="where to look: the url_path of a page, with `address` as its parameters"
     ),
     Column("address", JSONB, nullable=False, server_default=text("'{}'")),
-    Column(
-        "orders", BigInteger, nullable=False, server_default="0", comment="affected when it was last looked at"
-    ),
+    Column("orders", BigInteger, nullable=False, server_default="0", comment="affected when it was last looked at"),
     Column(
         "size",
         BigInteger,
         nullable=False,
-        comment="how bad it is, in the kind's own measure: what \"much worse\" is judged by",
+        comment='how bad it is, in the kind\'s own measure: what "much worse" is judged by',
     ),
     Column("told_size", BigInteger, nullable=False, comment="the greatest size that was ever told of"),
     Column(
@@ -179,9 +177,7 @@ alert_events = Table(
         unique=True,
         postgresql_where=text("what in ('opened', 'regressed')"),
     ),
-    Index(
-        "uq_alert_events_taken", "shop_id", "alert_id", unique=True, postgresql_where=text("what = 'acknowledged'")
-    ),
+    Index("uq_alert_events_taken", "shop_id", "alert_id", unique=True, postgresql_where=text("what = 'acknowledged'")),
     Index("uq_alert_events_ended", "shop_id", "alert_id", unique=True, postgresql_where=text("what = 'resolved'")),
     comment="the history of alerts: added, never edited; goes with its alert when that is forgotten",
 )
@@ -209,7 +205,10 @@ backlog_samples = Table(
     Column("waiting", BigInteger, nullable=False),
     Column("oldest_at", DateTime(timezone=True)),
     Column(
-        "done", BigInteger, nullable=False, comment="how much had been done in the lane by then, counted from any beginning"
+        "done",
+        BigInteger,
+        nullable=False,
+        comment="how much had been done in the lane by then, counted from any beginning",
     ),
     PrimaryKeyConstraint("shop_id", "connection_id", "lane", "at"),
     ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),

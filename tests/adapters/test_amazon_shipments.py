@@ -18,6 +18,7 @@ from core.orders import confirming, packages
 from core.orders.confirming import CannotConfirm, Package
 from tests.adapters.amazon_trade import SKU, Trade
 from tests.adapters.canned_amazon_orders import item_body
+from tests.alerting import look
 from workers import cli, console
 from workers.jobs import shipments
 from workers.jobs.shipments import confirm_shipments, sweep_shipments
@@ -202,6 +203,8 @@ def later(shop: Trade, hours: float) -> None:
 def alert(shop: Trade) -> tuple[int, int, bool] | None:
     """(packages, orders, whether it is open) of the newest alert."""
     sweep_shipments()
+    with unit_of_work(shop.floor.engine) as conn:
+        look(conn, shop.row.shop_id, "unconfirmed_shipment", utc_now())
     found = shop.floor.rows(
         """
         select units, skus, closed_at is null as is_open from alerts
@@ -236,9 +239,10 @@ def test_a_refused_package_is_told_listed_and_over_once_it_is_corrected(
     assert (alert(shop), troubles(shop)) == ((1, 1, True), ["refused"])
     with unit_of_work(shop.floor.engine) as conn:
         found = packages.unconfirmed(conn, shop.row.shop_id)
-        said = shipment_alerts.notice("Shop", found, "http://127.0.0.1:8500")
-    assert said.startswith(f"Shop: 1 package is not confirmed. {shop.row.name}: the channel refuses to know of it")
-    assert "(1, such as package 1 of order A: InvalidInput). Correct it with" in said
+        said = shipment_alerts.words(found)
+    assert said.headline == "1 package is not confirmed"
+    assert said.sentence.startswith(f"{shop.row.name}: the channel refuses to know of it")
+    assert "(1, such as package 1 of order A: InvalidInput). Correct it with" in said.sentence
     listed = run(shop, monkeypatch, "--list").output
     assert "order A, package 1, 2 units by UPS 1Z1" in listed
     assert "the channel refuses to know of it (InvalidInput: " in listed

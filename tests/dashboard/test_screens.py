@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import Connection
 
 from core import embedded
-from core.alerts import operations as alerts
-from core.alerts.rules import Ending
+from core.alerts import credentials
+from core.alerts.credentials import Ending
+from core.alerts.engine import Desk
 from core.clock import utc_now
 from core.db import execute, fetch_one
 from dashboard import problems
@@ -90,8 +91,8 @@ def test_a_secret_that_ends_has_its_card_until_it_is_replaced(opened: Open, conn
     worlds.calm(conn)
     row = fetch_one(conn, "select shop_id, id, name from connections order by id limit 1")
     assert row is not None
-    ending = Ending(row["name"], datetime(2099, 1, 8, tzinfo=UTC), "")
-    assert alerts.tell_of_ending(conn, row["shop_id"], row["id"], ending, utc_now())
+    ending = Ending(row["name"], datetime(2099, 1, 8, tzinfo=UTC))
+    assert credentials.tell_of_ending(Desk(conn, row["shop_id"], utc_now(), ""), row["id"], ending)
     page = opened()
     assert not page.exception
     said = text_of(page)

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from core import bootstrap, embedded
 from core.alerts.rules import BadLimit
-from core.db import fetch, fetch_one, unit_of_work
+from core.db import fetch, unit_of_work
 from core.errors import BadInput
 from core.inventory.shortages import NoShortage
 from core.runs.schedules import SCHEDULES
@@ -94,20 +94,23 @@ def test_a_limit_needs_a_reason_and_says_one_thing(app: bootstrap.Application, w
 def test_the_job_opens_and_closes_by_the_limit(
     app: bootstrap.Application, engine: Engine, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (schedule,) = [item for item in SCHEDULES if item.job == "sweep.exposure_alerts"]
+    (schedule,) = [item for item in SCHEDULES if item.job == "sweep.alerts"]
     assert schedule.every_seconds == 60
-    assert job.sweep_exposure_alerts() == {"shops": 0, "opened": 0, "closed": 0}
+    quiet = {"shops": 1, "opened": 0, "worse": 0, "closed": 0}
+    # More was sold than there was, which nobody has to set a limit for.
+    monkeypatch.setattr(type(app), "sender", lambda _self: None)
+    assert job.sweep_alerts() == {**quiet, "opened": 1}
     said(app, "alert-limit", "4", "--reason", "a test")
     monkeypatch.setattr(type(app), "sender", lambda _self: print)
-    assert job.sweep_exposure_alerts() == {"shops": 1, "opened": 1, "closed": 0}
-    assert job.sweep_exposure_alerts() == {"shops": 1, "opened": 0, "closed": 0}
-    said(app, "alert-limit", "5", "--reason", "a test")
-    assert job.sweep_exposure_alerts() == {"shops": 1, "opened": 0, "closed": 1}
+    assert job.sweep_alerts() == {**quiet, "opened": 1}
+    assert job.sweep_alerts() == quiet
+    said(app, "alert-limit", "--off", "--reason", "a test")
+    assert job.sweep_alerts() == {**quiet, "closed": 1}
     with engine.connect() as conn:
-        row = fetch_one(conn, "select payload ->> 'text' as text, count(*) over () as notices from outbox_messages")
-    assert row is not None
-    assert row["notices"] == 1
-    assert "up to 5 units could be oversold, over 2 SKUs; the limit is 4" in row["text"]
+        told = fetch(conn, "select payload ->> 'text' as text from outbox_messages order by id")
+    assert len(told) == 2
+    assert "Up to 5 units could be oversold, over 2 SKUs. The limit is 4." in told[0]["text"]
+    assert "somebody switched it off" in told[1]["text"]
 
 
 def test_why_says_how_the_pool_is_shared(app: bootstrap.Application, world: World) -> None:
