@@ -39,7 +39,9 @@ def _failing(scene: Scene, channel: Channel, row: RowMapping) -> Finding:
     )
     said = mask(row["error"] or channel.last_error or "").rstrip(".")
     status = f"status {row['status']}" if row["status"] else "no answer"
-    waits = f" {many(touched.listings, 'number')} wait to be written there." if touched.listings else ""
+    waits = (
+        f" {many(touched.listings, 'number waits', 'numbers wait')} to be written there." if touched.listings else ""
+    )
     return Finding(
         f"{CONNECTION}:{channel.id}",
         "danger",

@@ -55,17 +55,8 @@ def test_what_is_switched_off_closes_whatever_is_seen() -> None:
 
 
 def test_it_is_held_longer_each_time_it_came_back_and_never_longer_than_an_hour() -> None:
-    assert [policy("audit").hold(number).total_seconds() / 60 for number in range(9)] == [
-        0,
-        2,
-        4,
-        8,
-        16,
-        32,
-        60,
-        60,
-        60,
-    ]
+    held = [policy("audit").hold(number).total_seconds() / 60 for number in range(9)]
+    assert held == [0, 2, 4, 8, 16, 32, 60, 60, 60]
     assert policy("audit", True, {"hold_minutes": 60}).hold(5) == HOLD_CAP
 
 
@@ -91,3 +82,21 @@ def test_a_notice_says_how_much_over_what_what_to_do_and_where_to_look() -> None
         " Worst: 22423 (11), 85123A (8). Switch the worst to escrow, or look which channel does not follow."
         " http://127.0.0.1:8500/oversell?shop=3&show=At+risk"
     )
+
+
+@pytest.mark.parametrize(("on", "off", "most"), [(1, 1, 2), (1, 7, 4), (3, 40, 7), (10, 61, 61), (60, 180, 18)])
+def test_what_flaps_for_days_floods_nobody_and_is_never_hidden(on: int, off: int, most: int) -> None:
+    """Looked at by the minute for three days: what stays away for less than an hour is told of a few times in all."""
+    rule, episode, before, opened, closed_at = policy("audit"), None, -1, 0, NOW
+    for minute in range(3 * 1440):
+        now, is_there = NOW + timedelta(minutes=minute), minute % (on + off) < on
+        step = next_step(episode, SEEN if is_there else None, rule, now)
+        if step == "open":
+            before = before + 1 if opened == 0 or now - closed_at < rule.minutes("again_minutes") else 0
+            episode, opened = replace(EPISODE, relapses=before), opened + 1
+        elif episode is not None and step in ("keep", "clear"):
+            episode = replace(episode, clear_since=None if step == "keep" else episode.clear_since or now)
+        elif step == "close":
+            episode, closed_at = None, now
+        assert episode is not None or not is_there, "while it is there an episode is open"
+    assert opened <= most
