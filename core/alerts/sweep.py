@@ -99,6 +99,7 @@ def look(desk: Desk, kinds: Sequence[str] | None = None, checks: Sequence[Check]
     Run it in a unit of work of its own. A check that cannot be made (its view is unreadable, it takes too long) changes
     no alert, is on record as not made, and does not keep others from being made.
     """
+    execute(desk.conn, f"set local statement_timeout = {CHECK_MS}")
     rules = queries.policies(desk.conn, desk.shop_id)
     episodes = engine.open_episodes(desk.conn, desk.shop_id)
     channels = channels_of(desk.conn, desk.shop_id)
@@ -126,7 +127,6 @@ def _follow(
     try:
         # What the check does to a broken transaction is undone, and the rest of the sweep goes on in it.
         with desk.conn.begin_nested():
-            execute(desk.conn, f"set local statement_timeout = {CHECK_MS}")
             found = check.find(scene) if rule.is_on else Found()
     except Exception as error:
         log.exception("the check for %s could not be made", check.kind)
