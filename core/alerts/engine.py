@@ -113,11 +113,10 @@ def open_one(desk: Desk, seen: Finding, policy: Policy) -> int | None:
             %(worst)s, %(size)s, %(size)s, before.id, coalesce(before.relapses + 1, 0), %(now)s, %(now)s, %(heard)s
         from (select) one
         left join lateral (
-            select a.id, a.relapses from alerts a
-            where a.shop_id = %(shop)s and a.fingerprint = %(fingerprint)s and a.closed_at > %(again)s
-                and a.closed_because = 'below'
+            select a.id, a.relapses, a.closed_at, a.closed_because from alerts a
+            where a.shop_id = %(shop)s and a.fingerprint = %(fingerprint)s
             order by a.opened_at desc, a.id desc limit 1
-        ) before on true
+        ) before on before.closed_at > %(again)s and before.closed_because = 'below'
         on conflict (shop_id, fingerprint) where closed_at is null do nothing
         returning id, regressed_from
         """,

@@ -207,6 +207,17 @@ def test_switching_it_off_closes_it_and_both_are_on_record(conn: Connection, wor
     limited(conn, world)
     check(conn, world, 3)
     assert newest(conn, world.shop_id)["regressed_from"] is None, "nothing had come back"
+    # Nor is what was over before it was switched off: it is the one before that counts.
+    expose(conn, world, "MUG", 0)
+    assert [check(conn, world, minute) for minute in (4, 7)] == ["clear", "close"]
+    expose(conn, world, "MUG", 3)
+    check(conn, world, 8)
+    assert newest(conn, world.shop_id)["regressed_from"] is not None
+    alerts.set_exposure_limit(conn, world.shop_id, None, ACTOR, later(9))
+    check(conn, world, 9)
+    limited(conn, world)
+    check(conn, world, 10)
+    assert newest(conn, world.shop_id)["regressed_from"] is None
     entries = fetch(
         conn,
         "select actor, reason, details from audit_entries where act = 'set_alert_limit' and shop_id = %(shop)s"
@@ -214,6 +225,8 @@ def test_switching_it_off_closes_it_and_both_are_on_record(conn: Connection, wor
         shop=world.shop_id,
     )
     assert [(row["actor"], row["details"]["limit_units"], row["details"]["before_units"]) for row in entries] == [
+        (ACTOR.name, 3, None),
+        (ACTOR.name, None, 3),
         (ACTOR.name, 3, None),
         (ACTOR.name, None, 3),
         (ACTOR.name, 3, None),
@@ -391,17 +404,17 @@ def test_of_several_at_once_one_opens_it_one_takes_it_one_tells_that_it_is_worse
         with engine.connect() as conn:
             return count(conn, "alerts", world.shop_id), len(notices(conn, world.shop_id))
 
-    assert sorted(racing.race(engine, __file__, [("look", world)] * 3)) == ["keep", "keep", "open"]
+    assert sorted(racing.race(engine, __file__, [("look", world)] * 2)) == ["keep", "open"]
     assert said() == (1, 1)
     assert sorted(racing.race(engine, __file__, [("take", world)] * 2)) == ["taken", "took"]
     with unit_of_work(engine) as conn:
         expose(conn, world, "MUG", 50)
-    assert sorted(racing.race(engine, __file__, [("look", world)] * 3)).count("worse") == 1
+    assert sorted(racing.race(engine, __file__, [("look", world)] * 2)) == ["keep", "worse"]
     assert said() == (1, 2)
     with unit_of_work(engine) as conn:
         expose(conn, world, "MUG", 0)
         assert check(conn, world, 1) == "clear"
-    assert sorted(racing.race(engine, __file__, [("later", world)] * 3)) == ["close", "nothing", "nothing"]
+    assert sorted(racing.race(engine, __file__, [("later", world)] * 2)) == ["close", "nothing"]
     assert said() == (1, 3)
     with engine.connect() as conn:
         alert_id = newest(conn, world.shop_id)["id"]
