@@ -21,6 +21,7 @@ from core.alerts.terms import BadTerm, UnknownKind
 from core.audit import Actor
 from core.db import execute, fetch, fetch_one, scalar, unit_of_work
 from core.errors import BadInput
+from core.runs import retention
 from tests import racing
 from tests.alerting import ADDRESS, desk, episodes, history, look, newest, notices
 from tests.factories import ACTOR, NOW, World, count, later, make_world
@@ -365,6 +366,20 @@ def test_a_closed_one_stays_as_it_was_and_a_second_beginning_is_refused(conn: Co
     check(conn, world, 2)
     with pytest.raises(DBAPIError, match="is closed"), conn.begin_nested():
         execute(conn, "update alerts set closed_at = null, closed_because = null where id = %(id)s", id=alert_id)
+
+
+def test_one_that_is_over_is_forgotten_with_its_history_and_one_that_is_open_is_kept(
+    conn: Connection, world: World
+) -> None:
+    limited(conn, world, 0)
+    check(conn, world)
+    kept = retention.Policy(retention.BY_NAME["alerts"], 365)
+    assert retention.forget(conn, kept, later(400 * 1440)) == 0
+    alerts.set_exposure_limit(conn, world.shop_id, None, ACTOR, later(1))
+    check(conn, world, 2)
+    assert retention.forget(conn, kept, later(300 * 1440)) == 0
+    assert retention.forget(conn, kept, later(400 * 1440)) == 1
+    assert (count(conn, "alerts", world.shop_id), count(conn, "alert_events", world.shop_id)) == (0, 0)
 
 
 # --- races -------------------------------------------------------------------------------------------------------
