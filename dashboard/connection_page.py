@@ -11,6 +11,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard import (
+    alert_problems,
     call_words,
     calls,
     comparison_panel,
@@ -195,7 +196,8 @@ def draw_problems(viewer: people.Viewer, row: Row, found: Mapping[str, Sequence[
     """The cards of the Overview that are about this connection."""
     number = row["connection_id"]
     mine = {kind: [each for each in rows if each.get("connection_id") == number] for kind, rows in found.items()}
-    cards = problems.collect([row], mine, row["as_of"], viewer.shop.zone)
+    own = problems.collect([row], mine, row["as_of"], viewer.shop.zone)
+    cards = alert_problems.join(own, mine["alert"], row["as_of"], viewer.shop.zone)
     for place, problem in enumerate(cards[:CARDS_MAX]):
         # In shadow mode the one primary button is that which goes live.
         is_primary = place == 0 and row["write_mode"] == "live"

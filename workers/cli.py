@@ -31,6 +31,7 @@ from core.processes import write_private
 from workers import desk_cli, going_live_cli, world
 from workers import replay as replaying
 from workers import up as supervision
+from workers.alerts_cli import alerts
 from workers.changes_cli import list_changes
 from workers.connect_cli import connect
 from workers.console import application, console, home, person
@@ -72,6 +73,7 @@ def main() -> None:
 cli.add_command(why)
 cli.add_command(rules)
 cli.add_command(oversold)
+cli.add_command(alerts)
 cli.add_command(alert_limit)
 cli.add_command(keys)
 cli.add_command(list_changes)

@@ -135,6 +135,14 @@ KEPT: tuple[Kept, ...] = (
         7,
         _oldest("outbox_messages", "shop_id, id", "settled_at", "state = 'sent'"),
     ),
+    # Longer than one that is over may be the one before another.
+    Kept(
+        "alerts",
+        "alerts that are over, with their history",
+        365,
+        60,
+        _oldest("alerts", "shop_id, id", "closed_at", "closed_at is not null"),
+    ),
     Kept("exposure_changes", "how exposure came about, but for the newest of each listing", 90, 30, _EXPOSURE),
     Kept("changes", "changes that every channel has followed", 90, 7, _CHANGES),
 )

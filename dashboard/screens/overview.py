@@ -11,6 +11,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard import (
+    alert_problems,
     components,
     connection_queries,
     connection_words,
@@ -235,7 +236,8 @@ def now() -> None:
             facts = read(viewer)
         connections = facts["connections"]
         as_of = connections[0]["as_of"] if connections else queries.database_time()
-        found = problems.collect(connections, facts["problems"], as_of, viewer.shop.zone)
+        cards = problems.collect(connections, facts["problems"], as_of, viewer.shop.zone)
+        found = alert_problems.join(cards, facts["problems"]["alert"], as_of, viewer.shop.zone)
         components.headline(*problems.headline(found, connections), as_of, viewer.shop.zone)
         draw_cards(viewer, facts)
         draw_problems(viewer, found, connections, as_of)

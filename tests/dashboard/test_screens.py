@@ -8,8 +8,13 @@ import pytest
 from sqlalchemy import Connection
 
 from core import embedded
-from core.alerts import operations as alerts
-from core.alerts.rules import Ending
+from core.alerts import credentials
+from core.alerts.credentials import Ending
+from core.alerts.engine import Desk, follow
+from core.alerts.operations import acknowledge
+from core.alerts.rules import Finding, Found
+from core.alerts.terms import policy
+from core.audit import Actor
 from core.clock import utc_now
 from core.db import execute, fetch_one
 from dashboard import problems
@@ -90,8 +95,8 @@ def test_a_secret_that_ends_has_its_card_until_it_is_replaced(opened: Open, conn
     worlds.calm(conn)
     row = fetch_one(conn, "select shop_id, id, name from connections order by id limit 1")
     assert row is not None
-    ending = Ending(row["name"], datetime(2099, 1, 8, tzinfo=UTC), "")
-    assert alerts.tell_of_ending(conn, row["shop_id"], row["id"], ending, utc_now())
+    ending = Ending(row["name"], datetime(2099, 1, 8, tzinfo=UTC))
+    assert credentials.tell_of_ending(Desk(conn, row["shop_id"], utc_now(), ""), row["id"], ending)
     page = opened()
     assert not page.exception
     said = text_of(page)
@@ -101,6 +106,38 @@ def test_a_secret_that_ends_has_its_card_until_it_is_replaced(opened: Open, conn
     execute(conn, "update alerts set closed_at = now(), closed_because = 'replaced'")
     forget_all()
     assert "Nothing needs you." in text_of(opened())
+
+
+def test_an_alert_has_a_card_and_is_quiet_once_somebody_has_it(opened: Open, conn: Connection) -> None:
+    worlds.calm(conn)
+    row = fetch_one(conn, "select shop_id, id, name from connections order by id limit 1")
+    assert row is not None
+    desk, kind = Desk(conn, row["shop_id"], utc_now(), ""), "backlog"
+    seen = Finding(
+        f"{kind}:{row['id']}:events", "danger", "9,000 *messages* wait; at this rate 10,000 wait at 14:32",
+        "60 are handled a minute, 90 arrive.", "Start more workers.", "jobs", 9000, {}, row["id"], skus=3,
+    )  # fmt: skip
+    follow(desk, policy(kind), Found([seen]))
+    said = text_of(opened())
+    assert "One thing needs you." in said
+    assert r"9,000 \*messages\* wait; at this rate 10,000 wait at 14" in said
+    assert "60 are handled a minute, 90 arrive. Start more workers." in said
+    assert "3 SKUs" in said
+    alert_id = open_one_id(conn)
+    acknowledge(conn, row["shop_id"], alert_id, Actor("Grace", "on it"), utc_now())
+    forget_all()
+    page = opened()
+    assert not page.exception
+    assert "Grace has it since" in text_of(page)
+    (card,) = [m.value for m in page.markdown if "-badge[" in m.value]
+    assert "Dangerous" not in card
+    assert ":red-badge" not in card
+
+
+def open_one_id(conn: Connection) -> int:
+    row = fetch_one(conn, "select alert_id from open_alerts")
+    assert row is not None
+    return int(row["alert_id"])
 
 
 def test_a_drawer_opens_on_each_kind_of_evidence(opened: Open, conn: Connection) -> None:

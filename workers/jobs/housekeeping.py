@@ -12,10 +12,9 @@ import redis
 from core import bootstrap, invariants, measures
 from core.adapters.rq import live_worker_names
 from core.bootstrap import Application
-from core.clock import business_day, utc_now
-from core.db import fetch_one, read_only, unit_of_work
+from core.clock import utc_now
+from core.db import read_only, unit_of_work
 from core.errors import BadInput, Permanent
-from core.messaging import outbox
 from core.runs import failures, queries, retention
 from core.runs import operations as runs
 from workers.recording import never_began
@@ -32,20 +31,12 @@ ADOPTED_AT_ONCE = 1000
 
 @job("audit.nightly", queue="reports", timeout=3600)
 def audit_shop(*, shop_id: int) -> dict[str, Any]:
-    """Recompute every invariant of a shop; what is broken is told to the operators, once a day."""
+    """Recompute every invariant of a shop; what is broken is told by the next sweep of alerts."""
     app = bootstrap.application()
     now = utc_now()
     with read_only(app.engine) as conn:
         findings = invariants.check(conn, now, shop_id=shop_id)
-        shop = fetch_one(conn, "select name, time_zone from shops where shop_id = %(shop)s", shop=shop_id)
     broken = {finding.name: len(finding.rows) for finding in findings if finding.rows}
-    if broken and shop is not None and app.sender() is not None:
-        day = business_day(now, shop["time_zone"])
-        text = f"{shop['name']}: the nightly audit found {sum(broken.values())} rows that break an invariant: " + (
-            ", ".join(f"{name} ({count})" for name, count in broken.items())
-        )
-        with unit_of_work(app.engine) as conn:
-            outbox.add(conn, shop_id, "notice", f"audit:{day}", {"text": text}, now)
     return {"violations": sum(broken.values()), "broken": broken}
 
 

@@ -13,8 +13,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from core import bootstrap
-from core.alerts import operations as alerts
-from core.alerts.rules import Ending
+from core.alerts import credentials
+from core.alerts.credentials import Ending
+from core.alerts.engine import Desk
 from core.audit import Actor
 from core.bootstrap import Application
 from core.clock import utc_now
@@ -144,8 +145,8 @@ def _renew(
     found = renewals.holders(conn, keys, room.reader.vendor, renewal.application)
     if renewal.secret is None:
         for holder in found:
-            words = Ending(holder.name, renewal.ends_at, app.settings.dashboard_url)
-            alerts.tell_of_ending(conn, holder.shop_id, holder.connection_id, words, now, is_heard=is_heard)
+            desk = Desk(conn, holder.shop_id, now, app.settings.dashboard_url, is_heard)
+            credentials.tell_of_ending(desk, holder.connection_id, Ending(holder.name, renewal.ends_at))
         return
     actor = Actor("notifications", "Amazon told us of the application's new client secret")
     taken = renewals.take_new_secret(conn, keys, found, renewal.secret, told_at, actor, now)

@@ -8,7 +8,8 @@ revoke update, delete, truncate on
     stock_movements, audit_entries, fulfilment_lines, refunds, refund_lines, customer_returns, line_returns,
     count_entries, identifier_files
 from {role};
-revoke update, truncate on exposure_changes, channel_acts from {role};
+revoke update, truncate on exposure_changes, channel_acts, alert_events from {role};
+revoke truncate on alerts from {role};
 revoke truncate on changes, change_legs from {role};
 revoke delete, truncate on
     listing_writes, orders, order_lines, fulfilments, reservations, inbox_messages, policy_versions, channel_policies,
