@@ -245,7 +245,8 @@ def as_html(letter: Letter) -> str:
 
 
 def _judged(code: int, words: str) -> Exception:
-    return MailPutOff(words) if 400 <= code < 500 else MailRefused(words)
+    # What is no reply at all (-1: it speaks something else) says nothing of the letter.
+    return MailRefused(words) if 500 <= code < 600 else MailPutOff(words)
 
 
 def _said(code: int, reply: bytes | str) -> str:
