@@ -119,7 +119,7 @@ cross join lateral (
 where c.removed_at is null;
 
 -- What was said to whom. A message that gathers others is not among them: what it carries is.
---   state   sent, dead or unheard; waiting; digest (gathered at its time), crowded (until the channel may be told more),
+--   state   sent, dead or unheard; sending; digest (gathered at its time), crowded (until the channel may be told more),
 --           muted (its channel is quiet); in another message it is as that one is
 create view notice_log with (security_invoker = true) as
 select
@@ -130,8 +130,7 @@ select
     case
         when m.state in ('held', 'waiting') and c.is_quiet and m.kind <> 'notice_test' then 'muted'
         when m.state = 'held' then case when c.rhythm = 'at_once' then 'crowded' else 'digest' end
-        when m.state = 'gathered' then g.state
-        else m.state
+        else case coalesce(g.state, m.state) when 'waiting' then 'sending' else coalesce(g.state, m.state) end
     end as state,
     m.gathered_in, coalesce(g.attempts, m.attempts) as attempts, coalesce(g.settled_at, m.settled_at) as settled_at,
     coalesce(g.last_error, m.last_error) as last_error, coalesce(g.answer, m.answer) as answer,
