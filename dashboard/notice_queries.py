@@ -21,13 +21,14 @@ class Page(NamedTuple):
 
 @st.cache_data(ttl=5, max_entries=200, show_spinner=False)
 def channels(shop_id: int, scope: str) -> Sequence[Row]:
-    """Whom the shop tells, by name; never more than a person can set up."""
+    """Whom the shop tells, those that do not take it first; never more than a person can set up."""
     return rows(
         """
         select channel_id, name, medium, shown, kinds, least_severity, rhythm, daily_hour, most_an_hour, is_quiet,
             created_at, last_success_at, last_error, last_error_at, failures, retry_at, held, due_at, held_since,
             waiting, dead, sent_hour, state, as_of
-        from notice_channel_list where shop_id = %(shop)s order by lower(name)
+        from notice_channel_list where shop_id = %(shop)s
+        order by (failures > 0 and not is_quiet) desc, lower(name)
         """,
         shop=shop_id,
     )

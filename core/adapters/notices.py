@@ -24,7 +24,7 @@ from core.adapters.http import (
 from core.adapters.judging import judge_status
 from core.letters import Answer, Letter
 
-_OPERATION = "notice"
+_OPERATION = "webhook"
 _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _TIMEOUT = httpx.Timeout(connect=3.0, read=10.0, write=10.0, pool=5.0)
 _HEADER_MAX, _SECTION_MAX, _TEXT_MAX = 150, 3000, 8000

@@ -100,12 +100,14 @@ outbox_messages = Table(
         DateTime(timezone=True),
         comment="when it was decided to send it by itself: what the most an hour is counted by",
     ),
-    Column("gathered_in", BigInteger, comment="the message that carries it"),
+    Column("gathered_in", BigInteger, comment="the message that carries it; it is forgotten with that"),
     Column("answer", Text, comment="what the other side answered when it took it"),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
     ForeignKeyConstraint(["shop_id", "channel_id"], ["notice_channels.shop_id", "notice_channels.id"]),
-    ForeignKeyConstraint(["shop_id", "gathered_in"], ["outbox_messages.shop_id", "outbox_messages.id"]),
+    ForeignKeyConstraint(
+        ["shop_id", "gathered_in"], ["outbox_messages.shop_id", "outbox_messages.id"], ondelete="CASCADE"
+    ),
     UniqueConstraint("shop_id", "kind", "dedupe_key"),
     CheckConstraint("state in ('held', 'waiting', 'sent', 'gathered', 'unheard', 'dead')", name="state"),
     CheckConstraint("(state = 'gathered') = (gathered_in is not null)", name="gathered"),

@@ -7,17 +7,12 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email import message_from_bytes
-from email.message import EmailMessage
-from email.policy import default
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -27,6 +22,7 @@ from cryptography.x509.oid import NameOID
 from core.adapters.mail import MailPutOff, MailRefused, MailUnreachable, SmtpMessenger, message_id
 from core.errors import Permanent, Retryable
 from core.letters import Attachment, Letter, MailAddress, PartlyTaken, fingerprint
+from tests.mailing import Post, serving
 
 AT = datetime(2026, 11, 2, 10, 20, tzinfo=UTC)
 LETTER = Letter(
@@ -36,62 +32,8 @@ LETTER = Letter(
 SECRET = "pa55w0rd-of-ours"
 
 
-@dataclass
-class Post:
-    """A server's mailbox, and what it answers where it is told to."""
-
-    port: int = 0
-    mails: list[tuple[list[str], EmailMessage]] = field(default_factory=list)
-    answers: dict[str, str] = field(default_factory=dict)
-    """By recipient, "data" or "from"."""
-
-    async def handle_MAIL(
-        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        if "from" in self.answers:
-            return self.answers["from"]
-        envelope.mail_from = address
-        return "250 OK"
-
-    async def handle_RCPT(
-        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        if address in self.answers:
-            return self.answers[address]
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        if "data" in self.answers:
-            return self.answers["data"]
-        assert isinstance(envelope.content, bytes)
-        self.mails.append((list(envelope.rcpt_tos), message_from_bytes(envelope.content, policy=default)))  # type: ignore[arg-type]
-        return "250 2.0.0 Ok: queued as 4F2A"
-
-
 def signs_in(server: SMTP, session: Session, envelope: Envelope, mechanism: str, given: Any) -> AuthResult:
     return AuthResult(success=(given.login, given.password) == (b"us", SECRET.encode()), handled=False)
-
-
-class AnyPort(Controller):
-    """A server on whichever port is free; it looks for itself at the one that it was given."""
-
-    def _trigger_server(self) -> None:
-        assert self.server is not None
-        self.port = self.server.sockets[0].getsockname()[1]
-        super()._trigger_server()
-
-
-@contextmanager
-def serving(**more: Any) -> Iterator[Post]:
-    post = Post()
-    controller = AnyPort(post, hostname="127.0.0.1", port=0, **more)
-    controller.start()
-    try:
-        post.port = controller.port
-        yield post
-    finally:
-        controller.stop(no_assert=True)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from tests.dashboard import seed, worlds
 KEY = new_key()
 ADA = Actor("ada", "the season begins")
 SECRET = "verysecretpath"
-REVOKED = "notice: refused with 404 no_service: the webhook was revoked"
+REVOKED = "webhook: refused with 404 no_service: the webhook was revoked"
 
 
 @dataclass(frozen=True)

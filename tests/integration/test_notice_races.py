@@ -10,13 +10,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from email import message_from_bytes
-from email.message import Message
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
 from sqlalchemy import Engine
 
 from core.audit import Actor
@@ -31,6 +27,7 @@ from core.messaging.notices import Notice, say
 from tests import racing
 from tests.conftest import ROOT
 from tests.factories import World, make_world
+from tests.mailing import Post, serving
 
 KEY = new_key()
 ADA = Actor("Ada", "we want to know")
@@ -114,37 +111,14 @@ def test_relays_at_once_say_each_digest_once_and_lose_nothing(engine: Engine, wo
         assert [row["n"] for row in carried] == [NOTICES] * CHANNELS
 
 
-class Postbox:
-    def __init__(self) -> None:
-        self.mails: list[Message] = []
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        assert isinstance(envelope.content, bytes)
-        self.mails.append(message_from_bytes(envelope.content))
-        return "250 Ok"
-
-
-class AnyPort(Controller):
-    def _trigger_server(self) -> None:
-        assert self.server is not None
-        self.port = self.server.sockets[0].getsockname()[1]
-        super()._trigger_server()
-
-
 @pytest.fixture
-def postbox() -> Iterator[tuple[Postbox, int]]:
-    box = Postbox()
-    controller = AnyPort(box, hostname="127.0.0.1", port=0)
-    controller.start()
-    yield box, controller.port
-    controller.stop(no_assert=True)
+def post() -> Iterator[Post]:
+    with serving() as made:
+        yield made
 
 
-def test_what_is_said_again_after_a_death_is_known_for_the_same(
-    engine: Engine, world: World, postbox: tuple[Postbox, int]
-) -> None:
-    box, port = postbox
-    to = notice_addresses.mail("127.0.0.1", port, "none", "us@shop.test", ["ops@shop.test"])
+def test_what_is_said_again_after_a_death_is_known_for_the_same(engine: Engine, world: World, post: Post) -> None:
+    to = notice_addresses.mail("127.0.0.1", post.port, "none", "us@shop.test", ["ops@shop.test"])
     add(engine, world, "Post", to)
     with unit_of_work(engine) as conn:
         say(conn, world.shop_id, Notice("alert:1", "backlog", "danger", "It grows", "x"), NOW)
@@ -158,15 +132,15 @@ def test_what_is_said_again_after_a_death_is_known_for_the_same(
         timeout=120,
     )
     assert died.returncode == -signal.SIGKILL, died.stderr
-    assert len(box.mails) == 1
+    assert len(post.mails) == 1
     app = make_application(replace(settings_of(engine), secret_keys=(KEY,)))
     assert outbox.relay_one(engine, app.sender(), NOW)
     assert not outbox.relay_one(engine, app.sender(), NOW)
-    first, second = box.mails
+    (_, first), (_, second) = post.mails
     assert first["Message-ID"] == second["Message-ID"]
     assert (first["Date"], first["Subject"]) == (second["Date"], second["Subject"])
     with engine.connect() as conn:
-        assert scalar(conn, "select answer from outbox_messages where state = 'sent'") == "250 Ok"
+        assert scalar(conn, "select answer from outbox_messages where state = 'sent'") == "250 2.0.0 Ok: queued as 4F2A"
 
 
 if __name__ == "__main__":

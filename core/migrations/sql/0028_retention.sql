@@ -57,7 +57,7 @@ alter table outbox_messages
     add constraint fk_outbox_messages_shop_id_channel_id_notice_channels
         foreign key (shop_id, channel_id) references notice_channels (shop_id, id),
     add constraint fk_outbox_messages_shop_id_gathered_in_outbox_messages
-        foreign key (shop_id, gathered_in) references outbox_messages (shop_id, id),
+        foreign key (shop_id, gathered_in) references outbox_messages (shop_id, id) on delete cascade,
     add constraint ck_outbox_messages_state
         check (state in ('held', 'waiting', 'sent', 'gathered', 'unheard', 'dead')),
     add constraint ck_outbox_messages_gathered check ((state = 'gathered') = (gathered_in is not null)),
@@ -66,7 +66,7 @@ comment on column outbox_messages.state is
     'held: for its channel''s digest, or until the channel may be told more; waiting: to be sent; gathered: another message carries it; unheard: there was nobody to tell; sent and dead: it is over';
 comment on column outbox_messages.channel_id is 'whom it is for; null: the installation''s own address';
 comment on column outbox_messages.released_at is 'when it was decided to send it by itself: what the most an hour is counted by';
-comment on column outbox_messages.gathered_in is 'the message that carries it';
+comment on column outbox_messages.gathered_in is 'the message that carries it; it is forgotten with that';
 comment on column outbox_messages.answer is 'what the other side answered when it took it';
 create index ix_outbox_messages_held on outbox_messages (shop_id, channel_id, next_attempt_at) where state = 'held';
 create index ix_outbox_messages_released on outbox_messages (shop_id, channel_id, released_at)
@@ -140,5 +140,3 @@ from outbox_messages m
 left join notice_channels c on c.shop_id = m.shop_id and c.id = m.channel_id
 left join outbox_messages g on g.shop_id = m.shop_id and g.id = m.gathered_in
 where m.kind in ('notice', 'notice_test');
-
--- How long what is past is kept.
