@@ -8,6 +8,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     DateTime,
     ForeignKeyConstraint,
     Identity,
@@ -102,6 +103,12 @@ outbox_messages = Table(
     ),
     Column("gathered_in", BigInteger, comment="the message that carries it; it is forgotten with that"),
     Column("answer", Text, comment="what the other side answered when it took it"),
+    Column(
+        "alert_id",
+        BigInteger,
+        Computed("substring(dedupe_key from '^alert:([0-9]{1,18})')::bigint", persisted=True),
+        comment="the alert that it tells of, by its key",
+    ),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
     ForeignKeyConstraint(["shop_id", "channel_id"], ["notice_channels.shop_id", "notice_channels.id"]),
@@ -115,6 +122,7 @@ outbox_messages = Table(
     Index(None, "next_attempt_at", "id", postgresql_where=text("state = 'waiting'")),
     Index("ix_outbox_messages_dead", "shop_id", "id", postgresql_where=text("state = 'dead'")),
     Index("ix_outbox_messages_settled_at", "settled_at", postgresql_where=text("state = 'sent'")),
+    Index("ix_outbox_messages_alert_id", "shop_id", "alert_id", "id", postgresql_where=text("alert_id is not null")),
     Index(
         "ix_outbox_messages_held", "shop_id", "channel_id", "next_attempt_at", postgresql_where=text("state = 'held'")
     ),

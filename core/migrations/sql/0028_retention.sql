@@ -54,6 +54,7 @@ alter table outbox_messages
     add column released_at timestamptz,
     add column gathered_in bigint,
     add column answer text,
+    add column alert_id bigint generated always as (substring(dedupe_key from '^alert:([0-9]{1,18})')::bigint) stored,
     add constraint fk_outbox_messages_shop_id_channel_id_notice_channels
         foreign key (shop_id, channel_id) references notice_channels (shop_id, id),
     add constraint fk_outbox_messages_shop_id_gathered_in_outbox_messages
@@ -68,6 +69,8 @@ comment on column outbox_messages.channel_id is 'whom it is for; null: the insta
 comment on column outbox_messages.released_at is 'when it was decided to send it by itself: what the most an hour is counted by';
 comment on column outbox_messages.gathered_in is 'the message that carries it; it is forgotten with that';
 comment on column outbox_messages.answer is 'what the other side answered when it took it';
+comment on column outbox_messages.alert_id is 'the alert that it tells of, by its key';
+create index ix_outbox_messages_alert_id on outbox_messages (shop_id, alert_id, id) where alert_id is not null;
 create index ix_outbox_messages_held on outbox_messages (shop_id, channel_id, next_attempt_at) where state = 'held';
 create index ix_outbox_messages_released on outbox_messages (shop_id, channel_id, released_at)
     where released_at is not null;
@@ -125,7 +128,7 @@ create view notice_log with (security_invoker = true) as
 select
     m.shop_id, m.id as message_id, m.kind = 'notice_test' as is_test, m.payload ->> 'about' as kind,
     m.payload ->> 'severity' as severity, m.payload ->> 'subject' as subject, m.payload ->> 'text' as text,
-    substring(m.dedupe_key from '^alert:([0-9]{1,18})')::bigint as alert_id, m.channel_id, c.name as channel, c.medium,
+    m.alert_id, m.channel_id, c.name as channel, c.medium,
     c.removed_at is not null as is_removed, m.created_at, m.next_attempt_at,
     case
         when m.state in ('held', 'waiting') and c.is_quiet and m.kind <> 'notice_test' then 'muted'
