@@ -121,7 +121,7 @@ outbox_messages = Table(
     CheckConstraint("state <> 'held' or channel_id is not null", name="held"),
     Index(None, "next_attempt_at", "id", postgresql_where=text("state = 'waiting'")),
     Index("ix_outbox_messages_dead", "shop_id", "id", postgresql_where=text("state = 'dead'")),
-    Index("ix_outbox_messages_settled_at", "settled_at", postgresql_where=text("state = 'sent'")),
+    Index("ix_outbox_messages_settled_at", "settled_at", postgresql_where=text("state in ('sent', 'unheard')")),
     Index("ix_outbox_messages_alert_id", "shop_id", "alert_id", "id", postgresql_where=text("alert_id is not null")),
     Index(
         "ix_outbox_messages_held", "shop_id", "channel_id", "next_attempt_at", postgresql_where=text("state = 'held'")

@@ -21,6 +21,7 @@ from core.messaging import gathering, notice_addresses, notice_channels, outbox
 from core.messaging.notice_addresses import BadAddress
 from core.messaging.notice_channels import BadChannel, NoSuchChannel, UnreadableAddress, Wishes
 from core.messaging.notices import ATTACHMENTS_MAX_BYTES, Attachment, Notice, TooLarge, say
+from core.runs import retention
 from tests.conftest import TestServers
 from tests.factories import make_shop
 
@@ -348,6 +349,20 @@ def test_files_go_by_themselves_whole_to_mail_and_by_name_elsewhere(desk: Desk) 
 def test_too_large_files_are_refused_with_their_size(desk: Desk) -> None:
     with pytest.raises(TooLarge, match=r"8,000,001 bytes .* 8,000,000"):
         desk.say("r", attachments=(Attachment("a", "text/csv", b"x" * (ATTACHMENTS_MAX_BYTES + 1)),))
+
+
+def test_what_is_forgotten_takes_along_what_it_carried_and_what_nobody_heard_goes_too(desk: Desk) -> None:
+    desk.say("unheard")
+    desk.relay(has_default=False)
+    desk.add(rhythm="hourly")
+    for number in range(3):
+        desk.say(f"n{number}")
+    desk.relay(NOW.replace(hour=11))
+    assert len(desk.rows()) == 5
+    policy = retention.Policy(retention.BY_NAME["notices"], 7)
+    with unit_of_work(desk.engine) as conn:
+        retention.forget(conn, policy, NOW + timedelta(days=8))
+    assert desk.rows() == []
 
 
 # --- what comes back --------------------------------------------------------------------------------------------------
