@@ -169,6 +169,7 @@ _EVENTS = {
     "sent": ("Told", ""),
     "dead": ("Not delivered", "attention"),
     "unheard": ("Nobody was told", "attention"),
+    "discarded": ("Given up", ""),
     "digest": ("Waits for a digest", ""),
     "crowded": ("Waits for room", ""),
     "sending": ("Is being told", ""),
@@ -200,7 +201,7 @@ def _told_at(row: Row) -> datetime:
 def told(row: Row) -> str:
     """What came of telling one channel, in words."""
     parts = [row["subject"] or ""]
-    if row["state"] in ("dead", "unheard") or row["last_error"]:
+    if row["state"] in ("dead", "unheard", "discarded") or row["last_error"]:
         parts.append(row["last_error"] or "")
     if row["gathered_in"] is not None:
         parts.append("in one with others")

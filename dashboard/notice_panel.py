@@ -222,7 +222,7 @@ def _files(row: Row) -> str:
 
 
 def _outcome(row: Row, zone: str) -> str:
-    if row["state"] in ("dead", "unheard"):
+    if row["state"] in ("dead", "unheard", "discarded"):
         return row["last_error"] or formats.UNKNOWN
     if row["state"] in ("digest", "crowded"):
         return f"due {formats.moment(row['next_attempt_at'], row['as_of'], zone)}"

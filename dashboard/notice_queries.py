@@ -37,7 +37,7 @@ def channels(shop_id: int, scope: str) -> Sequence[Row]:
 _STATES = {
     "all": "true",
     "to come": "state in ('sending', 'digest', 'crowded', 'muted')",
-    "not heard": "state in ('dead', 'unheard')",
+    "not heard": "state in ('dead', 'unheard', 'discarded')",
 }
 STATES = tuple(_STATES)
 _COLUMNS = """

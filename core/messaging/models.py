@@ -88,7 +88,8 @@ outbox_messages = Table(
         nullable=False,
         server_default="waiting",
         comment="held: for its channel's digest, or until the channel may be told more; waiting: to be sent; gathered:"
-        " another message carries it; unheard: there was nobody to tell; sent and dead: it is over",
+        " another message carries it; unheard: there was nobody to tell; discarded: a person gave it up;"
+        " sent and dead: it is over",
     ),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("next_attempt_at", DateTime(timezone=True), nullable=False),
@@ -116,7 +117,7 @@ outbox_messages = Table(
         ["shop_id", "gathered_in"], ["outbox_messages.shop_id", "outbox_messages.id"], ondelete="CASCADE"
     ),
     UniqueConstraint("shop_id", "kind", "dedupe_key"),
-    CheckConstraint("state in ('held', 'waiting', 'sent', 'gathered', 'unheard', 'dead')", name="state"),
+    CheckConstraint("state in ('held', 'waiting', 'sent', 'gathered', 'unheard', 'dead', 'discarded')", name="state"),
     CheckConstraint("(state = 'gathered') = (gathered_in is not null)", name="gathered"),
     CheckConstraint("state <> 'held' or channel_id is not null", name="held"),
     Index(None, "next_attempt_at", "id", postgresql_where=text("state = 'waiting'")),

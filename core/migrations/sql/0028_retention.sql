@@ -60,11 +60,11 @@ alter table outbox_messages
     add constraint fk_outbox_messages_shop_id_gathered_in_outbox_messages
         foreign key (shop_id, gathered_in) references outbox_messages (shop_id, id) on delete cascade,
     add constraint ck_outbox_messages_state
-        check (state in ('held', 'waiting', 'sent', 'gathered', 'unheard', 'dead')),
+        check (state in ('held', 'waiting', 'sent', 'gathered', 'unheard', 'dead', 'discarded')),
     add constraint ck_outbox_messages_gathered check ((state = 'gathered') = (gathered_in is not null)),
     add constraint ck_outbox_messages_held check (state <> 'held' or channel_id is not null);
 comment on column outbox_messages.state is
-    'held: for its channel''s digest, or until the channel may be told more; waiting: to be sent; gathered: another message carries it; unheard: there was nobody to tell; sent and dead: it is over';
+    'held: for its channel''s digest, or until the channel may be told more; waiting: to be sent; gathered: another message carries it; unheard: there was nobody to tell; discarded: a person gave it up; sent and dead: it is over';
 comment on column outbox_messages.channel_id is 'whom it is for; null: the installation''s own address';
 comment on column outbox_messages.released_at is 'when it was decided to send it by itself: what the most an hour is counted by';
 comment on column outbox_messages.gathered_in is 'the message that carries it; it is forgotten with that';
