@@ -151,6 +151,23 @@ _WORDS = {
     "discarded": ("Discarded", "unknown"),
     "superseded": ("Done since", "ok"),
     "parked": ("Parked", "attention"),
+    # alerts
+    "acknowledged": ("Taken", "busy"),
+    "resolved": ("Over", "unknown"),
+    "regressed": ("Came back", "danger"),
+    # who is told, and what became of what was said
+    "heard": ("Heard", "ok"),
+    "untried": ("Never tried", "unknown"),
+    "failing": ("Not heard", "danger"),
+    "flawed": ("Not by all", "attention"),
+    "muted": ("Paused", "paused"),
+    "sent": ("Told", "ok"),
+    "dead": ("Not delivered", "danger"),
+    "unheard": ("Nobody told", "attention"),
+    "digest": ("For a digest", "busy"),
+    "crowded": ("Waits for room", "busy"),
+    "sending": ("Being told", "busy"),
+    "info": ("Info", "unknown"),
 }
 
 

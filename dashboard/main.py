@@ -10,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import components, formats, mapping_queries, people, queries, stops, theme
+from dashboard import alert_queries, components, formats, mapping_queries, people, queries, stops, theme
 
 log = logging.getLogger("dashboard")
 
@@ -79,6 +79,7 @@ def draw_sidebar(sections: dict[str, list[st.Page]], shops: list[dict[str, Any]]
 
 # How much waits on a page, by its address: each counts for a shop and scope, and no further than BADGE_MAX + 1.
 _WAITING: Mapping[str, Callable[[int, str], int]] = {
+    "alerts": alert_queries.unowned,
     "mapping": mapping_queries.waiting,
 }
 

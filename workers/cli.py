@@ -39,6 +39,7 @@ from workers.doctor import doctor
 from workers.feeds import settle_feed
 from workers.identifiers_cli import identifiers
 from workers.keys_cli import keys
+from workers.notices_cli import notices
 from workers.oversold_cli import alert_limit, oversold
 from workers.retention_cli import retention
 from workers.rules_cli import rules
@@ -82,6 +83,7 @@ cli.add_command(doctor)
 cli.add_command(identifiers)
 cli.add_command(confirm_shipment)
 cli.add_command(retention)
+cli.add_command(notices)
 for command in going_live_cli.COMMANDS:
     cli.add_command(command)
 

@@ -130,10 +130,10 @@ KEPT: tuple[Kept, ...] = (
     ),
     Kept(
         "notices",
-        "notices that were sent",
+        "notices that were sent, with what they gathered, and those that nobody heard",
         90,
         7,
-        _oldest("outbox_messages", "shop_id, id", "settled_at", "state = 'sent'"),
+        _oldest("outbox_messages", "shop_id, id", "settled_at", "state in ('sent', 'unheard')"),
     ),
     # Longer than one that is over may be the one before another.
     Kept(

@@ -256,16 +256,6 @@ def test_a_dropped_subscription_is_mended_and_its_gap_filled(floor: Floor) -> No
     ]
 
 
-def test_without_an_address_for_notices_none_is_left_for_later(floor: Floor) -> None:
-    canned = CannedShop()
-    row = floor.connect(canned)
-    floor.is_heard = False
-    floor.check(row)
-    canned.subscriptions.clear()
-    assert floor.check(row)["dropped"] == 10
-    assert floor.rows("select 1 from outbox_messages where shop_id = %(s)s", s=row.shop_id) == []
-
-
 def test_levels_that_were_not_told_are_read_again(floor: Floor) -> None:
     canned = CannedShop()
     row = floor.connect(canned)

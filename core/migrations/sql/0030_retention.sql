@@ -45,7 +45,7 @@ end
 $$;
 revoke execute on function forget_messages(timestamp with time zone, integer) from public;
 
-create index ix_outbox_messages_settled_at on outbox_messages (settled_at) where state = 'sent';
+create index ix_outbox_messages_settled_at on outbox_messages (settled_at) where state in ('sent', 'unheard');
 
 -- What people have set, as every shop's page shows it.
 create view retention_set with (security_invoker = true) as

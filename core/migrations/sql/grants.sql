@@ -14,5 +14,5 @@ revoke truncate on changes, change_legs from {role};
 revoke delete, truncate on
     listing_writes, orders, order_lines, fulfilments, reservations, inbox_messages, policy_versions, channel_policies,
     stock_documents, stock_document_lines, shortages, write_stops,
-    sku_identifiers, shipment_confirmations, channel_feeds
+    sku_identifiers, shipment_confirmations, channel_feeds, notice_channels
 from {role};

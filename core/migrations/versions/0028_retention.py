@@ -1,4 +1,4 @@
-"""How long what is past is kept."""
+"""Who is told of what, and what each was told."""
 
 from __future__ import annotations
 
