@@ -47,10 +47,20 @@ class File:
 
 def make(report: ReportRow, shop: str, format_: Format) -> File:
     """The report as a file of that format, named after the shop, the day and, of a correction, the edition."""
-    name, maker = _MAKERS[format_]
+    media, maker = _MAKERS[format_]
+    return File(name_of(report, shop, format_), media, maker(report, shop))
+
+
+def name_of(report: ReportRow, shop: str, format_: Format) -> str:
+    """What the file is called."""
     edition = f"-edition-{report.edition}" if report.edition > 1 else ""
     words = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in shop.lower()).strip("-")
-    return File(f"{words or 'shop'}-{report.day}{edition}.{format_}", name, maker(report, shop))
+    return f"{words or 'shop'}-{report.day}{edition}.{format_}"
+
+
+def media_type(format_: Format) -> str:
+    """What it is, in the words of HTTP and mail."""
+    return _MAKERS[format_][0]
 
 
 # --- CSV -------------------------------------------------------------------------------------------------------------

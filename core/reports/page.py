@@ -257,7 +257,7 @@ def _skus(content: Content, currency: str) -> str:
 
 
 def _stock(report: ReportRow) -> str:
-    outs, over = report.content["stock_outs"], report.content["oversells"]
+    outs = report.content["stock_outs"]
     parts = ["<h2>Stock-outs</h2>"]
     if not outs["rows"]:
         parts.append('<p class="muted">Nothing sold out.</p>')
@@ -278,17 +278,19 @@ def _stock(report: ReportRow) -> str:
         ]
         heads = ("SKU", "Title", "Since", "Minutes out", "At the day's end")
         parts += ['<div class="card scroll">', _table(heads, rows, texts=2), "</div>", _more(outs["skus"], len(shown))]
-    parts.append("<h2>Oversells</h2>")
-    if over["rows"]:
-        rows = [
-            (row["code"], row["title"], words.clock(row["began_at"], report.time_zone), count(row["units"]))
-            for row in over["rows"][:ROWS]
-        ]
-        table = _table(("SKU", "Title", "Since", "Units too many"), rows, texts=2)
-        parts.append(f'<div class="card scroll">{table}</div>{_more(over["count"], len(rows))}')
-    else:
-        parts.append('<p class="muted">Nothing was sold that was not there.</p>')
-    return "".join(parts)
+    return "".join(parts) + _oversells(report)
+
+
+def _oversells(report: ReportRow) -> str:
+    over = report.content["oversells"]
+    rows = [
+        (row["code"], row["title"], words.clock(row["began_at"], report.time_zone), count(row["units"]))
+        for row in over["rows"][:ROWS]
+    ]
+    if not rows:
+        return '<h2>Oversells</h2><p class="muted">Nothing was sold that was not there.</p>'
+    table = _table(("SKU", "Title", "Since", "Units too many"), rows, texts=2)
+    return f'<h2>Oversells</h2><div class="card scroll">{table}</div>{_more(over["count"], len(rows))}'
 
 
 def _span(report: ReportRow, row: dict[str, object]) -> tuple[str, float, float, str]:

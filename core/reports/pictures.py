@@ -67,7 +67,7 @@ def hours(
 def bars(rows: Sequence[tuple[str, float, str]], text: str) -> str:
     """A lying bar for each (name, value, value as read), in their order."""
     top = max([1.0, *(value for _, value, _ in rows)])
-    names, figures, each = 190, 130, 24
+    names, figures, each = 224, 130, 24
     room = WIDTH - names - figures
     parts = []
     for number, (name, value, shown) in enumerate(rows):
@@ -86,7 +86,7 @@ def bars(rows: Sequence[tuple[str, float, str]], text: str) -> str:
 
 def spans(rows: Sequence[tuple[str, float, float, str]], marks: Sequence[str], text: str) -> str:
     """When something lasted within the day: (name, from, to as shares of it, what hovering says)."""
-    each, names = 22, 190
+    each, names = 22, 224
     room = WIDTH - names - 8
     height = each * len(rows) + 22
     parts = []

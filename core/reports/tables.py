@@ -65,17 +65,19 @@ def sections(report: ReportRow) -> list[Section]:
 
 def flat(section: Section) -> Iterator[tuple[str, str, str, str, Cell]]:
     """Each figure of a section by itself: (subject, country, currency, figure, value)."""
-    own = ("country", "currency")
+    own = ("country", "currency", "meaning")
     for row in section.rows:
         cells = dict(zip((column.name for column in section.columns), row, strict=True))
         about = [
             str(cells[c.name]) for c in section.columns if c.kind == "text" and c.name not in own and cells[c.name]
         ]
+        country, currency = str(cells.get("country") or ""), str(cells.get("currency") or "")
         for column in section.columns:
-            if column.kind != "text":
-                subject = " · ".join(about)
-                country, currency = str(cells.get("country") or ""), str(cells.get("currency") or "")
-                yield subject, country, currency, column.label, cells[column.name]
+            if "figure" in cells and column.kind != "text":
+                # A row that names its only figure.
+                yield "", country, currency, str(cells["figure"]), cells[column.name]
+            elif column.kind != "text":
+                yield " · ".join(about), country, currency, column.label, cells[column.name]
 
 
 def _summary(report: ReportRow) -> Section:

@@ -20,27 +20,25 @@ _STOCK_OUTS = """
         select id from locations where shop_id = %(shop)s and kind <> 'external'
     ), shift as materialized (
         select m.sku_id, m.recorded_at as at,
-            case when m.reason = 'shipment' and r.id is not null then 0
+            case when m.reason = 'shipment' and exists (select from reservations r where r.shop_id = m.shop_id
+                and r.order_line_id = m.order_line_id and r.sku_id = m.sku_id) then 0
                 else m.delta_units - m.unavailable_delta_units end as free
         from stock_movements m
-        left join reservations r on r.shop_id = m.shop_id and r.order_line_id = m.order_line_id and r.sku_id = m.sku_id
         where m.shop_id = %(shop)s and m.recorded_at >= %(begins)s and m.location_id in (select id from own)
         union all
         select r.sku_id, r.created_at,
             -(r.held_units + case when r.order_line_id is null then 0 else r.consumed_units end)
         from reservations r
         where r.shop_id = %(shop)s and r.created_at >= %(begins)s and r.location_id in (select id from own)
-    ), level as (
-        select v.sku_id, sum(v.available) as available from stock_levels v
-        where v.shop_id = %(shop)s and v.location_id in (select id from own)
-            and v.sku_id in (select sku_id from shift where at < %(ends)s)
-        group by v.sku_id
+    ), moved as materialized (
+        select sku_id, sum(free) as free from shift group by sku_id having bool_or(at < %(ends)s)
     ), step as (
-        select sku_id, at, sum(free) as free from shift where at < %(ends)s group by sku_id, at
+        select sku_id, at, free from shift where at < %(ends)s
         union all
-        select l.sku_id, %(begins)s, l.available - (select coalesce(sum(s.free), 0) from shift s
-            where s.sku_id = l.sku_id)
-        from level l
+        -- What there was when the day began. By the key of each: of the rows before nobody knows how many there are.
+        select m.sku_id, %(begins)s, coalesce((select sum(v.available) from stock_levels v
+            where v.shop_id = %(shop)s and v.sku_id = m.sku_id and v.location_id in (select id from own)), 0) - m.free
+        from moved m
     ), held as (
         select sku_id, at, sum(free) over w as available, lead(at, 1, %(ends)s) over w as until,
             lag(at) over w is null as is_first

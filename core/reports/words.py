@@ -70,10 +70,16 @@ MEANINGS: Mapping[str, str] = {
 }
 
 _CAUSES: Mapping[str, tuple[str, str]] = {
-    "order_late": ("1 order of {where} came after the report was built", "{count} orders of {where} came after it"),
+    "order_late": (
+        "1 order of {where} came after the report was built",
+        "{count} orders of {where} came after the report was built",
+    ),
     "order_changed": ("1 order of {where} was changed since", "{count} orders of {where} were changed since"),
     "order_cancelled": ("1 order of {where} was cancelled", "{count} orders of {where} were cancelled"),
-    "refund_late": ("1 refund of {where} came after the report was built", "{count} refunds of {where} came after it"),
+    "refund_late": (
+        "1 refund of {where} came after the report was built",
+        "{count} refunds of {where} came after the report was built",
+    ),
     "return_late": ("1 return without an order was booked since", "{count} returns without an order were booked since"),
 }
 
@@ -163,14 +169,14 @@ def edition_said(report: ReportRow) -> str:
     """Which edition this is, and whether there is a newer one; empty for the only one."""
     parts = []
     if report.edition > 1:
-        parts.append(f"Correction: edition {report.edition}.")
+        parts.append(f"Edition {report.edition} corrects what was reported.")
     if report.edition < report.editions:
         parts.append(f"Edition {report.editions} has replaced it.")
     return " ".join(parts)
 
 
 def cause(found: Mapping[str, Any]) -> str:
-    """Why a figure is another one by now: "3 orders of Shopify came after it (#1042, #1043, #1050)"."""
+    """Why a figure is another one by now: "3 orders of Shopify came after the report was built (#1042, …)"."""
     one, many = _CAUSES.get(found["kind"], ("1 other change", "{count} other changes"))
     said = (one if found["count"] == 1 else many).format(count=count(found["count"]), where=found["connection"])
     names = ", ".join(found["names"] or ())
