@@ -88,27 +88,26 @@ def test_changes_name_the_figure_from_what_to_what() -> None:
 
 
 def test_a_new_name_a_new_title_and_taxes_told_as_nothing_are_no_changes() -> None:
-    before = content(
-        market(orders=1, tax_minor=None), skus=[{"currency": "GBP", "code": "A", "title": "Old", **_sold(3)}]
-    )
+    before = content(market(orders=1, tax_minor=None), skus=[_sold("A", 3, "Old")])
     now = content(
         market(orders=1, tax_minor=0, connection="New"),
-        skus=[{"currency": "GBP", "code": "A", "title": "New", **_sold(3)}],
+        skus=[_sold("A", 3, "New")],
     )
     assert rules.changes(before, now) == []
 
 
 def test_a_sku_that_is_no_longer_among_the_best_is_not_said_to_have_sold_nothing() -> None:
-    before = content(skus=[{"currency": "GBP", "code": "A", "title": "A", **_sold(3)}])
-    now = content(skus=[{"currency": "GBP", "code": "B", "title": "B", **_sold(4)}])
+    before = content(skus=[_sold("A", 3)])
+    now = content(skus=[_sold("B", 4)])
     assert {(row["subject"], row["from"], row["to"]) for row in rules.changes(before, now)} == {
         ("B", None, 4),
         ("A", 3, None),
     }
 
 
-def _sold(number: int) -> dict[str, int]:
-    return {"orders": number, "units": number, "revenue_minor": number}
+def _sold(code: str, number: int, title: str = "Thing") -> dict[str, Any]:
+    said = {"currency": "GBP", "code": code, "title": title}
+    return {**said, "orders": number, "units": number, "revenue_minor": number}
 
 
 @pytest.mark.parametrize(
