@@ -50,7 +50,7 @@ svg .muted{fill:#55606E}
 .key i{display:inline-block;width:11px;height:11px;border-radius:3px;background:#1F3C8C;margin:0 6px 0 0}
 .key i.line{height:0;border-top:2px dashed #B56A00;background:none;width:18px;border-radius:0;vertical-align:middle}
 .key span{margin-right:18px}
-@media (max-width:560px){.tile{width:50%}}
+@media (max-width:560px){.tile{width:50%}.card{overflow-x:auto}svg{min-width:520px}}
 @media (prefers-color-scheme:dark){
 body{background:#10151C;color:#E7ECF2}
 .card,.tile>div{background:#1A222D;border-color:#303B49}

@@ -213,7 +213,7 @@ def _draw_week_tiles(whole: Row, now: Row, before: Row, currency: str) -> None:
                     shown,
                     delta=change,
                     delta_color="inverse" if is_bad else "normal",
-                    delta_description="v. the week before, same days" if change else None,
+                    delta_description="v. week before" if change else None,
                     help=words.MEANINGS[name],
                 )
 

@@ -439,4 +439,5 @@ def _country(address: bodies.Address | None) -> str | None:
 
 def _known_country(text: str | None) -> str | None:
     code = (text or "").strip().upper()
-    return code if len(code) == 2 and code.isascii() and code.isalpha() else None
+    # ZZ is Shopify's "unknown region".
+    return code if len(code) == 2 and code.isascii() and code.isalpha() and code != "ZZ" else None
