@@ -10,18 +10,10 @@ from core import bootstrap
 from core.audit import Actor
 from core.clock import utc_now
 from core.db import unit_of_work
-from core.errors import Anticipated
 from core.reports import operations as reports
 from core.reports import telling, words
 from core.reports.queries import ReportRow
 from dashboard import formats, job_dialogs, report_queries
-
-
-class NothingToldOf(Anticipated):
-    """A report that is to be sent while nobody is to be told of anything."""
-
-    def __init__(self) -> None:
-        super().__init__("nobody is told of anything here: name an address for notices first, on Set-up")
 
 
 def build(engine: Engine, shop_id: int, day: date, actor: Actor) -> str:
@@ -43,10 +35,8 @@ def correct(engine: Engine, shop_id: int, day: date, actor: Actor) -> str:
 
 
 def send(report: ReportRow, actor: Actor) -> str:
-    """Send an edition to whoever is told of daily reports. Raises NothingToldOf."""
+    """Send an edition to whoever is told of daily reports; the page of alerts shows what came of it."""
     app = bootstrap.application()
-    if app.sender() is None:
-        raise NothingToldOf
     with unit_of_work(app.engine) as conn:
         telling.send(conn, report, app.settings.dashboard_url, actor, utc_now())
     return f"Edition {report.edition} of {words.long_day(report.day)} is on its way."

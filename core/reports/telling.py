@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from core import audit
 from core.audit import Actor
-from core.messaging.notices import Notice, say
+from core.messaging.notices import Attachment, Notice, say
 from core.reports import files, queries, words
 from core.reports.queries import ReportRow
 
@@ -35,13 +35,17 @@ def send(conn: Connection, report: ReportRow, dashboard_url: str, actor: Actor, 
 
 def _say(conn: Connection, report: ReportRow, key: str, dashboard_url: str, now: datetime) -> bool:
     shop = queries.shop(conn, report.shop_id).name
-    page = files.make(report, shop, "html")
+    made = {format_: files.make(report, shop, format_) for format_ in files.FORMATS}
     notice = Notice(
         key=key,
         kind=KIND,
         severity="info",
         subject=words.subject(report, shop),
         text=words.told(report, shop, address(dashboard_url, report)),
-        html=page.content.decode(),
+        html=made["html"].content.decode(),
+        attachments=tuple(
+            Attachment(made[format_].name, made[format_].media_type, made[format_].content)
+            for format_ in ("xlsx", "csv")
+        ),
     )
     return say(conn, report.shop_id, notice, now)

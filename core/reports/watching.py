@@ -111,7 +111,7 @@ _SYNC = """
 """
 
 _ALERTS = """
-    select a.kind, a.fingerprint, to_jsonb(a) ->> 'headline' as headline, a.opened_at, a.closed_at,
+    select a.kind, a.fingerprint, a.headline, a.opened_at, a.closed_at,
         a.opened_at >= %(begins)s as is_opened, coalesce(a.closed_at < %(ends)s, false) as is_closed,
         (extract(epoch from least(coalesce(a.closed_at, %(ends)s), %(ends)s) - greatest(a.opened_at, %(begins)s)) / 60
         )::int8 as minutes

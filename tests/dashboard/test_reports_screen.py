@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
 from sqlalchemy import Connection
 
 from core.audit import Actor
@@ -77,9 +76,8 @@ def test_days_weeks_one_day_and_its_correction(opened: Open, conn: Connection) -
     assert "is reported" in report_actions.build(engine, world.shop, world.missed, ada)
     assert "stands" in report_actions.correct(engine, world.shop, world.missed, ada)
     found = core_queries.report(conn, world.shop, world.missed)
-    with pytest.raises(report_actions.NothingToldOf, match="Set-up"):
-        report_actions.send(found, ada)
-    assert scalar(conn, "select count(*) from audit_entries where actor = 'ada'") == 2
+    assert "is on its way" in report_actions.send(found, ada)
+    assert scalar(conn, "select count(*) from audit_entries where actor = 'ada'") == 3
 
 
 def test_a_change_is_against_what_there_was() -> None:

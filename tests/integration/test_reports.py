@@ -266,6 +266,9 @@ def test_only_what_matters_is_told(conn: Connection, world: World) -> None:
     book(conn, world, *(make_order(str(number)) for number in range(200)))
     first = build(conn, world)
     assert telling.tell(conn, first, "http://127.0.0.1:8500", MORNING) is True
+    (queued,) = fetch(conn, "select payload from outbox_messages where shop_id = %(shop)s", shop=world.shop_id)
+    assert "Daily report" in queued["payload"]["subject"]
+    assert [file["name"].rpartition(".")[2] for file in queued["payload"]["attachments"]] == ["xlsx", "csv"]
     assert telling.tell(conn, first, "http://127.0.0.1:8500", MORNING) is False
     book(conn, world, make_order("late"), now=MORNING + timedelta(hours=1))
     small = reports.correct(conn, world.shop_id, DAY, reports.LOOK, MORNING + timedelta(days=1))
