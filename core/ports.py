@@ -139,6 +139,10 @@ class ChannelOrder:
     """Whether `cancelled_at` is when it was cancelled; where not, it was cancelled by then."""
     open_at: datetime | None = None
     """When this observation saw that some of it is still to be shipped; for channels that do not date what ends it."""
+    tax_minor: int | None = None
+    """Taxes, whether the prices contain them or not; None where this observation does not tell."""
+    shipping_minor: int | None = None
+    """What the buyer paid for carriage; None where this observation does not tell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ from workers.identifiers_cli import identifiers
 from workers.keys_cli import keys
 from workers.notices_cli import notices
 from workers.oversold_cli import alert_limit, oversold
+from workers.reports_cli import report
 from workers.retention_cli import retention
 from workers.rules_cli import rules
 from workers.shipments_cli import confirm_shipment
@@ -84,6 +85,7 @@ cli.add_command(identifiers)
 cli.add_command(confirm_shipment)
 cli.add_command(retention)
 cli.add_command(notices)
+cli.add_command(report)
 for command in going_live_cli.COMMANDS:
     cli.add_command(command)
 

@@ -63,6 +63,8 @@ JOB_QUEUES: Mapping[str, str] = {
     "connection.test": "polls",
     "stock.measure": "reports",
     "audit.nightly": "reports",
+    "reports.daily": "reports",
+    "reports.correct": "reports",
     "runs.sweep": "reports",
     "runs.prune": "reports",
 }

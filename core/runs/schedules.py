@@ -60,6 +60,12 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule("sweep.subscriptions", "sweep.subscriptions", "look whether every channel still calls us", 3600),
     Schedule("runs.sweep", "runs.sweep", "close runs whose worker is gone, queue forgotten syncs again", 60),
     Schedule("runs.prune", "runs.prune", "forget old runs and calls", 86400),
+    Schedule(
+        "reports.correct", "reports.correct", "look for what came late to days reported before", daily_after_hour=3
+    ),
+    Schedule(
+        "reports.daily", "reports.daily", "build and send the report of the day that has closed", daily_after_hour=5
+    ),
     Schedule("audit.nightly", "audit.nightly", "recompute every invariant from the facts", daily_after_hour=2),
 )
 

@@ -27,6 +27,7 @@ from core.orders import operations as orders
 from core.orders.confirming import Package
 from core.orders.operations import OrderlessReturn
 from core.ports import ChannelLine, PackageAnswer, QuantityResult
+from core.reports import operations as reports
 from tests.commands import run_here
 from tests.conftest import ROOT, TestServers
 from tests.desks import Desk
@@ -351,6 +352,14 @@ TAMPERINGS = {
         "update change_legs set compensated_by = change_id where change_id = %(change_id)s",
         ("change_id",),
     ),
+    "report_is_its_rows": Tampering(
+        "select id as report_id from daily_reports",
+        """
+        update daily_report_markets set gross_minor = gross_minor + 1, revenue_minor = revenue_minor + 1
+        where report_id = %(report_id)s and ordinal = 1
+        """,
+        ("report_id",),
+    ),
 }
 
 
@@ -362,6 +371,9 @@ def build(engine: Engine) -> None:
     """A small world with something of everything, at rest."""
     build_channel(engine)
     build_seller(engine)
+    with unit_of_work(engine) as conn:
+        shop_id = scalar(conn, "select shop_id from shops")
+        reports.build(conn, shop_id, NOW.date(), reports.CLOCK, NOW + timedelta(days=1))
 
 
 def build_seller(engine: Engine) -> None:

@@ -6,7 +6,7 @@ grant execute on all functions in schema public to {role};
 -- Facts are added, never edited: refused here too, should a trigger ever be missing.
 revoke update, delete, truncate on
     stock_movements, audit_entries, fulfilment_lines, refunds, refund_lines, customer_returns, line_returns,
-    count_entries, identifier_files
+    count_entries, identifier_files, daily_reports, daily_report_markets
 from {role};
 revoke update, truncate on exposure_changes, channel_acts, alert_events from {role};
 revoke truncate on alerts from {role};
