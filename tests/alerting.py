@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
@@ -16,13 +15,13 @@ from core.db import fetch
 ADDRESS = "http://127.0.0.1:8500"
 
 
-def desk(conn: Connection, shop_id: int, now: datetime, *, is_heard: bool = True) -> Desk:
-    return Desk(conn, shop_id, now, ADDRESS, is_heard)
+def desk(conn: Connection, shop_id: int, now: datetime) -> Desk:
+    return Desk(conn, shop_id, now, ADDRESS)
 
 
-def look(conn: Connection, shop_id: int, kind: str, now: datetime, **more: Any) -> str:
+def look(conn: Connection, shop_id: int, kind: str, now: datetime) -> str:
     """What becomes of the alert of a kind by one look."""
-    return sweep.look_for(desk(conn, shop_id, now, **more), kind)
+    return sweep.look_for(desk(conn, shop_id, now), kind)
 
 
 def episodes(conn: Connection, shop_id: int, kind: str = "") -> Sequence[RowMapping]:

@@ -28,13 +28,12 @@ ENGINE = "switchyard"
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Where the engine works: a shop, the time, the dashboard's address, and whether anybody is to be told."""
+    """Where the engine works: a shop, the time, and the dashboard's address."""
 
     conn: Connection
     shop_id: int
     now: datetime
     dashboard: str
-    is_heard: bool = True
 
     def shop(self) -> str:
         """The shop's name, as notices begin."""
@@ -110,7 +109,7 @@ def open_one(desk: Desk, seen: Finding, policy: Policy) -> int | None:
             regressed_from, relapses, opened_at, checked_at, is_told)
         select %(shop)s, %(kind)s, %(fingerprint)s, %(severity)s, %(connection)s, %(headline)s, %(sentence)s,
             %(next_step)s, %(page)s, %(address)s, %(limit)s, %(units)s, %(units)s, %(units)s, %(skus)s, %(orders)s,
-            %(worst)s, %(size)s, %(size)s, before.id, coalesce(before.relapses + 1, 0), %(now)s, %(now)s, %(heard)s
+            %(worst)s, %(size)s, %(size)s, before.id, coalesce(before.relapses + 1, 0), %(now)s, %(now)s, true
         from (select) one
         left join lateral (
             select a.id, a.relapses, a.closed_at, a.closed_because from alerts a
@@ -124,17 +123,14 @@ def open_one(desk: Desk, seen: Finding, policy: Policy) -> int | None:
         kind=seen.kind,
         fingerprint=seen.fingerprint,
         limit=seen.limit,
-        heard=desk.is_heard,
         again=desk.now - policy.minutes("again_minutes"),
     )
     if row is None:
         return None
     is_back = row["regressed_from"] is not None
     record(desk, row["id"], "regressed" if is_back else "opened", seen.headline)
-    if desk.is_heard:
-        text = rules.opening(desk.shop(), seen, desk.link(seen), again=is_back)
-        subject = f"Again: {seen.headline}" if is_back else seen.headline
-        _say(desk, f"alert:{row['id']}", seen, subject, text)
+    text = rules.opening(desk.shop(), seen, desk.link(seen), again=is_back)
+    _say(desk, f"alert:{row['id']}", seen, f"Again: {seen.headline}" if is_back else seen.headline, text)
     return int(row["id"])
 
 
@@ -195,7 +191,7 @@ def _worsen(desk: Desk, episode: Episode, seen: Finding) -> bool:
         f"""
         {_STANDS}, told_size = greatest(told_size, %(size)s)
         where {_OPEN} and told_size = %(told)s and severity = %(before)s
-        returning acknowledged_by, is_told
+        returning acknowledged_by
         """,
         **_words(desk, seen),
         id=episode.alert_id,
@@ -205,10 +201,9 @@ def _worsen(desk: Desk, episode: Episode, seen: Finding) -> bool:
     if row is None:
         return False
     record(desk, episode.alert_id, "worse", seen.headline)
-    if desk.is_heard:
-        text = rules.worsening(desk.shop(), seen, desk.link(seen), row["acknowledged_by"])
-        key = f"alert:{episode.alert_id}:worse:{seen.severity}:{seen.size}"
-        _say(desk, key, replace(seen, severity=_graver(episode, seen)), f"Much worse: {seen.headline}", text)
+    text = rules.worsening(desk.shop(), seen, desk.link(seen), row["acknowledged_by"])
+    key = f"alert:{episode.alert_id}:worse:{seen.severity}:{seen.size}"
+    _say(desk, key, replace(seen, severity=_graver(episode, seen)), f"Much worse: {seen.headline}", text)
     return True
 
 

@@ -93,26 +93,23 @@ def test_a_limit_needs_a_reason_and_says_one_thing(app: bootstrap.Application, w
     assert isinstance(run(app, "alert-limit", "4", "--off").exception, click.UsageError)
 
 
-def test_the_job_opens_and_closes_by_the_limit(
-    app: bootstrap.Application, engine: Engine, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_job_opens_and_closes_by_the_limit(app: bootstrap.Application, engine: Engine, world: World) -> None:
     (schedule,) = [item for item in SCHEDULES if item.job == "sweep.alerts"]
     assert schedule.every_seconds == 60
     quiet = {"shops": 1, "opened": 0, "worse": 0, "closed": 0}
     # More was sold than there was, which nobody has to set a limit for.
-    monkeypatch.setattr(type(app), "sender", lambda _self: None)
     assert job.sweep_alerts() == {**quiet, "opened": 1}
     said(app, "alert-limit", "4", "--reason", "a test")
-    monkeypatch.setattr(type(app), "sender", lambda _self: print)
     assert job.sweep_alerts() == {**quiet, "opened": 1}
     assert job.sweep_alerts() == quiet
     said(app, "alert-limit", "--off", "--reason", "a test")
     assert job.sweep_alerts() == {**quiet, "closed": 1}
     with engine.connect() as conn:
         told = fetch(conn, "select payload ->> 'text' as text from outbox_messages order by id")
-    assert len(told) == 2
-    assert "Up to 5 units could be oversold, over 2 SKUs. The limit is 4." in told[0]["text"]
-    assert "somebody switched it off" in told[1]["text"]
+    assert len(told) == 3
+    assert "2 units were oversold, of 1 SKU." in told[0]["text"]
+    assert "Up to 5 units could be oversold, over 2 SKUs. The limit is 4." in told[1]["text"]
+    assert "somebody switched it off" in told[2]["text"]
 
 
 def test_why_says_how_the_pool_is_shared(app: bootstrap.Application, world: World) -> None:
@@ -121,7 +118,7 @@ def test_why_says_how_the_pool_is_shared(app: bootstrap.Application, world: Worl
 
 
 def test_alerts_are_listed_with_what_to_do_taken_once_and_listed_when_they_are_over(
-    app: bootstrap.Application, world: World, monkeypatch: pytest.MonkeyPatch
+    app: bootstrap.Application, world: World
 ) -> None:
     assert said(app, "alerts") == "No alert is open.\n"
     assert said(app, "alerts", "list", "--all") == "There was no alert yet.\n"

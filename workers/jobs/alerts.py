@@ -23,7 +23,6 @@ def sweep_alerts() -> dict[str, Any]:
     Raises the first error of a shop once every shop has had its turn.
     """
     app = bootstrap.application()
-    is_heard = app.sender() is not None
     with read_only(app.engine) as conn:
         shops = sweep.shops(conn)
     steps: Counter[str] = Counter()
@@ -31,7 +30,7 @@ def sweep_alerts() -> dict[str, Any]:
     for shop_id in shops:
         try:
             with unit_of_work(app.engine) as conn:
-                steps += Counter(sweep.look(Desk(conn, shop_id, utc_now(), app.settings.dashboard_url, is_heard)))
+                steps += Counter(sweep.look(Desk(conn, shop_id, utc_now(), app.settings.dashboard_url)))
         except Exception as error:
             log.exception("the alerts of a shop could not be looked for", extra={"shop": shop_id})
             errors.append(error)
