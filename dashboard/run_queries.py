@@ -51,18 +51,30 @@ def health(shop_id: int, scope: str) -> list[dict[str, Any]]:
 
 
 @st.cache_data(ttl=15, max_entries=50, show_spinner=False)
-def tallies(shop_id: int, scope: str) -> list[dict[str, Any]]:
-    """Turns by connection, kind, outcome and slot: of the last day by hour (`ago` 0 to 23), of the six before it as one
-    (`ago` 24)."""
+def hours(shop_id: int, scope: str) -> list[dict[str, Any]]:
+    """Turns of the last day by connection, kind, outcome and hour: `ago` 0 is the hour that is now, 23 the first."""
     return rows(
         """
-        select connection_id, kind, outcome, slot, step.ago, sum(turns)::bigint as turns
-        from sync_tally_list t
-        cross join lateral (
-            select least(extract(epoch from date_trunc('hour', now(), 'UTC') - t.hour_at)::int / 3600, 24) as ago
-        ) step
+        select connection_id, kind, outcome, sum(turns)::bigint as turns,
+            (extract(epoch from date_trunc('hour', now(), 'UTC') - hour_at)::int / 3600) as ago
+        from sync_tally_list
+        where shop_id = %(shop)s and hour_at > date_trunc('hour', now(), 'UTC') - interval '24 hours'
+        group by connection_id, kind, outcome, hour_at
+        """,
+        shop=shop_id,
+    )
+
+
+@st.cache_data(ttl=60, max_entries=50, show_spinner=False)
+def spans(shop_id: int, scope: str) -> list[dict[str, Any]]:
+    """Turns by connection, kind, outcome and slot: of the last day, and apart from them of the six days before it."""
+    return rows(
+        """
+        select connection_id, kind, outcome, slot, sum(turns)::bigint as turns, is_of_day
+        from sync_tally_list
+        cross join lateral (select hour_at > date_trunc('hour', now(), 'UTC') - interval '24 hours' as is_of_day) span
         where shop_id = %(shop)s and hour_at > date_trunc('hour', now(), 'UTC') - interval '7 days'
-        group by connection_id, kind, outcome, slot, step.ago
+        group by connection_id, kind, outcome, slot, is_of_day
         """,
         shop=shop_id,
     )
@@ -153,5 +165,5 @@ def calls(shop_id: int, run_id: int, connection_id: int, jobs_of: Sequence[Row])
 
 def forget() -> None:
     """Read afresh: after an act, so that its effect shows at once."""
-    for cached in (health, tallies, ended):
+    for cached in (health, hours, spans, ended):
         cached.clear()

@@ -75,13 +75,7 @@ class Health:
     day: Span
     week: Span
     turns_by_hour: tuple[int, ...]
-    bad_by_hour: tuple[int, ...]
     state: str
-
-    @property
-    def key(self) -> str:
-        """Its name in addresses and keys."""
-        return f"{self.row['connection_id']}-{self.row['kind']}"
 
 
 def words_of(kind: str) -> str:
@@ -90,19 +84,23 @@ def words_of(kind: str) -> str:
     return known.words if known else kind.replace("_", " ").capitalize()
 
 
-def collect(rows: Sequence[Row], tallies: Sequence[Row]) -> list[Health]:
-    """The worst first, then by connection and kind in the order of the table."""
-    spans: dict[tuple[int, str], list[Span]] = {}
-    for tally in tallies:
-        steps = spans.setdefault((tally["connection_id"], tally["kind"]), [Span() for _ in range(HOURS + 1)])
-        steps[min(max(int(tally["ago"]), 0), HOURS)].add(tally)
+def collect(rows: Sequence[Row], hours: Sequence[Row], spans: Sequence[Row]) -> list[Health]:
+    """The worst first, then by connection and kind in the order of the table; see `run_queries` for the rows."""
+    days: dict[tuple[int, str], tuple[Span, Span]] = {}
+    for row in spans:
+        day, week = days.setdefault((row["connection_id"], row["kind"]), (Span(), Span()))
+        week.add(row)
+        if row["is_of_day"]:
+            day.add(row)
+    turns: dict[tuple[int, str], list[int]] = {}
+    for row in hours:
+        steps = turns.setdefault((row["connection_id"], row["kind"]), [0] * HOURS)
+        steps[HOURS - 1 - min(max(int(row["ago"]), 0), HOURS - 1)] += row["turns"]
     found = []
     for row in rows:
-        steps = spans.get((row["connection_id"], row["kind"]), [Span() for _ in range(HOURS + 1)])
-        day, week = _sum(steps[:HOURS]), _sum(steps)
-        hours = list(reversed(steps[:HOURS]))
-        turns = tuple(sum(step.outcomes.values()) for step in hours)
-        found.append(Health(row, day, week, turns, tuple(step.bad for step in hours), state(row, day)))
+        key = (row["connection_id"], row["kind"])
+        day, week = days.get(key, (Span(), Span()))
+        found.append(Health(row, day, week, tuple(turns.get(key, [0] * HOURS)), state(row, day)))
     places = {kind.name: place for place, kind in enumerate(kinds.KINDS)}
     return sorted(
         found, key=lambda h: (_WORST.index(h.state), h.row["connection"], places.get(h.row["kind"], len(places)))
@@ -110,16 +108,6 @@ def collect(rows: Sequence[Row], tallies: Sequence[Row]) -> list[Health]:
 
 
 _WORST = ("failing", "silent", "shaky", "paused", "well", "asleep")
-
-
-def _sum(spans: Sequence[Span]) -> Span:
-    whole = Span()
-    for span in spans:
-        for name, turns in span.outcomes.items():
-            whole.outcomes[name] = whole.outcomes.get(name, 0) + turns
-        for slot, turns in span.slots.items():
-            whole.slots[slot] = whole.slots.get(slot, 0) + turns
-    return whole
 
 
 def state(row: Row, day: Span) -> str:

@@ -65,7 +65,7 @@ def standing(shop_id: int, scope: str) -> list[dict[str, Any]]:
     )
 
 
-@st.cache_data(ttl=20, max_entries=50, show_spinner=False)
+@st.cache_data(ttl=60, max_entries=50, show_spinner=False)
 def day(shop_id: int, scope: str) -> tuple[datetime, list[dict[str, Any]]]:
     """A day by the quarter of an hour, `ago` 0 being the one that is now, with turns by outcome; and since when the
     picture is whole."""

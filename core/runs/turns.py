@@ -34,9 +34,10 @@ def end(conn: Connection, job_run_id: int) -> None:
     if run is None or run["kind"] is None:
         return
     kind, verdict = kinds.BY_NAME[run["kind"]], run["verdict"]
-    if not kind.tells_itself and not _close_asked_for(conn, run):
-        is_bad = verdict in ("failed", "refused")
-        if is_bad or (verdict == "worked" and kind.has_rows):
+    if not kind.tells_itself:
+        if run["is_asked_for"]:
+            _close_asked_for(conn, run)
+        elif verdict in ("failed", "refused") or (verdict == "worked" and kind.has_rows):
             _keep(conn, kind, run)
     _count(conn, kind, run)
 
@@ -48,7 +49,11 @@ def _ended(conn: Connection, job_run_id: int) -> dict[str, Any] | None:
         select r.function, r.sync_run_id, r.attempt, r.started_at, r.ended_at, r.outcome, r.result, r.error,
             c.shop_id, c.id as connection_id,
             case when r.outcome = 'finished' then coalesce(r.business, 'nothing') else 'failed' end as verdict,
-            extract(epoch from r.ended_at - r.started_at)::float8 as seconds
+            extract(epoch from r.ended_at - r.started_at)::float8 as seconds,
+            exists (
+                select from sync_runs s
+                where s.shop_id = c.shop_id and s.id = r.sync_run_id and s.state = 'running'
+            ) as is_asked_for
         from job_runs r
         join connections c
             on c.shop_id::text = r.arguments ->> 'shop_id' and c.id::text = r.arguments ->> 'connection_id'
@@ -78,23 +83,20 @@ def _counts(run: dict[str, Any]) -> dict[str, object]:
     return {name: value for name, value in result.items() if isinstance(value, int) and not isinstance(value, bool)}
 
 
-def _close_asked_for(conn: Connection, run: dict[str, Any]) -> bool:
-    """Close a run that somebody asked for; False where there is none under this number."""
-    return bool(
-        execute(
-            conn,
-            """
-            update sync_runs set state = %(state)s, ended_at = %(ended)s, heartbeat_at = %(ended)s, step = null,
-                counts = %(counts)s, error = %(error)s
-            where shop_id = %(shop)s and id = %(id)s and state = 'running'
-            """,
-            shop=run["shop_id"],
-            id=run["sync_run_id"],
-            state=_state(run["verdict"]),
-            ended=run["ended_at"],
-            counts=operations.as_json(_counts(run)),
-            error=run["said"],
-        )
+def _close_asked_for(conn: Connection, run: dict[str, Any]) -> None:
+    execute(
+        conn,
+        """
+        update sync_runs set state = %(state)s, ended_at = %(ended)s, heartbeat_at = %(ended)s, step = null,
+            counts = %(counts)s, error = %(error)s
+        where shop_id = %(shop)s and id = %(id)s and state = 'running'
+        """,
+        shop=run["shop_id"],
+        id=run["sync_run_id"],
+        state=_state(run["verdict"]),
+        ended=run["ended_at"],
+        counts=operations.as_json(_counts(run)),
+        error=run["said"],
     )
 
 
@@ -129,24 +131,16 @@ def _keep(conn: Connection, kind: Kind, run: dict[str, Any]) -> None:
 
 
 def _count(conn: Connection, kind: Kind, run: dict[str, Any]) -> None:
-    common = {"shop": run["shop_id"], "connection": run["connection_id"], "kind": kind.name, "verdict": run["verdict"],
-              "ended": run["ended_at"], "seconds": run["seconds"]}  # fmt: skip
-    # The tally before the health, everywhere: two turns of one kind may end at once.
     execute(
         conn,
         """
-        insert into sync_tallies as t (shop_id, connection_id, kind, hour_at, outcome, slot, turns, seconds)
-        values (%(shop)s, %(connection)s, %(kind)s, date_trunc('hour', %(ended)s::timestamptz, 'UTC'), %(verdict)s,
-            %(slot)s, 1, %(seconds)s)
-        on conflict (shop_id, connection_id, kind, hour_at, outcome, slot) do update
-            set turns = t.turns + 1, seconds = t.seconds + excluded.seconds
-        """,
-        **common,
-        slot=kinds.slot(run["seconds"]),
-    )
-    execute(
-        conn,
-        """
+        with tallied as (
+            insert into sync_tallies as t (shop_id, connection_id, kind, hour_at, outcome, slot, turns, seconds)
+            values (%(shop)s, %(connection)s, %(kind)s, date_trunc('hour', %(ended)s::timestamptz, 'UTC'), %(verdict)s,
+                %(slot)s, 1, %(seconds)s)
+            on conflict (shop_id, connection_id, kind, hour_at, outcome, slot) do update
+                set turns = t.turns + 1, seconds = t.seconds + excluded.seconds
+        )
         insert into sync_health as h (shop_id, connection_id, kind, last_turn_at, last_success_at, last_work_at,
             last_failure_at, last_failure, last_run_id, last_seconds, empty_turns, failed_turns)
         select %(shop)s, %(connection)s, %(kind)s, %(ended)s,
@@ -171,7 +165,13 @@ def _count(conn: Connection, kind: Kind, run: dict[str, Any]) -> None:
                 when excluded.failed_turns > 0 then h.failed_turns + 1
                 when excluded.last_success_at is not null then 0 else h.failed_turns end
         """,
-        **common,
+        shop=run["shop_id"],
+        connection=run["connection_id"],
+        kind=kind.name,
+        verdict=run["verdict"],
+        ended=run["ended_at"],
+        seconds=run["seconds"],
+        slot=kinds.slot(run["seconds"]),
         said=run["said"],
         run=run["sync_run_id"],
     )

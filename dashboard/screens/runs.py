@@ -41,7 +41,9 @@ def now() -> None:
     with components.panel("health"):
         with st.skeleton(height=320):
             shop, scope = viewer.shop.id, viewer.person.scope
-            found = run_words.collect(run_queries.health(shop, scope), run_queries.tallies(shop, scope))
+            found = run_words.collect(
+                run_queries.health(shop, scope), run_queries.hours(shop, scope), run_queries.spans(shop, scope)
+            )
             running = len(run_queries.open_runs(shop))
         as_of = found[0].row["as_of"] if found else queries.database_time()
         components.headline(*run_words.headline(found, running), as_of, viewer.shop.zone)
