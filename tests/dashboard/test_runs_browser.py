@@ -1,4 +1,4 @@
-"""Runs and Schedules in a browser: every look of them, a sync that is stopped while it runs, a turn that is asked for."""
+"""Runs and Schedules in a browser: every look of them, a sync that is stopped as it runs, a turn that is asked for."""
 
 from __future__ import annotations
 
