@@ -19,20 +19,25 @@ RING_MARGIN = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One schedule, as it stands. `next_at` is when its next turn is due; None while it is paused."""
+    """One schedule, as it stands. `next_at` is when its next turn begins; None while it is paused."""
 
     schedule: Schedule
     row: Row
     state: str
     next_at: datetime | None
     is_due: bool
-    """The turn that is due has not begun: it does with the next ring."""
+    """The turn that is due has not begun, and when it rings for it is not known."""
 
 
 def look(schedule: Schedule, row: Row, zone: str, rings: Mapping[str, datetime] | None) -> View:
     """How a schedule stands. `rings`: when each entry rings next; None while Redis does not say."""
     next_at, is_due = next_turn(schedule, row, zone)
-    return View(schedule, row, state(schedule, row, next_at, is_due, rings), next_at, is_due)
+    stands = state(schedule, row, next_at, is_due, rings)
+    ring = rings.get(schedule.entry_id) if rings is not None else None
+    if is_due and ring is not None and ring > row["as_of"]:
+        # What is due begins with the next ring.
+        next_at, is_due = ring, False
+    return View(schedule, row, stands, next_at, is_due)
 
 
 def next_turn(schedule: Schedule, row: Row, zone: str) -> tuple[datetime | None, bool]:
