@@ -167,7 +167,7 @@ class PostgresRunRecorder:
 def _arguments(job: SwJob) -> dict[str, object]:
     if job.func_name == UNREADABLE or not isinstance(job.kwargs, dict):
         return {}
-    return {str(key): str(value)[:200] if isinstance(value, str) else value for key, value in job.kwargs.items()}
+    return {str(key): mask(value)[:200] if isinstance(value, str) else value for key, value in job.kwargs.items()}
 
 
 def _outcome(result: object) -> object:

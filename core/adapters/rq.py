@@ -222,7 +222,9 @@ def _check_arguments(name: str, arguments: Mapping[str, object]) -> None:
     for key, value in arguments.items():
         if value is None or isinstance(value, int):
             continue
-        if isinstance(value, str) and len(value) <= _ARGUMENT_CHARACTERS_MAX and "***" not in value:
+        if isinstance(value, str) and "***" in value:
+            raise BadArguments(name, f"{key}, of which a part was masked when it was recorded")
+        if isinstance(value, str) and len(value) <= _ARGUMENT_CHARACTERS_MAX:
             continue
         raise BadArguments(name, f"{key} of type {type(value).__name__}")
 
