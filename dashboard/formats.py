@@ -146,7 +146,7 @@ _WORDS = {
     "never": ("Never ran", "unknown"),
     "skipped": ("Skipped", "attention"),
     # kinds of sync
-    "failing": ("Fails", "danger"),
+    "fails": ("Fails", "danger"),
     "shaky": ("Failed lately", "attention"),
     "well": ("Succeeds", "ok"),
     "asleep": ("Nothing to do", "unknown"),

@@ -107,16 +107,16 @@ def collect(rows: Sequence[Row], hours: Sequence[Row], spans: Sequence[Row]) -> 
     )
 
 
-_WORST = ("failing", "silent", "shaky", "paused", "well", "asleep")
+_WORST = ("fails", "silent", "shaky", "paused", "well", "asleep")
 
 
 def state(row: Row, day: Span) -> str:
-    """failing: the last turn did not succeed; silent: the clock should have brought one; shaky: it succeeds now, but
+    """fails: the last turn did not succeed; silent: the clock should have brought one; shaky: it succeeds now, but
     not always; asleep: nothing happened for a day."""
     if row["switch"] != "active":
         return "paused"
     if row["failed_turns"]:
-        return "failing"
+        return "fails"
     known = kinds.BY_NAME.get(row["kind"])
     every = next((s.every_seconds for s in SCHEDULES if known and s.name == known.schedule), None)
     quiet = row["as_of"] - row["last_turn_at"]
@@ -132,7 +132,7 @@ def headline(found: Sequence[Health], running: int) -> tuple[str, str]:
     now = f"{formats.plural(running, 'sync', 'syncs')} under way." if running else "Nothing runs at length now."
     if not found:
         return "Nothing has been synced yet.", "The first run of each kind shows here at once."
-    failing = [h for h in found if h.state == "failing"]
+    failing = [h for h in found if h.state == "fails"]
     silent = [h for h in found if h.state == "silent"]
     if failing:
         worst = failing[0]

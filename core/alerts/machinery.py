@@ -34,7 +34,7 @@ def audit(scene: Scene) -> Found:
         select r.outcome, r.started_at, r.period, r.result, done.result as found, done.started_at as found_at
         from (
             select * from schedule_runs where name = %(audit)s and period like '%%:shop:' || %(shop)s
-                and outcome is not null and started_at <= %(now)s
+                and outcome in ('finished', 'failed') and started_at <= %(now)s
             order by started_at desc limit 1
         ) r
         left join lateral (

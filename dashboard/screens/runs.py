@@ -71,7 +71,7 @@ def _health_cells(health: Health, viewer: people.Viewer) -> tuple[str, ...]:
     where = viewer.where(kind=row["kind"], connection=str(row["connection_id"]))
     empty = f"{formats.plural(row['empty_turns'], 'turn')} without news" if row["empty_turns"] else row["connection"]
     about = f"{row['connection']} · {empty}" if row["empty_turns"] else row["connection"]
-    look = "danger" if health.state == "failing" else "attention" if health.state == "shaky" else ""
+    look = "danger" if health.state == "fails" else "attention" if health.state == "shaky" else ""
     return (
         f"<b>{components.link('runs', run_words.words_of(row['kind']), where)}</b>"
         f"<br><span class='sy-meta'>{escape(about)}</span>",
@@ -90,7 +90,7 @@ def _health_cells(health: Health, viewer: people.Viewer) -> tuple[str, ...]:
 def _state(health: Health, viewer: people.Viewer) -> str:
     pill = components.pill(health.state)
     row = health.row
-    if health.state not in ("failing", "shaky") or row["last_run_id"] is None:
+    if health.state not in ("fails", "shaky") or row["last_run_id"] is None:
         return pill
     failed = row["failed_turns"] or health.day.bad
     words = f"{formats.plural(failed, 'time')}" + (" in a row" if row["failed_turns"] else " in a day")
