@@ -64,7 +64,7 @@ class CallLog:
         calls, self._waiting = self._waiting, []
         if calls:
             with unit_of_work(self.engine) as conn:
-                record_calls(conn, calls)
+                record_calls(conn, calls, sync_run_id=bound_field("sync_run"))
 
 
 @dataclass(frozen=True, slots=True)

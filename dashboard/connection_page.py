@@ -164,6 +164,8 @@ def draw_acts(viewer: people.Viewer, row: Row, standing: Row) -> None:
             "Shadow mode…", key="to-shadow", icon=":material/visibility:"
         ):
             connection_dialogs.to_shadow(viewer, row)
+        where = viewer.where(connection=str(row["connection_id"]))
+        st.page_link(_SCREENS / "runs.py", label="Its last syncs", icon=":material/history:", query_params=where)
 
 
 # --- what needs somebody, and four figures ----------------------------------------------------------------------------

@@ -144,6 +144,12 @@ _WORDS = {
     "on_time": ("On time", "ok"),
     "late": ("Late", "danger"),
     "never": ("Never ran", "unknown"),
+    "skipped": ("Skipped", "attention"),
+    # kinds of sync
+    "fails": ("Fails", "danger"),
+    "shaky": ("Failed lately", "attention"),
+    "well": ("Succeeds", "ok"),
+    "asleep": ("Nothing to do", "unknown"),
     # failed jobs and parked messages
     "finished": ("Done", "ok"),
     "abandoned": ("Worker gone", "danger"),

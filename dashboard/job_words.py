@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from core.ports import BrokerReading, QueueReading, WorkerReading
-from core.runs.schedules import SCHEDULES, Schedule
 from dashboard import formats
 
 Row = Mapping[str, Any]
@@ -112,46 +111,8 @@ def worker_word(worker: WorkerReading, now: datetime) -> str:
     return f"{worker.job} for {formats.duration((now - worker.job_started_at).total_seconds())}"
 
 
-def schedule_state(schedule: Schedule, row: Row, next_at: datetime | None, is_broker_known: bool) -> str:
-    """On time, late, failed, paused, or never run.
-
-    Late: the ring is overdue, or twice its time has gone by since the last run; for a daily one, more than 26 hours.
-    """
-    now = row["as_of"]
-    if row["is_paused"]:
-        return "paused"
-    if is_broker_known and (next_at is None or now - next_at > timedelta(seconds=30)):
-        return "late"
-    if row["started_at"] is None:
-        return "never"
-    patience = 26 * 3600 if schedule.daily_after_hour is not None else 2 * schedule.ring_seconds + 60
-    if (now - row["started_at"]).total_seconds() > patience:
-        return "late"
-    return "failed" if row["outcome"] == "failed" else "on_time"
-
-
-def rhythm(schedule: Schedule) -> str:
-    """every 15 s; daily; daily after 02:00."""
-    if schedule.every_seconds is None:
-        return f"daily after {schedule.daily_after_hour or 0:02d}:00"
-    return "daily" if schedule.every_seconds == 86_400 else f"every {formats.duration(schedule.every_seconds)}"
-
-
-def late_schedules(rows: Sequence[Row], broker: BrokerReading | None) -> list[str]:
-    """Names of the schedules that are late."""
-    by_name = {row["name"]: row for row in rows}
-    following = broker.next_rings if broker else {}
-    return [
-        one.name
-        for one in SCHEDULES
-        if schedule_state(one, by_name[one.name], following.get(one.entry_id), broker is not None) == "late"
-    ]
-
-
-def headline(
-    totals: Mapping[str, int], lanes: Sequence[LaneView], broker: BrokerReading | None, late: Sequence[str] = ()
-) -> tuple[str, str]:
-    """The answer in two short sentences: does the work get done, and what needs somebody. `late` names schedules."""
+def headline(totals: Mapping[str, int], lanes: Sequence[LaneView], broker: BrokerReading | None) -> tuple[str, str]:
+    """The answer in two short sentences: does the work get done, and what needs somebody."""
     needs = totals["causes"] + totals["parked_causes"]
     open_ones = _and(
         [
@@ -159,7 +120,7 @@ def headline(
             *([formats.plural(totals["messages"], "parked message")] if totals["messages"] else []),
         ]
     )
-    trouble = _trouble(lanes, broker, late)
+    trouble = _trouble(lanes, broker)
     if trouble:
         kept = "Nothing is lost: what waits is in the database."
         return trouble, f"{kept} {open_ones}." if open_ones else kept
@@ -170,7 +131,7 @@ def headline(
     return "The work gets done.", f"Nothing needs you. {rest}"
 
 
-def _trouble(lanes: Sequence[LaneView], broker: BrokerReading | None, unrung: Sequence[str]) -> str | None:
+def _trouble(lanes: Sequence[LaneView], broker: BrokerReading | None) -> str | None:
     """The worst of what keeps work from being done."""
     if broker is None:
         return "Nobody is told of new work: Redis does not answer."
@@ -180,10 +141,8 @@ def _trouble(lanes: Sequence[LaneView], broker: BrokerReading | None, unrung: Se
     if unserved:
         return f"Nobody serves {_and(unserved)}."
     late = [view for view in lanes if is_late(view)]
-    if not late and len(unrung) > 2:
-        return f"{formats.in_words(len(unrung))} schedules are late."
     if not late:
-        return f"{_and(unrung)} {'is' if len(unrung) == 1 else 'are'} late." if unrung else None
+        return None
     worst = max(late, key=lambda view: view.oldest_seconds or 0)
     kind = KINDS[worst.row["kind"]].lower()
     return f"{worst.row['connection']} falls behind: {kind} for {formats.duration(worst.oldest_seconds)}."

@@ -1,14 +1,12 @@
-"""Reads of the Jobs screen: failures, parked messages, lanes and schedules from Postgres, the rest from the broker."""
+"""Reads of the Jobs screen: failures, parked messages, lanes from Postgres, the rest from the broker."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import streamlit as st
 
 from core.ports import BrokerReading
-from core.runs.schedules import SCHEDULES
 from dashboard import job_actions
 from dashboard.queries import Row, rows
 
@@ -233,27 +231,7 @@ def lane_minutes(shop_id: int, scope: str) -> dict[tuple[int, str], list[Row]]:
     return found
 
 
-@st.cache_data(ttl=5, max_entries=200, show_spinner=False)
-def schedules(shop_id: int, scope: str) -> Sequence[Row]:
-    """Every schedule of the table with its last period and its switch, in the table's order."""
-    return rows(
-        """
-        select n.name, r.period, r.started_at, r.ended_at, r.outcome, r.result,
-               coalesce(w.is_paused, false) as is_paused, w.changed_by, now() as as_of
-        from unnest(%(names)b::text[]) with ordinality n(name, place)
-        left join lateral (
-            select period, started_at, ended_at, outcome, result from schedule_periods t
-            where t.shop_id = %(shop)s and t.name = n.name order by t.started_at desc limit 1
-        ) r on true
-        left join schedule_switches w on w.shop_id = %(shop)s and w.name = n.name
-        order by n.place
-        """,
-        shop=shop_id,
-        names=[schedule.name for schedule in SCHEDULES],
-    )
-
-
 def forget() -> None:
     """Read the screen afresh: after an act, so that its effect shows at once."""
-    for cached in (broker_reading, causes, totals, failed_by_hour, parked_causes, lanes, lane_minutes, schedules):
+    for cached in (broker_reading, causes, totals, failed_by_hour, parked_causes, lanes, lane_minutes):
         cached.clear()

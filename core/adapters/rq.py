@@ -65,6 +65,7 @@ JOB_QUEUES: Mapping[str, str] = {
     "audit.nightly": "reports",
     "reports.daily": "reports",
     "reports.correct": "reports",
+    "schedules.ring": "polls",
     "runs.sweep": "reports",
     "runs.prune": "reports",
 }
@@ -150,6 +151,8 @@ class SwJob(Job):
         serializer: Any = None,
     ) -> None:
         super().__init__(id, connection, "json")
+        self.sync_run_id: int | None = None
+        """The sync run that it belongs to, as the recorder says when it begins."""
 
     def restore(self, raw_data: Any) -> Any:
         """Read the hash, then drop what could run foreign code or call foreign addresses."""
@@ -208,7 +211,8 @@ class SwJob(Job):
             return super().perform()
         run_id = _recorder.opened(self)
         try:
-            result = super().perform()
+            with bound(sync_run=self.sync_run_id):
+                result = super().perform()
         except BaseException as error:
             _recorder.closed(run_id, self, None, error)
             raise
@@ -220,6 +224,8 @@ def _check_arguments(name: str, arguments: Mapping[str, object]) -> None:
     for key, value in arguments.items():
         if value is None or isinstance(value, int):
             continue
+        if isinstance(value, str) and "***" in value:
+            raise BadArguments(name, f"{key}, of which a part was masked when it was recorded")
         if isinstance(value, str) and len(value) <= _ARGUMENT_CHARACTERS_MAX:
             continue
         raise BadArguments(name, f"{key} of type {type(value).__name__}")

@@ -126,7 +126,21 @@ KEPT: tuple[Kept, ...] = (
         "sync runs that ended",
         90,
         7,
-        _oldest("sync_runs", "shop_id, id", "requested_at", "state in ('done', 'failed')"),
+        _oldest("sync_runs", "shop_id, id", "requested_at", "state in ('done', 'failed', 'cancelled')"),
+    ),
+    Kept(
+        "sync_turns",
+        "turns of syncs, counted by hour",
+        90,
+        8,
+        _oldest("sync_tallies", "shop_id, connection_id, kind, hour_at, outcome, slot", "hour_at"),
+    ),
+    Kept(
+        "schedule_requests",
+        "turns of schedules that people asked for",
+        90,
+        7,
+        _oldest("schedule_requests", "shop_id, id", "begun_at"),
     ),
     Kept(
         "notices",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import time
 
 PREFIX = "schedule."
 ENTRY_PREFIX = "schedule-"
-DAILY_RING_SECONDS = 300
+ASKS_AT_LEAST_SECONDS = 300
+"""A longer rhythm than this is asked after as often, so that what is due is not late by a whole turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One line of the table: every so many seconds, or once per business day of each shop after an hour of its own.
+    """One line of the table: every so many seconds, or once per business day of each shop after a time of its own.
 
     A daily job gets `shop_id` and runs once for every shop.
     """
@@ -22,6 +24,7 @@ class Schedule:
     description: str
     every_seconds: int | None = None
     daily_after_hour: int | None = None
+    daily_after_minute: int = 0
 
     def __post_init__(self) -> None:
         if (self.every_seconds is None) == (self.daily_after_hour is None):
@@ -39,8 +42,13 @@ class Schedule:
 
     @property
     def ring_seconds(self) -> int:
-        """How often it rings; a daily one asks often whether a day is due."""
-        return self.every_seconds or DAILY_RING_SECONDS
+        """How often it rings: one with a long rhythm asks often whether its turn has come."""
+        return min(self.every_seconds or ASKS_AT_LEAST_SECONDS, ASKS_AT_LEAST_SECONDS)
+
+    @property
+    def daily_after(self) -> time | None:
+        """When a business day is due by the shop's clock; None for one with a rhythm."""
+        return None if self.daily_after_hour is None else time(self.daily_after_hour, self.daily_after_minute)
 
 
 SCHEDULES: tuple[Schedule, ...] = (

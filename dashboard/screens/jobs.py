@@ -1,4 +1,4 @@
-"""Does the work get done? What failed or is parked, and what to do about it; what waits, who works, what runs when."""
+"""Does the work get done? What failed or is parked, and what to do about it; what waits, who works."""
 
 from __future__ import annotations
 
@@ -57,7 +57,6 @@ def read(viewer: people.Viewer) -> dict[str, Any]:
         "failed_by_hour": jobs_queries.failed_by_hour(shop, scope),
         "parked_by_hour": queries.parked_by_hour(shop, scope),
         "lanes": [job_words.lane(row, minutes.get((row["connection_id"], row["kind"]), ())) for row in lanes],
-        "schedules": jobs_queries.schedules(shop, scope),
         "broker": read_broker(viewer),
     }
 
@@ -204,9 +203,8 @@ def now() -> None:
         with st.skeleton(height=480):
             facts = read(viewer)
         lanes, broker, zone = facts["lanes"], facts["broker"], viewer.shop.zone
-        as_of = lanes[0].row["as_of"] if lanes else facts["schedules"][0]["as_of"]
-        late = job_words.late_schedules(facts["schedules"], broker)
-        components.headline(*job_words.headline(facts["totals"], lanes, broker, late), as_of, zone)
+        as_of = lanes[0].row["as_of"] if lanes else queries.database_time()
+        components.headline(*job_words.headline(facts["totals"], lanes, broker), as_of, zone)
         draw_cards(facts)
         st.subheader("Failed and parked", anchor="failed")
         state = draw_filter()
@@ -217,7 +215,6 @@ def now() -> None:
         job_panels.draw_lanes(lanes)
         job_panels.draw_queues(broker)
         job_panels.draw_workers(broker, zone)
-        job_panels.draw_schedules(facts["schedules"], broker, zone)
 
 
 def draw() -> None:

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from core.ports import BrokerReading, QueueReading, WorkerReading
-from core.runs.schedules import SCHEDULES, Schedule
 from dashboard import formats, job_words
 
 NOW = datetime(2026, 11, 27, 14, 32, tzinfo=UTC)
@@ -76,25 +75,23 @@ def test_a_lane_without_minutes_is_unknown_not_idle() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reading", "lanes", "totals", "late", "said"),
+    ("reading", "lanes", "totals", "said"),
     [
-        (None, [], {}, [], "Nobody is told of new work: Redis does not answer."),
-        (broker(missing=("events", "stock")), [], {}, [], "No worker is at its post: nothing gets done."),
-        (broker(missing=("events",)), [], {}, [], "Nobody serves events."),
-        (broker(), [row(waiting=3, oldest=300)], {}, [], "Amazon UK falls behind: messages to handle for 5 min."),
-        (broker(), [], {}, ["poll.orders"], "poll.orders is late."),
-        (broker(), [], {}, ["a", "b", "c"], "Three schedules are late."),
-        (broker(), [], {"causes": 1, "jobs": 4}, [], "The work gets done, but one cause needs you."),
-        (broker(), [], {"causes": 1, "jobs": 4, "parked_causes": 2, "messages": 3}, [],
+        (None, [], {}, "Nobody is told of new work: Redis does not answer."),
+        (broker(missing=("events", "stock")), [], {}, "No worker is at its post: nothing gets done."),
+        (broker(missing=("events",)), [], {}, "Nobody serves events."),
+        (broker(), [row(waiting=3, oldest=300)], {}, "Amazon UK falls behind: messages to handle for 5 min."),
+        (broker(), [], {"causes": 1, "jobs": 4}, "The work gets done, but one cause needs you."),
+        (broker(), [], {"causes": 1, "jobs": 4, "parked_causes": 2, "messages": 3},
          "The work gets done, but three causes need you."),
-        (broker(), [], {}, [], "The work gets done."),
+        (broker(), [], {}, "The work gets done."),
     ],
 )  # fmt: skip
 def test_the_answer_names_the_worst(
-    reading: BrokerReading | None, lanes: list[Any], totals: dict[str, int], late: list[str], said: str
+    reading: BrokerReading | None, lanes: list[Any], totals: dict[str, int], said: str
 ) -> None:
     views = [job_words.lane(found, minutes([4], [0])) for found in lanes]
-    assert job_words.headline({**NOTHING, **totals}, views, reading, late)[0] == said
+    assert job_words.headline({**NOTHING, **totals}, views, reading)[0] == said
 
 
 def test_what_is_open_is_said_even_when_something_is_worse() -> None:
@@ -103,42 +100,6 @@ def test_what_is_open_is_said_even_when_something_is_worse() -> None:
         "Nothing is lost: what waits is in the database. 1 failed job and 3 parked messages."
     )
     assert job_words.headline(NOTHING, [], broker())[1] == "Nothing needs you. Nothing waits."
-
-
-def period(**more: Any) -> dict[str, Any]:
-    return {"is_paused": False, "started_at": NOW - timedelta(seconds=20), "outcome": "finished", "as_of": NOW, **more}
-
-
-@pytest.mark.parametrize(
-    ("last", "following", "is_known", "state"),
-    [
-        (period(), NOW, True, "on_time"),
-        (period(), NOW - timedelta(seconds=31), True, "late"),
-        (period(), None, True, "late"),
-        (period(), None, False, "on_time"),
-        (period(started_at=NOW - timedelta(seconds=91)), NOW, True, "late"),
-        (period(started_at=None, outcome=None), NOW, True, "never"),
-        (period(outcome="failed"), NOW, True, "failed"),
-        (period(is_paused=True), None, True, "paused"),
-    ],
-)
-def test_a_schedule_is_on_time_late_failed_or_paused(
-    last: dict[str, Any], following: datetime | None, is_known: bool, state: str
-) -> None:
-    schedule = Schedule("tick", "runs.sweep", "often", every_seconds=15)
-    assert job_words.schedule_state(schedule, last, following, is_known) == state
-
-
-def test_a_daily_schedule_may_be_a_day_old() -> None:
-    nightly = Schedule("nightly", "audit.nightly", "once a day", daily_after_hour=2)
-    for hours, state in ((25, "on_time"), (27, "late")):
-        last = period(started_at=NOW - timedelta(hours=hours))
-        assert job_words.schedule_state(nightly, last, NOW, True) == state
-    assert [job_words.rhythm(one) for one in (*SCHEDULES[:1], *SCHEDULES[-2:])] == [
-        "every 15 s",
-        "daily",
-        "daily after 02:00",
-    ]
 
 
 def test_a_worker_is_silent_when_nothing_was_heard_of_it() -> None:

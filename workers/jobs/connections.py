@@ -72,6 +72,12 @@ def sync_connection(*, shop_id: int, connection_id: int, sync_run_id: int) -> di
             with unit_of_work(app.engine) as conn:
                 runs.fail_sync(conn, shop_id, sync_run_id, utc_now(), str(wait), will_retry=True)
             return {"waiting": str(wait)}
+        except runs.Stopped:
+            with unit_of_work(app.engine) as conn:
+                is_asked = runs.stop_sync(conn, shop_id, sync_run_id, utc_now())
+            # What is read so far stays, and differs from nothing that may not be written.
+            ring_pushes(app)
+            return {"cancelled": True} if is_asked else {"superseded": True}
         except (Retryable, Permanent) as error:
             with unit_of_work(app.engine) as conn:
                 runs.fail_sync(conn, shop_id, sync_run_id, utc_now(), mask(str(error)))
@@ -212,8 +218,11 @@ def _step(
     done: int | None = None,
     total: int | None = None,
 ) -> None:
+    """Tell how far the sync is. Raises runs.Stopped when it is not to go on."""
     with unit_of_work(app.engine) as conn:
-        runs.progress(conn, row.shop_id, run_id, utc_now(), done=done, total=total, step=step)
+        goes_on = runs.progress(conn, row.shop_id, run_id, utc_now(), done=done, total=total, step=step)
+    if not goes_on:
+        raise runs.Stopped(f"sync run {run_id} is not to go on")
 
 
 @job("poll.orders", queue="polls", timeout=30)
@@ -228,7 +237,7 @@ def poll_all() -> dict[str, Any]:
 
 
 @job("connection.poll", queue="polls", timeout=170)
-def poll_connection(*, shop_id: int, connection_id: int) -> dict[str, Any]:
+def poll_connection(*, shop_id: int, connection_id: int, sync_run_id: int | None = None) -> dict[str, Any]:
     """Ask one channel for the orders changed since the last poll, into the same inbox as its webhooks."""
     app = bootstrap.application()
     with read_only(app.engine) as conn:

@@ -15,8 +15,9 @@ from core.bootstrap import Application
 from core.clock import utc_now
 from core.db import read_only, unit_of_work
 from core.errors import BadInput, Permanent
-from core.runs import failures, queries, retention
+from core.runs import failures, queries, retention, turns
 from core.runs import operations as runs
+from workers.jobs import schedules
 from workers.recording import never_began
 from workers.registry import job
 
@@ -54,6 +55,9 @@ def sweep_runs() -> dict[str, Any]:
         superseded, settled = failures.close_superseded(conn, now)
         waiting = queries.waiting_syncs(conn, now - REQUEUE_SYNC_AFTER)
         promised = failures.unanswered(conn, now)
+    for run_id in closed.pop("closed"):
+        with unit_of_work(app.engine) as conn:
+            turns.end(conn, run_id)
     with unit_of_work(app.engine) as conn:
         measures.fold(conn)
     for row in waiting:
@@ -65,6 +69,7 @@ def sweep_runs() -> dict[str, Any]:
         )
     app.broker.take_back(settled)
     rung = sum(_ring_again(app, work) for work in promised)
+    schedules.ring_asked(app)
     return {**closed, "requeued": len(waiting), "adopted": adopted, "superseded": superseded, "rung_again": rung}
 
 

@@ -56,7 +56,7 @@ def poll_notices() -> dict[str, Any]:
 
 
 @job("notices.read", queue="polls", timeout=90)
-def read_notices(*, shop_id: int, connection_id: int) -> dict[str, Any]:
+def read_notices(*, shop_id: int, connection_id: int, sync_run_id: int | None = None) -> dict[str, Any]:
     """Record what a connection's queue holds, and take out of it what is recorded; for at most READ_SECONDS.
 
     A death in between has it recorded again under the same id, that is once, and taken out then.

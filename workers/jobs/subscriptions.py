@@ -44,7 +44,7 @@ def sweep_subscriptions() -> dict[str, Any]:
 
 
 @job("connection.subscriptions", queue="polls", timeout=120)
-def check_connection(*, shop_id: int, connection_id: int) -> dict[str, Any]:
+def check_connection(*, shop_id: int, connection_id: int, sync_run_id: int | None = None) -> dict[str, Any]:
     """Look whether a channel still calls us for every topic, and mend it where anything may be changed there."""
     app = bootstrap.application()
     with read_only(app.engine) as conn:

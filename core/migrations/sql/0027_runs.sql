@@ -1,1 +1,172 @@
--- Sync runs with their speed, and schedules that are run now, paused and caught up.
+-- A sync run may be stopped by a person, says what it is done again for, and how fast it was lately: two marks, at most a
+-- minute old, of how far it had come. `done` and `failed` are told by whoever ran it, `cancelled` by whoever stopped.
+alter table sync_runs
+    add column retry_of bigint,
+    add column cancel_asked_at timestamp with time zone,
+    add column cancel_asked_by text,
+    add column cancel_reason text,
+    add column window_at timestamp with time zone,
+    add column window_done integer,
+    add column mark_at timestamp with time zone,
+    add column mark_done integer,
+    drop constraint ck_sync_runs_state,
+    add constraint ck_sync_runs_state check (state in ('queued', 'running', 'done', 'failed', 'cancelled')),
+    add constraint ck_sync_runs_cancel_is_signed check (
+        (cancel_asked_at is null) = (cancel_asked_by is null) and (cancel_asked_at is null) = (cancel_reason is null)
+        and (state <> 'cancelled' or cancel_asked_at is not null)
+    );
+comment on column sync_runs.retry_of is 'the failed run that it does again';
+comment on column sync_runs.window_at is 'a moment half a minute to a minute ago, for the rate';
+comment on column sync_runs.window_done is 'and how far it was then';
+comment on column sync_runs.mark_at is 'the next such moment';
+create index ix_sync_runs_shop_id_kind_id on sync_runs (shop_id, kind, id);
+create index ix_sync_runs_unhappy on sync_runs (shop_id, state, id) where state in ('failed', 'cancelled');
+
+-- Which sync run a job belongs to, and what came of it in the world: never mixed with whether it ran.
+alter table job_runs
+    add column sync_run_id bigint,
+    add column business text,
+    add constraint ck_job_runs_business check (business in ('worked', 'nothing', 'refused', 'waits', 'off'));
+comment on column job_runs.sync_run_id is 'also of a run that found nothing, and so has no row of its own';
+comment on column job_runs.business is 'what came of a job that finished; null where it did not';
+create index ix_job_runs_sync_run_id on job_runs (sync_run_id) where sync_run_id is not null;
+
+-- How each kind of sync of each connection stands: one row, whatever runs how often.
+create table sync_health (
+    shop_id bigint not null,
+    connection_id bigint not null,
+    kind text not null,
+    last_turn_at timestamp with time zone not null,
+    last_success_at timestamp with time zone,
+    last_work_at timestamp with time zone,
+    last_failure_at timestamp with time zone,
+    last_failure text,
+    last_run_id bigint,
+    last_seconds double precision not null,
+    empty_turns bigint default 0 not null,
+    failed_turns bigint default 0 not null,
+    constraint pk_sync_health primary key (shop_id, connection_id, kind),
+    constraint fk_sync_health_connections_shop_id_connection_id foreign key (shop_id, connection_id)
+        references connections (shop_id, id)
+) with (fillfactor = 50);
+comment on column sync_health.last_run_id is 'the last turn that has a row in sync_runs';
+comment on column sync_health.empty_turns is 'in a row, since something was found';
+comment on column sync_health.failed_turns is 'in a row, since one succeeded';
+
+-- Turns counted by hour, by how they ended and how long they took: shares and percentiles of a week come from some
+-- thousand rows, however many runs there were.
+create table sync_tallies (
+    shop_id bigint not null,
+    connection_id bigint not null,
+    kind text not null,
+    hour_at timestamp with time zone not null,
+    outcome text not null,
+    slot smallint not null,
+    turns bigint not null,
+    seconds double precision not null,
+    constraint pk_sync_tallies primary key (shop_id, connection_id, kind, hour_at, outcome, slot),
+    constraint fk_sync_tallies_connections_shop_id_connection_id foreign key (shop_id, connection_id)
+        references connections (shop_id, id),
+    constraint ck_sync_tallies_outcome check (outcome in ('worked', 'nothing', 'refused', 'waits', 'off', 'failed'))
+) with (fillfactor = 70);
+comment on column sync_tallies.slot is 'how long they took: up to 0.05 s times 1.25 to the power of it';
+comment on column sync_tallies.seconds is 'how long they took together';
+
+-- A turn of a schedule: when it was due, whether the clock or a person asked, and how many turns had been missed before
+-- it. `skipped`: the former one was still at work.
+alter table schedule_runs
+    add column due_at timestamp with time zone,
+    add column trigger text default 'schedule' not null,
+    add column requested_by text,
+    add column reason text,
+    add column missed integer default 0 not null,
+    drop constraint ck_schedule_runs_outcome,
+    add constraint ck_schedule_runs_outcome check (outcome in ('finished', 'failed', 'skipped')),
+    add constraint ck_schedule_runs_trigger check (trigger in ('schedule', 'click')),
+    add constraint ck_schedule_runs_click_is_signed check (
+        (trigger = 'click') = (requested_by is not null) and (trigger = 'click') = (reason is not null)
+    );
+comment on column schedule_runs.missed is 'turns before this one that nobody ran; it is in their place';
+create index ix_schedule_runs_open on schedule_runs (name) where outcome is null;
+
+-- A turn that a person asked for. The row is the promise; the ring in Redis may be lost, and is repeated.
+create table schedule_requests (
+    shop_id bigint not null,
+    id bigint generated always as identity,
+    name text not null,
+    requested_by text not null,
+    reason text not null,
+    requested_at timestamp with time zone not null,
+    begun_at timestamp with time zone,
+    constraint pk_schedule_requests primary key (shop_id, id),
+    constraint fk_schedule_requests_shops_shop_id foreign key (shop_id) references shops (shop_id)
+);
+comment on column schedule_requests.begun_at is 'when its turn began; null while it waits';
+create unique index uq_schedule_requests_waiting on schedule_requests (shop_id, name) where begun_at is null;
+
+-- What a run did lately counts, not since it began: a first page that took long says nothing of the others. Unknown
+-- while nothing was told for a minute, or for too short a time.
+create or replace view sync_run_list with (security_invoker = true) as
+select
+    r.shop_id, r.id as sync_run_id, r.connection_id, c.name as connection, r.kind, r.trigger, r.requested_by, r.reason,
+    r.state, r.step, r.done, r.total, r.counts, r.attempts, r.requested_at, r.started_at, r.heartbeat_at, r.ended_at,
+    r.error, r.state in ('queued', 'running') as is_open,
+    case when r.total > r.done and pace.per_second > 0 then (r.total - r.done) / pace.per_second end::float8
+        as seconds_left,
+    extract(epoch from now() - coalesce(r.heartbeat_at, r.started_at, r.requested_at))::float8 as quiet_seconds,
+    pace.per_second * 60 as per_minute, r.retry_of, r.cancel_asked_at, r.cancel_asked_by, r.cancel_reason,
+    extract(epoch from r.ended_at - coalesce(r.started_at, r.requested_at))::float8 as seconds
+from sync_runs r
+join connections c on c.shop_id = r.shop_id and c.id = r.connection_id
+cross join lateral (
+    select case
+        when r.state = 'running' and r.heartbeat_at > now() - interval '1 minute'
+            and coalesce(r.window_at, r.mark_at) < now() - interval '3 seconds'
+        then greatest(r.done - coalesce(r.window_done, r.mark_done), 0)
+            / extract(epoch from now() - coalesce(r.window_at, r.mark_at))
+    end::float8 as per_second
+) pace;
+
+create view sync_health_list with (security_invoker = true) as
+select
+    h.shop_id, h.connection_id, c.name as connection, c.state as switch, h.kind, h.last_turn_at, h.last_success_at,
+    h.last_work_at, h.last_failure_at, h.last_failure, h.last_run_id, h.last_seconds, h.empty_turns, h.failed_turns
+from sync_health h
+join connections c on c.shop_id = h.shop_id and c.id = h.connection_id;
+
+create view sync_tally_list with (security_invoker = true) as
+select shop_id, connection_id, kind, hour_at, outcome, slot, turns, seconds from sync_tallies;
+
+-- Jobs of sync runs, and those of them that are at work now.
+create view sync_run_jobs with (security_invoker = true) as
+select
+    s.shop_id, r.sync_run_id, r.id as job_run_id, r.job_ref, r.function, r.arguments, r.queue, r.worker, r.attempt,
+    r.started_at, r.ended_at, r.outcome, r.business, r.result, r.error, r.fingerprint, r.traceback,
+    extract(epoch from r.ended_at - r.started_at)::float8 as seconds
+from job_runs r
+join shops s on r.arguments ->> 'shop_id' = s.shop_id::text
+where r.sync_run_id is not null;
+
+create or replace view schedule_periods with (security_invoker = true) as
+select
+    s.shop_id, r.name, r.period, r.started_at, r.ended_at, r.outcome, r.result,
+    r.due_at, r.trigger, r.requested_by, r.reason, r.missed
+from schedule_runs r
+join shops s on r.period !~ ':shop:[0-9]+$' or r.period like '%:shop:' || s.shop_id;
+
+create view schedule_wishes with (security_invoker = true) as
+select shop_id, id as request_id, name, requested_by, reason, requested_at from schedule_requests
+where begun_at is null;
+
+-- One that was skipped says nothing of what failed before it.
+create or replace view failed_schedules with (security_invoker = true) as
+select s.shop_id, r.name, r.period, r.started_at, r.ended_at, r.outcome, r.result ->> 'violations' as violations, r.result
+from schedule_runs r
+join shops s on r.period !~ ':shop:[0-9]+$' or r.period like '%:shop:' || s.shop_id
+where (r.outcome = 'failed' or coalesce(r.result ->> 'violations', '0') <> '0')
+and r.started_at > now() - interval '3 days'
+and not exists (
+    select from schedule_runs later
+    where later.name = r.name and later.started_at > r.started_at and later.outcome in ('finished', 'failed')
+    and substring(later.period from ':shop:[0-9]+$') is not distinct from substring(r.period from ':shop:[0-9]+$')
+);
