@@ -663,6 +663,12 @@ class Broker(Protocol):
     def take_back(self, refs: Collection[str]) -> int:
         """Take jobs out of the registries of failed and of retried ones; returns how many were there."""
 
+    def mend(self, now: datetime) -> Mapping[str, int]:
+        """Queue what is overdue, fail what died or waits for nothing, where no worker does; returns how many."""
+
+    def forget_lost(self, refs: Sequence[str]) -> Sequence[str]:
+        """Forget those of some jobs that the broker knows and will never run; returns them, to be queued again."""
+
 
 @dataclass(frozen=True, slots=True)
 class LivingToken:

@@ -74,7 +74,9 @@ def requeue(
         conn,
         """
         insert into recoveries (shop_id, name, per_minute, requested_by, reason, requested_at, items, works, paced_at)
-        values (%(shop)s, %(name)s, %(pace)s, %(by)s, %(reason)s, %(now)s, 0, 0, %(now)s) returning id
+        values (%(shop)s, %(name)s, %(pace)s, %(by)s, %(reason)s, %(now)s, 0, 0,
+            -- The first may begin at once.
+            %(now)s - greatest(interval '15 seconds', interval '1 minute' / %(pace)s)) returning id
         """,
         shop=shop_id,
         name=title,

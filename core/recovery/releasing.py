@@ -128,7 +128,9 @@ def _next(conn: Connection, shop_id: int, recovery_id: int, now: datetime) -> Se
         conn,
         f"""
         with mine as (
-            select v.per_minute, greatest(v.paced_at, %(now)s - %(lagging)s) as since from recoveries v
+            select v.per_minute, greatest(
+                v.paced_at, %(now)s - greatest(%(lagging)s, interval '1 minute' / v.per_minute)
+            ) as since from recoveries v
             where v.shop_id = %(shop)s and v.id = %(id)s and v.state = 'running' for update skip locked
         ), due as (
             select m.*, least(

@@ -67,6 +67,8 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule("sweep.external", "sweep.external", "read what channels keep in warehouses of their own", 900),
     Schedule("sweep.subscriptions", "sweep.subscriptions", "look whether every channel still calls us", 3600),
     Schedule("runs.sweep", "runs.sweep", "close runs whose worker is gone, queue forgotten syncs again", 60),
+    Schedule("runs.recover", "runs.recover", "begin, at its pace, what people have done again; settle it", 15),
+    Schedule("failures.weigh", "failures.weigh", "add up which orders and SKUs hang on what failed", 15),
     Schedule("runs.prune", "runs.prune", "forget old runs and calls", 86400),
     Schedule(
         "reports.correct", "reports.correct", "look for what came late to days reported before", daily_after_hour=3
