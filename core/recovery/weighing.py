@@ -46,14 +46,14 @@ def read_jobs(conn: Connection, limit: int = READ_AT_ONCE) -> int:
     rows = fetch(
         conn,
         """
-        with some as (
+        with these as (
             select f.shop_id, f.source, f.item_id from failures f
             where f.state = 'open' and not f.is_weighed and f.source <> 'message'
             order by f.shop_id, f.source, f.item_id limit %(limit)s for update skip locked
         ), named as (
             insert into failure_orders (shop_id, source, item_id, connection_id, order_ref)
             select distinct s.shop_id, s.source, s.item_id, c.id, named.ref
-            from some s
+            from these s
             join job_runs r on s.source = 'job' and r.id = s.item_id and r.function = 'orders.read'
                 and r.arguments ->> 'kind' = 'order'
             join connections c on c.shop_id = s.shop_id and c.id::text = r.arguments ->> 'connection_id'
@@ -61,7 +61,7 @@ def read_jobs(conn: Connection, limit: int = READ_AT_ONCE) -> int:
             where named.ref <> ''
             on conflict do nothing
         )
-        update failures f set is_weighed = true from some s
+        update failures f set is_weighed = true from these s
         where f.shop_id = s.shop_id and f.source = s.source and f.item_id = s.item_id returning f.item_id
         """,
         limit=limit,
