@@ -12,29 +12,26 @@ COVERED = "***"
 _SHOWN_CHARACTERS_MAX = 20_000
 
 # Names of fields as they are compared: in small letters, without what separates their words.
-_PEOPLE = frozenset(
-    """
+_PEOPLE_WORDS = """
     customer buyer buyerinfo recipient receiver contact billingaddress shippingaddress defaultaddress deliveryaddress
     address addresses shipto billto shipfrom customeraddress destinationaddress customerjourney customerjourneysummary
     clientdetails noteattributes customattributes properties paymentdetails staffmember user
-    """.split()
-)
+"""
+_PEOPLE = frozenset(_PEOPLE_WORDS.split())
 """Objects that are about a person as a whole: of them only ids and countries are shown."""
-_PERSONAL = frozenset(
-    """
+_PERSONAL_WORDS = """
     firstname lastname middlename fullname displayname email contactemail buyername buyeremail recipientname
     phone phonenumber mobile fax address1 address2 address3 addressline1 addressline2 addressline3 street
     city zip zipcode postalcode postcode destinationpostalcode company companyname latitude longitude
     browserip clientip ip useragent note customernote giftmessage taxid vatnumber birthday dateofbirth
     landingsite referringsite carttoken checkouttoken token orderstatusurl statuspageurl
-    """.split()
-)
-_KEPT = frozenset(
-    """
+"""
+_PERSONAL = frozenset(_PERSONAL_WORDS.split())
+_KEPT_WORDS = """
     id admingraphqlapiid legacyresourceid country countrycode countrycodev2 currency createdat updatedat state
     taxexempt orderscount
-    """.split()
-)
+"""
+_KEPT = frozenset(_KEPT_WORDS.split())
 _SEPARATORS = re.compile(r"[^a-z0-9]+")
 
 

@@ -91,6 +91,7 @@ failures = Table(
         BigInteger,
         comment="the recovery that has it done again, or in which it failed again",
     ),
+    Column("work_ordinal", BigInteger, comment="which piece of work of that recovery"),
     Column(
         "is_weighed",
         Boolean,
@@ -120,7 +121,13 @@ failures = Table(
         "item_id",
         postgresql_where=text("state = 'open' and not is_weighed"),
     ),
-    Index("ix_failures_recovery", "shop_id", "recovery_id", postgresql_where=text("recovery_id is not null")),
+    Index(
+        "ix_failures_recovery",
+        "shop_id",
+        "recovery_id",
+        "work_ordinal",
+        postgresql_where=text("recovery_id is not null"),
+    ),
     comment="failed jobs, parked messages, dead notices: kept by triggers on what they are about",
 )
 

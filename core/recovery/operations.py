@@ -14,8 +14,8 @@ from core.audit import Actor
 from core.db import execute, fetch, fetch_one, scalar
 from core.errors import Anticipated, BadInput
 from core.recovery.choosing import MEANT, Check, Chosen, claim, parameters
-from core.recovery.preview import preview
-from core.recovery.works import WORK_KEY, JobWork, arrays, job_works
+from core.recovery.preview import plan
+from core.recovery.works import WORK_KEY, JobWork, arrays
 
 NAME_CHARACTERS_MAX = 120
 PER_MINUTE_MAX = 60_000.0
@@ -65,7 +65,7 @@ def requeue(
     title = _named(name, chosen, actor)
     meant = parameters(conn, shop_id, chosen)
     items = claim(conn, meant, token)
-    planned = preview(conn, shop_id, chosen, check, now, _pace(per_minute))
+    planned, works = plan(conn, shop_id, meant, check, now, _pace(per_minute))
     if planned.works == 0:
         raise NothingToDo
     if not planned.is_possible:
@@ -85,7 +85,6 @@ def requeue(
         reason=actor.reason,
         now=now,
     )
-    works = [work for work in job_works(conn, meant) if work.items and not work.is_under_way]
     _add_jobs(conn, shop_id, recovery_id, works)
     _add_rows(conn, meant, recovery_id, len(works))
     _promise(conn, meant, recovery_id)
@@ -132,11 +131,10 @@ def cancel_recovery(conn: Connection, shop_id: int, recovery_id: int, actor: Act
     execute(
         conn,
         f"""
-        update failures f set state = 'open', state_at = %(now)s, recovery_id = null
-        from recovery_works w
-        where f.shop_id = %(shop)s and f.recovery_id = %(id)s and f.state = 'requeued' and w.shop_id = f.shop_id
-            and w.recovery_id = f.recovery_id and w.source = f.source and w.work_key = f.work_key
-            and w.state = 'cancelled' and {NOT_BEGUN}
+        update failures f set state = 'open', state_at = %(now)s, recovery_id = null, work_ordinal = null
+        where f.shop_id = %(shop)s and f.recovery_id = %(id)s and f.state = 'requeued' and {NOT_BEGUN}
+            and (select w.state from recovery_works w where w.shop_id = f.shop_id and w.recovery_id = f.recovery_id
+                and w.ordinal = f.work_ordinal) = 'cancelled'
         """,
         shop=shop_id,
         id=recovery_id,
@@ -292,10 +290,10 @@ def _promise(conn: Connection, meant: Mapping[str, Any], recovery_id: int) -> No
     execute(
         conn,
         f"""
-        update failures f set state = 'requeued', recovery_id = %(id)s
+        update failures f set state = 'requeued', recovery_id = %(id)s, work_ordinal = w.ordinal
         from recovery_works w
         where {MEANT} and w.shop_id = f.shop_id and w.recovery_id = %(id)s and w.source = f.source
-            and w.work_key = f.work_key
+            and w.work_key = f.work_key and w.state in ('waiting', 'released')
         """,
         id=recovery_id,
         **meant,

@@ -81,7 +81,18 @@ def preview(
 
     Without `per_minute` the pace is worked out from quota and measured speed, so that live work is not starved.
     """
-    meant = parameters(conn, shop_id, chosen)
+    return plan(conn, shop_id, parameters(conn, shop_id, chosen), check, now, per_minute)[0]
+
+
+def plan(
+    conn: Connection,
+    shop_id: int,
+    meant: Mapping[str, Any],
+    check: Check,
+    now: datetime,
+    per_minute: float | None = None,
+) -> tuple[Preview, list[JobWork]]:
+    """The preview of the failures meant, and the jobs that are to be begun."""
     items, token = token_of(conn, meant)
     jobs, rows = job_works(conn, meant), rows_meant(conn, meant)
     to_begin = [work for work in jobs if work.items and not work.is_under_way]
@@ -94,7 +105,7 @@ def preview(
     pace = per_minute or _pace(conn, shop_id, to_begin, rows, measured, quota)
     refused = obstacle_of([(work.function, work.arguments) for work in to_begin], check)
     obstacles = refused + _held(conn, shop_id, to_begin, rows)
-    return Preview(
+    found = Preview(
         token=token,
         items=items,
         works=works,
@@ -109,6 +120,7 @@ def preview(
         warning=_persists(conn, meant, now),
         is_possible=works > 0 and not refused,
     )
+    return found, to_begin
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,25 +96,33 @@ def settle(
 
     `retries`: how often a job of that name tries again by itself. Returns how much is done, failed and left.
     """
-    for ended in (_ENDED_JOBS, _ENDED_MESSAGES, _ENDED_NOTICES):
+    params = {"shop": shop_id, "id": recovery_id, "now": now}
+    for source, sql in (("job", _ENDED_JOBS), ("message", _ENDED_MESSAGES), ("outbox", _ENDED_NOTICES)):
+        ended = fetch(conn, sql, **params, within=now - RETRIES_WITHIN, retries=json.dumps(dict(retries)))
+        if not ended:
+            continue
         execute(
             conn,
             f"""
-            with ended as ({ended}), settled as (
-                update {_WORKS} w set state = e.state, ended_at = %(now)s,
-                    failed_item_id = case when e.state = 'failed' then e.failed_item_id end
-                from ended e
-                where w.shop_id = %(shop)s and w.recovery_id = %(id)s and w.ordinal = e.ordinal and w.state = 'released'
-                returning w.shop_id, w.source, w.failed_item_id
-            )
-            update failures f set recovery_id = %(id)s from settled s
-            where f.shop_id = s.shop_id and f.source = s.source and f.item_id = s.failed_item_id
+            update {_WORKS} w set state = e.state, ended_at = %(now)s,
+                failed_item_id = case when e.state = 'failed' then e.item_id end
+            from unnest(%(ordinals)b::int8[], %(states)b::text[], %(items)b::int8[]) as e (ordinal, state, item_id)
+            where w.shop_id = %(shop)s and w.recovery_id = %(id)s and w.ordinal = e.ordinal and w.state = 'released'
             """,
-            shop=shop_id,
-            id=recovery_id,
-            now=now,
-            within=now - RETRIES_WITHIN,
-            retries=json.dumps(dict(retries)),
+            **params,
+            ordinals=[row["ordinal"] for row in ended],
+            states=[row["state"] for row in ended],
+            items=[row["ended_item_id"] for row in ended],
+        )
+        execute(
+            conn,
+            """
+            update failures set recovery_id = %(id)s, work_ordinal = null
+            where shop_id = %(shop)s and source = %(source)s and item_id = any(%(items)b::int8[])
+            """,
+            **params,
+            source=source,
+            items=[row["ended_item_id"] for row in ended if row["state"] == "failed"],
         )
     return _end(conn, shop_id, recovery_id, now)
 
@@ -160,38 +168,26 @@ def _begin_jobs(
     conn: Connection, shop_id: int, recovery_id: int, works: Sequence[RowMapping], begun: Begun, now: datetime
 ) -> list[int]:
     """Promise each job once: its failures are resolved by that, unless a later run or somebody else dealt with them."""
+    needed = _needed(conn, shop_id, recovery_id, [work["ordinal"] for work in works])
+    newest = {work["ordinal"]: _ref(work) for work in works}
     resolved = fetch(
         conn,
-        f"""
-        with mine as (
-            select w.ordinal, w.item_id, f.item_id as run_id
-            from {_WORKS} w
-            join failures f on f.shop_id = w.shop_id and f.recovery_id = w.recovery_id and f.source = 'job'
-                and f.state = 'requeued' and f.work_key = w.work_key
-            where w.shop_id = %(shop)s and w.recovery_id = %(id)s and w.ordinal = any(%(ordinals)b::int8[])
-        ), needed as (
-            select m.ordinal, r.id from mine m join job_runs r on r.id = m.run_id
-            where r.resolution is null and not exists (
-                select from job_runs later where later.subject = r.subject and later.outcome = 'finished'
-                    and later.started_at > r.started_at
-            ) order by r.id for update of r
-        ), done as (
-            update job_runs r set resolution = 'requeued', resolved_at = %(now)s, resolved_by = v.requested_by,
-                resolved_reason = v.reason, requeued_as = 'again-' || m.item_id
-            from mine m, recoveries v
-            where r.id = m.run_id and r.resolution is null and v.shop_id = %(shop)s and v.id = %(id)s
-                and m.ordinal in (select n.ordinal from needed n)
-            returning m.ordinal, r.job_ref
-        )
-        select ordinal, array_agg(distinct job_ref) as refs from done group by 1
+        """
+        update job_runs r set resolution = 'requeued', resolved_at = %(now)s, resolved_by = v.requested_by,
+            resolved_reason = v.reason, requeued_as = n.ref
+        from unnest(%(ids)b::int8[], %(refs)b::text[]) as n (id, ref), recoveries v
+        where r.id = n.id and r.resolution is null and v.shop_id = %(shop)s and v.id = %(recovery)s
+        returning r.job_ref
         """,
         shop=shop_id,
-        id=recovery_id,
-        ordinals=[work["ordinal"] for work in works],
+        recovery=recovery_id,
         now=now,
+        ids=list(needed),
+        refs=[newest[ordinal] for ordinal in needed.values()],
     )
-    refs = {row["ordinal"]: row["refs"] for row in resolved}
-    promised = [work for work in works if work["ordinal"] in refs]
+    begun.job_refs += sorted({row["job_ref"] for row in resolved})
+    taken = set(needed.values())
+    promised = [work for work in works if work["ordinal"] in taken]
     if not promised:
         return []
     execute(
@@ -210,8 +206,35 @@ def _begin_jobs(
         arguments=[json.dumps(work["arguments"]) for work in promised],
     )
     begun.jobs += [Work(_ref(work), work["function"], work["arguments"]) for work in promised]
-    begun.job_refs += sorted({ref for each in refs.values() for ref in each})
     return [work["ordinal"] for work in promised]
+
+
+def _needed(conn: Connection, shop_id: int, recovery_id: int, ordinals: Sequence[int]) -> dict[int, int]:
+    """The failed runs of some works, locked, with the work of each: of works of which one is still needed."""
+    found = fetch(
+        conn,
+        """
+        select item_id, work_ordinal from failures where shop_id = %(shop)s and recovery_id = %(id)s
+            and work_ordinal = any(%(ordinals)b::int8[]) and source = 'job' and state = 'requeued'
+        """,
+        shop=shop_id,
+        id=recovery_id,
+        ordinals=list(ordinals),
+    )
+    works = {row["item_id"]: row["work_ordinal"] for row in found}
+    locked = fetch(
+        conn,
+        """
+        select r.id, exists (
+            select from job_runs later
+            where later.subject = r.subject and later.outcome = 'finished' and later.started_at > r.started_at
+        ) as is_moot
+        from job_runs r where r.id = any(%(ids)b::int8[]) and r.resolution is null order by r.id for update
+        """,
+        ids=sorted(works),
+    )
+    still = {works[row["id"]] for row in locked if not row["is_moot"]}
+    return {row["id"]: works[row["id"]] for row in locked if works[row["id"]] in still}
 
 
 def _ref(work: RowMapping) -> str:
@@ -260,7 +283,7 @@ def _begin_notices(
 
 
 _ENDED_JOBS = f"""
-    select w.ordinal, r.id as failed_item_id,
+    select w.ordinal, r.id as ended_item_id,
         case when r.outcome = 'finished' then 'done' else 'failed' end as state
     from {_WORKS} w
     cross join lateral (
@@ -272,14 +295,14 @@ _ENDED_JOBS = f"""
             r.attempt > coalesce((%(retries)s::jsonb ->> w.function)::int, 0) or r.ended_at < %(within)s)))
 """
 _ENDED_MESSAGES = f"""
-    select w.ordinal, m.id as failed_item_id,
+    select w.ordinal, m.id as ended_item_id,
         case m.state when 'parked' then 'failed' when 'discarded' then 'superseded' else 'done' end as state
     from {_WORKS} w join inbox_messages m on m.shop_id = w.shop_id and m.id = w.item_id
     where w.shop_id = %(shop)s and w.recovery_id = %(id)s and w.source = 'message' and w.state = 'released'
         and m.state not in ('received', 'waiting')
 """
 _ENDED_NOTICES = f"""
-    select w.ordinal, o.id as failed_item_id,
+    select w.ordinal, o.id as ended_item_id,
         case o.state when 'dead' then 'failed' when 'discarded' then 'superseded' else 'done' end as state
     from {_WORKS} w join outbox_messages o on o.shop_id = w.shop_id and o.id = w.item_id
     where w.shop_id = %(shop)s and w.recovery_id = %(id)s and w.source = 'outbox' and w.state = 'released'

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
 from core.db import execute, fetch
-from core.ports import Mentions
+from core.ports import Mentions, OrderMention
 
 READ_AT_ONCE = 1000
 
@@ -26,7 +26,7 @@ def read_messages(conn: Connection, mentions: Reader, limit: int = READ_AT_ONCE)
     rows = fetch(
         conn,
         """
-        select f.shop_id, f.item_id, m.connection_id, m.topic, m.body, m.triggered_at, c.vendor, s.currency
+        select f.shop_id, f.source, f.item_id, m.connection_id, m.topic, m.body, m.triggered_at, c.vendor, s.currency
         from failures f
         join inbox_messages m on m.shop_id = f.shop_id and m.id = f.item_id
         join connections c on c.shop_id = m.shop_id and c.id = m.connection_id
@@ -46,26 +46,20 @@ def read_jobs(conn: Connection, limit: int = READ_AT_ONCE) -> int:
     rows = fetch(
         conn,
         """
-        with these as (
-            select f.shop_id, f.source, f.item_id from failures f
-            where f.state = 'open' and not f.is_weighed and f.source <> 'message'
-            order by f.shop_id, f.source, f.item_id limit %(limit)s for update skip locked
-        ), named as (
-            insert into failure_orders (shop_id, source, item_id, connection_id, order_ref)
-            select distinct s.shop_id, s.source, s.item_id, c.id, named.ref
-            from these s
-            join job_runs r on s.source = 'job' and r.id = s.item_id and r.function = 'orders.read'
-                and r.arguments ->> 'kind' = 'order'
-            join connections c on c.shop_id = s.shop_id and c.id::text = r.arguments ->> 'connection_id'
-            cross join lateral unnest(string_to_array(r.arguments ->> 'refs', ',')) named (ref)
-            where named.ref <> ''
-            on conflict do nothing
-        )
-        update failures f set is_weighed = true from these s
-        where f.shop_id = s.shop_id and f.source = s.source and f.item_id = s.item_id returning f.item_id
+        select f.shop_id, f.source, f.item_id, c.id as connection_id,
+            case when r.function = 'orders.read' and r.arguments ->> 'kind' = 'order' then r.arguments ->> 'refs' end
+                as refs
+        from failures f
+        left join job_runs r on f.source = 'job' and r.id = f.item_id
+        left join connections c on c.shop_id = f.shop_id and c.id::text = r.arguments ->> 'connection_id'
+        where f.state = 'open' and not f.is_weighed and f.source <> 'message'
+        order by f.shop_id, f.source, f.item_id limit %(limit)s for update of f skip locked
         """,
         limit=limit,
     )
+    named = [Mentions(orders=tuple(map(OrderMention, filter(None, (row["refs"] or "").split(","))))) for row in rows]
+    if rows:
+        _write(conn, rows, named)
     return len(rows)
 
 
@@ -141,13 +135,14 @@ def _write(conn: Connection, rows: Sequence[RowMapping], found: Sequence[Mention
         """
         insert into failure_orders (shop_id, source, item_id, connection_id, order_ref, version_at, currency,
             total_minor)
-        select shop_id, 'message', item_id, connection_id, order_ref, version_at, currency, total_minor
-        from unnest(%(shops)b::int8[], %(items)b::int8[], %(connections)b::int8[], %(refs)b::text[],
-            %(versions)b::timestamptz[], %(currencies)b::text[], %(totals)b::int8[])
-            as x (shop_id, item_id, connection_id, order_ref, version_at, currency, total_minor)
+        select shop_id, source, item_id, connection_id, order_ref, version_at, currency, total_minor
+        from unnest(%(shops)b::int8[], %(sources)b::text[], %(items)b::int8[], %(connections)b::int8[],
+            %(refs)b::text[], %(versions)b::timestamptz[], %(currencies)b::text[], %(totals)b::int8[])
+            as x (shop_id, source, item_id, connection_id, order_ref, version_at, currency, total_minor)
         on conflict do nothing
         """,
         shops=[row["shop_id"] for row, _ in orders],
+        sources=[row["source"] for row, _ in orders],
         items=[row["item_id"] for row, _ in orders],
         connections=[row["connection_id"] for row, _ in orders],
         refs=[order.ref for _, order in orders],
@@ -192,10 +187,11 @@ def _write(conn: Connection, rows: Sequence[RowMapping], found: Sequence[Mention
         conn,
         """
         update failures f set is_weighed = true
-        from unnest(%(shops)b::int8[], %(items)b::int8[]) as x (shop_id, item_id)
-        where f.shop_id = x.shop_id and f.source = 'message' and f.item_id = x.item_id
+        from unnest(%(shops)b::int8[], %(sources)b::text[], %(items)b::int8[]) as x (shop_id, source, item_id)
+        where f.shop_id = x.shop_id and f.source = x.source and f.item_id = x.item_id
         """,
         shops=[row["shop_id"] for row in rows],
+        sources=[row["source"] for row in rows],
         items=[row["item_id"] for row in rows],
     )
 

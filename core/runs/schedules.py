@@ -85,7 +85,7 @@ def work_behind(function: str, arguments: Mapping[str, object], shop_id: int) ->
 
     A ring takes its period before it runs, so that ringing again would find the period taken and do nothing.
     """
-    for schedule in SCHEDULES:
+    for schedule in SCHEDULES if function.startswith(PREFIX) else ():
         if function == schedule.ring_job:
             return schedule.job, {"shop_id": shop_id} if schedule.daily_after_hour is not None else {}
     return function, dict(arguments)

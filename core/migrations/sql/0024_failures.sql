@@ -148,6 +148,7 @@ create table failures (
     state text not null default 'open',
     state_at timestamp with time zone not null,
     recovery_id bigint,
+    work_ordinal bigint,
     is_weighed boolean not null default false,
     is_moot boolean not null default false,
     constraint pk_failures primary key (shop_id, source, item_id),
@@ -162,6 +163,7 @@ comment on column failures.work_key is 'the same for failures that one repetitio
 comment on column failures.subject is 'of a job: a later success of it makes the failure moot';
 comment on column failures.at is 'when the job began, the message was parked, the notice given up';
 comment on column failures.recovery_id is 'the recovery that has it done again, or in which it failed again';
+comment on column failures.work_ordinal is 'which piece of work of that recovery';
 comment on column failures.is_weighed is 'whether it is known which orders and SKUs it is about';
 comment on column failures.is_moot is 'of a message: whether what it says has been told by a later one';
 create index ix_failures_kind on failures (shop_id, kind_id, state, at, item_id);
@@ -169,7 +171,7 @@ create index ix_failures_open on failures (shop_id, at, item_id) where state = '
 create index ix_failures_job_ref on failures (job_ref) where state = 'open' and job_ref is not null;
 create index ix_failures_subject on failures (shop_id, subject) where state = 'open' and subject is not null;
 create index ix_failures_unweighed on failures (shop_id, source, item_id) where state = 'open' and not is_weighed;
-create index ix_failures_recovery on failures (shop_id, recovery_id) where recovery_id is not null;
+create index ix_failures_recovery on failures (shop_id, recovery_id, work_ordinal) where recovery_id is not null;
 
 -- What a failure is about, as far as can be read from it.
 create table failure_orders (
