@@ -124,7 +124,7 @@ def edit_and_requeue(
         id=copy.connection_id,
         copy=copy.message_id,
     )
-    changed = sorted(_differences(_json(row["body"]), _json(body)))
+    changed = sorted(set(_differences(_json(row["body"]), _json(body))))
     audit.record(conn, shop_id, actor, "edit_message", f"message:{message_id}", now, copy=copy.message_id,
                  connection_id=copy.connection_id, changed=changed[:50])  # fmt: skip
     return copy

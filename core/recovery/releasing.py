@@ -27,7 +27,7 @@ LAGGING = timedelta(seconds=30)
 """A pace that nobody gave out for longer is lost, not made up for: a burst would starve live work."""
 
 RETRIES_WITHIN = timedelta(minutes=10)
-"""So long a failed attempt of a job that tries again by itself is not its end."""
+"""So long a failed attempt of a job that tries again by itself is not its end; nor is a run that is thought abandoned."""
 
 _WORKS = recovery_works.name
 
@@ -291,8 +291,8 @@ _ENDED_JOBS = f"""
         where j.job_ref = 'again-' || w.item_id order by j.id desc limit 1
     ) r
     where w.shop_id = %(shop)s and w.recovery_id = %(id)s and w.source = 'job' and w.state = 'released'
-        and (r.outcome = 'finished' or (r.outcome in ('failed', 'abandoned') and (
-            r.attempt > coalesce((%(retries)s::jsonb ->> w.function)::int, 0) or r.ended_at < %(within)s)))
+        and (r.outcome = 'finished' or r.ended_at < %(within)s
+            or (r.outcome = 'failed' and r.attempt > coalesce((%(retries)s::jsonb ->> w.function)::int, 0)))
 """
 _ENDED_MESSAGES = f"""
     select w.ordinal, m.id as ended_item_id,

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from core.adapters.registry import mentions
 from core.audit import Actor
 from core.db import execute, fetch, scalar
 from core.errors import BadInput
@@ -18,11 +19,18 @@ from core.recovery.choosing import Chosen
 from core.recovery.preview import Preview, preview
 from core.runs import operations as runs
 from tests.factories import NOW, World, make_world, unique
-from core.adapters.registry import mentions
 
 ADA, BOB = Actor("Ada", "the token is renewed"), Actor("Bob", "me too")
 RETRIES: Mapping[str, int] = {"flaky.job": 3}
-KNOWN = ("stock.push", "connection.poll", "orders.read", "flaky.job", "audit.nightly", "shipments.confirm", "poll.orders")
+KNOWN = (
+    "stock.push",
+    "connection.poll",
+    "orders.read",
+    "flaky.job",
+    "audit.nightly",
+    "shipments.confirm",
+    "poll.orders",
+)
 
 
 def check(function: str, arguments: Mapping[str, object]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from threading import Barrier
 
 import pytest
@@ -184,7 +183,7 @@ def test_cancelled_what_has_not_begun_is_open_again(conn: Connection, world: Wor
 def test_what_somebody_else_dealt_with_meanwhile_is_neither_done_twice_nor_reopened(
     conn: Connection, world: World, broker: Broker
 ) -> None:
-    first, second, third = park(conn, world, order_body(1), order_body(2), order_body(3))
+    park(conn, world, order_body(1), order_body(2), order_body(3))
     recovery = requeue(conn, world.shop_id, per_minute=1)
     broker.turn(recovery, later(0))
     inbox.replay_parked(conn, world.connection.id, None, BOB, later(0.5))
@@ -244,7 +243,7 @@ def test_what_changed_since_the_look_is_not_swept_along(conn: Connection, world:
         lambda: operations.requeue(conn, world.shop_id, Chosen(), token, ADA, NOW, check),
         lambda: operations.discard(conn, world.shop_id, Chosen(), token, ADA, NOW),
     ):
-        with pytest.raises(FactsChanged, match="12 more failed since you looked. Look again."):
+        with pytest.raises(FactsChanged, match=r"12 more failed since you looked\. Look again\."):
             act()
     assert scalar(conn, "select count(*) from recoveries") == 0
     assert scalar(conn, "select count(*) from audit_entries where act in ('requeue_failures', 'discard_failures')") == 0
