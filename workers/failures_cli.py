@@ -226,7 +226,8 @@ def _said(found: Preview) -> list[str]:
     lines = [
         f"{found.items:,} failed: {found.needed:,} still needed, {found.superseded:,} no longer,"
         f" {found.under_way:,} being done again already.",
-        f"{found.works:,} to do, {found.per_minute:g} a minute: about {max(1, round(found.seconds_to_drain / 60)):,} min.",
+        f"{found.works:,} to do, {found.per_minute:g} a minute: about"
+        f" {max(1, round(found.seconds_to_drain / 60)):,} min.",
     ]
     if found.money_calls:
         lines.append(f"{found.money_calls:,} of them may move money.")

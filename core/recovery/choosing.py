@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from core.db import fetch_one, scalar
 from core.errors import Anticipated, BadInput, Permanent
+from core.recovery.masking import COVERED
 
 Source = Literal["job", "message", "outbox"]
 SOURCES: tuple[Source, ...] = ("job", "message", "outbox")
@@ -114,6 +115,11 @@ def obstacle_of(works: Sequence[tuple[str, Mapping[str, object]]], check: Check)
     """Why some of the works may not be queued, each reason once."""
     reasons: dict[str, None] = {}
     for function, arguments in works:
+        if any(isinstance(value, str) and COVERED in value for value in arguments.values()):
+            reasons[
+                f"arguments of {function} named a person and were covered on record: nobody knows them any more"
+            ] = None
+            continue
         try:
             check(function, arguments)
         except (BadInput, Permanent) as error:

@@ -27,7 +27,7 @@ LAGGING = timedelta(seconds=30)
 """A pace that nobody gave out for longer is lost, not made up for: a burst would starve live work."""
 
 RETRIES_WITHIN = timedelta(minutes=10)
-"""So long a failed attempt of a job that tries again by itself is not its end; nor is a run that is thought abandoned."""
+"""So long a failed attempt of a job that tries again by itself is not its end; nor is a run taken for abandoned."""
 
 _WORKS = recovery_works.name
 

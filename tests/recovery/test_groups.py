@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
-import pytest
 from sqlalchemy import Connection, Engine
 
 from core.adapters.registry import mentions
@@ -13,18 +12,6 @@ from core.db import execute, scalar, unit_of_work
 from core.runs import failures as job_failures
 from tests.factories import NOW, World, body_of, book, drain, make_order, make_world, record_bodies
 from tests.recovery.failing import dead_notice, groups, items, order_body, park, run_job, weigh
-
-
-@pytest.fixture
-def conn(engine: Engine) -> Connection:
-    with engine.connect() as connection:
-        yield connection
-        connection.rollback()
-
-
-@pytest.fixture
-def world(conn: Connection) -> World:
-    return make_world(conn, {"MUG": 10, "JUG": 5})
 
 
 def push(world: World) -> dict[str, object]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from core.adapters import registry
 from core.audit import Actor
@@ -22,18 +21,6 @@ from tests.factories import NOW, World, later, make_world
 from tests.recovery.failing import ADA, dead_notice, groups, items, order_body, park, run_job
 
 SECRETS = ("Jo", "Smith", "jo@example.com", "7946", "High Street", "N1 9GU", "51.5")
-
-
-@pytest.fixture
-def conn(engine: Engine) -> Iterator[Connection]:
-    with engine.connect() as connection:
-        yield connection
-        connection.rollback()
-
-
-@pytest.fixture
-def world(conn: Connection) -> World:
-    return make_world(conn)
 
 
 def parse(vendor: str, currency: str, marketplace: str, topic: str, body: bytes, at: datetime | None) -> Facts | None:

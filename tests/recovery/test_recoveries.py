@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -34,18 +33,6 @@ from tests.recovery.failing import (
     requeue,
     run_job,
 )
-
-
-@pytest.fixture
-def conn(engine: Engine) -> Iterator[Connection]:
-    with engine.connect() as connection:
-        yield connection
-        connection.rollback()
-
-
-@pytest.fixture
-def world(conn: Connection) -> World:
-    return make_world(conn)
 
 
 @pytest.fixture
