@@ -116,9 +116,7 @@ def obstacle_of(works: Sequence[tuple[str, Mapping[str, object]]], check: Check)
     reasons: dict[str, None] = {}
     for function, arguments in works:
         if any(isinstance(value, str) and COVERED in value for value in arguments.values()):
-            reasons[
-                f"arguments of {function} named a person and were covered on record: nobody knows them any more"
-            ] = None
+            reasons[f"what {function} was called with is covered on record, so that nobody knows it any more"] = None
             continue
         try:
             check(function, arguments)

@@ -150,6 +150,18 @@ class Histories(RuleBasedStateMachine):
             self.broker.turn(number, self.now)
             self.broker.settle(number, self.now)
 
+    @rule(how=HOW, is_broken=st.booleans(), is_flushed=st.booleans())
+    def a_recovery_from_its_beginning_on(self, how: str, is_broken: bool, is_flushed: bool) -> None:
+        """What single steps seldom make up in this order."""
+        self.requeue(how, 600.0)
+        self.recoveries_go_on()
+        if is_flushed:
+            self.redis_is_flushed()
+            self.the_sweep_comes_by()
+        self.broker.is_broken = is_broken
+        self.workers_work()
+        self.recoveries_go_on()
+
     # What must hold ---------------------------------------------------------------------------------------------------
 
     @invariant()
