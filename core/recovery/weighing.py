@@ -104,27 +104,6 @@ def add_up(conn: Connection, now: datetime) -> int:
     return len(changed)
 
 
-def forget(conn: Connection, before: datetime) -> int:
-    """Forget what was settled before then, and recoveries that ended before then; returns how many failures."""
-    for sql in (
-        """
-        delete from recovery_works w using recoveries v
-        where v.shop_id = w.shop_id and v.id = w.recovery_id and v.ended_at < %(before)s
-        """,
-        "delete from recoveries where ended_at < %(before)s",
-    ):
-        execute(conn, sql, before=before)
-    gone = execute(conn, "delete from failures where state <> 'open' and state_at < %(before)s", before=before)
-    execute(
-        conn,
-        """
-        delete from failure_kinds k where k.weighed_items = 0 and not exists (
-            select from failures f where f.shop_id = k.shop_id and f.kind_id = k.id)
-        """,
-    )
-    return gone
-
-
 # Steps ---------------------------------------------------------------------------------------------------------------
 
 

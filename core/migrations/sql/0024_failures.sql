@@ -167,6 +167,7 @@ comment on column failures.work_ordinal is 'which piece of work of that recovery
 comment on column failures.is_weighed is 'whether it is known which orders and SKUs it is about';
 comment on column failures.is_moot is 'of a message: whether what it says has been told by a later one';
 create index ix_failures_kind on failures (shop_id, kind_id, state, at, item_id);
+create index ix_failures_settled on failures (state_at) where state <> 'open';
 create index ix_failures_open on failures (shop_id, at, item_id) where state = 'open';
 create index ix_failures_job_ref on failures (job_ref) where state = 'open' and job_ref is not null;
 create index ix_failures_subject on failures (shop_id, subject) where state = 'open' and subject is not null;
@@ -255,7 +256,7 @@ create table recovery_works (
     failed_item_id bigint,
     constraint pk_recovery_works primary key (shop_id, recovery_id, ordinal),
     constraint fk_recovery_works_shop_id_recovery_id_recoveries foreign key (shop_id, recovery_id)
-        references recoveries (shop_id, id),
+        references recoveries (shop_id, id) on delete cascade,
     constraint ck_recovery_works_source check (source in ('job', 'message', 'outbox')),
     constraint ck_recovery_works_state
         check (state in ('waiting', 'released', 'done', 'failed', 'superseded', 'cancelled')),
