@@ -62,6 +62,8 @@ def release(conn: Connection, shop_id: int, recovery_id: int, now: datetime) -> 
     Work of a paused connection waits until it is resumed.
     """
     begun = Begun()
+    if not _is_ours(conn, shop_id, recovery_id):
+        return begun
     works = _next(conn, shop_id, recovery_id, now)
     if not works:
         return begun
@@ -78,7 +80,7 @@ def release(conn: Connection, shop_id: int, recovery_id: int, now: datetime) -> 
             state = case when ordinal = any(%(taken)b::int8[]) then 'released' else 'superseded' end,
             released_at = case when ordinal = any(%(taken)b::int8[]) then %(now)s::timestamptz end,
             ended_at = case when ordinal = any(%(taken)b::int8[]) then null else %(now)s::timestamptz end
-        where shop_id = %(shop)s and recovery_id = %(id)s and ordinal = any(%(all)b::int8[])
+        where shop_id = %(shop)s and recovery_id = %(id)s and ordinal = any(%(all)b::int8[]) and state = 'waiting'
         """,
         shop=shop_id,
         id=recovery_id,
@@ -130,8 +132,14 @@ def settle(
 # Steps ---------------------------------------------------------------------------------------------------------------
 
 
+def _is_ours(conn: Connection, shop_id: int, recovery_id: int) -> bool:
+    """Lock a running recovery, before anything of it is read; False where somebody else is at it."""
+    sql = "select 1 from recoveries where shop_id = %(shop)s and id = %(id)s and state = 'running'"
+    return bool(fetch(conn, f"{sql} for update skip locked", shop=shop_id, id=recovery_id))
+
+
 def _next(conn: Connection, shop_id: int, recovery_id: int, now: datetime) -> Sequence[RowMapping]:
-    """The works whose turn it is, locked with their recovery, which keeps account of what it gave out."""
+    """The works whose turn it is; their recovery, which is locked, keeps account of what it gave out."""
     return fetch(
         conn,
         f"""
@@ -139,7 +147,7 @@ def _next(conn: Connection, shop_id: int, recovery_id: int, now: datetime) -> Se
             select v.per_minute, greatest(
                 v.paced_at, %(now)s - greatest(%(lagging)s, interval '1 minute' / v.per_minute)
             ) as since from recoveries v
-            where v.shop_id = %(shop)s and v.id = %(id)s and v.state = 'running' for update skip locked
+            where v.shop_id = %(shop)s and v.id = %(id)s
         ), due as (
             select m.*, least(
                 %(most)s, floor(extract(epoch from greatest(%(now)s - m.since, interval '0')) * m.per_minute / 60)

@@ -13,7 +13,7 @@ from core.audit import Actor
 from core.db import execute, fetch, fetch_one, scalar, unit_of_work
 from core.errors import BadInput
 from core.messaging import inbox
-from core.recovery import operations
+from core.recovery import operations, releasing
 from core.recovery.choosing import Chosen, FactsChanged
 from core.recovery.money import MOVES_MONEY, moves_money
 from core.recovery.operations import NothingToDo, NotRunning
@@ -273,6 +273,33 @@ def test_two_who_click_at_once_are_obeyed_once(engine: Engine, database: embedde
         assert scalar(conn, "select count(*) from recovery_works") == 21
 
 
+def test_several_workers_at_one_recovery_begin_each_work_once(engine: Engine, database: embedded.Database) -> None:
+    with unit_of_work(engine) as conn:
+        world = make_world(conn)
+        for number in range(60):
+            run_job(conn, "orders.read", read(world, str(number)), "failed", NOW)
+        recovery = requeue(conn, world.shop_id, per_minute=60)
+    together = Barrier(4)
+
+    def work(_: int) -> list[str]:
+        own, begun = create_engine(database.url), []
+        for turn in range(6):
+            together.wait()
+            with unit_of_work(own) as conn:
+                # Fifteen at each turn, whoever comes by.
+                done = releasing.release(conn, world.shop_id, recovery, later(turn / 4))
+                begun += [job.ref for job in done.jobs]
+        own.dispose()
+        return begun
+
+    with ThreadPoolExecutor(4) as pool:
+        begun = [ref for refs in pool.map(work, range(4)) for ref in refs]
+    assert len(begun) == len(set(begun)) == 60
+    with engine.connect() as conn:
+        assert progress(conn, recovery) == ("running", {"released": 60})
+        assert scalar(conn, "select count(*) from job_requeues") == 60
+
+
 def test_discarded_with_who_and_why(conn: Connection, world: World) -> None:
     run_job(conn, "stock.push", push(world), "failed", NOW, ref="failed-in-redis")
     park(conn, world, order_body(1))
@@ -290,6 +317,12 @@ def test_a_job_that_no_code_declares_is_not_queued(conn: Connection, world: Worl
     run_job(conn, "gone.job", push(world), "failed", NOW)
     assert look(conn, world.shop_id).obstacles == ("no job is named 'gone.job'",)
     with pytest.raises(BadInput, match="Discard these failures"):
+        requeue(conn, world.shop_id)
+
+
+def test_what_is_covered_on_record_is_not_done_with_asterisks(conn: Connection, world: World) -> None:
+    run_job(conn, "stock.push", {**push(world), "who": "***@***"}, "failed", NOW)
+    with pytest.raises(BadInput, match="covered on record"):
         requeue(conn, world.shop_id)
 
 
