@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from core.db import fetch
+from core.db import fetch, scalar
 from core.recovery.choosing import MEANT
 from core.runs.schedules import work_behind
 
@@ -78,8 +78,8 @@ def job_works(conn: Connection, meant: Mapping[str, Any]) -> list[JobWork]:
         work.moot += row["moot"]
         work.keys.append(row["work_key"])
     found = list(works.values())
-    for work, is_under_way in zip(found, _under_way(conn, meant["shop"], found), strict=True):
-        work.is_under_way = is_under_way
+    for place in _under_way(conn, meant["shop"], found):
+        found[place].is_under_way = True
     return found
 
 
@@ -113,21 +113,23 @@ WORK_KEY = "md5(w.function || (w.arguments::jsonb)::text)::uuid"
 """What names a job's work, of a row `w`: the same as the trigger that files failed runs makes of them."""
 
 
-def _under_way(conn: Connection, shop_id: int, works: Sequence[JobWork]) -> list[bool]:
-    """Which of the works a recovery is already at."""
-    if not works:
-        return []
+def _under_way(conn: Connection, shop_id: int, works: Sequence[JobWork]) -> set[int]:
+    """The places of those works that a recovery is already at."""
+    sql = """
+        select exists (select from recovery_works where shop_id = %(shop)s and source = 'job'
+            and state in ('waiting', 'released'))
+    """
+    if not works or not scalar(conn, sql, shop=shop_id):
+        return set()
     rows = fetch(
         conn,
         f"""
-        select exists (
-            select from recovery_works o where o.shop_id = %(shop)s and o.source = 'job' and o.work_key = {WORK_KEY}
-                and o.state in ('waiting', 'released')
-        ) as is_under_way
+        select w.place::int - 1 as place
         from unnest(%(functions)b::text[], %(arguments)b::text[]) with ordinality as w (function, arguments, place)
-        order by w.place
+        join recovery_works o on o.shop_id = %(shop)s and o.source = 'job' and o.work_key = {WORK_KEY}
+            and o.state in ('waiting', 'released')
         """,
         shop=shop_id,
         **arrays(works),
     )
-    return [row["is_under_way"] for row in rows]
+    return {row["place"] for row in rows}

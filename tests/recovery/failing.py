@@ -18,7 +18,7 @@ from core.recovery import operations, releasing, weighing
 from core.recovery.choosing import Chosen
 from core.recovery.preview import Preview, preview
 from core.runs import operations as runs
-from tests.factories import NOW, World, make_world, unique
+from tests.factories import NOW, World, unique
 
 ADA, BOB = Actor("Ada", "the token is renewed"), Actor("Bob", "me too")
 RETRIES: Mapping[str, int] = {"flaky.job": 3}
@@ -213,6 +213,3 @@ class Broker:
             state="dead" if self.is_broken else "sent",
             now=now,
         )
-
-
-__all__ = ["make_world"]
