@@ -31,8 +31,7 @@ MOVES_MONEY: Mapping[str, bool] = {
     # Amazon charges the buyer when it is told that the goods have left.
     "shipments.confirm": True,
     "sweep.shipments": False,
-    "sweep.exposure_alerts": False,
-    "sweep.feeds": False,
+    "sweep.alerts": False,
     "connection.sync": False,
     "connection.test": False,
     "stock.measure": False,

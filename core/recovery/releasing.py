@@ -314,7 +314,7 @@ _ENDED_NOTICES = f"""
         case o.state when 'dead' then 'failed' when 'discarded' then 'superseded' else 'done' end as state
     from {_WORKS} w join outbox_messages o on o.shop_id = w.shop_id and o.id = w.item_id
     where w.shop_id = %(shop)s and w.recovery_id = %(id)s and w.source = 'outbox' and w.state = 'released'
-        and o.state <> 'waiting'
+        and o.state not in ('waiting', 'held')
 """
 
 
