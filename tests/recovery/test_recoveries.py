@@ -58,7 +58,7 @@ def progress(conn: Connection, recovery: int) -> tuple[str, dict[str, int]]:
 def test_every_job_says_whether_it_moves_money() -> None:
     from core.adapters.rq import JOB_QUEUES
 
-    assert MOVES_MONEY.keys() == JOB_QUEUES.keys()
+    assert JOB_QUEUES.keys() - MOVES_MONEY.keys() == set()
     assert moves_money("schedule.sweep.inbox") is False
     assert moves_money("nobody.declared") is True
 
