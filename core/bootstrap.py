@@ -36,7 +36,7 @@ from core.logs import bound_field
 from core.messaging import notice_channels
 from core.messaging.doorbell import Doorbell
 from core.messaging.outbox import Outgoing, Sender
-from core.ports import Broker, Effect, Mailbox, SalesChannel
+from core.ports import Broker, Effect, Mailbox, Mentions, SalesChannel
 from core.runs.operations import record_calls
 
 _CALLS_AT_ONCE = 50
@@ -265,6 +265,11 @@ def job_names() -> frozenset[str]:
 def parser(vendor: str, currency: str, settings: Mapping[str, Any] = MappingProxyType({})) -> Callable[..., Any]:
     """The pure body parser of a connection with those settings, which needs neither credentials nor a network."""
     return registry.parser(vendor, currency, settings)
+
+
+def mentions(vendor: str, topic: str, body: bytes, currency: str) -> Mentions:
+    """What an inbox body is about, be it readable or not (see `core.ports.Mentions`). Never raises."""
+    return registry.mentions(vendor, topic, body, currency)
 
 
 def amazon_marketplace(said: str, region: str | None = None) -> marketplaces.Marketplace:

@@ -217,6 +217,27 @@ class Facts:
     """In a word, why nothing of it is for us though it can be read: what it says is ignored for that cause."""
 
 
+@dataclass(frozen=True, slots=True)
+class OrderMention:
+    """An order that a body speaks of; `version_at` and the total are there where it is a whole order that says so."""
+
+    ref: str
+    version_at: datetime | None = None
+    currency: str | None = None
+    total_minor: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mentions:
+    """What a body is about, as far as anything can be made out, be it unreadable otherwise: orders, and goods by the
+    channel's ids of what is sold (`variants`), by seller's codes, and by what stock is kept of (`items`)."""
+
+    orders: tuple[OrderMention, ...] = ()
+    variants: frozenset[str] = frozenset()
+    codes: frozenset[str] = frozenset()
+    items: frozenset[str] = frozenset()
+
+
 Found = tuple[str, datetime, bytes]
 """An order as a channel was found to have it: (ref, version, body for the inbox)."""
 
@@ -641,6 +662,12 @@ class Broker(Protocol):
 
     def take_back(self, refs: Collection[str]) -> int:
         """Take jobs out of the registries of failed and of retried ones; returns how many were there."""
+
+    def mend(self, now: datetime) -> Mapping[str, int]:
+        """Queue what is overdue, fail what died or waits for nothing, where no worker does; returns how many."""
+
+    def forget_lost(self, refs: Sequence[str]) -> Sequence[str]:
+        """Forget those of some jobs that the broker knows and will never run; returns them, to be queued again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from workers.changes_cli import list_changes
 from workers.connect_cli import connect
 from workers.console import application, console, home, person
 from workers.doctor import doctor
+from workers.failures_cli import failures
 from workers.feeds import settle_feed
 from workers.identifiers_cli import identifiers
 from workers.keys_cli import keys
@@ -82,6 +83,7 @@ cli.add_command(list_changes)
 cli.add_command(connect)
 cli.add_command(doctor)
 cli.add_command(identifiers)
+cli.add_command(failures)
 cli.add_command(confirm_shipment)
 cli.add_command(retention)
 cli.add_command(notices)

@@ -68,6 +68,9 @@ JOB_QUEUES: Mapping[str, str] = {
     "schedules.ring": "polls",
     "runs.sweep": "reports",
     "runs.prune": "reports",
+    # Short, and somebody waits for what they do.
+    "runs.recover": "polls",
+    "failures.weigh": "lookups",
 }
 
 RESULT_SECONDS = 3600

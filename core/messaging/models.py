@@ -47,6 +47,10 @@ inbox_messages = Table(
     Column("settled_at", DateTime(timezone=True), comment="when it was handled, ignored, parked or discarded"),
     Column("discarded_by", Text, comment="who gave it up"),
     Column("discarded_reason", Text, comment="and why"),
+    Column("replaces_id", BigInteger, comment="the message that this one is a mended copy of"),
+    Column("replaced_by", BigInteger, comment="the mended copy that took its place"),
+    Column("edited_by", Text, comment="who mended it"),
+    Column("edited_reason", Text, comment="and why"),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
     UniqueConstraint("shop_id", "connection_id", "delivery_id"),
@@ -59,6 +63,11 @@ inbox_messages = Table(
     CheckConstraint("state <> 'parked' or cause is not null", name="parked_has_cause"),
     CheckConstraint("state <> 'waiting' or (waiting_for is not null and waits_until is not null)", name="waiting_ends"),
     CheckConstraint("road in ('webhook', 'poll', 'queue')", name="road"),
+    CheckConstraint(
+        "(replaces_id is null) = (edited_by is null) and (replaces_id is null) = (edited_reason is null)",
+        name="edited_is_signed",
+    ),
+    CheckConstraint("replaced_by is null or state = 'discarded'", name="replaced"),
     Index(None, "shop_id", "connection_id", "id", postgresql_where=text("state = 'received'")),
     Index(
         "ix_inbox_messages_waiting",
@@ -72,6 +81,7 @@ inbox_messages = Table(
         "ix_inbox_messages_discarded", "shop_id", "connection_id", "id", postgresql_where=text("state = 'discarded'")
     ),
     Index("ix_inbox_messages_received_at", "shop_id", "connection_id", "received_at"),
+    Index("ix_inbox_messages_replaces", "shop_id", "replaces_id", postgresql_where=text("replaces_id is not null")),
 )
 
 outbox_messages = Table(
@@ -110,6 +120,8 @@ outbox_messages = Table(
         Computed("substring(dedupe_key from '^alert:([0-9]{1,18})')::bigint", persisted=True),
         comment="the alert that it tells of, by its key",
     ),
+    Column("discarded_by", Text, comment="who gave it up"),
+    Column("discarded_reason", Text, comment="and why"),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
     ForeignKeyConstraint(["shop_id", "channel_id"], ["notice_channels.shop_id", "notice_channels.id"]),
@@ -120,6 +132,10 @@ outbox_messages = Table(
     CheckConstraint("state in ('held', 'waiting', 'sent', 'gathered', 'unheard', 'dead', 'discarded')", name="state"),
     CheckConstraint("(state = 'gathered') = (gathered_in is not null)", name="gathered"),
     CheckConstraint("state <> 'held' or channel_id is not null", name="held"),
+    CheckConstraint(
+        "(state = 'discarded') = (discarded_by is not null) and (state = 'discarded') = (discarded_reason is not null)",
+        name="discarded_is_signed",
+    ),
     Index(None, "next_attempt_at", "id", postgresql_where=text("state = 'waiting'")),
     Index("ix_outbox_messages_dead", "shop_id", "id", postgresql_where=text("state = 'dead'")),
     Index("ix_outbox_messages_settled_at", "settled_at", postgresql_where=text("state in ('sent', 'unheard')")),

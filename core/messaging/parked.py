@@ -62,7 +62,10 @@ _MEANT = """
     and (%(message)s::int8 is null or id = %(message)s) and (%(cause)s::text is null or cause = %(cause)s)
 """
 _PARKED = f"state = 'parked' and {_MEANT}"
-_PARKED_OR_DISCARDED = f"(state = 'parked' or (state = 'discarded' and id = %(message)s)) and {_MEANT}"
+# What a mended copy has taken the place of has had its turn.
+_PARKED_OR_DISCARDED = f"""
+    (state = 'parked' or (state = 'discarded' and replaced_by is null and id = %(message)s)) and {_MEANT}
+"""
 
 
 def plan(conn: Connection, shop_id: int, chosen: Chosen) -> Plan:

@@ -155,6 +155,21 @@ def unanswered(conn: Connection, now: datetime) -> list[Work]:
     return [Work(row["job_ref"], row["function"], row["arguments"]) for row in rows]
 
 
+def give_up_unanswered(conn: Connection, now: datetime, fingerprint_of: Callable[[str], str]) -> int:
+    """Put on record as failed what was promised so long ago that nobody rings for it any more; returns how many."""
+    rows = fetch(
+        conn,
+        """
+        select q.job_ref, q.function, q.arguments from job_requeues q
+        where q.requested_at < %(since)s and not exists (select from job_runs r where r.job_ref = q.job_ref)
+        order by q.requested_at, q.job_ref
+        """,
+        since=now - RING_FOR,
+    )
+    return adopt(conn, [FailedJob(row["job_ref"], row["function"], row["arguments"], "", now) for row in rows],
+                 fingerprint_of)  # fmt: skip
+
+
 def close_superseded(conn: Connection, now: datetime) -> tuple[int, list[str]]:
     """Close failures that a later run has made moot, so that what is open stays few.
 

@@ -150,11 +150,10 @@ job_runs = Table(
         "subject",
         Text,
         Computed(
-            "function || ':' || coalesce(arguments ->> 'shop_id', '') || ':' ||"
-            " coalesce(arguments ->> 'connection_id', '')",
+            "function || ':' || (arguments - 'sync_run_id'::text)::text",
             persisted=True,
         ),
-        comment="function, shop, connection: a later success of it makes a failure moot",
+        comment="function and what it was about: a later success of it makes a failure moot",
     ),
     CheckConstraint("outcome in ('finished', 'failed', 'abandoned')", name="outcome"),
     CheckConstraint("business in ('worked', 'nothing', 'refused', 'waits', 'off')", name="business"),

@@ -120,6 +120,20 @@ KEPT: tuple[Kept, ...] = (
         7,
         _oldest("job_requeues", "shop_id, job_ref", "requested_at"),
     ),
+    Kept(
+        "failures",
+        "failures that were dealt with",
+        90,
+        7,
+        _oldest("failures", "shop_id, source, item_id", "state_at", "state <> 'open'"),
+    ),
+    Kept(
+        "recoveries",
+        "recoveries that ended, with their work",
+        90,
+        7,
+        _oldest("recoveries", "shop_id, id", "ended_at"),
+    ),
     Kept("schedule_runs", "periods of schedules", 90, 7, _oldest("schedule_runs", "name, period", "started_at")),
     Kept(
         "sync_runs",

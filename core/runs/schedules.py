@@ -67,6 +67,8 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule("sweep.external", "sweep.external", "read what channels keep in warehouses of their own", 900),
     Schedule("sweep.subscriptions", "sweep.subscriptions", "look whether every channel still calls us", 3600),
     Schedule("runs.sweep", "runs.sweep", "close runs whose worker is gone, queue forgotten syncs again", 60),
+    Schedule("runs.recover", "runs.recover", "begin, at its pace, what people have done again; settle it", 15),
+    Schedule("failures.weigh", "failures.weigh", "add up which orders and SKUs hang on what failed", 15),
     Schedule("runs.prune", "runs.prune", "forget old runs and calls", 86400),
     Schedule(
         "reports.correct", "reports.correct", "look for what came late to days reported before", daily_after_hour=3
@@ -83,7 +85,7 @@ def work_behind(function: str, arguments: Mapping[str, object], shop_id: int) ->
 
     A ring takes its period before it runs, so that ringing again would find the period taken and do nothing.
     """
-    for schedule in SCHEDULES:
+    for schedule in SCHEDULES if function.startswith(PREFIX) else ():
         if function == schedule.ring_job:
             return schedule.job, {"shop_id": shop_id} if schedule.daily_after_hour is not None else {}
     return function, dict(arguments)

@@ -44,6 +44,7 @@ def worker(queue: str) -> None:
     register("test.own_end", _own_end, JobSpec(queue, 60))
     register("test.note", _note, JobSpec(queue, 60))
     register("inbox.drain", partial(_drain, engine), JobSpec(queue, 60))
+    register("orders.read", _read, JobSpec(queue, 60))
     register(TICK.ring_job, lambda: schedule.ring(TICK, engine, _note), JobSpec(queue, 60))
     record_runs_with(PostgresRunRecorder(SETTINGS.database_url))
     made = make_worker(queue, SETTINGS.redis_url)
@@ -72,6 +73,13 @@ def _flaky(*, failures: int) -> dict[str, int]:
     if count <= failures:
         raise ConnectionError(f"attempt {count} fails")
     return {"attempts": count}
+
+
+def _read(*, shop_id: int, connection_id: int, kind: str, refs: str) -> dict[str, str]:
+    """Takes a moment, so that something can happen in the middle of it."""
+    _client().set("test:reading", os.getpid())
+    time.sleep(0.3)
+    return {"read": refs}
 
 
 def _own_end() -> None:

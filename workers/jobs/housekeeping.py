@@ -48,11 +48,13 @@ def sweep_runs() -> dict[str, Any]:
     app = bootstrap.application()
     client = redis.Redis.from_url(app.settings.redis_url)
     now = utc_now()
+    mended = app.broker.mend(now)
     failed = app.broker.failed_jobs(ADOPTED_AT_ONCE)
     with unit_of_work(app.engine) as conn:
         closed = runs.close_abandoned_runs(conn, live_worker_names(client), now)
         adopted = failures.adopt(conn, failed, never_began)
         superseded, settled = failures.close_superseded(conn, now)
+        given_up = failures.give_up_unanswered(conn, now, never_began)
         waiting = queries.waiting_syncs(conn, now - REQUEUE_SYNC_AFTER)
         promised = failures.unanswered(conn, now)
     for run_id in closed.pop("closed"):
@@ -68,9 +70,18 @@ def sweep_runs() -> dict[str, Any]:
             sync_run_id=row["id"],
         )
     app.broker.take_back(settled)
+    app.broker.forget_lost([work.ref for work in promised])
     rung = sum(_ring_again(app, work) for work in promised)
     schedules.ring_asked(app)
-    return {**closed, "requeued": len(waiting), "adopted": adopted, "superseded": superseded, "rung_again": rung}
+    return {
+        **closed,
+        **mended,
+        "requeued": len(waiting),
+        "adopted": adopted,
+        "superseded": superseded,
+        "rung_again": rung,
+        "given_up": given_up,
+    }
 
 
 def _ring_again(app: Application, work: failures.Work) -> bool:
