@@ -431,6 +431,9 @@ CHECKS: tuple[Check, ...] = (
         where l.{shop} and l.publishing = 'on' and l.connection_id in (select id from writable)
             and (listing_differs(l.desired_units - l.short_units, l.published_units) or l.unseen_units <> 0)
             and w.id is null and l.push_problem is null
+            -- What a comparison found waits for its explanation, or for a person.
+            and not (l.unseen_units <> 0
+                and unseen_is_held(l.shop_id, l.id, l.unseen_units, l.desired_units - l.short_units))
             and (l.unseen_since is null or l.unseen_since < %(now)s - %(push)s)
             and not exists (select from recent r where r.shop_id = l.shop_id and r.sku_id = l.sku_id)
             and not exists (select from listing_writes v where v.shop_id = l.shop_id and v.listing_id = l.id

@@ -83,6 +83,7 @@ reconciliation_runs = Table(
     Column("sync_run_id", BigInteger, nullable=False, comment="the run that people see, with its progress"),
     Column("state", Text, nullable=False, server_default="queued"),
     Column("road", Text, comment="export: written down by the channel; levels: asked for page by page"),
+    Column("listings_until", BigInteger, comment="the newest listing when reading began: later ones are not missed"),
     Column("cursor", Text, comment="behind which page reading goes on, in the words of its road"),
     Column("pages", Integer, nullable=False, server_default="0"),
     Column("observed", Integer, nullable=False, server_default="0"),

@@ -40,6 +40,7 @@ create table reconciliation_runs (
     sync_run_id bigint not null,
     state text not null default 'queued',
     road text,
+    listings_until bigint,
     cursor text,
     pages integer not null default 0,
     observed integer not null default 0,
@@ -69,6 +70,7 @@ comment on table reconciliation_runs is 'readings of a channel to compare with; 
 comment on column reconciliation_runs.sku_id is 'the only SKU that was read; null: all of the connection';
 comment on column reconciliation_runs.sync_run_id is 'the run that people see, with its progress';
 comment on column reconciliation_runs.road is 'export: written down by the channel; levels: asked for page by page';
+comment on column reconciliation_runs.listings_until is 'the newest listing when reading began: later ones are not missed';
 comment on column reconciliation_runs.cursor is 'behind which page reading goes on, in the words of its road';
 comment on column reconciliation_runs.read_at is 'when everything was read; what is not read closes nothing';
 comment on column reconciliation_runs.is_held is 'a brake holds its corrections until a person says yes';
@@ -189,9 +191,18 @@ comment on table discrepancy_events is 'what became of each discrepancy; added, 
 create index ix_discrepancy_events_shop_id_discrepancy_id_id on discrepancy_events (shop_id, discrepancy_id, id);
 create trigger never_edited before update on discrepancy_events for each statement execute function refuse_change();
 
+-- Whether the units of a listing's pool are planned for each channel, instead of simply shown to all of them.
+create function is_planned(p_shop_id bigint, p_listing_id bigint) returns boolean language sql stable as $$
+    select exists (
+        select from pool_takers t join stock_levels k on k.shop_id = t.shop_id and k.sku_id = t.sku_id
+            and k.location_id = t.location_id and (k.is_escrow or k.escrow_line_units is not null)
+        where t.shop_id = p_shop_id and t.listing_id = p_listing_id)
+$$;
+comment on function is_planned is 'whether the units of its pool are planned for each channel';
+
 -- Whether what a channel changed by itself is left as it is, because it waits for an explanation or for a person. A
--- number above ours is left only while what we want has not changed since: the next change of stock is written. Where a
--- pool is split, and where nothing is written at all, nothing is held.
+-- number below what we account for is left; one above it only in a pool that is simply shown to every channel, and only
+-- while what we want has not changed since: the next change of stock is written. Where nothing is written nothing is held.
 create function unseen_is_held(p_shop_id bigint, p_listing_id bigint, p_unseen integer, p_wanted bigint)
 returns boolean language sql stable as $$
     select exists (
@@ -199,13 +210,19 @@ returns boolean language sql stable as $$
         join connections c on c.shop_id = d.shop_id and c.id = d.connection_id and c.write_mode = 'live'
         where d.shop_id = p_shop_id and d.listing_id = p_listing_id and d.kind = 'stock' and d.state <> 'resolved'
             and d.action in ('waits', 'asked', 'ignored')
-            and (p_unseen < 0 or d.wanted is not distinct from p_wanted)
-            and not exists (
-                select from pool_takers t join stock_levels k on k.shop_id = t.shop_id and k.sku_id = t.sku_id
-                    and k.location_id = t.location_id and k.is_escrow
-                where t.shop_id = d.shop_id and t.listing_id = d.listing_id))
+            and (p_unseen < 0 or (d.wanted is not distinct from p_wanted
+                and not is_planned(d.shop_id, d.listing_id))))
 $$;
 comment on function unseen_is_held is 'whether what a channel changed by itself waits for an explanation or for a person';
+
+-- Where units are planned for each channel, the plan knows nothing of what is unexplained: it must not be written over
+-- with a higher number while that waits. Lower ones always go.
+create function raise_is_held(p_shop_id bigint, p_listing_id bigint, p_unseen integer) returns boolean
+language sql stable as $$
+    select p_unseen < 0 and is_planned(p_shop_id, p_listing_id)
+        and unseen_is_held(p_shop_id, p_listing_id, p_unseen, null)
+$$;
+comment on function raise_is_held is 'whether a listing must not be raised over what its channel changed by itself';
 
 create view discrepancy_list with (security_invoker = true) as
 select

@@ -10,9 +10,9 @@ revoke update, delete, truncate on
 from {role};
 revoke update, truncate on exposure_changes, channel_acts, alert_events, discrepancy_events from {role};
 revoke truncate on alerts from {role};
-revoke truncate on changes, change_legs from {role};
+revoke truncate on changes, change_legs, discrepancies from {role};
 revoke delete, truncate on
     listing_writes, orders, order_lines, fulfilments, reservations, inbox_messages, policy_versions, channel_policies,
     stock_documents, stock_document_lines, shortages, write_stops,
-    sku_identifiers, shipment_confirmations, channel_feeds, notice_channels, discrepancies
+    sku_identifiers, shipment_confirmations, channel_feeds, notice_channels
 from {role};
