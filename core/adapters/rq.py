@@ -61,6 +61,8 @@ JOB_QUEUES: Mapping[str, str] = {
     "sweep.alerts": "polls",
     "connection.sync": "catalog",
     "connection.test": "polls",
+    "reconcile.stock": "reconcile",
+    "sweep.reconciliation": "polls",
     "stock.measure": "reports",
     "audit.nightly": "reports",
     "runs.sweep": "reports",

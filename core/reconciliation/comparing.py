@@ -216,7 +216,8 @@ def believe(conn: Connection, reading: Reading, after_id: int, now: datetime) ->
         join reconciliation_observations o on o.shop_id = d.shop_id and o.run_id = %(run)s
             and o.inventory_ref = l.inventory_ref and o.location_ref = l.channel_location_ref
         where d.shop_id = %(shop)s and d.connection_id = %(connection)s and d.kind = 'stock'
-            and d.state <> 'resolved' and d.run_id = %(run)s and d.listing_id > %(after)s
+            -- Those of before too, that are as we account for them by now.
+            and d.state <> 'resolved' and d.listing_id > %(after)s
             and o.units is distinct from l.published_units and o.units is not null
         order by d.listing_id limit %(limit)s
         """,

@@ -77,7 +77,8 @@ with c as materialized (
         listing_differs(l.desired_units - l.short_units + l.unseen_units, l.published_units) as differs,
         d.cause <> 'mapping' as is_found, l.published_units as shown_units,
         l.published_units - l.unseen_units as accounted_units, false as is_older, false as points_elsewhere,
-        w.id is not null as is_open, w.from_units as open_from, w.to_units as open_to, w.doubt is not null as is_doubted,
+        w.id is not null as is_open, w.from_units as open_from, w.to_units as open_to,
+        w.doubt is not null as is_doubted,
         late.units as landing_max, last.from_units as last_from, last.to_units as last_to,
         coalesce(back.units, 0) as restocked_units,
         not c.reads_orders or coalesce(c.watermark_at >= l.published_at + c.clock_margin, false)
@@ -100,7 +101,8 @@ with c as materialized (
 )
 """
 
-# A correction goes on though its number is explained differently by now: the planner has taken it over.
+# Only what waited is classified anew: what a person is asked about was judged by the facts of its time, and writes and
+# bookings since would make another cause of it. A correction goes on: the planner has taken it over.
 _SETTLE = """
 , closed as (
     update discrepancies d set state = 'resolved', resolved_at = %(now)s, resolved_by = %(by)s,
@@ -109,17 +111,19 @@ _SETTLE = """
     from ending e where d.shop_id = %(shop)s and d.id = e.id and e.because is not null
     returning d.id, d.cause, d.ours, d.theirs, d.resolved_because
 ), moved as (
-    update discrepancies d set ours = e.accounted_units, theirs = e.shown_units, cause = e.cause,
-        last_seen_at = greatest(d.last_seen_at, %(now)s),
-        state = 'open', reason = null,
-        wanted = case when e.cause = d.cause and e.unseen_units = d.theirs - d.ours then d.wanted else e.wanted end,
-        action = case when e.cause in ('in_flight', 'sale_unseen') then 'waits' else 'asked' end,
-        asked_because = case when e.cause in ('in_flight', 'sale_unseen') then null
-            when e.cause = 'lost_write' and e.is_doubted then 'by_hand' else 'flagged' end
-    from ending e where d.shop_id = %(shop)s and d.id = e.id and e.because is null and e.cause is not null
-        and e.cause <> 'mapping' and d.action <> 'healed'
-        and (e.cause <> d.cause or e.unseen_units is distinct from d.theirs - d.ours)
-        and not (d.state = 'accepted' and e.unseen_units = d.theirs - d.ours)
+    update discrepancies d set ours = e.accounted_units, theirs = e.shown_units, cause = e.new_cause,
+        last_seen_at = greatest(d.last_seen_at, %(now)s), state = 'open', reason = null,
+        wanted = case when e.has_moved then e.wanted else d.wanted end,
+        action = case when e.new_cause in ('in_flight', 'sale_unseen') then 'waits' else 'asked' end,
+        asked_because = case when e.new_cause in ('in_flight', 'sale_unseen') then null
+            when e.new_cause = 'lost_write' and e.is_doubted then 'by_hand'
+            when e.has_moved or e.action = 'waits' then 'flagged' else d.asked_because end
+    from (
+        select n.*, n.unseen_units is distinct from n.theirs - n.ours as has_moved,
+            case when n.action = 'waits' then n.cause else n.was_cause end as new_cause
+        from ending n where n.because is null and n.cause is not null and n.cause <> 'mapping'
+    ) e
+    where d.shop_id = %(shop)s and d.id = e.id and d.action <> 'healed' and (e.new_cause <> d.cause or e.has_moved)
     returning d.id, d.cause, d.ours, d.theirs
 ), noted as (
     insert into discrepancy_events (shop_id, discrepancy_id, at, what, cause, ours, theirs, who, words)
@@ -164,13 +168,14 @@ def decide_open(conn: Connection, shop_id: int, connection_id: int, now: datetim
     return Decided(healed=len(healed), looped=len(looped))
 
 
-# How often the same was corrected before: of the same cause, and the same number shown or by the same difference.
+# How often the same was corrected before: the same number shown, or the same difference. Not the same cause: what
+# somebody types over our number again and again looks, the second time, as if our write had been lost.
 _EQUAL = """
     left join lateral (
         select p.corrections from discrepancies p
         where p.shop_id = d.shop_id and p.kind = d.kind and p.connection_id = d.connection_id
             and p.subject_key = d.subject_key and p.state = 'resolved' and p.resolved_because = 'corrected'
-            and p.resolved_at > %(now)s - %(within)s::interval and p.cause = d.cause
+            and p.resolved_at > %(now)s - %(within)s::interval
             and (p.theirs = d.theirs or p.theirs - p.ours = d.theirs - d.ours)
         order by p.resolved_at desc, p.id desc limit 1
     ) before on true
@@ -209,8 +214,9 @@ def _is_too_much(
             select count(*) from discrepancies d where d.shop_id = %(shop)s and d.connection_id = %(connection)s
                 and d.kind = 'stock' and d.action = 'healed' and d.theirs > 0 and d.wanted <= 0
                 and (d.state = 'open' or d.resolved_at > now() - interval '1 day')
+                -- What a person said yes to is no mistake.
                 and not exists (select from discrepancy_events e where e.shop_id = d.shop_id
-                    and e.discrepancy_id = d.id and e.what = 'released')
+                    and e.discrepancy_id = d.id and e.what in ('released', 'corrected') and e.who <> %(by)s)
         ) as before, (
             select count(*) from listings l where l.shop_id = %(shop)s and l.connection_id = %(connection)s
                 and l.publishing = 'on' and l.published_units > 0
@@ -218,6 +224,7 @@ def _is_too_much(
         """,
         shop=shop_id,
         connection=connection_id,
+        by=BY,
     )
     assert row is not None
     return is_mass(zeroed + row["before"], row["live"], rules)
@@ -285,7 +292,13 @@ def _ask(
 
 
 def heal(
-    conn: Connection, shop_id: int, ids: Sequence[int], who: str, reason: str | None, now: datetime, what: str = "corrected"
+    conn: Connection,
+    shop_id: int,
+    ids: Sequence[int],
+    who: str,
+    reason: str | None,
+    now: datetime,
+    what: str = "corrected",
 ) -> None:
     """Let some (locked) discrepancies be corrected: nothing holds any longer what nothing explains."""
     execute(

@@ -101,9 +101,7 @@ reconciliation_runs = Table(
     Column("reason", Text, nullable=False),
     Column("requested_at", DateTime(timezone=True), nullable=False),
     Column("started_at", DateTime(timezone=True)),
-    Column(
-        "read_at", DateTime(timezone=True), comment="when everything was read; what is not read closes nothing"
-    ),
+    Column("read_at", DateTime(timezone=True), comment="when everything was read; what is not read closes nothing"),
     Column("ended_at", DateTime(timezone=True)),
     Column("error", Text),
     PrimaryKeyConstraint("shop_id", "id"),
@@ -228,9 +226,7 @@ discrepancies = Table(
         unique=True,
         postgresql_where=text("state <> 'resolved'"),
     ),
-    Index(
-        "ix_discrepancies_listing", "shop_id", "listing_id", "id", postgresql_where=text("listing_id is not null")
-    ),
+    Index("ix_discrepancies_listing", "shop_id", "listing_id", "id", postgresql_where=text("listing_id is not null")),
     Index("ix_discrepancies_open", "shop_id", "connection_id", "action", postgresql_where=text("state = 'open'")),
     Index(None, "shop_id", "last_seen_at", "id"),
     Index(
@@ -262,8 +258,7 @@ discrepancy_events = Table(
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "discrepancy_id"], ["discrepancies.shop_id", "discrepancies.id"]),
     CheckConstraint(
-        "what in ('seen', 'changed', 'reclassified', 'asked', 'corrected', 'held', 'released', 'accepted',"
-        " 'resolved')",
+        "what in ('seen', 'changed', 'reclassified', 'asked', 'corrected', 'held', 'released', 'accepted', 'resolved')",
         name="what",
     ),
     Index(None, "shop_id", "discrepancy_id", "id"),

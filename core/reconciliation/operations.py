@@ -216,7 +216,9 @@ def correct(conn: Connection, shop_id: int, chosen: Chosen, token: str, actor: A
     rows = _locked(conn, shop_id, chosen, token)
     ids = [row["id"] for row in rows if row["is_correctable"]]
     if not ids:
-        raise NotCorrectable("None of these can be put right by writing a number: map the listing, or settle its write.")
+        raise NotCorrectable(
+            "None of these can be put right by writing a number: map the listing, or settle its write."
+        )
     what = "released" if chosen.asked_because == "brake" else "corrected"
     deciding.heal(conn, shop_id, ids, actor.name, actor.reason, now, what)
     execute(

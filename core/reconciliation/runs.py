@@ -153,17 +153,25 @@ def to_read(conn: Connection, reading: Reading, after_id: int) -> Wanted | None:
     return Wanted([row["ref"] for row in rows], rows[-1]["id"]) if rows else None
 
 
-def have_read(conn: Connection, reading: Reading, now: datetime) -> None:
-    """Everything is read: it is compared now, and not read again should that be interrupted."""
-    execute(
-        conn,
-        """
-        update reconciliation_runs set state = 'comparing', read_at = %(now)s, cursor = null
-        where shop_id = %(shop)s and id = %(id)s and state = 'reading'
-        """,
-        shop=reading.shop_id,
-        id=reading.id,
-        now=now,
+def have_read(conn: Connection, reading: Reading, now: datetime) -> bool:
+    """Everything is read: it is compared now, and not read again should that be interrupted.
+
+    False, and nothing is concluded, where a channel told of none at all of the listings that we write there.
+    """
+    return (
+        execute(
+            conn,
+            """
+            update reconciliation_runs r set state = 'comparing', read_at = %(now)s, cursor = null
+            where r.shop_id = %(shop)s and r.id = %(id)s and (r.observed > 0 or r.sku_id is not null or not exists (
+                select from listings l where l.shop_id = r.shop_id and l.connection_id = r.connection_id
+                    and l.publishing = 'on'))
+            """,
+            shop=reading.shop_id,
+            id=reading.id,
+            now=now,
+        )
+        == 1
     )
 
 

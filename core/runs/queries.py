@@ -98,7 +98,11 @@ def open_sync(conn: Connection, shop_id: int, connection_id: int, kind: str) -> 
     )
 
 
-RUN_JOBS: Mapping[str, str] = {"sync_connection": "connection.sync", "test_connection": "connection.test"}
+RUN_JOBS: Mapping[str, str] = {
+    "sync_connection": "connection.sync",
+    "test_connection": "connection.test",
+    "reconcile_stock": "reconcile.stock",
+}
 """By the kind of a sync run: the job that does it."""
 
 

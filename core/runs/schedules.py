@@ -57,6 +57,9 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule("poll.notices", "poll.notices", "read the queues that channels put their notifications into", 15),
     Schedule("sweep.shipments", "sweep.shipments", "tell channels of packages that they do not know yet", 30),
     Schedule("sweep.external", "sweep.external", "read what channels keep in warehouses of their own", 900),
+    Schedule(
+        "sweep.reconciliation", "sweep.reconciliation", "look again at what differs; begin comparisons that are due", 30
+    ),
     Schedule("sweep.subscriptions", "sweep.subscriptions", "look whether every channel still calls us", 3600),
     Schedule("runs.sweep", "runs.sweep", "close runs whose worker is gone, queue forgotten syncs again", 60),
     Schedule("runs.prune", "runs.prune", "forget old runs and calls", 86400),
