@@ -23,6 +23,9 @@ BELIEVED_AT_ONCE = 500
 COMPARE_SECONDS = 900
 """A million listings take seconds; a server that is busy may take its time."""
 
+MEMORY = "64MB"
+"""What the server may take for each step before it goes on on disk: the same for any number of listings."""
+
 BY = "comparison"
 
 
@@ -40,77 +43,122 @@ def compare(conn: Connection, reading: Reading, now: datetime) -> Compared:
 
     What was found before and is gone is resolved: only of listings that this run really read. Safe to repeat.
     """
-    execute(conn, f"set local statement_timeout = {COMPARE_SECONDS * 1000}")
-    row = fetch_one(
-        conn,
-        f"{_FOUND} {_RECORD}",
-        shop=reading.shop_id,
-        run=reading.id,
-        connection=reading.connection_id,
-        sku=reading.sku_id,
-        now=now,
-        by=BY,
-    )
-    assert row is not None
+    found = _record(conn, reading, _DIFFERENT, now)
     resolved = _close_gone(conn, reading, now)
-    fetch_one(
+    execute(
         conn,
         """
-        update reconciliation_runs set compared = %(compared)s, found = %(found)s, resolved = resolved + %(resolved)s
-        where shop_id = %(shop)s and id = %(id)s returning id
+        update reconciliation_runs set compared = observed, found = %(found)s, resolved = resolved + %(resolved)s
+        where shop_id = %(shop)s and id = %(id)s
         """,
         shop=reading.shop_id,
         id=reading.id,
-        compared=reading.observed,
-        found=row["found"],
+        found=found,
         resolved=resolved,
     )
-    return Compared(reading.observed, row["found"], resolved)
+    return Compared(reading.observed, found, resolved)
 
 
-# Listings that we write beside what was read of them: only what may be at fault is looked at any closer. Codes are
-# compared with those that our own SKUs bear, and a code that another of them bears points there, unless a person said
-# what the listing stands for.
+def find_faults(conn: Connection, reading: Reading, now: datetime) -> int:
+    """Record listings that stand for other goods than they say, by what we know ourselves; returns how many.
+
+    The channel's code is that of another SKU of ours, or the same SKU is listed twice at one place; unless a person
+    said so. Before `compare`, which resolves what is no fault any more. Safe to repeat.
+    """
+    return _record(conn, reading, _AT_FAULT, now)
+
+
+def _record(conn: Connection, reading: Reading, suspects: str, now: datetime) -> int:
+    where = {
+        "shop": reading.shop_id,
+        "run": reading.id,
+        "connection": reading.connection_id,
+        "sku": reading.sku_id,
+    }
+    execute(conn, f"set local statement_timeout = {COMPARE_SECONDS * 1000}")
+    execute(conn, f"set local work_mem = '{MEMORY}'")
+    # Few rows come of it, which the server cannot know: its workers are to share the join all the same. That is also
+    # why it makes a table of its own, instead of being part of the statement that records.
+    execute(conn, "set local parallel_tuple_cost = 0")
+    execute(conn, "drop table if exists pg_temp.reconciliation_suspects")
+    execute(conn, f"create temporary table reconciliation_suspects on commit drop as {suspects}", **where)
+    execute(conn, "set local parallel_tuple_cost to default")
+    row = fetch_one(conn, f"{_FOUND} {_RECORD}", **where, now=now, by=BY)
+    assert row is not None
+    return int(row["found"])
+
+
+# Listings that we write beside what was read of them: the only look at all of them, as plain as it can be.
+_OURS = """
+    l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'on'
+    and (%(sku)s::int8 is null or l.sku_id = %(sku)s)
+"""
+_DIFFERENT = f"""
+    select l.id, false as is_doubled from listings l
+    left join reconciliation_observations o on o.shop_id = %(shop)s and o.run_id = %(run)s
+        and o.inventory_ref = l.inventory_ref and o.location_ref = l.channel_location_ref
+    where {_OURS} and (o.units is distinct from l.published_units or o.code <> l.channel_code)
+"""
+
+# What we know ourselves to be doubtful of what listings stand for: the code of another SKU, or the same SKU twice at
+# one place.
+_AT_FAULT = f"""
+    select l.id, false as is_doubled from listings l
+    join skus k on k.shop_id = %(shop)s and k.id = l.sku_id
+    where {_OURS} and l.channel_code <> k.code
+    union all
+    select twin.id, true from (
+        select l.sku_id, l.channel_location_ref as place from listings l where {_OURS} group by 1, 2
+        having count(*) > 1 offset 0
+    ) doubled
+    cross join lateral (
+        select l.id from listings l
+        where {_OURS} and l.sku_id = doubled.sku_id and l.channel_location_ref = doubled.place offset 0
+    ) twin
+"""
+
+# Only what may be at fault is looked at any closer. A code that another of our SKUs bears points there, unless a person
+# said what the listing stands for.
 _FOUND = f"""
 with c as materialized (
     select id, reads_orders, watermark_at, clock_margin from connections
     where shop_id = %(shop)s and id = %(connection)s
-), r as materialized (
-    select listings_until, sku_id from reconciliation_runs where shop_id = %(shop)s and id = %(run)s
-), doubled as materialized (
-    select sku_id, channel_location_ref from listings
-    where shop_id = %(shop)s and connection_id = %(connection)s and publishing = 'on'
-        and (%(sku)s::int8 is null or sku_id = %(sku)s)
-    group by 1, 2 having count(*) > 1
 ), suspect as materialized (
-    select l.id, o.units, o.observed_at, o.run_id is not null as is_found, other.code as other_code,
-        doubled.sku_id is not null as is_doubled
-    from listings l
-    left join reconciliation_observations o on o.shop_id = %(shop)s and o.run_id = %(run)s
-        and o.inventory_ref = l.inventory_ref and o.location_ref = l.channel_location_ref
-    left join skus other on other.shop_id = %(shop)s and other.code = coalesce(o.code, l.channel_code)
-        and other.id <> l.sku_id
-    left join doubled on doubled.sku_id = l.sku_id and doubled.channel_location_ref = l.channel_location_ref
-    where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'on'
-        and l.id <= (select listings_until from r) and (%(sku)s::int8 is null or l.sku_id = %(sku)s)
-        and (o.units is distinct from l.published_units or other.id is not null or doubled.sku_id is not null
-            or l.id = any(array(
-                select w.listing_id from listing_writes w where w.shop_id = %(shop)s
-                    and w.connection_id = %(connection)s and w.outcome is null and w.doubt is not null)))
+    select id, bool_or(is_doubled) as is_doubled from (
+        select id, is_doubled from reconciliation_suspects
+        union all
+        select w.listing_id, false from listing_writes w
+        join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
+        where {_OURS} and w.shop_id = %(shop)s and w.connection_id = %(connection)s and w.outcome is null
+            and w.doubt is not null
+    ) found group by id
 ), sight as (
-    select l.id, l.shop_id, l.sku_id, l.channel_ref, l.title, l.channel_location_ref, s.is_found,
-        s.units as shown_units, l.published_units - l.unseen_units as accounted_units,
-        coalesce(s.observed_at < greatest(l.published_at, l.followed_at), false) as is_older,
-        (s.other_code is not null or s.is_doubled) and not exists (
+    select l.id, l.shop_id, l.sku_id, l.channel_ref, l.title, l.channel_location_ref,
+        o.run_id is not null as is_found, o.units as shown_units,
+        l.published_units - l.unseen_units as accounted_units,
+        coalesce(o.observed_at < greatest(l.published_at, l.followed_at), false) as is_older,
+        (s.is_doubled or other.code is not null) and not exists (
             select from sku_identifiers i where i.shop_id = l.shop_id and i.connection_id = l.connection_id
                 and i.kind = 'variant' and i.value = l.channel_ref and i.ended_at is null
                 and i.source <> 'automatic') as points_elsewhere,
-        s.other_code, w.id as write_id, w.id is not null as is_open, w.from_units as open_from, w.to_units as open_to,
-        w.doubt is not null as is_doubted, late.units as landing_max, last.from_units as last_from,
-        last.to_units as last_to, coalesce(back.units, 0) as restocked_units,
-        not c.reads_orders or coalesce(c.watermark_at >= s.observed_at + c.clock_margin, false) as is_passed,
+        other.code as other_code, w.id as write_id, w.id is not null as is_open, w.from_units as open_from,
+        w.to_units as open_to, w.doubt is not null as is_doubted, late.units as landing_max,
+        last.from_units as last_from, last.to_units as last_to, coalesce(back.units, 0) as restocked_units,
+        not c.reads_orders or coalesce(c.watermark_at >= o.observed_at + c.clock_margin, false) as is_passed,
         l.desired_units - l.short_units as wanted
-    from suspect s join listings l on l.shop_id = %(shop)s and l.id = s.id cross join c
+    from suspect s
+    cross join c
+    join reconciliation_runs r on r.shop_id = %(shop)s and r.id = %(run)s
+    -- By its key: however many the server takes them for, they are few.
+    join lateral (
+        select * from listings l where l.shop_id = %(shop)s and l.id = s.id and l.id <= r.listings_until offset 0
+    ) l on true
+    left join reconciliation_observations o on o.shop_id = %(shop)s and o.run_id = %(run)s
+        and o.inventory_ref = l.inventory_ref and o.location_ref = l.channel_location_ref
+    left join lateral (
+        select k.code from skus k where k.shop_id = %(shop)s and k.code = coalesce(o.code, l.channel_code)
+            and k.id <> l.sku_id offset 0
+    ) other on true
     {FACTS}
 ), found as materialized (
     select * from (select sight.*, {cause_of("sight")} as cause from sight) f where cause is not null
@@ -157,6 +205,8 @@ _RECORD = f"""
         action = case when {_SAME} then d.action else excluded.action end,
         asked_because = case when {_SAME} then d.asked_because else excluded.asked_because end,
         reason = case when {_SAME} then d.reason end
+        -- What a listing stands for goes before its number.
+        where not (d.cause = 'mapping' and d.run_id is not distinct from excluded.run_id and excluded.cause <> 'mapping')
     returning d.id, d.cause, d.ours, d.theirs, d.detail
 ), noted as (
     insert into discrepancy_events (shop_id, discrepancy_id, at, what, cause, ours, theirs, who, words)

@@ -70,6 +70,7 @@ def compare(
     runs.stage(conn, reading, [Observed(level, code=told.get(level.inventory_ref)) for level in levels], "1")
     reading = runs.begin(conn, world.shop_id, reading.sync_run_id, now) or reading
     assert runs.have_read(conn, reading, now)
+    comparing.find_faults(conn, reading, now)
     found = comparing.compare(conn, reading, now)
     after = 0
     while (page := comparing.believe(conn, reading, after, now)) is not None:

@@ -236,6 +236,8 @@ def _compare(app: Application, reading: Reading) -> dict[str, int]:
     # What was staged is new to the server's statistics.
     count_grown_tables(app.engine)
     with unit_of_work(app.engine) as conn:
+        faults = comparing.find_faults(conn, reading, utc_now())
+    with unit_of_work(app.engine) as conn:
         found = comparing.compare(conn, reading, utc_now())
     _tell(app, reading, "believing what differs")
     after = believed = 0
@@ -247,7 +249,13 @@ def _compare(app: Application, reading: Reading) -> dict[str, int]:
             break
         after, count = page
         believed += count
-    return {"compared": found.compared, "found": found.found, "believed": believed, "resolved": found.resolved}
+    return {
+        "compared": found.compared,
+        "found": found.found,
+        "faults": faults,
+        "believed": believed,
+        "resolved": found.resolved,
+    }
 
 
 def _read_orders(app: Application, row: ConnectionRow, channel: SalesChannel, reading: Reading) -> None:
