@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from core.catalog import operations as catalog
-from core.db import execute, fetch, fetch_one
+from core.db import execute, fetch, fetch_one, scalar
 from core.ports import LevelObservation
 from core.reconciliation.queries import FACTS, cause_of
 from core.reconciliation.runs import Reading
@@ -45,18 +45,18 @@ def compare(conn: Connection, reading: Reading, now: datetime) -> Compared:
     """
     found = _record(conn, reading, _DIFFERENT, now)
     resolved = _close_gone(conn, reading, now)
-    execute(
+    compared = scalar(
         conn,
         """
         update reconciliation_runs set compared = observed, found = %(found)s, resolved = resolved + %(resolved)s
-        where shop_id = %(shop)s and id = %(id)s
+        where shop_id = %(shop)s and id = %(id)s returning compared
         """,
         shop=reading.shop_id,
         id=reading.id,
         found=found,
         resolved=resolved,
     )
-    return Compared(reading.observed, found, resolved)
+    return Compared(compared, found, resolved)
 
 
 def find_faults(conn: Connection, reading: Reading, now: datetime) -> int:
@@ -206,7 +206,8 @@ _RECORD = f"""
         asked_because = case when {_SAME} then d.asked_because else excluded.asked_because end,
         reason = case when {_SAME} then d.reason end
         -- What a listing stands for goes before its number.
-        where not (d.cause = 'mapping' and d.run_id is not distinct from excluded.run_id and excluded.cause <> 'mapping')
+        where not (d.cause = 'mapping' and d.run_id is not distinct from excluded.run_id
+            and excluded.cause <> 'mapping')
     returning d.id, d.cause, d.ours, d.theirs, d.detail
 ), noted as (
     insert into discrepancy_events (shop_id, discrepancy_id, at, what, cause, ours, theirs, who, words)
