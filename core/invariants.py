@@ -22,6 +22,7 @@ from core.money import WITH_THREE_DECIMALS, WITHOUT_DECIMALS
 from core.orders.order_checks import ORDER_CHECKS
 from core.policies.queries import LIVING, resolved
 from core.policies.rules import TERMS
+from core.reconciliation.checks import RECONCILIATION_CHECKS
 
 ROWS_SHOWN_MAX = 1000
 """Enough to repair by; a check that finds more says so."""
@@ -515,7 +516,14 @@ CHECKS: tuple[Check, ...] = (
     ),
     *(
         Check(name, holds, sql)
-        for name, holds, sql in (*EXPOSURE_CHECKS, *EXTERNAL_CHECKS, *FEED_CHECKS, *ORDER_CHECKS, *CHANGE_CHECKS)
+        for name, holds, sql in (
+            *EXPOSURE_CHECKS,
+            *EXTERNAL_CHECKS,
+            *FEED_CHECKS,
+            *ORDER_CHECKS,
+            *CHANGE_CHECKS,
+            *RECONCILIATION_CHECKS,
+        )
     ),
 )
 

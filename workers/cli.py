@@ -41,6 +41,7 @@ from workers.identifiers_cli import identifiers
 from workers.keys_cli import keys
 from workers.notices_cli import notices
 from workers.oversold_cli import alert_limit, oversold
+from workers.reconcile_cli import reconcile
 from workers.retention_cli import retention
 from workers.rules_cli import rules
 from workers.shipments_cli import confirm_shipment
@@ -82,6 +83,7 @@ cli.add_command(connect)
 cli.add_command(doctor)
 cli.add_command(identifiers)
 cli.add_command(confirm_shipment)
+cli.add_command(reconcile)
 cli.add_command(retention)
 cli.add_command(notices)
 for command in going_live_cli.COMMANDS:

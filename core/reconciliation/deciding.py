@@ -52,7 +52,23 @@ def settle(conn: Connection, shop_id: int, connection_id: int, now: datetime) ->
         by=BY,
         unseen_for=UNSEEN_FOR,
     )
+    end_hold(conn, shop_id, connection_id)
     return 0 if row is None else int(row["resolved"])
+
+
+def end_hold(conn: Connection, shop_id: int, connection_id: int) -> None:
+    """Say of no comparison any more that a brake holds it, once nothing is held."""
+    execute(
+        conn,
+        """
+        update reconciliation_runs r set is_held = false
+        where r.shop_id = %(shop)s and r.connection_id = %(connection)s and r.is_held and not exists (
+            select from discrepancies d where d.shop_id = r.shop_id and d.connection_id = r.connection_id
+                and d.state <> 'resolved' and d.asked_because = 'brake')
+        """,
+        shop=shop_id,
+        connection=connection_id,
+    )
 
 
 # As in a run, but for what was believed since: what nothing explains of what is shown stands for what was read. Orders

@@ -221,17 +221,7 @@ def correct(conn: Connection, shop_id: int, chosen: Chosen, token: str, actor: A
         )
     what = "released" if chosen.asked_because == "brake" else "corrected"
     deciding.heal(conn, shop_id, ids, actor.name, actor.reason, now, what)
-    execute(
-        conn,
-        """
-        update reconciliation_runs r set is_held = false
-        where r.shop_id = %(shop)s and r.connection_id = %(connection)s and r.is_held and not exists (
-            select from discrepancies d where d.shop_id = r.shop_id and d.connection_id = r.connection_id
-                and d.state = 'open' and d.asked_because = 'brake')
-        """,
-        shop=shop_id,
-        connection=chosen.connection_id,
-    )
+    deciding.end_hold(conn, shop_id, chosen.connection_id)
     audit.record(conn, shop_id, actor, "correct_discrepancies", chosen.subject, now, discrepancies=len(ids),
                  cause=chosen.cause, asked_because=chosen.asked_because)  # fmt: skip
     return len(ids)
@@ -254,6 +244,7 @@ def accept(conn: Connection, shop_id: int, chosen: Chosen, token: str, actor: Ac
         reason=actor.reason,
     )
     deciding.note(conn, shop_id, ids, "accepted", actor.name, actor.reason, now)
+    deciding.end_hold(conn, shop_id, chosen.connection_id)
     audit.record(conn, shop_id, actor, "accept_discrepancies", chosen.subject, now, discrepancies=len(ids),
                  cause=chosen.cause, asked_because=chosen.asked_because)  # fmt: skip
     return len(ids)
