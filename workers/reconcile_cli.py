@@ -1,4 +1,4 @@
-"""`switchyard reconcile`: compare a channel's stock with what we know, and say what is to be done about what differs."""
+"""`switchyard reconcile`: compare a channel's stock with what we know, and decide what differs."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def start(connection: str, sku: str | None, reason: str, shop: str | None) -> No
         asked = operations.request(conn, row.shop_id, row.id, "stock", _actor(reason), utc_now(), sku)
     ring_once(app, "reconcile.stock", shop_id=row.shop_id, connection_id=row.id, sync_run_id=asked.sync_run_id)
     what = f"SKU {sku} at {row.name}" if sku else row.name
-    click.echo(f"{what} is being compared (run {asked.sync_run_id})." if asked.is_new else f"{row.name} is at it already"
-               f" (run {asked.sync_run_id}).")  # fmt: skip
+    begun = "is being compared" if asked.is_new else "is being compared already"
+    click.echo(f"{what} {begun} (run {asked.sync_run_id}).")
 
 
 @reconcile.command("list")
