@@ -5,11 +5,13 @@ What touches many is looked at first: `preview` gives a token, and only exactly 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from sqlalchemy import Connection
+from sqlalchemy.engine import RowMapping
 
 from core import audit
 from core.audit import Actor
@@ -329,13 +331,13 @@ def set_policy(
     return before, deciding.decide_open(conn, shop_id, connection_id, now)
 
 
-def _locked(conn: Connection, shop_id: int, chosen: Chosen, token: str) -> list[dict[str, object]]:
+def _locked(conn: Connection, shop_id: int, chosen: Chosen, token: str) -> Sequence[RowMapping]:
     """The chosen ones, locked in order of id, where they are those of the token. Raises Changed."""
     deciding.lock(conn, shop_id, chosen.connection_id)
     rows = fetch(conn, f"{_WITH_AIMS} order by d.id for update of d", **_values(shop_id, chosen))
     if not rows or preview(conn, shop_id, chosen).token != token:
         raise Changed
-    return [dict(row) for row in rows]
+    return rows
 
 
 def _values(shop_id: int, chosen: Chosen) -> dict[str, object]:
