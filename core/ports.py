@@ -482,8 +482,11 @@ class SalesChannel(Protocol):
     def listing_count(self) -> int | None:
         """How many listings there are, for progress; None where the channel does not say."""
 
-    def levels(self, refs: Sequence[str]) -> Sequence[LevelObservation]:
-        """Present quantities of some items (inventory refs, or listing refs where the channel has no other)."""
+    def levels(self, refs: Sequence[str], *, in_background: bool = False) -> Sequence[LevelObservation]:
+        """Present quantities of some items (inventory refs, or listing refs where the channel has no other).
+
+        `in_background`: nobody waits for them, so they take the quota that others leave.
+        """
 
     def external_levels(self) -> Sequence[LevelObservation]:
         """All that lies in the channel's own warehouses and can be sold now, at its external places."""

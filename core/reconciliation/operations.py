@@ -128,7 +128,7 @@ class Chosen:
 
     connection_id: int
     discrepancy_id: int | None = None
-    cause: Cause | None = None
+    cause: str | None = None
     asked_because: AskedBecause | None = None
 
     def __post_init__(self) -> None:

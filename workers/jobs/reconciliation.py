@@ -189,7 +189,7 @@ def _read_levels(app: Application, row: ConnectionRow, channel: SalesChannel, re
     if reading.road != LEVELS or reading.cursor is None:
         _take_road(app, reading, LEVELS)
     for wanted in _wanted(app, reading, after):
-        levels = channel.levels(wanted.refs)
+        levels = channel.levels(wanted.refs, in_background=True)
         _stage(app, reading, [Observed(level) for level in levels], str(wanted.last_id))
     _have_read(app, row, reading)
 

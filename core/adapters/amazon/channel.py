@@ -132,9 +132,9 @@ class AmazonSellerChannel:
         """How many listings there are."""
         return self._listings.count()
 
-    def levels(self, refs: Sequence[str]) -> Sequence[LevelObservation]:
+    def levels(self, refs: Sequence[str], *, in_background: bool = False) -> Sequence[LevelObservation]:
         """Quantities in force by seller SKU; `units` is None for what Amazon ships."""
-        return self._listings.levels(refs)
+        return self._listings.levels(refs, "background" if in_background else "normal")
 
     def external_levels(self) -> Sequence[LevelObservation]:
         """What lies in Amazon's warehouses and can be sold now (`fulfillableQuantity`), by seller SKU."""

@@ -93,9 +93,9 @@ class ShopifyChannel:
         """How many variants there are."""
         return self._catalogue.listing_count()
 
-    def levels(self, refs: Sequence[str]) -> Sequence[LevelObservation]:
+    def levels(self, refs: Sequence[str], *, in_background: bool = False) -> Sequence[LevelObservation]:
         """Present levels of inventory items; deleted items are left out."""
-        return self._catalogue.levels(refs)
+        return self._catalogue.levels(refs, "background" if in_background else None)
 
     def external_levels(self) -> Sequence[LevelObservation]:
         """Nothing: a shop's locations are told with its levels."""
