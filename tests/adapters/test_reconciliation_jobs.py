@@ -24,6 +24,7 @@ from core.adapters.base import ConnectionConfig
 from core.clock import utc_now
 from core.connections.queries import ConnectionRow
 from core.db import execute, read_only, unit_of_work
+from core.errors import Retryable
 from core.reconciliation import operations, queries, runs
 from core.reconciliation.operations import Chosen
 from core.reconciliation.rules import Policy
@@ -379,7 +380,9 @@ def test_a_run_that_is_killed_goes_on_behind_the_page_it_had(floor: Floor, monke
     assert len(asked_for) == 10 - PAGE * DIES_AFTER
 
 
-def test_an_export_is_read_on_behind_the_page_that_was_staged(floor: Floor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_catalogue_is_compared_by_its_export_and_read_on_behind_its_page(
+    floor: Floor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(exports, "EXPORT_FROM", 5)
     canned = CannedShop()
     row = floor.connect(canned)
@@ -388,11 +391,23 @@ def test_an_export_is_read_on_behind_the_page_that_was_staged(floor: Floor, monk
     with unit_of_work(floor.engine) as conn:
         asked = operations.request(conn, row.shop_id, row.id, "stock", ACTOR, utc_now())
     again = {"shop_id": row.shop_id, "connection_id": row.id, "sync_run_id": asked.sync_run_id}
+    stage, staged = jobs._stage, []
+
+    def stage_and_stumble(*given: Any) -> None:
+        stage(*given)
+        staged.append(given[3])
+        if len(staged) == 1:
+            raise Retryable("the network is gone")
+
+    monkeypatch.setattr(jobs, "_stage", stage_and_stumble)
+    assert "waiting" in jobs.reconcile_stock(**again)
     counts = jobs.reconcile_stock(**again)
     assert (counts["compared"], counts["found"]) == (10, 1)
+    # Its one page is staged once, and no other export is begun.
+    assert len(staged) == 1
+    assert canned.exports_begun == 2
     run = floor.one("select road, state from reconciliation_runs where id = %(id)s", id=asked.run_id)
     assert run == {"road": "export", "state": "done"}
-    assert canned.exports_begun == 2
     assert floor.rows("select 1 from reconciliation_observations where shop_id = %(s)s", s=row.shop_id) == []
 
 

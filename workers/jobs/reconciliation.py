@@ -170,10 +170,10 @@ def _read_export(
     except Permanent:
         # Gone at the channel, or not to be read: the pages of our own listings are always there.
         pages = 0
-    exports.forget(app, row)
     is_whole = pages > 0 and export.state == "written"
     if is_whole:
         _have_read(app, row, reading)
+    exports.forget(app, row)
     return is_whole
 
 
