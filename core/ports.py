@@ -491,10 +491,13 @@ class SalesChannel(Protocol):
     def external_levels(self) -> Sequence[LevelObservation]:
         """All that lies in the channel's own warehouses and can be sold now, at its external places."""
 
-    def orders_since(self, since: datetime, resume: str | None = None) -> Iterator[OrderPage]:
+    def orders_since(
+        self, since: datetime, resume: str | None = None, *, in_background: bool = False
+    ) -> Iterator[OrderPage]:
         """Orders changed at or after `since`, by page; of a channel that tells no bound (`orders_every`) oldest first.
 
         `resume` is what came with the last page that was recorded: it then goes on from there, whatever `since` is.
+        `in_background`: nobody waits for them, and whoever asks for something else goes first.
         """
 
     def newest_order_change_at(self) -> datetime | None:

@@ -63,6 +63,8 @@ JOB_QUEUES: Mapping[str, str] = {
     "connection.test": "polls",
     "reconcile.stock": "reconcile",
     "sweep.reconciliation": "polls",
+    "reconcile.orders": "reconcile",
+    "reconcile.orders_nightly": "reconcile",
     "stock.measure": "reports",
     "audit.nightly": "reports",
     "runs.sweep": "reports",

@@ -102,6 +102,7 @@ RUN_JOBS: Mapping[str, str] = {
     "sync_connection": "connection.sync",
     "test_connection": "connection.test",
     "reconcile_stock": "reconcile.stock",
+    "reconcile_orders": "reconcile.orders",
 }
 """By the kind of a sync run: the job that does it."""
 

@@ -63,6 +63,12 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule("sweep.subscriptions", "sweep.subscriptions", "look whether every channel still calls us", 3600),
     Schedule("runs.sweep", "runs.sweep", "close runs whose worker is gone, queue forgotten syncs again", 60),
     Schedule("runs.prune", "runs.prune", "forget old runs and calls", 86400),
+    Schedule(
+        "reconcile.orders",
+        "reconcile.orders_nightly",
+        "compare the last days' orders with every channel's",
+        daily_after_hour=3,
+    ),
     Schedule("audit.nightly", "audit.nightly", "recompute every invariant from the facts", daily_after_hour=2),
 )
 

@@ -140,8 +140,14 @@ class AmazonSellerChannel:
         """What lies in Amazon's warehouses and can be sold now (`fulfillableQuantity`), by seller SKU."""
         return self._fba.all()
 
-    def orders_since(self, since: datetime, resume: str | None = None) -> Iterator[OrderPage]:
-        """Orders created or updated since the last sweeps, by page; their bodies belong to the topic poll/orders."""
+    def orders_since(
+        self, since: datetime, resume: str | None = None, *, in_background: bool = False
+    ) -> Iterator[OrderPage]:
+        """Orders created or updated since the last sweeps, by page; their bodies belong to the topic poll/orders.
+
+        A search comes back in three minutes: there is never a reserve that one in the background could leave to others.
+        Whoever asks takes turns with the sweeps.
+        """
         return self._orders.since(since, resume)
 
     def newest_order_change_at(self) -> datetime | None:

@@ -101,9 +101,11 @@ class ShopifyChannel:
         """Nothing: a shop's locations are told with its levels."""
         return ()
 
-    def orders_since(self, since: datetime, resume: str | None = None) -> Iterator[OrderPage]:
+    def orders_since(
+        self, since: datetime, resume: str | None = None, *, in_background: bool = False
+    ) -> Iterator[OrderPage]:
         """Orders updated at or after `since`, oldest first; their bodies belong to the topic poll/orders."""
-        return self._orders.since(since)
+        return self._orders.since(since, in_background)
 
     def newest_order_change_at(self) -> datetime | None:
         """When an order was last placed, paid, shipped, refunded or cancelled, by Shopify's clock."""

@@ -1,0 +1,221 @@
+"""Runs over a channel's orders: asked for, taken up, put back, ended. The run that people see is a sync run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+from sqlalchemy.engine import RowMapping
+
+from core import audit
+from core.audit import Actor
+from core.connections.operations import orders_begin_at
+from core.connections.queries import ConnectionRow
+from core.db import execute, fetch, fetch_one, scalar
+from core.errors import BadInput
+from core.reconciliation.orders import staging
+from core.runs import operations as sync_runs
+
+KIND = "reconcile_orders"
+"""Of its sync run."""
+
+DAYS = 3
+"""Back from now, of a run by the clock: what is older was looked at the night before."""
+DAYS_MAX = 731
+
+
+class NoOrders(BadInput):
+    """The connection's orders cannot be compared, with the reason."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"the orders of {name} cannot be compared: {why}")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run over orders; `sync_run_id` is what people see of it."""
+
+    shop_id: int
+    id: int
+    connection_id: int
+    sync_run_id: int
+
+
+def request(conn: Connection, row: ConnectionRow, trigger: str, actor: Actor, now: datetime, days: int = DAYS) -> Run:
+    """Ask for a run over the orders of the last `days` days; the one that is asked for or under way stays as it is.
+
+    `trigger` is schedule or click. Raises BadInput for a window that cannot be, NoOrders.
+    """
+    if not 1 <= days <= DAYS_MAX:
+        raise BadInput(f"a window of {days} days: give 1 to {DAYS_MAX}")
+    if row.state != "active":
+        raise NoOrders(row.name, "it is paused: resume it first")
+    if row.catalogue_read_at is None:
+        raise NoOrders(row.name, "its first sync is not done: sync it first")
+    sync_run_id = sync_runs.request_sync(conn, row.shop_id, row.id, KIND, trigger, actor, now)
+    run_id = scalar(
+        conn,
+        """
+        insert into reconciliation_runs (shop_id, connection_id, kind, sync_run_id, requested_by, reason, requested_at)
+        values (%(shop)s, %(connection)s, 'orders', %(sync)s, %(by)s, %(reason)s, %(now)s)
+        on conflict do nothing returning id
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+        sync=sync_run_id,
+        by=actor.name,
+        reason=actor.reason,
+        now=now,
+    )
+    if run_id is None:
+        found = of_sync_run(conn, row.shop_id, sync_run_id)
+        assert found is not None, "a sync run of this kind is made with its reconciliation"
+        return found
+    since = min(max(now - timedelta(days=days), orders_begin_at(row)), now)
+    staging.begin(conn, row.shop_id, run_id, row.id, since, now)
+    if trigger == "click":
+        subject = f"connection:{row.id}"
+        audit.record(conn, row.shop_id, actor, "reconcile_orders", subject, now, days=days, sync_run_id=sync_run_id)
+    return Run(row.shop_id, run_id, row.id, sync_run_id)
+
+
+def of_sync_run(conn: Connection, shop_id: int, sync_run_id: int) -> Run | None:
+    """The run over orders that people see as this sync run."""
+    row = fetch_one(
+        conn,
+        """
+        select shop_id, id, connection_id, sync_run_id from reconciliation_runs
+        where shop_id = %(shop)s and sync_run_id = %(sync)s and kind = 'orders'
+        """,
+        shop=shop_id,
+        sync=sync_run_id,
+    )
+    return None if row is None else Run(**row)
+
+
+def waits_for_its_turn(conn: Connection, shop_id: int, connection_id: int) -> bool:
+    """Whether a run waits to ask a channel that may be asked only so often, since a sweep has asked it."""
+    return bool(
+        scalar(
+            conn,
+            """
+            select exists (
+                select from reconciliation_runs r
+                join order_readings g on g.shop_id = r.shop_id and g.run_id = r.id and g.step = 'reading'
+                join connections c on c.shop_id = r.shop_id and c.id = r.connection_id
+                where r.shop_id = %(shop)s and r.connection_id = %(connection)s and r.kind = 'orders'
+                    and r.ended_at is null and (g.asked_at is null or g.asked_at < c.orders_asked_at))
+            """,
+            shop=shop_id,
+            connection=connection_id,
+        )
+    )
+
+
+def note(conn: Connection, run: Run, state: str, now: datetime) -> None:
+    """Remember how far a run is, with its counts up to now; `state` is reading or comparing."""
+    execute(
+        conn,
+        """
+        update reconciliation_runs r set state = %(state)s, started_at = coalesce(r.started_at, %(now)s),
+            observed = n.theirs, compared = n.orders, found = n.real,
+            read_at = case when %(state)s = 'comparing' then coalesce(r.read_at, %(now)s) end
+        from (select count(*) as orders, count(*) filter (where is_there) as theirs,
+                count(*) filter (where verdict = 'real') as real
+            from staged_orders where shop_id = %(shop)s and run_id = %(run)s) n
+        where r.shop_id = %(shop)s and r.id = %(run)s and r.ended_at is null
+        """,
+        shop=run.shop_id,
+        run=run.id,
+        state=state,
+        now=now,
+    )
+
+
+def note_resolved(conn: Connection, run: Run, resolved: int) -> None:
+    """Count so many discrepancies that a run found gone."""
+    execute(
+        conn,
+        """
+        update reconciliation_runs set resolved = resolved + %(resolved)s
+        where shop_id = %(shop)s and id = %(run)s and ended_at is null
+        """,
+        shop=run.shop_id,
+        run=run.id,
+        resolved=resolved,
+    )
+
+
+def resolved(conn: Connection, run: Run) -> int:
+    """How many discrepancies a run has found gone."""
+    return int(
+        scalar(
+            conn,
+            "select resolved from reconciliation_runs where shop_id = %(s)s and id = %(r)s",
+            s=run.shop_id,
+            r=run.id,
+        )
+    )
+
+
+def finish(conn: Connection, run: Run, counts: dict[str, int], now: datetime) -> None:
+    """Close a run as done, and forget what was put aside for it."""
+    note(conn, run, "comparing", now)
+    execute(
+        conn,
+        """
+        update reconciliation_runs set state = 'done', ended_at = %(now)s
+        where shop_id = %(shop)s and id = %(run)s and ended_at is null
+        """,
+        shop=run.shop_id,
+        run=run.id,
+        now=now,
+    )
+    staging.end(conn, run.shop_id, run.id)
+    sync_runs.finish_sync(conn, run.shop_id, run.sync_run_id, now, counts)
+
+
+def fail(conn: Connection, run: Run, error: str, now: datetime) -> None:
+    """Close a run that cannot go on: what it had found stays, and it resolves nothing."""
+    execute(
+        conn,
+        """
+        update reconciliation_runs set state = 'failed', ended_at = %(now)s, error = %(error)s
+        where shop_id = %(shop)s and id = %(run)s and ended_at is null
+        """,
+        shop=run.shop_id,
+        run=run.id,
+        error=error,
+        now=now,
+    )
+    staging.end(conn, run.shop_id, run.id)
+    sync_runs.fail_sync(conn, run.shop_id, run.sync_run_id, now, error)
+
+
+def cancel(conn: Connection, shop_id: int, sync_run_id: int, actor: Actor, now: datetime) -> bool:
+    """End a run for a person; False where it has ended by itself. What it found so far stays."""
+    run = of_sync_run(conn, shop_id, sync_run_id)
+    if run is None or staging.reading(conn, shop_id, run.id) is None:
+        return False
+    fail(conn, run, f"cancelled by {actor.name}: {actor.reason}", now)
+    audit.record(conn, shop_id, actor, "cancel_reconciliation", f"sync_run:{sync_run_id}", now)
+    return True
+
+
+def close_orphans(conn: Connection, now: datetime) -> int:
+    """End runs whose sync run has failed meanwhile, as one that fell silent too often does; returns how many."""
+    rows: list[RowMapping] = list(
+        fetch(
+            conn,
+            """
+            select r.shop_id, r.id, r.connection_id, r.sync_run_id, coalesce(y.error, 'it was not finished') as error
+            from reconciliation_runs r join sync_runs y on y.shop_id = r.shop_id and y.id = r.sync_run_id
+            where r.kind = 'orders' and r.ended_at is null and y.state in ('done', 'failed')
+            order by r.shop_id, r.id for update of r skip locked
+            """,
+        )
+    )
+    for row in rows:
+        fail(conn, Run(row["shop_id"], row["id"], row["connection_id"], row["sync_run_id"]), row["error"], now)
+    return len(rows)
