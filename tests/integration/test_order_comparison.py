@@ -1,4 +1,4 @@
-"""Orders of a channel held against ours, in sets: every cause, what is on its way, and any mixture as brute force has it."""
+"""Orders of a channel held against ours, in sets: every cause, what is on its way, and any mixture."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Jobs: reconcile.orders, reconcile.orders_nightly. A channel's orders are read and held against ours.
 
-A job works for a minute or two and hands on: what it has read is a row, so that it may be cut off anywhere, and nobody in
-the queue waits for a channel that may be asked only so often.
+A job works for a minute or two and hands on: what it has read is a row, so that it may be cut off anywhere, and nobody
+in the queue waits for a channel that may be asked only so often.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def reconcile_all(*, shop_id: int) -> dict[str, Any]:
     """Ask for a run over the last days' orders of every connection of a shop whose orders are read."""
     app = bootstrap.application()
     asked = 0
-    with read_only(app.engine) as conn:
+    with unit_of_work(app.engine) as conn:
+        order_runs.forget_ended(conn)
         rows = queries.connections_of(conn, shop_id)
     for row in rows:
         try:
@@ -75,6 +76,7 @@ def reconcile_orders(*, shop_id: int, connection_id: int, sync_run_id: int) -> d
             if run is None or not runs.start_sync(conn, shop_id, sync_run_id, utc_now()):
                 return {"superseded": True}
             row = queries.connection(conn, shop_id, connection_id)
+            order_runs.begin(conn, run, row, utc_now())
         with bound(sync_run=sync_run_id):
             return _go_on(app, row, run)
 
@@ -271,6 +273,8 @@ class Work:
     def _heal(self, at: Reading) -> None:
         """Record what is missing here into the inbox as a poll does; no mark of polls moves by that."""
         after, healed = at.at_ref, 0
+        with read_only(self.app.engine) as conn:
+            who = order_runs.asked_by(conn, self.run) if at.refs is not None else "reconciliation"
         while True:
             with read_only(self.app.engine) as conn:
                 refs = judging.to_heal(conn, at, after, ASKED_AT_ONCE)
@@ -281,7 +285,7 @@ class Work:
             after = refs[-1]
             with unit_of_work(self.app.engine) as conn:
                 record_again(conn, self.row, found, utc_now())
-                healed += judging.note_healed(conn, at, [ref for ref, _, _ in found], "reconciliation", utc_now())
+                healed += judging.note_healed(conn, at, [ref for ref, _, _ in found], who, utc_now())
                 staging.move(conn, at, "healing", after)
         with unit_of_work(self.app.engine) as conn:
             staging.move(conn, at, "closing", healed_at=utc_now())

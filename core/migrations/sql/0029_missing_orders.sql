@@ -12,6 +12,7 @@ create table order_readings (
     asked_at timestamptz,
     at_ref text not null default '',
     healed_at timestamptz,
+    refs text[],
     constraint pk_order_readings primary key (shop_id, run_id),
     constraint fk_order_readings_reconciliation_runs_shop_id_run_id foreign key (shop_id, run_id)
         references reconciliation_runs (shop_id, id),
@@ -28,6 +29,7 @@ comment on column order_readings.read_to is 'the newest version staged, of chann
 comment on column order_readings.asked_at is 'when the channel last gave a page';
 comment on column order_readings.at_ref is 'how far the present step is through the stage';
 comment on column order_readings.healed_at is 'since when it waits for what it recorded to be booked';
+comment on column order_readings.refs is 'the only orders that it is over; null: those of its window';
 
 create table staged_orders (
     shop_id bigint not null,

@@ -1,7 +1,7 @@
 """Orders and refunds of a channel held against ours: what differs, why, and what becomes of it. In sets, by pages.
 
-What is on its way is no difference: the channel's version is younger than what polls have read, ours is younger than the
-page, or a message of the inbox that will be handled by itself speaks of it.
+What is on its way is no difference: the channel's version is younger than what polls have read, ours is younger than
+the page, or a message of the inbox that will be handled by itself speaks of it.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ _JUDGED = """
             -- One that was made after the channel's version came in while this was read.
             select count(*) as refunds, sum(amount_minor) as refunded_minor from refunds f
             where f.shop_id = o.shop_id and f.order_id = o.id
-                and (t.version_at is null or f.channel_created_at < date_trunc('second', t.version_at) + '1 s'::interval)
+                and (t.version_at is null
+                    or f.channel_created_at < date_trunc('second', t.version_at) + interval '1 second')
         ) r on true
     ), caused as (
         select b.*,
@@ -106,7 +107,7 @@ _JUDGED = """
 
 
 def compare(conn: Connection, at: Reading, after: str, limit: int = PAGE) -> str | None:
-    """Hold a page of what the channel showed against ours and mark what differs; returns its last ref, None at the end."""
+    """Hold a page of what the channel showed against ours and mark what differs; returns its last ref, or None."""
     return scalar(
         conn,
         f"""
@@ -189,8 +190,8 @@ def judge(conn: Connection, at: Reading, after: str, now: datetime, limit: int =
             returning d.id, d.kind, d.subject_key, d.cause, d.ours, d.theirs, d.detail
         ), told as (
             insert into discrepancy_events (shop_id, discrepancy_id, at, what, cause, ours, theirs, who, words)
-            select %(shop)s, w.id, %(now)s, case when m.known_id is null then 'seen' else 'changed' end, w.cause, w.ours,
-                w.theirs, 'reconciliation', w.detail
+            select %(shop)s, w.id, %(now)s, case when m.known_id is null then 'seen' else 'changed' end, w.cause,
+                w.ours, w.theirs, 'reconciliation', w.detail
             from written w join meant m on m.kind = w.kind and m.channel_ref = w.subject_key
             where not m.is_same
             order by w.id
@@ -242,15 +243,17 @@ def close(conn: Connection, at: Reading, now: datetime) -> int:
 
 
 def to_heal(conn: Connection, at: Reading, after: str, limit: int) -> list[str]:
-    """The next orders of this run that are to be read once more, by the channel's ids."""
+    """The next orders of this run that are to be read once more, by the channel's ids: what heals by itself, or
+    whatever differs of those that a person chose."""
     rows = fetch(
         conn,
         """
         select distinct subject_key as ref from discrepancies
         where shop_id = %(shop)s and connection_id = %(connection)s and kind in ('order', 'refund')
-            and state = 'open' and action = 'healed' and run_id = %(run)s and subject_key > %(after)s
+            and state = 'open' and (action = 'healed' or %(all)s) and run_id = %(run)s and subject_key > %(after)s
         order by 1 limit %(limit)s
         """,
+        all=at.refs is not None,
         **_where(at, after, limit),
     )
     return [row["ref"] for row in rows]
@@ -264,7 +267,8 @@ def note_healed(conn: Connection, at: Reading, refs: Sequence[str], who: str, no
         with healed as (
             update discrepancies set corrections = corrections + 1
             where shop_id = %(shop)s and connection_id = %(connection)s and kind in ('order', 'refund')
-                and state = 'open' and action = 'healed' and run_id = %(run)s and subject_key = any(%(refs)b::text[])
+                and state = 'open' and (action = 'healed' or %(all)s) and run_id = %(run)s
+                and subject_key = any(%(refs)b::text[])
             returning id, cause, ours, theirs
         ), told as (
             insert into discrepancy_events (shop_id, discrepancy_id, at, what, cause, ours, theirs, who, words)
@@ -278,6 +282,7 @@ def note_healed(conn: Connection, at: Reading, refs: Sequence[str], who: str, no
         run=at.run_id,
         refs=sorted(refs),
         who=who,
+        all=at.refs is not None,
         now=now,
     )
     return int(rows[0]["healed"])

@@ -1,4 +1,4 @@
-"""Which orders the messages of an inbox speak of that are not handled: what differs may be on its way in one of them."""
+"""Which orders the unhandled messages of an inbox speak of: what differs may be on its way in one of them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def orders_of(message: Message, parse: Parse) -> set[str]:
 
 
 def unhandled(conn: Connection, shop_id: int, connection_id: int) -> Iterator[list[Message]]:
-    """The messages of a connection that are not handled, oldest first, by pages that are bounded in number and bytes."""
+    """The messages of a connection that are not handled, oldest first, by pages bounded in number and bytes."""
     after = 0
     while True:
         rows = fetch(

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Text,
     text,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from core.db import metadata
 
@@ -33,6 +34,7 @@ order_readings = Table(
     Column("asked_at", DateTime(timezone=True), comment="when the channel last gave a page"),
     Column("at_ref", Text, nullable=False, server_default="", comment="how far the present step is through the stage"),
     Column("healed_at", DateTime(timezone=True), comment="since when it waits for what it recorded to be booked"),
+    Column("refs", ARRAY(Text), comment="the only orders that it is over; null: those of its window"),
     PrimaryKeyConstraint("shop_id", "run_id"),
     ForeignKeyConstraint(["shop_id", "run_id"], ["reconciliation_runs.shop_id", "reconciliation_runs.id"]),
     CheckConstraint("step in ('reading', 'comparing', 'asking', 'judging', 'healing', 'closing')", name="step"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from sqlalchemy import Connection
-from sqlalchemy.engine import RowMapping
 
 from core import audit
 from core.audit import Actor
@@ -14,11 +15,12 @@ from core.connections.operations import orders_begin_at
 from core.connections.queries import ConnectionRow
 from core.db import execute, fetch, fetch_one, scalar
 from core.errors import BadInput
+from core.reconciliation import operations
+from core.reconciliation.operations import UnderWay
 from core.reconciliation.orders import staging
 from core.runs import operations as sync_runs
 
-KIND = "reconcile_orders"
-"""Of its sync run."""
+Trigger = Literal["schedule", "click"]
 
 DAYS = 3
 """Back from now, of a run by the clock: what is older was looked at the night before."""
@@ -42,10 +44,19 @@ class Run:
     sync_run_id: int
 
 
-def request(conn: Connection, row: ConnectionRow, trigger: str, actor: Actor, now: datetime, days: int = DAYS) -> Run:
+def request(
+    conn: Connection,
+    row: ConnectionRow,
+    trigger: Trigger,
+    actor: Actor,
+    now: datetime,
+    days: int = DAYS,
+    refs: Collection[str] | None = None,
+) -> Run:
     """Ask for a run over the orders of the last `days` days; the one that is asked for or under way stays as it is.
 
-    `trigger` is schedule or click. Raises BadInput for a window that cannot be, NoOrders.
+    With `refs` (the channel's ids) only those orders are read, and whatever differs of them is recorded anew, as a
+    person wants it. Raises BadInput for a window that cannot be, NoOrders, UnderWay.
     """
     if not 1 <= days <= DAYS_MAX:
         raise BadInput(f"a window of {days} days: give 1 to {DAYS_MAX}")
@@ -53,45 +64,46 @@ def request(conn: Connection, row: ConnectionRow, trigger: str, actor: Actor, no
         raise NoOrders(row.name, "it is paused: resume it first")
     if row.catalogue_read_at is None:
         raise NoOrders(row.name, "its first sync is not done: sync it first")
-    sync_run_id = sync_runs.request_sync(conn, row.shop_id, row.id, KIND, trigger, actor, now)
-    run_id = scalar(
-        conn,
-        """
-        insert into reconciliation_runs (shop_id, connection_id, kind, sync_run_id, requested_by, reason, requested_at)
-        values (%(shop)s, %(connection)s, 'orders', %(sync)s, %(by)s, %(reason)s, %(now)s)
-        on conflict do nothing returning id
-        """,
-        shop=row.shop_id,
-        connection=row.id,
-        sync=sync_run_id,
-        by=actor.name,
-        reason=actor.reason,
-        now=now,
-    )
-    if run_id is None:
-        found = of_sync_run(conn, row.shop_id, sync_run_id)
-        assert found is not None, "a sync run of this kind is made with its reconciliation"
-        return found
+    asked = operations.request(conn, row.shop_id, row.id, "orders", actor, now, trigger=trigger)
+    if refs is not None and not asked.is_new:
+        raise UnderWay(row.name)
+    run = Run(row.shop_id, asked.run_id, row.id, asked.sync_run_id)
+    begin(conn, run, row, now, days, refs)
+    return run
+
+
+def begin(
+    conn: Connection, run: Run, row: ConnectionRow, now: datetime, days: int = DAYS, refs: Collection[str] | None = None
+) -> None:
+    """Say which orders a run is over, unless that is said already."""
     since = min(max(now - timedelta(days=days), orders_begin_at(row)), now)
-    staging.begin(conn, row.shop_id, run_id, row.id, since, now)
-    if trigger == "click":
-        subject = f"connection:{row.id}"
-        audit.record(conn, row.shop_id, actor, "reconcile_orders", subject, now, days=days, sync_run_id=sync_run_id)
-    return Run(row.shop_id, run_id, row.id, sync_run_id)
+    staging.begin(conn, row.shop_id, run.id, row.id, since, now, refs)
 
 
 def of_sync_run(conn: Connection, shop_id: int, sync_run_id: int) -> Run | None:
-    """The run over orders that people see as this sync run."""
+    """The run over orders that people see as this sync run; None once it has ended."""
     row = fetch_one(
         conn,
         """
         select shop_id, id, connection_id, sync_run_id from reconciliation_runs
-        where shop_id = %(shop)s and sync_run_id = %(sync)s and kind = 'orders'
+        where shop_id = %(shop)s and sync_run_id = %(sync)s and kind = 'orders' and ended_at is null
         """,
         shop=shop_id,
         sync=sync_run_id,
     )
     return None if row is None else Run(**row)
+
+
+def asked_by(conn: Connection, run: Run) -> str:
+    """Who asked for a run."""
+    return str(
+        scalar(
+            conn,
+            "select requested_by from reconciliation_runs where shop_id = %(s)s and id = %(r)s",
+            s=run.shop_id,
+            r=run.id,
+        )
+    )
 
 
 def waits_for_its_turn(conn: Connection, shop_id: int, connection_id: int) -> bool:
@@ -196,26 +208,23 @@ def fail(conn: Connection, run: Run, error: str, now: datetime) -> None:
 def cancel(conn: Connection, shop_id: int, sync_run_id: int, actor: Actor, now: datetime) -> bool:
     """End a run for a person; False where it has ended by itself. What it found so far stays."""
     run = of_sync_run(conn, shop_id, sync_run_id)
-    if run is None or staging.reading(conn, shop_id, run.id) is None:
+    if run is None:
         return False
     fail(conn, run, f"cancelled by {actor.name}: {actor.reason}", now)
     audit.record(conn, shop_id, actor, "cancel_reconciliation", f"sync_run:{sync_run_id}", now)
     return True
 
 
-def close_orphans(conn: Connection, now: datetime) -> int:
-    """End runs whose sync run has failed meanwhile, as one that fell silent too often does; returns how many."""
-    rows: list[RowMapping] = list(
-        fetch(
-            conn,
-            """
-            select r.shop_id, r.id, r.connection_id, r.sync_run_id, coalesce(y.error, 'it was not finished') as error
-            from reconciliation_runs r join sync_runs y on y.shop_id = r.shop_id and y.id = r.sync_run_id
-            where r.kind = 'orders' and r.ended_at is null and y.state in ('done', 'failed')
-            order by r.shop_id, r.id for update of r skip locked
-            """,
-        )
+def forget_ended(conn: Connection) -> int:
+    """Forget what was put aside for runs that have ended without doing so themselves; returns how many those were."""
+    rows = fetch(
+        conn,
+        """
+        select g.shop_id, g.run_id from order_readings g
+        join reconciliation_runs r on r.shop_id = g.shop_id and r.id = g.run_id
+        where r.ended_at is not null order by 1, 2 for update of g skip locked
+        """,
     )
     for row in rows:
-        fail(conn, Run(row["shop_id"], row["id"], row["connection_id"], row["sync_run_id"]), row["error"], now)
+        staging.end(conn, row["shop_id"], row["run_id"])
     return len(rows)

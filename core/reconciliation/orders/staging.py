@@ -5,7 +5,7 @@ A run may be cut off anywhere: a page and the place to go on from are one unit o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -40,24 +40,50 @@ class Reading:
     asked_at: datetime | None
     at_ref: str
     healed_at: datetime | None
+    refs: Sequence[str] | None
+    """The only orders that it is over; None: those of its window."""
 
 
 def begin(
-    conn: Connection, shop_id: int, run_id: int, connection_id: int, since_at: datetime, now: datetime
+    conn: Connection,
+    shop_id: int,
+    run_id: int,
+    connection_id: int,
+    since_at: datetime,
+    now: datetime,
+    refs: Collection[str] | None = None,
 ) -> Reading:
-    """Where the run is: at its beginning, or where whoever worked on it before has left it."""
+    """Where the run is: at its beginning, or where whoever worked on it before has left it.
+
+    With `refs` it is over those orders alone, which the channel is asked for one by one.
+    """
     execute(
         conn,
         """
-        insert into order_readings (shop_id, run_id, connection_id, since_at, began_at)
-        values (%(shop)s, %(run)s, %(connection)s, %(since)s, %(now)s) on conflict (shop_id, run_id) do nothing
+        insert into order_readings (shop_id, run_id, connection_id, since_at, began_at, refs, step)
+        values (%(shop)s, %(run)s, %(connection)s, %(since)s, %(now)s, %(refs)s::text[],
+            case when %(refs)s::text[] is null then 'reading' else 'asking' end)
+        on conflict (shop_id, run_id) do nothing
         """,
         shop=shop_id,
         run=run_id,
         connection=connection_id,
         since=since_at,
         now=now,
+        refs=None if refs is None else sorted(set(refs)),
     )
+    if refs is not None:
+        execute(
+            conn,
+            """
+            insert into staged_orders (shop_id, run_id, channel_ref, verdict)
+            select %(shop)s, %(run)s, ref, 'differs' from unnest(%(refs)b::text[]) as n (ref)
+            on conflict (shop_id, run_id, channel_ref) do nothing
+            """,
+            shop=shop_id,
+            run=run_id,
+            refs=sorted(set(refs)),
+        )
     found = reading(conn, shop_id, run_id)
     assert found is not None
     return found
@@ -68,7 +94,8 @@ def reading(conn: Connection, shop_id: int, run_id: int) -> Reading | None:
     row = fetch_one(
         conn,
         """
-        select shop_id, run_id, connection_id, since_at, began_at, step, resume, read_to, asked_at, at_ref, healed_at
+        select shop_id, run_id, connection_id, since_at, began_at, step, resume, read_to, asked_at, at_ref, healed_at,
+            refs
         from order_readings where shop_id = %(shop)s and run_id = %(run)s
         """,
         shop=shop_id,
