@@ -229,6 +229,7 @@ discrepancies = Table(
     Index("ix_discrepancies_listing", "shop_id", "listing_id", "id", postgresql_where=text("listing_id is not null")),
     Index("ix_discrepancies_open", "shop_id", "connection_id", "action", postgresql_where=text("state = 'open'")),
     Index(None, "shop_id", "last_seen_at", "id"),
+    Index(None, "shop_id", "resolved_at"),
     Index(
         "ix_discrepancies_resolved",
         "shop_id",

@@ -71,3 +71,53 @@ comment on column staged_orders.refund_cause is 'how its refunds differ; null: t
 comment on column staged_orders.message_id is 'a message of the inbox that speaks of it and is not handled';
 create index ix_staged_orders_asked on staged_orders (shop_id, run_id, channel_ref) where is_there is null;
 create index ix_staged_orders_judged on staged_orders (shop_id, run_id, channel_ref) where verdict is not null;
+
+-- Discrepancies in the order in which a person should look: what a brake or the loop breaker stopped, what else is
+-- asked, what is being corrected, what waits; within each the largest first. `weight`: units of stock, or of the order.
+create view discrepancy_queue with (security_invoker = true) as
+select
+    d.*,
+    case
+        when d.state = 'accepted' then 5
+        when d.action = 'asked' and d.asked_because = 'brake' then 0
+        when d.action = 'asked' and d.asked_because = 'loop' then 1
+        when d.action = 'asked' then 2
+        when d.action = 'healed' then 3
+        else 4
+    end as rank,
+    case
+        when d.unit = 'units' and d.kind = 'stock' then abs(coalesce(d.theirs, 0) - coalesce(d.ours, 0))
+        else greatest(
+            (d.subject -> 'ours' ->> 'units')::bigint, (d.subject -> 'theirs' ->> 'units')::bigint, 1)
+    end as weight,
+    l.published_units, greatest(0, l.desired_units - l.short_units) as aim_units, l.exposed_units,
+    c.guarantee_class, may_write(c.shop_id, c.id) as may_write, c.vendor
+from discrepancy_list d
+join connections c on c.shop_id = d.shop_id and c.id = d.connection_id
+left join listings l on l.shop_id = d.shop_id and l.id = d.listing_id;
+comment on view discrepancy_queue is 'discrepancies, what needs a person most first; by page over (rank, -weight, discrepancy_id)';
+
+-- When each came and went, for how much there was at any moment: one row that adds and, once it is gone, one that takes
+-- away, of what it was when it was last seen.
+create view discrepancy_steps with (security_invoker = true) as
+select d.shop_id, d.connection_id, d.kind, d.cause, t.at, t.sign as discrepancies,
+    t.sign * case
+        when d.unit = 'units' then abs(coalesce(d.theirs, 0) - coalesce(d.ours, 0))
+        else greatest((d.subject -> 'ours' ->> 'units')::bigint, (d.subject -> 'theirs' ->> 'units')::bigint, 1)
+    end as units,
+    d.resolved_because
+from discrepancies d
+cross join lateral (
+    select d.first_seen_at as at, 1 as sign
+    union all
+    select d.resolved_at, -1 where d.resolved_at is not null
+) t;
+comment on view discrepancy_steps is 'when discrepancies came and went, for the picture of drift over time';
+create index ix_discrepancies_shop_id_resolved_at on discrepancies (shop_id, resolved_at);
+
+-- What became of one discrepancy, by page over event_id.
+create view discrepancy_event_log with (security_invoker = true) as
+select e.shop_id, e.id as event_id, e.discrepancy_id, e.at, e.what, e.cause, e.ours, e.theirs, d.unit, d.currency, e.who,
+    e.words
+from discrepancy_events e join discrepancies d on d.shop_id = e.shop_id and d.id = e.discrepancy_id;
+comment on view discrepancy_event_log is 'the history of each discrepancy';

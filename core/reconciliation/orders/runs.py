@@ -9,7 +9,6 @@ from typing import Literal
 
 from sqlalchemy import Connection
 
-from core import audit
 from core.audit import Actor
 from core.connections.operations import orders_begin_at
 from core.connections.queries import ConnectionRow
@@ -203,16 +202,6 @@ def fail(conn: Connection, run: Run, error: str, now: datetime) -> None:
     )
     staging.end(conn, run.shop_id, run.id)
     sync_runs.fail_sync(conn, run.shop_id, run.sync_run_id, now, error)
-
-
-def cancel(conn: Connection, shop_id: int, sync_run_id: int, actor: Actor, now: datetime) -> bool:
-    """End a run for a person; False where it has ended by itself. What it found so far stays."""
-    run = of_sync_run(conn, shop_id, sync_run_id)
-    if run is None:
-        return False
-    fail(conn, run, f"cancelled by {actor.name}: {actor.reason}", now)
-    audit.record(conn, shop_id, actor, "cancel_reconciliation", f"sync_run:{sync_run_id}", now)
-    return True
 
 
 def forget_ended(conn: Connection) -> int:
