@@ -192,7 +192,7 @@ def compare_now(viewer: people.Viewer, found: Sequence[Row], connection_id: int 
         st.markdown(
             "- **Read**: what the channel shows, by page, behind everything more urgent.\n"
             "- **Written**: nothing but what the connection’s policy corrects; orders missing here are booked.\n"
-            "- A channel that may be asked only so often (Amazon’s orders) takes turns with polls: hours for many pages."
+            "- A channel that may be asked only so often (Amazon’s orders) takes turns with polls: that may take hours."
         )
         reason = st.text_input("Reason", required=True, placeholder="A sale looks wrong", key="compare-reason")
         with st.container(horizontal=True, horizontal_alignment="right"):
@@ -290,7 +290,8 @@ def _draw_policy(viewer: people.Viewer, row: Row, new: Policy) -> None:
         ]
     )
     st.caption(
-        "Orders and refunds that are missing here are always read again; every other difference of orders is for a person."
+        "Orders and refunds that are missing here are always read again; every other difference of orders is for a "
+        "person."
     )
     with st.form("policy", border=False, enter_to_submit=True):
         reason = st.text_input("Reason", required=True, placeholder="Nobody edits there any more", key="policy-reason")
@@ -357,7 +358,7 @@ def _draw_order(row: Row) -> None:
         )
         for name, label, unit in names
     ]
-    body.append(("Cancelled", *(_yes(side.get("is_cancelled")) for side in (ours, theirs))))
+    body.append(("Cancelled", _yes(ours.get("is_cancelled")), _yes(theirs.get("is_cancelled"))))
     components.table([("", False), ("Ours", True), (row["connection"], True)], body, "The order on both sides")
 
 

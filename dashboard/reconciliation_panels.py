@@ -1,4 +1,4 @@
-"""Panels of the Reconciliation screen: what runs, what the brake holds, figures, pictures, each connection's comparisons."""
+"""Panels of the Reconciliation screen: what runs, what the brake holds, figures, pictures, comparisons."""
 
 from __future__ import annotations
 
@@ -121,8 +121,8 @@ def draw_brakes(viewer: people.Viewer, braked: Sequence[Row]) -> None:
                 st.markdown(f"{formats.badge('danger', 'Held')} **{many} of {name} would go to 0**")
                 st.markdown(
                     f"Its policy corrects this by itself, and not so many at once. "
-                    f"{formats.plural(row['discrepancies'], 'correction waits', 'corrections wait')}; nothing is written "
-                    "until somebody says yes."
+                    f"{formats.plural(row['discrepancies'], 'correction waits', 'corrections wait')}; nothing is "
+                    "written until somebody says yes."
                 )
                 st.caption(f"Since {formats.moment(row['since'], row['as_of'], viewer.shop.zone)}")
             with st.container(width=230, gap="xsmall", key=f"acts-brake-{row['connection_id']}"):
@@ -144,21 +144,21 @@ def draw_figures(totals: Row, points: Sequence[Row], gone: Sequence[int]) -> Non
         _figure("open", "Open discrepancies", formats.count(totals["open"]),
                 _summed(points, "discrepancies"), "Open discrepancies over seven days",
                 f"{formats.count(totals['asked'])} need you" if totals["asked"] else "none needs you",
-                "attention" if totals["asked"] else "", "Found by comparing, and neither explained nor accepted yet")  # fmt: skip
+                "attention" if totals["asked"] else "", "Neither explained nor accepted yet")  # fmt: skip
         _figure("units", "Units of drift", formats.count(totals["units"]), _summed(points, "units"),
                 "Units that differ over seven days", f"{formats.plural(totals['skus'], 'SKU')}, "
                 f"{formats.plural(totals['orders'], 'order')}", "",
                 "What channels and we say differently, added up; of orders only where units differ")  # fmt: skip
         oldest = reconciliation_words.age(totals["oldest_at"], totals["as_of"])
-        _figure("oldest", "Oldest", oldest, [], "", "since it was first seen" if totals["oldest_at"] else "nothing is open",
-                "", "What has been different for longest")  # fmt: skip
+        note = "since it was first seen" if totals["oldest_at"] else "nothing is open"
+        _figure("oldest", "Oldest", oldest, [], "", note, "", "What has been different for longest")  # fmt: skip
         _figure("healed", "Healed in 24 h", formats.count(totals["healed"]), list(gone),
                 "What was gone again by the hour over a day",
                 f"{formats.count(totals['explained'])} more explained themselves", "",
                 "Corrected by itself or by a person, and seen to be equal since")  # fmt: skip
 
 
-def _summed(points: Sequence[Row], field: str) -> list[float | None]:
+def _summed(points: Sequence[Row], field: str) -> list[float]:
     """All connections together, in steps of six hours."""
     steps: dict[Any, int] = {}
     for point in points:

@@ -67,9 +67,9 @@ def connections(shop_id: int, scope: str) -> list[Row]:
     """Every connection with its last comparison of stock and of orders, and its policy; by name."""
     return rows(
         """
-        select connection_id, connection, kind, run_id, sync_run_id, state, observed, compared, found, resolved, is_held,
-            requested_at, ended_at, error, last_whole_at, open, asked, waits, healed, accepted, oldest_at, corrects,
-            corrections_max, zeroed_max, zeroed_percent, every_hours, now() as as_of
+        select connection_id, connection, kind, run_id, sync_run_id, state, observed, compared, found, resolved,
+            is_held, requested_at, ended_at, error, last_whole_at, open, asked, waits, healed, accepted, oldest_at,
+            corrects, corrections_max, zeroed_max, zeroed_percent, every_hours, now() as as_of
         from reconciliation_list where shop_id = %(shop)s order by connection, connection_id, kind desc
         """,
         shop=shop_id,
@@ -174,9 +174,10 @@ def page(
     """A page of discrepancies, what needs a person most first, behind `after`. `text`: a SKU or an order."""
     found = rows(
         f"""
-        select q.discrepancy_id, q.kind, q.connection_id, q.connection, q.vendor, q.subject_key, q.subject, q.listing_id,
-            q.sku_id, q.order_id, q.ours, q.theirs, q.wanted, q.unit, q.currency, q.cause, q.detail, q.action,
-            q.asked_because, q.state, q.first_seen_at, q.last_seen_at, q.times_seen, q.corrections, q.resolved_at,
+        select q.discrepancy_id, q.kind, q.connection_id, q.connection, q.vendor, q.subject_key, q.subject,
+            q.listing_id, q.sku_id, q.order_id, q.ours, q.theirs, q.wanted, q.unit, q.currency, q.cause, q.detail,
+            q.action, q.asked_because, q.state, q.first_seen_at, q.last_seen_at, q.times_seen, q.corrections,
+            q.resolved_at,
             q.resolved_by, q.resolved_because, q.reason, q.code, q.channel_ref, q.channel_code, q.title, q.location,
             q.order_name, q.rank, q.weight, q.published_units, q.aim_units, q.exposed_units, q.guarantee_class,
             q.may_write, now() as as_of
@@ -267,8 +268,9 @@ def exposure(shop_id: int, chosen: Chosen) -> Row:
     """
     found = one(
         """
-        select coalesce(sum(exposed_units), 0)::int8 as before, coalesce(sum(exposed_units + case
-            when guarantee_class = 'A' then greatest(0, aim_units - published_units) else aim_units end), 0)::int8 as after
+        select coalesce(sum(exposed_units), 0)::int8 as before,
+            coalesce(sum(exposed_units + case when guarantee_class = 'A'
+                then greatest(0, aim_units - published_units) else aim_units end), 0)::int8 as after
         from discrepancy_queue
         where shop_id = %(shop)s and connection_id = %(connection)s and state <> 'resolved' and kind = 'stock'
             and (%(id)s::int8 is null or discrepancy_id = %(id)s) and (%(cause)s::text is null or cause = %(cause)s)

@@ -28,7 +28,7 @@ from core.inventory import publishing
 from core.messaging import inbox
 from core.messaging.doorbell import Lane
 from core.processes import write_private
-from workers import desk_cli, going_live_cli, world
+from workers import desk_cli, going_live_cli, reconcile_orders_cli, world
 from workers import replay as replaying
 from workers import up as supervision
 from workers.alerts_cli import alerts
@@ -83,6 +83,8 @@ cli.add_command(connect)
 cli.add_command(doctor)
 cli.add_command(identifiers)
 cli.add_command(confirm_shipment)
+cli.add_command(retention)
+reconcile.add_command(reconcile_orders_cli.orders)
 cli.add_command(reconcile)
 cli.add_command(retention)
 cli.add_command(notices)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -146,8 +146,10 @@ def draw_list(viewer: people.Viewer, compared: Sequence[Row]) -> None:
     if not found.rows:
         draw_nothing(wanted, compared, after, viewer)
         return
+    # What the brake holds has its button above.
+    is_braked = bool(reconciliation_queries.braked(shop, scope))
     for place, row in enumerate(found.rows):
-        draw_one(viewer, row, is_first=place == 0 and after is None)
+        draw_one(viewer, row, is_first=place == 0 and after is None and not is_braked)
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         if found.more or after is not None:
             components.pager(
@@ -198,39 +200,44 @@ def draw_one(viewer: people.Viewer, row: Row, *, is_first: bool) -> None:
             since = f"For {reconciliation_words.age(row['first_seen_at'], as_of)}"
             place = f" · {formats.plain(row['location'])}" if row["location"] else ""
             st.caption(f"{since} · {seen if row['times_seen'] > 1 else 'seen once'}{place}")
-        with st.container(width=190, gap="xsmall", key=f"acts-{number}"):
+            with st.container(horizontal=True, gap="medium", vertical_alignment="center", key=f"more-{number}"):
+                draw_ways(viewer, row)
+        with st.container(width=180, gap="xsmall", key=f"acts-{number}"):
             draw_acts(viewer, row, is_first)
 
 
-def draw_acts(viewer: people.Viewer, row: Row, is_first: bool) -> None:
-    """The buttons of one: the one next step first."""
-    number, is_order = row["discrepancy_id"], row["kind"] in reconciliation_words.ORDERS
-    primary = "primary" if is_first and row["action"] == "asked" else "secondary"
-    is_open = row["state"] == "open"
-    chosen = Chosen(row["connection_id"], discrepancy_id=number)
-    about = reconciliation_words.about(row)
-    if is_open and row["cause"] == "parked":
-        _link(viewer, FAILURES, "Open the message", connection=row["connection"])
-    elif is_open and row["cause"] == "mapping":
-        _link(viewer, MAPPING, "Map it", connection=row["connection"])
-    elif is_open and row["cause"] in reconciliation_words.CORRECTABLE and row["action"] == "asked":
-        if st.button("Correct…", key=f"correct-{number}", type=primary, width="stretch", icon=":material/edit:"):  # type: ignore[arg-type]
-            reconciliation_dialogs.correct(viewer, chosen, about)
-    if row["state"] != "resolved" and (is_order or row["code"]):
-        is_main = is_order and row["cause"] != "parked" and row["cause"] != "missing_there"
-        if st.button(
-            "Read again…", key=f"read-{number}", width="stretch", icon=":material/refresh:",
-            type=primary if is_main else "secondary",  # type: ignore[arg-type]
-        ):  # fmt: skip
-            reconciliation_dialogs.read_again(viewer, row)
-    if is_open and row["action"] == "asked" and st.button("Accept…", key=f"accept-{number}", width="stretch"):
-        reconciliation_dialogs.accept(viewer, chosen, about)
-    if st.button("How it came about", key=f"history-{number}", type="tertiary", width="stretch"):
+def draw_ways(viewer: people.Viewer, row: Row) -> None:
+    """Where more of it is to be seen."""
+    key = f"history-{row['discrepancy_id']}"
+    if st.button("How it came about", key=key, type="tertiary", icon=":material/history:"):
         reconciliation_dialogs.history(viewer, row)
     if row["order_id"] is not None:
         _link(viewer, ORDERS, "Open the order", order=str(row["order_id"]))
     elif row["code"]:
         _link(viewer, SKUS, "Open the SKU", sku=row["code"])
+
+
+def draw_acts(viewer: people.Viewer, row: Row, is_first: bool) -> None:
+    """The buttons of one: the one next step first, and only the worst of the page has it filled."""
+    number, is_order = row["discrepancy_id"], row["kind"] in reconciliation_words.ORDERS
+    chosen, about = Chosen(row["connection_id"], discrepancy_id=number), reconciliation_words.about(row)
+    is_asked = row["state"] == "open" and row["action"] == "asked"
+    step: Literal["primary", "secondary"] = "primary" if is_first and is_asked else "secondary"
+    corrects = is_asked and row["cause"] in reconciliation_words.CORRECTABLE
+    if is_asked and row["cause"] == "parked":
+        _link(viewer, FAILURES, "Open the message", connection=row["connection"])
+    elif is_asked and row["cause"] == "mapping":
+        _link(viewer, MAPPING, "Map it", connection=row["connection"])
+    elif corrects and st.button(
+        "Correct…", key=f"correct-{number}", type=step, width="stretch", icon=":material/edit:"
+    ):
+        reconciliation_dialogs.correct(viewer, chosen, about)
+    if row["state"] != "resolved" and (is_order or row["code"]):
+        way = step if is_order and row["cause"] not in ("parked", "missing_there") else "secondary"
+        if st.button("Read again…", key=f"read-{number}", width="stretch", icon=":material/refresh:", type=way):
+            reconciliation_dialogs.read_again(viewer, row)
+    if is_asked and st.button("Accept…", key=f"accept-{number}", width="stretch"):
+        reconciliation_dialogs.accept(viewer, chosen, about)
 
 
 def _link(viewer: people.Viewer, page: Path, label: str, **where: str) -> None:

@@ -8,7 +8,18 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection
 
 from core.db import execute, fetch, scalar
-from tests.factories import World, book, make_connection, make_order, make_shop, make_world, set_row
+from tests.factories import (
+    World,
+    book,
+    make_channel_listing,
+    make_connection,
+    make_order,
+    make_shop,
+    make_world,
+    set_row,
+    take_in,
+    world_of,
+)
 
 TITLES = {
     "MUG-BLUE": "Stoneware mug, blue",
@@ -52,8 +63,8 @@ def ran(conn: Connection, world: World, kind: str, *, state: str = "done", hours
         """
         insert into sync_runs (shop_id, connection_id, kind, trigger, requested_by, reason, state, step, done, total,
             counts, requested_at, started_at, heartbeat_at, ended_at, error)
-        values (%(shop)s, %(connection)s, %(kind)s, 'click', 'ada', 'A sale looks wrong', %(state)s, 'reading orders', 600,
-            1204, %(counts)s, now() - %(h)s * interval '1 hour', now() - %(h)s * interval '1 hour', now(),
+        values (%(shop)s, %(connection)s, %(kind)s, 'click', 'ada', 'A sale looks wrong', %(state)s, 'reading orders',
+            600, 1204, %(counts)s, now() - %(h)s * interval '1 hour', now() - %(h)s * interval '1 hour', now(),
             case when %(open)s then null else now() - %(h)s * interval '1 hour' end, %(error)s) returning id
         """,
         shop=world.shop_id,
@@ -113,11 +124,12 @@ def differs(conn: Connection, world: World, key: str, cause: str, ours: int | No
     discrepancy_id = scalar(
         conn,
         f"""
-        insert into discrepancies (shop_id, connection_id, subject_key, cause, ours, theirs, first_seen_at, last_seen_at,
-            resolved_at, resolved_by, resolved_because, {columns})
+        insert into discrepancies (shop_id, connection_id, subject_key, cause, ours, theirs, first_seen_at,
+            last_seen_at, resolved_at, resolved_by, resolved_because, {columns})
         values (%(shop)s, %(connection)s, %(key)s, %(cause)s, %(ours)s, %(theirs)s,
             now() - %(hours)s * interval '1 hour', now() - least(1, %(hours)s) * interval '1 hour',
-            now() - %(gone)s::float8 * interval '1 hour', case when %(gone)s::float8 is not null then 'reconciliation' end,
+            now() - %(gone)s::float8 * interval '1 hour',
+            case when %(gone)s::float8 is not null then 'reconciliation' end,
             case when %(gone)s::float8 is not null then 'healed' end,
             {", ".join(f"%({name})s" for name in values)}) returning id
         """,
@@ -172,7 +184,9 @@ def busy(conn: Connection, many: int = 0) -> World:
     ran(conn, world, "stock", compared=1204, found=9, hours=2)
     ran(conn, world, "orders", compared=87, found=4, hours=9)
     book(conn, world, make_order("5003"))
-    known = fetch(conn, "select id from orders where shop_id = %(s)s and channel_ref = '5003'", s=world.shop_id)[0]["id"]
+    known = fetch(conn, "select id from orders where shop_id = %(s)s and channel_ref = '5003'", s=world.shop_id)[0][
+        "id"
+    ]
     differs(conn, world, "MUG-BLUE", "channel_edit", 20, 26, hours=30)
     differs(conn, world, "MUG-RED", "channel_edit", 20, 14, hours=5)
     differs(conn, world, "CUP", "lost_write", 18, 20, asked_because="loop", corrections=3, times_seen=7, hours=72)
@@ -191,9 +205,12 @@ def busy(conn: Connection, many: int = 0) -> World:
         conn, world.shop_id, name="Amazon UK", vendor="amazon", is_sku_source=False, guarantee_class="B",
         locations={"place:1": world.location_id},
     )  # fmt: skip
-    there = World(amazon, world.location_id, world.skus, {})
+    take_in(conn, amazon, [make_channel_listing(code, 4 + n) for n, code in enumerate(("MUG-BLUE", "MUG-RED"))])
+    there = world_of(conn, amazon)
+    for code, listing_id in there.listings.items():
+        set_row(conn, "listings", listing_id, title=TITLES[code], desired_units=0)
     for number, code in enumerate(("MUG-BLUE", "MUG-RED")):
-        differs(conn, there, code, "channel_edit", 4 + number, 0, asked_because="brake", hours=2 + number, listing_id=None)
+        differs(conn, there, code, "channel_edit", 4 + number, 0, asked_because="brake", hours=2 + number)
     ran(conn, there, "stock", state="failed", hours=4, error="searchListingsItems: no answer within 20 s")
     for number in range(many):
         order_differs(conn, world, f"6{number:03}", "units", 1, 2, unit="units", currency=None, hours=10 + number)

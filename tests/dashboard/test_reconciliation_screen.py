@@ -74,7 +74,7 @@ def test_the_answer_the_brake_and_what_needs_a_person_come_first(opened: Open, w
     assert [link.proto.label for link in page.get("page_link") if "Reconciliation" in link.proto.label] == [
         "Reconciliation :orange-badge[9]"
     ]
-    assert "listings of Amazon UK would go to 0" in said
+    assert "**2 listings of Amazon UK would go to 0**" in said
     held, stopped, flagged = (said.index(f"**{code}") for code in ("MUG-BLUE", "CUP", "\\#5003"))
     assert held < stopped < flagged
     assert "Corrected 3 times, and it came back: stopped." in said
@@ -161,9 +161,7 @@ def test_a_run_under_way_shows_how_far_it_is_and_may_be_cancelled(opened: Open, 
     assert "not compared at" in text_of(opened("reconciliation", run=str(run)))
 
 
-def test_what_cannot_be_read_leaves_the_rest_alone(
-    opened: Open, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_cannot_be_read_leaves_the_rest_alone(opened: Open, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened("reconciliation")
 
     def broken(*_: Any, **__: Any) -> Any:

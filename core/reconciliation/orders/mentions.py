@@ -60,7 +60,9 @@ def orders_of(message: Message, parse: Parse) -> set[str]:
         return set()
     return (
         {order.ref for order in facts.orders}
-        | {item.order_ref for item in (*facts.fulfilments, *facts.refunds, *facts.edits)}
+        | {fulfilment.order_ref for fulfilment in facts.fulfilments}
+        | {refund.order_ref for refund in facts.refunds}
+        | {edit.order_ref for edit in facts.edits}
         | {hint.ref for hint in facts.hints if hint.kind == "order"}
     )
 
