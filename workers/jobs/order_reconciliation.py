@@ -39,6 +39,9 @@ WORKS_SECONDS = 90.0
 ASKED_AT_ONCE = 50
 """Orders that a channel is asked for one by one, in one unit of work."""
 
+GIVEN_UP_AFTER = timedelta(days=2)
+"""A run that has come to no end by then never will; the next night's begins anew."""
+
 CLOSES_WITHIN = timedelta(minutes=10)
 """How long a run waits for what it recorded to be booked."""
 
@@ -105,8 +108,12 @@ def _go_on(app: Application, row: ConnectionRow, run: Run) -> dict[str, Any]:
 
 def _put_back(app: Application, run: Run, why: str | None) -> dict[str, Any]:
     """The sweep of runs rings it again; what only ran out of time is rung at once."""
+    now = utc_now()
     with unit_of_work(app.engine) as conn:
-        runs.fail_sync(conn, run.shop_id, run.sync_run_id, utc_now(), why or "", will_retry=True)
+        if why is not None and order_runs.requested_at(conn, run) < now - GIVEN_UP_AFTER:
+            order_runs.fail(conn, run, f"given up after days: {why}", now)
+            return {"failed": why}
+        runs.fail_sync(conn, run.shop_id, run.sync_run_id, now, why or "", will_retry=True)
     if why is not None:
         return {"waits": why}
     app.queue.enqueue(

@@ -105,6 +105,17 @@ def asked_by(conn: Connection, run: Run) -> str:
     )
 
 
+def requested_at(conn: Connection, run: Run) -> datetime:
+    """When a run was asked for."""
+    found: datetime = scalar(
+        conn,
+        "select requested_at from reconciliation_runs where shop_id = %(s)s and id = %(r)s",
+        s=run.shop_id,
+        r=run.id,
+    )
+    return found
+
+
 def waits_for_its_turn(conn: Connection, shop_id: int, connection_id: int) -> bool:
     """Whether a run waits to ask a channel that may be asked only so often, since a sweep has asked it."""
     return bool(
