@@ -139,9 +139,7 @@ def test_a_draft_holds_nothing_until_it_becomes_an_order(world: Inside, shop: Sh
     assert [letter.topic for letter in since(world, told, 5) if "draft" in letter.topic] == ["draft_orders/delete"]
 
 
-def test_a_cancelled_order_may_be_deleted_and_is_gone_for_good(
-    world: Inside, shop: ShopSide, told: Receiver
-) -> None:
+def test_a_cancelled_order_may_be_deleted_and_is_gone_for_good(world: Inside, shop: ShopSide, told: Receiver) -> None:
     order = shop.place(("A", 2), ship=True)
     refused = world.http.post(f"/_control/shopify/{shop.domain}/order/deletion", json={"order_id": order["id"]})
     assert (refused.status_code, "not_cancelled" in refused.text) == (409, True)
