@@ -18,6 +18,7 @@ from sqlalchemy import Engine, create_engine
 from core import bootstrap, embedded
 from core.adapters.base import ConnectionConfig, Deps
 from core.adapters.registry import make_channel
+from core.clock import utc_now
 from core.connections.queries import ConnectionRow
 from core.db import execute, read_only, unit_of_work
 from core.ports import SalesChannel
@@ -319,7 +320,7 @@ def test_a_run_that_is_killed_goes_on_behind_its_last_page(
         set_row(conn, "connections", row.id, created_at="2026-11-19", orders_polled_to="2026-11-21")
     row = floor.row(row.shop_id, row.id)
     with unit_of_work(shared_engine) as conn:
-        run = order_runs.request(conn, row, "click", ACTOR, datetime(2026, 11, 21, tzinfo=UTC))
+        run = order_runs.request(conn, row, "click", ACTOR, utc_now(), order_runs.DAYS_MAX)
     give = canned.on_Orders
 
     def on_orders(variables: dict[str, Any]) -> Any:
