@@ -211,6 +211,15 @@ def busy(conn: Connection, many: int = 0) -> World:
         set_row(conn, "listings", listing_id, title=TITLES[code], desired_units=0)
     for number, code in enumerate(("MUG-BLUE", "MUG-RED")):
         differs(conn, there, code, "channel_edit", 4 + number, 0, asked_because="brake", hours=2 + number)
+    execute(
+        conn,
+        """
+        insert into reconciliation_policies (shop_id, connection_id, corrects, set_by, reason, set_at)
+        values (%(shop)s, %(connection)s, '{channel_edit}', 'ada', 'nobody edits there', now())
+        """,
+        shop=world.shop_id,
+        connection=amazon.id,
+    )
     ran(conn, there, "stock", state="failed", hours=4, error="searchListingsItems: no answer within 20 s")
     for number in range(many):
         order_differs(conn, world, f"6{number:03}", "units", 1, 2, unit="units", currency=None, hours=10 + number)

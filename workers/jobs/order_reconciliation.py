@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import Connection
+
 from core import bootstrap
 from core.audit import Actor
 from core.bootstrap import Application
@@ -180,12 +182,12 @@ class Work:
         if time.monotonic() > self._ends_at:
             raise _TimeIsUp
 
-    def _tell(self, conn: Any, step: str, state: str = "comparing") -> None:
+    def _tell(self, conn: Connection, step: str) -> None:
         now = utc_now()
-        order_runs.note(conn, self.run, state, now)
+        order_runs.note(conn, self.run, now)
         counted = staging.counts(conn, self.run.shop_id, self.run.id)
-        total = counted["orders"] if state == "comparing" else None
-        runs.progress(conn, self.run.shop_id, self.run.sync_run_id, now, done=counted["theirs"], total=total, step=step)
+        done, total = counted["orders"] - counted["to_ask"], counted["orders"]
+        runs.progress(conn, self.run.shop_id, self.run.sync_run_id, now, done=done, total=total, step=step)
 
     # --- each step, and where it leads ---------------------------------------------------------------------------
 
@@ -197,8 +199,10 @@ class Work:
         is_whole = self.channel.orders_every is None
         for page in self.channel.orders_since(since, at.resume, in_background=True):
             with unit_of_work(self.app.engine) as conn:
-                staging.take_page(conn, at, page, self.channel.parse, utc_now())
-                self._tell(conn, "reading orders", "reading")
+                now = utc_now()
+                taken = staging.take_page(conn, at, page, self.channel.parse, now)
+                read = order_runs.note_page(conn, self.run, taken, now)
+                runs.progress(conn, at.shop_id, self.run.sync_run_id, now, done=read, step="reading orders")
             if page.told_until is not None:
                 is_whole = True
                 break
@@ -274,7 +278,7 @@ class Work:
                 if last is not None:
                     staging.move(conn, at, at.step, last)
 
-    def _count(self, conn: Any, resolved: int) -> None:
+    def _count(self, conn: Connection, resolved: int) -> None:
         order_runs.note_resolved(conn, self.run, resolved)
 
     def _heal(self, at: Reading) -> None:
@@ -319,7 +323,7 @@ class Work:
         return counts
 
 
-def record_again(conn: Any, row: ConnectionRow, found: list[Found], now: datetime) -> int:
+def record_again(conn: Connection, row: ConnectionRow, found: list[Found], now: datetime) -> int:
     """Record orders as a poll would, whatever we know of them; returns how many were new to the inbox."""
     messages = [Incoming(f"poll:{ref}:{at.isoformat()}", staging.POLLED, body, None) for ref, at, body in found]
     return inbox.record(conn, row.shop_id, row.id, messages, "poll", now)

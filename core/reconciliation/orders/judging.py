@@ -13,6 +13,7 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from core.db import fetch, scalar
+from core.reconciliation import deciding
 from core.reconciliation.orders.staging import Reading
 
 OrderCause = Literal[
@@ -128,6 +129,7 @@ def judge(conn: Connection, at: Reading, after: str, now: datetime, limit: int =
 
     Returns the page's last ref, None at the end. What was accepted stays so while it says the same.
     """
+    deciding.lock(conn, at.shop_id, at.connection_id)
     return scalar(
         conn,
         f"""
@@ -215,6 +217,7 @@ def judge(conn: Connection, at: Reading, after: str, now: datetime, limit: int =
 
 def close(conn: Connection, at: Reading, now: datetime) -> int:
     """Resolve what this run looked at and found equal; returns how many."""
+    deciding.lock(conn, at.shop_id, at.connection_id)
     row = fetch(
         conn,
         """
@@ -261,6 +264,7 @@ def to_heal(conn: Connection, at: Reading, after: str, limit: int) -> list[str]:
 
 def note_healed(conn: Connection, at: Reading, refs: Sequence[str], who: str, now: datetime) -> int:
     """Count one more reading of these orders; returns how many discrepancies that is about."""
+    deciding.lock(conn, at.shop_id, at.connection_id)
     rows = fetch(
         conn,
         """

@@ -135,14 +135,32 @@ def waits_for_its_turn(conn: Connection, shop_id: int, connection_id: int) -> bo
     )
 
 
-def note(conn: Connection, run: Run, state: str, now: datetime) -> None:
-    """Remember how far a run is, with its counts up to now; `state` is reading or comparing."""
+def note_page(conn: Connection, run: Run, orders: int, now: datetime) -> int:
+    """Count a page of so many orders; returns how many were read by now. What is staged is not counted each time."""
+    return int(
+        scalar(
+            conn,
+            """
+            update reconciliation_runs set state = 'reading', started_at = coalesce(started_at, %(now)s),
+                pages = pages + 1, observed = observed + %(orders)s
+            where shop_id = %(shop)s and id = %(run)s and ended_at is null returning observed
+            """,
+            shop=run.shop_id,
+            run=run.id,
+            orders=orders,
+            now=now,
+        )
+        or 0
+    )
+
+
+def note(conn: Connection, run: Run, now: datetime) -> None:
+    """Everything is read: remember how far the comparison is, with its counts up to now."""
     execute(
         conn,
         """
-        update reconciliation_runs r set state = %(state)s, started_at = coalesce(r.started_at, %(now)s),
-            observed = n.theirs, compared = n.orders, found = n.real,
-            read_at = case when %(state)s = 'comparing' then coalesce(r.read_at, %(now)s) end
+        update reconciliation_runs r set state = 'comparing', started_at = coalesce(r.started_at, %(now)s),
+            observed = n.theirs, compared = n.orders, found = n.real, read_at = coalesce(r.read_at, %(now)s)
         from (select count(*) as orders, count(*) filter (where is_there) as theirs,
                 count(*) filter (where verdict = 'real') as real
             from staged_orders where shop_id = %(shop)s and run_id = %(run)s) n
@@ -150,7 +168,6 @@ def note(conn: Connection, run: Run, state: str, now: datetime) -> None:
         """,
         shop=run.shop_id,
         run=run.id,
-        state=state,
         now=now,
     )
 
@@ -183,7 +200,7 @@ def resolved(conn: Connection, run: Run) -> int:
 
 def finish(conn: Connection, run: Run, counts: dict[str, int], now: datetime) -> None:
     """Close a run as done, and forget what was put aside for it."""
-    note(conn, run, "comparing", now)
+    note(conn, run, now)
     execute(
         conn,
         """
