@@ -264,7 +264,8 @@ def test_a_policy_does_what_its_preview_counted(settings: None, world: World, en
     app, new = Acting(engine), Policy(frozenset({"channel_edit"}))
     seen = reconciliation_actions.preview_policy(app, world.shop_id, world.connection.id, new)
     with engine.connect() as conn:
-        assert fetch(conn, "select 1 from reconciliation_policies") == []
+        where = "select 1 from reconciliation_policies where connection_id = %(c)s"
+        assert fetch(conn, where, c=world.connection.id) == []
     assert seen.healed == 2
     said = reconciliation_actions.set_policy(app, world.shop_id, world.connection.id, new, seen, ADA)
     assert said == "The policy is saved. 2 discrepancies are corrected now."
