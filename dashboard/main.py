@@ -10,8 +10,17 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import alert_queries, components, formats, mapping_queries, people, queries, stops, theme
-from dashboard import components, formats, mapping_queries, people, queries, reconciliation_queries, stops, theme
+from dashboard import (
+    alert_queries,
+    components,
+    formats,
+    mapping_queries,
+    people,
+    queries,
+    reconciliation_queries,
+    stops,
+    theme,
+)
 
 log = logging.getLogger("dashboard")
 
