@@ -507,16 +507,22 @@ class SalesChannel(Protocol):
     def listing_count(self) -> int | None:
         """How many listings there are, for progress; None where the channel does not say."""
 
-    def levels(self, refs: Sequence[str]) -> Sequence[LevelObservation]:
-        """Present quantities of some items (inventory refs, or listing refs where the channel has no other)."""
+    def levels(self, refs: Sequence[str], *, in_background: bool = False) -> Sequence[LevelObservation]:
+        """Present quantities of some items (inventory refs, or listing refs where the channel has no other).
+
+        `in_background`: nobody waits for them, so they take the quota that others leave.
+        """
 
     def external_levels(self) -> Sequence[LevelObservation]:
         """All that lies in the channel's own warehouses and can be sold now, at its external places."""
 
-    def orders_since(self, since: datetime, resume: str | None = None) -> Iterator[OrderPage]:
+    def orders_since(
+        self, since: datetime, resume: str | None = None, *, in_background: bool = False
+    ) -> Iterator[OrderPage]:
         """Orders changed at or after `since`, by page; of a channel that tells no bound (`orders_every`) oldest first.
 
         `resume` is what came with the last page that was recorded: it then goes on from there, whatever `since` is.
+        `in_background`: nobody waits for them, and whoever asks for something else goes first.
         """
 
     def newest_order_change_at(self) -> datetime | None:

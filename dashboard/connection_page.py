@@ -150,6 +150,10 @@ def draw_acts(viewer: people.Viewer, row: Row, standing: Row) -> None:
             connection_test.start(viewer, row)
         if st.button("Sync now…", key="sync", icon=":material/sync:"):
             syncing.ask(row)
+        st.page_link(
+            _SCREENS / "reconciliation.py", label="Reconcile", icon=":material/balance:",
+            query_params=viewer.where(connection=row["name"]),
+        )  # fmt: skip
         if row["switch"] == "paused":
             if st.button("Resume…", key="resume", icon=":material/play_arrow:", type="primary"):
                 connection_dialogs.resume(viewer, row)

@@ -10,7 +10,17 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import alert_queries, components, formats, mapping_queries, people, queries, stops, theme
+from dashboard import (
+    alert_queries,
+    components,
+    formats,
+    mapping_queries,
+    people,
+    queries,
+    reconciliation_queries,
+    stops,
+    theme,
+)
 
 log = logging.getLogger("dashboard")
 
@@ -81,6 +91,7 @@ def draw_sidebar(sections: dict[str, list[st.Page]], shops: list[dict[str, Any]]
 _WAITING: Mapping[str, Callable[[int, str], int]] = {
     "alerts": alert_queries.unowned,
     "mapping": mapping_queries.waiting,
+    "reconciliation": reconciliation_queries.waiting,
 }
 
 

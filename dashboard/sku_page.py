@@ -18,6 +18,7 @@ from dashboard import (
     queries,
     sku_bundles,
     sku_changes,
+    sku_differences,
     sku_promises,
     sku_why,
     theme,
@@ -56,6 +57,8 @@ def _draw_now(viewer: people.Viewer, sku: Row, listings: Sequence[Row], levels: 
             _draw_doubt(row, zone)
     st.subheader("Channels", anchor="channels")
     _draw_listings(listings, zone)
+    with components.panel("sku-differences"):
+        sku_differences.draw(viewer, sku["code"], sku["as_of"])
     st.subheader("Why these numbers", anchor="why")
     with components.panel("why"):
         sku_why.draw(viewer, sku["code"])

@@ -28,7 +28,7 @@ from core.inventory import publishing
 from core.messaging import inbox
 from core.messaging.doorbell import Lane
 from core.processes import write_private
-from workers import desk_cli, going_live_cli, world
+from workers import desk_cli, going_live_cli, reconcile_orders_cli, world
 from workers import replay as replaying
 from workers import up as supervision
 from workers.alerts_cli import alerts
@@ -42,6 +42,7 @@ from workers.identifiers_cli import identifiers
 from workers.keys_cli import keys
 from workers.notices_cli import notices
 from workers.oversold_cli import alert_limit, oversold
+from workers.reconcile_cli import reconcile
 from workers.reports_cli import report
 from workers.retention_cli import retention
 from workers.rules_cli import rules
@@ -85,6 +86,8 @@ cli.add_command(doctor)
 cli.add_command(identifiers)
 cli.add_command(failures)
 cli.add_command(confirm_shipment)
+reconcile.add_command(reconcile_orders_cli.orders)
+cli.add_command(reconcile)
 cli.add_command(retention)
 cli.add_command(notices)
 cli.add_command(report)

@@ -107,6 +107,8 @@ RUN_JOBS: Mapping[str, str] = {
     "read_notices": "notices.read",
     "check_subscriptions": "connection.subscriptions",
     "read_external": "connection.external",
+    "reconcile_stock": "reconcile.stock",
+    "reconcile_orders": "reconcile.orders",
 }
 """By the kind of a sync run that can be asked for: the job that does it."""
 

@@ -65,6 +65,9 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule("poll.notices", "poll.notices", "read the queues that channels put their notifications into", 15),
     Schedule("sweep.shipments", "sweep.shipments", "tell channels of packages that they do not know yet", 30),
     Schedule("sweep.external", "sweep.external", "read what channels keep in warehouses of their own", 900),
+    Schedule(
+        "sweep.reconciliation", "sweep.reconciliation", "look again at what differs; begin comparisons that are due", 30
+    ),
     Schedule("sweep.subscriptions", "sweep.subscriptions", "look whether every channel still calls us", 3600),
     Schedule("runs.sweep", "runs.sweep", "close runs whose worker is gone, queue forgotten syncs again", 60),
     Schedule("runs.recover", "runs.recover", "begin, at its pace, what people have done again; settle it", 15),
@@ -75,6 +78,12 @@ SCHEDULES: tuple[Schedule, ...] = (
     ),
     Schedule(
         "reports.daily", "reports.daily", "build and send the report of the day that has closed", daily_after_hour=5
+    ),
+    Schedule(
+        "reconcile.orders",
+        "reconcile.orders_nightly",
+        "compare the last days' orders with every channel's",
+        daily_after_hour=3,
     ),
     Schedule("audit.nightly", "audit.nightly", "recompute every invariant from the facts", daily_after_hour=2),
 )

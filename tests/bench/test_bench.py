@@ -58,6 +58,15 @@ def test_a_rule_change_is_held_against_a_bare_update_and_listing_by_listing_whil
     assert [ratio["aim"] for ratio in report["ratios"]] == [10, None, 0.5]
 
 
+def test_a_comparison_is_held_against_the_bare_join_and_listing_by_listing_with_its_memory() -> None:
+    report = measured("reconcile", "--size", "0.002")
+    names = [figure["name"] for figure in report["figures"]]
+    for word in ("ours: compared", "floor", "baseline", "staged", "believed", "what listings stand for"):
+        assert any(word in name for name in names), word
+    assert sum("memory" in name for name in names) == 2
+    assert [ratio["aim"] for ratio in report["ratios"]] == [1 / 3, None]
+
+
 @pytest.mark.parametrize("size", [100, 700, 8_900])
 def test_a_body_has_the_size_that_is_said(size: int) -> None:
     assert len(load.body_of(size)) == size

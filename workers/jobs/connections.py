@@ -27,6 +27,7 @@ from core.messaging.inbox import Incoming
 from core.orders import intake
 from core.orders import operations as orders
 from core.ports import ChannelLocation, Found, OrderPage, SalesChannel
+from core.reconciliation.orders import runs as order_runs
 from core.runs import operations as runs
 from core.runs.queries import was_sync_asked_for
 from workers import markets
@@ -252,7 +253,7 @@ def poll_connection(*, shop_id: int, connection_id: int, sync_run_id: int | None
                 # What little may be asked is the first sync's: until it is done nothing would be booked.
                 return {"waits_for_sync": True}
             is_backlog = _is_turn_of_open_orders(row, channel)
-            if not is_backlog and _is_early(row, channel):
+            if not is_backlog and _is_early(row, channel, turns=_turns(app, row, channel)):
                 return {"early": True}
             _ask_for_a_sync(app, row, channel)
             told = read_open_orders(app, row, channel) if is_backlog else None
@@ -289,6 +290,15 @@ def _is_early(row: ConnectionRow, channel: SalesChannel, turns: int = 1) -> bool
         return False
     # Rings come by the minute, a moment sooner or later.
     return utc_now() < row.orders_asked_at + channel.orders_every * (turns - 0.05) / _factor(row)
+
+
+def _turns(app: Application, row: ConnectionRow, channel: SalesChannel) -> int:
+    """In which of its turns a channel that may be asked only so often is polled: every second while a run over its
+    orders waits for one in between."""
+    if channel.orders_every is None:
+        return 1
+    with read_only(app.engine) as conn:
+        return 2 if order_runs.waits_for_its_turn(conn, row.shop_id, row.id) else 1
 
 
 def _is_turn_of_open_orders(row: ConnectionRow, channel: SalesChannel) -> bool:
