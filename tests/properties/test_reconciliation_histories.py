@@ -7,18 +7,21 @@ compared and believed, at any later moment; flagged or corrected, by turns. EXPO
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from sqlalchemy import Engine
 
+from core.clock import CLOCK_MARGIN
 from core.db import fetch
 from core.inventory.planner import Mode
 from core.reconciliation import comparing, deciding, operations, queries, runs
 from core.reconciliation.rules import CORRECTABLE, Policy
 from core.reconciliation.runs import Observed, Reading
 from core.runs import operations as sync_runs
+from tests.exposure_channels import Place
 from tests.exposure_world import Play
 from tests.factories import ACTOR
 from tests.properties.test_exposure_machine import EXAMPLES, LOSS, USUAL, Clocks, Step, clocks, steps_of
@@ -32,7 +35,19 @@ class ComparedPlay(Play):
 
     def __init__(self, *given: Any, **more: Any) -> None:
         self.readings: dict[int, Reading] = {}
+        self.lowered: list[tuple[Place, datetime, int]] = []
         super().__init__(*given, **more)
+
+    def do_edit(self, which: int, units: int) -> None:
+        place = self.place(which)
+        before = self.channels[place[0]].shown[place[1]]
+        super().do_edit(which, units)
+        self.lowered.append((place, self.now, max(0, before - self.channels[place[0]].shown[place[1]])))
+
+    def near(self, place: Place, at: datetime) -> int:
+        """Besides, what somebody took off after a reading stays exposed until it is read again."""
+        taken = sum(units for where, when, units in self.lowered if where == place and when > at - CLOCK_MARGIN)
+        return super().near(place, at) + taken
 
     def do_read(self, which: int, _units: int) -> None:
         channel = self.channel(which)
@@ -138,6 +153,11 @@ def test_and_in_escrow_nothing_is_sold_that_is_not_there(
     history_engine: Engine, steps: list[Step], off: Clocks
 ) -> None:
     play(history_engine, "AAB", steps, off)
+
+
+def test_a_number_typed_lower_after_it_was_read_is_exposed_until_it_is_read_again(history_engine: Engine) -> None:
+    steps = [("edit", 1, 4), ("read", 1, 1), ("edit", 1, 1), ("compare", 1, 1), ("wait", 5, 1), ("sweep", 1, 1)]
+    play(history_engine, "AAB", steps, mode="adaptive")
 
 
 @pytest.mark.parametrize("mode", ["escrow", "adaptive", "pooled"])
