@@ -156,6 +156,8 @@ _WORDS = {
     "requeued": ("Requeued", "busy"),
     "discarded": ("Discarded", "unknown"),
     "superseded": ("Done since", "ok"),
+    "unneeded": ("Not needed", "unknown"),
+    "recovering": ("Being done again", "busy"),
     "parked": ("Parked", "attention"),
     # alerts
     "acknowledged": ("Taken", "busy"),

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from core.ports import BrokerReading, QueueReading, WorkerReading
-from dashboard import formats
+from dashboard import failure_words, formats
+from dashboard.failure_words import SOURCES
 
 Row = Mapping[str, Any]
 
@@ -113,13 +114,8 @@ def worker_word(worker: WorkerReading, now: datetime) -> str:
 
 def headline(totals: Mapping[str, int], lanes: Sequence[LaneView], broker: BrokerReading | None) -> tuple[str, str]:
     """The answer in two short sentences: does the work get done, and what needs somebody."""
-    needs = totals["causes"] + totals["parked_causes"]
-    open_ones = _and(
-        [
-            *([formats.plural(totals["jobs"], "failed job")] if totals["jobs"] else []),
-            *([formats.plural(totals["messages"], "parked message")] if totals["messages"] else []),
-        ]
-    )
+    needs = totals["groups"]
+    open_ones = _and([failure_words.things(source, totals[source]) for source in SOURCES if totals[source]])
     trouble = _trouble(lanes, broker)
     if trouble:
         kept = "Nothing is lost: what waits is in the database."
@@ -154,71 +150,3 @@ def _cause(number: int) -> str:
 
 def _and(words: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
-
-
-_PARKED = {
-    "unreadable": "could not be read",
-    "unexpected": "could not be handled",
-    "unknown_order": "name an order that never came",
-    "unknown_order_line": "name an order line that never came",
-    "unknown_item": "tell the level of something that no listing is known for",
-}
-_ONE = {"name": "names", "tell": "tells", "are": "is"}
-_NEXT = {
-    "unreadable": "Repair what the reason names, then give them another turn; or discard what is no use.",
-    "unexpected": "A defect of ours: once it is mended, give them another turn.",
-    "unknown_order": "Sync the connection, so that the order comes; then give them another turn.",
-    "unknown_order_line": "Sync the connection, so that the line comes; then give them another turn.",
-    "unknown_item": "Sync the connection, so that the catalogue knows it; then give them another turn.",
-}
-
-
-def parked_words(name: str, number: int) -> str:
-    """What is wrong with so many messages, for Markdown: could not be read."""
-    what = _PARKED.get(name, f"are parked: {formats.plain(name.replace('_', ' '))}")
-    if number != 1:
-        return what
-    first, _, rest = what.partition(" ")
-    return f"{_ONE.get(first, first)} {rest}"
-
-
-def parked_next(name: str) -> str:
-    """The one next step."""
-    return _NEXT.get(name, "Repair the cause, then give them another turn; or discard what is no use.")
-
-
-def cause_words(name: str) -> str:
-    """A cause as people read it: Unknown order."""
-    return formats.plain(name.replace("_", " ").capitalize())
-
-
-def failure_headline(error: str | None) -> str:
-    """What went wrong, for Markdown: the error's last line without its kind."""
-    return formats.sentence(_split(error)[1]).rstrip(".") or "It left no error"
-
-
-def failure_kind(error: str | None) -> str:
-    """The kind of the error, for Markdown: ValueError; empty where there is none."""
-    return formats.plain(_split(error)[0])
-
-
-def _split(error: str | None) -> tuple[str, str]:
-    lines = [line.strip() for line in (error or "").splitlines() if line.strip()]
-    line = lines[-1] if lines else ""
-    kind, mark, text = line.partition(": ")
-    if mark and text and kind.replace(".", "").replace("_", "").isalnum() and " " not in kind:
-        return kind.rpartition(".")[2], text
-    return "", line
-
-
-def failure_state(row: Row) -> str:
-    """Danger from five jobs on, attention below."""
-    return "danger" if row["jobs"] >= 5 else "attention"
-
-
-def about(row: Row) -> str:
-    """Where it happens, for Markdown: Amazon UK · inbox.drain."""
-    where = formats.plain(row["connection"]) if row["connection"] else ""
-    if row["connections"] > 1:
-        where = formats.plural(row["connections"], "connection")
-    return " · ".join(part for part in (where, formats.plain(row["function"])) if part)

@@ -13,6 +13,7 @@ import streamlit as st
 from dashboard import (
     alert_queries,
     components,
+    failure_queries,
     formats,
     mapping_queries,
     people,
@@ -90,9 +91,11 @@ def draw_sidebar(sections: dict[str, list[st.Page]], shops: list[dict[str, Any]]
 # How much waits on a page, by its address: each counts for a shop and scope, and no further than BADGE_MAX + 1.
 _WAITING: Mapping[str, Callable[[int, str], int]] = {
     "alerts": alert_queries.unowned,
+    "failures": failure_queries.open_groups,
     "mapping": mapping_queries.waiting,
     "reconciliation": reconciliation_queries.waiting,
 }
+_URGENT = frozenset({"failures"})
 
 
 def _label(page: st.Page, viewer: people.Viewer | None) -> str:
@@ -107,7 +110,8 @@ def _label(page: st.Page, viewer: people.Viewer | None) -> str:
         return page.title
     most = mapping_queries.BADGE_MAX
     many = f"{most}+" if waiting > most else formats.count(waiting)
-    return f"{page.title} :orange-badge[{many}]" if waiting else page.title
+    colour = "red" if page.url_path in _URGENT else "orange"
+    return f"{page.title} :{colour}-badge[{many}]" if waiting else page.title
 
 
 def _pick_shop(shops: list[dict[str, Any]], shop: people.Shop) -> None:
@@ -189,6 +193,7 @@ def draw(sections: dict[str, list[st.Page]], nav: st.Page) -> None:
     with components.panel("search"):
         follow_search(sections["Stock"][0], viewer)
     nav.run()
+    components.open_waiting_dialog()
 
 
 def run() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.messaging import legs
 from core.orders import packages
-from dashboard import formats, job_words
+from dashboard import failure_words, formats
 
 Row = Mapping[str, Any]
 Found = Mapping[str, Sequence[Row]]
@@ -18,7 +18,7 @@ Found = Mapping[str, Sequence[Row]]
 @dataclass(frozen=True, slots=True)
 class Step:
     """The one next step: `kind` is sync (a connection), details (a list of what is meant), or a screen: skus (a
-    filtered list), jobs (a cause), oversell (what is at risk), connections and orders (one), mapping (what nobody
+    filtered list), failures (a cause), oversell (what is at risk), connections and orders (one), mapping (what nobody
     knows)."""
 
     kind: str
@@ -178,11 +178,11 @@ def _parked(row: Row, now: datetime, zone: str) -> Problem:
         _id("parked", row["connection_id"], row["cause"]),
         "attention",
         20,
-        f"{many} from {formats.plain(row['connection'])} {job_words.parked_words(row['cause'], row['messages'])}",
+        f"{many} from {formats.plain(row['connection'])} {failure_words.parked_words(row['cause'], row['messages'])}",
         _join(formats.sentence(row["detail"]), "Nothing is lost: each is kept word for word and can be handled again."),
         (formats.plain(row["topic"]),),
         row["since"],
-        Step("jobs", "Open messages", where={"parked": row["cause"], "connection": str(row["connection_id"])}),
+        Step("failures", "Open messages", where={"parked": row["cause"], "connection": str(row["connection_id"])}),
         row,
     )
 
@@ -406,7 +406,7 @@ def _job(row: Row, now: datetime, zone: str) -> Problem:
         _join(formats.sentence(_last_line(row["error"])), "It has not succeeded since."),
         (f"last {formats.ago(row['last_at'], now, zone)}",),
         row["since"],
-        Step("jobs", "Open failures", where={"cause": row["fingerprint"], "function": row["function"]}),
+        Step("failures", "Open failures", where={"cause": row["fingerprint"], "function": row["function"]}),
         row,
     )
 

@@ -12,6 +12,7 @@ import streamlit as st
 from dashboard import (
     charts,
     components,
+    failure_items,
     formats,
     history,
     people,
@@ -52,6 +53,8 @@ def _draw_now(viewer: people.Viewer, sku: Row, listings: Sequence[Row], levels: 
     components.title(sku["code"], sku["title"], formats.as_of(sku["as_of"], zone))
     st.markdown(f"{formats.badge(sku['stock_state'])} {equation(sku)} {summary(listings)}")
     _draw_figures(sku)
+    with components.panel("failures"):
+        failure_items.draw_about_sku(viewer, sku["sku_id"])
     for row in listings:
         if row["write_doubt"]:
             _draw_doubt(row, zone)

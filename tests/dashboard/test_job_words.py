@@ -9,7 +9,7 @@ from core.ports import BrokerReading, QueueReading, WorkerReading
 from dashboard import formats, job_words
 
 NOW = datetime(2026, 11, 27, 14, 32, tzinfo=UTC)
-NOTHING = {"causes": 0, "jobs": 0, "parked_causes": 0, "messages": 0}
+NOTHING = {"groups": 0, "items": 0, "job": 0, "message": 0, "outbox": 0}
 
 
 def row(kind: str = "events", waiting: int = 0, oldest: float | None = None, switch: str = "active") -> dict[str, Any]:
@@ -81,8 +81,8 @@ def test_a_lane_without_minutes_is_unknown_not_idle() -> None:
         (broker(missing=("events", "stock")), [], {}, "No worker is at its post: nothing gets done."),
         (broker(missing=("events",)), [], {}, "Nobody serves events."),
         (broker(), [row(waiting=3, oldest=300)], {}, "Amazon UK falls behind: messages to handle for 5 min."),
-        (broker(), [], {"causes": 1, "jobs": 4}, "The work gets done, but one cause needs you."),
-        (broker(), [], {"causes": 1, "jobs": 4, "parked_causes": 2, "messages": 3},
+        (broker(), [], {"groups": 1, "job": 4}, "The work gets done, but one cause needs you."),
+        (broker(), [], {"groups": 3, "job": 4, "message": 3},
          "The work gets done, but three causes need you."),
         (broker(), [], {}, "The work gets done."),
     ],
@@ -95,7 +95,7 @@ def test_the_answer_names_the_worst(
 
 
 def test_what_is_open_is_said_even_when_something_is_worse() -> None:
-    totals = {"causes": 1, "jobs": 1, "parked_causes": 1, "messages": 3}
+    totals = {**NOTHING, "groups": 2, "job": 1, "message": 3}
     assert job_words.headline(totals, [], None)[1] == (
         "Nothing is lost: what waits is in the database. 1 failed job and 3 parked messages."
     )
@@ -107,38 +107,6 @@ def test_a_worker_is_silent_when_nothing_was_heard_of_it() -> None:
     assert job_words.worker_state(heard, NOW) == "busy"
     assert job_words.worker_word(heard, NOW) == "inbox.drain for 6 s"
     assert job_words.worker_state(heard, NOW + timedelta(minutes=2)) == "silent"
-
-
-@pytest.mark.parametrize(
-    ("error", "kind", "headline"),
-    [
-        ("ValueError: no *id*", "ValueError", r"No \*id\*"),
-        ("psycopg.errors.UndefinedTable: no table", "UndefinedTable", "No table"),
-        ("Traceback\nTimeout: no answer", "Timeout", "No answer"),
-        ("its worker is gone", "", "Its worker is gone"),
-        ("see: this has no kind", "see", "This has no kind"),
-        ("It broke here: badly", "", r"It broke here\: badly"),
-        (None, "", "It left no error"),
-    ],
-)
-def test_an_error_is_its_kind_and_its_sentence(error: str | None, kind: str, headline: str) -> None:
-    assert (job_words.failure_kind(error), job_words.failure_headline(error)) == (kind, headline)
-
-
-@pytest.mark.parametrize(
-    ("name", "number", "words"),
-    [
-        ("unreadable", 3, "could not be read"),
-        ("unreadable", 1, "could not be read"),
-        ("unknown_order", 1, "names an order that never came"),
-        ("unknown_order", 2, "name an order that never came"),
-        ("odd_*cause*", 2, r"are parked: odd \*cause\*"),
-        ("odd", 1, "is parked: odd"),
-    ],
-)
-def test_what_is_wrong_with_messages(name: str, number: int, words: str) -> None:
-    assert job_words.parked_words(name, number) == words
-    assert job_words.parked_next(name)
 
 
 @pytest.mark.parametrize(
