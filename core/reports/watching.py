@@ -161,8 +161,6 @@ def day(conn: Connection, shop_id: int, begins: datetime, ends: datetime, now: d
 def _discrepancies(conn: Connection, shop_id: int, begins: datetime, ends: datetime) -> dict[str, Any] | None:
     """What comparing with the channels found and healed; None on a day on which nothing was compared."""
     window = {"shop": shop_id, "begins": begins, "ends": ends}
-    if scalar(conn, "select to_regclass('discrepancies')") is None:
-        return None
     compared = scalar(
         conn,
         """

@@ -17,6 +17,7 @@ from core.clock import business_day, utc_now
 from core.db import execute, fetch, scalar, unit_of_work
 from core.errors import BadInput, SwitchyardError
 from core.reports import operations as reports
+from core.runs.queries import ShopZone
 from core.runs.schedules import SCHEDULES
 from tests.factories import World, book, make_order, make_world
 from workers import console
@@ -88,8 +89,9 @@ def test_reports_are_due_once_a_day_in_the_shops_morning() -> None:
     look = next(each for each in SCHEDULES if each.job == "reports.correct")
     assert (daily.daily_after_hour or 0) > (look.daily_after_hour or 99)
     night = utc_now().replace(month=7, day=1, hour=3, minute=59)
-    assert due_periods(daily, [(1, ZONE)], night) == []
-    assert len(due_periods(daily, [(1, ZONE)], night + timedelta(minutes=1))) == 1
+    shops = [ShopZone(1, ZONE, night - timedelta(days=90))]
+    assert due_periods(daily, shops, night) == []
+    assert len(due_periods(daily, shops, night + timedelta(minutes=1))) == 1
 
 
 def test_a_person_builds_shows_corrects_and_takes_a_file(
