@@ -7,6 +7,7 @@ from threading import Barrier
 
 import pytest
 from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.exc import IntegrityError
 
 from core import embedded
 from core.audit import Actor
@@ -311,6 +312,14 @@ def test_discarded_with_who_and_why(conn: Connection, world: World) -> None:
     assert {(row["state"], row["settled_by"], row["settled_reason"]) for row in items(conn, world.shop_id)} == {
         ("discarded", "Bob", "me too")
     }
+    # The message stays, and counts as parked no more.
+    row = fetch_one(conn, "select state, cause, discarded_by, discarded_reason from inbox_messages")
+    assert row is not None
+    assert tuple(row.values())[0::2] == ("discarded", "Bob")
+    assert row["cause"] is not None
+    assert scalar(conn, "select parked from connection_health where shop_id = %(s)s", s=world.shop_id) == 0
+    with pytest.raises(IntegrityError), conn.begin_nested():
+        execute(conn, "update inbox_messages set discarded_by = null")
 
 
 def test_a_job_that_no_code_declares_is_not_queued(conn: Connection, world: World) -> None:

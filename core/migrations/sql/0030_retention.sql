@@ -46,8 +46,3 @@ $$;
 revoke execute on function forget_messages(timestamp with time zone, integer) from public;
 
 create index ix_outbox_messages_settled_at on outbox_messages (settled_at) where state in ('sent', 'unheard');
-
--- What people have set, as every shop's page shows it.
-create view retention_set with (security_invoker = true) as
-select s.shop_id, p.name, p.keep_days, p.set_by, p.reason, p.set_at
-from retention_policies p cross join shops s;
