@@ -46,3 +46,12 @@ $$;
 revoke execute on function forget_messages(timestamp with time zone, integer) from public;
 
 create index ix_outbox_messages_settled_at on outbox_messages (settled_at) where state in ('sent', 'unheard');
+
+create index ix_reconciliation_runs_ended_at on reconciliation_runs (ended_at) where ended_at is not null;
+create index ix_discrepancies_resolved_at on discrepancies (resolved_at) where state = 'resolved';
+
+-- A discrepancy that is forgotten takes its history along.
+alter table discrepancy_events
+    drop constraint fk_discrepancy_events_discrepancies_shop_id_discrepancy_id,
+    add constraint fk_discrepancy_events_discrepancies_shop_id_discrepancy_id foreign key (shop_id, discrepancy_id)
+        references discrepancies (shop_id, id) on delete cascade;
