@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from core.audit import Actor
-from dashboard import alert_actions, alert_queries, alert_words, components, formats, job_dialogs, people
+from dashboard import alert_actions, alert_queries, alert_words, components, formats, people, previews
 
 Row = Mapping[str, Any]
 
@@ -71,8 +71,8 @@ def ask_to_take(viewer: people.Viewer, row: Row) -> None:
     about = f"{alert_words.badges(row)} **{formats.plain(row['headline'])}**"
     held = formats.duration((row["as_of"] - row["opened_at"]).total_seconds())
     figures = [(escape(number), name) for number, name in alert_words.width(row)]
-    job_dialogs.ask(
-        job_dialogs.Preview(
+    previews.ask(
+        previews.Preview(
             "Acknowledge this alert?",
             ":material/front_hand:",
             about,

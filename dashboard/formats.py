@@ -244,6 +244,12 @@ def change(now: int, before: int) -> str | None:
     return f"{signed(percent)} %"
 
 
+def delta(now: int | None, before: int | None) -> str | None:
+    """A change for st.metric, which knows less by a hyphen only; None where there is nothing to compare with."""
+    found = change(now, before) if now is not None and before is not None else None
+    return found.replace(MINUS, "-") if found else None
+
+
 def percent(part: int, whole: int) -> str:
     """0.3 %, 12 %, and never 0 % of something that happened."""
     if whole <= 0:

@@ -20,10 +20,10 @@ from dashboard import (
     alert_words,
     components,
     formats,
-    job_dialogs,
     notice_queries,
     notice_words,
     people,
+    previews,
 )
 
 Row = Mapping[str, Any]
@@ -261,4 +261,4 @@ def _ask(
 
     about = f"**{formats.plain(row['name'])}** · {formats.plain(row['shown'])}"
     figures = [(formats.count(row["held"] + row["waiting"]), "still to be told")]
-    job_dialogs.ask(job_dialogs.Preview(title, icon, about, figures, [x for x in lines if x], warning, verb, hint, act))
+    previews.ask(previews.Preview(title, icon, about, figures, [x for x in lines if x], warning, verb, hint, act))

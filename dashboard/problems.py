@@ -18,8 +18,8 @@ Found = Mapping[str, Sequence[Row]]
 @dataclass(frozen=True, slots=True)
 class Step:
     """The one next step: `kind` is sync (a connection), details (a list of what is meant), or a screen: skus (a
-    filtered list), failures (a cause), oversell (what is at risk), connections and orders (one), mapping (what nobody
-    knows)."""
+    filtered list), failures (a cause), oversell (what is at risk), connections, orders and schedules (one), mapping
+    (what nobody knows)."""
 
     kind: str
     label: str
@@ -421,7 +421,9 @@ def _schedule(row: Row, now: datetime, zone: str) -> Problem:
         _violations(row) if found else "Its last run did not end well; nothing has been checked since.",
         (f"period {formats.plain(row['period'])}",),
         row["ended_at"] or row["started_at"],
-        Step("details", "See result…"),
+        Step("details", "See result…")
+        if found
+        else Step("schedules", "Open schedule", where={"schedule": row["name"]}),
         row,
     )
 

@@ -17,14 +17,14 @@ from core.reconciliation.rules import CORRECTABLE, Policy
 from dashboard import (
     components,
     formats,
-    job_dialogs,
     people,
+    previews,
     queries,
     reconciliation_actions,
     reconciliation_queries,
     reconciliation_words,
 )
-from dashboard.job_dialogs import Preview
+from dashboard.previews import Preview
 
 Row = Mapping[str, Any]
 
@@ -72,7 +72,7 @@ def correct(viewer: people.Viewer, chosen: Chosen, about: str, *, is_braked: boo
         ]
         if seen.by_hand:
             lines.append(f"{formats.plural(seen.by_hand, 'more')} cannot be put right by a number, and stay.")
-        job_dialogs.ask(
+        previews.ask(
             Preview(
                 "Take these listings to 0?" if is_braked else "Write what we want?",
                 ":material/edit:",
@@ -99,7 +99,7 @@ def accept(viewer: people.Viewer, chosen: Chosen, about: str) -> None:
     with components.panel("accept"):
         seen = reconciliation_queries.preview(shop.id, chosen)
         many = formats.plural(seen.discrepancies, "discrepancy", "discrepancies")
-        job_dialogs.ask(
+        previews.ask(
             Preview(
                 f"Leave {many} as {'it is' if seen.discrepancies == 1 else 'they are'}?",
                 ":material/pan_tool:",
@@ -152,7 +152,7 @@ def read_again(viewer: people.Viewer, row: Row) -> None:
             "Nothing is written but by the policy of the connection.",
         ]
     )
-    job_dialogs.ask(
+    previews.ask(
         Preview(
             f"Read {reconciliation_words.subject(row)} again?",
             ":material/refresh:",
@@ -227,7 +227,7 @@ def _begin(viewer: people.Viewer, connection_id: int, what: str, sku: str, days:
 def cancel(viewer: people.Viewer, run: Row) -> None:
     """Ask whether a comparison under way is to end."""
     app, shop = reconciliation_actions.application(), viewer.shop
-    job_dialogs.ask(
+    previews.ask(
         Preview(
             "Cancel this comparison?",
             ":material/cancel:",

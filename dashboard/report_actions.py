@@ -13,7 +13,7 @@ from core.db import unit_of_work
 from core.reports import operations as reports
 from core.reports import telling, words
 from core.reports.queries import ReportRow
-from dashboard import formats, job_dialogs, report_queries
+from dashboard import formats, previews, report_queries
 
 
 def build(engine: Engine, shop_id: int, day: date, actor: Actor) -> str:
@@ -45,8 +45,8 @@ def send(report: ReportRow, actor: Actor) -> str:
 def ask_build(shop_id: int, day: date, zone: str) -> None:
     """What building a day means, then why."""
     engine = bootstrap.application().engine
-    job_dialogs.ask(
-        job_dialogs.Preview(
+    previews.ask(
+        previews.Preview(
             f"Build the report of {words.long_day(day)}?",
             ":material/bar_chart:",
             f"By what is known now of this day, from midnight to midnight in {formats.place(zone)}.",
@@ -66,8 +66,8 @@ def ask_build(shop_id: int, day: date, zone: str) -> None:
 def ask_correct(shop_id: int, report: ReportRow) -> None:
     """What looking again means, then why."""
     engine = bootstrap.application().engine
-    job_dialogs.ask(
-        job_dialogs.Preview(
+    previews.ask(
+        previews.Preview(
             f"Look at {words.long_day(report.day)} again?",
             ":material/update:",
             f"Edition {report.editions} is held against what is known now, as every night for the last days.",
@@ -86,8 +86,8 @@ def ask_correct(shop_id: int, report: ReportRow) -> None:
 
 def ask_send(report: ReportRow) -> None:
     """What is sent, then why."""
-    job_dialogs.ask(
-        job_dialogs.Preview(
+    previews.ask(
+        previews.Preview(
             "Send this report?",
             ":material/send:",
             f"Edition {report.edition} of {words.long_day(report.day)}. {formats.plain(words.summary(report))}",

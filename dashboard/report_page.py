@@ -184,7 +184,7 @@ def _draw_tiles(report: ReportRow, beside: Beside, currency: str) -> None:
     with st.grid(4, min_column_width=160):
         for name, shown, value, note, is_bad in tiles:
             with st.container(border=True, key=f"metric-{name}", height="stretch"):
-                change = delta(value, week.get(name))
+                change = formats.delta(value, week.get(name))
                 st.metric(
                     LABELS[name],
                     shown,
@@ -198,12 +198,6 @@ def _draw_tiles(report: ReportRow, beside: Beside, currency: str) -> None:
                 )
                 said = " · ".join(filter(None, (note, against)))
                 components.html(f'<div class="sy-note">{escape(said)}</div>')
-
-
-def delta(now: int | None, before: int | None) -> str | None:
-    """A change for st.metric, which knows less by a hyphen only; None where there is nothing to compare with."""
-    change = formats.change(now, before) if now is not None and before is not None else None
-    return change.replace(formats.MINUS, "-") if change else None
 
 
 def _machine_tiles(report: ReportRow) -> list[tuple[str, str, int | None, str, bool]]:

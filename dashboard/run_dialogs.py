@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dashboard import formats, people, run_actions, run_queries, run_words
-from dashboard.job_dialogs import Preview, ask
+from dashboard.previews import Preview, ask
 
 Row = Mapping[str, Any]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dashboard import formats, people, run_actions, schedule_queries, schedule_words
-from dashboard.job_dialogs import Preview, ask
+from dashboard.previews import Preview, ask
 from dashboard.schedule_words import View
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -18,9 +19,13 @@ Row = Mapping[str, Any]
 _RUN = "run"
 
 
-@st.dialog("Sync now?", width="medium", icon=":material/sync:")
 def ask(connection: Row) -> None:
-    """What will be read and what may be written, then the reason."""
+    """Open the dialog that asks: what will be read and what may be written, then the reason."""
+    components.open_dialog(partial(_draw_ask, connection))
+
+
+@st.dialog("Sync now?", width="medium", icon=":material/sync:")
+def _draw_ask(connection: Row) -> None:
     viewer = people.viewer()
     name = str(connection["name"])
     st.markdown(

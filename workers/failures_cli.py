@@ -1,4 +1,4 @@
-"""`switchyard failures`: what went wrong, what doing it again would take, and doing it again."""
+"""`switchyard failures` and `parked`: what went wrong, what doing it again would take, and doing it again."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from core.bootstrap import Application
 from core.clock import utc_now
 from core.db import read_only, unit_of_work
 from core.errors import BadInput, Retryable
+from core.messaging import inbox
 from core.money import to_major
 from core.recovery import operations, queries
 from core.recovery.choosing import SOURCES, Chosen
@@ -141,10 +142,7 @@ def requeue(
         )
     for line in _said(found):
         click.echo(line)
-    try:
-        app.queue.enqueue("runs.recover")
-    except Retryable:
-        click.echo("Redis does not answer: it begins when Redis is back.")
+    _ring(app)
     click.echo(f"Recovery {number} begins.")
 
 
@@ -208,6 +206,53 @@ def recoveries(limit: int, shop: str | None, as_json: bool) -> None:
         click.echo(f"{row['recovery_id']}  {row['name']} ({row['requested_by']}): {row['state']}; {counts}")
     if not rows:
         click.echo("Nothing was ever requeued.")
+
+
+@click.command()
+@click.option("--connection", "connection_id", type=int, help="Only of this connection.")
+@click.option("--cause", help="Only of this cause.")
+@click.option("--again", is_flag=True, help="Have them handled again; needs --reason.")
+@click.option("--reason", default="", help="Why they will go through now; kept on record.")
+def parked(connection_id: int | None, cause: str | None, again: bool, reason: str) -> None:
+    """Show what channels told us that a person must look at, or have it handled again: a recovery for each cause."""
+    app = console.application()
+    if again:
+        _requeue_parked(app, connection_id, cause, Actor(console.person(), reason))
+        return
+    with read_only(app.engine) as conn:
+        rows = inbox.parked_causes(conn, connection_id, cause)
+    for row in rows:
+        click.echo(
+            f"connection {row['connection_id']}  {row['cause']}  {row['topic']}: {row['messages']}"
+            f" since {row['since']:%Y-%m-%d %H:%M} UTC, such as message {row['example']}: {row['detail']}"
+        )
+    if not rows:
+        click.echo("Nothing is parked.")
+
+
+def _requeue_parked(app: Application, connection_id: int | None, cause: str | None, actor: Actor) -> None:
+    with read_only(app.engine) as conn:
+        found = queries.groups_of_messages(conn, connection_id, cause)
+    for row in found:
+        chosen, now = Chosen(group_key=row["group_key"]), utc_now()
+        try:
+            with unit_of_work(app.engine) as conn:
+                token = _look(app, conn, row["shop_id"], chosen, None).token
+                number = operations.requeue(conn, row["shop_id"], chosen, token, actor, now, app.queue.check)
+        except operations.NothingToDo:
+            continue
+        click.echo(f"Recovery {number} begins: {row['items']:,} of connection {row['connection_id']}, {row['cause']}.")
+    if not found:
+        click.echo("Nothing is parked.")
+        return
+    _ring(app)
+
+
+def _ring(app: Application) -> None:
+    try:
+        app.queue.enqueue("runs.recover")
+    except Retryable:
+        click.echo("Redis does not answer: it begins when Redis is back.")
 
 
 def _look(app: Application, conn: Connection, shop_id: int, chosen: Chosen, per_minute: float | None) -> Preview:

@@ -121,6 +121,7 @@ reconciliation_runs = Table(
     ),
     Index("uq_reconciliation_runs_sync_run", "shop_id", "sync_run_id", unique=True),
     Index(None, "shop_id", "connection_id", "id"),
+    Index(None, "ended_at", postgresql_where=text("ended_at is not null")),
     comment="readings of a channel to compare with; one of a kind is open at a connection",
 )
 
@@ -230,6 +231,7 @@ discrepancies = Table(
     Index("ix_discrepancies_open", "shop_id", "connection_id", "action", postgresql_where=text("state = 'open'")),
     Index(None, "shop_id", "last_seen_at", "id"),
     Index(None, "shop_id", "resolved_at"),
+    Index(None, "resolved_at", postgresql_where=text("state = 'resolved'")),
     Index(
         "ix_discrepancies_resolved",
         "shop_id",
@@ -257,7 +259,9 @@ discrepancy_events = Table(
     Column("who", Text, nullable=False),
     Column("words", Text),
     PrimaryKeyConstraint("shop_id", "id"),
-    ForeignKeyConstraint(["shop_id", "discrepancy_id"], ["discrepancies.shop_id", "discrepancies.id"]),
+    ForeignKeyConstraint(
+        ["shop_id", "discrepancy_id"], ["discrepancies.shop_id", "discrepancies.id"], ondelete="CASCADE"
+    ),
     CheckConstraint(
         "what in ('seen', 'changed', 'reclassified', 'asked', 'corrected', 'held', 'released', 'accepted', 'resolved')",
         name="what",

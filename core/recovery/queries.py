@@ -31,6 +31,22 @@ def group(conn: Connection, shop_id: int, group_key: str) -> RowMapping | None:
     )
 
 
+def groups_of_messages(conn: Connection, connection_id: int | None, cause: str | None) -> Sequence[RowMapping]:
+    """Causes of parked messages in every shop, or of one connection, or one cause: shop_id, group_key, connection_id,
+    cause and how many are open."""
+    return fetch(
+        conn,
+        """
+        select shop_id, group_key, connection_id, error_class as cause, items from failure_groups
+        where source = 'message' and (%(connection)s::int8 is null or connection_id = %(connection)s)
+            and (%(cause)s::text is null or error_class = %(cause)s)
+        order by shop_id, group_key
+        """,
+        connection=connection_id,
+        cause=cause,
+    )
+
+
 def items(
     conn: Connection, shop_id: int, group_key: str, before: tuple[datetime, int] | None = None, limit: int = 25
 ) -> Sequence[RowMapping]:

@@ -90,6 +90,25 @@ _CHANGES = """
     select (select count(*) from gone) + 0 * (select count(*) from legs)
 """
 
+# With what was staged for them, should any of it be left.
+_RECONCILIATIONS = """
+    with gone as (
+        delete from reconciliation_runs where (shop_id, id) in (
+            select shop_id, id from reconciliation_runs where ended_at < %(before)s
+            order by ended_at limit %(at_most)s)
+        returning shop_id, id
+    ), observed as (
+        delete from reconciliation_observations o using gone where o.shop_id = gone.shop_id and o.run_id = gone.id
+        returning 1
+    ), staged as (
+        delete from staged_orders o using gone where o.shop_id = gone.shop_id and o.run_id = gone.id returning 1
+    ), readings as (
+        delete from order_readings o using gone where o.shop_id = gone.shop_id and o.run_id = gone.id returning 1
+    )
+    select (select count(*) from gone) + 0 * ((select count(*) from observed) + (select count(*) from staged)
+        + (select count(*) from readings))
+"""
+
 KEPT: tuple[Kept, ...] = (
     Kept(
         "messages",
@@ -141,6 +160,21 @@ KEPT: tuple[Kept, ...] = (
         90,
         7,
         _oldest("sync_runs", "shop_id, id", "requested_at", "state in ('done', 'failed', 'cancelled')"),
+    ),
+    Kept(
+        "reconciliations",
+        "comparisons that ended, with what was staged for them",
+        90,
+        7,
+        _RECONCILIATIONS,
+    ),
+    # An earlier one that was corrected says whether the next correction goes in a circle.
+    Kept(
+        "discrepancies",
+        "discrepancies that are resolved, with their history",
+        365,
+        60,
+        _oldest("discrepancies", "shop_id, id", "resolved_at", "state = 'resolved'"),
     ),
     Kept(
         "sync_turns",

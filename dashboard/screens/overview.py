@@ -77,7 +77,7 @@ def _orders_card(orders: Sequence[Row], zone: str, connections: Sequence[Row]) -
     today = {row["hour"]: row for row in orders if row["days_ago"] == 0}
     now, before = (sum(row["orders_by_now"] for row in orders if row["days_ago"] == days) for days in (0, 7))
     hour = formats.hour(connections[0]["as_of"], zone) if connections else 23
-    change = formats.change(now, before)
+    change = formats.delta(now, before)
     with st.container(border=True, key="metric-orders", height="stretch"):
         st.metric(
             "Orders today",

@@ -206,7 +206,7 @@ def _draw_week_tiles(whole: Row, now: Row, before: Row, currency: str) -> None:
     ]
     with st.grid(4, min_column_width=160):
         for name, shown, value, old, is_bad in tiles:
-            change = report_page.delta(value, old)
+            change = formats.delta(value, old)
             with st.container(border=True, key=f"metric-week-{name}", height="stretch"):
                 st.metric(
                     words.LABELS[name],

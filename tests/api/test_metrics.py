@@ -242,12 +242,51 @@ def seed_runs(conn: Connection, shop: Shop) -> None:
         )
 
 
+def seed_open(conn: Connection, shop: Shop) -> None:
+    """An alert that is over and one that is not, two recoveries, and discrepancies of every state."""
+    values = {"shop": shop.shop_id, "connection": shop.connection_id, "now": NOW}
+    execute(
+        conn,
+        """
+        insert into alerts (shop_id, kind, fingerprint, severity, headline, sentence, next_step, page, limit_units,
+            units, opened_units, worst_units, skus, size, told_size, opened_at, checked_at, closed_at, closed_because)
+        select %(shop)s, 'silence', 'silence:' || n, 'danger', 'h', 's', 'n', 'connections', 0, 0, 0, 0, 0, 1, 1,
+            %(now)s, %(now)s, case n when 2 then %(now)s::timestamptz end, case n when 2 then 'heard' end
+        from generate_series(1, 2) n
+        """,
+        **values,
+    )
+    execute(
+        conn,
+        """
+        insert into recoveries (shop_id, name, per_minute, requested_by, reason, requested_at, items, works, paced_at,
+            state, ended_at)
+        values (%(shop)s, 'a', 1, 'a', 'r', %(now)s, 1, 1, %(now)s, 'running', null),
+            (%(shop)s, 'b', 1, 'a', 'r', %(now)s, 1, 1, %(now)s, 'done', %(now)s)
+        """,
+        **values,
+    )
+    execute(
+        conn,
+        """
+        insert into discrepancies (shop_id, kind, connection_id, subject_key, subject, unit, cause, action, state,
+            first_seen_at, last_seen_at, reason)
+        select %(shop)s, 'stock', %(connection)s, n::text, '{}', 'units', 'channel_edit',
+            case n when 3 then 'ignored' else 'asked' end, case n when 3 then 'accepted' else 'open' end, %(now)s,
+            %(now)s, 'r'
+        from generate_series(1, 3) n
+        """,
+        **values,
+    )
+
+
 def test_the_state_is_what_the_rows_say(serve: Serve, shop: Shop) -> None:
     seed_settled(shop)
     with unit_of_work(shop.engine) as conn:
         seed_inbox(conn, shop)
         seed_listings(conn, shop)
         seed_runs(conn, shop)
+        seed_open(conn, shop)
     found = scrape(serve())
     here = {"connection": shop.connection_id}
     for part in ("postgres", "redis"):
@@ -288,6 +327,11 @@ def test_the_state_is_what_the_rows_say(serve: Serve, shop: Shop) -> None:
     assert value(found, "switchyard_outbox_messages", state="waiting") == 1
     assert value(found, "switchyard_outbox_messages", state="dead") == 2
     assert (value(found, "switchyard_outbox_late_seconds") or 0) >= 100
+    for source, count in (("job", 1), ("message", 4), ("outbox", 2)):
+        assert value(found, "switchyard_failures_open", source=source) == count
+    assert value(found, "switchyard_alerts_open", kind="silence", severity="danger") == 1
+    assert value(found, "switchyard_recoveries_open") == 1
+    assert value(found, "switchyard_discrepancies_open", kind="stock", cause="channel_edit") == 2
 
 
 def test_queues_and_the_last_sign_of_life_of_their_workers(serve: Serve, shop: Shop) -> None:

@@ -14,7 +14,7 @@ import yaml
 
 from core.db import unit_of_work
 from tests.api.conftest import Serve, Shop, signed_headers
-from tests.api.test_metrics import run_job, scrape, seed_inbox, seed_listings, seed_runs, seed_settled
+from tests.api.test_metrics import run_job, scrape, seed_inbox, seed_listings, seed_open, seed_runs, seed_settled
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "monitoring"
 RULES = [rule for group in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
@@ -34,6 +34,7 @@ def exposed(serve: Serve, shop: Shop) -> dict[str, set[str]]:
         seed_inbox(conn, shop)
         seed_listings(conn, shop)
         seed_runs(conn, shop)
+        seed_open(conn, shop)
         run_job(conn, "stock.push", "failed")
     api = serve()
     api.post(shop.path, content=b"{}", headers=signed_headers(b"{}", "d-1"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs
 
 import pytest
 from sqlalchemy import Connection
@@ -327,3 +328,27 @@ def test_problem_ages_do_not_depend_on_who_looks() -> None:
     }
     (found,) = problems.collect([], {"schedule": [row]}, at, "UTC")
     assert found.since == at - timedelta(hours=9)
+
+
+def test_the_next_step_of_a_card_lands_on_what_it_names(opened: Open, conn: Connection) -> None:
+    worlds.troubled(conn)
+    # One of each kind of address; not all of a kind.
+    links = {
+        (proto.page, *sorted(parse_qs(proto.query_string))): parse_qs(proto.query_string)
+        for proto in (link.proto for link in opened().get("page_link"))
+        if proto.query_string
+    } | {("schedules", "schedule"): {"schedule": ["audit.nightly"]}}
+    assert {name for name, *_ in links} == {"skus", "failures", "calls", "mapping", "schedules"}
+    for (name, *_), query in links.items():
+        where = {key: values[0] for key, values in query.items()}
+        page = opened(name, **where)
+        said = text_of(page)
+        assert not page.exception, where
+        assert "There is no" not in said, where
+        assert "Reference" not in said, where
+        if name in ("skus", "schedules") and "show" not in where:
+            assert f'<h1 class="sy-title">{next(iter(where.values()))}' in said
+        if name == "failures":
+            assert page.query_params["group"], where
+        elif "connection" in where:
+            assert page.selectbox(key="connection").value == where["connection"]

@@ -105,6 +105,73 @@ def test_notices_that_wait_or_are_dead_stay(conn: Connection) -> None:
     assert {row["state"] for row in fetch(conn, "select state from outbox_messages")} == {"waiting", "dead"}
 
 
+def test_comparisons_go_with_what_is_left_of_them_and_discrepancies_that_live_stay(conn: Connection) -> None:
+    shop = make_shop(conn)
+    connection = make_connection(conn, shop).id
+    values = {"shop": shop, "connection": connection, "old": OLD - timedelta(days=300), "now": NOW}
+    execute(
+        conn,
+        """
+        insert into reconciliation_runs (shop_id, connection_id, kind, sync_run_id, state, requested_by, reason,
+            requested_at, ended_at)
+        values (%(shop)s, %(connection)s, 'stock', 1, 'done', 'a', 'r', %(old)s, %(old)s),
+            (%(shop)s, %(connection)s, 'orders', 2, 'failed', 'a', 'r', %(old)s, %(old)s),
+            (%(shop)s, %(connection)s, 'stock', 3, 'reading', 'a', 'r', %(old)s, null)
+        """,
+        **values,
+    )
+    execute(
+        conn,
+        """
+        insert into reconciliation_observations (shop_id, run_id, inventory_ref, location_ref, observed_at)
+        select shop_id, id, 'i', 'l', %(old)s from reconciliation_runs where kind = 'stock'
+        """,
+        **values,
+    )
+    execute(
+        conn,
+        """
+        with reading as (
+            insert into order_readings (shop_id, run_id, connection_id, since_at, began_at)
+            select shop_id, id, connection_id, %(old)s, %(old)s from reconciliation_runs where kind = 'orders'
+            returning shop_id, run_id
+        )
+        insert into staged_orders (shop_id, run_id, channel_ref) select shop_id, run_id, 'order:1' from reading
+        """,
+        **values,
+    )
+    execute(
+        conn,
+        """
+        with made as (
+            insert into discrepancies (shop_id, kind, connection_id, subject_key, subject, unit, cause, action, state,
+                first_seen_at, last_seen_at, resolved_at, resolved_by, resolved_because, reason)
+            select %(shop)s, 'stock', %(connection)s, concat(d.state, d.gone), '{}', 'units', 'real_loss',
+                case d.state when 'accepted' then 'ignored' else 'asked' end, d.state, %(old)s, %(old)s, d.gone,
+                case when d.gone is not null then 'a' end, case when d.gone is not null then 'gone' end, 'r'
+            from (values ('open', null), ('accepted', null), ('resolved', %(old)s::timestamptz),
+                ('resolved', %(now)s::timestamptz)) as d (state, gone)
+            returning shop_id, id
+        )
+        insert into discrepancy_events (shop_id, discrepancy_id, at, what, cause, who)
+        select shop_id, id, %(old)s, 'seen', 'real_loss', 'a' from made
+        """,
+        **values,
+    )
+    assert retention.forget(conn, Policy(BY_NAME["reconciliations"], 90), NOW) == 2
+    assert fetch(conn, "select run_id from order_readings union all select run_id from staged_orders") == []
+    left = fetch(
+        conn, "select r.state from reconciliation_runs r join reconciliation_observations o on o.run_id = r.id"
+    )
+    assert [row["state"] for row in left] == ["reading"]
+    assert retention.forget(conn, Policy(BY_NAME["discrepancies"], 365), NOW) == 1
+    kept = fetch(
+        conn, "select state from discrepancies d join discrepancy_events e on e.discrepancy_id = d.id order by 1"
+    )
+    assert [row["state"] for row in kept] == ["accepted", "open", "resolved"]
+    assert scalar(conn, "select count(*) from discrepancy_events") == 3
+
+
 def test_every_kind_can_be_forgotten_and_a_trial_changes_nothing(conn: Connection) -> None:
     shop = make_shop(conn)
     connection = make_connection(conn, shop).id

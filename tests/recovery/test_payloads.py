@@ -12,7 +12,6 @@ from core.adapters import registry
 from core.audit import Actor
 from core.db import execute, fetch, fetch_one, scalar
 from core.errors import BadInput
-from core.messaging import parked
 from core.ports import Facts
 from core.recovery import payloads
 from core.recovery.masking import masked, shown
@@ -131,8 +130,6 @@ def test_a_mended_copy_takes_its_place(conn: Connection, world: World) -> None:
     entry = fetch_one(conn, "select subject, details from audit_entries where act = 'edit_message'")
     assert entry is not None
     assert (entry["subject"], entry["details"]["changed"]) == (f"message:{message}", ["lineItems.nodes[0].quantity"])
-    chosen = parked.Chosen(world.connection.id, message_id=message)
-    assert parked.plan(conn, world.shop_id, chosen).messages == 0, "what was replaced has had its turn"
     with pytest.raises(NotEditable, match="it is discarded"):
         edit(conn, world, message, polled(3))
 

@@ -7,18 +7,18 @@ from threading import Barrier
 
 import pytest
 from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.exc import IntegrityError
 
 from core import embedded
 from core.audit import Actor
 from core.db import execute, fetch, fetch_one, scalar, unit_of_work
 from core.errors import BadInput
-from core.messaging import inbox
 from core.recovery import operations, releasing
 from core.recovery.choosing import Chosen, FactsChanged
 from core.recovery.money import MOVES_MONEY, moves_money
 from core.recovery.operations import NothingToDo, NotRunning
 from core.recovery.preview import has_now
-from tests.factories import NOW, World, later, make_world
+from tests.factories import NOW, World, give_another_turn, later, make_world
 from tests.recovery.failing import (
     ADA,
     BOB,
@@ -173,7 +173,7 @@ def test_what_somebody_else_dealt_with_meanwhile_is_neither_done_twice_nor_reope
     park(conn, world, order_body(1), order_body(2), order_body(3))
     recovery = requeue(conn, world.shop_id, per_minute=1)
     broker.turn(recovery, later(0))
-    inbox.replay_parked(conn, world.connection.id, None, BOB, later(0.5))
+    give_another_turn(conn, world.connection.id)
     assert operations.cancel_recovery(conn, world.shop_id, recovery, BOB, later(1)) == 2
     assert [row["state"] for row in items(conn, world.shop_id)] == ["requeued"] * 3
     broker.work(later(2))
@@ -311,6 +311,14 @@ def test_discarded_with_who_and_why(conn: Connection, world: World) -> None:
     assert {(row["state"], row["settled_by"], row["settled_reason"]) for row in items(conn, world.shop_id)} == {
         ("discarded", "Bob", "me too")
     }
+    # The message stays, and counts as parked no more.
+    row = fetch_one(conn, "select state, cause, discarded_by, discarded_reason from inbox_messages")
+    assert row is not None
+    assert tuple(row.values())[0::2] == ("discarded", "Bob")
+    assert row["cause"] is not None
+    assert scalar(conn, "select parked from connection_health where shop_id = %(s)s", s=world.shop_id) == 0
+    with pytest.raises(IntegrityError), conn.begin_nested():
+        execute(conn, "update inbox_messages set discarded_by = null")
 
 
 def test_a_job_that_no_code_declares_is_not_queued(conn: Connection, world: World) -> None:

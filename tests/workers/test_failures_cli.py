@@ -75,12 +75,15 @@ def test_listed_looked_at_requeued_cancelled_and_discarded(
     assert "1 not begun and open again" in say("cancel", "1", "--reason", "wrong group").out
     again = say("cancel", "1", "--reason", "once more")
     assert (again.status, "cancelled already" in again.err) == (2, True)
+    parked = run_here("parked", "--again", "--cause", "unreadable", "--reason", "all", environment=environment)
+    assert parked.out.startswith(f"Recovery 2 begins: 1 of connection {world.connection.id}, unreadable.")
+    assert "1 not begun and open again" in say("cancel", "2", "--reason", "once more").out
     assert say("discard", "--one", "nothing:1", "--reason", "x").status == 2
     assert "5 discarded" in say("discard", "--all", "--reason", "old news").out
     assert "Nothing failed" in say().out
     with engine.connect() as conn:
         acts = scalar(conn, "select array_agg(act order by id) from audit_entries where actor = 'ada'")
-    assert acts == ["requeue_failures", "cancel_recovery", "discard_failures"]
+    assert acts == ["requeue_failures", "cancel_recovery"] * 2 + ["discard_failures"]
 
 
 def test_the_job_weighs_what_failed(engine: Engine, world: World, environment: dict[str, str]) -> None:

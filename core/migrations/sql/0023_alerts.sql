@@ -215,6 +215,3 @@ select e.shop_id, e.alert_id, e.id as event_id, e.at, e.what, e.who, e.words fro
 
 create or replace view alert_rule_list with (security_invoker = true) as
 select r.shop_id, r.kind, r.limit_units, r.set_by, r.reason, r.set_at, r.is_on, r.terms from alert_rules r;
-
-create view unmade_check_list with (security_invoker = true) as
-select u.shop_id, u.kind, u.since, u.because from unmade_checks u;

@@ -3,6 +3,9 @@
 
 -- A job may be about more than a connection (some orders): a later success about other ones makes nothing moot. The id of
 -- a sync only names the request.
+-- Parked and discarded messages stand among the failures.
+drop view parked_messages;
+drop view discarded_messages;
 drop view failed_jobs;
 drop view job_failure_causes;
 drop view job_failures;
@@ -602,10 +605,3 @@ cross join lateral (
         count(*) filter (where w.state = 'cancelled') as cancelled
     from recovery_works w where w.shop_id = v.shop_id and w.recovery_id = v.id
 ) n;
-
-create view recovery_work_list with (security_invoker = true) as
-select
-    w.shop_id, w.recovery_id, w.ordinal, w.source, w.item_id, w.items, w.function, w.connection_id,
-    c.name as connection, w.state, w.released_at, w.ended_at, w.failed_item_id
-from recovery_works w
-left join connections c on c.shop_id = w.shop_id and c.id = w.connection_id;

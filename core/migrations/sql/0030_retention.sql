@@ -47,7 +47,11 @@ revoke execute on function forget_messages(timestamp with time zone, integer) fr
 
 create index ix_outbox_messages_settled_at on outbox_messages (settled_at) where state in ('sent', 'unheard');
 
--- What people have set, as every shop's page shows it.
-create view retention_set with (security_invoker = true) as
-select s.shop_id, p.name, p.keep_days, p.set_by, p.reason, p.set_at
-from retention_policies p cross join shops s;
+create index ix_reconciliation_runs_ended_at on reconciliation_runs (ended_at) where ended_at is not null;
+create index ix_discrepancies_resolved_at on discrepancies (resolved_at) where state = 'resolved';
+
+-- A discrepancy that is forgotten takes its history along.
+alter table discrepancy_events
+    drop constraint fk_discrepancy_events_discrepancies_shop_id_discrepancy_id,
+    add constraint fk_discrepancy_events_discrepancies_shop_id_discrepancy_id foreign key (shop_id, discrepancy_id)
+        references discrepancies (shop_id, id) on delete cascade;
