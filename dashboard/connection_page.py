@@ -145,7 +145,7 @@ def _draw_refusing(viewer: people.Viewer, row: Row) -> None:
 
 def draw_acts(viewer: people.Viewer, row: Row, standing: Row) -> None:
     """A button for each act; what changes anything opens a preview first."""
-    with st.container(horizontal=True, key="connection-acts"):
+    with st.container(horizontal=True, vertical_alignment="center", key="connection-acts"):
         if st.button("Test", key="test", icon=":material/network_check:", help="One call now that changes nothing"):
             connection_test.start(viewer, row)
         if st.button("Sync now…", key="sync", icon=":material/sync:"):

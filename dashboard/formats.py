@@ -379,6 +379,11 @@ def number(text: str) -> int | None:
     return int(text) if text.isdecimal() and len(text) < 19 else None
 
 
+def shortened(text: str, most: int) -> str:
+    """At most so many characters, with … where something is left off."""
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
+
+
 def plain(text: str | None) -> str:
     """Foreign text for Markdown: shown letter by letter, never as markup."""
     return UNKNOWN if text is None else text.translate(_MARKDOWN)

@@ -73,9 +73,9 @@ def _draw_progress(viewer: people.Viewer, run: Row) -> None:
             total = run["total"] or 0
             share = min(run["done"] / total, 1.0) if total else 0.0
             st.progress(share, text=syncing.progress_text(run))
-            waits = formats.sentence(run["error"]) if run["error"] and run["state"] == "queued" else ""
+            waits = f" · {formats.sentence(run['error'])}" if run["error"] and run["state"] == "queued" else ""
             by = f"Asked for by {formats.plain(run['requested_by'])}: {formats.plain(run['reason'])}"
-            st.caption(f"{by} {waits}")
+            st.caption(f"{by}{waits}")
         with st.container(width="content"):
             if st.button("Cancel…", key=f"cancel-{run['sync_run_id']}", icon=":material/cancel:"):
                 reconciliation_dialogs.cancel(viewer, run)
@@ -252,7 +252,7 @@ def _last(row: Row, kind: str, viewer: people.Viewer) -> str:
         return f"<b>{name}</b> never compared"
     when = components.when(row["ended_at"], row["as_of"], viewer.shop.zone)
     if row["state"] == "failed":
-        return f"<b>{name}</b> failed {when}: {escape((row['error'] or '')[:140])}"
+        return f"<b>{name}</b> failed {when}: {escape(formats.shortened(row['error'] or '', 140))}"
     noun = "listing" if kind == "stock" else "order"
     return (
         f"<b>{name}</b> {when}, {escape(formats.plural(row['compared'], noun))}, "

@@ -75,9 +75,8 @@ def top_skus(skus: Sequence[Row], currency: str, tokens: Tokens) -> go.Figure:
         f"{money} · {formats.plural(row['units'], 'unit')}"
         for row, money in zip(skus, _money(minors, currency), strict=True)
     ]
-    return _lying(
-        [_short(row["code"], 18) for row in skus], [float(to_major(m, currency)) for m in minors], figures, tokens
-    )
+    codes = [formats.shortened(row["code"], 18) for row in skus]
+    return _lying(codes, [float(to_major(m, currency)) for m in minors], figures, tokens)
 
 
 def stock_outs(report: ReportRow, found: Sequence[Row], tokens: Tokens) -> go.Figure:
@@ -106,7 +105,7 @@ def stock_outs(report: ReportRow, found: Sequence[Row], tokens: Tokens) -> go.Fi
     figure.update_xaxes(type="date", range=[begins, ends], tickformat="%H:%M", showgrid=True, gridcolor=tokens.border)
     figure.update_yaxes(
         tickvals=list(range(len(shown))),
-        ticktext=[f"{escape(_short(row['code'], 18))}  " for row in shown],
+        ticktext=[f"{escape(formats.shortened(row['code'], 18))}  " for row in shown],
         showgrid=False,
     )
     figure.update_layout(bargap=0.45)
@@ -181,10 +180,6 @@ def _figure(tokens: Tokens, height: int, unit: str) -> go.Figure:
 
 def _money(minors: Sequence[int], currency: str) -> list[str]:
     return [formats.money(minor, currency) for minor in minors]
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 # --- in one sentence, for those who do not see them -----------------------------------------------------------------

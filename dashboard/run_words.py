@@ -107,6 +107,9 @@ def collect(rows: Sequence[Row], hours: Sequence[Row], spans: Sequence[Row]) -> 
     )
 
 
+# Their schedule only looks which connection is due, by the policy of each.
+_AT_THEIR_OWN_RHYTHM = frozenset({"reconcile_stock"})
+
 _WORST = ("fails", "silent", "shaky", "paused", "well", "asleep")
 
 
@@ -117,7 +120,7 @@ def state(row: Row, day: Span) -> str:
         return "paused"
     if row["failed_turns"]:
         return "fails"
-    known = kinds.BY_NAME.get(row["kind"])
+    known = kinds.BY_NAME.get(row["kind"]) if row["kind"] not in _AT_THEIR_OWN_RHYTHM else None
     every = next((s.every_seconds for s in SCHEDULES if known and s.name == known.schedule), None)
     quiet = row["as_of"] - row["last_turn_at"]
     if every is not None and quiet > timedelta(seconds=3 * every + 120):
@@ -138,8 +141,9 @@ def headline(found: Sequence[Health], running: int) -> tuple[str, str]:
         worst = failing[0]
         name = f"{words_of(worst.row['kind'])} of {worst.row['connection']}"
         if len(failing) == 1:
-            times = formats.plural(worst.row["failed_turns"], "time")
-            return f"{name} failed the last {times}.", now
+            turns = worst.row["failed_turns"]
+            last = "time" if turns == 1 else f"{formats.count(turns)} times"
+            return f"{name} failed the last {last}.", now
         return f"{formats.in_words(len(failing))} kinds of sync fail, {name} among them.", now
     if silent:
         quiet = silent[0]

@@ -72,7 +72,7 @@ def draw_filters(viewer: people.Viewer) -> tuple[str, str | None, int | None]:
     shop, scope = viewer.shop.id, viewer.person.scope
     kinds = {alert_words.kind(name): name for name in alert_queries.kinds(shop, scope)}
     places = {str(row["name"]): int(row["connection_id"]) for row in queries.connections(shop, scope)}
-    with st.container(horizontal=True, key="stack-alert-filters"):
+    with st.container(horizontal=True, vertical_alignment="center", key="stack-alert-filters"):
         show = st.segmented_control(
             "Show", _SHOW, key="show", default="Open", required=True, bind="query-params", on_change=first_page,
             label_visibility="collapsed",

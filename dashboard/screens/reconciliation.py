@@ -104,7 +104,7 @@ def draw_filters(compared: Sequence[Row], causes: Sequence[Row]) -> dict[str, An
     known = {words: name for name, words in reconciliation_words.CAUSES.items()}
     if wanted in known:
         by_words.setdefault(wanted, known[wanted])
-    with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
+    with st.container(horizontal=True, vertical_alignment="center", key="filters"):
         show = st.segmented_control(
             "Show", list(_SHOWS), key="show", default="Open", required=True, bind="query-params", on_change=first_page,
             label_visibility="collapsed",

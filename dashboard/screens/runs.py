@@ -162,7 +162,7 @@ def _filters(viewer: people.Viewer) -> run_queries.Filter:
     found = queries.connections(viewer.shop.id, viewer.person.scope)
     names = {str(row["connection_id"]): str(row["name"]) for row in found}
     words = {kind.name: kind.words for kind in kinds.KINDS}
-    with st.container(horizontal=True, vertical_alignment="bottom", key="stack-run-filters"):
+    with st.container(horizontal=True, vertical_alignment="center", key="stack-run-filters"):
         state = st.segmented_control(
             "State", list(_STATES), key="state", default="All", required=True, bind="query-params",
             on_change=_go(before=None), label_visibility="collapsed",
@@ -192,10 +192,11 @@ def _choice(name: str, label: str, everything: str, words: dict[str, str]) -> No
 def _ended_cells(row: dict[str, Any], viewer: people.Viewer) -> tuple[str, ...]:
     number = str(row["sync_run_id"])
     said = row["error"] if row["state"] == "failed" else row["cancel_reason"] if row["state"] == "cancelled" else None
-    counted = escape(_short(said)) if said else escape(run_words.counted(row["counts"]))
+    counted = escape(formats.shortened(said, 120)) if said else escape(run_words.counted(row["counts"]))
     return (
         f"<b>{components.link('runs', number, viewer.where(run=number))}</b>",
-        f"{escape(run_words.words_of(row['kind']))}<br><span class='sy-meta'>{escape(row['connection'])}</span>",
+        f"<span class='sy-nowrap'>{escape(run_words.words_of(row['kind']))}</span>"
+        f"<br><span class='sy-meta'>{escape(row['connection'])}</span>",
         components.pill(row["state"]),
         components.when(row["ended_at"], row["as_of"], viewer.shop.zone),
         escape(formats.milliseconds(round(row["seconds"] * 1000)) if row["seconds"] < 60
@@ -203,10 +204,6 @@ def _ended_cells(row: dict[str, Any], viewer: people.Viewer) -> tuple[str, ...]:
         f"<span class='sy-meta'>{counted}</span>",
         escape(run_words.asked(row)),
     )  # fmt: skip
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 120 else f"{text[:119]}…"
 
 
 def draw(viewer: people.Viewer) -> None:

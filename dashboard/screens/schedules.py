@@ -112,7 +112,8 @@ def _draw_row(viewer: people.Viewer, view: View, day: Sequence[Cell]) -> None:
     where = viewer.where(schedule=name)
     cells = (
         f"<b>{components.link('schedules', name, where)}</b><div class='sy-meta'>"
-        f"{escape(view.schedule.description)}; {escape(schedule_words.rhythm(view.schedule, viewer.shop.zone))}</div>",
+        f"{escape(view.schedule.description)}; "
+        f'<span class="sy-nowrap">{escape(schedule_words.rhythm(view.schedule, viewer.shop.zone))}</span></div>',
         components.pill(view.state),
         _last(view, viewer.shop.zone),
         _next(view, viewer.shop.zone),

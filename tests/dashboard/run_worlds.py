@@ -10,9 +10,12 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection
 
 from core.db import execute
-from core.runs import kinds
+from core.runs import days, kinds
 from core.runs.schedules import SCHEDULES
 from tests.dashboard import seed, worlds
+
+ZONE = "Europe/London"
+"""Of `seed.shop`."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +118,9 @@ def day(conn: Connection, shop: int) -> None:
     for schedule in SCHEDULES:
         every = schedule.every_seconds
         if every is None:
-            for days in (2, 1):
-                at = now.replace(hour=2, minute=1) - timedelta(days=days - 1 + (now.hour < 3))
+            assert schedule.daily_after is not None
+            due = days.due_at(days.latest_due_day(now, schedule.daily_after, ZONE), schedule.daily_after, ZONE)
+            for at in (due - timedelta(days=1) + timedelta(minutes=1), due + timedelta(seconds=1)):
                 seed.schedule(conn, schedule.name, at, "finished", {"violations": 0}, f"{at:%Y-%m-%d}:shop:{shop}")
             continue
         # Of a short rhythm one turn in five minutes is enough to look at.
