@@ -48,7 +48,7 @@ def _judge(scene: Scene, channel: Channel, lane: str, rows: Sequence[RowMapping]
     policy = scene.policy
     samples = [Sample(row["at"], row["waiting"], row["done"], row["oldest_at"]) for row in rows]
     last = samples[-1]
-    pace = rates.rates(samples)
+    pace = rates.rates(rates.steps_of(samples), policy.minutes("window_minutes") / 2)
     danger = rates.danger(scene.now, last, pace, policy["dangerous_size"], policy.minutes("dangerous_minutes"))
     fingerprint = f"{BACKLOG}:{channel.id}:{lane}"
     if danger is None or not danger.is_now:
