@@ -36,7 +36,7 @@ from core.alerts import backlog, sweep
 from core.alerts.engine import Desk
 from core.alerts.rates import seconds_left
 from core.clock import utc_now
-from core.db import execute, make_engine, read_only, scalar, unit_of_work
+from core.db import make_engine, read_only, scalar, unit_of_work
 from core.messaging import inbox
 from core.messaging.doorbell import Doorbell, Lane
 from dashboard import job_words, jobs_queries
@@ -104,7 +104,7 @@ def drained(
         client.flushall()
     world = replace(base, items=[replace(item, units=item.units * copies) for item in base.items])
     with _two_shops(servers, world) as (calm, database, engine, owner, shop):
-        _fill(engine, shop, base, copies)
+        _fill(database, shop, base, copies)
         shops.analyse(owner)
         pages = screens.heard(engine, names)
         _compare(report, engine, calm, pages, rounds, "a full inbox")
@@ -116,8 +116,7 @@ def drained(
 def failed(servers: Servers, report: Report, base: World, count: int, names: Sequence[str], rounds: int) -> None:
     """As many parked messages and failed jobs, weighed as the job that runs once a minute does."""
     with _two_shops(servers, base) as (calm, _, engine, owner, shop):
-        with unit_of_work(engine) as conn:
-            fail(conn, shop, count)
+        fail(owner, shop, count)
         shops.analyse(owner)
         began = time.monotonic()
         while weigh_failures()["read"]:
@@ -156,19 +155,13 @@ def _connected(servers: Servers, database: embedded.Database, world: World) -> I
         owner.dispose()
 
 
-def _fill(engine: Engine, shop: Shop, world: World, copies: int) -> None:
-    """Every order as many times under other numbers, in the order in which they came over the last hours."""
+def _fill(database: embedded.Database, shop: Shop, world: World, copies: int) -> None:
+    """Every order as many times under other numbers, received one time after the other over two hours."""
+    engine, until = make_engine(database.url), utc_now() - timedelta(minutes=10)
     for copy in range(copies):
-        shops.fill_inbox(engine, shop.shopify, [_again(each, copy) for each in world.deliveries])
-    with unit_of_work(engine) as conn:
-        execute(
-            conn,
-            """
-            update inbox_messages m set received_at = now() - interval '10 minutes'
-                - (n.last - m.id) * interval '2 hours' / greatest(n.last - n.first, 1)
-            from (select min(id) as first, max(id) as last from inbox_messages) n
-            """,
-        )
+        at = until - timedelta(hours=2) * (1 - copy / copies)
+        shops.fill_inbox(engine, shop.shopify, [_again(each, copy) for each in world.deliveries], at)
+    engine.dispose()
 
 
 def _again(delivery: Delivered, copy: int) -> Delivered:
@@ -240,7 +233,7 @@ def _look(engine: Engine, shop: Shop, drain: Drain) -> None:
         samples = backlog.samples(conn, shop.shop_id, now - WINDOW, now)
     mine = samples[shop.shopify.id, "events"]
     pace = backlog.pace_of(mine, WINDOW)
-    drain.alert.append(Said(began, mine[-1].waiting, seconds_left(mine[-1].waiting, pace), pace and pace.done))
+    drain.alert.append(Said(began, mine[-1].waiting, seconds_left(mine[-1].waiting, pace), pace.done if pace else None))
 
 
 def judge(report: Report, drain: Drain, messages: int, settling: float) -> None:

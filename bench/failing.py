@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
+from sqlalchemy import Engine
 
 from bench.shop import Shop
-from core.db import execute
+from core.db import execute, unit_of_work
 
 CAUSES = 50
 _AT_ONCE = 10_000
 
 
-def fail(conn: Connection, shop: Shop, count: int) -> None:
+def fail(engine: Engine, shop: Shop, count: int) -> None:
     """`count` messages that are parked and as many jobs that failed, over the last three days."""
     for first in range(0, count, _AT_ONCE):
         scope = {
@@ -22,8 +22,9 @@ def fail(conn: Connection, shop: Shop, count: int) -> None:
             "count": count,
             "causes": CAUSES,
         }
-        execute(conn, _PARKED, **scope)
-        execute(conn, _JOBS, **scope)
+        for statement in (_PARKED, _JOBS):
+            with unit_of_work(engine) as conn:
+                execute(conn, statement, **scope)
 
 
 # Each cause is a reason in other words: numbers in it are not what makes it another one.
