@@ -36,8 +36,7 @@ def draw_lanes(views: Sequence[LaneView]) -> None:
     quiet = len(views) - len(shown)
     said = f"{formats.plural(quiet, 'lane')} had nothing to do for an hour. " if quiet else ""
     st.caption(
-        f"{said}A minute is the mean of the last five. Quantities to write have no arrival: a thousand changes may be "
-        "one write."
+        f"{said}A minute is as it was lately. Quantities to write have no arrival: a thousand changes may be one write."
     )
 
 

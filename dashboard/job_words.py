@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from core.alerts import rates
+from core.alerts.rates import Rates, Step
 from core.ports import BrokerReading, QueueReading, WorkerReading
 from dashboard import failure_words, formats
 from dashboard.failure_words import SOURCES
@@ -21,14 +23,17 @@ KINDS = {
 LATE_AFTER = {"events": 60.0, "stock": 120.0, "stock-check": 900.0}
 """Seconds for which work of a kind may wait before it counts as late; a channel of class B takes minutes to answer."""
 
-RATE_MINUTES = 5
+MEMORY = timedelta(minutes=1)
+"""How far back a lane's rates look, as `rates.rates` has it."""
+
 STEP_MINUTES = 5
+STEP_SECONDS = 10
 SILENT_AFTER = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
 class LaneView:
-    """One lane as it is shown: rates are per minute over the last five, `left` is the time to drain it in seconds."""
+    """One lane as it is shown: rates are per minute and lately, `left` is the time to drain it in seconds."""
 
     row: Row
     state: str
@@ -40,25 +45,27 @@ class LaneView:
     drains: tuple[float | None, ...]
 
 
-def lane(row: Row, minutes: Sequence[Row]) -> LaneView:
-    """Arrival against drain of one lane; `minutes` counts back from now, the last minute first."""
-    arrived, drained = _rate(minutes, "arrived"), _rate(minutes, "drained")
+def lane(row: Row, minutes: Sequence[Row], steps: Sequence[Row]) -> LaneView:
+    """Arrival against drain of one lane; `minutes` and `steps` (of ten seconds) count back from now, the last first."""
+    pace = _pace(steps)
+    arrived = pace.arrive if pace and any(step["arrived"] is not None for step in steps) else None
+    drained = pace.done if pace else None
     oldest = (row["as_of"] - row["oldest_at"]).total_seconds() if row["oldest_at"] else None
     return LaneView(
         row,
-        _lane_state(row, oldest, arrived, drained),
+        _lane_state(row, oldest, pace),
         oldest,
         arrived,
         drained,
-        _left(row["waiting"], arrived, drained),
+        rates.seconds_left(row["waiting"], pace),
         _steps(minutes, "arrived"),
         _steps(minutes, "drained"),
     )
 
 
-def _rate(minutes: Sequence[Row], field: str) -> float | None:
-    known = [row[field] for row in minutes[:RATE_MINUTES] if row[field] is not None]
-    return sum(known) / len(known) if known else None
+def _pace(steps: Sequence[Row]) -> Rates | None:
+    known = [Step(STEP_SECONDS, row["arrived"], row["drained"]) for row in steps if row["drained"] is not None]
+    return rates.rates(known[::-1], MEMORY)
 
 
 def _steps(minutes: Sequence[Row], field: str) -> tuple[float | None, ...]:
@@ -68,22 +75,16 @@ def _steps(minutes: Sequence[Row], field: str) -> tuple[float | None, ...]:
     return tuple(None if any(v is None for v in step) else float(sum(step)) for step in reversed(steps))
 
 
-def _left(waiting: int, arrived: float | None, drained: float | None) -> float | None:
-    if not waiting or drained is None or drained <= (arrived or 0.0):
-        return None
-    return waiting / (drained - (arrived or 0.0)) * 60
-
-
-def _lane_state(row: Row, oldest: float | None, arrived: float | None, drained: float | None) -> str:
+def _lane_state(row: Row, oldest: float | None, pace: Rates | None) -> str:
     if row["switch"] == "paused":
         return "paused"
     if not row["waiting"]:
         return "clear"
     if oldest is None or oldest <= LATE_AFTER[row["kind"]]:
         return "draining"
-    if not drained:
+    if pace is None or not pace.done:
         return "still"
-    return "growing" if drained <= (arrived or 0.0) else "draining"
+    return "draining" if pace.shrinks else "growing"
 
 
 def is_late(view: LaneView) -> bool:

@@ -44,7 +44,22 @@ def lane_minutes(shop_id: int, scope: str) -> dict[tuple[int, str], list[Row]]:
     return found
 
 
+@st.cache_data(ttl=5, max_entries=200, show_spinner=False)
+def lane_steps(shop_id: int, scope: str) -> dict[tuple[int, str], list[Row]]:
+    """Five minutes of each lane in steps of ten seconds, the last first, by (connection id, kind)."""
+    found: dict[tuple[int, str], list[Row]] = {}
+    for row in rows(
+        """
+        select connection_id, kind, step, arrived, drained
+        from job_lane_steps where shop_id = %(shop)s order by connection_id, kind, step
+        """,
+        shop=shop_id,
+    ):
+        found.setdefault((row["connection_id"], row["kind"]), []).append(row)
+    return found
+
+
 def forget() -> None:
     """Read the screen afresh: after an act, so that its effect shows at once."""
-    for cached in (broker_reading, lanes, lane_minutes):
+    for cached in (broker_reading, lanes, lane_minutes, lane_steps):
         cached.clear()

@@ -7,10 +7,9 @@ anyway (tallies of the inbox, planned writes); what arrived is that and what wai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
-from itertools import groupby
+from datetime import datetime, timedelta
 
-from sqlalchemy.engine import RowMapping
+from sqlalchemy import Connection
 
 from core.alerts import rates
 from core.alerts.rates import Danger, Rates, Sample
@@ -32,11 +31,12 @@ def backlogs(scene: Scene) -> Found:
     """Lanes of active channels that are dangerous, or will be before long."""
     _sample(scene)
     findings, unknown = [], []
-    for (connection_id, lane), group in groupby(_samples(scene), key=lambda row: (row["connection_id"], row["lane"])):
+    since = scene.now - scene.policy.minutes("window_minutes")
+    for (connection_id, lane), group in samples(scene.conn, scene.shop_id, since, scene.now).items():
         channel = scene.channels[connection_id]
         if not channel.is_active:
             continue
-        seen = _judge(scene, channel, lane, list(group))
+        seen = _judge(scene, channel, lane, group)
         if isinstance(seen, Finding):
             findings.append(seen)
         elif seen is not None:
@@ -44,11 +44,15 @@ def backlogs(scene: Scene) -> Found:
     return Found(findings, unknown)
 
 
-def _judge(scene: Scene, channel: Channel, lane: str, rows: Sequence[RowMapping]) -> Finding | Unknown | None:
+def pace_of(samples: Sequence[Sample], window: timedelta) -> Rates | None:
+    """How fast a lane grows or shrinks by its samples (oldest first) of a window; None: too little is known."""
+    return rates.rates(rates.steps_of(samples), window / 2)
+
+
+def _judge(scene: Scene, channel: Channel, lane: str, seen: Sequence[Sample]) -> Finding | Unknown | None:
     policy = scene.policy
-    samples = [Sample(row["at"], row["waiting"], row["done"], row["oldest_at"]) for row in rows]
-    last = samples[-1]
-    pace = rates.rates(samples)
+    last = seen[-1]
+    pace = pace_of(seen, policy.minutes("window_minutes"))
     danger = rates.danger(scene.now, last, pace, policy["dangerous_size"], policy.minutes("dangerous_minutes"))
     fingerprint = f"{BACKLOG}:{channel.id}:{lane}"
     if danger is None or not danger.is_now:
@@ -133,10 +137,10 @@ def _sample(scene: Scene) -> None:
     )
 
 
-def _samples(scene: Scene) -> Sequence[RowMapping]:
-    """The samples of the window, oldest first, of lanes that were just looked at."""
-    return fetch(
-        scene.conn,
+def samples(conn: Connection, shop_id: int, since: datetime, now: datetime) -> dict[tuple[int, str], list[Sample]]:
+    """By (connection id, lane) what was seen since, oldest first, of lanes that were looked at `now`."""
+    rows = fetch(
+        conn,
         """
         select s.connection_id, s.lane, s.at, s.waiting, s.oldest_at, s.done from backlog_samples s
         where s.shop_id = %(shop)s and s.at >= %(since)s and s.at <= %(now)s and exists (
@@ -144,7 +148,12 @@ def _samples(scene: Scene) -> Sequence[RowMapping]:
                 and n.lane = s.lane and n.at = %(now)s)
         order by s.connection_id, s.lane, s.at
         """,
-        shop=scene.shop_id,
-        now=scene.now,
-        since=scene.now - scene.policy.minutes("window_minutes"),
+        shop=shop_id,
+        now=now,
+        since=since,
     )
+    found: dict[tuple[int, str], list[Sample]] = {}
+    for row in rows:
+        sample = Sample(row["at"], row["waiting"], row["done"], row["oldest_at"])
+        found.setdefault((row["connection_id"], row["lane"]), []).append(sample)
+    return found

@@ -1,13 +1,20 @@
-"""Pure rules of backlogs: how fast one grows, and the minute at which it becomes dangerous."""
+"""Pure rules of backlogs: how fast one grows or shrinks, how long it takes to be worked off, when it is dangerous.
+
+The one estimate of its kind: the alert and the Jobs screen say what these functions say.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
-LEAST_SAMPLES = 4
-"""With fewer looks at a lane nothing is said of rates."""
+LEAST_STEPS = 3
+"""With fewer stretches of time to go by nothing is said of rates, nor of the time left with work done in fewer."""
+
+
+STILL = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +28,34 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A stretch of time, and what came and was done in it; `arrived` is None where it is not known."""
+
+    seconds: float
+    arrived: float | None
+    done: float
+
+
+@dataclass(frozen=True, slots=True)
 class Rates:
-    """How many arrive and are done a minute. What arrives is what is done and what waits more."""
+    """How many arrive and are done a minute.
+
+    `is_lasting`: work was done in enough steps, and lately, to say when it will all be done.
+    """
 
     arrive: float
     done: float
+    is_lasting: bool
 
     @property
     def grows(self) -> float:
         """By how many it grows a minute; below zero: it shrinks."""
         return self.arrive - self.done
+
+    @property
+    def shrinks(self) -> bool:
+        """By less than a hundredth of what is done it stands still, as far as anybody can tell."""
+        return -self.grows > STILL * self.done
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +67,59 @@ class Danger:
     is_now: bool
 
 
-def rates(samples: Sequence[Sample]) -> Rates | None:
-    """The rates over samples (oldest first), by least squares of what waited; None where there are too few of them."""
-    if len(samples) < LEAST_SAMPLES:
+def steps_of(samples: Sequence[Sample]) -> list[Step]:
+    """The steps between samples (oldest first): what arrived is what was done and what waits more."""
+    found = []
+    for before, after in pairwise(samples):
+        done, more = max(after.done - before.done, 0), after.waiting - before.waiting
+        # A lane may shrink without a trace of what was done.
+        found.append(Step((after.at - before.at).total_seconds(), max(done + more, 0), max(done, -more)))
+    return found
+
+
+def rates(steps: Sequence[Step], memory: timedelta) -> Rates | None:
+    """The rates by steps (oldest first); None where there are too few of them.
+
+    What is done is a mean in which a step counts half as much for each `memory` that it lies back: batches are evened
+    out, and a change of pace is followed. A time without work at the beginning is left out: it does not say how fast
+    somebody is who is at it. What arrives is the mean of the last `memory` alone: a burst before that is not expected
+    again.
+    """
+    if len(steps) < LEAST_STEPS:
         return None
-    first, last = samples[0], samples[-1]
-    minutes = (last.at - first.at).total_seconds() / 60
-    if minutes < 1:
-        return None
-    times = [(each.at - first.at).total_seconds() / 60 for each in samples]
-    middle, mean = sum(times) / len(times), sum(each.waiting for each in samples) / len(samples)
-    spread = sum((time - middle) ** 2 for time in times)
-    slope = sum((time - middle) * (each.waiting - mean) for time, each in zip(times, samples, strict=True)) / spread
-    done = max(last.done - first.done, 0) / minutes
-    # Nothing arrives less than not at all: a lane may shrink without a trace of what was done.
-    return Rates(max(slope + done, 0.0), max(done, -slope))
+    worked = _since_begun(steps)
+    weights, age = [], 0.0
+    for step in reversed(worked):
+        weights.append(0.5 ** ((age + step.seconds / 2) / memory.total_seconds()))
+        age += step.seconds
+    weights.reverse()
+    seconds = sum(weight * step.seconds for weight, step in zip(weights, worked, strict=True))
+    done = sum(weight * step.done for weight, step in zip(weights, worked, strict=True))
+    recent = _last(steps, memory)
+    lasting = sum(step.done > 0 for step in worked) >= LEAST_STEPS and any(step.done > 0 for step in recent)
+    return Rates(_arriving(recent) * 60, done / seconds * 60, lasting)
+
+
+def _since_begun(steps: Sequence[Step]) -> Sequence[Step]:
+    """From when work was begun; the step in which it was is partly worked. All of them where that says too little."""
+    first = next((place for place, step in enumerate(steps) if step.done > 0), 0)
+    later = steps[first + 1 :]
+    return later if first and any(step.done > 0 for step in later) else steps
+
+
+def _last(steps: Sequence[Step], memory: timedelta) -> list[Step]:
+    found: list[Step] = []
+    for step in reversed(steps):
+        if found and sum(each.seconds for each in found) >= memory.total_seconds():
+            break
+        found.append(step)
+    return found
+
+
+def _arriving(steps: Sequence[Step]) -> float:
+    """A second, as far as it is known; a lane of which it is never known is a level and has no arrivals."""
+    known = [(step.seconds, step.arrived) for step in steps if step.arrived is not None]
+    return sum(arrived for _, arrived in known) / sum(seconds for seconds, _ in known) if known else 0.0
 
 
 def danger(now: datetime, last: Sample, pace: Rates | None, size: int, age: timedelta) -> Danger | None:
@@ -85,11 +148,17 @@ def danger(now: datetime, last: Sample, pace: Rates | None, size: int, age: time
     return Danger(at, by, False)
 
 
+def seconds_left(waiting: int, pace: Rates | None) -> float | None:
+    """How long until nothing waits any more, at this rate; None: it does not shrink, or it is not known."""
+    if not waiting or pace is None or not pace.shrinks or not pace.is_lasting:
+        return None
+    return waiting / -pace.grows * 60
+
+
 def drained_at(now: datetime, waiting: int, pace: Rates | None) -> datetime | None:
     """When nothing waits any more, at this rate; None: it does not shrink, or it is not known."""
-    if pace is None or pace.grows >= 0:
-        return None
-    return now + _minutes(waiting / -pace.grows)
+    left = seconds_left(waiting, pace)
+    return None if left is None else now + _minutes(left / 60)
 
 
 # Beyond that a moment says nothing, and may be none that a calendar has.

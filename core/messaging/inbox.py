@@ -173,8 +173,9 @@ def is_poison(error: Exception) -> bool:
 # Turns, not messages: one that waits, is released and handled counts as waiting and as handled.
 _TALLIED = """
     tallied as (
-        insert into tallies (kind, connection_id, name, outcome, events)
-        select 'inbox', connection_id, '', state, count(*) from settled group by connection_id, state
+        insert into tallies (kind, connection_id, name, outcome, events, at)
+        select 'inbox', connection_id, '', state, count(*), clock_timestamp() from settled
+        group by connection_id, state
     )
 """
 

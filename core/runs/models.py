@@ -347,6 +347,8 @@ tallies = Table(
     Column("outcome", Text, nullable=False),
     Column("events", BigInteger, nullable=False),
     Column("seconds", Double, nullable=False, server_default="0", comment="how long they took together"),
+    Column("at", DateTime(timezone=True), comment="of the inbox, for an hour: when; later to the minute"),
+    Index("ix_tallies_at", "connection_id", "at", postgresql_where=text("at is not null")),
     CheckConstraint("kind in ('job_run', 'api_call', 'inbox')", name="kind"),
 )
 

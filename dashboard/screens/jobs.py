@@ -39,12 +39,16 @@ def read_broker(viewer: people.Viewer) -> BrokerReading | None:
 def read(viewer: people.Viewer) -> dict[str, Any]:
     """Everything this page shows, read before anything is drawn."""
     shop, scope = viewer.shop.id, viewer.person.scope
-    minutes = jobs_queries.lane_minutes(shop, scope)
+    minutes, steps = jobs_queries.lane_minutes(shop, scope), jobs_queries.lane_steps(shop, scope)
     lanes = jobs_queries.lanes(shop, scope)
     return {
         "totals": failure_words.totals(list(failure_queries.standing(shop, scope, Filter()).groups.values())),
         "hours": failure_queries.by_hour(shop, scope),
-        "lanes": [job_words.lane(row, minutes.get((row["connection_id"], row["kind"]), ())) for row in lanes],
+        "lanes": [
+            job_words.lane(row, minutes.get(key, ()), steps.get(key, ()))
+            for row in lanes
+            for key in [(row["connection_id"], row["kind"])]
+        ],
         "broker": read_broker(viewer),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bench import load, stream
+from bench import backlog, load, stream
 from bench.report import Report
 
 # Small, but on a machine that does other things too.
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def measured(*words: str) -> dict[str, Any]:
+def measured(*words: str, **environment: str) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "bench", *words, "--rounds", "1", "--json"],
         cwd=ROOT,
@@ -27,6 +28,7 @@ def measured(*words: str) -> dict[str, Any]:
         text=True,
         timeout=280,
         check=False,
+        env={**os.environ, **environment},
     )
     assert done.returncode == 0, done.stderr[-3000:]
     (report,) = json.loads(done.stdout)
@@ -109,3 +111,32 @@ def test_a_sale_is_followed_to_the_other_channels_beside_who_hears_and_who_asks(
     lags = {figure["name"]: figure["value"] for figure in report["figures"]}
     # The channels' own delays are in all of them.
     assert all(lags[f"{who} to the other shop: p50"] > 1.25 for who in ("ours", "floor", "baseline"))
+
+
+def test_what_is_told_of_a_backlog_is_held_against_the_truth_and_screens_against_a_shop_without(tmp_path: Path) -> None:
+    report = measured("backlog", "--size", "0.005", SHARED_DIR=str(tmp_path))
+    figures = {figure["name"]: figure for figure in report["figures"]}
+    for state in ("a full inbox", "parked and failed", "without a backlog"):
+        for screen in ("overview", "jobs", "failures"):
+            assert f"{state}: {screen}" in figures
+    for who in ("Jobs screen", "alert"):
+        # A drain of seconds: nothing may be said of it yet.
+        assert "unknown" in figures[f"{who}: readings judged"]["note"]
+    assert "500 invented orders" in report["measured_with"]
+    assert "500 parked messages, 500 failed jobs" in report["measured_with"]
+
+
+def test_what_was_told_is_judged_by_what_came() -> None:
+    report = Report("backlog", "nothing")
+    drain = backlog.Drain(began=100, ended=300)
+    for at, waiting, said in ((110, 190, 5.0), (200, 100, 100.0), (210, 90, 81.0), (220, 80, 120.0), (230, 70, None)):
+        drain.screen.append(backlog.Said(at, waiting, said, said and waiting / said * 60))
+    backlog.judge(report, drain, 1000, settling=50)
+    figures = {figure.name: figure for figure in report.figures}
+    assert figures["messages handled a second by one worker"].value == 5
+    judged = figures["Jobs screen: readings judged"]
+    assert (judged.value, judged.note) == (4, "1 unknown")
+    # 100 for 100, 81 for 90, 120 for 80, and one of which nothing was said.
+    assert figures["Jobs screen: time left within 20 %"].value == 50
+    assert figures["Jobs screen: time left, worst"].value == pytest.approx(50)
+    assert figures["Jobs screen: rate, worst"].value == pytest.approx(100 / 3)

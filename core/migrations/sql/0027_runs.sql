@@ -170,3 +170,141 @@ and not exists (
     where later.name = r.name and later.started_at > r.started_at and later.outcome in ('finished', 'failed')
     and substring(later.period from ':shop:[0-9]+$') is not distinct from substring(r.period from ':shop:[0-9]+$')
 );
+
+-- What lanes have done lately is told by the tallies of the inbox, one a batch, so that a backlog of any size is counted
+-- in full: the messages themselves would have to be looked at one by one.
+alter table tallies add column at timestamp with time zone;
+comment on column tallies.at is 'of the inbox, for an hour: when; later to the minute';
+create index ix_tallies_at on tallies (connection_id, at) where at is not null;
+
+-- As before, and all that was done: an hour of it, not the last 4,000 messages. What came is still counted among the
+-- 4,000 newest, and unknown (null) before them.
+create or replace view job_lane_minutes with (security_invoker = true) as
+with came as (
+    select c.shop_id, c.id as connection_id, latest.received_at
+    from connections c
+    cross join lateral (
+        select m.received_at from inbox_messages m
+        where m.shop_id = c.shop_id and m.connection_id = c.id and m.received_at > now() - interval '1 hour'
+        order by m.received_at desc limit 4000
+    ) latest
+), messages as (
+    select connection_id, minute, sum(arrived) as arrived, sum(drained) as drained
+    from (
+        select connection_id, greatest(floor(extract(epoch from now() - received_at) / 60), 0)::int as minute,
+            count(*) as arrived, 0 as drained
+        from came group by 1, 2
+        union all
+        select t.connection_id, greatest(floor(extract(epoch from now() - t.at) / 60), 0)::int, 0, sum(t.events)
+        from tallies t where t.kind = 'inbox' and t.at > now() - interval '1 hour' group by 1, 2
+    ) counted
+    group by 1, 2
+), message_reach as (
+    select
+        connection_id,
+        case when count(*) = 4000 then floor(extract(epoch from now() - min(received_at)) / 60)::int else 60 end
+        as minutes
+    from came group by 1
+), written as (
+    select w.* from shops s
+    cross join lateral (
+        select l.shop_id, l.connection_id, l.planned_at, l.sent_at, l.outcome_at from listing_writes l
+        where l.shop_id = s.shop_id order by l.id desc limit 4000
+    ) w
+), write_reach as (
+    select
+        shop_id,
+        case when count(*) = 4000 then floor(extract(epoch from now() - min(planned_at)) / 60)::int else 60 end as minutes
+    from written group by 1
+), writes as (
+    select connection_id, minute, sum(sent) as sent, sum(settled) as settled
+    from (
+        select connection_id, floor(extract(epoch from now() - sent_at) / 60)::int as minute,
+            count(*) as sent, 0 as settled
+        from written where sent_at > now() - interval '1 hour' group by 1, 2
+        union all
+        select connection_id, floor(extract(epoch from now() - outcome_at) / 60)::int, 0, count(*)
+        from written where outcome_at > now() - interval '1 hour' and sent_at is not null group by 1, 2
+    ) counted
+    group by 1, 2
+)
+select
+    c.shop_id, c.id as connection_id, kinds.kind, step.minute,
+    case
+        when kinds.kind = 'events' and step.minute < coalesce(mr.minutes, 60) then coalesce(m.arrived, 0)
+        when kinds.kind = 'stock-check' and step.minute < coalesce(wr.minutes, 60) then coalesce(w.sent, 0)
+    end::bigint as arrived,
+    case
+        when kinds.kind = 'events' then coalesce(m.drained, 0)
+        when kinds.kind = 'stock' and step.minute < coalesce(wr.minutes, 60) then coalesce(w.sent, 0)
+        when kinds.kind = 'stock-check' and step.minute < coalesce(wr.minutes, 60) then coalesce(w.settled, 0)
+    end::bigint as drained
+from connections c
+cross join (values ('events'), ('stock'), ('stock-check')) kinds(kind)
+cross join generate_series(0, 59) step(minute)
+left join messages m on m.connection_id = c.id and m.minute = step.minute
+left join message_reach mr on mr.connection_id = c.id
+left join writes w on w.connection_id = c.id and w.minute = step.minute
+left join write_reach wr on wr.shop_id = c.shop_id;
+
+-- Five minutes of each lane in steps of ten seconds, counted back from now: what the time left goes by. Where more came
+-- in the last step than is looked at, it is what came in a part of it, times as much.
+create view job_lane_steps with (security_invoker = true) as
+with came as (
+    select c.shop_id, c.id as connection_id, latest.received_at
+    from connections c
+    cross join lateral (
+        select m.received_at from inbox_messages m
+        where m.shop_id = c.shop_id and m.connection_id = c.id and m.received_at > now() - interval '5 minutes'
+        order by m.received_at desc limit 4000
+    ) latest
+), reach as (
+    select
+        connection_id,
+        case when count(*) = 4000 then greatest(extract(epoch from now() - min(received_at)) / 10, 0.001) else 30 end
+        as steps
+    from came group by 1
+), arrived as (
+    select connection_id, greatest(floor(extract(epoch from now() - received_at) / 10), 0)::int as step, count(*) as n
+    from came group by 1, 2
+), handled as (
+    select t.connection_id, greatest(floor(extract(epoch from now() - t.at) / 10), 0)::int as step, sum(t.events) as n
+    from tallies t where t.kind = 'inbox' and t.at > now() - interval '5 minutes' group by 1, 2
+), written as (
+    select w.* from shops s
+    cross join lateral (
+        select l.shop_id, l.connection_id, l.planned_at, l.sent_at, l.outcome_at from listing_writes l
+        where l.shop_id = s.shop_id order by l.id desc limit 4000
+    ) w
+), write_reach as (
+    select
+        shop_id, case when count(*) = 4000 then extract(epoch from now() - min(planned_at)) / 10 else 30 end as steps
+    from written group by 1
+), sent as (
+    select connection_id, floor(extract(epoch from now() - sent_at) / 10)::int as step, count(*) as n
+    from written where sent_at > now() - interval '5 minutes' group by 1, 2
+), settled as (
+    select connection_id, floor(extract(epoch from now() - outcome_at) / 10)::int as step, count(*) as n
+    from written where outcome_at > now() - interval '5 minutes' and sent_at is not null group by 1, 2
+)
+select
+    c.shop_id, c.id as connection_id, kinds.kind, ago.step,
+    case
+        when kinds.kind = 'events' and ago.step = 0 and r.steps < 1 then round(4000 / r.steps)
+        when kinds.kind = 'events' and ago.step < coalesce(floor(r.steps), 30) then coalesce(a.n, 0)
+        when kinds.kind = 'stock-check' and ago.step < coalesce(wr.steps, 30) then coalesce(s.n, 0)
+    end::bigint as arrived,
+    case
+        when kinds.kind = 'events' then coalesce(h.n, 0)
+        when kinds.kind = 'stock' and ago.step < coalesce(wr.steps, 30) then coalesce(s.n, 0)
+        when kinds.kind = 'stock-check' and ago.step < coalesce(wr.steps, 30) then coalesce(d.n, 0)
+    end::bigint as drained
+from connections c
+cross join (values ('events'), ('stock'), ('stock-check')) kinds(kind)
+cross join generate_series(0, 29) ago(step)
+left join reach r on r.connection_id = c.id
+left join arrived a on a.connection_id = c.id and a.step = ago.step
+left join handled h on h.connection_id = c.id and h.step = ago.step
+left join write_reach wr on wr.shop_id = c.shop_id
+left join sent s on s.connection_id = c.id and s.step = ago.step
+left join settled d on d.connection_id = c.id and d.step = ago.step;
