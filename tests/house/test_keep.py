@@ -42,21 +42,24 @@ def notes(tmp_path: Path) -> Path:
     return tmp_path / "notes"
 
 
-@pytest.fixture
-def start(tmp_path: Path, notes: Path) -> Iterator[Start]:
+@pytest.fixture(params=["command", "copy"])
+def start(request: pytest.FixtureRequest, tmp_path: Path, notes: Path) -> Iterator[Start]:
+    """Starts a keeper of a child that is given as source: of a command, or of a copy of the keeper."""
     started: list[subprocess.Popen[bytes]] = []
 
     def run(child: str, patience_seconds: float = 22) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-c", child, str(notes)]
+        command = repr([sys.executable, "-c", child, str(notes)])
+        if request.param == "copy":
+            command = f"keep.Copy(['it'], lambda: exec({child!r}, {{'__name__': 'it'}}))"
         keeper = f"""
 import logging
 from pathlib import Path
 from workers import keep
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 keep.PATIENCE_SECONDS = {patience_seconds}
-raise SystemExit(keep.keep({{"it": {command!r}}}, Path({str(tmp_path)!r})))
+raise SystemExit(keep.keep({{"it": {command}}}, Path({str(tmp_path)!r})))
 """
-        process = subprocess.Popen([sys.executable, "-c", keeper], cwd=ROOT, stderr=subprocess.PIPE)
+        process = subprocess.Popen([sys.executable, "-c", keeper, str(notes)], cwd=ROOT, stderr=subprocess.PIPE)
         started.append(process)
         return process
 
@@ -172,4 +175,4 @@ def test_every_queue_has_its_own_workers() -> None:
     commands = keep._queue_workers()
     assert len(commands) == sum(queue.workers for queue in queues.values())
     for name in queues:
-        assert commands[name][1:] == ["-m", "workers.run", "--queue", name]
+        assert list(commands[name].words[1:]) == ["-m", "workers.run", "--queue", name]
