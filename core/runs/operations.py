@@ -198,14 +198,18 @@ def close_abandoned_runs(conn: Connection, live_worker_names: Collection[str], n
     """Close runs whose worker is gone, and hand on or fail sync runs that fell silent; returns counts, and the `closed`
     runs.
 
-    A silent sync run waits again for a worker (see `queries.waiting_syncs`) until its attempts are used up.
+    A worker does one thing at a time: what it began before its latest run has ended, though Postgres was away when that
+    was to be written. A silent sync run waits again for a worker (see `queries.waiting_syncs`) until its attempts are
+    used up.
     """
     closed = fetch(
         conn,
         """
-        update job_runs set ended_at = %(now)s, outcome = 'abandoned', error = 'its worker is gone'
+        update job_runs set ended_at = %(now)s, outcome = 'abandoned', error = case
+            when worker = any (%(alive)b::text[]) then 'how it ended was not written down' else 'its worker is gone' end
         where outcome is null and started_at < %(before)s
-            and (worker is null or worker <> all (%(alive)b::text[]))
+            and (worker is null or worker <> all (%(alive)b::text[]) or exists (
+                select from job_runs later where later.id > job_runs.id and later.worker = job_runs.worker))
         returning id
         """,
         now=now,

@@ -131,6 +131,19 @@ def test_the_run_itself_knows_better_than_the_sweep(conn: Connection) -> None:
     assert row["outcome"] == "finished"
 
 
+def test_a_living_worker_is_not_at_what_it_began_before_its_latest_run(conn: Connection) -> None:
+    """Postgres was away when the end of the first was to be written: nobody would ever end it."""
+    first, latest = (
+        operations.open_job_run(
+            conn, job_ref=ref, function="f", arguments={}, queue="events", worker="alive", attempt=1, now=NOW
+        )
+        for ref in ("first", "latest")
+    )
+    assert operations.close_abandoned_runs(conn, {"alive"}, NOW)["closed"] == []
+    assert operations.close_abandoned_runs(conn, {"alive"}, NOW + HOUR)["closed"] == [first]
+    assert [row["id"] for row in queries.open_job_runs(conn)] == [latest]
+
+
 @dataclass(frozen=True)
 class Call:
     operation: str
