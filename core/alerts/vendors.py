@@ -46,7 +46,7 @@ def _failing(scene: Scene, channel: Channel, row: RowMapping) -> Finding:
         f"{CONNECTION}:{channel.id}",
         "danger",
         f"No call to {channel.name} succeeds",
-        f"{many(row['failed'], 'call')} failed since {scene.clock(row['first_failed_at'])}, {many(minutes, 'minute')};"
+        f"{'At least ' if row['failed'] >= LATEST else ''}{many(row['failed'], 'call')} failed since {scene.clock(row['first_failed_at'])}, {many(minutes, 'minute')};"
         f" {last}. The newest: {status}{f', {said}' if said else ''}.{waits} What it sells meanwhile is not seen.",
         "Look at the calls and at the vendor's own status page. Everything waits, and goes on by itself when it answers"
         " again.",
