@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import expect
 from prometheus_client.parser import text_string_to_metric_families
 
 from core import embedded
@@ -21,8 +20,6 @@ from core.embedded.place import known_place
 from core.embedded.postgres import Postgres
 from core.embedded.redis_server import RedisServer
 from core.inventory.operations import Adjustment, adjust
-from tests.dashboard import browsing
-from tests.functional.drill import Drill, Person
 from tests.functional.systems import System, wait_until
 from tests.functional.trade import DOMAIN as TRADE_DOMAIN
 from tests.functional.trade import GOODS, WAVES, Calls, Trade, count
@@ -231,87 +228,6 @@ def test_what_the_whole_says_of_itself(system: System) -> None:
         *((name, "keeper") for name in ("api", "worker", "scheduler", "dashboard")),
         *((name, name) for name in ("api", "worker", "scheduler", "dashboard")),
     }
-
-
-# --- the person on call: Amazon breaks, and is healed through the pages
-
-
-def test_amazon_breaks_and_somebody_heals_it_by_four_clicks(system: System) -> None:
-    """The alert names it, the group says why and how far, the preview is what happens, and the alert closes itself."""
-    wait_until(lambda: is_quiet(system), "nothing else is under way")
-    # One job in place of three, and no time to be sure: the rules as a person may set them.
-    system.cli("alerts", "rules", "set", "repeated_failure", "jobs=1", "hold_minutes=0", "--reason", "a drill")
-    drill = Drill(system)
-    try:
-        with drill.broken():
-            sold = drill.sell(SALES)
-            drill.ring("poll.notices")
-            group = drill.wait_ringing(
-                "failures.weigh",
-                lambda: (found := drill.group()) and found["orders"] == SALES and found,
-                "all of it failed",
-            )
-            alert = drill.wait_ringing(
-                "sweep.alerts", lambda: (found := drill.alert()) and found["orders"] == SALES and found, "it is told"
-            )
-            assert alert["headline"] == f"Reading single orders failed {times(group['items'])} for Amazon"
-            assert "Amazon is not available just now" in alert["sentence"]
-            assert (group["connection"], group["still_needed"]) == ("Amazon", group["items"])
-            assert drill.known(sold) == 0
-        with browsing.chromium() as browser, browsing.visit(browser, system.state().addresses["dashboard"]) as seen:
-            person = heal(Person(seen.page), alert, group)
-            recovery = drill.wait_ringing("runs.recover", lambda: ended(drill), "what failed is done again")
-            assert (recovery["items"], recovery["works"]) == (group["items"], group["works"])
-            assert (recovery["done"], recovery["failed"], recovery["cancelled"]) == (group["works"], 0, 0)
-            wait_until(lambda: drill.known(sold) == SALES, "every order is booked")
-            # What the clock would do within a minute: whatever else failed meanwhile succeeds, and is looked at.
-            drill.ring("poll.orders")
-            drill.wait_ringing("sweep.alerts", lambda: no_alert_is_open(drill), "the alerts close themselves")
-            assert drill.alert()["closed_because"] == "below"  # type: ignore[index]
-            seen.page.goto(system.state().addresses["dashboard"] + "/alerts")
-            person.sees("No alert is open.")
-            assert person.clicks == 4
-            assert seen.complaints == []
-    finally:
-        drill.close()
-    wait_until(lambda: is_quiet(system), "everything is handled")
-    system.cli("audit")
-
-
-SALES = 3
-
-
-def times(number: int) -> str:
-    return "1 time" if number == 1 else f"{number} times"
-
-
-def heal(person: Person, alert: dict[str, Any], group: dict[str, Any]) -> Person:
-    """From the Overview to what is being done again; the preview says what there is."""
-    page, number = person.page, group["items"]
-    person.sees(alert["headline"])
-    card = page.locator("[data-testid=stVerticalBlock]").filter(has_text=alert["headline"]).last
-    person.click(card.get_by_role("button", name="Open failures"))
-    person.sees("Amazon failed inside")
-    person.sees("Only reading was tried, so nothing was changed there.")
-    person.sees(re.compile(f"{SALES} orders"))
-    person.click(page.get_by_role("button", name="Requeue…").first)
-    dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_text("No money is moved.")).to_be_visible()
-    person.click(dialog.get_by_label("Reason"))
-    page.keyboard.type("Amazon answers again")
-    person.click(dialog.get_by_role("button", name=f"Requeue {number}"))
-    person.sees(re.compile(f"{number} failures? (is|are) done again"))
-    return person
-
-
-def ended(drill: Drill) -> dict[str, Any] | None:
-    return next(
-        iter(drill.rows("select * from recovery_list where ended_at is not null order by recovery_id desc")), None
-    )
-
-
-def no_alert_is_open(drill: Drill) -> bool:
-    return not drill.rows("select id from alerts where closed_at is null and kind = 'repeated_failure'")
 
 
 # --- hard times: the same trade each time, held against a quiet day
