@@ -60,9 +60,9 @@ def headline(totals: Row) -> tuple[str, str]:
     number, unowned = totals["open"], totals["unowned"]
     if number == 0:
         if not totals["ever"]:
-            return "Nothing is wrong.", "No alert has been opened yet."
+            return "No alert is open.", "None has been yet."
         ago = formats.duration((totals["as_of"] - totals["last_closed_at"]).total_seconds())
-        return "Nothing is wrong.", f"The last alert closed {ago} ago."
+        return "No alert is open.", f"The last alert closed {ago} ago."
     first = f"{formats.in_words(number)} {'alert is' if number == 1 else 'alerts are'} open."
     if unowned == 0:
         return first, "Somebody has it." if number == 1 else "Somebody has each of them."

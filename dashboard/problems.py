@@ -9,6 +9,7 @@ from typing import Any
 
 from core.messaging import legs
 from core.orders import packages
+from core.runs import words
 from dashboard import failure_words, formats
 
 Row = Mapping[str, Any]
@@ -51,9 +52,19 @@ def collect(connections: Sequence[Row], found: Found, now: datetime, zone: str) 
     """All problems, worst first; among equals the oldest first."""
     problems = [problem for row in connections if (problem := _connection(row, now, zone)) is not None]
     for kind, build in _BUILDERS.items():
-        problems += [build(row, now, zone) for row in found.get(kind, ())]
+        problems += [build(row, now, zone) for row in found.get(kind, ()) if not _is_doubt(kind, row, found)]
     oldest = max((p.since for p in problems if p.since), default=now)
     return sorted(problems, key=lambda p: (p.rank, p.since or oldest, p.id))
+
+
+def _is_doubt(kind: str, row: Row, found: Found) -> bool:
+    """Whether a quantity that got no answer is told of as a write of which nobody knows: one cause, one card."""
+    doubtful = {each["connection_id"] for each in found.get("doubtful", ())}
+    return kind == "refused" and _got_no_answer(row) and row["connection_id"] in doubtful
+
+
+def _got_no_answer(row: Row) -> bool:
+    return str(row["problem"] or "").startswith("NO_ANSWER:")
 
 
 def headline(problems: Sequence[Problem], connections: Sequence[Row]) -> tuple[str, str]:
@@ -219,11 +230,12 @@ def _has(number: int) -> str:
 
 def _refused(row: Row, now: datetime, zone: str) -> Problem:
     again = f"Tried again at {formats.moment(row['next_push_at'], now, zone)}." if row["next_push_at"] else ""
+    many, name = formats.plural(row["listings"], "quantity", "quantities"), formats.plain(row["connection"])
     return Problem(
         _id("refused", row["connection_id"], row["problem"]),
         "attention",
         16,
-        f"{formats.plain(row['connection'])} refuses {formats.plural(row['listings'], 'quantity', 'quantities')}",
+        f"{name} gave no answer to {many}" if _got_no_answer(row) else f"{name} refuses {many}",
         _join(formats.sentence(row["problem"]), again),
         _example(row),
         row["since"],
@@ -398,11 +410,12 @@ def _unconfirmed(row: Row, now: datetime, zone: str) -> Problem:
 
 
 def _job(row: Row, now: datetime, zone: str) -> Problem:
+    whose = f" for {formats.plain(row['connection'])}" if row["connection"] else ""
     return Problem(
         _id("job", row["function"], row["fingerprint"]),
         "danger" if row["runs"] >= 5 else "attention",
         12,
-        f"{formats.plain(row['function'])} failed {_times(row['runs'])}",
+        f"{formats.plain(words.function(row['function']))} failed {_times(row['runs'])}{whose}",
         _join(formats.sentence(_last_line(row["error"])), "It has not succeeded since."),
         (f"last {formats.ago(row['last_at'], now, zone)}",),
         row["since"],

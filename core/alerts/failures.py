@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 
 from core.alerts.rules import Finding, Found, many
-from core.alerts.scene import Concerned, Scene, concerned
+from core.alerts.scene import Channel, Concerned, Scene, concerned
 from core.alerts.terms import FAILURE
-from core.db import fetch
+from core.db import fetch, fetch_one
 from core.logs import mask
+from core.runs import words
 
 GROUPS = 50
 """Causes that are looked at, those with most first; of others nothing is known while there are more."""
 
-NOBODY = Concerned(0, 0, 0, 0)
+PUSHES = ("stock.push", "stock.feed", "stock.check")
+"""Jobs behind which whatever a channel does not show yet waits."""
 
 
 def repeated(scene: Scene) -> Found:
@@ -33,15 +35,16 @@ def _jobs(scene: Scene) -> list[Finding]:
         scene.conn,
         """
         with open as (
-            select f.cause, f.function, f.started_at, f.connection_id, f.error, f.run_id,
+            select f.cause, f.function, f.started_at, f.connection_id, f.error, f.run_id, w.kind_id,
                 max(f.started_at) over (partition by f.cause, f.function) as last_at
             from (select id from job_runs where outcome in ('failed', 'abandoned') and resolution is null) u
             join job_failures f on f.run_id = u.id
+            left join failures w on w.shop_id = f.shop_id and w.source = 'job' and w.item_id = f.run_id
             where f.shop_id = %(shop)s and f.state = 'open'
         )
         select cause, function, count(*) as jobs, min(started_at) as since, max(last_at) as last_at,
             count(distinct connection_id) as connections, min(connection_id) as connection_id,
-            (array_agg(error order by run_id desc))[1] as error
+            (array_agg(error order by run_id desc))[1] as error, array_agg(distinct kind_id) as kinds
         from open group by cause, function
         having count(*) filter (where started_at >= last_at - %(window)s) >= %(least)s
         order by 3 desc, cause limit %(limit)s
@@ -54,15 +57,17 @@ def _jobs(scene: Scene) -> list[Finding]:
     found = []
     for row in rows:
         channel = scene.channels.get(row["connection_id"]) if row["connections"] == 1 else None
-        touched = concerned(scene.conn, scene.shop_id, channel.id) if channel else NOBODY
+        touched = _touched(scene, row["function"], channel, row["kinds"])
+        waits = _waiting(scene, row["function"], channel, touched)
         said = mask(_last_line(row["error"]))
         found.append(
             Finding(
                 f"{FAILURE}:job:{_key(row['function'], row['cause'])}",
                 "danger",
-                f"{row['function']} failed {many(row['jobs'], 'time')}{f' for {channel.name}' if channel else ''}",
+                f"{words.function(row['function'])} failed {many(row['jobs'], 'time')}"
+                f"{f' for {channel.name}' if channel else ''}",
                 f"{f'The last said: {said}. ' if said else ''}First {scene.clock(row['since'])}, last"
-                f" {scene.clock(row['last_at'])}; it has not succeeded since.",
+                f" {scene.clock(row['last_at'])}; it has not succeeded since.{waits}",
                 "Look at the cause; then have them done again in one go, or give them up with a reason.",
                 "failures",
                 row["jobs"],
@@ -74,6 +79,46 @@ def _jobs(scene: Scene) -> list[Finding]:
             )
         )
     return found
+
+
+def _touched(scene: Scene, function: str, channel: Channel | None, kinds: list[int]) -> Concerned:
+    """What the failures are about, as their page says it; behind pushes wait all numbers of the channel."""
+    if channel is not None and function in PUSHES:
+        return concerned(scene.conn, scene.shop_id, channel.id)
+    row = fetch_one(
+        scene.conn,
+        """
+        select coalesce(sum(skus), 0)::int8 as skus, coalesce(sum(orders), 0)::int8 as orders
+        from failure_kinds where shop_id = %(shop)s and id = any(%(kinds)s::int8[])
+        """,
+        shop=scene.shop_id,
+        kinds=kinds,
+    )
+    assert row is not None
+    return Concerned(0, row["skus"], 0, row["orders"])
+
+
+def _waiting(scene: Scene, function: str, channel: Channel | None, touched: Concerned) -> str:
+    """What waits behind a job that fails, where its failures do not name it; begins with a space."""
+    if channel is None:
+        return ""
+    if function in PUSHES and touched.listings:
+        return f" {many(touched.listings, 'number waits', 'numbers wait')} to be written there."
+    if function == "connection.poll" and channel.orders_polled_at is not None:
+        return f" Its orders are read up to {scene.clock(channel.orders_polled_at)}."
+    if function == "inbox.drain":
+        row = fetch_one(
+            scene.conn,
+            """
+            select count(*) as messages from inbox_messages
+            where shop_id = %(shop)s and connection_id = %(connection)s and state = 'received'
+            """,
+            shop=scene.shop_id,
+            connection=channel.id,
+        )
+        waiting = row["messages"] if row else 0
+        return f" {many(waiting, 'message waits', 'messages wait')} to be handled." if waiting else ""
+    return ""
 
 
 def _messages(scene: Scene) -> list[Finding]:

@@ -93,7 +93,9 @@ def _rhythm(scene: Scene, channel: Channel) -> timedelta:
         scene.conn,
         """
         select r.started_at, r.result ? 'recorded' as is_reading from job_runs r
-        where r.subject = 'connection.poll:' || %(shop)s || ':' || %(connection)s and r.outcome = 'finished'
+        where r.subject = 'connection.poll:'
+                || jsonb_build_object('shop_id', %(shop)s::int8, 'connection_id', %(connection)s::int8)::text
+            and r.outcome = 'finished'
         order by r.started_at desc limit %(limit)s
         """,
         shop=scene.shop_id,

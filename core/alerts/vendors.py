@@ -38,6 +38,7 @@ def _failing(scene: Scene, channel: Channel, row: RowMapping) -> Finding:
         f"the last that succeeded was at {scene.clock(row['ok_at'])}" if row["ok_at"] else "none has succeeded in a day"
     )
     said = mask(row["error"] or channel.last_error or "").rstrip(".")
+    least = "At least " if row["failed"] >= LATEST else ""
     status = f"status {row['status']}" if row["status"] else "no answer"
     waits = (
         f" {many(touched.listings, 'number waits', 'numbers wait')} to be written there." if touched.listings else ""
@@ -46,8 +47,8 @@ def _failing(scene: Scene, channel: Channel, row: RowMapping) -> Finding:
         f"{CONNECTION}:{channel.id}",
         "danger",
         f"No call to {channel.name} succeeds",
-        f"{many(row['failed'], 'call')} failed since {scene.clock(row['first_failed_at'])}, {many(minutes, 'minute')};"
-        f" {last}. The newest: {status}{f', {said}' if said else ''}.{waits} What it sells meanwhile is not seen.",
+        f"{least}{many(row['failed'], 'call')} failed since {scene.clock(row['first_failed_at'])},"
+        f" {many(minutes, 'minute')}; {last}. The newest: {status}{f', {said}' if said else ''}.{waits} What it sells meanwhile is not seen.",
         "Look at the calls and at the vendor's own status page. Everything waits, and goes on by itself when it answers"
         " again.",
         "calls",

@@ -37,7 +37,7 @@ def test_a_shop_without_alerts_says_that_nothing_is_wrong_and_who_is_told(opened
     seed.shop(conn)
     page = opened("alerts")
     assert not page.exception
-    assert "Nothing is wrong. <span>No alert has been opened yet.</span>" in text_of(page)
+    assert "No alert is open. <span>None has been yet.</span>" in text_of(page)
     assert "Nothing needs you" in text_of(page)
     page.segmented_control(key="part").set_value("Who is told").run()
     assert not page.exception

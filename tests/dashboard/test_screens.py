@@ -84,7 +84,7 @@ def test_a_bad_day_shows_each_problem_with_its_step_worst_first(opened: Open, co
         "£77.70",
         "3 messages from Shopify UK could not be read",
         "4 live listings on Shopify UK are not kept in step",
-        "reconcile.stock failed 3 times",
+        "Comparing stock with a channel failed 3 times",
     ):
         assert sentence in said, sentence
     cards = [m.value for m in page.markdown if "-badge[" in m.value]

@@ -14,6 +14,7 @@ from sqlalchemy.engine import RowMapping
 from core.alerts import operations as alerts
 from core.clock import utc_now
 from core.db import execute, scalar
+from core.recovery import weighing
 from core.runs import operations as runs
 from core.runs.schedules import SCHEDULES
 from tests.alerting import look, notices, open_ones
@@ -125,7 +126,7 @@ def test_jobs_that_fail_again_and_again_of_one_cause(conn: Connection, world: Wo
     fail(conn, world, later(103))
     assert steps(conn, world, "repeated_failure", 104) == ["open"]
     row = only(conn, world)
-    assert row["headline"] == f"stock.push failed 4 times for {world.connection.name}"
+    assert row["headline"] == f"Sending quantities failed 4 times for {world.connection.name}"
     assert (row["connection_id"], row["skus"], row["units"], row["orders"]) == (world.connection.id, 1, 2, 0)
     assert "shpat_" not in row["sentence"]
     assert row["address"] == {"cause": "boom", "function": "stock.push"}
@@ -136,6 +137,36 @@ def test_jobs_that_fail_again_and_again_of_one_cause(conn: Connection, world: Wo
     )  # fmt: skip
     runs.close_job_run(conn, done, "finished", later(2001), result={})
     assert steps(conn, world, "repeated_failure", 2002, 2004) == ["clear", "close"]
+
+
+def test_jobs_that_fail_say_which_orders_they_are_about_and_what_waits_behind_them(
+    conn: Connection, world: World
+) -> None:
+    """As the page of their cause says it, not what waits for the channel anyway."""
+    adjust_stock(conn, world, "MUG", -2)
+    for number in range(3):
+        run = fail(conn, world, later(number), "orders.read")
+        execute(
+            conn,
+            """
+            insert into failure_orders (shop_id, source, item_id, connection_id, order_ref)
+            select %(shop)s, 'job', %(run)s, %(connection)s, unnest(%(refs)s::text[])
+            """,
+            shop=world.shop_id, run=run, connection=world.connection.id, refs=["A-x", f"A-{number}"],
+        )  # fmt: skip
+        fail(conn, world, later(number), "inbox.drain")
+    execute(conn, "update failures set is_weighed = true")
+    weighing.add_up(conn, later(4))
+    insert(
+        conn, "inbox_messages", shop_id=world.shop_id, connection_id=world.connection.id, delivery_id="d",
+        topic="orders/updated", road="webhook", body=b"", received_at=NOW, state="received",
+    )  # fmt: skip
+    look(conn, world.shop_id, "repeated_failure", later(5))
+    read, drained = sorted(open_ones(conn, world.shop_id).values(), key=lambda row: -row["orders"])
+    assert read["headline"] == f"Reading single orders failed 3 times for {world.connection.name}"
+    assert (read["orders"], read["skus"], read["units"]) == (4, 0, 0)
+    assert (drained["orders"], drained["skus"], drained["units"]) == (0, 0, 0)
+    assert "1 message waits to be handled." in drained["sentence"]
 
 
 def test_messages_parked_of_one_cause_and_dead_notices(conn: Connection, world: World) -> None:

@@ -56,7 +56,8 @@ group by f.shop_id, f.cause, f.function;
 
 create view failed_jobs with (security_invoker = true) as
 select
-    f.shop_id, f.cause as fingerprint, f.function, f.jobs as runs, f.since, f.last_at, f.error
+    f.shop_id, f.cause as fingerprint, f.function, f.jobs as runs, f.since, f.last_at, f.error,
+    case when f.connections = 1 then f.connection end as connection
 from job_failure_causes f;
 
 -- A message that somebody mended: the copy is a message of its own, what came from the channel stays verbatim.
