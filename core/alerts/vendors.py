@@ -48,7 +48,8 @@ def _failing(scene: Scene, channel: Channel, row: RowMapping) -> Finding:
         "danger",
         f"No call to {channel.name} succeeds",
         f"{least}{many(row['failed'], 'call')} failed since {scene.clock(row['first_failed_at'])},"
-        f" {many(minutes, 'minute')}; {last}. The newest: {status}{f', {said}' if said else ''}.{waits} What it sells meanwhile is not seen.",
+        f" {many(minutes, 'minute')}; {last}. The newest: {status}{f', {said}' if said else ''}.{waits}"
+        " What it sells meanwhile is not seen.",
         "Look at the calls and at the vendor's own status page. Everything waits, and goes on by itself when it answers"
         " again.",
         "calls",
