@@ -10,7 +10,7 @@ from core.audit import Actor
 from core.db import scalar
 from core.reports import queries as core_queries
 from core.reports.words import long_day
-from dashboard import formats, queries, report_actions, report_charts, report_page, report_queries
+from dashboard import formats, queries, report_actions, report_charts, report_queries
 from dashboard.theme import LIGHT
 from tests.dashboard import report_worlds, seed
 from tests.dashboard.conftest import Open, text_of
