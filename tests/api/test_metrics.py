@@ -249,9 +249,10 @@ def seed_open(conn: Connection, shop: Shop) -> None:
         conn,
         """
         insert into alerts (shop_id, kind, fingerprint, severity, headline, sentence, next_step, page, limit_units,
-            units, opened_units, worst_units, skus, size, told_size, opened_at, checked_at, closed_at, closed_because)
-        select %(shop)s, 'silence', 'silence:' || n, 'danger', 'h', 's', 'n', 'connections', 0, 0, 0, 0, 0, 1, 1,
-            %(now)s, %(now)s, case n when 2 then %(now)s::timestamptz end, case n when 2 then 'heard' end
+            units, opened_units, worst_units, skus, worst_skus, is_told, size, told_size, opened_at, checked_at,
+            closed_at, closed_because)
+        select %(shop)s, 'silence', 'silence:' || n, 'danger', 'h', 's', 'n', 'connections', 0, 0, 0, 0, 0, '[]',
+            true, 1, 1, %(now)s, %(now)s, case n when 2 then %(now)s::timestamptz end, case n when 2 then 'below' end
         from generate_series(1, 2) n
         """,
         **values,

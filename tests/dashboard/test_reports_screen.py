@@ -10,7 +10,7 @@ from core.audit import Actor
 from core.db import scalar
 from core.reports import queries as core_queries
 from core.reports.words import long_day
-from dashboard import queries, report_actions, report_charts, report_page, report_queries
+from dashboard import formats, queries, report_actions, report_charts, report_queries
 from dashboard.theme import LIGHT
 from tests.dashboard import report_worlds, seed
 from tests.dashboard.conftest import Open, text_of
@@ -81,10 +81,10 @@ def test_days_weeks_one_day_and_its_correction(opened: Open, conn: Connection) -
 
 
 def test_a_change_is_against_what_there_was() -> None:
-    assert report_page.delta(3, 4) == "-25 %"
-    assert report_page.delta(5, 4) == "+25 %"
-    assert report_page.delta(5, 0) is None
-    assert report_page.delta(5, None) is None
+    assert formats.delta(3, 4) == "-25 %"
+    assert formats.delta(5, 4) == "+25 %"
+    assert formats.delta(5, 0) is None
+    assert formats.delta(5, None) is None
 
 
 def test_figures_have_a_bar_for_each_hour_and_say_themselves(conn: Connection, settings: None) -> None:
