@@ -328,7 +328,8 @@ def test_the_state_is_what_the_rows_say(serve: Serve, shop: Shop) -> None:
     assert value(found, "switchyard_outbox_messages", state="waiting") == 1
     assert value(found, "switchyard_outbox_messages", state="dead") == 2
     assert (value(found, "switchyard_outbox_late_seconds") or 0) >= 100
-    for source, count in (("job", 1), ("message", 4), ("outbox", 2)):
+    # The failed job of the seed has run again since, under the same id.
+    for source, count in (("job", 0), ("message", 4), ("outbox", 2)):
         assert value(found, "switchyard_failures_open", source=source) == count
     assert value(found, "switchyard_alerts_open", kind="silence", severity="danger") == 1
     assert value(found, "switchyard_recoveries_open") == 1
