@@ -58,6 +58,11 @@ def _money(plan: Preview) -> str:
 
 
 def _quota(use: QuotaUse) -> str:
+    if use.operation is not None:
+        return (
+            f"It takes about {_about(use.units)} {formats.plain(use.unit)} of {formats.plain(use.connection)}"
+            f" ({formats.plain(use.operation)}), which allows {_about(use.has)} a minute."
+        )
     share = f", {formats.percent(round(use.share * 1000), 1000)} of what it has now" if use.share is not None else ""
     return f"It takes about {_about(use.units)} {formats.plain(use.unit)} of {formats.plain(use.connection)}{share}."
 

@@ -279,6 +279,8 @@ def _said(found: Preview) -> list[str]:
     for use in found.quota:
         units = "an unknown part" if use.units is None else f"about {use.units:,.0f} {use.unit}"
         has = "" if use.has is None else f" of {use.has:,.0f} that it has now"
+        if use.operation is not None:
+            has = f" of {use.operation}, which allows {use.has:,.0f} a minute"
         lines.append(f"{use.connection}: {units}{has}.")
     return [*lines, *found.obstacles, *([found.warning] if found.warning else [])]
 
@@ -287,7 +289,14 @@ def _as_json(found: Preview) -> dict[str, Any]:
     names = ("token", "items", "works", "needed", "superseded", "under_way", "money_calls", "per_minute",
              "seconds_to_drain", "obstacles", "warning", "is_possible")  # fmt: skip
     quota = [
-        {"connection": use.connection, "unit": use.unit, "units": use.units, "has": use.has, "share": use.share}
+        {
+            "connection": use.connection,
+            "unit": use.unit,
+            "units": use.units,
+            "has": use.has,
+            "share": use.share,
+            "operation": use.operation,
+        }
         for use in found.quota
     ]
     return {name: getattr(found, name) for name in names} | {"quota": quota}

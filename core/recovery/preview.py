@@ -11,10 +11,11 @@ from sqlalchemy import Connection
 
 from core.db import fetch
 from core.recovery.choosing import MEANT, Check, Chosen, obstacle_of, parameters, token_of
+from core.recovery.costs import Allowance, Costs, allowances_of, costs_of
 from core.recovery.money import moves_money
 from core.recovery.works import JobWork, Rows, job_works, rows_meant
+from core.runs import words
 
-MEASURED_OVER = timedelta(hours=24)
 STILL_THE_SAME = 3
 """So many failures of a cause in the last minutes, and none that went well since: it persists."""
 LAST_MINUTES = timedelta(minutes=15)
@@ -32,10 +33,11 @@ _WRITES = ("stock.push", "stock.feed", "shipments.confirm")
 
 @dataclass(frozen=True, slots=True)
 class QuotaUse:
-    """What a recovery takes of a connection's quota, as runs of the same jobs took of late.
+    """What a recovery takes of a connection's quota, by what runs of the same jobs took that went well.
 
-    `units` (points, requests) is None where no run was measured; `has` is what the channel last said it has (a minute's
-    worth where it speaks of a rate), `share` the one in terms of the other: above 1 the quota does not last.
+    `units` (points, requests) is None where no such run was measured. Where all operations share a bucket, `operation`
+    is None and `has` what the channel last said is left of it. Where each has a rate of its own, it is the one that is
+    tightest, and `has` what that gives in a minute.
     """
 
     connection_id: int
@@ -43,10 +45,12 @@ class QuotaUse:
     unit: str
     units: float | None
     has: float | None
+    operation: str | None = None
 
     @property
     def share(self) -> float | None:
-        return None if self.units is None or not self.has else self.units / self.has
+        """Of what is left of a bucket; above 1 it does not last."""
+        return None if self.operation is not None or self.units is None or not self.has else self.units / self.has
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +104,9 @@ def plan(
     under_way = sum(work.items for work in begun) + sum(row.under_way for row in rows)
     superseded = sum(work.moot for work in jobs) + sum(row.moot for row in rows)
     works = len(to_begin) + sum(row.items - row.under_way for row in rows)
-    measured = _measured(conn, shop_id, to_begin, now)
-    quota = _quota(conn, shop_id, to_begin, measured)
-    pace = per_minute or _pace(conn, shop_id, to_begin, rows, measured, quota)
+    costs = costs_of(conn, shop_id, to_begin, now)
+    allowed = allowances_of(conn, shop_id, [work.connection_id for work in to_begin if work.connection_id is not None])
+    pace = per_minute or _pace(conn, shop_id, to_begin, rows, costs, allowed)
     refused = obstacle_of([(work.function, work.arguments) for work in to_begin], check)
     obstacles = refused + _held(conn, shop_id, to_begin, rows)
     found = Preview(
@@ -113,7 +117,7 @@ def plan(
         superseded=superseded,
         under_way=under_way,
         money_calls=sum(moves_money(work.function) for work in to_begin),
-        quota=tuple(quota.values()),
+        quota=tuple(_quota(conn, shop_id, to_begin, costs, allowed)),
         per_minute=pace,
         seconds_to_drain=works * 60.0 / pace,
         obstacles=tuple(obstacles),
@@ -123,89 +127,49 @@ def plan(
     return found, to_begin
 
 
-@dataclass(frozen=True, slots=True)
-class _Measure:
-    """What a run of a job for a connection takes: of its time, and of the connection's quota."""
-
-    runs: int
-    seconds: float
-    points: float
-
-
-Measures = Mapping[tuple[str, int | None], _Measure]
-
-
-def _measured(conn: Connection, shop_id: int, works: Sequence[JobWork], now: datetime) -> Measures:
-    functions = sorted({work.function for work in works})
-    if not functions:
-        return {}
-    rows = fetch(
-        conn,
-        """
-        with ran as (
-            select r.function, c.id as connection_id, count(*) as runs,
-                avg(extract(epoch from r.ended_at - r.started_at))::float8 as seconds
-            from job_runs r
-            left join connections c on c.shop_id = %(shop)s and c.id::text = r.arguments ->> 'connection_id'
-            where r.started_at > %(since)s and r.function = any(%(functions)b::text[]) and r.outcome is not null
-                and coalesce(r.arguments ->> 'shop_id', %(shop)s::text) = %(shop)s::text
-            group by 1, 2
-        )
-        select ran.*, coalesce((
-            select sum(q.points) from quota_tallies q
-            where q.shop_id = %(shop)s and q.connection_id = ran.connection_id and q.purpose = ran.function
-                and q.bucket_at > %(since)s
-        ), 0) as points
-        from ran
-        """,
-        shop=shop_id,
-        functions=functions,
-        since=now - MEASURED_OVER,
-    )
-    return {
-        (row["function"], row["connection_id"]): _Measure(row["runs"], row["seconds"], row["points"] / row["runs"])
-        for row in rows
-    }
-
-
-def _quota(conn: Connection, shop_id: int, works: Sequence[JobWork], measured: Measures) -> dict[int, QuotaUse]:
-    """What the works take of each connection's quota, by its id."""
-    counts: dict[int, list[JobWork]] = {}
+def _quota(
+    conn: Connection, shop_id: int, works: Sequence[JobWork], costs: Costs, allowed: Mapping[int, Allowance]
+) -> list[QuotaUse]:
+    """What the works take of each connection's quota."""
+    of_connection: dict[int, list[JobWork]] = {}
     for work in works:
         if work.connection_id is not None:
-            counts.setdefault(work.connection_id, []).append(work)
-    if not counts:
-        return {}
+            of_connection.setdefault(work.connection_id, []).append(work)
+    if not of_connection:
+        return []
     rows = fetch(
         conn,
         """
-        select c.id, c.name, case c.vendor when 'shopify' then 'points' else 'requests' end as unit,
-            array(
-                select q.quota_left from operation_quota q
-                where q.shop_id = c.shop_id and q.connection_id = c.id and q.quota_left is not null
-                order by q.last_at desc
-            ) as said
+        select c.id, c.name, case c.vendor when 'shopify' then 'points' else 'requests' end as unit
         from connections c where c.shop_id = %(shop)s and c.id = any(%(ids)b::int8[]) order by c.id
         """,
         shop=shop_id,
-        ids=sorted(counts),
+        ids=sorted(of_connection),
     )
-    found = {}
+    found = []
     for row in rows:
-        measures = [measured.get((work.function, row["id"])) for work in counts[row["id"]]]
-        known = [measure.points for measure in measures if measure is not None]
-        units = None if not known else sum(known) * len(measures) / len(known)
-        found[row["id"]] = QuotaUse(row["id"], row["name"], row["unit"], units, has_now(row["said"]))
+        units = _wanted(of_connection[row["id"]], costs)
+        has = allowed.get(row["id"], Allowance())
+        tightest = has.tightest(units or {})
+        if tightest is None:
+            in_all = None if units is None else sum(units.values())
+            found.append(QuotaUse(row["id"], row["name"], row["unit"], in_all, has.left))
+        else:
+            operation, wanted, there = tightest
+            found.append(QuotaUse(row["id"], row["name"], row["unit"], wanted, there, operation))
     return found
 
 
-def has_now(said: Sequence[str]) -> float | None:
-    """What is left of a quota by a channel's last words, newest first: `1500 of 2000`, or of rates (`0.5/s`) the
-    scarcest as what it allows in a minute. None where nothing is said."""
-    rates = [float(words.removesuffix("/s")) * 60 for words in said if words.endswith("/s")]
-    if rates:
-        return min(rates)
-    return float(said[0].split(" of ")[0]) if said else None
+def _wanted(works: Sequence[JobWork], costs: Costs) -> dict[str, float] | None:
+    """Units by operation for all works; None where no run of any was measured. What was not measured takes the mean."""
+    known = [cost for work in works if (cost := costs.get((work.function, work.connection_id))) is not None]
+    if not known:
+        return None
+    total: dict[str, float] = {}
+    for cost in known:
+        for name, units in cost.units.items():
+            total[name] = total.get(name, 0.0) + units
+    return {name: units * len(works) / len(known) for name, units in total.items()}
 
 
 def _pace(
@@ -213,13 +177,13 @@ def _pace(
     shop_id: int,
     works: Sequence[JobWork],
     rows: Sequence[Rows],
-    measured: Measures,
-    quota: Mapping[int, QuotaUse],
+    costs: Costs,
+    allowed: Mapping[int, Allowance],
 ) -> float:
     """Pieces of work a minute: as long as all parts take one after the other, each at its own pace."""
     minutes = 0.0
     for work in works:
-        minutes += 1 / _job_pace(work, measured, quota)
+        minutes += 1 / _job_pace(work, costs, allowed)
     drained = _drained(conn, shop_id, [row.connection_id for row in rows if row.connection_id is not None])
     for row in rows:
         rate = drained.get(row.connection_id, MESSAGES_A_MINUTE) if row.source == "message" else NOTICES_A_MINUTE
@@ -228,14 +192,14 @@ def _pace(
     return round(max(count / minutes, 1.0), 1) if minutes else JOBS_A_MINUTE
 
 
-def _job_pace(work: JobWork, measured: Measures, quota: Mapping[int, QuotaUse]) -> float:
-    pace = JOBS_A_MINUTE
-    measure = measured.get((work.function, work.connection_id))
-    if measure is not None and measure.seconds > 0:
-        pace = min(pace, BUSY_SHARE * 60 / measure.seconds)
-    use = quota.get(work.connection_id) if work.connection_id is not None else None
-    if use is not None and use.has is not None and measure is not None and measure.points > 0:
-        pace = min(pace, SPARE_SHARE * use.has / measure.points)
+def _job_pace(work: JobWork, costs: Costs, allowed: Mapping[int, Allowance]) -> float:
+    cost = costs.get((work.function, work.connection_id))
+    if cost is None:
+        return JOBS_A_MINUTE
+    pace = min(JOBS_A_MINUTE, BUSY_SHARE * 60 / cost.seconds) if cost.seconds > 0 else JOBS_A_MINUTE
+    has = allowed.get(work.connection_id or 0, Allowance())
+    if (tightest := has.tightest(cost.units)) is not None and tightest[1] > 0:
+        pace = min(pace, SPARE_SHARE * tightest[2] / tightest[1])
     return max(pace, 0.1)
 
 
@@ -295,6 +259,13 @@ def _persists(conn: Connection, meant: Mapping[str, Any], now: datetime) -> str 
             and not exists (
                 select from job_runs r where r.subject = f.subject and r.outcome = 'finished' and r.started_at > f.at
             )
+            -- Once the same job is answered again, it is over.
+            and not exists (
+                select from job_runs failed join api_calls a on a.shop_id = f.shop_id
+                    and a.connection_id = k.connection_id and a.called_at > failed.ended_at and a.outcome = 'ok'
+                    and a.purpose = k.function
+                where f.source = 'job' and failed.id = f.item_id
+            )
         group by 1, 2 having count(*) >= %(times)s order by times desc limit 1
         """,
         since=now - LAST_MINUTES,
@@ -308,6 +279,6 @@ def _persists(conn: Connection, meant: Mapping[str, Any], now: datetime) -> str 
     minutes = max(0, int((now - row["last_at"]).total_seconds() // 60))
     when = "less than a minute ago" if minutes == 0 else f"{minutes} min ago"
     return (
-        f"{row['function']}{where} failed {row['times']:,} times the same way in the last"
+        f"{words.function(row['function'])}{where} failed {row['times']:,} times the same way in the last"
         f" {int(LAST_MINUTES.total_seconds() // 60)} minutes, last {when}: repair the cause first."
     )

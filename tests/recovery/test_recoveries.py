@@ -15,9 +15,9 @@ from core.db import execute, fetch, fetch_one, scalar, unit_of_work
 from core.errors import BadInput
 from core.recovery import operations, releasing
 from core.recovery.choosing import Chosen, FactsChanged
+from core.recovery.costs import Allowance, allowance
 from core.recovery.money import MOVES_MONEY, moves_money
 from core.recovery.operations import NothingToDo, NotRunning
-from core.recovery.preview import has_now
 from tests.factories import NOW, World, give_another_turn, later, make_world
 from tests.recovery.failing import (
     ADA,
@@ -367,18 +367,20 @@ def test_the_preview_says_what_it_takes_and_what_is_in_the_way(conn: Connection,
         """
         insert into api_calls (shop_id, connection_id, operation, method, outcome, elapsed_ms, attempt, quota_left,
             called_at, purpose, cost)
-        select %(s)s, %(c)s, 'orders', 'POST', 'ok', 50, 1, '1500 of 2000', now(), 'orders.read', 40
+        select %(s)s, %(c)s, 'orders', 'POST', 'ok', 50, 1, '1500 of 2000', at, 'orders.read', 40
+        from (values (%(at)s::timestamptz)) v (at)
+        union all select %(s)s, %(c)s, 'orders', 'POST', 'ok', 50, 1, '1500 of 2000', now(), 'connection.poll', 7
         """,
         s=world.shop_id,
         c=world.connection.id,
+        at=later(-60),
     )
-    execute(conn, "update quota_tallies set bucket_at = %(at)s", at=later(-60))
     seen = look(conn, world.shop_id)
     (quota,) = seen.quota
     assert (quota.unit, quota.has) == ("points", 1500.0)
-    # 40 points of 8 runs, for four jobs; of the confirmation nothing was measured but that it took nothing.
-    assert quota.units == pytest.approx(20)
-    assert quota.share == pytest.approx(20 / 1500)
+    # 40 points of the 4 runs that went well, for four jobs and, for want of a better guess, for the confirmation too.
+    assert quota.units == pytest.approx(50)
+    assert quota.share == pytest.approx(50 / 1500)
     assert (seen.works, seen.money_calls, seen.is_possible) == (5, 1, True)
     assert seen.seconds_to_drain == pytest.approx(5 * 60 / seen.per_minute)
     assert seen.warning is not None
@@ -398,6 +400,58 @@ def test_work_of_a_paused_connection_waits(conn: Connection, world: World, broke
 
 
 def test_quota_is_read_in_the_words_of_each_channel() -> None:
-    assert has_now(["1500 of 2000", "20 of 2000"]) == 1500
-    assert has_now(["5/s", "0.5/s"]) == 30
-    assert has_now([]) is None
+    assert allowance([("a", "1500 of 2000"), ("b", "20 of 2000")]).tightest({"a": 30, "b": 3}) == (None, 33, 1500)
+    rates = allowance([("search", "0.0055/s"), ("get", "0.5/s"), ("patch", "5/s")])
+    assert rates.tightest({"get": 46, "patch": 200}) == ("get", 46, 30)
+    assert rates.tightest({"other": 46}) is None
+    assert allowance([]) == Allowance()
+
+
+def test_where_each_operation_has_its_own_rate_only_those_count_that_the_job_calls(
+    conn: Connection, world: World
+) -> None:
+    """The scarcest of a channel is of no account to a job that never calls it; nor is what failed runs took."""
+    for number in range(4):
+        run_job(conn, "orders.read", read(world, str(number)), "failed", later(-2))
+        run_job(conn, "orders.read", read(world, f"1{number}"), "finished", later(-60))
+    execute(
+        conn,
+        """
+        insert into api_calls (shop_id, connection_id, operation, method, outcome, elapsed_ms, attempt, quota_left,
+            called_at, purpose)
+        select %(s)s, %(c)s, o, 'GET', outcome, 50, 1, left_over, at, purpose
+        from (values ('searchOrders', '0.0055/s', 'connection.poll', 'ok', 1, now()),
+            ('getOrder', '0.5/s', 'orders.read', 'ok', 8, %(at)s::timestamptz),
+            ('getOrder', '0.5/s', 'orders.read', 'error', 400, now())) v (o, left_over, purpose, outcome, times, at)
+        cross join lateral generate_series(1, v.times)
+        """,
+        s=world.shop_id,
+        c=world.connection.id,
+        at=later(-50),
+    )
+    execute(conn, "update connections set vendor = 'amazon' where id = %(c)s", c=world.connection.id)
+    seen = look(conn, world.shop_id)
+    (quota,) = seen.quota
+    assert (quota.operation, quota.units, quota.has, quota.share) == ("getOrder", 8.0, 30.0, None)
+    # Two calls a job, and a quarter of thirty a minute.
+    assert seen.per_minute == pytest.approx(3.8, abs=0.1)
+    assert seen.warning is not None
+    assert seen.warning.startswith("Reading single orders for")
+
+
+def test_once_the_same_job_is_answered_again_nobody_is_told_to_repair_the_cause(conn: Connection, world: World) -> None:
+    for number in range(4):
+        run_job(conn, "orders.read", read(world, str(number)), "failed", later(-2))
+    assert look(conn, world.shop_id).warning is not None
+    execute(
+        conn,
+        """
+        insert into api_calls (shop_id, connection_id, operation, method, outcome, elapsed_ms, attempt, called_at,
+            purpose)
+        values (%(s)s, %(c)s, 'getOrder', 'GET', 'ok', 50, 1, %(at)s, 'orders.read')
+        """,
+        s=world.shop_id,
+        c=world.connection.id,
+        at=later(-0.5),
+    )
+    assert look(conn, world.shop_id).warning is None
