@@ -86,7 +86,7 @@ def test_a_rule_change_is_held_against_a_bare_update_and_listing_by_listing_whil
 
 
 def test_a_comparison_is_held_against_the_bare_join_and_listing_by_listing_with_its_memory() -> None:
-    report = measured("reconcile", "--size", "0.002")
+    report = printed("reconcile", "--size", "0.002")
     names = [figure["name"] for figure in report["figures"]]
     for word in ("ours: compared", "floor", "baseline", "staged", "believed", "what listings stand for"):
         assert any(word in name for name in names), word
