@@ -314,7 +314,7 @@ left join settled d on d.connection_id = c.id and d.step = ago.step;
 create or replace view failed_jobs with (security_invoker = true) as
 select
     k.shop_id, coalesce(r.fingerprint, r.outcome || ':' || r.function) as fingerprint, k.function, n.runs, n.since,
-    n.last_at, r.error
+    n.last_at, r.error, c.name as connection
 from (
     select f.shop_id, f.kind_id, count(*) as runs, min(f.at) as since, max(f.at) as last_at, max(f.item_id) as newest_id
     from failures f
@@ -331,4 +331,5 @@ from (
     group by f.shop_id, f.kind_id
 ) n
 join failure_kinds k on k.shop_id = n.shop_id and k.id = n.kind_id
-join job_runs r on r.id = n.newest_id;
+join job_runs r on r.id = n.newest_id
+left join connections c on c.shop_id = k.shop_id and c.id = k.connection_id;
