@@ -142,7 +142,12 @@ class _Copied:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
             ends()
-            run()
+            try:
+                run()
+            except Exception:  # noqa: BLE001  whatever it was, the copy ends with it
+                # As the end of any process of ours is said; multiprocessing has words of its own.
+                sys.excepthook(*sys.exc_info())
+                sys.exit(1)
 
         self._process = multiprocessing.get_context("fork").Process(target=begin)
         # A signal that came before the copy has put our handlers away would be noted, and forgotten.
