@@ -8,7 +8,7 @@ HERE := $(CURDIR)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up down test bench chaos check format lock clean
+.PHONY: help setup setup-dev up down test bench chaos fuzz check format lock clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,9 @@ bench: $(VENV)/.setup ## Measure; ARGS="apply --json" chooses one (ingest, apply
 
 chaos: $(VENV)/.setup-dev ## Strike a whole running system; ARGS="--seed 7 --blows 120 --report chaos.json"
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+fuzz: $(VENV)/.setup-dev ## Tell the system tens of thousands of things that are almost right
+	SWITCHYARD_FUZZ_BODIES=40000 SWITCHYARD_FUZZ_REQUESTS=6000 $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
 check: $(VENV)/.setup-dev ## Lint, format, types and the dependency rule
 	$(BIN)/ruff check .

@@ -46,7 +46,7 @@ class _Remembered:
 def load_account(engine: Engine, keys: Sequence[str], vendor: str, connection_id: int, now: datetime) -> Account | None:
     """The connection's account, or None when that vendor has no such connection.
 
-    Raises core.connections.operations.UnreadableSecret, or core.connections.keys.NoSecretKeys or BadSecretKey, when
+    Raises core.connections.operations.UnreadableSecret, or core.sealing.NoSecretKeys or BadSecretKey, when
     its secrets cannot be opened.
     """
     with read_only(engine) as conn:

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from api.accounts import Accounts, load_account
+from api.description import describe
 from api.exposition import KEPT_SECONDS, State
 from api.health import Health
 from api.ingest import Delivery, Writer
@@ -145,6 +146,7 @@ def create_app(deps: Dependencies) -> Starlette:
             Route("/webhooks/shopify/{connection}", receive_shopify, methods=["POST"]),
             Route("/healthz", health.alive, methods=["GET"]),
             Route("/readyz", health.ready, methods=["GET"]),
+            Route("/openapi.json", describe, methods=["GET"]),
         ],
         exception_handlers={HTTPException: _refused, Exception: _failed},
         lifespan=lifespan,

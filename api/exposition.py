@@ -58,6 +58,7 @@ class State(Collector):
         if snapshot is not None:
             yield from _of_connections(snapshot)
             yield from _of_outbox(snapshot)
+            yield from _of_what_is_open(snapshot)
             yield from _of_schedules(snapshot)
             yield from self._of_running(snapshot)
             yield from self._of_tallies(snapshot)
@@ -184,6 +185,27 @@ def _of_outbox(snapshot: Snapshot) -> Iterator[Metric]:
     late = Gauge("switchyard_outbox_late_seconds", "How overdue the most overdue message is.")
     late.add_metric([], snapshot.outbox["late_seconds"])
     return iter((messages, late))
+
+
+def _of_what_is_open(snapshot: Snapshot) -> Iterator[Metric]:
+    alerts = Gauge(
+        "switchyard_alerts_open", "Alerts that are not over, acknowledged ones included.", labels=["kind", "severity"]
+    )
+    for row in snapshot.alerts:
+        alerts.add_metric([row["kind"], row["severity"]], row["alerts"])
+    discrepancies = Gauge(
+        "switchyard_discrepancies_open",
+        "Differences between a channel and us that nobody has accepted.",
+        labels=["kind", "cause"],
+    )
+    for row in snapshot.discrepancies:
+        discrepancies.add_metric([row["kind"], row["cause"]], row["discrepancies"])
+    failures = Gauge("switchyard_failures_open", "Failures that nobody has dealt with.", labels=["source"])
+    for row in snapshot.failures:
+        failures.add_metric([row["source"]], row["failures"])
+    recoveries = Gauge("switchyard_recoveries_open", "Recoveries that are under way.")
+    recoveries.add_metric([], snapshot.recoveries)
+    return iter((alerts, discrepancies, failures, recoveries))
 
 
 def _of_schedules(snapshot: Snapshot) -> Iterator[Metric]:

@@ -16,9 +16,9 @@ from starlette.responses import JSONResponse, Response
 from api.accounts import Account, Accounts
 from api.asking import NoAnswer
 from api.ingest import ComeBackLater, Delivery, Refused, Writer
-from core.connections.keys import BadSecretKey, NoSecretKeys
 from core.connections.operations import UnreadableSecret
 from core.logs import bound
+from core.sealing import BadSecretKey, NoSecretKeys
 
 log = logging.getLogger(__name__)
 

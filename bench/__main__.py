@@ -8,7 +8,7 @@ from collections.abc import Callable
 import click
 from rich.console import Console
 
-from bench import apply, hot_sku, ingest, oversell, plan, propagate, quota, replay, servers
+from bench import apply, backlog, hot_sku, ingest, oversell, plan, propagate, quota, reconcile, replay, servers
 from bench.report import Report
 from bench.scarce import measure as scarce
 
@@ -21,6 +21,8 @@ BENCHES: dict[str, Callable[..., Report]] = {
     "scarce": scarce.run,
     "quota": quota.run,
     "propagate": propagate.run,
+    "backlog": backlog.run,
+    "reconcile": reconcile.run,
 }
 QUOTA = "quota"
 OVERSELL = "oversell"

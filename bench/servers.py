@@ -27,13 +27,15 @@ class Servers:
     home: Path
     redis_url: str
     secret_key: str
+    template: str = TEMPLATE
+    """A migrated database that nobody is connected to."""
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     @contextmanager
     def database(self) -> Iterator[embedded.Database]:
         """A migrated database, dropped afterwards."""
         name = f"bench_{next(self._numbers)}"
-        made = embedded.create_database(self.home, name, template=TEMPLATE)
+        made = embedded.create_database(self.home, name, template=self.template)
         try:
             yield made
         finally:

@@ -53,9 +53,9 @@ def connect(engine: Engine, world: World, secret_key: str) -> Shop:
         return Shop(shop_id, *(queries.connection(conn, shop_id, connection_id) for connection_id in ids))
 
 
-def fill_inbox(engine: Engine, row: ConnectionRow, deliveries: Sequence[Delivered]) -> None:
-    """Record deliveries as the API does; nobody is told."""
-    now = utc_now()
+def fill_inbox(engine: Engine, row: ConnectionRow, deliveries: Sequence[Delivered], at: datetime | None = None) -> None:
+    """Record deliveries as the API does, as received `at` (now); nobody is told."""
+    now = at or utc_now()
     for start in range(0, len(deliveries), 1000):
         part = deliveries[start : start + 1000]
         with unit_of_work(engine) as conn:

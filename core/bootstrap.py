@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,22 +18,25 @@ import core.adapters.registry as registry
 from core.adapters.amazon import marketplaces
 from core.adapters.base import ConnectionConfig, Deps
 from core.adapters.http import ApiCall
+from core.adapters.mail import SmtpMessenger
 from core.adapters.notices import WebhookMessenger
 from core.adapters.probing import Overhearing
 from core.adapters.rq import JOB_QUEUES, RqJobQueue
 from core.adapters.rq_reading import RqBroker
 from core.clock import utc_now
-from core.config import Settings
+from core.config import MissingSetting, Settings
 from core.connections.checkup import Probe
 from core.connections.operations import open_secrets
 from core.connections.queries import ConnectionRow
 from core.connections.switches import standing
 from core.connections.tokens import SealedShelf
 from core.db import make_engine, read_only, unit_of_work
+from core.letters import Answer, Attachment, Letter, SlackAddress
 from core.logs import bound_field
+from core.messaging import notice_channels
 from core.messaging.doorbell import Doorbell
-from core.messaging.outbox import Sender
-from core.ports import Broker, Effect, Mailbox, SalesChannel
+from core.messaging.outbox import Outgoing, Sender
+from core.ports import Broker, Effect, Mailbox, Mentions, SalesChannel
 from core.runs.operations import record_calls
 
 _CALLS_AT_ONCE = 50
@@ -59,7 +64,7 @@ class CallLog:
         calls, self._waiting = self._waiting, []
         if calls:
             with unit_of_work(self.engine) as conn:
-                record_calls(conn, calls)
+                record_calls(conn, calls, sync_run_id=bound_field("sync_run"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +194,45 @@ class Application:
         """Where a connection's channel is to call us."""
         return f"{self.settings.api_url}/webhooks/{connection.vendor}/{connection.id}"
 
-    def sender(self) -> Sender | None:
-        """Where operators' notices go; None when no address is set, and then none are queued."""
-        if self.settings.notice_url is None:
-            return None
-        return WebhookMessenger(self.settings.notice_url).send
+    def sender(self) -> Sender:
+        """What takes operators' notices to the channel that each is for, or to the installation's own address."""
+        return lambda message: _take(self.settings, message)
+
+
+def _take(settings: Settings, message: Outgoing) -> Answer:
+    """Raises core.errors.Retryable or Permanent by what came back; Permanent too where the address cannot be opened."""
+    letter = _letter(settings, message)
+    if message.target is None:
+        if settings.notice_url is None:
+            raise MissingSetting("SWITCHYARD_NOTICE_URL", "without it only channels of the shop's own are told")
+        return WebhookMessenger(settings.notice_url).send(letter)
+    address = notice_channels.opened(settings.secret_keys, message.target)
+    if isinstance(address, SlackAddress):
+        return WebhookMessenger(address.url).send(letter)
+    return SmtpMessenger(address).send(letter)
+
+
+def _letter(settings: Settings, message: Outgoing) -> Letter:
+    """What a row of the outbox says; one from before notices had more than a text says that."""
+    said = message.payload
+    text = str(said.get("text") or message.kind)
+    alert = re.match(r"alert:([0-9]{1,18})\b", message.dedupe_key)
+    files = [
+        Attachment(file["name"], file["media_type"], b64decode(file.get("content", "")))
+        for file in said.get("attachments", ())
+    ]
+    return Letter(
+        key=message.dedupe_key,
+        shop=message.shop,
+        severity=said.get("severity", "attention"),
+        subject=said.get("subject") or text.partition("\n")[0][:150],
+        text=text,
+        link=f"{settings.dashboard_url}/alerts" + (f"?alert={alert[1]}" if alert else ""),
+        at=message.created_at,
+        html=said.get("html"),
+        attachments=tuple(files),
+        taken=frozenset(said.get("taken", ())),
+    )
 
 
 def make_application(settings: Settings, *, name: str = "switchyard") -> Application:
@@ -226,6 +265,11 @@ def job_names() -> frozenset[str]:
 def parser(vendor: str, currency: str, settings: Mapping[str, Any] = MappingProxyType({})) -> Callable[..., Any]:
     """The pure body parser of a connection with those settings, which needs neither credentials nor a network."""
     return registry.parser(vendor, currency, settings)
+
+
+def mentions(vendor: str, topic: str, body: bytes, currency: str) -> Mentions:
+    """What an inbox body is about, be it readable or not (see `core.ports.Mentions`). Never raises."""
+    return registry.mentions(vendor, topic, body, currency)
 
 
 def amazon_marketplace(said: str, region: str | None = None) -> marketplaces.Marketplace:

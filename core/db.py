@@ -43,6 +43,8 @@ def make_engine(url: str, *, name: str = "switchyard", pool_size: int = 5, state
         pool_pre_ping=True,
         # A row's values must not travel in the text of an error, which ends in logs and in Redis.
         hide_parameters=True,
+        # We have no such column, and asking whether the server knows the type is a query for every forked job.
+        use_native_hstore=False,
         connect_args={
             "options": _OPTIONS.format(name=name, statement_ms=statement_seconds * 1000),
             # psycopg would wait for two minutes for a server that takes the connection and says nothing.

@@ -22,6 +22,8 @@ from core.money import WITH_THREE_DECIMALS, WITHOUT_DECIMALS
 from core.orders.order_checks import ORDER_CHECKS
 from core.policies.queries import LIVING, resolved
 from core.policies.rules import TERMS
+from core.reconciliation.checks import RECONCILIATION_CHECKS
+from core.reports.report_checks import REPORT_CHECKS
 
 ROWS_SHOWN_MAX = 1000
 """Enough to repair by; a check that finds more says so."""
@@ -431,6 +433,9 @@ CHECKS: tuple[Check, ...] = (
         where l.{shop} and l.publishing = 'on' and l.connection_id in (select id from writable)
             and (listing_differs(l.desired_units - l.short_units, l.published_units) or l.unseen_units <> 0)
             and w.id is null and l.push_problem is null
+            -- What a comparison found waits for its explanation, or for a person.
+            and not (l.unseen_units <> 0
+                and unseen_is_held(l.shop_id, l.id, l.unseen_units, l.desired_units - l.short_units))
             and (l.unseen_since is null or l.unseen_since < %(now)s - %(push)s)
             and not exists (select from recent r where r.shop_id = l.shop_id and r.sku_id = l.sku_id)
             and not exists (select from listing_writes v where v.shop_id = l.shop_id and v.listing_id = l.id
@@ -512,7 +517,15 @@ CHECKS: tuple[Check, ...] = (
     ),
     *(
         Check(name, holds, sql)
-        for name, holds, sql in (*EXPOSURE_CHECKS, *EXTERNAL_CHECKS, *FEED_CHECKS, *ORDER_CHECKS, *CHANGE_CHECKS)
+        for name, holds, sql in (
+            *EXPOSURE_CHECKS,
+            *EXTERNAL_CHECKS,
+            *FEED_CHECKS,
+            *ORDER_CHECKS,
+            *CHANGE_CHECKS,
+            *REPORT_CHECKS,
+            *RECONCILIATION_CHECKS,
+        )
     ),
 )
 

@@ -84,10 +84,10 @@ class JsonFormatter(logging.Formatter):
             "pid": record.process,
             "logger": record.name,
             "text": mask(record.getMessage()),
-            **{name: _masked(value) for name, value in _bound.get().items()},
+            **{name: masked(value) for name, value in _bound.get().items()},
         }
         if counts := getattr(record, "counts", None):
-            entry["counts"] = _masked(counts)
+            entry["counts"] = masked(counts)
         if record.exc_info:
             entry["error"] = mask(self.formatException(record.exc_info))
         if record.stack_info:
@@ -95,12 +95,24 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, default=lambda value: mask(str(value)))
 
 
-def _masked(value: Any) -> Any:
+_NAMES_A_SECRET = re.compile(rf"(?i)^(?:{_SECRET})$")
+_NAMES_A_PERSON = re.compile(r"(?i)(?:^|_)(?:e?mail|phone|mobile|address\d?|(?:first|last|full|buyer|customer)_?name)$")
+
+
+def masked(value: Any) -> Any:
+    """`value` with every text in it masked, and what stands under the name of a secret or of a person's data hidden."""
     if isinstance(value, str):
         return mask(value)
     if isinstance(value, dict):
-        return {str(key): _masked(one) for key, one in value.items()}
+        return {mask(str(key)): _masked_under(str(key), one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(one) for one in value]
     return value
+
+
+def _masked_under(name: str, value: Any) -> Any:
+    is_hidden = isinstance(value, str) and (_NAMES_A_SECRET.search(name) or _NAMES_A_PERSON.search(name))
+    return "***" if is_hidden else masked(value)
 
 
 def configure(process: str | None = None, level: str = "INFO") -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
-from core.db import execute, fetch, fetch_one
+from core.db import execute, fetch, fetch_one, scalar
 
 STATEMENT_MS = 2000
 """A scrape that would take longer does without: monitoring must not be what slows the shop down."""
@@ -28,6 +28,10 @@ class Snapshot:
     running: Rows
     schedules: Rows
     outbox: RowMapping
+    alerts: Rows
+    discrepancies: Rows
+    failures: Rows
+    recoveries: int
     tallies: Rows
 
 
@@ -42,6 +46,10 @@ def read(conn: Connection) -> Snapshot:
         running=fetch(conn, _RUNNING),
         schedules=fetch(conn, _SCHEDULES),
         outbox=outbox,
+        alerts=fetch(conn, _ALERTS),
+        discrepancies=fetch(conn, _DISCREPANCIES),
+        failures=fetch(conn, _FAILURES),
+        recoveries=scalar(conn, "select count(*) from recoveries where ended_at is null"),
         tallies=fetch(conn, _TALLIES),
     )
 
@@ -49,18 +57,23 @@ def read(conn: Connection) -> Snapshot:
 def fold(conn: Connection) -> int:
     """Sum up the tallies that were added since; returns how many rows that replaced.
 
-    Rows that another fold is at are left to it, so that nothing is counted twice.
+    Rows that another fold is at are left to it, so that nothing is counted twice. What lanes have done is kept as it is
+    for minutes and by the minute for an hour: the time left goes by it.
     """
     return execute(
         conn,
         """
-        with taken as (select id from tallies order by id for update skip locked),
+        with taken as (
+            select id from tallies where at is null or at < now() - interval '6 minutes'
+            order by id for update skip locked
+        ),
         gone as (
             delete from tallies t using taken where t.id = taken.id
-            returning t.kind, t.connection_id, t.name, t.outcome, t.events, t.seconds
+            returning t.kind, t.connection_id, t.name, t.outcome, t.events, t.seconds,
+                case when t.at > now() - interval '61 minutes' then date_trunc('minute', t.at) end as at
         ), folded as (
-            insert into tallies (kind, connection_id, name, outcome, events, seconds)
-            select kind, connection_id, name, outcome, sum(events), sum(seconds) from gone group by 1, 2, 3, 4
+            insert into tallies (kind, connection_id, name, outcome, events, seconds, at)
+            select kind, connection_id, name, outcome, sum(events), sum(seconds), at from gone group by 1, 2, 3, 4, 7
         )
         select from gone
         """,
@@ -144,6 +157,22 @@ _OUTBOX = """
             greatest(coalesce(extract(epoch from now() - min(next_attempt_at)), 0), 0)::float8 as late_seconds
         from outbox_messages where state = 'waiting'
     ) waiting
+"""
+
+_ALERTS = """
+    select kind, severity, count(*) as alerts from alerts where closed_at is null group by 1, 2 order by 1, 2
+"""
+
+_DISCREPANCIES = """
+    select kind, cause, count(*) as discrepancies from discrepancies where state = 'open' group by 1, 2 order by 1, 2
+"""
+
+# Each source, also one without any: a series that comes and goes cannot be compared with what it was.
+_FAILURES = """
+    select s.source, count(f.item_id) as failures
+    from unnest(array['job', 'message', 'outbox']) as s (source)
+    left join failures f on f.source = s.source and f.state = 'open'
+    group by 1 order by 1
 """
 
 _TALLIES = """

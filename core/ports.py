@@ -139,6 +139,10 @@ class ChannelOrder:
     """Whether `cancelled_at` is when it was cancelled; where not, it was cancelled by then."""
     open_at: datetime | None = None
     """When this observation saw that some of it is still to be shipped; for channels that do not date what ends it."""
+    tax_minor: int | None = None
+    """Taxes, whether the prices contain them or not; None where this observation does not tell."""
+    shipping_minor: int | None = None
+    """What the buyer paid for carriage; None where this observation does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +215,27 @@ class Facts:
     hints: tuple[Hint, ...] = ()
     unused: str | None = None
     """In a word, why nothing of it is for us though it can be read: what it says is ignored for that cause."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderMention:
+    """An order that a body speaks of; `version_at` and the total are there where it is a whole order that says so."""
+
+    ref: str
+    version_at: datetime | None = None
+    currency: str | None = None
+    total_minor: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mentions:
+    """What a body is about, as far as anything can be made out, be it unreadable otherwise: orders, and goods by the
+    channel's ids of what is sold (`variants`), by seller's codes, and by what stock is kept of (`items`)."""
+
+    orders: tuple[OrderMention, ...] = ()
+    variants: frozenset[str] = frozenset()
+    codes: frozenset[str] = frozenset()
+    items: frozenset[str] = frozenset()
 
 
 Found = tuple[str, datetime, bytes]
@@ -482,16 +507,22 @@ class SalesChannel(Protocol):
     def listing_count(self) -> int | None:
         """How many listings there are, for progress; None where the channel does not say."""
 
-    def levels(self, refs: Sequence[str]) -> Sequence[LevelObservation]:
-        """Present quantities of some items (inventory refs, or listing refs where the channel has no other)."""
+    def levels(self, refs: Sequence[str], *, in_background: bool = False) -> Sequence[LevelObservation]:
+        """Present quantities of some items (inventory refs, or listing refs where the channel has no other).
+
+        `in_background`: nobody waits for them, so they take the quota that others leave.
+        """
 
     def external_levels(self) -> Sequence[LevelObservation]:
         """All that lies in the channel's own warehouses and can be sold now, at its external places."""
 
-    def orders_since(self, since: datetime, resume: str | None = None) -> Iterator[OrderPage]:
+    def orders_since(
+        self, since: datetime, resume: str | None = None, *, in_background: bool = False
+    ) -> Iterator[OrderPage]:
         """Orders changed at or after `since`, by page; of a channel that tells no bound (`orders_every`) oldest first.
 
         `resume` is what came with the last page that was recorded: it then goes on from there, whatever `since` is.
+        `in_background`: nobody waits for them, and whoever asks for something else goes first.
         """
 
     def newest_order_change_at(self) -> datetime | None:
@@ -637,6 +668,12 @@ class Broker(Protocol):
 
     def take_back(self, refs: Collection[str]) -> int:
         """Take jobs out of the registries of failed and of retried ones; returns how many were there."""
+
+    def mend(self, now: datetime) -> Mapping[str, int]:
+        """Queue what is overdue, fail what died or waits for nothing, where no worker does; returns how many."""
+
+    def forget_lost(self, refs: Sequence[str]) -> Sequence[str]:
+        """Forget those of some jobs that the broker knows and will never run; returns them, to be queued again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 import streamlit.logger as streamlit_logger
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from core import logs
@@ -32,6 +32,11 @@ async def healthz(request: Request) -> Response:
     return PlainTextResponse("ok")
 
 
+async def overview(request: Request) -> Response:
+    """The first page has no name in its address; who types its name is led there, with the shop that was named."""
+    return RedirectResponse(request.url.replace(path="/"), 307)
+
+
 def on_script_error(error: Exception) -> bool:
     """What no panel caught: our card with a reference instead of a traceback."""
     from dashboard import components
@@ -43,6 +48,6 @@ def on_script_error(error: Exception) -> bool:
 app = st.App(
     Path(__file__).parent / "main.py",
     lifespan=lifespan,
-    routes=[Route("/healthz", healthz)],
+    routes=[Route("/healthz", healthz), Route("/overview", overview)],
     on_script_error=on_script_error,
 )

@@ -13,7 +13,7 @@ from dashboard import call_words, calls, components, formats, people
 
 Row = Mapping[str, Any]
 
-_OVERVIEW = Path(__file__).parent / "screens" / "overview.py"
+_RUNS = Path(__file__).parent / "screens" / "runs.py"
 
 
 def open_wanted(viewer: people.Viewer) -> None:
@@ -46,7 +46,7 @@ def _show(viewer: people.Viewer, call_id: int) -> None:
         )
         if row["sync_run_id"] is not None:
             st.page_link(
-                _OVERVIEW,
+                _RUNS,
                 label=f"Open sync run {row['sync_run_id']}",
                 icon=":material/sync:",
                 query_params=viewer.where(run=str(row["sync_run_id"])),

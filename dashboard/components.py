@@ -19,6 +19,8 @@ from dashboard.queries import Unreadable
 
 log = logging.getLogger(__name__)
 
+_DIALOG = "dialog"
+
 
 def html(text: str) -> None:
     """Our own markup; every foreign value in it must have passed `escape`."""
@@ -164,6 +166,28 @@ def _is_control(error: Exception) -> bool:
         "StopException",
         "RerunException",
     )
+
+
+def open_dialog(draw: Callable[[], None]) -> None:
+    """Open a dialog with the next run of the whole page, which begins at once.
+
+    Drawn from within a part that refreshes itself it would belong to that part, and when both are due in one run (a
+    refresh, and what a person sent from the dialog) only the part runs: what was sent would be lost.
+    """
+    st.session_state[_DIALOG] = draw
+    st.rerun()
+
+
+def is_dialog_waiting() -> bool:
+    """Whether this run of the page is the one that opens a dialog."""
+    return _DIALOG in st.session_state
+
+
+def open_waiting_dialog() -> None:
+    """Draw the dialog that was asked for: at the end of the page, outside of all its parts."""
+    draw = st.session_state.pop(_DIALOG, None)
+    if draw is not None:
+        draw()
 
 
 def say_later(text: str) -> None:

@@ -16,7 +16,7 @@ from dashboard import (
     people,
     queries,
 )
-from dashboard.job_dialogs import Preview, ask
+from dashboard.previews import Preview, ask
 
 Row = Mapping[str, Any]
 

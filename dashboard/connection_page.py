@@ -11,6 +11,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard import (
+    alert_problems,
     call_words,
     calls,
     comparison_panel,
@@ -144,11 +145,15 @@ def _draw_refusing(viewer: people.Viewer, row: Row) -> None:
 
 def draw_acts(viewer: people.Viewer, row: Row, standing: Row) -> None:
     """A button for each act; what changes anything opens a preview first."""
-    with st.container(horizontal=True, key="connection-acts"):
+    with st.container(horizontal=True, vertical_alignment="center", key="connection-acts"):
         if st.button("Test", key="test", icon=":material/network_check:", help="One call now that changes nothing"):
             connection_test.start(viewer, row)
         if st.button("Sync now…", key="sync", icon=":material/sync:"):
             syncing.ask(row)
+        st.page_link(
+            _SCREENS / "reconciliation.py", label="Reconcile", icon=":material/balance:",
+            query_params=viewer.where(connection=row["name"]),
+        )  # fmt: skip
         if row["switch"] == "paused":
             if st.button("Resume…", key="resume", icon=":material/play_arrow:", type="primary"):
                 connection_dialogs.resume(viewer, row)
@@ -163,6 +168,8 @@ def draw_acts(viewer: people.Viewer, row: Row, standing: Row) -> None:
             "Shadow mode…", key="to-shadow", icon=":material/visibility:"
         ):
             connection_dialogs.to_shadow(viewer, row)
+        where = viewer.where(connection=str(row["connection_id"]))
+        st.page_link(_SCREENS / "runs.py", label="Its last syncs", icon=":material/history:", query_params=where)
 
 
 # --- what needs somebody, and four figures ----------------------------------------------------------------------------
@@ -195,7 +202,8 @@ def draw_problems(viewer: people.Viewer, row: Row, found: Mapping[str, Sequence[
     """The cards of the Overview that are about this connection."""
     number = row["connection_id"]
     mine = {kind: [each for each in rows if each.get("connection_id") == number] for kind, rows in found.items()}
-    cards = problems.collect([row], mine, row["as_of"], viewer.shop.zone)
+    own = problems.collect([row], mine, row["as_of"], viewer.shop.zone)
+    cards = alert_problems.join(own, mine["alert"], row["as_of"], viewer.shop.zone)
     for place, problem in enumerate(cards[:CARDS_MAX]):
         # In shadow mode the one primary button is that which goes live.
         is_primary = place == 0 and row["write_mode"] == "live"

@@ -44,7 +44,9 @@ def ask(asked: Asked) -> None:
             refusal = ""
         except Anticipated as refused:
             plan, refusal = None, str(refused)
-        st.dialog(asked.title, width="medium", icon=asked.icon)(partial(_draw, asked, plan, refusal, places))()
+        components.open_dialog(
+            st.dialog(asked.title, width="medium", icon=asked.icon)(partial(_draw, asked, plan, refusal, places))
+        )
 
 
 def _draw(asked: Asked, plan: Outcome | None, refusal: str, places: Mapping[int, str]) -> None:
@@ -130,7 +132,7 @@ def simple(title: str, icon: str, hint: str, verb: str, text: str, act: Callable
             return
         look_again(said)
 
-    st.dialog(title, width="medium", icon=icon)(draw)()
+    components.open_dialog(st.dialog(title, width="medium", icon=icon)(draw))
 
 
 def remember(done: Outcome, words: str | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -15,9 +16,13 @@ Row = Mapping[str, Any]
 LIMIT = evidence.LIMIT
 
 
-@st.dialog("What this is made of", width="medium", position="right", icon=":material/list_alt:")
 def show(problem: Problem) -> None:
-    """The rows behind a problem, and what to do about them."""
+    """Open the drawer with the rows behind a problem, and what to do about them."""
+    components.open_dialog(partial(_draw, problem))
+
+
+@st.dialog("What this is made of", width="medium", position="right", icon=":material/list_alt:")
+def _draw(problem: Problem) -> None:
     viewer = people.viewer()
     st.markdown(f"**{problem.headline}**")
     st.markdown(problem.sentence)

@@ -144,13 +144,38 @@ _WORDS = {
     "on_time": ("On time", "ok"),
     "late": ("Late", "danger"),
     "never": ("Never ran", "unknown"),
+    "skipped": ("Skipped", "attention"),
+    # kinds of sync
+    "fails": ("Fails", "danger"),
+    "shaky": ("Failed lately", "attention"),
+    "well": ("Succeeds", "ok"),
+    "asleep": ("Nothing to do", "unknown"),
     # failed jobs and parked messages
     "finished": ("Done", "ok"),
     "abandoned": ("Worker gone", "danger"),
     "requeued": ("Requeued", "busy"),
     "discarded": ("Discarded", "unknown"),
     "superseded": ("Done since", "ok"),
+    "unneeded": ("Not needed", "unknown"),
+    "recovering": ("Being done again", "busy"),
     "parked": ("Parked", "attention"),
+    # alerts
+    "acknowledged": ("Taken", "busy"),
+    "resolved": ("Over", "unknown"),
+    "regressed": ("Came back", "danger"),
+    # who is told, and what became of what was said
+    "heard": ("Heard", "ok"),
+    "untried": ("Never tried", "unknown"),
+    "failing": ("Not heard", "danger"),
+    "flawed": ("Not by all", "attention"),
+    "muted": ("Paused", "paused"),
+    "sent": ("Told", "ok"),
+    "dead": ("Not delivered", "danger"),
+    "unheard": ("Nobody told", "attention"),
+    "digest": ("For a digest", "busy"),
+    "crowded": ("Waits for room", "busy"),
+    "sending": ("Being told", "busy"),
+    "info": ("Info", "unknown"),
 }
 
 
@@ -217,6 +242,12 @@ def change(now: int, before: int) -> str | None:
         return None
     percent = round((now - before) * 100 / before)
     return f"{signed(percent)} %"
+
+
+def delta(now: int | None, before: int | None) -> str | None:
+    """A change for st.metric, which knows less by a hyphen only; None where there is nothing to compare with."""
+    found = change(now, before) if now is not None and before is not None else None
+    return found.replace(MINUS, "-") if found else None
 
 
 def percent(part: int, whole: int) -> str:
@@ -346,6 +377,11 @@ _MARKDOWN = str.maketrans({mark: "\\" + mark for mark in "\\`*_{}[]()<>#+!|~:$"}
 def number(text: str) -> int | None:
     """A number that an address names; None for what is none, or for one that no id can be."""
     return int(text) if text.isdecimal() and len(text) < 19 else None
+
+
+def shortened(text: str, most: int) -> str:
+    """At most so many characters, with … where something is left off."""
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
 
 
 def plain(text: str | None) -> str:

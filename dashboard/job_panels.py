@@ -1,17 +1,15 @@
-"""The evidence of the Jobs screen: lanes, queues, workers, schedules."""
+"""The evidence of the Jobs screen: lanes, queues, workers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from html import escape
 
 import streamlit as st
 
 from core.ports import BrokerReading, QueueReading
-from core.runs.schedules import SCHEDULES
 from dashboard import components, formats, job_words
-from dashboard.job_words import KINDS, LaneView, Row
+from dashboard.job_words import KINDS, LaneView
 
 
 def redis_is_away(what: str) -> None:
@@ -38,8 +36,7 @@ def draw_lanes(views: Sequence[LaneView]) -> None:
     quiet = len(views) - len(shown)
     said = f"{formats.plural(quiet, 'lane')} had nothing to do for an hour. " if quiet else ""
     st.caption(
-        f"{said}A minute is the mean of the last five. Quantities to write have no arrival: a thousand changes may be "
-        "one write."
+        f"{said}A minute is as it was lately. Quantities to write have no arrival: a thousand changes may be one write."
     )
 
 
@@ -133,49 +130,3 @@ def draw_workers(broker: BrokerReading | None, zone: str) -> None:
 def _place(queues: Sequence[str], broker: BrokerReading) -> int:
     names = [queue.name for queue in broker.queues]
     return min((names.index(queue) for queue in queues if queue in names), default=len(names))
-
-
-def draw_schedules(rows: Sequence[Row], broker: BrokerReading | None, zone: str) -> None:
-    """What happens by the clock: last run, next run, and whether it is late."""
-    st.subheader("Schedules", anchor="schedules")
-    by_name: Mapping[str, Row] = {row["name"]: row for row in rows}
-    body = []
-    for schedule in SCHEDULES:
-        row = by_name[schedule.name]
-        following = broker.next_rings.get(schedule.entry_id) if broker else None
-        state = job_words.schedule_state(schedule, row, following, broker is not None)
-        body.append(
-            (
-                f"<b>{escape(schedule.name)}</b><br><span class='sy-meta'>{escape(schedule.description)}</span>",
-                components.pill(state),
-                escape(job_words.rhythm(schedule)),
-                components.when(row["started_at"], row["as_of"], zone),
-                _outcome(row),
-                _next(schedule.daily_after_hour is not None, row, following, broker),
-            )
-        )
-    heads = [("Schedule", False), ("State", False), ("Rhythm", False), ("Last run", False), ("It ended", False),
-             ("Next ring", False)]  # fmt: skip
-    components.table(heads, body, "Schedules", dense=True)
-    if broker is None:
-        st.caption("Next rings are not known while Redis does not answer.")
-
-
-def _outcome(row: Row) -> str:
-    if row["started_at"] is None:
-        return formats.UNKNOWN
-    if row["outcome"] is None:
-        return components.pill("running")
-    took = formats.duration((row["ended_at"] - row["started_at"]).total_seconds())
-    ended = f"{components.pill(row['outcome'])} <span class='sy-meta'>in {escape(took)}</span>"
-    return f"<span class='sy-nowrap'>{ended}</span>"
-
-
-def _next(is_daily: bool, row: Row, following: datetime | None, broker: BrokerReading | None) -> str:
-    if row["is_paused"]:
-        return f"paused by {escape(row['changed_by'] or '')}"
-    if broker is None or following is None:
-        return formats.UNKNOWN
-    seconds = (following - broker.at).total_seconds()
-    shown = "now" if seconds <= 1 else f"in {formats.duration(seconds)}"
-    return escape(f"asks {shown}" if is_daily else shown)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from core.alerts import rates
+from core.alerts.rates import Rates, Step
 from core.ports import BrokerReading, QueueReading, WorkerReading
-from core.runs.schedules import SCHEDULES, Schedule
-from dashboard import formats
+from dashboard import failure_words, formats
+from dashboard.failure_words import SOURCES
 
 Row = Mapping[str, Any]
 
@@ -21,14 +23,17 @@ KINDS = {
 LATE_AFTER = {"events": 60.0, "stock": 120.0, "stock-check": 900.0}
 """Seconds for which work of a kind may wait before it counts as late; a channel of class B takes minutes to answer."""
 
-RATE_MINUTES = 5
+MEMORY = timedelta(minutes=1)
+"""How far back a lane's rates look, as `rates.rates` has it."""
+
 STEP_MINUTES = 5
+STEP_SECONDS = 10
 SILENT_AFTER = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
 class LaneView:
-    """One lane as it is shown: rates are per minute over the last five, `left` is the time to drain it in seconds."""
+    """One lane as it is shown: rates are per minute and lately, `left` is the time to drain it in seconds."""
 
     row: Row
     state: str
@@ -40,25 +45,27 @@ class LaneView:
     drains: tuple[float | None, ...]
 
 
-def lane(row: Row, minutes: Sequence[Row]) -> LaneView:
-    """Arrival against drain of one lane; `minutes` counts back from now, the last minute first."""
-    arrived, drained = _rate(minutes, "arrived"), _rate(minutes, "drained")
+def lane(row: Row, minutes: Sequence[Row], steps: Sequence[Row]) -> LaneView:
+    """Arrival against drain of one lane; `minutes` and `steps` (of ten seconds) count back from now, the last first."""
+    pace = _pace(steps)
+    arrived = pace.arrive if pace and any(step["arrived"] is not None for step in steps) else None
+    drained = pace.done if pace else None
     oldest = (row["as_of"] - row["oldest_at"]).total_seconds() if row["oldest_at"] else None
     return LaneView(
         row,
-        _lane_state(row, oldest, arrived, drained),
+        _lane_state(row, oldest, pace),
         oldest,
         arrived,
         drained,
-        _left(row["waiting"], arrived, drained),
+        rates.seconds_left(row["waiting"], pace),
         _steps(minutes, "arrived"),
         _steps(minutes, "drained"),
     )
 
 
-def _rate(minutes: Sequence[Row], field: str) -> float | None:
-    known = [row[field] for row in minutes[:RATE_MINUTES] if row[field] is not None]
-    return sum(known) / len(known) if known else None
+def _pace(steps: Sequence[Row]) -> Rates | None:
+    known = [Step(STEP_SECONDS, row["arrived"], row["drained"]) for row in steps if row["drained"] is not None]
+    return rates.rates(known[::-1], MEMORY)
 
 
 def _steps(minutes: Sequence[Row], field: str) -> tuple[float | None, ...]:
@@ -68,22 +75,16 @@ def _steps(minutes: Sequence[Row], field: str) -> tuple[float | None, ...]:
     return tuple(None if any(v is None for v in step) else float(sum(step)) for step in reversed(steps))
 
 
-def _left(waiting: int, arrived: float | None, drained: float | None) -> float | None:
-    if not waiting or drained is None or drained <= (arrived or 0.0):
-        return None
-    return waiting / (drained - (arrived or 0.0)) * 60
-
-
-def _lane_state(row: Row, oldest: float | None, arrived: float | None, drained: float | None) -> str:
+def _lane_state(row: Row, oldest: float | None, pace: Rates | None) -> str:
     if row["switch"] == "paused":
         return "paused"
     if not row["waiting"]:
         return "clear"
     if oldest is None or oldest <= LATE_AFTER[row["kind"]]:
         return "draining"
-    if not drained:
+    if pace is None or not pace.done:
         return "still"
-    return "growing" if drained <= (arrived or 0.0) else "draining"
+    return "draining" if pace.shrinks else "growing"
 
 
 def is_late(view: LaneView) -> bool:
@@ -112,54 +113,11 @@ def worker_word(worker: WorkerReading, now: datetime) -> str:
     return f"{worker.job} for {formats.duration((now - worker.job_started_at).total_seconds())}"
 
 
-def schedule_state(schedule: Schedule, row: Row, next_at: datetime | None, is_broker_known: bool) -> str:
-    """On time, late, failed, paused, or never run.
-
-    Late: the ring is overdue, or twice its time has gone by since the last run; for a daily one, more than 26 hours.
-    """
-    now = row["as_of"]
-    if row["is_paused"]:
-        return "paused"
-    if is_broker_known and (next_at is None or now - next_at > timedelta(seconds=30)):
-        return "late"
-    if row["started_at"] is None:
-        return "never"
-    patience = 26 * 3600 if schedule.daily_after_hour is not None else 2 * schedule.ring_seconds + 60
-    if (now - row["started_at"]).total_seconds() > patience:
-        return "late"
-    return "failed" if row["outcome"] == "failed" else "on_time"
-
-
-def rhythm(schedule: Schedule) -> str:
-    """every 15 s; daily; daily after 02:00."""
-    if schedule.every_seconds is None:
-        return f"daily after {schedule.daily_after_hour or 0:02d}:00"
-    return "daily" if schedule.every_seconds == 86_400 else f"every {formats.duration(schedule.every_seconds)}"
-
-
-def late_schedules(rows: Sequence[Row], broker: BrokerReading | None) -> list[str]:
-    """Names of the schedules that are late."""
-    by_name = {row["name"]: row for row in rows}
-    following = broker.next_rings if broker else {}
-    return [
-        one.name
-        for one in SCHEDULES
-        if schedule_state(one, by_name[one.name], following.get(one.entry_id), broker is not None) == "late"
-    ]
-
-
-def headline(
-    totals: Mapping[str, int], lanes: Sequence[LaneView], broker: BrokerReading | None, late: Sequence[str] = ()
-) -> tuple[str, str]:
-    """The answer in two short sentences: does the work get done, and what needs somebody. `late` names schedules."""
-    needs = totals["causes"] + totals["parked_causes"]
-    open_ones = _and(
-        [
-            *([formats.plural(totals["jobs"], "failed job")] if totals["jobs"] else []),
-            *([formats.plural(totals["messages"], "parked message")] if totals["messages"] else []),
-        ]
-    )
-    trouble = _trouble(lanes, broker, late)
+def headline(totals: Mapping[str, int], lanes: Sequence[LaneView], broker: BrokerReading | None) -> tuple[str, str]:
+    """The answer in two short sentences: does the work get done, and what needs somebody."""
+    needs = totals["groups"]
+    open_ones = _and([failure_words.things(source, totals[source]) for source in SOURCES if totals[source]])
+    trouble = _trouble(lanes, broker)
     if trouble:
         kept = "Nothing is lost: what waits is in the database."
         return trouble, f"{kept} {open_ones}." if open_ones else kept
@@ -170,7 +128,7 @@ def headline(
     return "The work gets done.", f"Nothing needs you. {rest}"
 
 
-def _trouble(lanes: Sequence[LaneView], broker: BrokerReading | None, unrung: Sequence[str]) -> str | None:
+def _trouble(lanes: Sequence[LaneView], broker: BrokerReading | None) -> str | None:
     """The worst of what keeps work from being done."""
     if broker is None:
         return "Nobody is told of new work: Redis does not answer."
@@ -180,10 +138,8 @@ def _trouble(lanes: Sequence[LaneView], broker: BrokerReading | None, unrung: Se
     if unserved:
         return f"Nobody serves {_and(unserved)}."
     late = [view for view in lanes if is_late(view)]
-    if not late and len(unrung) > 2:
-        return f"{formats.in_words(len(unrung))} schedules are late."
     if not late:
-        return f"{_and(unrung)} {'is' if len(unrung) == 1 else 'are'} late." if unrung else None
+        return None
     worst = max(late, key=lambda view: view.oldest_seconds or 0)
     kind = KINDS[worst.row["kind"]].lower()
     return f"{worst.row['connection']} falls behind: {kind} for {formats.duration(worst.oldest_seconds)}."
@@ -195,71 +151,3 @@ def _cause(number: int) -> str:
 
 def _and(words: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
-
-
-_PARKED = {
-    "unreadable": "could not be read",
-    "unexpected": "could not be handled",
-    "unknown_order": "name an order that never came",
-    "unknown_order_line": "name an order line that never came",
-    "unknown_item": "tell the level of something that no listing is known for",
-}
-_ONE = {"name": "names", "tell": "tells", "are": "is"}
-_NEXT = {
-    "unreadable": "Repair what the reason names, then give them another turn; or discard what is no use.",
-    "unexpected": "A defect of ours: once it is mended, give them another turn.",
-    "unknown_order": "Sync the connection, so that the order comes; then give them another turn.",
-    "unknown_order_line": "Sync the connection, so that the line comes; then give them another turn.",
-    "unknown_item": "Sync the connection, so that the catalogue knows it; then give them another turn.",
-}
-
-
-def parked_words(name: str, number: int) -> str:
-    """What is wrong with so many messages, for Markdown: could not be read."""
-    what = _PARKED.get(name, f"are parked: {formats.plain(name.replace('_', ' '))}")
-    if number != 1:
-        return what
-    first, _, rest = what.partition(" ")
-    return f"{_ONE.get(first, first)} {rest}"
-
-
-def parked_next(name: str) -> str:
-    """The one next step."""
-    return _NEXT.get(name, "Repair the cause, then give them another turn; or discard what is no use.")
-
-
-def cause_words(name: str) -> str:
-    """A cause as people read it: Unknown order."""
-    return formats.plain(name.replace("_", " ").capitalize())
-
-
-def failure_headline(error: str | None) -> str:
-    """What went wrong, for Markdown: the error's last line without its kind."""
-    return formats.sentence(_split(error)[1]).rstrip(".") or "It left no error"
-
-
-def failure_kind(error: str | None) -> str:
-    """The kind of the error, for Markdown: ValueError; empty where there is none."""
-    return formats.plain(_split(error)[0])
-
-
-def _split(error: str | None) -> tuple[str, str]:
-    lines = [line.strip() for line in (error or "").splitlines() if line.strip()]
-    line = lines[-1] if lines else ""
-    kind, mark, text = line.partition(": ")
-    if mark and text and kind.replace(".", "").replace("_", "").isalnum() and " " not in kind:
-        return kind.rpartition(".")[2], text
-    return "", line
-
-
-def failure_state(row: Row) -> str:
-    """Danger from five jobs on, attention below."""
-    return "danger" if row["jobs"] >= 5 else "attention"
-
-
-def about(row: Row) -> str:
-    """Where it happens, for Markdown: Amazon UK · inbox.drain."""
-    where = formats.plain(row["connection"]) if row["connection"] else ""
-    if row["connections"] > 1:
-        where = formats.plural(row["connections"], "connection")
-    return " · ".join(part for part in (where, formats.plain(row["function"])) if part)

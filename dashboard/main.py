@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-from dashboard import components, formats, mapping_queries, people, queries, stops, theme
+from dashboard import (
+    alert_queries,
+    components,
+    failure_queries,
+    formats,
+    mapping_queries,
+    people,
+    queries,
+    reconciliation_queries,
+    stops,
+    theme,
+)
 
 log = logging.getLogger("dashboard")
 
@@ -25,6 +37,14 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
     oversell = st.Page(
         SCREENS / "oversell.py", title="Oversell risk", icon=":material/trending_down:", url_path="oversell"
     )
+    failures = st.Page(SCREENS / "failures.py", title="Failures", icon=":material/error:", url_path="failures")
+    alerts = st.Page(SCREENS / "alerts.py", title="Alerts", icon=":material/notifications:", url_path="alerts")
+    runs = st.Page(SCREENS / "runs.py", title="Runs", icon=":material/sync:", url_path="runs")
+    reconciliation = st.Page(
+        SCREENS / "reconciliation.py", title="Reconciliation", icon=":material/balance:", url_path="reconciliation"
+    )
+    schedules = st.Page(SCREENS / "schedules.py", title="Schedules", icon=":material/schedule:", url_path="schedules")
+    reports = st.Page(SCREENS / "reports.py", title="Reports", icon=":material/bar_chart:", url_path="reports")
     skus = st.Page(SCREENS / "skus.py", title="SKUs", icon=":material/inventory_2:", url_path="skus")
     calls = st.Page(SCREENS / "calls.py", title="API calls", icon=":material/swap_horiz:", url_path="calls")
     connections = st.Page(
@@ -37,11 +57,11 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
     setup = st.Page(SCREENS / "setup.py", title="Set-up", icon=":material/settings:", url_path="setup")
     orders = st.Page(SCREENS / "orders.py", title="Orders", icon=":material/receipt_long:", url_path="orders")
     return {
-        "Now": [overview, oversell],
-        "Sync": [connections, mapping, jobs, calls],
+        "Now": [overview, oversell, failures, alerts],
+        "Sync": [connections, mapping, runs, reconciliation, schedules, jobs, calls],
         "Stock": [skus, desk, rules],
         "Orders": [orders],
-        "Shop": [setup],
+        "Shop": [reports, setup],
     }
 
 
@@ -68,19 +88,30 @@ def draw_sidebar(sections: dict[str, list[st.Page]], shops: list[dict[str, Any]]
                 )
 
 
+# How much waits on a page, by its address: each counts for a shop and scope, and no further than BADGE_MAX + 1.
+_WAITING: Mapping[str, Callable[[int, str], int]] = {
+    "alerts": alert_queries.unowned,
+    "failures": failure_queries.open_groups,
+    "mapping": mapping_queries.waiting,
+    "reconciliation": reconciliation_queries.waiting,
+}
+_URGENT = frozenset({"failures"})
+
+
 def _label(page: st.Page, viewer: people.Viewer | None) -> str:
     """A page's name, and beside it how much waits there, where something does."""
-    if viewer is None or page.url_path != "mapping":
+    if viewer is None or page.url_path not in _WAITING:
         return page.title
     try:
-        waiting = mapping_queries.waiting(viewer.shop.id, viewer.person.scope)
+        waiting = _WAITING[page.url_path](viewer.shop.id, viewer.person.scope)
     except queries.Unreadable as error:
         # The page itself says that it cannot be read; the way to it stays.
-        log.warning("how much waits for a mapping cannot be read: %s", error)
+        log.warning("how much waits on %s cannot be read: %s", page.url_path, error)
         return page.title
     most = mapping_queries.BADGE_MAX
     many = f"{most}+" if waiting > most else formats.count(waiting)
-    return f"{page.title} :orange-badge[{many}]" if waiting else page.title
+    colour = "red" if page.url_path in _URGENT else "orange"
+    return f"{page.title} :{colour}-badge[{many}]" if waiting else page.title
 
 
 def _pick_shop(shops: list[dict[str, Any]], shop: people.Shop) -> None:
@@ -162,6 +193,7 @@ def draw(sections: dict[str, list[st.Page]], nav: st.Page) -> None:
     with components.panel("search"):
         follow_search(sections["Stock"][0], viewer)
     nav.run()
+    components.open_waiting_dialog()
 
 
 def run() -> None:

@@ -17,11 +17,11 @@ from core.identity.rules import Identifier
 from dashboard import (
     components,
     formats,
-    job_dialogs,
     mapping_actions,
     mapping_queries,
     mapping_words,
     people,
+    previews,
 )
 
 SHOWN = 8
@@ -42,8 +42,8 @@ def map_to(viewer: people.Viewer, one: Identifier, about: str, code: str) -> Non
         done = mapping_actions.do(app, viewer.shop.id, act, seen.token(), actor)
         return _said(one, mapping_words.mapped(value, code, done))
 
-    job_dialogs.ask(
-        job_dialogs.Preview(
+    previews.ask(
+        previews.Preview(
             f"Map it to {formats.plain(code)}?",
             ":material/link:",
             about,
@@ -75,8 +75,8 @@ def remap_to(viewer: people.Viewer, one: Identifier, about: str, code: str) -> N
         done = mapping_actions.remap(app, shop_id, one, code, seen.token(), actor)
         return _said(one, mapping_words.remapped(value, code, done))
 
-    job_dialogs.ask(
-        job_dialogs.Preview(
+    previews.ask(
+        previews.Preview(
             f"Map it to {formats.plain(code)} instead?",
             ":material/swap_horiz:",
             about,
@@ -112,8 +112,8 @@ def set_aside(viewer: people.Viewer, one: Identifier, about: str) -> None:
         return _said(one, mapping_words.set_aside(value, done))
 
     lines = seen.lines_set_aside
-    job_dialogs.ask(
-        job_dialogs.Preview(
+    previews.ask(
+        previews.Preview(
             "Is it not ours?",
             ":material/block:",
             about,
@@ -143,8 +143,8 @@ def take_back(viewer: people.Viewer, one: Identifier, about: str) -> None:
         mapping_queries.forget()
         return said
 
-    job_dialogs.ask(
-        job_dialogs.Preview(
+    previews.ask(
+        previews.Preview(
             "Take it back?",
             ":material/undo:",
             about,
@@ -205,8 +205,8 @@ def _ask_later(viewer: people.Viewer, about: str, refused: WriteStillOpen) -> No
         f"**{formats.plain(write.channel_ref)}**, over or looked at again at {formats.clock(write.over_at, zone)}."
         for write in refused.writes[:SHOWN]
     ]
-    job_dialogs.ask(
-        job_dialogs.Preview(
+    previews.ask(
+        previews.Preview(
             "A number is on its way to it",
             ":material/hourglass_top:",
             about,

@@ -11,7 +11,16 @@ import streamlit as st
 
 from core.identity.rules import Identifier
 from core.orders.packages import NEXT_STEP, SAYS
-from dashboard import change_queries, change_words, components, formats, mapping_queries, mapping_words, people
+from dashboard import (
+    change_queries,
+    change_words,
+    components,
+    failure_items,
+    formats,
+    mapping_queries,
+    mapping_words,
+    people,
+)
 
 Row = Mapping[str, Any]
 
@@ -30,6 +39,8 @@ def draw(viewer: people.Viewer, number: str) -> None:
         unmapped = mapping_queries.parked_of_order(viewer.shop.id, found["order_id"]) if found["unmapped_lines"] else {}
         packages = change_queries.packages(viewer.shop.id, found["order_id"])
         _draw_head(viewer, found)
+        with components.panel("failures"):
+            failure_items.draw_about_order(viewer, found["order_id"])
         st.subheader("Lines", anchor="lines")
         _draw_lines(viewer, found, lines, unmapped)
         if packages:

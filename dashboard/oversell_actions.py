@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -18,7 +19,7 @@ from core.errors import Anticipated, SwitchyardError
 from core.policies import queries as policies
 from core.policies.queries import Change
 from core.policies.rules import Scope, Terms
-from dashboard import components, formats, job_dialogs, oversell_queries, oversell_words, people, queries, rule_actions
+from dashboard import components, formats, oversell_queries, oversell_words, people, previews, queries, rule_actions
 from dashboard.actions import Application, application
 
 Row = Mapping[str, Any]
@@ -53,8 +54,8 @@ def ask_escrow(viewer: people.Viewer, pools: Sequence[Row], seats: Sequence[Row]
 
     exposed, available = (sum(row[name] for row in pools) for name in ("exposed_units", "available"))
     risk = sum(row["risk_units"] for row in pools)
-    job_dialogs.ask(
-        job_dialogs.Preview(
+    previews.ask(
+        previews.Preview(
             f"Switch {code} to escrow?",
             ":material/call_split:",
             f"**{formats.plain(code)}** {formats.plain(pools[0]['title'])}",
@@ -113,9 +114,13 @@ def set_limit(app: Application, shop_id: int, limit: int | None, actor: Actor) -
     return f"A notice goes out when more than {formats.plural(limit, 'unit')} are at risk."
 
 
-@st.dialog("Alert limit", width="medium", icon=":material/notifications:")
 def ask_limit(viewer: people.Viewer, totals: Row, found: Row) -> None:
-    """The limit as it is, what is at risk now, and the form."""
+    """Open the dialog of the limit as it is, what is at risk now, and the form."""
+    components.open_dialog(partial(_draw_limit, viewer, totals, found))
+
+
+@st.dialog("Alert limit", width="medium", icon=":material/notifications:")
+def _draw_limit(viewer: people.Viewer, totals: Row, found: Row) -> None:
     st.markdown(oversell_words.alert_limit(found))
     components.figures(
         [

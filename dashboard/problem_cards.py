@@ -16,7 +16,13 @@ Row = Mapping[str, Any]
 
 _SCREENS = Path(__file__).parent / "screens"
 CALLS = _SCREENS / "calls.py"
-_PAGES = {kind: _SCREENS / f"{kind}.py" for kind in ("skus", "jobs", "oversell", "connections", "mapping", "orders")}
+_PAGES = {
+    kind: _SCREENS / f"{kind}.py"
+    for kind in (
+        *("skus", "jobs", "oversell", "connections", "mapping", "orders"),
+        *("alerts", "calls", "runs", "failures", "schedules"),
+    )
+}
 
 
 def draw(viewer: people.Viewer, problem: Problem, by_id: Mapping[int, Row], as_of: datetime, is_worst: bool) -> None:

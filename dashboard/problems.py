@@ -9,7 +9,8 @@ from typing import Any
 
 from core.messaging import legs
 from core.orders import packages
-from dashboard import formats, job_words
+from core.runs import words
+from dashboard import failure_words, formats
 
 Row = Mapping[str, Any]
 Found = Mapping[str, Sequence[Row]]
@@ -18,8 +19,8 @@ Found = Mapping[str, Sequence[Row]]
 @dataclass(frozen=True, slots=True)
 class Step:
     """The one next step: `kind` is sync (a connection), details (a list of what is meant), or a screen: skus (a
-    filtered list), jobs (a cause), oversell (what is at risk), connections and orders (one), mapping (what nobody
-    knows)."""
+    filtered list), failures (a cause), oversell (what is at risk), connections, orders and schedules (one), mapping
+    (what nobody knows)."""
 
     kind: str
     label: str
@@ -51,9 +52,19 @@ def collect(connections: Sequence[Row], found: Found, now: datetime, zone: str) 
     """All problems, worst first; among equals the oldest first."""
     problems = [problem for row in connections if (problem := _connection(row, now, zone)) is not None]
     for kind, build in _BUILDERS.items():
-        problems += [build(row, now, zone) for row in found.get(kind, ())]
+        problems += [build(row, now, zone) for row in found.get(kind, ()) if not _is_doubt(kind, row, found)]
     oldest = max((p.since for p in problems if p.since), default=now)
     return sorted(problems, key=lambda p: (p.rank, p.since or oldest, p.id))
+
+
+def _is_doubt(kind: str, row: Row, found: Found) -> bool:
+    """Whether a quantity that got no answer is told of as a write of which nobody knows: one cause, one card."""
+    doubtful = {each["connection_id"] for each in found.get("doubtful", ())}
+    return kind == "refused" and _got_no_answer(row) and row["connection_id"] in doubtful
+
+
+def _got_no_answer(row: Row) -> bool:
+    return str(row["problem"] or "").startswith("NO_ANSWER:")
 
 
 def headline(problems: Sequence[Problem], connections: Sequence[Row]) -> tuple[str, str]:
@@ -178,11 +189,11 @@ def _parked(row: Row, now: datetime, zone: str) -> Problem:
         _id("parked", row["connection_id"], row["cause"]),
         "attention",
         20,
-        f"{many} from {formats.plain(row['connection'])} {job_words.parked_words(row['cause'], row['messages'])}",
+        f"{many} from {formats.plain(row['connection'])} {failure_words.parked_words(row['cause'], row['messages'])}",
         _join(formats.sentence(row["detail"]), "Nothing is lost: each is kept word for word and can be handled again."),
         (formats.plain(row["topic"]),),
         row["since"],
-        Step("jobs", "Open messages", where={"parked": row["cause"], "connection": str(row["connection_id"])}),
+        Step("failures", "Open messages", where={"parked": row["cause"], "connection": str(row["connection_id"])}),
         row,
     )
 
@@ -219,11 +230,12 @@ def _has(number: int) -> str:
 
 def _refused(row: Row, now: datetime, zone: str) -> Problem:
     again = f"Tried again at {formats.moment(row['next_push_at'], now, zone)}." if row["next_push_at"] else ""
+    many, name = formats.plural(row["listings"], "quantity", "quantities"), formats.plain(row["connection"])
     return Problem(
         _id("refused", row["connection_id"], row["problem"]),
         "attention",
         16,
-        f"{formats.plain(row['connection'])} refuses {formats.plural(row['listings'], 'quantity', 'quantities')}",
+        f"{name} gave no answer to {many}" if _got_no_answer(row) else f"{name} refuses {many}",
         _join(formats.sentence(row["problem"]), again),
         _example(row),
         row["since"],
@@ -398,15 +410,16 @@ def _unconfirmed(row: Row, now: datetime, zone: str) -> Problem:
 
 
 def _job(row: Row, now: datetime, zone: str) -> Problem:
+    whose = f" for {formats.plain(row['connection'])}" if row["connection"] else ""
     return Problem(
         _id("job", row["function"], row["fingerprint"]),
         "danger" if row["runs"] >= 5 else "attention",
         12,
-        f"{formats.plain(row['function'])} failed {_times(row['runs'])}",
+        f"{formats.plain(words.function(row['function']))} failed {_times(row['runs'])}{whose}",
         _join(formats.sentence(_last_line(row["error"])), "It has not succeeded since."),
         (f"last {formats.ago(row['last_at'], now, zone)}",),
         row["since"],
-        Step("jobs", "Open failures", where={"cause": row["fingerprint"], "function": row["function"]}),
+        Step("failures", "Open failures", where={"cause": row["fingerprint"], "function": row["function"]}),
         row,
     )
 
@@ -421,7 +434,9 @@ def _schedule(row: Row, now: datetime, zone: str) -> Problem:
         _violations(row) if found else "Its last run did not end well; nothing has been checked since.",
         (f"period {formats.plain(row['period'])}",),
         row["ended_at"] or row["started_at"],
-        Step("details", "See result…"),
+        Step("details", "See result…")
+        if found
+        else Step("schedules", "Open schedule", where={"schedule": row["name"]}),
         row,
     )
 

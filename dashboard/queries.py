@@ -161,7 +161,10 @@ _PROBLEMS = {
     "untold": "select connection_id, connection, missing, refused, since, checked_at, example, problem"
     " from untold_topics",
     "forward": "select connection_id, connection, asked_version, answered_version, answered_at from fallen_forward",
-    "job": "select fingerprint, function, runs, since, last_at, error from failed_jobs",
+    "job": "select fingerprint, function, connection, runs, since, last_at, error from failed_jobs",
+    "alert": "select alert_id, kind, fingerprint, severity, headline, sentence, next_step, page, address,"
+    " connection_id, skus, orders, opened_at, regressed_from, unknown_since, unknown_because, acknowledged_by,"
+    " acknowledged_at from open_alerts",
     "schedule": "select name, period, started_at, ended_at, outcome, violations, result from failed_schedules",
 }
 

@@ -12,12 +12,14 @@ import streamlit as st
 from dashboard import (
     charts,
     components,
+    failure_items,
     formats,
     history,
     people,
     queries,
     sku_bundles,
     sku_changes,
+    sku_differences,
     sku_promises,
     sku_why,
     theme,
@@ -51,11 +53,15 @@ def _draw_now(viewer: people.Viewer, sku: Row, listings: Sequence[Row], levels: 
     components.title(sku["code"], sku["title"], formats.as_of(sku["as_of"], zone))
     st.markdown(f"{formats.badge(sku['stock_state'])} {equation(sku)} {summary(listings)}")
     _draw_figures(sku)
+    with components.panel("failures"):
+        failure_items.draw_about_sku(viewer, sku["sku_id"])
     for row in listings:
         if row["write_doubt"]:
             _draw_doubt(row, zone)
     st.subheader("Channels", anchor="channels")
     _draw_listings(listings, zone)
+    with components.panel("sku-differences"):
+        sku_differences.draw(viewer, sku["code"], sku["as_of"])
     st.subheader("Why these numbers", anchor="why")
     with components.panel("why"):
         sku_why.draw(viewer, sku["code"])

@@ -9,7 +9,16 @@ from sandbox.errors import Refused
 from sandbox.outbox import Outbox
 from sandbox.reading import Body, objects, text, whole
 from sandbox.store import Row, Store
-from sandbox.vendors.shopify import drafts, fulfilment_orders, inventory, order_edits, order_rows, places, scopes
+from sandbox.vendors.shopify import (
+    deletions,
+    drafts,
+    fulfilment_orders,
+    inventory,
+    order_edits,
+    order_rows,
+    places,
+    scopes,
+)
 from sandbox.vendors.shopify.adjust_quantities import stock
 from sandbox.vendors.shopify.auth import revoke_tokens
 from sandbox.vendors.shopify.inventory import Move
@@ -44,6 +53,7 @@ class Staff:
             "hold": self.hold,
             "release": self.release,
             "deletion": self.delete_product,
+            "order/deletion": self.delete_order,
             "app": self.change_app,
             "uninstallation": self.uninstall,
         }
@@ -95,6 +105,10 @@ class Staff:
     def delete_draft(self, shop: Row, given: Body) -> Body:
         drafts.delete(self._store, self._outbox, shop, text(given, "draft"))
         return {"draft": given["draft"]}
+
+    def delete_order(self, shop: Row, given: Body) -> Body:
+        number = deletions.delete_order(self._store, self._outbox, shop, given.get("order_id"))
+        return {"order_id": gid("Order", number)}
 
     def open_location(self, shop: Row, given: Body) -> Body:
         number = places.open_location(self._store, self._outbox, shop, text(given, "name"))

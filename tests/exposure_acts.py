@@ -48,6 +48,7 @@ from tests.factories import (
     ACTOR,
     NOW,
     adjust_stock,
+    give_another_turn,
     make_facts,
     make_line,
     make_order,
@@ -242,7 +243,7 @@ class Acts:
     def do_mend(self, _which: int, _units: int) -> None:
         self.poisoned.clear()
         for channel in self.channels:
-            inbox.replay_parked(self.conn, channel.world.connection.id, None, ACTOR, self.now)
+            give_another_turn(self.conn, channel.world.connection.id)
 
     def record(self, number: int) -> None:
         said = self.said[number]

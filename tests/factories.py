@@ -28,7 +28,7 @@ from core.errors import BadInput
 from core.inventory import operations as inventory
 from core.inventory.operations import Adjustment
 from core.messaging import inbox
-from core.messaging.inbox import Batch, Incoming, Verdict
+from core.messaging.inbox import ANOTHER_TURN, Batch, Incoming, Verdict
 from core.money import line_total_minor
 from core.orders import intake
 from core.orders.intake import Intake
@@ -369,6 +369,19 @@ def drain(engine: Engine, world: World, *, limit: int = 100, now: datetime = NOW
     """Drain one batch of the world's lane; returns how many messages had their turn."""
     handler = Intake(world.connection, parse)
     return inbox.drain_batch(engine, world.shop_id, world.connection.id, 0, Batch(limit), handler, now)[0]
+
+
+def give_another_turn(conn: Connection, connection_id: int, cause: str | None = None) -> int:
+    """Have the parked messages of a lane claimed again, as a recovery that has begun does; returns how many."""
+    return execute(
+        conn,
+        f"""
+        update inbox_messages set {ANOTHER_TURN} where connection_id = %(connection)s and state = 'parked'
+            and (%(cause)s::text is null or cause = %(cause)s)
+        """,
+        connection=connection_id,
+        cause=cause,
+    )
 
 
 def message(conn: Connection, message_id: int) -> Any:

@@ -25,20 +25,25 @@ from core.connections.operations import new_key
 from core.db import fetch, fetch_one, read_only, unit_of_work
 from core.errors import BadInput, SwitchyardError
 from core.inventory import publishing
-from core.messaging import inbox
 from core.messaging.doorbell import Lane
 from core.processes import write_private
-from workers import desk_cli, going_live_cli, world
+from workers import desk_cli, going_live_cli, reconcile_orders_cli, world
 from workers import replay as replaying
 from workers import up as supervision
+from workers.alerts_cli import alerts
 from workers.changes_cli import list_changes
 from workers.connect_cli import connect
 from workers.console import application, console, home, person
 from workers.doctor import doctor
+from workers.failures_cli import failures, parked
 from workers.feeds import settle_feed
 from workers.identifiers_cli import identifiers
 from workers.keys_cli import keys
+from workers.notices_cli import notices
 from workers.oversold_cli import alert_limit, oversold
+from workers.reconcile_cli import reconcile
+from workers.reports_cli import report
+from workers.retention_cli import retention
 from workers.rules_cli import rules
 from workers.shipments_cli import confirm_shipment
 from workers.why import why
@@ -71,13 +76,21 @@ def main() -> None:
 cli.add_command(why)
 cli.add_command(rules)
 cli.add_command(oversold)
+cli.add_command(alerts)
 cli.add_command(alert_limit)
 cli.add_command(keys)
 cli.add_command(list_changes)
 cli.add_command(connect)
 cli.add_command(doctor)
 cli.add_command(identifiers)
+cli.add_command(failures)
+cli.add_command(parked)
 cli.add_command(confirm_shipment)
+reconcile.add_command(reconcile_orders_cli.orders)
+cli.add_command(reconcile)
+cli.add_command(retention)
+cli.add_command(notices)
+cli.add_command(report)
 for command in going_live_cli.COMMANDS:
     cli.add_command(command)
 
@@ -218,33 +231,6 @@ def _totals_beside(file: Path) -> Path | None:
         if (file.parent / name).is_file():
             return file.parent / name
     return None
-
-
-@cli.command()
-@click.option("--connection", "connection_id", type=int, help="Only of this connection.")
-@click.option("--cause", help="Only of this cause.")
-@click.option("--again", is_flag=True, help="Give them another turn; needs --reason.")
-@click.option("--reason", default="", help="Why they will go through now; kept on record.")
-def parked(connection_id: int | None, cause: str | None, again: bool, reason: str) -> None:
-    """Show what channels told us that a person must look at, or give it another turn."""
-    app = application()
-    if again:
-        actor = Actor(person(), reason)
-        with unit_of_work(app.engine) as conn:
-            lanes = inbox.replay_parked(conn, connection_id, cause, actor, utc_now())
-        for lane in lanes:
-            app.doorbell.ring(Lane("events", *lane))
-        click.echo(f"{sum(lanes.values())} messages have another turn.")
-        return
-    with read_only(app.engine) as conn:
-        rows = inbox.parked_causes(conn, connection_id, cause)
-    for row in rows:
-        click.echo(
-            f"connection {row['connection_id']}  {row['cause']}  {row['topic']}: {row['messages']}"
-            f" since {row['since']:%Y-%m-%d %H:%M} UTC, such as message {row['example']}: {row['detail']}"
-        )
-    if not rows:
-        click.echo("Nothing is parked.")
 
 
 @cli.command()

@@ -21,6 +21,7 @@ from core.connections.operations import open_secrets
 from core.connections.queries import ConnectionRow
 from core.db import fetch, fetch_one, read_only, scalar
 from core.errors import Permanent, Retryable
+from core.messaging import notice_channels
 from core.orders import packages
 from core.orders.confirming import TOLD_VENDORS
 from core.runs.schedules import SCHEDULES
@@ -75,7 +76,7 @@ def examine(app: Application, now: datetime, *, offline: bool = False) -> Iterat
     """Look at everything, part by part. Where the database does not answer the rest cannot be known."""
     settings = list(_settings(app))
     database = _database(app)
-    yield Part("Settings", [database, _redis(app), *settings])
+    yield Part("Settings", [database, _redis(app), *settings, *_notices(app, is_readable=database.state != "problem")])
     if database.state == "problem":
         return
     yield Part("Processes", list(_processes(app, now)))
@@ -88,10 +89,24 @@ def examine(app: Application, now: datetime, *, offline: bool = False) -> Iterat
 def _settings(app: Application) -> Iterator[Finding]:
     yield _keys(app.settings.secret_keys)
     yield checkup.of_public_address(app.settings.api_url)
-    if app.settings.notice_url is None:
-        yield warning("notices", "operators are told nothing by chat", "set SWITCHYARD_NOTICE_URL to a chat webhook")
-    else:
-        yield ok("notices", "operators are told by a chat webhook")
+
+
+def _notices(app: Application, *, is_readable: bool) -> Iterator[Finding]:
+    """Whether somebody is told: by a channel of each shop's own, or at the installation's address."""
+    untold: list[str] = []
+    if is_readable:
+        with read_only(app.engine) as conn:
+            untold = notice_channels.shops_without(conn)
+    if app.settings.notice_url is not None:
+        yield ok("notices", "operators of shops without a channel of their own are told by a chat webhook")
+    elif untold:
+        yield warning(
+            "notices",
+            f"operators are told nothing of {', '.join(untold)}",
+            "add a channel under Alerts, by `switchyard notices add`, or set SWITCHYARD_NOTICE_URL to a chat webhook",
+        )
+    elif is_readable:
+        yield ok("notices", "every shop has a channel by which its operators are told")
 
 
 def _keys(keys: tuple[str, ...]) -> Finding:

@@ -56,7 +56,7 @@ def read_catalogue(
     if count is None or count < EXPORT_FROM:
         yield from channel.listings()
         return
-    export = _written(app, row, channel, tell, sold_until)
+    export = written(app, row, channel, tell, sold_until)
     if export is not None:
         is_whole = yield from _exported(channel, export)
         _remember(app, row, None)
@@ -79,14 +79,14 @@ def _exported(channel: SalesChannel, export: CatalogueExport) -> Generator[Seque
     return has_any and export.state == "written"
 
 
-def _written(
+def written(
     app: Application,
     row: ConnectionRow,
     channel: SalesChannel,
     tell: Callable[[str, int], None],
-    sold_until: datetime | None,
+    sold_until: datetime | None = None,
 ) -> CatalogueExport | None:
-    """An export that can be read; None where there will be none."""
+    """An export that can be read, begun unless one is under way; None where there will be none. Raises StillWritten."""
     try:
         export = _under_way(row, channel) or channel.begin_export()
         if export is None:
@@ -133,6 +133,11 @@ def _awaited(
             return None
         export = found
     return export
+
+
+def forget(app: Application, row: ConnectionRow) -> None:
+    """The export was read, or is of no use: the next reading begins another one."""
+    _remember(app, row, None)
 
 
 def _remember(app: Application, row: ConnectionRow, ref: str | None, sold_until: datetime | None = None) -> None:

@@ -40,7 +40,7 @@ def ring_for_hints(app: Application, row: ConnectionRow, hints: Iterable[Hint]) 
 
 
 def _ring_waiting_syncs(app: Application, row: ConnectionRow, refs: list[str]) -> None:
-    """A sync that was put back until its export is written can go on."""
+    """A sync, or a comparison, that was put back until its export is written can go on."""
     with read_only(app.engine) as conn:
         now_is = queries.connection(conn, row.shop_id, row.id)
         waiting = run_queries.waiting_syncs(conn, utc_now())
@@ -48,7 +48,8 @@ def _ring_waiting_syncs(app: Application, row: ConnectionRow, refs: list[str]) -
         return
     for run in waiting:
         if (run["shop_id"], run["connection_id"]) == (row.shop_id, row.id):
-            ring_once(app, "connection.sync", shop_id=row.shop_id, connection_id=row.id, sync_run_id=run["id"])
+            job = run_queries.RUN_JOBS[run["kind"]]
+            ring_once(app, job, shop_id=row.shop_id, connection_id=row.id, sync_run_id=run["id"])
 
 
 def ring_once(app: Application, name: str, **arguments: object) -> None:

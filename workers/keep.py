@@ -4,7 +4,9 @@
     python -m workers.keep --one scheduler        keeps `python -m workers.scheduler`
     python -m workers.keep --one api -- COMMAND   keeps any other command
 
-RQ's workers quit when Redis goes away in the middle of a job; somebody has to start them again.
+RQ's workers quit when Redis goes away in the middle of a job; somebody has to start them again. They are copies of
+their keeper, which has loaded what they need once: each would need a second of CPU and 90 MB of its own for that, and
+one that was killed would be away for so much longer.
 
 Nothing outlives its keeper. SIGTERM and SIGINT are passed on; what has not ended after `PATIENCE_SECONDS` is killed.
 Should the keeper itself be killed, Linux ends its children with SIGTERM. Other systems know no such thing: there a
@@ -17,17 +19,20 @@ import argparse
 import contextlib
 import json
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from core import logs
+from core.errors import SwitchyardError
 from core.processes import ends_with_parent, process_started, write_private
 
 log = logging.getLogger("keeper")
@@ -41,6 +46,7 @@ HEALTHY_SECONDS = 10.0
 # A drain may take 20 seconds.
 PATIENCE_SECONDS = 22.0
 POLL_SECONDS = 0.1
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT)
 
 
 # Records: which processes are ours -----------------------------------------------------------------------------------
@@ -114,12 +120,65 @@ def keeper_is_gone() -> bool:
 # Keeping -------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A child that is a copy of its keeper and runs a function; `words` say what it does."""
+
+    words: Sequence[str]
+    run: Callable[[], None]
+
+
+class _Copied:
+    """A running copy, with what is used here of subprocess.Popen."""
+
+    def __init__(self, run: Callable[[], None]) -> None:
+        ends = ends_with_parent(signal.SIGTERM)
+
+        def begin() -> None:
+            # A session of its own, and none of our handlers: as for a command.
+            os.setsid()
+            os.environ["SWITCHYARD_KEEPER_PID"] = str(os.getppid())
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
+            ends()
+            try:
+                run()
+            except Exception:  # noqa: BLE001  whatever it was, the copy ends with it
+                # As the end of any process of ours is said; multiprocessing has words of its own.
+                sys.excepthook(*sys.exc_info())
+                sys.exit(1)
+
+        self._process = multiprocessing.get_context("fork").Process(target=begin)
+        # A signal that came before the copy has put our handlers away would be noted, and forgotten.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid or 0
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self) -> int:
+        self._process.join()
+        return self._process.exitcode or 0
+
+    def send_signal(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+
 class _Child:
-    def __init__(self, name: str, command: Sequence[str], folder: Path) -> None:
+    def __init__(self, name: str, command: Sequence[str] | Copy, folder: Path) -> None:
         self.name = name
-        self.command = list(command)
+        self.command = command
         self.folder = folder
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | _Copied | None = None
         self.pause_seconds = PAUSE_SECONDS_MIN
         self.began = 0.0
         self.due = 0.0
@@ -127,20 +186,26 @@ class _Child:
     def start(self) -> None:
         self.began = time.monotonic()
         try:
-            self.process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, "SWITCHYARD_KEEPER_PID": str(os.getpid())},
-                # A session of its own: Ctrl-C in the terminal comes through the keeper, once.
-                start_new_session=True,
-                preexec_fn=ends_with_parent(signal.SIGTERM),  # noqa: PLW1509  no threads here
-            )
+            self.process = self._begun()
         except OSError as error:
             log.error("%s cannot be started: %s", self.name, error)
             self._plan_next()
             return
         log.info("%s started (process %s)", self.name, self.process.pid)
-        record(self.folder, f"kept-{self.name}", self.process.pid, " ".join(self.command))
+        words = self.command.words if isinstance(self.command, Copy) else self.command
+        record(self.folder, f"kept-{self.name}", self.process.pid, " ".join(words))
+
+    def _begun(self) -> subprocess.Popen[bytes] | _Copied:
+        if isinstance(self.command, Copy):
+            return _Copied(self.command.run)
+        return subprocess.Popen(
+            self.command,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "SWITCHYARD_KEEPER_PID": str(os.getpid())},
+            # A session of its own: Ctrl-C in the terminal comes through the keeper, once.
+            start_new_session=True,
+            preexec_fn=ends_with_parent(signal.SIGTERM),  # noqa: PLW1509  no threads here
+        )
 
     def look(self) -> None:
         """Notice an end and start again when the pause is over."""
@@ -181,15 +246,19 @@ class _Child:
         (self.folder / f"kept-{self.name}.pid").unlink(missing_ok=True)
 
 
-def keep(commands: Mapping[str, Sequence[str]], folder: Path) -> int:
-    """Keep these commands running until SIGTERM or SIGINT. Returns the exit code: 0 after an orderly end."""
+def keep(commands: Mapping[str, Sequence[str] | Copy], folder: Path, load: Callable[[], None] = lambda: None) -> int:
+    """Keep these commands running until SIGTERM or SIGINT. Returns the exit code: 0 after an orderly end.
+
+    `load` is called first: what it loads, copies have.
+    """
     signals: list[signal.Signals] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
         signals.append(signal.Signals(number))
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _PASSED_ON:
         signal.signal(number, note)
+    load()
     children = [_Child(name, command, folder) for name, command in commands.items()]
     while not signals:
         for child in children:
@@ -217,7 +286,7 @@ def _how(code: int) -> str:
     return f"status {code}" if code >= 0 else signal.Signals(-code).name
 
 
-def _queue_workers() -> dict[str, list[str]]:
+def _queue_workers() -> dict[str, Copy]:
     """One process per queue and worker: a worker with several queues may lose a job when it is killed."""
     from workers.queues import QUEUES
 
@@ -225,8 +294,26 @@ def _queue_workers() -> dict[str, list[str]]:
     for name, queue in QUEUES.items():
         for number in range(1, queue.workers + 1):
             child = name if number == 1 else f"{name}-{number}"
-            commands[child] = [sys.executable, "-m", "workers.run", "--queue", name]
+            words = (sys.executable, "-m", "workers.run", "--queue", name)
+            commands[child] = Copy(words, partial(_serve, name))
     return commands
+
+
+def _serve(queue: str) -> None:
+    """In a copy: be a worker, as `python -m workers.run` is."""
+    from workers import run
+
+    try:
+        run.serve(queue)
+    except SwitchyardError as error:
+        raise SystemExit(f"Error: {error}") from error
+
+
+def _load_workers() -> None:
+    """A keeper of commands alone stays small."""
+    from workers import run
+
+    run.load(reads_queues=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -240,7 +327,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = Path(os.environ.get("SWITCHYARD_HOME") or ".switchyard").absolute() / "run"
     if chosen.one:
         return keep({chosen.one: chosen.command or [sys.executable, "-m", f"workers.{chosen.one}"]}, folder)
-    return keep(_queue_workers(), folder)
+    return keep(_queue_workers(), folder, _load_workers)
 
 
 if __name__ == "__main__":

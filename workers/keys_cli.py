@@ -53,8 +53,8 @@ def _name_unreadable(secrets: Sequence[SealedSecret]) -> None:
     """Say which no key opens, and end with status 1 where there is one."""
     for secret in secrets:
         click.echo(
-            f"{secret.name} of {secret.connection} (shop {secret.shop_id}, connection {secret.connection_id}) cannot be"
-            " opened: add the key it was sealed with, or enter the credential again"
+            f"{secret.name} of {secret.whose} cannot be opened: add the key it was sealed with, or enter the"
+            " credential again"
         )
     if secrets:
         sys.exit(1)

@@ -28,7 +28,8 @@ _ORDERED = (
     # As many as orders are placed: in one line with the polls they kept everything else there waiting.
     Queue("lookups", 180, purpose="ask channels for what they only hinted at"),
     Queue("catalog", 3600, purpose="read whole catalogues and levels"),
-    Queue("reports", 3600, purpose="nightly audit and housekeeping"),
+    Queue("reconcile", 3600, purpose="compare channels with what we know, and heal"),
+    Queue("reports", 3600, purpose="reports of the day, nightly audit, housekeeping"),
 )
 
 QUEUES: dict[str, Queue] = {queue.name: queue for queue in _ORDERED}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Iterable
 from hashlib import sha256
 from traceback import format_tb
 
@@ -15,7 +16,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from core.adapters.rq import UNREADABLE, SwJob
 from core.clock import utc_now
 from core.db import make_engine, unit_of_work
-from core.runs import operations
+from core.logs import mask
+from core.runs import kinds, operations, turns
 
 log = logging.getLogger(__name__)
 
@@ -87,17 +89,22 @@ class PostgresRunRecorder:
 
     def opened(self, job: SwJob) -> int:
         """A run begins."""
-        name = job.func_name
+        name, arguments, now = mask(job.func_name), _arguments(job), utc_now()
+        kind, shop_id = kinds.BY_JOB.get(name), arguments.get("shop_id")
         with unit_of_work(self._own_engine()) as conn:
+            if kind is not None and isinstance(shop_id, int):
+                wanted = arguments.get("sync_run_id")
+                job.sync_run_id = turns.begin(conn, kind, shop_id, wanted if isinstance(wanted, int) else None, now)
             return operations.open_job_run(
                 conn,
                 job_ref=job.id,
                 function=name[:200],
-                arguments=_arguments(job),
+                arguments=arguments,
                 queue=job.origin,
                 worker=job.worker_name,
                 attempt=job.attempt,
-                now=utc_now(),
+                now=now,
+                sync_run_id=job.sync_run_id,
             )
 
     def closed(self, run_id: int, job: SwJob, result: object, error: BaseException | None) -> None:
@@ -113,9 +120,21 @@ class PostgresRunRecorder:
                     error=None if error is None else describe(error),
                     fingerprint=None if error is None else fingerprint(job.func_name, error),
                     traceback=None if error is None else trace(error),
+                    business=kinds.business(job.func_name, result) if error is None else None,
                 )
         except (SQLAlchemyError, TypeError, ValueError) as problem:
             log.error("run %s of %s not closed: %s", run_id, job.func_name, describe(problem))
+            return
+        self._count([run_id])
+
+    def _count(self, run_ids: Iterable[int]) -> None:
+        """Count turns of syncs, apart from closing their runs: who waits for a row that all count on loses no run."""
+        try:
+            for run_id in run_ids:
+                with unit_of_work(self._own_engine()) as conn:
+                    turns.end(conn, run_id)
+        except SQLAlchemyError as problem:
+            log.error("a turn is not counted: %s", describe(problem))
 
     def killed(self, job: SwJob, worker: str, how: str) -> None:
         """The process that ran the job died under it; called in its parent, which keeps no connection."""
@@ -123,7 +142,10 @@ class PostgresRunRecorder:
         name = job.func_name
         try:
             with unit_of_work(self._own_engine()) as conn:
-                operations.close_killed_runs(conn, job.id, worker, str(error), fingerprint(name, error), utc_now())
+                closed = operations.close_killed_runs(
+                    conn, job.id, worker, str(error), fingerprint(name, error), utc_now()
+                )
+            self._count(closed)
         except SQLAlchemyError as problem:
             log.error("killed run of %s not closed: %s", name, describe(problem))
         finally:
@@ -145,7 +167,7 @@ class PostgresRunRecorder:
 def _arguments(job: SwJob) -> dict[str, object]:
     if job.func_name == UNREADABLE or not isinstance(job.kwargs, dict):
         return {}
-    return {str(key): str(value)[:200] if isinstance(value, str) else value for key, value in job.kwargs.items()}
+    return {str(key): mask(value)[:200] if isinstance(value, str) else value for key, value in job.kwargs.items()}
 
 
 def _outcome(result: object) -> object:

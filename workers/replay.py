@@ -319,6 +319,7 @@ def _return(line: Line) -> OrderlessReturn:
         currency=CURRENCY,
         customer_ref=line.customer,
         returned_at=line.at,
+        country_code=line.country_code,
     )
 
 
@@ -332,6 +333,7 @@ def _bad_debt(line: Line) -> OrderlessReturn:
         currency=CURRENCY,
         customer_ref=line.customer,
         returned_at=line.at,
+        country_code=line.country_code,
     )
 
 

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 LOOP_SECONDS = 1.0
 PAUSES_SECONDS = 5.0
 FAILURE_SECONDS = 86400
+# An entry that is to ring later than its rhythm says was written by a clock that has been put back since.
+AHEAD_SECONDS = 60
 
 
 class Ringer:
@@ -61,11 +63,16 @@ class Ringer:
         """Write missing and changed entries, cancel those that left the table or are paused."""
         wanted = {id_: entry for id_, entry in self._schedules.items() if entry.name not in paused}
         present = self._present()
-        stale = {id_ for id_ in present - wanted.keys() if id_.startswith(ENTRY_PREFIX)}
+        stale = {id_ for id_ in present.keys() - wanted.keys() if id_.startswith(ENTRY_PREFIX)}
         for id_ in sorted(stale):
             self._scheduler.cancel(id_)
         # Writing an entry moves its next ring to now, so only what differs is written.
-        differing = {id_ for id_, entry in wanted.items() if id_ not in present or not self._is_alike(id_, entry)}
+        latest = time.time() + AHEAD_SECONDS
+        differing = {
+            id_
+            for id_, entry in wanted.items()
+            if id_ not in present or present[id_] > latest + entry.ring_seconds or not self._is_alike(id_, entry)
+        }
         for id_ in sorted(differing):
             self._write(id_, wanted[id_])
         return len(stale) + len(differing)
@@ -74,9 +81,10 @@ class Ringer:
         """Say that this scheduler is gone."""
         self._scheduler.register_death()
 
-    def _present(self) -> set[str]:
-        ids: Any = self._connection.zrange(Scheduler.scheduled_jobs_key, 0, -1)
-        return {as_text(id_) for id_ in ids}
+    def _present(self) -> dict[str, float]:
+        """When each entry rings next, in seconds since 1970."""
+        found: Any = self._connection.zrange(Scheduler.scheduled_jobs_key, 0, -1, withscores=True)
+        return {as_text(id_): float(at) for id_, at in found}
 
     def _is_alike(self, id_: str, schedule: Schedule) -> bool:
         if id_ in self._known_alike:

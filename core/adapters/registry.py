@@ -10,15 +10,17 @@ from typing import Any
 from core.adapters import http
 from core.adapters.amazon import AmazonSellerChannel, queues
 from core.adapters.amazon.client import API_VERSION as AMAZON_VERSION
+from core.adapters.amazon.mentions import mentions as amazon_mentions
 from core.adapters.amazon.notifications import SqsMailbox
 from core.adapters.amazon.parsing import parse as parse_amazon
 from core.adapters.amazon.queues import BadQueue, QueueClient, policy_problem, queue_of
 from core.adapters.base import ConnectionConfig, Deps
 from core.adapters.shopify import ShopifyChannel, verify_signature
 from core.adapters.shopify.documents import API_VERSION as SHOPIFY_VERSION
+from core.adapters.shopify.mentions import mentions as shopify_mentions
 from core.adapters.shopify.parsing import parse as parse_shopify
 from core.errors import Permanent
-from core.ports import Facts, Mailbox, SalesChannel
+from core.ports import Facts, Mailbox, Mentions, SalesChannel
 
 _CHANNELS: Mapping[str, Callable[[ConnectionConfig, Deps], SalesChannel]] = {
     "shopify": ShopifyChannel,
@@ -104,3 +106,18 @@ def parser(vendor: str, currency: str, settings: Mapping[str, Any] = MappingProx
         raise UnknownVendor(vendor)
     marketplace = str(settings.get("marketplace_id") or "")
     return lambda topic, body, triggered_at: parse_amazon(topic, body, triggered_at, currency, marketplace)
+
+
+_MENTIONS: Mapping[str, Callable[[str, bytes, str], Mentions]] = {
+    "shopify": shopify_mentions,
+    "amazon": amazon_mentions,
+}
+
+
+def mentions(vendor: str, topic: str, body: bytes, currency: str) -> Mentions:
+    """What a body is about, as far as can be made out; nothing for a vendor that is unknown. Never raises.
+
+    `currency` is the shop's, for bodies that name none.
+    """
+    reader = _MENTIONS.get(vendor)
+    return Mentions() if reader is None else reader(topic, body, currency)

@@ -58,14 +58,23 @@ JOB_QUEUES: Mapping[str, str] = {
     "outbox.relay": "polls",
     "shipments.confirm": "polls",
     "sweep.shipments": "polls",
-    "sweep.exposure_alerts": "polls",
-    "sweep.feeds": "polls",
+    "sweep.alerts": "polls",
     "connection.sync": "catalog",
     "connection.test": "polls",
+    "reconcile.stock": "reconcile",
+    "sweep.reconciliation": "polls",
+    "reconcile.orders": "reconcile",
+    "reconcile.orders_nightly": "reconcile",
     "stock.measure": "reports",
     "audit.nightly": "reports",
+    "reports.daily": "reports",
+    "reports.correct": "reports",
+    "schedules.ring": "polls",
     "runs.sweep": "reports",
     "runs.prune": "reports",
+    # Short, and somebody waits for what they do.
+    "runs.recover": "polls",
+    "failures.weigh": "lookups",
 }
 
 RESULT_SECONDS = 3600
@@ -149,6 +158,8 @@ class SwJob(Job):
         serializer: Any = None,
     ) -> None:
         super().__init__(id, connection, "json")
+        self.sync_run_id: int | None = None
+        """The sync run that it belongs to, as the recorder says when it begins."""
 
     def restore(self, raw_data: Any) -> Any:
         """Read the hash, then drop what could run foreign code or call foreign addresses."""
@@ -207,7 +218,8 @@ class SwJob(Job):
             return super().perform()
         run_id = _recorder.opened(self)
         try:
-            result = super().perform()
+            with bound(sync_run=self.sync_run_id):
+                result = super().perform()
         except BaseException as error:
             _recorder.closed(run_id, self, None, error)
             raise
@@ -219,6 +231,8 @@ def _check_arguments(name: str, arguments: Mapping[str, object]) -> None:
     for key, value in arguments.items():
         if value is None or isinstance(value, int):
             continue
+        if isinstance(value, str) and "***" in value:
+            raise BadArguments(name, f"{key}, of which a part was masked when it was recorded")
         if isinstance(value, str) and len(value) <= _ARGUMENT_CHARACTERS_MAX:
             continue
         raise BadArguments(name, f"{key} of type {type(value).__name__}")

@@ -20,6 +20,7 @@ from rq.registry import FailedJobRegistry, ScheduledJobRegistry, StartedJobRegis
 from rq.utils import as_text, utcparse
 from rq_scheduler import Scheduler
 
+from core.adapters import rq_mending
 from core.adapters.rq import JOB_QUEUES, UNREADABLE, SwJob, no_answer
 from core.ports import PROMISED_RING, BrokerReading, FailedJob, QueueReading, WorkerReading
 
@@ -56,6 +57,14 @@ class RqBroker:
     def take_back(self, refs: Collection[str]) -> int:
         """Take jobs out of RQ's registries of failed ones and of retries to come."""
         return self._ask(lambda: self._take_back(sorted(refs)))
+
+    def mend(self, now: datetime) -> Mapping[str, int]:
+        """Bring to an end what RQ has lost sight of (see `core.adapters.rq_mending`)."""
+        return self._ask(lambda: rq_mending.mend(self._client, now))
+
+    def forget_lost(self, refs: Sequence[str]) -> Sequence[str]:
+        """Forget those of some jobs that stand nowhere, so that they can be queued again."""
+        return self._ask(lambda: rq_mending.forget_lost(self._client, refs))
 
     def close(self) -> None:
         """Give the connections back to the system."""

@@ -1,36 +1,78 @@
-"""Reads: what is at risk, which limits there are."""
+"""Reads: what is at risk, which rules hold, which alerts there are."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
+from collections.abc import Sequence
 
-from core.alerts.rules import EXPOSURE, STUCK, WORST, Hanging, Risk, Stuck
+from sqlalchemy import Connection
+from sqlalchemy.engine import RowMapping
+
+from core.alerts.rules import WORST, Hanging, Risk, Stuck
+from core.alerts.terms import EXPOSURE, KINDS, Policy, kind_of, policy
 from core.db import fetch, fetch_one
 from core.messaging import legs
 
 
-def exposure_limit(conn: Connection, shop_id: int) -> int | None:
-    """Units at risk above which somebody is told; None: switched off, as it is until somebody sets it."""
+def policies(conn: Connection, shop_id: int) -> dict[str, Policy]:
+    """The rule of every kind, as it holds for a shop now."""
+    rows = fetch(conn, "select kind, is_on, terms, limit_units from alert_rules where shop_id = %(shop)s", shop=shop_id)
+    changed = {row["kind"]: row for row in rows}
+    return {
+        kind: policy(kind, changed[kind]["is_on"], changed[kind]["terms"], changed[kind]["limit_units"])
+        if kind in changed
+        else policy(kind)
+        for kind in KINDS
+    }
+
+
+def rule(conn: Connection, shop_id: int, kind: str) -> tuple[Policy, RowMapping | None]:
+    """One kind's rule, and who changed it, when and why; None: nobody did. Raises UnknownKind."""
+    kind_of(kind)
     row = fetch_one(
         conn,
-        "select limit_units from alert_rules where shop_id = %(shop)s and kind = %(kind)s",
+        """
+        select is_on, terms, limit_units, set_by, set_at, reason from alert_rules
+        where shop_id = %(shop)s and kind = %(kind)s
+        """,
         shop=shop_id,
-        kind=EXPOSURE,
+        kind=kind,
     )
-    return None if row is None else row["limit_units"]
+    return (policy(kind) if row is None else policy(kind, row["is_on"], row["terms"], row["limit_units"])), row
 
 
-def shops_to_check(conn: Connection) -> list[int]:
-    """Shops with a limit, or with an alert that is still open."""
-    rows = fetch(
+def exposure_limit(conn: Connection, shop_id: int) -> int | None:
+    """Units at risk above which somebody is told; None: switched off, as it is until somebody sets it."""
+    return rule(conn, shop_id, EXPOSURE)[0].limit_units
+
+
+def page(
+    conn: Connection, shop_id: int, *, before_id: int | None = None, open_only: bool = True, limit: int = 50
+) -> Sequence[RowMapping]:
+    """A page of the view `alert_list`, the newest first, below `before_id`; also closed ones unless `open_only`."""
+    return fetch(
         conn,
         """
-        select shop_id from alert_rules where kind = %(kind)s and limit_units is not null
-        union select shop_id from alerts where kind = %(kind)s and closed_at is null order by 1
+        select * from alert_list
+        where shop_id = %(shop)s and (not %(open)s or closed_at is null)
+            and (%(before)s::int8 is null or alert_id < %(before)s)
+        order by alert_id desc limit %(limit)s
         """,
-        kind=EXPOSURE,
+        shop=shop_id,
+        open=open_only,
+        before=before_id,
+        limit=limit,
     )
-    return [row["shop_id"] for row in rows]
+
+
+def history(conn: Connection, shop_id: int, alert_id: int) -> Sequence[RowMapping]:
+    """What became of an alert, in turn."""
+    return fetch(
+        conn,
+        "select at, what, who, words from alert_event_list where shop_id = %(shop)s and alert_id = %(id)s"
+        " order by event_id",
+        shop=shop_id,
+        id=alert_id,
+    )
 
 
 def risk(conn: Connection, shop_id: int) -> Risk:
@@ -50,29 +92,19 @@ def risk(conn: Connection, shop_id: int) -> Risk:
     return Risk(rows[0]["total"], rows[0]["skus"], [(row["code"], row["units"]) for row in rows])
 
 
-def shops_with_stuck(conn: Connection) -> list[int]:
-    """Shops in which changes hang, or with an alert on that which is still open."""
-    rows = fetch(
-        conn,
-        """
-        select s.shop_id from shops s where exists (
-            select from change_legs g where g.shop_id = s.shop_id and g.state = 'stuck')
-        union select shop_id from alerts where kind = %(kind)s and closed_at is null order by 1
-        """,
-        kind=STUCK,
-    )
-    return [row["shop_id"] for row in rows]
-
-
 def stuck(conn: Connection, shop_id: int) -> Stuck:
     """Which of the shop's changes hang, and where."""
     rows = fetch(
         conn,
         f"""
-        select connection, reason, legs, example_code, sum(legs) over ()::int8 as total,
-            (select count(distinct g.sku_id) from change_legs g
-                where g.shop_id = %(shop)s and g.state = 'stuck') as skus
-        from stuck_legs where shop_id = %(shop)s order by legs desc, connection, reason limit {WORST}
+        with hanging as (
+            select count(distinct g.sku_id) as skus, count(distinct c.order_id) as orders
+            from change_legs g join changes c on c.shop_id = g.shop_id and c.id = g.change_id
+            where g.shop_id = %(shop)s and g.state = 'stuck'
+        )
+        select connection, reason, legs, example_code, sum(legs) over ()::int8 as total, h.skus, h.orders
+        from stuck_legs cross join hanging h
+        where shop_id = %(shop)s order by legs desc, connection, reason limit {WORST}
         """,
         shop=shop_id,
     )
@@ -88,4 +120,4 @@ def stuck(conn: Connection, shop_id: int) -> Stuck:
         )
         for row in rows
     ]
-    return Stuck(rows[0]["total"], rows[0]["skus"], worst)
+    return Stuck(rows[0]["total"], rows[0]["skus"], worst, rows[0]["orders"])

@@ -1,24 +1,30 @@
-"""Pure rules of alerts: when one opens and closes, and what it says."""
+"""Pure rules of alerts: what a condition says of itself, when an episode opens and closes, and what is said of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
+from urllib.parse import urlencode
 
+from core.alerts.terms import Policy
 from core.errors import BadInput
 
-EXPOSURE = "exposure"
-STUCK = "stuck_change"
-CREDENTIAL = "credential"
+Severity = Literal["danger", "attention"]
+Because = Literal["below", "off", "replaced"]
+
 LIMIT_MAX = 1_000_000
 
-QUIET = timedelta(minutes=10)
-"""One that opens again so soon after it closed is on record, and says nothing again."""
-
 WORST = 5
-"""SKUs that an alert names."""
+"""SKUs, feeds, ... that an alert names."""
+
+ENDED: Mapping[str, str] = {
+    "below": "its condition is gone",
+    "off": "somebody switched it off",
+    "replaced": "it was replaced",
+}
+"""Why an episode closed, as people read it."""
 
 
 class BadLimit(BadInput):
@@ -52,60 +58,133 @@ class Hanging:
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """All of a shop's legs that are stuck, over so many SKUs, and where most of them hang."""
+    """All of a shop's legs that are stuck, over so many SKUs and orders, and where most of them hang."""
 
     legs: int
     skus: int
     worst: Sequence[Hanging] = ()
-
-
-Step = Literal["open", "close", "keep", "nothing"]
-
-
-def next_step(limit: int | None, units: int, *, is_open: bool) -> Step:
-    """What becomes of the alert: it is open exactly while there is a limit and more than that is at risk."""
-    if limit is not None and units > limit:
-        return "keep" if is_open else "open"
-    return "close" if is_open else "nothing"
-
-
-def notice(shop: str, limit: int, risk: Risk, address: str) -> str:
-    """What is said when one opens."""
-    worst = ", ".join(f"{code} ({units:,})" for code, units in risk.worst)
-    skus = f"{risk.skus:,} SKU{'' if risk.skus == 1 else 's'}"
-    return (
-        f"{shop}: up to {risk.units:,} units could be oversold, over {skus}; the limit is {limit:,}. "
-        f"Worst: {worst}. {address}/oversell"
-    )
-
-
-def stuck_notice(shop: str, stuck: Stuck, address: str) -> str:
-    """What is said when changes hang: where, why, and what to do."""
-    places = " ".join(
-        f"{each.connection}: {each.reason} ({each.legs:,}, such as {each.code}). {each.next_step}"
-        for each in stuck.worst
-    )
-    changes = "1 change has" if stuck.legs == 1 else f"{stuck.legs:,} changes have"
-    return f"{shop}: {changes} not reached a channel in time. {places} {address}"
+    orders: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """A credential of a connection that ends; `ends_at` None where the vendor does not say when."""
+class Finding:
+    """A condition that holds now, in words, with what it affects.
 
-    connection: str
-    ends_at: datetime | None
-    address: str
+    `fingerprint` is its kind, and after a colon what it is about. `size` says how bad it is in the kind's own measure,
+    by which "much worse" is judged. `page` and `address` are where to look.
+    """
+
+    fingerprint: str
+    severity: Severity
+    headline: str
+    sentence: str
+    next_step: str
+    page: str
+    size: int
+    address: Mapping[str, str] = field(default_factory=dict)
+    connection_id: int | None = None
+    units: int = 0
+    skus: int = 0
+    orders: int = 0
+    worst: Sequence[Mapping[str, object]] = ()
+    limit: int = 0
 
     @property
-    def why(self) -> str:
-        """What ends, and when."""
-        when = "soon" if self.ends_at is None else f"on {self.ends_at:%Y-%m-%d at %H:%M} UTC"
-        return f"the application's client secret ends {when}"
+    def kind(self) -> str:
+        return self.fingerprint.partition(":")[0]
 
-    def text(self) -> str:
-        """What is said when the alert opens."""
-        return (
-            f"{self.connection}: {self.why}. Rotate it in the vendor's developer console and enter the new one with"
-            f" `switchyard connect`; afterwards nothing can be read or written there any more. {self.address}"
-        )
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A condition of which nothing can be said now; an episode of it stays as it is."""
+
+    fingerprint: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a check found. `rest`: why nothing is known of what is not among it; None: the rest is well."""
+
+    findings: Sequence[Finding] = ()
+    unknown: Sequence[Unknown] = ()
+    rest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """An alert that is not closed, as far as its next step depends on it."""
+
+    alert_id: int
+    kind: str
+    fingerprint: str
+    severity: Severity
+    headline: str
+    told_size: int
+    relapses: int
+    clear_since: datetime | None
+    unknown_since: datetime | None
+    is_told: bool
+
+
+Step = Literal["open", "keep", "worse", "clear", "close", "unknown", "nothing"]
+
+
+def next_step(episode: Episode | None, seen: Finding | Unknown | None, policy: Policy, now: datetime) -> Step:
+    """What becomes of an alert by what was seen of its condition; `seen` None: it is gone.
+
+    clear: it is gone, and has not been for long enough. worse: open, and so much worse that it is told again.
+    """
+    if not policy.is_on:
+        return "nothing" if episode is None else "close"
+    if isinstance(seen, Unknown):
+        return "nothing" if episode is None else "unknown"
+    if seen is not None:
+        if episode is None:
+            return "open"
+        return "worse" if is_much_worse(episode, seen, policy) else "keep"
+    if episode is None:
+        return "nothing"
+    gone_since = episode.clear_since or now
+    return "close" if now - gone_since >= policy.hold(episode.relapses) else "clear"
+
+
+def is_much_worse(episode: Episode, seen: Finding, policy: Policy) -> bool:
+    """Whether it is to be told again, acknowledged or not: many times what was told, or dangerous and was not."""
+    if seen.severity == "danger" and episode.severity == "attention":
+        return True
+    return seen.size >= policy["worse_times"] * max(episode.told_size, 1)
+
+
+def link(dashboard: str, shop_id: int, page: str, address: Mapping[str, str]) -> str:
+    """The full address of where to look."""
+    return f"{dashboard}/{page}?{urlencode({'shop': str(shop_id), **address})}"
+
+
+def opening(shop: str, seen: Finding, address: str, *, again: bool) -> str:
+    """What is said when one opens, or opens again."""
+    came = "Again: " if again else ""
+    return f"{shop}: {came}{ended(seen.headline)} {ended(seen.sentence)} {ended(seen.next_step)} {address}"
+
+
+def worsening(shop: str, seen: Finding, address: str, who: str | None) -> str:
+    """What is said when one that is open is much worse; `who` has it."""
+    has = f" {who} has it." if who else ""
+    return f"{shop}: Much worse: {ended(seen.headline)}{has} {ended(seen.sentence)} {ended(seen.next_step)} {address}"
+
+
+def closing(shop: str, headline: str, because: Because, minutes: float) -> str:
+    """What is said when one closes that was told of."""
+    lasted = f"{minutes:,.0f} minute{'' if round(minutes) == 1 else 's'}"
+    return f"{shop}: Over: {headline}: {ENDED[because]}. It lasted {lasted}."
+
+
+def ended(text: str) -> str:
+    """With a full stop, where it has none."""
+    text = text.strip()
+    return text if text[-1:] in ".!?" else f"{text}."
+
+
+def many(number: int, one: str, several: str | None = None) -> str:
+    """A number and its noun: 1 message, 2,000 messages."""
+    return f"{number:,} {one if number == 1 else several or one + 's'}"

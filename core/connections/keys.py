@@ -18,35 +18,29 @@ from sqlalchemy import Connection
 from core import audit
 from core.audit import Actor
 from core.db import execute, fetch
-from core.errors import BadInput, Permanent
-
-
-class NoSecretKeys(Permanent):
-    """Credentials cannot be sealed or opened without a key."""
-
-    def __init__(self) -> None:
-        super().__init__("SWITCHYARD_SECRET_KEYS is empty: give one or more Fernet keys, newest first")
-
-
-class BadSecretKey(BadInput):
-    """What stands among the keys is none."""
-
-    def __init__(self, position: int) -> None:
-        super().__init__(
-            f"key {position} of SWITCHYARD_SECRET_KEYS is no Fernet key (32 bytes in URL-safe base64):"
-            " `switchyard keys new` prints one"
-        )
+from core.sealing import fernets
 
 
 @dataclass(frozen=True, slots=True)
 class SealedSecret:
-    """One stored credential; `position` is that of the key which opens it, from 1, None where none does."""
+    """One stored credential; `position` is that of the key which opens it, from 1, None where none does.
+
+    It is a connection's, or the address of a notice channel of the shop: then there is no connection id.
+    """
 
     shop_id: int
-    connection_id: int
+    connection_id: int | None
     name: str
     connection: str
     position: int | None
+    notice_channel_id: int | None = None
+
+    @property
+    def whose(self) -> str:
+        """Whose it is, for people."""
+        if self.notice_channel_id is not None:
+            return f"notice channel {self.connection} (shop {self.shop_id})"
+        return f"{self.connection} (shop {self.shop_id}, connection {self.connection_id})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +49,6 @@ class Rotation:
 
     resealed: int
     unreadable: tuple[SealedSecret, ...]
-
-
-def fernets(keys: Sequence[str]) -> list[Fernet]:
-    """The keys ready for use, newest first. Raises NoSecretKeys, BadSecretKey."""
-    if not keys:
-        raise NoSecretKeys
-    made = []
-    for position, key in enumerate(keys, start=1):
-        try:
-            made.append(Fernet(key))
-        except ValueError:
-            # Not as the cause: its text may hold the key.
-            raise BadSecretKey(position) from None
-    return made
 
 
 def sealed(conn: Connection, keys: Sequence[str]) -> list[SealedSecret]:
@@ -91,7 +71,8 @@ def rotate(conn: Connection, keys: Sequence[str], actor: Actor, now: datetime) -
     _drop_tokens(conn, boxes[0])
     for shop_id, group in groupby(old, key=lambda item: item[0].shop_id):
         secrets = [secret for secret, _ in group]
-        connections = sorted({secret.connection_id for secret in secrets})
+        connections = sorted({secret.connection_id for secret in secrets if secret.connection_id is not None})
+        channels = sorted(secret.notice_channel_id for secret in secrets if secret.notice_channel_id is not None)
         audit.record(
             conn,
             shop_id,
@@ -101,30 +82,46 @@ def rotate(conn: Connection, keys: Sequence[str], actor: Actor, now: datetime) -
             now,
             credentials=len(secrets),
             connections=connections,
+            **({"notice_channels": channels} if channels else {}),
         )
     return Rotation(len(old), tuple(secret for secret, _ in found if secret.position is None))
 
 
 def _read(conn: Connection, boxes: Sequence[Fernet], *, for_update: bool) -> list[tuple[SealedSecret, bytes]]:
-    """Every credential with its sealed form, by shop; locked in the order of its key."""
+    """Every credential with its sealed form, by shop; locked in the order of its key, connections' first."""
     lock = "for no key update of s" if for_update else ""
     rows = fetch(
         conn,
         f"""
-        select s.shop_id, s.connection_id, s.name, s.sealed, c.name as connection from connection_secrets s
-        join connections c on c.shop_id = s.shop_id and c.id = s.connection_id
+        select s.shop_id, s.connection_id, s.name, s.sealed, c.name as connection, null::int8 as channel_id
+        from connection_secrets s join connections c on c.shop_id = s.shop_id and c.id = s.connection_id
         order by s.shop_id, s.connection_id, s.name {lock}
         """,
     )
-    return [
+    channels = fetch(
+        conn,
+        f"""
+        select s.shop_id, null::int8 as connection_id, 'address' as name, s.sealed, s.name as connection,
+            s.id as channel_id
+        from notice_channels s where s.sealed is not null order by s.shop_id, s.id {lock}
+        """,
+    )
+    found = [
         (
             SealedSecret(
-                row["shop_id"], row["connection_id"], row["name"], row["connection"], _opened_by(boxes, row["sealed"])
+                row["shop_id"],
+                row["connection_id"],
+                row["name"],
+                row["connection"],
+                _opened_by(boxes, row["sealed"]),
+                row["channel_id"],
             ),
             bytes(row["sealed"]),
         )
-        for row in rows
+        for row in (*rows, *channels)
     ]
+    # Stable: what is a shop's stands together, its connections' before its channels'.
+    return sorted(found, key=lambda each: each[0].shop_id)
 
 
 def _opened_by(boxes: Sequence[Fernet], token: bytes) -> int | None:
@@ -139,6 +136,8 @@ def _opened_by(boxes: Sequence[Fernet], token: bytes) -> int | None:
 
 def _store(conn: Connection, resealed: Sequence[tuple[SealedSecret, bytes]]) -> None:
     """The same credentials in another envelope: they are no newer for it."""
+    of_connections = [pair for pair in resealed if pair[0].notice_channel_id is None]
+    of_channels = [pair for pair in resealed if pair[0].notice_channel_id is not None]
     execute(
         conn,
         """
@@ -147,10 +146,21 @@ def _store(conn: Connection, resealed: Sequence[tuple[SealedSecret, bytes]]) -> 
             v(shop_id, connection_id, name, sealed)
         where s.shop_id = v.shop_id and s.connection_id = v.connection_id and s.name = v.name
         """,
-        shops=[secret.shop_id for secret, _ in resealed],
-        connections=[secret.connection_id for secret, _ in resealed],
-        names=[secret.name for secret, _ in resealed],
-        tokens=[token for _, token in resealed],
+        shops=[secret.shop_id for secret, _ in of_connections],
+        connections=[secret.connection_id for secret, _ in of_connections],
+        names=[secret.name for secret, _ in of_connections],
+        tokens=[token for _, token in of_connections],
+    )
+    execute(
+        conn,
+        """
+        update notice_channels s set sealed = v.sealed
+        from unnest(%(shops)b::int8[], %(channels)b::int8[], %(tokens)b::bytea[]) v(shop_id, id, sealed)
+        where s.shop_id = v.shop_id and s.id = v.id
+        """,
+        shops=[secret.shop_id for secret, _ in of_channels],
+        channels=[secret.notice_channel_id for secret, _ in of_channels],
+        tokens=[token for _, token in of_channels],
     )
 
 

@@ -15,11 +15,11 @@ from sqlalchemy import Connection
 from core import audit
 from core.audit import Actor
 from core.connections import markets
-from core.connections.keys import fernets
 from core.connections.queries import ConnectionRow
 from core.db import execute, fetch, fetch_one, scalar
 from core.errors import BadInput, Permanent
 from core.money import CURRENCIES
+from core.sealing import fernets
 
 
 class UnreadableSecret(Permanent):

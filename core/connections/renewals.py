@@ -11,9 +11,9 @@ from sqlalchemy import Connection
 
 from core import audit
 from core.audit import Actor
-from core.connections.keys import fernets
 from core.connections.operations import seal_secrets
 from core.db import fetch, scalar
+from core.sealing import fernets
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.connections.keys import fernets
 from core.db import execute, fetch_one, unit_of_work
 from core.ports import LivingToken
+from core.sealing import fernets
 
 log = logging.getLogger(__name__)
 

@@ -45,6 +45,9 @@ DIFFERS = """
     where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.is_to_push
         and listing_differs(target.units, l.published_units)
         and (l.next_push_at is null or l.next_push_at <= %(now)s)
+        -- What the channel did by itself, and waits for its explanation or for a person, is not written over.
+        and not (l.unseen_units < 0 and target.units > l.published_units
+            and raise_is_held(l.shop_id, l.id, l.unseen_units))
         and not exists (select from listing_writes w
             where w.shop_id = l.shop_id and w.listing_id = l.id and w.outcome is null
                 -- A number is never sent again on suspicion; another one may take its place.

@@ -13,8 +13,10 @@ _UNSEEN_IS_AN_EDIT = """
     and l.unseen_since < %(now)s - %(unseen_for)s::interval / coalesce((c.settings ->> 'clock_factor')::float8, 1)
     and not exists (select from inbox_messages m where m.shop_id = l.shop_id and m.connection_id = l.connection_id
         and m.state = 'received')
+    and not unseen_is_held(l.shop_id, l.id, l.unseen_units, l.desired_units - l.short_units)
 """
-"""Its orders were polled since, completely, and everything that arrived is handled: nothing will explain it."""
+"""Its orders were polled since, completely, and everything that arrived is handled: nothing will explain it. What a
+comparison found is left for as long as it waits, or a person is asked (`core.reconciliation`)."""
 
 UNSEEN_FOR = timedelta(minutes=2)
 """How long a change that the channel made by itself may stay unexplained, if its orders were polled since.
@@ -66,7 +68,10 @@ def lanes_to_push(conn: Connection, now: datetime) -> list[tuple[int, int]]:
         f"""
         select c.shop_id, c.id from connections c where may_write(c.shop_id, c.id) and (
             exists (select from listings l where l.shop_id = c.shop_id and l.connection_id = c.id and l.is_to_push
-                and (listing_differs(l.desired_units - l.short_units + l.unseen_units, l.published_units)
+                and ((listing_differs(l.desired_units - l.short_units + l.unseen_units, l.published_units)
+                        and not (l.unseen_units < 0
+                            and l.desired_units - l.short_units + l.unseen_units > l.published_units
+                            and raise_is_held(l.shop_id, l.id, l.unseen_units)))
                     or ({_UNSEEN_IS_AN_EDIT}))
                 and (l.next_push_at is null or l.next_push_at <= %(now)s)
                 and not exists (select from listing_writes w

@@ -137,6 +137,7 @@ stock_movements = Table(
     Index(
         "ix_stock_movements_order_line", "shop_id", "order_line_id", postgresql_where=text("order_line_id is not null")
     ),
+    Index("ix_stock_movements_recorded_at", "recorded_at", postgresql_using="brin"),
 )
 
 reservations = Table(
@@ -243,6 +244,7 @@ reservations = Table(
         "expires_at",
         postgresql_where=text("held_units > 0 and expires_at is not null"),
     ),
+    Index("ix_reservations_created_at", "created_at", postgresql_using="brin"),
     postgresql_with={"fillfactor": "70"},
 )
 
@@ -325,6 +327,7 @@ listing_writes = Table(
         "id",
         postgresql_where=text("outcome_code = 'OVERTAKEN'"),
     ),
+    Index("ix_listing_writes_outcome_at", "outcome_at", postgresql_using="brin"),
 )
 
 exposure_changes = Table(

@@ -184,20 +184,20 @@ class Doorbell:
 
 
 @contextmanager
-def lane_lock(engine: Engine, lane: Lane) -> Iterator[bool]:
+def lane_lock(engine: Engine, lane: Lane, idle_seconds: int = LOCK_IDLE_SECONDS) -> Iterator[bool]:
     """One holder per lane among all processes; yields whether it is us.
 
     The lock lives on a connection of its own that does nothing else and is really closed afterwards, never given back
     to the pool: it cannot outlive the block. It is let go of before that, since a server ends a closed session only
     when it gets to it. The server frees it at once when the holder is killed, and closes the connection of a holder
-    that is frozen for LOCK_IDLE_SECONDS.
+    that is frozen, or that says nothing on it, for `idle_seconds`.
     """
     conn = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
     name = {"name": f"lane:{lane.key}"}
     held = False
     try:
         conn.detach()
-        conn.exec_driver_sql(f"set idle_session_timeout = '{LOCK_IDLE_SECONDS}s'")
+        conn.exec_driver_sql(f"set idle_session_timeout = '{idle_seconds}s'")
         held = bool(conn.exec_driver_sql("select pg_try_advisory_lock(hashtextextended(%(name)s, 0))", name).scalar())
         yield held
     finally:

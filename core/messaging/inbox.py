@@ -16,8 +16,6 @@ from typing import Protocol
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import RowMapping
 
-from core import audit
-from core.audit import Actor
 from core.db import execute, fetch, is_data_error, scalar, unit_of_work
 from core.errors import BadInput, Permanent, Retryable
 from core.logs import bound
@@ -175,8 +173,9 @@ def is_poison(error: Exception) -> bool:
 # Turns, not messages: one that waits, is released and handled counts as waiting and as handled.
 _TALLIED = """
     tallied as (
-        insert into tallies (kind, connection_id, name, outcome, events)
-        select 'inbox', connection_id, '', state, count(*) from settled group by connection_id, state
+        insert into tallies (kind, connection_id, name, outcome, events, at)
+        select 'inbox', connection_id, '', state, count(*), clock_timestamp() from settled
+        group by connection_id, state
     )
 """
 
@@ -240,27 +239,6 @@ def parked_causes(conn: Connection, connection_id: int | None, cause: str | None
         connection=connection_id,
         cause=cause,
     )
-
-
-def replay_parked(
-    conn: Connection, connection_id: int | None, cause: str | None, actor: Actor, now: datetime
-) -> dict[tuple[int, int], int]:
-    """Give parked messages another turn; returns how many by (shop_id, connection_id). Each lane's act is on record."""
-    rows = fetch(
-        conn,
-        f"""
-        with again as (
-            update inbox_messages set {ANOTHER_TURN} where {_PARKED} returning shop_id, connection_id
-        )
-        select shop_id, connection_id, count(*) as messages from again group by 1, 2 order by 1, 2
-        """,
-        connection=connection_id,
-        cause=cause,
-    )
-    for row in rows:
-        subject = f"connection:{row['connection_id']}"
-        audit.record(conn, row["shop_id"], actor, "replay_parked", subject, now, messages=row["messages"], cause=cause)
-    return {(row["shop_id"], row["connection_id"]): row["messages"] for row in rows}
 
 
 def has_received(conn: Connection, shop_id: int, connection_id: int) -> bool:

@@ -1,11 +1,14 @@
-"""Tables: inbox_messages, outbox_messages, changes, change_legs."""
+"""Tables: inbox_messages, outbox_messages, notice_channels, changes, change_legs."""
 
 from __future__ import annotations
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
+    Computed,
     DateTime,
     ForeignKeyConstraint,
     Identity,
@@ -44,6 +47,10 @@ inbox_messages = Table(
     Column("settled_at", DateTime(timezone=True), comment="when it was handled, ignored, parked or discarded"),
     Column("discarded_by", Text, comment="who gave it up"),
     Column("discarded_reason", Text, comment="and why"),
+    Column("replaces_id", BigInteger, comment="the message that this one is a mended copy of"),
+    Column("replaced_by", BigInteger, comment="the mended copy that took its place"),
+    Column("edited_by", Text, comment="who mended it"),
+    Column("edited_reason", Text, comment="and why"),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
     UniqueConstraint("shop_id", "connection_id", "delivery_id"),
@@ -56,6 +63,11 @@ inbox_messages = Table(
     CheckConstraint("state <> 'parked' or cause is not null", name="parked_has_cause"),
     CheckConstraint("state <> 'waiting' or (waiting_for is not null and waits_until is not null)", name="waiting_ends"),
     CheckConstraint("road in ('webhook', 'poll', 'queue')", name="road"),
+    CheckConstraint(
+        "(replaces_id is null) = (edited_by is null) and (replaces_id is null) = (edited_reason is null)",
+        name="edited_is_signed",
+    ),
+    CheckConstraint("replaced_by is null or state = 'discarded'", name="replaced"),
     Index(None, "shop_id", "connection_id", "id", postgresql_where=text("state = 'received'")),
     Index(
         "ix_inbox_messages_waiting",
@@ -69,6 +81,7 @@ inbox_messages = Table(
         "ix_inbox_messages_discarded", "shop_id", "connection_id", "id", postgresql_where=text("state = 'discarded'")
     ),
     Index("ix_inbox_messages_received_at", "shop_id", "connection_id", "received_at"),
+    Index("ix_inbox_messages_replaces", "shop_id", "replaces_id", postgresql_where=text("replaces_id is not null")),
 )
 
 outbox_messages = Table(
@@ -79,18 +92,141 @@ outbox_messages = Table(
     Column("kind", Text, nullable=False),
     Column("dedupe_key", Text, nullable=False, comment="the same words are said once"),
     Column("payload", JSONB, nullable=False),
-    Column("state", Text, nullable=False, server_default="waiting"),
+    Column(
+        "state",
+        Text,
+        nullable=False,
+        server_default="waiting",
+        comment="held: for its channel's digest, or until the channel may be told more; waiting: to be sent; gathered:"
+        " another message carries it; unheard: there was nobody to tell; discarded: a person gave it up;"
+        " sent and dead: it is over",
+    ),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("next_attempt_at", DateTime(timezone=True), nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("settled_at", DateTime(timezone=True)),
     Column("last_error", Text),
+    Column("channel_id", BigInteger, comment="whom it is for; null: the installation's own address"),
+    Column(
+        "released_at",
+        DateTime(timezone=True),
+        comment="when it was decided to send it by itself: what the most an hour is counted by",
+    ),
+    Column("gathered_in", BigInteger, comment="the message that carries it; it is forgotten with that"),
+    Column("answer", Text, comment="what the other side answered when it took it"),
+    Column(
+        "alert_id",
+        BigInteger,
+        Computed("substring(dedupe_key from '^alert:([0-9]{1,18})')::bigint", persisted=True),
+        comment="the alert that it tells of, by its key",
+    ),
+    Column("discarded_by", Text, comment="who gave it up"),
+    Column("discarded_reason", Text, comment="and why"),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
+    ForeignKeyConstraint(["shop_id", "channel_id"], ["notice_channels.shop_id", "notice_channels.id"]),
+    ForeignKeyConstraint(
+        ["shop_id", "gathered_in"], ["outbox_messages.shop_id", "outbox_messages.id"], ondelete="CASCADE"
+    ),
     UniqueConstraint("shop_id", "kind", "dedupe_key"),
-    CheckConstraint("state in ('waiting', 'sent', 'dead')", name="state"),
+    CheckConstraint("state in ('held', 'waiting', 'sent', 'gathered', 'unheard', 'dead', 'discarded')", name="state"),
+    CheckConstraint("(state = 'gathered') = (gathered_in is not null)", name="gathered"),
+    CheckConstraint("state <> 'held' or channel_id is not null", name="held"),
+    CheckConstraint(
+        "(state = 'discarded') = (discarded_by is not null) and (state = 'discarded') = (discarded_reason is not null)",
+        name="discarded_is_signed",
+    ),
     Index(None, "next_attempt_at", "id", postgresql_where=text("state = 'waiting'")),
     Index("ix_outbox_messages_dead", "shop_id", "id", postgresql_where=text("state = 'dead'")),
+    Index("ix_outbox_messages_settled_at", "settled_at", postgresql_where=text("state in ('sent', 'unheard')")),
+    Index("ix_outbox_messages_alert_id", "shop_id", "alert_id", "id", postgresql_where=text("alert_id is not null")),
+    Index(
+        "ix_outbox_messages_held", "shop_id", "channel_id", "next_attempt_at", postgresql_where=text("state = 'held'")
+    ),
+    Index(
+        "ix_outbox_messages_released",
+        "shop_id",
+        "channel_id",
+        "released_at",
+        postgresql_where=text("released_at is not null"),
+    ),
+    Index("ix_outbox_messages_gathered_in", "shop_id", "gathered_in", postgresql_where=text("gathered_in is not null")),
+)
+
+notice_channels = Table(
+    "notice_channels",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("medium", Text, nullable=False),
+    Column(
+        "shown",
+        Text,
+        nullable=False,
+        comment="its address as people may see it: without secrets, names of people masked",
+    ),
+    Column(
+        "sealed",
+        LargeBinary,
+        comment="its address, Fernet token; the keys are in SWITCHYARD_SECRET_KEYS; gone when it is removed",
+    ),
+    Column("kinds", ARRAY(Text), comment="what it is told of; null: of everything"),
+    Column("least_severity", Text, nullable=False),
+    Column(
+        "rhythm", Text, nullable=False, comment="at_once, or gathered: hourly, or daily at an hour of the shop's zone"
+    ),
+    Column("daily_hour", Integer),
+    Column(
+        "most_an_hour",
+        Integer,
+        nullable=False,
+        comment="messages within any hour; what is beyond that is gathered into one",
+    ),
+    Column(
+        "is_quiet",
+        Boolean,
+        nullable=False,
+        server_default="false",
+        comment="it is told nothing now; what comes meanwhile waits, and is gathered into one",
+    ),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("changed_at", DateTime(timezone=True), nullable=False),
+    Column("removed_at", DateTime(timezone=True)),
+    Column("last_success_at", DateTime(timezone=True)),
+    Column("last_error", Text),
+    Column("last_error_at", DateTime(timezone=True)),
+    Column(
+        "failures",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="attempts that failed since the last that did not",
+    ),
+    Column(
+        "retry_at",
+        DateTime(timezone=True),
+        comment="nothing is sent to it before; null: it answers, or was never tried",
+    ),
+    PrimaryKeyConstraint("shop_id", "id"),
+    ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
+    CheckConstraint("btrim(name) <> ''", name="named"),
+    CheckConstraint("medium in ('slack', 'mail')", name="medium"),
+    CheckConstraint("least_severity in ('info', 'attention', 'danger')", name="least_severity"),
+    CheckConstraint("rhythm in ('at_once', 'hourly', 'daily')", name="rhythm"),
+    CheckConstraint(
+        "(rhythm = 'daily') = (daily_hour is not null) and coalesce(daily_hour between 0 and 23, true)",
+        name="daily_hour",
+    ),
+    CheckConstraint("most_an_hour between 1 and 1000", name="most_an_hour"),
+    CheckConstraint("kinds is null or cardinality(kinds) > 0", name="kinds"),
+    CheckConstraint("(removed_at is null) = (sealed is not null)", name="removed"),
+    CheckConstraint("(last_error is null) = (last_error_at is null)", name="error"),
+    CheckConstraint("failures >= 0", name="failures"),
+    Index(
+        "uq_notice_channels_shop_id_name", "shop_id", "name", unique=True, postgresql_where=text("removed_at is null")
+    ),
+    comment="where operators of a shop are told, of what, and how often",
 )
 
 changes = Table(

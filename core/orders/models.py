@@ -69,11 +69,22 @@ orders = Table(
         server_default="true",
         comment="cancelled_at is when it was cancelled; where not, it was cancelled by then",
     ),
+    Column(
+        "tax_minor",
+        BigInteger,
+        comment="taxes, included in the total or on top; null where the channel does not tell",
+    ),
+    Column(
+        "shipping_minor",
+        BigInteger,
+        comment="what the buyer paid for carriage; null where the channel does not tell",
+    ),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
     UniqueConstraint("shop_id", "connection_id", "channel_ref"),
     Index(None, "shop_id", "recorded_at"),
     Index(None, "shop_id", "placed_at"),
+    Index("ix_orders_cancelled", "shop_id", "cancelled_at", postgresql_where=text("cancelled_at is not null")),
     Index(None, "shop_id", "name"),
 )
 
@@ -222,6 +233,7 @@ refunds = Table(
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "order_id"], ["orders.shop_id", "orders.id"]),
     UniqueConstraint("shop_id", "order_id", "channel_ref"),
+    Index(None, "shop_id", "refunded_at"),
 )
 
 refund_lines = Table(
@@ -258,10 +270,12 @@ customer_returns = Table(
     Column("disposition", Text, nullable=False, comment="restock, or none (nothing physical came back)"),
     Column("returned_at", DateTime(timezone=True), nullable=False),
     Column("recorded_at", DateTime(timezone=True), nullable=False),
+    Column("country_code", Text, comment="where what came back was sold to, where that is known"),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "sku_id"], ["skus.shop_id", "skus.id"]),
     ForeignKeyConstraint(["shop_id", "location_id"], ["locations.shop_id", "locations.id"]),
     UniqueConstraint("shop_id", "business_key"),
+    Index(None, "shop_id", "returned_at"),
     CheckConstraint("units >= 0", name="units"),
     CheckConstraint("disposition in ('restock', 'none')", name="disposition"),
 )

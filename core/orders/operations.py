@@ -105,14 +105,15 @@ def _insert_orders(
         """
         insert into orders (shop_id, connection_id, channel_ref, name, source_ref, placed_at, channel_created_at,
             version_at, cancelled_at, cancel_reason, financial_status, currency, total_minor, customer_ref,
-            country_code, channel_status, open_at, is_test, ships_from_channel, is_cancel_dated, lines_version_at,
-            recorded_at)
+            country_code, channel_status, tax_minor, shipping_minor, open_at, is_test, ships_from_channel,
+            is_cancel_dated, lines_version_at, recorded_at)
         select %(shop)s, %(connection)s, o.*, %(now)s
         from unnest(%(refs)b::text[], %(names)b::text[], %(sources)b::text[], %(placed)b::timestamptz[],
             %(created)b::timestamptz[], %(versions)b::timestamptz[], %(cancelled)b::timestamptz[],
             %(reasons)b::text[], %(statuses)b::text[], %(currencies)b::text[], %(totals)b::int8[],
-            %(customers)b::text[], %(countries)b::text[], %(channel_statuses)b::text[], %(opens)b::timestamptz[],
-            %(tests)b::bool[], %(from_channel)b::bool[], %(dated)b::bool[], %(told)b::timestamptz[]) as o
+            %(customers)b::text[], %(countries)b::text[], %(channel_statuses)b::text[], %(taxes)b::int8[],
+            %(shippings)b::int8[], %(opens)b::timestamptz[], %(tests)b::bool[], %(from_channel)b::bool[],
+            %(dated)b::bool[], %(told)b::timestamptz[]) as o
         on conflict (shop_id, connection_id, channel_ref) do nothing returning channel_ref
         """,
         shop=channel.shop_id,
@@ -145,6 +146,8 @@ def _changing(orders: Sequence[ChannelOrder]) -> dict[str, list[object]]:
         "customers": [order.customer_ref for order in orders],
         "countries": [order.country_code for order in orders],
         "channel_statuses": [order.channel_status for order in orders],
+        "taxes": [order.tax_minor for order in orders],
+        "shippings": [order.shipping_minor for order in orders],
     }
 
 
@@ -168,13 +171,14 @@ def _update_newer(
                 else least(n.cancelled_at, o.cancelled_at) end,
             cancel_reason = coalesce(n.reason, o.cancel_reason), source_ref = coalesce(n.source, o.source_ref),
             customer_ref = coalesce(n.customer, o.customer_ref), country_code = coalesce(n.country, o.country_code),
+            tax_minor = coalesce(n.tax, o.tax_minor), shipping_minor = coalesce(n.shipping, o.shipping_minor),
             lines_version_at = greatest(o.lines_version_at, n.told_at)
         from unnest(%(ids)b::int8[], %(names)b::text[], %(versions)b::timestamptz[], %(cancelled)b::timestamptz[],
             %(reasons)b::text[], %(statuses)b::text[], %(totals)b::int8[], %(sources)b::text[],
             %(customers)b::text[], %(countries)b::text[], %(channel_statuses)b::text[], %(currencies)b::text[],
-            %(told)b::timestamptz[])
+            %(taxes)b::int8[], %(shippings)b::int8[], %(told)b::timestamptz[])
             as n (id, name, version_at, cancelled_at, reason, status, total, source, customer, country,
-                channel_status, currency, told_at)
+                channel_status, currency, tax, shipping, told_at)
         where o.shop_id = %(shop)s and o.id = n.id and n.version_at > o.version_at
         """,
         shop=channel.shop_id,
@@ -488,6 +492,7 @@ class OrderlessReturn:
     currency: str
     customer_ref: str | None
     returned_at: datetime
+    country_code: str | None = None
 
 
 def take_back(
@@ -512,12 +517,13 @@ def take_back(
             conn,
             """
             insert into customer_returns (shop_id, business_key, sku_id, location_id, units, unit_price, total_minor,
-                currency, customer_ref, disposition, returned_at, recorded_at)
+                currency, customer_ref, disposition, returned_at, country_code, recorded_at)
             select %(shop)s, n.key, n.sku, %(location)s, n.units, n.price, n.total, n.currency, n.customer,
-                n.disposition, n.at, %(now)s
+                n.disposition, n.at, n.country, %(now)s
             from unnest(%(keys)b::text[], %(skus)b::int8[], %(units)b::int8[], %(prices)b::numeric[],
                 %(totals)b::int8[], %(currencies)b::text[], %(customers)b::text[], %(dispositions)b::text[],
-                %(ats)b::timestamptz[]) as n (key, sku, units, price, total, currency, customer, disposition, at)
+                %(ats)b::timestamptz[], %(countries)b::text[])
+                as n (key, sku, units, price, total, currency, customer, disposition, at, country)
             on conflict (shop_id, business_key) do nothing returning business_key
             """,
             shop=shop_id,
@@ -532,6 +538,7 @@ def take_back(
             customers=[item.customer_ref for item in ordered],
             dispositions=["restock" if known[item.code][1] else "none" for item in ordered],
             ats=[item.returned_at for item in ordered],
+            countries=[item.country_code for item in ordered],
         )
     }
     back = [item for item in ordered if item.business_key in new and known[item.code][1] and item.units]

@@ -1,4 +1,5 @@
-"""Tables: sync_runs, job_runs, job_requeues, schedules, schedule_runs, api_calls, quota_tallies, tallies."""
+"""Tables: sync_runs, sync_health, sync_tallies, job_runs, job_requeues, schedules, schedule_runs, schedule_requests,
+api_calls, quota_tallies, tallies, retention_policies."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Index,
     Integer,
     PrimaryKeyConstraint,
+    SmallInteger,
     Table,
     Text,
     text,
@@ -45,10 +47,23 @@ sync_runs = Table(
     Column("heartbeat_at", DateTime(timezone=True)),
     Column("ended_at", DateTime(timezone=True)),
     Column("error", Text),
+    Column("retry_of", BigInteger, comment="the failed run that it does again"),
+    Column("cancel_asked_at", DateTime(timezone=True)),
+    Column("cancel_asked_by", Text),
+    Column("cancel_reason", Text),
+    Column("window_at", DateTime(timezone=True), comment="a moment half a minute to a minute ago, for the rate"),
+    Column("window_done", Integer, comment="and how far it was then"),
+    Column("mark_at", DateTime(timezone=True), comment="the next such moment"),
+    Column("mark_done", Integer),
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
     CheckConstraint("trigger in ('schedule', 'click', 'event')", name="trigger"),
-    CheckConstraint("state in ('queued', 'running', 'done', 'failed')", name="state"),
+    CheckConstraint("state in ('queued', 'running', 'done', 'failed', 'cancelled')", name="state"),
+    CheckConstraint(
+        "(cancel_asked_at is null) = (cancel_asked_by is null) and (cancel_asked_at is null) = (cancel_reason is null)"
+        " and (state <> 'cancelled' or cancel_asked_at is not null)",
+        name="cancel_is_signed",
+    ),
     Index(
         "uq_sync_runs_open",
         "shop_id",
@@ -58,6 +73,52 @@ sync_runs = Table(
         postgresql_where=text("state in ('queued', 'running')"),
     ),
     Index(None, "shop_id", "connection_id", "id"),
+    Index(None, "shop_id", "kind", "id"),
+    Index("ix_sync_runs_unhappy", "shop_id", "state", "id", postgresql_where=text("state in ('failed', 'cancelled')")),
+)
+
+# How each kind of sync of each connection stands: one row, whatever runs how often.
+sync_health = Table(
+    "sync_health",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("connection_id", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("last_turn_at", DateTime(timezone=True), nullable=False),
+    Column("last_success_at", DateTime(timezone=True)),
+    Column("last_work_at", DateTime(timezone=True)),
+    Column("last_failure_at", DateTime(timezone=True)),
+    Column("last_failure", Text),
+    Column("last_run_id", BigInteger, comment="the last turn that has a row in sync_runs"),
+    Column("last_seconds", Double, nullable=False),
+    Column(
+        "empty_turns", BigInteger, nullable=False, server_default="0", comment="in a row, since something was found"
+    ),
+    Column("failed_turns", BigInteger, nullable=False, server_default="0", comment="in a row, since one succeeded"),
+    PrimaryKeyConstraint("shop_id", "connection_id", "kind"),
+    ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
+)
+
+# Turns counted by hour, by how they ended and how long they took.
+sync_tallies = Table(
+    "sync_tallies",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("connection_id", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("hour_at", DateTime(timezone=True), nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column(
+        "slot",
+        SmallInteger,
+        nullable=False,
+        comment="how long they took: up to 0.05 s times 1.25 to the power of it",
+    ),
+    Column("turns", BigInteger, nullable=False),
+    Column("seconds", Double, nullable=False, comment="how long they took together"),
+    PrimaryKeyConstraint("shop_id", "connection_id", "kind", "hour_at", "outcome", "slot"),
+    ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
+    CheckConstraint("outcome in ('worked', 'nothing', 'refused', 'waits', 'off', 'failed')", name="outcome"),
 )
 
 # Infrastructure, not business: a job may concern no shop at all.
@@ -83,17 +144,19 @@ job_runs = Table(
     Column("resolved_by", Text, comment="a person, or the sweep for superseded"),
     Column("resolved_reason", Text),
     Column("requeued_as", Text, comment="RQ's id of the job that does it again"),
+    Column("sync_run_id", BigInteger, comment="also of a run that found nothing, and so has no row of its own"),
+    Column("business", Text, comment="what came of a job that finished; null where it did not"),
     Column(
         "subject",
         Text,
         Computed(
-            "function || ':' || coalesce(arguments ->> 'shop_id', '') || ':' ||"
-            " coalesce(arguments ->> 'connection_id', '')",
+            "function || ':' || (arguments - 'sync_run_id'::text)::text",
             persisted=True,
         ),
-        comment="function, shop, connection: a later success of it makes a failure moot",
+        comment="function and what it was about: a later success of it makes a failure moot",
     ),
     CheckConstraint("outcome in ('finished', 'failed', 'abandoned')", name="outcome"),
+    CheckConstraint("business in ('worked', 'nothing', 'refused', 'waits', 'off')", name="business"),
     CheckConstraint("resolution in ('requeued', 'discarded', 'superseded')", name="resolution"),
     CheckConstraint(
         "(resolution is null) = (resolved_at is null) and (resolution is null) = (resolved_by is null)"
@@ -112,6 +175,7 @@ job_runs = Table(
     ),
     Index("ix_job_runs_resolved", "resolution", "id", postgresql_where=text("resolution is not null")),
     Index("ix_job_runs_open", "worker", postgresql_where=text("outcome is null")),
+    Index("ix_job_runs_sync_run_id", "sync_run_id", postgresql_where=text("sync_run_id is not null")),
 )
 
 job_requeues = Table(
@@ -152,8 +216,25 @@ schedule_runs = Table(
     Column("ended_at", DateTime(timezone=True)),
     Column("outcome", Text),
     Column("result", JSONB),
+    Column("due_at", DateTime(timezone=True)),
+    Column("trigger", Text, nullable=False, server_default="schedule"),
+    Column("requested_by", Text),
+    Column("reason", Text),
+    Column(
+        "missed",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="turns before this one that nobody ran; it is in their place",
+    ),
     PrimaryKeyConstraint("name", "period"),
-    CheckConstraint("outcome in ('finished', 'failed')", name="outcome"),
+    CheckConstraint("outcome in ('finished', 'failed', 'skipped')", name="outcome"),
+    CheckConstraint("trigger in ('schedule', 'click')", name="trigger"),
+    CheckConstraint(
+        "(trigger = 'click') = (requested_by is not null) and (trigger = 'click') = (reason is not null)",
+        name="click_is_signed",
+    ),
+    Index("ix_schedule_runs_open", "name", postgresql_where=text("outcome is null")),
     Index(None, "started_at"),
     Index("ix_schedule_runs_name_started_at", "name", "started_at"),
     Index(
@@ -161,6 +242,22 @@ schedule_runs = Table(
         "started_at",
         postgresql_where=text("outcome = 'failed' or coalesce(result ->> 'violations', '0') <> '0'"),
     ),
+)
+
+# A turn that a person asked for. The row is the promise; the ring in Redis may be lost.
+schedule_requests = Table(
+    "schedule_requests",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("requested_at", DateTime(timezone=True), nullable=False),
+    Column("begun_at", DateTime(timezone=True), comment="when its turn began; null while it waits"),
+    PrimaryKeyConstraint("shop_id", "id"),
+    ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
+    Index("uq_schedule_requests_waiting", "shop_id", "name", unique=True, postgresql_where=text("begun_at is null")),
 )
 
 api_calls = Table(
@@ -250,5 +347,21 @@ tallies = Table(
     Column("outcome", Text, nullable=False),
     Column("events", BigInteger, nullable=False),
     Column("seconds", Double, nullable=False, server_default="0", comment="how long they took together"),
+    Column("at", DateTime(timezone=True), comment="of the inbox, for an hour: when; later to the minute"),
+    Index("ix_tallies_at", "connection_id", "at", postgresql_where=text("at is not null")),
     CheckConstraint("kind in ('job_run', 'api_call', 'inbox')", name="kind"),
+)
+
+# Of the installation, like job_runs: no row is the time in core.runs.retention.
+retention_policies = Table(
+    "retention_policies",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("keep_days", Integer, nullable=False),
+    Column("set_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("set_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("keep_days between 1 and 3650", name="keep_days"),
+    CheckConstraint("btrim(set_by) <> '' and btrim(reason) <> ''", name="named_and_reasoned"),
+    comment="where a person wants another time than the one in core.runs.retention; no row: that one",
 )

@@ -11,8 +11,9 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection
 
 from core.audit import Actor
-from core.db import execute, fetch_one, scalar
-from core.logs import mask
+from core.db import execute, fetch, fetch_one, scalar
+from core.errors import Anticipated
+from core.logs import mask, masked
 
 ERROR_CHARACTERS_MAX = 4000
 TRACEBACK_CHARACTERS_MAX = 20_000
@@ -21,30 +22,54 @@ TRACEBACK_CHARACTERS_MAX = 20_000
 WORKER_GRACE = timedelta(minutes=2)
 SYNC_SILENCE = timedelta(minutes=10)
 SYNC_ATTEMPTS_MAX = 3
+RATE_WINDOW = timedelta(minutes=1)
+"""What a sync did within it says how fast it is."""
+
+
+class Stopped(Anticipated):
+    """A sync that somebody asked to have stopped, or that another process took over: do no more of it."""
 
 
 # Periods of schedules ------------------------------------------------------------------------------------------------
 
 
 def begin_period(
-    conn: Connection, name: str, period: str, now: datetime, *, retake_after: timedelta | None = None
+    conn: Connection,
+    name: str,
+    period: str,
+    now: datetime,
+    *,
+    due_at: datetime | None = None,
+    missed: int = 0,
+    retake_after: timedelta | None = None,
+    ahead: timedelta = timedelta(minutes=5),
 ) -> bool:
     """Take the period for the caller: True exactly once per name and period, whoever rings how often.
 
-    With `retake_after`, a period that failed or never ended is given out again that long after it began.
+    False while the schedule is paused. With `retake_after`, a period that failed or never ended is given out again that
+    long after it began, and one that was skipped at once. One that began further in the future than `ahead` was begun
+    by a clock that was wrong, and is given out again.
     """
     taken = scalar(
         conn,
         """
-        insert into schedule_runs as r (name, period, started_at) values (%(name)s, %(period)s, %(now)s)
-        on conflict (name, period) do update set started_at = excluded.started_at, ended_at = null, outcome = null
-            where r.outcome is distinct from 'finished' and r.started_at <= %(retake)s::timestamptz
+        insert into schedule_runs as r (name, period, started_at, due_at, missed)
+        select %(name)s, %(period)s, %(now)s, %(due)s, %(missed)s
+        where not exists (select from schedules p where p.name = %(name)s and p.is_paused)
+        on conflict (name, period) do update set started_at = excluded.started_at, due_at = excluded.due_at,
+                missed = excluded.missed, ended_at = null, outcome = null, result = null
+            where (r.outcome is distinct from 'finished' and r.started_at <= %(retake)s::timestamptz)
+            or (r.outcome = 'skipped' and %(retake)s::timestamptz is not null)
+            or r.started_at > %(ahead)s
         returning 1
         """,
         name=name,
         period=period,
         now=now,
+        due=due_at or now,
+        missed=missed,
         retake=None if retake_after is None else now - retake_after,
+        ahead=now + ahead,
     )
     return taken is not None
 
@@ -60,7 +85,7 @@ def finish_period(conn: Connection, name: str, period: str, outcome: str, result
         name=name,
         period=period,
         outcome=outcome,
-        result=_json(result),
+        result=as_json(result),
         now=now,
     )
 
@@ -95,17 +120,20 @@ def open_job_run(
     worker: str | None,
     attempt: int,
     now: datetime,
+    sync_run_id: int | None = None,
 ) -> int:
-    """Record that a job begins; returns the run's id."""
+    """Record that a job begins, and for which sync run; returns the run's id. Arguments are masked."""
     return scalar(
         conn,
         """
-        insert into job_runs (job_ref, function, arguments, queue, worker, attempt, started_at)
-        values (%(job)s, %(function)s, %(arguments)s, %(queue)s, %(worker)s, %(attempt)s, %(now)s) returning id
+        insert into job_runs (job_ref, function, arguments, queue, worker, attempt, started_at, sync_run_id)
+        values (%(job)s, %(function)s, %(arguments)s, %(queue)s, %(worker)s, %(attempt)s, %(now)s, %(sync)s)
+        returning id
         """,
+        sync=sync_run_id,
         job=job_ref,
         function=function,
-        arguments=_json(dict(arguments)),
+        arguments=as_json(masked(dict(arguments))),
         queue=queue,
         worker=worker,
         attempt=attempt,
@@ -123,32 +151,39 @@ def close_job_run(
     error: str | None = None,
     fingerprint: str | None = None,
     traceback: str | None = None,
+    business: str | None = None,
 ) -> None:
-    """Record how a run ended. The process that ran it knows best: this also replaces a mistaken `abandoned`."""
+    """Record how a run ended. The process that ran it knows best: this also replaces a mistaken `abandoned`.
+
+    `business` is what came of it in the world, as of `core.runs.kinds`; None where it did not finish.
+    """
     execute(
         conn,
         """
         update job_runs set ended_at = %(now)s, outcome = %(outcome)s, result = %(result)s, error = %(error)s,
-            fingerprint = %(fingerprint)s, traceback = %(traceback)s
+            fingerprint = %(fingerprint)s, traceback = %(traceback)s, business = %(business)s
         where id = %(id)s and (outcome is null or outcome = 'abandoned')
         """,
         id=run_id,
         outcome=outcome,
         now=now,
-        result=_json(result),
+        result=as_json(masked(result)),
         error=_text(error),
         fingerprint=fingerprint,
+        business=business,
         traceback=_text(traceback, TRACEBACK_CHARACTERS_MAX),
     )
 
 
-def close_killed_runs(conn: Connection, job_ref: str, worker: str, error: str, fingerprint: str, now: datetime) -> int:
-    """Close what a killed process left open; returns how many runs that were."""
-    return execute(
+def close_killed_runs(
+    conn: Connection, job_ref: str, worker: str, error: str, fingerprint: str, now: datetime
+) -> list[int]:
+    """Close what a killed process left open; returns the runs."""
+    closed = fetch(
         conn,
         """
         update job_runs set ended_at = %(now)s, outcome = 'failed', error = %(error)s, fingerprint = %(fingerprint)s
-        where outcome is null and worker = %(worker)s and job_ref = %(job)s
+        where outcome is null and worker = %(worker)s and job_ref = %(job)s returning id
         """,
         job=job_ref,
         worker=worker,
@@ -156,19 +191,26 @@ def close_killed_runs(conn: Connection, job_ref: str, worker: str, error: str, f
         fingerprint=fingerprint,
         now=now,
     )
+    return [row["id"] for row in closed]
 
 
-def close_abandoned_runs(conn: Connection, live_worker_names: Collection[str], now: datetime) -> dict[str, int]:
-    """Close runs whose worker is gone, and hand on or fail sync runs that fell silent.
+def close_abandoned_runs(conn: Connection, live_worker_names: Collection[str], now: datetime) -> dict[str, Any]:
+    """Close runs whose worker is gone, and hand on or fail sync runs that fell silent; returns counts, and the `closed`
+    runs.
 
-    A silent sync run waits again for a worker (see `queries.waiting_syncs`) until its attempts are used up.
+    A worker does one thing at a time: what it began before its latest run has ended, though Postgres was away when that
+    was to be written. A silent sync run waits again for a worker (see `queries.waiting_syncs`) until its attempts are
+    used up.
     """
-    jobs = execute(
+    closed = fetch(
         conn,
         """
-        update job_runs set ended_at = %(now)s, outcome = 'abandoned', error = 'its worker is gone'
+        update job_runs set ended_at = %(now)s, outcome = 'abandoned', error = case
+            when worker = any (%(alive)b::text[]) then 'how it ended was not written down' else 'its worker is gone' end
         where outcome is null and started_at < %(before)s
-            and (worker is null or worker <> all (%(alive)b::text[]))
+            and (worker is null or worker <> all (%(alive)b::text[]) or exists (
+                select from job_runs later where later.id > job_runs.id and later.worker = job_runs.worker))
+        returning id
         """,
         now=now,
         before=now - WORKER_GRACE,
@@ -179,8 +221,10 @@ def close_abandoned_runs(conn: Connection, live_worker_names: Collection[str], n
         """
         with silent as (
             update sync_runs set
-                state = case when attempts < %(attempts)s then 'queued' else 'failed' end,
-                ended_at = case when attempts < %(attempts)s then null else %(now)s end,
+                state = case
+                    when cancel_asked_at is not null then 'cancelled'
+                    when attempts < %(attempts)s then 'queued' else 'failed' end,
+                ended_at = case when attempts < %(attempts)s and cancel_asked_at is null then null else %(now)s end,
                 error = 'its worker is gone', heartbeat_at = %(now)s
             where state = 'running' and heartbeat_at < %(before)s
             returning state
@@ -193,7 +237,12 @@ def close_abandoned_runs(conn: Connection, live_worker_names: Collection[str], n
         before=now - SYNC_SILENCE,
     )
     assert row is not None
-    return {"jobs": jobs, "syncs_requeued": row["queued"], "syncs_failed": row["failed"]}
+    return {
+        "jobs": len(closed),
+        "syncs_requeued": row["queued"],
+        "syncs_failed": row["failed"],
+        "closed": [one["id"] for one in closed],
+    }
 
 
 # Sync runs -----------------------------------------------------------------------------------------------------------
@@ -238,7 +287,8 @@ def start_sync(conn: Connection, shop_id: int, run_id: int, now: datetime) -> bo
         conn,
         """
         update sync_runs set state = 'running', attempts = attempts + 1, done = 0, total = null, step = null,
-            error = null, started_at = coalesce(started_at, %(now)s), heartbeat_at = %(now)s
+            error = null, window_at = null, window_done = null, mark_at = %(now)s, mark_done = 0,
+            started_at = coalesce(started_at, %(now)s), heartbeat_at = %(now)s
         where shop_id = %(shop)s and id = %(id)s
             and (state = 'queued' or (state = 'running' and heartbeat_at < %(before)s))
         """,
@@ -259,14 +309,21 @@ def progress(
     total: int | None = None,
     step: str | None = None,
 ) -> bool:
-    """Tell how far the sync is; what is None stays. False when it no longer runs: then stop working on it."""
+    """Tell how far the sync is; what is None stays. False when it no longer runs, or somebody asked to have it stopped:
+    then stop working on it.
+    """
     return _touched(
         conn,
         """
         update sync_runs set heartbeat_at = %(now)s, done = coalesce(%(done)s, done),
-            total = coalesce(%(total)s, total), step = coalesce(%(step)s, step)
-        where shop_id = %(shop)s and id = %(id)s and state = 'running'
+            total = coalesce(%(total)s, total), step = coalesce(%(step)s, step),
+            window_at = case when mark_at > %(aged)s then window_at else mark_at end,
+            window_done = case when mark_at > %(aged)s then window_done else mark_done end,
+            mark_at = case when mark_at > %(aged)s then mark_at else %(now)s end,
+            mark_done = case when mark_at > %(aged)s then mark_done else coalesce(%(done)s, done) end
+        where shop_id = %(shop)s and id = %(id)s and state = 'running' and cancel_asked_at is null
         """,
+        aged=now - RATE_WINDOW / 2,
         shop=shop_id,
         id=run_id,
         now=now,
@@ -290,18 +347,23 @@ def finish_sync(
         shop=shop_id,
         id=run_id,
         now=now,
-        counts=_json(dict(counts or {})),
+        counts=as_json(dict(counts or {})),
     )
 
 
 def fail_sync(
     conn: Connection, shop_id: int, run_id: int, now: datetime, error: str, *, will_retry: bool = False
 ) -> bool:
-    """Close a running sync as failed, or with `will_retry` put it back in the queue with what went wrong."""
+    """Close a running sync as failed, or with `will_retry` put it back in the queue with what went wrong.
+
+    One that somebody asked to have stopped does not wait again: it is cancelled.
+    """
     return _touched(
         conn,
         """
-        update sync_runs set state = %(state)s, error = %(error)s, heartbeat_at = %(now)s, ended_at = %(ended)s
+        update sync_runs set error = %(error)s, heartbeat_at = %(now)s,
+            state = case when cancel_asked_at is not null and %(state)s = 'queued' then 'cancelled' else %(state)s end,
+            ended_at = case when cancel_asked_at is not null then %(now)s else %(ended)s::timestamptz end
         where shop_id = %(shop)s and id = %(id)s and state in ('queued', 'running')
         """,
         shop=shop_id,
@@ -313,7 +375,21 @@ def fail_sync(
     )
 
 
-# The log of calls, and keeping it all small --------------------------------------------------------------------------
+def stop_sync(conn: Connection, shop_id: int, run_id: int, now: datetime) -> bool:
+    """Close a running sync that somebody asked to have stopped; False where nobody did, or it is not ours any more."""
+    return _touched(
+        conn,
+        """
+        update sync_runs set state = 'cancelled', ended_at = %(now)s, heartbeat_at = %(now)s
+        where shop_id = %(shop)s and id = %(id)s and state = 'running' and cancel_asked_at is not null
+        """,
+        shop=shop_id,
+        id=run_id,
+        now=now,
+    )
+
+
+# The log of calls ----------------------------------------------------------------------------------------------------
 
 _CALL_COLUMNS = {
     "shop_id": "int8",
@@ -360,44 +436,6 @@ def record_calls(
     )
 
 
-def prune(conn: Connection, now: datetime, keep_days: int) -> dict[str, int]:
-    """Forget runs, periods, calls and changes older than `keep_days`; what is still open stays."""
-    statements = {
-        "job_runs": "delete from job_runs where started_at < %(before)s and outcome is not null",
-        "job_requeues": "delete from job_requeues where requested_at < %(before)s",
-        "schedule_runs": "delete from schedule_runs where started_at < %(before)s",
-        "sync_runs": "delete from sync_runs where requested_at < %(before)s and state in ('done', 'failed')",
-        "api_calls": "delete from api_calls where called_at < %(before)s",
-        "quota_tallies": "delete from quota_tallies where bucket_at < %(before)s",
-        # The last one stays: it says what is exposed.
-        "exposure_changes": """
-            delete from exposure_changes c where c.changed_at < %(before)s and exists (
-                select from exposure_changes n
-                where n.shop_id = c.shop_id and n.listing_id = c.listing_id and n.id > c.id)
-        """,
-    }
-    before = now - timedelta(days=keep_days)
-    counts = {table: execute(conn, sql, before=before) for table, sql in statements.items()}
-    return counts | _prune_changes(conn, before)
-
-
-def _prune_changes(conn: Connection, before: datetime) -> dict[str, int]:
-    """Forget changes with their legs, in one look: one that is done a moment later keeps what belongs to it."""
-    row = fetch_one(
-        conn,
-        """
-        with gone as (
-            delete from changes where recorded_at < %(before)s and done_at is not null returning shop_id, id
-        ), legs as (
-            delete from change_legs g using gone where g.shop_id = gone.shop_id and g.change_id = gone.id returning 1
-        )
-        select (select count(*) from gone) as changes, (select count(*) from legs) as change_legs
-        """,
-        before=before,
-    )
-    return {"changes": row["changes"], "change_legs": row["change_legs"]} if row is not None else {}
-
-
 def _touched(conn: Connection, sql: str, **params: object) -> bool:
     return execute(conn, sql, **params) == 1
 
@@ -412,7 +450,8 @@ def _text(error: str | None, characters: int = ERROR_CHARACTERS_MAX) -> str | No
     return None if error is None else mask(error).replace("\0", "\ufffd")[:characters]
 
 
-def _json(value: object) -> Jsonb | None:
+def as_json(value: object) -> Jsonb | None:
+    """A value for a jsonb column, with whatever it holds written as text; None stays null."""
     return None if value is None else Jsonb(value, dumps=_dumps)
 
 

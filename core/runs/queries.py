@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
@@ -53,7 +54,8 @@ def open_job_runs(conn: Connection) -> Sequence[RowMapping]:
 
 
 _SYNC_COLUMNS = """id, shop_id, connection_id, kind, trigger, requested_by, reason, state, step, done, total, counts,
-    attempts, requested_at, started_at, heartbeat_at, ended_at, error"""
+    attempts, requested_at, started_at, heartbeat_at, ended_at, error, retry_of, cancel_asked_at, cancel_asked_by,
+    cancel_reason"""
 
 
 def sync_run(conn: Connection, shop_id: int, run_id: int) -> RowMapping | None:
@@ -98,8 +100,17 @@ def open_sync(conn: Connection, shop_id: int, connection_id: int, kind: str) -> 
     )
 
 
-RUN_JOBS: Mapping[str, str] = {"sync_connection": "connection.sync", "test_connection": "connection.test"}
-"""By the kind of a sync run: the job that does it."""
+RUN_JOBS: Mapping[str, str] = {
+    "sync_connection": "connection.sync",
+    "test_connection": "connection.test",
+    "poll_orders": "connection.poll",
+    "read_notices": "notices.read",
+    "check_subscriptions": "connection.subscriptions",
+    "read_external": "connection.external",
+    "reconcile_stock": "reconcile.stock",
+    "reconcile_orders": "reconcile.orders",
+}
+"""By the kind of a sync run that can be asked for: the job that does it."""
 
 
 def was_sync_asked_for(conn: Connection, shop_id: int, connection_id: int, since: datetime) -> bool:
@@ -148,9 +159,17 @@ def paused_schedules(conn: Connection) -> set[str]:
     return {row["name"] for row in fetch(conn, "select name from schedules where is_paused")}
 
 
-def shop_zones(conn: Connection) -> Sequence[tuple[int, str]]:
-    """Every shop and its time zone, for what happens once per business day."""
+class ShopZone(NamedTuple):
+    """What decides on the business days of a shop."""
+
+    shop_id: int
+    time_zone: str
+    since: datetime
+
+
+def shop_zones(conn: Connection) -> Sequence[ShopZone]:
+    """Every shop with its time zone and since when it exists, for what happens once per business day."""
     return [
-        (row["shop_id"], row["time_zone"])
-        for row in fetch(conn, "select shop_id, time_zone from shops order by shop_id")
+        ShopZone(row["shop_id"], row["time_zone"], row["created_at"])
+        for row in fetch(conn, "select shop_id, time_zone, created_at from shops order by shop_id")
     ]

@@ -1,9 +1,10 @@
-"""Does the work get done? What failed or is parked, and what to do about it; what waits, who works, what runs when."""
+"""Does the work get done? What waits, and who works; and how much failed, which has a page of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -12,29 +13,19 @@ from core.errors import Retryable
 from core.ports import BrokerReading
 from dashboard import (
     components,
+    failure_queries,
+    failure_words,
     formats,
-    job_failures,
     job_panels,
-    job_parked,
     job_words,
     jobs_queries,
     people,
     queries,
 )
+from dashboard.failure_queries import Filter, Hours
 from dashboard.job_words import LaneView
 
-_SHOW = {"Open": "open", "Requeued": "requeued", "Discarded": "discarded", "Done since": "superseded"}
-
-
-def turn(name: str, after: Any) -> Any:
-    """A callback that begins the page after a key, or at its beginning again."""
-
-    def go() -> None:
-        st.query_params.pop(name, None)
-        if after is not None:
-            st.query_params[name] = str(after)
-
-    return go
+FAILURES = Path(__file__).parent / "failures.py"
 
 
 def read_broker(viewer: people.Viewer) -> BrokerReading | None:
@@ -48,65 +39,44 @@ def read_broker(viewer: people.Viewer) -> BrokerReading | None:
 def read(viewer: people.Viewer) -> dict[str, Any]:
     """Everything this page shows, read before anything is drawn."""
     shop, scope = viewer.shop.id, viewer.person.scope
-    minutes = jobs_queries.lane_minutes(shop, scope)
+    minutes, steps = jobs_queries.lane_minutes(shop, scope), jobs_queries.lane_steps(shop, scope)
     lanes = jobs_queries.lanes(shop, scope)
     return {
-        "totals": jobs_queries.totals(shop, scope),
-        "causes": jobs_queries.causes(shop, scope, _position()),
-        "parked": jobs_queries.parked_causes(shop, scope),
-        "failed_by_hour": jobs_queries.failed_by_hour(shop, scope),
-        "parked_by_hour": queries.parked_by_hour(shop, scope),
-        "lanes": [job_words.lane(row, minutes.get((row["connection_id"], row["kind"]), ())) for row in lanes],
-        "schedules": jobs_queries.schedules(shop, scope),
+        "totals": failure_words.totals(list(failure_queries.standing(shop, scope, Filter()).groups.values())),
+        "hours": failure_queries.by_hour(shop, scope),
+        "lanes": [
+            job_words.lane(row, minutes.get(key, ()), steps.get(key, ()))
+            for row in lanes
+            for key in [(row["connection_id"], row["kind"])]
+        ],
         "broker": read_broker(viewer),
     }
 
 
-def _position() -> tuple[int, str, str] | None:
-    jobs, _, rest = st.query_params.get("after", "").partition("~")
-    cause, mark, function = rest.partition("~")
-    number = formats.number(jobs)
-    return (number, cause, function) if number is not None and mark else None
+def draw_cards(viewer: people.Viewer, facts: Mapping[str, Any]) -> None:
+    """Three figures, each with its past and what it is made of."""
+    with st.grid(3, min_column_width=160):
+        _failure_card(viewer, facts["totals"], facts["hours"])
+        _waiting_card(facts["lanes"])
+        _worker_card(facts["broker"])
 
 
-def draw_cards(facts: Mapping[str, Any]) -> None:
-    """Four figures, each with its past and what it is made of."""
-    totals, lanes, broker = facts["totals"], facts["lanes"], facts["broker"]
-    with st.grid(4, min_column_width=160):
-        _card(
-            "failed",
-            "Failed jobs",
-            formats.count(totals["jobs"]),
-            "Jobs that failed, and that neither a person nor a later run has made good.",
-            components.bars(
-                facts["failed_by_hour"], "Failed runs per hour over a day", "danger" if totals["jobs"] else ""
-            ),
-            _note("failed", _causes(totals["causes"]), "runs failed, 24 h"),
-        )
-        _card(
-            "parked-messages",
-            "Parked messages",
-            formats.count(totals["messages"]),
-            "Messages that could not be handled. None is lost: each is kept word for word.",
-            components.bars(
-                facts["parked_by_hour"],
-                "Parked messages per hour of arrival over a day",
-                "attention" if totals["messages"] else "",
-            ),
-            _note("failed", _causes(totals["parked_causes"]), "by arrival, 24 h"),
-        )
-        _waiting_card(lanes)
-        _worker_card(broker)
+def _failure_card(viewer: people.Viewer, totals: Mapping[str, int], hours: Hours) -> None:
+    causes = formats.plural(totals["groups"], "cause") if totals["groups"] else "All failures"
+    _card(
+        "failed",
+        "Failures",
+        formats.count(totals["items"]),
+        "Jobs that failed, messages that are parked and notices that were given up, each on Failures.",
+        components.bars(hours.failed, "Failures per hour over a day", "danger" if totals["items"] else ""),
+        f'<div class="sy-note">{components.link("failures", causes, viewer.where())} · 24 h</div>',
+    )
 
 
 def _card(name: str, label: str, value: str, about: str, picture: str, note: str) -> None:
     with st.container(border=True, key=f"metric-{name}", height="stretch"):
         st.metric(label, value, help=about)
         components.html(picture + note)
-
-
-def _causes(number: int) -> str:
-    return formats.plural(number, "cause") if number else "none open"
 
 
 def _note(anchor: str, words: str, rest: str) -> str:
@@ -148,54 +118,6 @@ def _worker_card(broker: BrokerReading | None) -> None:
     )
 
 
-def draw_filter() -> str:
-    """Open ones, or what became of the others; in the address."""
-    shown = st.segmented_control(
-        "Show", list(_SHOW), key="show", default="Open", required=True, bind="query-params", on_change=_first_page,
-        label_visibility="collapsed",
-    )  # fmt: skip
-    return _SHOW[shown or "Open"]
-
-
-def _first_page() -> None:
-    for name in ("before", "message", "after"):
-        st.query_params.pop(name, None)
-
-
-def draw_open(viewer: people.Viewer, facts: Mapping[str, Any]) -> None:
-    """What needs somebody: failed jobs by cause, then parked messages by cause."""
-    page, rows = facts["causes"], facts["parked"]
-    if not page.rows and not rows:
-        components.empty("Nothing failed and nothing is parked", "This page looks again every 10 seconds.")
-        return
-    job_failures.draw_causes(viewer, page, is_worst=True)
-    if page.more or _position() is not None:
-        last = page.rows[-1] if page.rows else None
-        onward = f"{last['jobs']}~{last['cause']}~{last['function']}" if last else None
-        components.pager(
-            "causes",
-            turn("after", None) if _position() is not None else None,
-            turn("after", onward) if page.more else None,
-            ("Worst", "More causes"),
-        )
-    job_parked.draw_causes(viewer, rows, is_worst=not page.rows)
-
-
-def _number(name: str) -> int | None:
-    text = st.query_params.get(name, "")
-    return formats.number(text)
-
-
-def draw_dealt_with(viewer: people.Viewer, state: str) -> None:
-    """What became of failed jobs and of parked messages."""
-    if state == "discarded":
-        st.markdown("**Failed jobs**")
-    job_failures.draw_resolved(viewer, state, _number("before"), turn)
-    if state == "discarded":
-        st.markdown("**Messages**")
-        job_parked.draw_discarded(viewer, _number("message"), turn)
-
-
 @st.fragment(run_every="10s", key="now")
 def now() -> None:
     """The reading part, drawn afresh every ten seconds; forms and dialogs are left alone."""
@@ -204,45 +126,19 @@ def now() -> None:
         with st.skeleton(height=480):
             facts = read(viewer)
         lanes, broker, zone = facts["lanes"], facts["broker"], viewer.shop.zone
-        as_of = lanes[0].row["as_of"] if lanes else facts["schedules"][0]["as_of"]
-        late = job_words.late_schedules(facts["schedules"], broker)
-        components.headline(*job_words.headline(facts["totals"], lanes, broker, late), as_of, zone)
-        draw_cards(facts)
-        st.subheader("Failed and parked", anchor="failed")
-        state = draw_filter()
-        if state == "open":
-            draw_open(viewer, facts)
-        else:
-            draw_dealt_with(viewer, state)
+        as_of = lanes[0].row["as_of"] if lanes else queries.database_time()
+        components.headline(*job_words.headline(facts["totals"], lanes, broker), as_of, zone)
+        draw_cards(viewer, facts)
         job_panels.draw_lanes(lanes)
         job_panels.draw_queues(broker)
         job_panels.draw_workers(broker, zone)
-        job_panels.draw_schedules(facts["schedules"], broker, zone)
 
 
 def draw() -> None:
-    """One cause, where the address names it; else the whole."""
-    viewer = people.viewer()
-    cause, function = st.query_params.get("cause"), st.query_params.get("function")
-    parked, connection = st.query_params.get("parked"), _number("connection")
-    if cause and function:
-        _back()
-        with components.panel("cause"):
-            job_failures.draw_cause(viewer, cause, function, turn)
-    elif parked and connection is not None:
-        _back()
-        with components.panel("parked"):
-            job_parked.draw_cause(viewer, connection, parked, turn)
-    else:
-        now()
-
-
-def _back() -> None:
-    def go() -> None:
-        for name in ("cause", "function", "parked", "connection", "before"):
-            st.query_params.pop(name, None)
-
-    st.button("All jobs", key="all-jobs", type="tertiary", icon=":material/arrow_back:", on_click=go)
+    """The whole; an address of a cause of failures, as it was once, leads to where failures are now."""
+    if any(name in st.query_params for name in ("cause", "parked")):
+        st.switch_page(FAILURES, query_params=st.query_params.to_dict())
+    now()
 
 
 draw()

@@ -25,7 +25,7 @@ from dashboard.oversell_queries import TREND_STEPS, Key
 
 Row = Mapping[str, Any]
 
-JOBS = Path(__file__).parent / "jobs.py"
+FAILURES = Path(__file__).parent / "failures.py"
 OVERVIEW = Path(__file__).parent / "overview.py"
 # What stands in the address is the word on the button, so the words are the options.
 _FILTERS = {"All": "all", "At risk": "at risk", "Close": "close", "Unknown": "unknown"}
@@ -138,7 +138,7 @@ def _draw_held(viewer: people.Viewer, row: Row, held: str) -> None:
     where = {"parked": row["parked_cause"], "connection": str(row["connection_id"])} if is_parked else {}
     with st.container(width="content"):
         st.page_link(
-            JOBS if is_parked else OVERVIEW,
+            FAILURES if is_parked else OVERVIEW,
             label="Open messages" if is_parked else "Open lines",
             icon=":material/arrow_forward:",
             icon_position="right",

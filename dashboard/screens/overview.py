@@ -11,6 +11,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard import (
+    alert_problems,
     components,
     connection_queries,
     connection_words,
@@ -76,7 +77,7 @@ def _orders_card(orders: Sequence[Row], zone: str, connections: Sequence[Row]) -
     today = {row["hour"]: row for row in orders if row["days_ago"] == 0}
     now, before = (sum(row["orders_by_now"] for row in orders if row["days_ago"] == days) for days in (0, 7))
     hour = formats.hour(connections[0]["as_of"], zone) if connections else 23
-    change = formats.change(now, before)
+    change = formats.delta(now, before)
     with st.container(border=True, key="metric-orders", height="stretch"):
         st.metric(
             "Orders today",
@@ -235,7 +236,8 @@ def now() -> None:
             facts = read(viewer)
         connections = facts["connections"]
         as_of = connections[0]["as_of"] if connections else queries.database_time()
-        found = problems.collect(connections, facts["problems"], as_of, viewer.shop.zone)
+        cards = problems.collect(connections, facts["problems"], as_of, viewer.shop.zone)
+        found = alert_problems.join(cards, facts["problems"]["alert"], as_of, viewer.shop.zone)
         components.headline(*problems.headline(found, connections), as_of, viewer.shop.zone)
         draw_cards(viewer, facts)
         draw_problems(viewer, found, connections, as_of)

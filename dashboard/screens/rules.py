@@ -14,8 +14,8 @@ from core.errors import SwitchyardError
 from dashboard import (
     components,
     formats,
-    job_dialogs,
     people,
+    previews,
     queries,
     rule_actions,
     rule_editor,
@@ -125,8 +125,8 @@ def ask_undo(viewer: people.Viewer, row: Row) -> None:
         st.query_params[_VERSION] = str(new_id)
         return f"Version {version_id} is undone by version {new_id}. Its listings follow within seconds."
 
-    job_dialogs.ask(
-        job_dialogs.Preview(
+    previews.ask(
+        previews.Preview(
             f"Undo version {version_id}?",
             ":material/undo:",
             f"**{formats.plain(row['saved_by'])}**: {formats.plain(row['reason'])}",

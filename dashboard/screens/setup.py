@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -227,6 +228,10 @@ def draw(viewer: people.Viewer) -> None:
     components.title("Set-up", viewer.shop.name)
     st.subheader("Shop", anchor="shop")
     draw_shop(viewer.shop)
+    st.page_link(
+        str(Path(__file__).parent / "alerts.py"), label="Who is told when something is wrong",
+        icon=":material/notifications:", query_params=viewer.where(part="Who is told"),
+    )  # fmt: skip
     st.subheader("Locations", anchor="locations")
     locations: list[dict[str, Any]] = []
     with components.panel("locations"):

@@ -30,6 +30,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 from psycopg.rows import dict_row
 
+from tests.acceptance.daily_report import CODES
 from tests.acceptance.reporting import Report
 from workers.up import read_state
 
@@ -52,6 +53,7 @@ class Row:
     price: Decimal
     at: datetime
     customer: str
+    country: str | None = None
 
     @property
     def exact(self) -> Decimal:
@@ -125,6 +127,7 @@ def read_file(path: Path) -> Told:
             price=Decimal(line["UnitPrice"]),
             at=local.astimezone(UTC),
             customer=line["CustomerID"],
+            country=CODES.get(line["Country"]),
         )
         invoices.setdefault(line["InvoiceNo"], []).append(row)
     return Told(invoices)
@@ -201,7 +204,7 @@ class Ours:
     def orders(self) -> dict[str, dict[str, Any]]:
         """By name without its hash sign."""
         found = self.rows(
-            "select id, name, source_ref, placed_at, total_minor, currency, cancelled_at from orders"
+            "select id, name, source_ref, placed_at, total_minor, currency, cancelled_at, country_code from orders"
             " where shop_id = %(shop)s"
         )
         return {row["name"].removeprefix("#"): row for row in found}
@@ -314,6 +317,11 @@ def _compare_orders(report: Report, told: Told, orders: Mapping[str, Any], lines
         for number, row in orders.items()
     }
     report.compare("order_number_time_currency_lines", expected, found)
+    report.compare(
+        "order_country",
+        {number: told.invoices[number][0].country for number in expected},
+        {number: row["country_code"] for number, row in orders.items()},
+    )
     report.compare(
         "order_total_pence",
         {number: sum(row.rounded for row in told.invoices[number]) for number in told.numbers("order")},

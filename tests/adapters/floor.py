@@ -79,7 +79,6 @@ class Floor:
     engine: Engine
     queue: Bell = field(default_factory=Bell)
     accounts: dict[int, Account] = field(default_factory=dict)
-    is_heard: bool = True
     settings: Any = field(default_factory=lambda: SimpleNamespace(dashboard_url="http://127.0.0.1:8500"))
 
     @property
@@ -91,7 +90,7 @@ class Floor:
         return cast(Application, self)
 
     def sender(self) -> object:
-        return print if self.is_heard else None
+        return print
 
     def webhook_address(self, row: ConnectionRow) -> str:
         return f"https://us.test/webhooks/{row.vendor}/{row.id}"

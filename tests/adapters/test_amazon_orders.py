@@ -320,6 +320,7 @@ def test_money_is_in_minor_units_of_the_orders_currency() -> None:
         "breakdowns": [
             {"type": "ITEM", "subtotal": {"amount": "10.00", "currencyCode": "GBP"}},
             {"type": "DISCOUNT", "subtotal": {"amount": "-1.00", "currencyCode": "GBP"}},
+            {"type": "Tax", "subtotal": {"amount": "1.80", "currencyCode": "GBP"}},
         ],
     }
     item = item_body("1", units=4, price=None, proceeds=proceeds)
@@ -327,8 +328,11 @@ def test_money_is_in_minor_units_of_the_orders_currency() -> None:
     line = order.lines[0]
     assert (str(line.unit_price), line.discount_minor, line.total_minor) == ("2.50000000", 100, 900)
     assert (order.currency, order.total_minor) == ("GBP", 900)
+    assert (order.tax_minor, order.shipping_minor) == (180, 0)
     yen = {"grandTotal": {"amount": "1234", "currencyCode": "JPY"}}
     assert read(order_body("A", at=stamp(NOW), proceeds=yen)).total_minor == 1234
+    # Where no parts are told, nobody knows what of it were taxes.
+    assert read(order_body("A", at=stamp(NOW), proceeds=yen)).tax_minor is None
 
 
 @pytest.mark.parametrize(

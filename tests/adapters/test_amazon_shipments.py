@@ -18,6 +18,7 @@ from core.orders import confirming, packages
 from core.orders.confirming import CannotConfirm, Package
 from tests.adapters.amazon_trade import SKU, Trade
 from tests.adapters.canned_amazon_orders import item_body
+from tests.alerting import look
 from workers import cli, console
 from workers.jobs import shipments
 from workers.jobs.shipments import confirm_shipments, sweep_shipments
@@ -200,8 +201,10 @@ def later(shop: Trade, hours: float) -> None:
 
 
 def alert(shop: Trade) -> tuple[int, int, bool] | None:
-    """(packages, orders, whether it is open) of the newest alert."""
+    """(packages and orders when it was last seen, whether it is open) of the newest alert."""
     sweep_shipments()
+    with unit_of_work(shop.floor.engine) as conn:
+        look(conn, shop.row.shop_id, "unconfirmed_shipment", utc_now())
     found = shop.floor.rows(
         """
         select units, skus, closed_at is null as is_open from alerts
@@ -236,9 +239,10 @@ def test_a_refused_package_is_told_listed_and_over_once_it_is_corrected(
     assert (alert(shop), troubles(shop)) == ((1, 1, True), ["refused"])
     with unit_of_work(shop.floor.engine) as conn:
         found = packages.unconfirmed(conn, shop.row.shop_id)
-        said = shipment_alerts.notice("Shop", found, "http://127.0.0.1:8500")
-    assert said.startswith(f"Shop: 1 package is not confirmed. {shop.row.name}: the channel refuses to know of it")
-    assert "(1, such as package 1 of order A: InvalidInput). Correct it with" in said
+        said = shipment_alerts.words(found)
+    assert said.headline == "1 package is not confirmed"
+    assert said.sentence.startswith(f"{shop.row.name}: the channel refuses to know of it")
+    assert "(1, such as package 1 of order A: InvalidInput). Correct it with" in said.sentence
     listed = run(shop, monkeypatch, "--list").output
     assert "order A, package 1, 2 units by UPS 1Z1" in listed
     assert "the channel refuses to know of it (InvalidInput: " in listed
@@ -248,7 +252,7 @@ def test_a_refused_package_is_told_listed_and_over_once_it_is_corrected(
     shop.canned.refuses_shipments = False
     queue(shop, package(package_ref="1", units={"1": 1}))
     send(shop)
-    assert (alert(shop), troubles(shop)) == ((0, 1, False), [])
+    assert (alert(shop), troubles(shop)) == ((1, 1, False), [])
     assert run(shop, monkeypatch, "--list").output == "Every channel knows every package.\n"
     assert "the channel knows it" in run(shop, monkeypatch, "--list", "--all").output
 
@@ -267,7 +271,7 @@ def test_a_package_that_is_not_told_for_an_hour_is_told_to_people(shop: Trade) -
         switches.resume_writes(conn, shop.row.shop_id, shop.row.id, BY, utc_now())
     shop.floor.accounts[shop.row.id].network.planned.clear()
     send(shop)
-    assert alert(shop) == (0, 1, False)
+    assert alert(shop) == (1, 1, False)
 
 
 def test_what_somebody_confirmed_by_hand_after_a_refusal_is_over(shop: Trade) -> None:
@@ -279,7 +283,7 @@ def test_what_somebody_confirmed_by_hand_after_a_refusal_is_over(shop: Trade) ->
     items = (item_body("1", SKU, 3, fulfillment=left[3]), item_body("2", "SKU 2/%", 1, fulfillment=left[1]))
     shop.becomes("A", "SHIPPED", *items)
     shop.follow()
-    assert (alert(shop), troubles(shop)) == ((0, 1, False), [])
+    assert (alert(shop), troubles(shop)) == ((1, 1, False), [])
 
 
 def test_what_left_of_a_cancelled_order_is_to_be_called_back_and_that_is_over_after_days(shop: Trade) -> None:
@@ -292,7 +296,7 @@ def test_what_left_of_a_cancelled_order_is_to_be_called_back_and_that_is_over_af
     later(shop, 100)
     with unit_of_work(shop.floor.engine) as conn:
         execute(conn, "update orders set cancelled_at = cancelled_at - interval '4 days'")
-    assert (alert(shop), troubles(shop)) == ((0, 1, False), [])
+    assert (alert(shop), troubles(shop)) == ((1, 1, False), [])
 
 
 def test_packages_are_listed_page_by_page(shop: Trade, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import Engine, create_engine
 
 from core import bootstrap, embedded, invariants
-from core.alerts import feeds as alerts
 from core.clock import utc_now
 from core.connections import operations as connections
 from core.connections import switches
@@ -19,6 +18,7 @@ from core.inventory.publishing import WRITES_STOPPED, FeedPlace
 from core.messaging.doorbell import Lane
 from tests.adapters.canned_feeds import an_error, report_of
 from tests.adapters.feeding import SKUS, Seller, open_seller, prefer_feeds
+from tests.alerting import look
 from tests.conftest import TestServers
 from tests.factories import ACTOR
 from workers import feeds as feeding
@@ -216,8 +216,8 @@ def test_trap_10_behind_a_stuck_feed_everything_else_goes_one_by_one_and_somebod
     assert seller.send()["because"].startswith("one feed is under way")
     with unit_of_work(seller.floor.engine) as conn:
         now = utc_now() + timedelta(days=3)
-        assert alerts.check(conn, seller.shop_id, "http://here", now) == ["open", "nothing"]
-        assert alerts.check(conn, seller.shop_id, "http://here", now) == ["keep", "nothing"]
+        assert [look(conn, seller.shop_id, kind, now) for kind in ("slow_feed", "unshown_feed")] == ["open", "nothing"]
+        assert look(conn, seller.shop_id, "slow_feed", now) == "keep"
         (told,) = fetch(
             conn, "select payload ->> 'text' as text from outbox_messages where shop_id = %(s)s", s=seller.shop_id
         )
@@ -230,7 +230,7 @@ def test_trap_10_behind_a_stuck_feed_everything_else_goes_one_by_one_and_somebod
     seller.canned.finish(ref_of(seller), "DONE", report_of(6))
     seller.look()
     with unit_of_work(seller.floor.engine) as conn:
-        assert alerts.check(conn, seller.shop_id, "http://here", utc_now())[0] == "close"
+        assert look(conn, seller.shop_id, "slow_feed", now) == "close"
 
 
 def test_trap_6_what_was_accepted_and_does_not_show_stays_open_and_exposed_and_is_told(
@@ -248,7 +248,8 @@ def test_trap_6_what_was_accepted_and_does_not_show_stays_open_and_exposed_and_i
     assert {seller.exposed()[sku] for sku in hidden} == {25}
     assert seller.feed()["unshown_writes"] == 2
     with unit_of_work(seller.floor.engine) as conn:
-        assert alerts.check(conn, seller.shop_id, "http://here", utc_now()) == ["nothing", "open"]
+        now = utc_now()
+        assert [look(conn, seller.shop_id, kind, now) for kind in ("slow_feed", "unshown_feed")] == ["nothing", "open"]
         (told,) = fetch(
             conn, "select payload ->> 'text' as text from outbox_messages where shop_id = %(s)s", s=seller.shop_id
         )

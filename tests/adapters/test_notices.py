@@ -1,40 +1,145 @@
-"""Operators' notices."""
+"""Operators' notices in a chat: what is written, and what each answer means; against a real HTTP endpoint."""
 
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import httpx
 import pytest
 
-from core.adapters.notices import WebhookMessenger
-from core.errors import Permanent, Retryable
+from core.adapters.notices import WebhookMessenger, payload
+from core.errors import OutOfQuota, Permanent, Retryable
+from core.letters import Attachment, Letter
 
-URL = "https://hooks.test/services/secret-path"
+LETTER = Letter(
+    "alert:7#3", "Storm & Sons", "danger", "24 units could be <oversold>", "MUG <!channel> shows 5 & more.",
+    "http://127.0.0.1:8500/alerts?alert=7&shop=1", datetime(2026, 11, 2, tzinfo=UTC),
+)  # fmt: skip
+PATH = "/services/T0/B0/secret-path"
 
 
-def test_says_the_text() -> None:
-    said = []
+@dataclass
+class Chat:
+    """An incoming webhook: what it was sent, and what it answers."""
 
-    def chat(request: httpx.Request) -> httpx.Response:
-        said.append((str(request.url), json.loads(request.content)))
-        return httpx.Response(200, text="ok")
+    url: str = ""
+    status: int = 200
+    body: str = "ok"
+    headers: dict[str, str] = field(default_factory=dict)
+    heard: list[tuple[str, str, Any]] = field(default_factory=list)
 
-    messenger = WebhookMessenger(URL, httpx.MockTransport(chat))
-    messenger.send("sync_failed", {"text": "Sync of Demo failed"}, "k1")
-    messenger.send("sync_failed", {}, "k2")
-    assert said == [(URL, {"text": "Sync of Demo failed"}), (URL, {"text": "sync_failed"})]
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[Chat]:
+    chat = Chat()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            chat.heard.append((self.path, self.headers["Content-Type"], json.loads(body)))
+            self.send_response(chat.status)
+            for name, value in {"Content-Length": str(len(chat.body)), **chat.headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(chat.body.encode())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    chat.url = f"http://127.0.0.1:{server.server_port}{PATH}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield chat
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def chat(endpoint: Chat) -> Chat:
+    endpoint.status, endpoint.body, endpoint.headers = 200, "ok", {}
+    endpoint.heard.clear()
+    return endpoint
+
+
+def test_it_is_headline_sentence_and_link_and_a_text_for_notifications(chat: Chat) -> None:
+    assert WebhookMessenger(chat.url).send(LETTER).text == "200 ok"
+    ((path, media_type, said),) = chat.heard
+    assert (path, media_type) == (PATH, "application/json")
+    header, section, context = said["blocks"]
+    assert header["text"] == {"type": "plain_text", "text": "🔴 24 units could be &lt;oversold&gt;"}
+    assert section["text"] == {"type": "mrkdwn", "text": "MUG &lt;!channel&gt; shows 5 &amp; more.", "verbatim": True}
+    assert context["elements"][0]["text"] == (
+        "Danger · Storm &amp; Sons · <http://127.0.0.1:8500/alerts?alert=7&amp;shop=1|Open in Switchyard>"
+    )
+    assert said["text"].splitlines() == [
+        "24 units could be &lt;oversold&gt;",
+        "MUG &lt;!channel&gt; shows 5 &amp; more.",
+        "http://127.0.0.1:8500/alerts?alert=7&amp;shop=1",
+    ]
+
+
+@pytest.mark.parametrize("mark", ["a", "&", "<", "🔴"])
+def test_lengths_are_slacks_and_no_escape_is_cut_in_two(mark: str) -> None:
+    long = Letter(
+        "k", mark * 300, "info", mark * 400, mark * 9_000, "http://x/alerts", datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    said = payload(long)
+    header, section, context = (
+        said["blocks"][0]["text"]["text"],
+        said["blocks"][1]["text"]["text"],
+        said["blocks"][2]["elements"][0]["text"],
+    )
+    assert (len(header) <= 150, len(section) <= 3000, len(context) <= 3000, len(said["text"]) < 40_000) == (True,) * 4
+    for text in (header, section, said["text"]):
+        rest = text.replace("&amp;", "").replace("&lt;", "").replace("&gt;", "")
+        assert not set("&<>") & set(rest)
+    assert section.endswith("…")
+
+
+def test_files_are_pointed_to() -> None:
+    file = Attachment("day.csv", "text/csv", b"")
+    with_files = Letter("k", "S", "info", "The day", "", "http://x/alerts", LETTER.at, attachments=(file, file))
+    assert payload(with_files)["blocks"][2]["elements"][0]["text"].endswith("2 files: see there")
+    assert payload(with_files)["blocks"][1]["text"]["text"] == "–"
 
 
 @pytest.mark.parametrize(
-    ("status", "error"),
-    [(429, Retryable), (500, Retryable), (503, Retryable), (403, Permanent), (404, Permanent), (400, Permanent)],
+    ("status", "body", "error", "says"),
+    [
+        (500, "<html>oops</html>", Retryable, "status 500"),
+        (503, "", Retryable, "status 503"),
+        (400, "invalid_payload", Permanent, "does not take such a message"),
+        (403, "action_prohibited", Permanent, "an administrator has forbidden it"),
+        (404, "no_service", Permanent, "revoked"),
+        (404, "channel_not_found", Permanent, "its channel was deleted"),
+        (410, "channel_is_archived", Permanent, "archived"),
+        (404, "<h1>secret-path is not here</h1>", Permanent, "404"),
+        (302, "", Permanent, "302"),
+    ],
 )
-def test_the_status_decides_whether_to_try_again(status: int, error: type[Exception]) -> None:
-    messenger = WebhookMessenger(URL, httpx.MockTransport(lambda request: httpx.Response(status)))
-    with pytest.raises(error) as caught:
-        messenger.send("kind", {"text": "x"}, "k")
+def test_the_answer_decides_whether_to_try_again_and_says_why(
+    chat: Chat, status: int, body: str, error: type[Exception], says: str
+) -> None:
+    chat.status, chat.body, chat.headers = status, body, {"Location": "http://127.0.0.1:9/"} if status == 302 else {}
+    with pytest.raises(error, match=says) as caught:
+        WebhookMessenger(chat.url).send(LETTER)
     assert "secret-path" not in str(caught.value)
+    assert len(chat.heard) == 1
+
+
+@pytest.mark.parametrize(("header", "seconds"), [({"Retry-After": "42"}, 42.0), ({}, 1.0), ({"Retry-After": "x"}, 1.0)])
+def test_too_many_says_when_to_come_again(chat: Chat, header: dict[str, str], seconds: float) -> None:
+    chat.status, chat.body, chat.headers = 429, "rate_limited", header
+    with pytest.raises(OutOfQuota) as caught:
+        WebhookMessenger(chat.url).send(LETTER)
+    assert caught.value.wait_seconds == seconds
 
 
 @pytest.mark.parametrize("mishap", [httpx.ConnectError("secret-path"), httpx.ReadTimeout("secret-path")])
@@ -43,5 +148,12 @@ def test_a_lost_line_is_tried_again(mishap: Exception) -> None:
         raise mishap
 
     with pytest.raises(Retryable) as caught:
-        WebhookMessenger(URL, httpx.MockTransport(gone)).send("kind", {"text": "x"}, "k")
+        WebhookMessenger("https://hooks.test/secret-path", httpx.MockTransport(gone)).send(LETTER)
     assert "secret-path" not in str(caught.value)
+
+
+def test_an_address_that_cannot_be_called_is_refused_unsaid() -> None:
+    for url in ("https://:99999999/secret-path", "secret-path", "https://[::1/secret-path"):
+        with pytest.raises(Permanent) as caught:
+            WebhookMessenger(url).send(LETTER)
+        assert "secret-path" not in str(caught.value)

@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine
 
 from core import bootstrap, embedded
 from core.adapters.shopify.parsing import SUBSCRIBED
 from core.clock import utc_now
 from core.connections import switches, watching
 from core.connections.queries import ConnectionRow
-from core.db import execute, unit_of_work
+from core.db import execute, fetch, unit_of_work
 from core.messaging.doorbell import Lane, lane_lock
+from core.orders import intake
 from core.ports import ChannelSubscription
+from core.runs import control
 from tests.adapters.bodies import ORDER
 from tests.adapters.canned_shopify import CannedShop
 from tests.adapters.floor import Floor
@@ -61,6 +63,30 @@ def test_a_large_catalogue_is_exported(floor: Floor) -> None:
     run = floor.one("select state, done, total from sync_runs where connection_id = %(c)s", c=row.id)
     assert run == {"state": "done", "done": 10, "total": 10}
     assert watching.EXPORT not in floor.row(row.shop_id, row.id).settings
+
+
+def test_a_sync_that_is_stopped_ends_at_its_next_step_and_the_next_one_goes_through(
+    floor: Floor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = floor.connect(CannedShop())
+    take_in = intake.take_in
+    read: list[int] = []
+
+    def stopped_meanwhile(conn: Connection, of: ConnectionRow, page: Any, now: datetime) -> Any:
+        read.append(len(page))
+        (run,) = fetch(conn, "select id from sync_runs where connection_id = %(c)s and state = 'running'", c=of.id)
+        with unit_of_work(floor.engine) as other:
+            control.cancel(other, of.shop_id, run["id"], ACTOR, utc_now())
+        return take_in(conn, of, page, now)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(intake, "take_in", stopped_meanwhile)
+        assert floor.sync(row) == {"cancelled": True}
+    assert len(read) == 1, "what it was in the middle of is finished, and nothing more is read"
+    run = floor.one("select state, cancel_asked_by from sync_runs where connection_id = %(c)s", c=row.id)
+    assert run == {"state": "cancelled", "cancel_asked_by": ACTOR.name}
+    assert floor.one("select count(*) as n from listings where connection_id = %(c)s", c=row.id)["n"] == read[0]
+    assert floor.sync(row)["listings"] == 10
 
 
 def test_a_small_catalogue_is_read_by_pages(floor: Floor) -> None:
@@ -254,16 +280,6 @@ def test_a_dropped_subscription_is_mended_and_its_gap_filled(floor: Floor) -> No
     assert [notice["text"].partition(":")[0] for notice in notices] == [
         f"{row.name} had stopped calling us for orders/create"
     ]
-
-
-def test_without_an_address_for_notices_none_is_left_for_later(floor: Floor) -> None:
-    canned = CannedShop()
-    row = floor.connect(canned)
-    floor.is_heard = False
-    floor.check(row)
-    canned.subscriptions.clear()
-    assert floor.check(row)["dropped"] == 10
-    assert floor.rows("select 1 from outbox_messages where shop_id = %(s)s", s=row.shop_id) == []
 
 
 def test_levels_that_were_not_told_are_read_again(floor: Floor) -> None:

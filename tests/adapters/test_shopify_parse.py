@@ -59,6 +59,14 @@ def test_an_order_in_our_words() -> None:
     assert "ann@example.com" not in repr(found)
 
 
+def test_taxes_and_carriage_are_told_apart_or_not_at_all() -> None:
+    told = order(total_tax="1.87", total_shipping_price_set={"shop_money": {"amount": "3.95", "currency_code": "GBP"}})
+    assert (told.tax_minor, told.shipping_minor) == (187, 395)
+    for nothing in ({}, {"total_tax": None, "total_shipping_price_set": None}, {"total_shipping_price_set": {}}):
+        said = order(**nothing)
+        assert (said.tax_minor, said.shipping_minor) == (None, None)
+
+
 def test_an_order_brings_its_fulfilments_and_refunds() -> None:
     (fulfilment,), (given_back,) = order().fulfilments, order().refunds
     assert (fulfilment.ref, fulfilment.order_ref, fulfilment.is_shipped) == ("255858046", str(BIG), True)

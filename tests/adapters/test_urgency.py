@@ -64,3 +64,13 @@ def test_amazon_says_how_urgent_its_calls_are(asked: list[tuple[str, Urgency]]) 
     channel.set_quantities([write(None, 5)])
     channel.set_quantities([write(None, 0)])
     assert asked == [("patchListingsItem", "normal"), ("patchListingsItem", "urgent")]
+
+
+@pytest.mark.parametrize("vendor", ["shopify", "amazon"])
+def test_levels_that_nobody_waits_for_take_what_others_leave(asked: list[tuple[str, Urgency]], vendor: str) -> None:
+    account = shopify_account(CannedShop()) if vendor == "shopify" else amazon_account(CannedSeller())
+    channel = account.channel()
+    channel.locations()
+    asked.clear()
+    channel.levels(["5000"] if vendor == "shopify" else ["SKU 1/%", "RED, LARGE"], in_background=True)
+    assert {urgency for _, urgency in asked} == {"background"}

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -144,17 +145,18 @@ class Served:
     metrics_url: str
 
 
-@pytest.fixture
-def served(shop: Shop) -> Iterator[Served]:
+@contextmanager
+def serving(settings: Settings) -> Iterator[Served]:
+    """The API as a process, over these servers."""
     with socket.socket() as probe, socket.socket() as other:
         for each in (probe, other):
             each.bind(("127.0.0.1", 0))
         port, metrics_port = probe.getsockname()[1], other.getsockname()[1]
     environment = {
         **os.environ,
-        "DATABASE_URL": shop.settings.database_url,
-        "REDIS_URL": shop.settings.redis_url,
-        "SWITCHYARD_SECRET_KEYS": ",".join(shop.settings.secret_keys),
+        "DATABASE_URL": settings.database_url,
+        "REDIS_URL": settings.redis_url,
+        "SWITCHYARD_SECRET_KEYS": ",".join(settings.secret_keys),
     }
     ports = ["--port", str(port), "--metrics-port", str(metrics_port)]
     process = subprocess.Popen([sys.executable, "-m", "api", "--host", "127.0.0.1", *ports], cwd=ROOT, env=environment)
@@ -165,6 +167,12 @@ def served(shop: Shop) -> Iterator[Served]:
     finally:
         process.kill()
         process.wait(timeout=10)
+
+
+@pytest.fixture
+def served(shop: Shop) -> Iterator[Served]:
+    with serving(shop.settings) as api:
+        yield api
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -29,6 +29,8 @@ from core.db import execute, make_engine, read_only, scalar, unit_of_work
 from core.messaging import inbox
 from core.messaging.inbox import HANDLED, Batch, Received, Verdict
 from core.runs import operations as runs
+from core.runs import retention
+from core.runs.retention import BY_NAME, Policy
 from tests.api.conftest import Serve, Served, Shop, signed_headers
 from workers.run import make_worker
 
@@ -240,12 +242,52 @@ def seed_runs(conn: Connection, shop: Shop) -> None:
         )
 
 
+def seed_open(conn: Connection, shop: Shop) -> None:
+    """An alert that is over and one that is not, two recoveries, and discrepancies of every state."""
+    values = {"shop": shop.shop_id, "connection": shop.connection_id, "now": NOW}
+    execute(
+        conn,
+        """
+        insert into alerts (shop_id, kind, fingerprint, severity, headline, sentence, next_step, page, limit_units,
+            units, opened_units, worst_units, skus, worst_skus, is_told, size, told_size, opened_at, checked_at,
+            closed_at, closed_because)
+        select %(shop)s, 'silence', 'silence:' || n, 'danger', 'h', 's', 'n', 'connections', 0, 0, 0, 0, 0, '[]',
+            true, 1, 1, %(now)s, %(now)s, case n when 2 then %(now)s::timestamptz end, case n when 2 then 'below' end
+        from generate_series(1, 2) n
+        """,
+        **values,
+    )
+    execute(
+        conn,
+        """
+        insert into recoveries (shop_id, name, per_minute, requested_by, reason, requested_at, items, works, paced_at,
+            state, ended_at)
+        values (%(shop)s, 'a', 1, 'a', 'r', %(now)s, 1, 1, %(now)s, 'running', null),
+            (%(shop)s, 'b', 1, 'a', 'r', %(now)s, 1, 1, %(now)s, 'done', %(now)s)
+        """,
+        **values,
+    )
+    execute(
+        conn,
+        """
+        insert into discrepancies (shop_id, kind, connection_id, subject_key, subject, unit, cause, action, state,
+            first_seen_at, last_seen_at, reason)
+        select %(shop)s, 'stock', %(connection)s, n::text, '{}', 'units', 'channel_edit',
+            case n when 3 then 'ignored' else 'asked' end, case n when 3 then 'accepted' else 'open' end, %(now)s,
+            %(now)s, 'r'
+        from generate_series(1, 3) n
+        """,
+        **values,
+    )
+
+
 def test_the_state_is_what_the_rows_say(serve: Serve, shop: Shop) -> None:
     seed_settled(shop)
     with unit_of_work(shop.engine) as conn:
         seed_inbox(conn, shop)
         seed_listings(conn, shop)
         seed_runs(conn, shop)
+        seed_open(conn, shop)
     found = scrape(serve())
     here = {"connection": shop.connection_id}
     for part in ("postgres", "redis"):
@@ -286,6 +328,12 @@ def test_the_state_is_what_the_rows_say(serve: Serve, shop: Shop) -> None:
     assert value(found, "switchyard_outbox_messages", state="waiting") == 1
     assert value(found, "switchyard_outbox_messages", state="dead") == 2
     assert (value(found, "switchyard_outbox_late_seconds") or 0) >= 100
+    # The failed job of the seed has run again since, under the same id.
+    for source, count in (("job", 0), ("message", 4), ("outbox", 2)):
+        assert value(found, "switchyard_failures_open", source=source) == count
+    assert value(found, "switchyard_alerts_open", kind="silence", severity="danger") == 1
+    assert value(found, "switchyard_recoveries_open") == 1
+    assert value(found, "switchyard_discrepancies_open", kind="stock", cause="channel_edit") == 2
 
 
 def test_queues_and_the_last_sign_of_life_of_their_workers(serve: Serve, shop: Shop) -> None:
@@ -315,8 +363,14 @@ def test_counts_do_not_fall_when_their_rows_are_pruned_and_folded(serve: Serve, 
     before = {key: count for key, count in scrape(api).items() if key[0].startswith(counters) and "_total" in key[0]}
     assert len(before) > 8
     with unit_of_work(shop.engine) as conn:
-        assert runs.prune(conn, NOW + timedelta(days=2), 1)["api_calls"] == 3
+        two_days_on = NOW + timedelta(days=2)
+        gone = {
+            name: retention.forget(conn, Policy(BY_NAME[name], 1), two_days_on) for name in ("api_calls", "job_runs")
+        }
+        assert gone["api_calls"] == 3
         assert scalar(conn, "select count(*) from job_runs where outcome is not null") == 0
+    with unit_of_work(shop.engine) as conn:
+        execute(conn, "update tallies set at = at - interval '2 hours'")
     for _ in range(2):
         with unit_of_work(shop.engine) as conn:
             measures.fold(conn)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench import load, stream
+from bench import apply, backlog, hot_sku, load, plan, stream
 from bench.report import Report
+from bench.servers import Servers
+from core import embedded
+from core.connections.operations import new_key
 
 # Small, but on a machine that does other things too.
 pytestmark = pytest.mark.timeout(300)
@@ -19,7 +24,17 @@ pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def measured(*words: str) -> dict[str, Any]:
+Measure = Callable[..., Report]
+
+
+@pytest.fixture
+def bench_servers(servers: Any, template_database: embedded.Database) -> Servers:
+    """The session's servers: what a measurement on servers of its own says is held by those that print."""
+    return Servers(servers.home, servers.redis_url, new_key(), template_database.name)
+
+
+def printed(*words: str, **environment: str) -> dict[str, Any]:
+    """What the command prints, on servers that it starts itself."""
     done = subprocess.run(
         [sys.executable, "-m", "bench", *words, "--rounds", "1", "--json"],
         cwd=ROOT,
@@ -27,17 +42,27 @@ def measured(*words: str) -> dict[str, Any]:
         text=True,
         timeout=280,
         check=False,
+        env={**os.environ, **environment},
     )
     assert done.returncode == 0, done.stderr[-3000:]
     (report,) = json.loads(done.stdout)
+    return checked(report)
+
+
+def measured(run: Measure, servers: Servers, size: float) -> dict[str, Any]:
+    return checked(run(servers, 1, size=size).as_json())
+
+
+def checked(report: dict[str, Any]) -> dict[str, Any]:
     assert all(figure["value"] > 0 for figure in report["figures"])
     assert report["machine"]["cores"] > 0
-    found: dict[str, Any] = report
-    return found
+    return report
 
 
-def test_booking_is_held_against_a_job_an_order_and_a_bare_copy() -> None:
-    report = measured("apply", "--size", "0.01")
+def test_booking_is_held_against_a_job_an_order_and_a_bare_copy(
+    bench_servers: Servers,
+) -> None:
+    report = measured(apply.run, bench_servers, 0.01)
     names = [figure["name"] for figure in report["figures"]]
     for word in ("ours: orders", "ours: lines", "baseline", "forked", "in-process", "floor"):
         assert any(word in name for name in names), word
@@ -45,17 +70,28 @@ def test_booking_is_held_against_a_job_an_order_and_a_bare_copy() -> None:
 
 
 def test_the_door_is_held_against_a_bare_route_with_and_without_redis() -> None:
-    report = measured("ingest", "--size", "0.05")
+    report = printed("ingest", "--size", "0.05")
     assert [ratio["aim"] for ratio in report["ratios"]] == [0.8, 0.95]
     assert sum("p99" in figure["name"] for figure in report["figures"]) == 3
 
 
-def test_a_rule_change_is_held_against_a_bare_update_and_listing_by_listing_while_somebody_books() -> None:
-    report = measured("plan", "--size", "0.01")
+def test_a_rule_change_is_held_against_a_bare_update_and_listing_by_listing_while_somebody_books(
+    bench_servers: Servers,
+) -> None:
+    report = measured(plan.run, bench_servers, 0.01)
     names = [figure["name"] for figure in report["figures"]]
     for word in ("ours: listings", "floor", "baseline", "bookings alone", "bookings while", "the longest"):
         assert any(word in name for name in names), word
     assert [ratio["aim"] for ratio in report["ratios"]] == [10, None, 0.5]
+
+
+def test_a_comparison_is_held_against_the_bare_join_and_listing_by_listing_with_its_memory() -> None:
+    report = printed("reconcile", "--size", "0.002")
+    names = [figure["name"] for figure in report["figures"]]
+    for word in ("ours: compared", "floor", "baseline", "staged", "believed", "what listings stand for"):
+        assert any(word in name for name in names), word
+    assert sum("memory" in name for name in names) == 2
+    assert [ratio["aim"] for ratio in report["ratios"]] == [1 / 3, None]
 
 
 @pytest.mark.parametrize("size", [100, 700, 8_900])
@@ -81,8 +117,10 @@ def test_the_median_counts_and_an_aim_is_met_or_missed() -> None:
     assert [(ratio.value, ratio.is_met) for ratio in report.ratios] == [(2.0, False), (2.0, True)]
 
 
-def test_buyers_of_one_sku_are_held_against_a_lock_an_order_and_against_buyers_of_many() -> None:
-    report = measured("hot_sku", "--size", "0.01")
+def test_buyers_of_one_sku_are_held_against_a_lock_an_order_and_against_buyers_of_many(
+    bench_servers: Servers,
+) -> None:
+    report = measured(hot_sku.run, bench_servers, 0.01)
     assert [ratio["aim"] for ratio in report["ratios"]] == [10, 10, 10, 10]
     waiting = [figure["value"] for figure in report["figures"] if "waiting" in figure["name"]]
     assert len(waiting) == 4
@@ -92,7 +130,7 @@ def test_buyers_of_one_sku_are_held_against_a_lock_an_order_and_against_buyers_o
 
 
 def test_a_sale_is_followed_to_the_other_channels_beside_who_hears_and_who_asks() -> None:
-    report = measured("propagate", "--size", "0.025")
+    report = printed("propagate", "--size", "0.025")
     names = [figure["name"] for figure in report["figures"]]
     for word in ("ours", "floor", "baseline", "sale to webhook", "received to booked", "sent to confirmed"):
         assert sum(word in name for name in names) >= 2, word
@@ -100,3 +138,32 @@ def test_a_sale_is_followed_to_the_other_channels_beside_who_hears_and_who_asks(
     lags = {figure["name"]: figure["value"] for figure in report["figures"]}
     # The channels' own delays are in all of them.
     assert all(lags[f"{who} to the other shop: p50"] > 1.25 for who in ("ours", "floor", "baseline"))
+
+
+def test_what_is_told_of_a_backlog_is_held_against_the_truth_and_screens_against_a_shop_without(tmp_path: Path) -> None:
+    report = printed("backlog", "--size", "0.005", SHARED_DIR=str(tmp_path))
+    figures = {figure["name"]: figure for figure in report["figures"]}
+    for state in ("a full inbox", "parked and failed", "without a backlog"):
+        for screen in ("overview", "jobs", "failures"):
+            assert f"{state}: {screen}" in figures
+    for who in ("Jobs screen", "alert"):
+        # A drain of seconds: nothing may be said of it yet.
+        assert "unknown" in figures[f"{who}: readings judged"]["note"]
+    assert "496 invented orders" in report["measured_with"], "62 orders, eight times"
+    assert "500 parked messages, 500 failed jobs" in report["measured_with"]
+
+
+def test_what_was_told_is_judged_by_what_came() -> None:
+    report = Report("backlog", "nothing")
+    drain = backlog.Drain(began=100, ended=300)
+    for at, waiting, said in ((110, 190, 5.0), (200, 100, 100.0), (210, 90, 81.0), (220, 80, 120.0), (230, 70, None)):
+        drain.screen.append(backlog.Said(at, waiting, said, said and waiting / said * 60))
+    backlog.judge(report, drain, 1000, settling=50)
+    figures = {figure.name: figure for figure in report.figures}
+    assert figures["messages handled a second by one worker"].value == 5
+    judged = figures["Jobs screen: readings judged"]
+    assert (judged.value, judged.note) == (4, "1 unknown")
+    # 100 for 100, 81 for 90, 120 for 80, and one of which nothing was said.
+    assert figures["Jobs screen: time left within 20 %"].value == 50
+    assert figures["Jobs screen: time left, worst"].value == pytest.approx(50)
+    assert figures["Jobs screen: rate, worst"].value == pytest.approx(100 / 3)

@@ -150,14 +150,15 @@ def _oversold(conn: Connection, world: Risk) -> None:
 
 
 def _alert(conn: Connection, shop: int) -> None:
-    seed.insert(conn, "alert_rules", "shop_id", shop_id=shop, kind="exposure", limit_units=20, set_by="ada",
-                reason="the season begins", set_at=seed.ago(days=3))  # fmt: skip
+    seed.insert(conn, "alert_rules", "shop_id", shop_id=shop, kind="exposure", limit_units=20, is_on=True,
+                set_by="ada", reason="the season begins", set_at=seed.ago(days=3))  # fmt: skip
     from psycopg.types.json import Jsonb
 
     seed.insert(
         conn, "alerts", shop_id=shop, kind="exposure", fingerprint="exposure", limit_units=20, opened_units=22,
-        units=29, worst_units=31, skus=5, worst_skus=Jsonb([{"code": "22423", "units": 11}]),
-        opened_at=seed.ago(minutes=18), checked_at=seed.now(), is_told=True,
+        units=29, worst_units=31, skus=5, worst_skus=Jsonb([{"code": "22423", "units": 11}]), severity="danger",
+        headline="Up to 29 units could be oversold, over 5 SKUs", sentence="The limit is 20.", next_step="Look.",
+        page="oversell", size=29, told_size=22, opened_at=seed.ago(minutes=18), checked_at=seed.now(), is_told=True,
     )  # fmt: skip
 
 

@@ -159,6 +159,16 @@ def message(
 ) -> int:
     settled = None if state in ("received", "waiting") else at + timedelta(seconds=2)
     values = {"topic": "orders/create", "road": "webhook", "body": b"{}", "settled_at": settled, **more}
+    if values["settled_at"] is not None:
+        # As the statement that settles does.
+        execute(
+            conn,
+            "insert into tallies (kind, connection_id, name, outcome, events, at)"
+            " values ('inbox', %(c)s, '', %(state)s, 1, %(at)s)",
+            c=connection_id,
+            state=state,
+            at=values["settled_at"],
+        )
     return insert(
         conn,
         "inbox_messages",

@@ -22,6 +22,7 @@ from tests.adapters.accounts import shopify_account
 from tests.adapters.canned_shopify import CannedShop
 from tests.dashboard import seed
 from workers.jobs import connection_tests, housekeeping
+from workers.queues import QUEUES
 
 ADA = Actor("ada", "the numbers are wrong")
 
@@ -141,8 +142,8 @@ def test_a_forgotten_test_is_queued_again_as_a_test(
         seed.run(conn, shop, one, "queued", kind=kind, requested_at=seed.ago(minutes=5))
     housekeeping.sweep_runs()
     with redis.Redis.from_url(redis_url) as client:
-        names = {job.func_name for queue in ("polls", "catalog") for job in queue_named(queue, client).get_jobs()}
-    assert names == {"connection.test", "connection.sync"}
+        names = {job.func_name for queue in QUEUES for job in queue_named(queue, client).get_jobs()}
+    assert names == set(runs.RUN_JOBS.values())
 
 
 class Lent:

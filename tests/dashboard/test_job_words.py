@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 
 from core.ports import BrokerReading, QueueReading, WorkerReading
-from core.runs.schedules import SCHEDULES, Schedule
 from dashboard import formats, job_words
 
 NOW = datetime(2026, 11, 27, 14, 32, tzinfo=UTC)
-NOTHING = {"causes": 0, "jobs": 0, "parked_causes": 0, "messages": 0}
+NOTHING = {"groups": 0, "items": 0, "job": 0, "message": 0, "outbox": 0}
 
 
 def row(kind: str = "events", waiting: int = 0, oldest: float | None = None, switch: str = "active") -> dict[str, Any]:
@@ -29,6 +28,12 @@ def minutes(arrived: list[int | None], drained: list[int | None]) -> list[dict[s
     """An hour of which the first minutes are given, and the rest is like the last of them."""
     came, went = (values + [values[-1]] * (60 - len(values)) for values in (arrived, drained))
     return [{"minute": n, "arrived": a, "drained": d} for n, (a, d) in enumerate(zip(came, went, strict=True))]
+
+
+def steps(a_minute_came: float | None, a_minute_went: float | None) -> list[dict[str, Any]]:
+    """Five minutes in steps of ten seconds, at an even pace."""
+    came, went = (None if each is None else each / 6 for each in (a_minute_came, a_minute_went))
+    return [{"step": n, "arrived": came, "drained": went} for n in range(30)]
 
 
 def broker(missing: tuple[str, ...] = (), **more: Any) -> BrokerReading:
@@ -59,86 +64,48 @@ def broker(missing: tuple[str, ...] = (), **more: Any) -> BrokerReading:
 def test_arrival_against_drain(
     found: dict[str, Any], arrived: list[int | None], drained: list[int | None], state: str, left: float | None
 ) -> None:
-    view = job_words.lane(found, minutes(arrived, drained))
-    assert (view.state, view.left) == (state, left)
+    view = job_words.lane(found, minutes(arrived, drained), steps(arrived[0], drained[0]))
+    assert view.state == state
+    assert view.left == (None if left is None else pytest.approx(left))
 
 
-def test_a_rate_is_the_mean_of_five_minutes_and_a_step_with_an_unknown_minute_is_unknown() -> None:
+def test_a_bar_of_five_minutes_with_an_unknown_minute_is_unknown() -> None:
     came: list[int | None] = [5, 0, 0, 0, 10, 7, 7, 7, 7, 7, *([1] * 47), None, None, None]
-    view = job_words.lane(row(), minutes(came, [0]))
-    assert view.arrived == 3.0
+    view = job_words.lane(row(), minutes(came, [0]), steps(0, 0))
     assert view.arrivals == (None, 5, 5, 5, 5, 5, 5, 5, 5, 5, 35, 15)
 
 
 def test_a_lane_without_minutes_is_unknown_not_idle() -> None:
-    view = job_words.lane(row(waiting=3, oldest=300), [])
+    view = job_words.lane(row(waiting=3, oldest=300), [], [])
     assert (view.arrived, view.drained, view.arrivals) == (None, None, ())
 
 
 @pytest.mark.parametrize(
-    ("reading", "lanes", "totals", "late", "said"),
+    ("reading", "lanes", "totals", "said"),
     [
-        (None, [], {}, [], "Nobody is told of new work: Redis does not answer."),
-        (broker(missing=("events", "stock")), [], {}, [], "No worker is at its post: nothing gets done."),
-        (broker(missing=("events",)), [], {}, [], "Nobody serves events."),
-        (broker(), [row(waiting=3, oldest=300)], {}, [], "Amazon UK falls behind: messages to handle for 5 min."),
-        (broker(), [], {}, ["poll.orders"], "poll.orders is late."),
-        (broker(), [], {}, ["a", "b", "c"], "Three schedules are late."),
-        (broker(), [], {"causes": 1, "jobs": 4}, [], "The work gets done, but one cause needs you."),
-        (broker(), [], {"causes": 1, "jobs": 4, "parked_causes": 2, "messages": 3}, [],
+        (None, [], {}, "Nobody is told of new work: Redis does not answer."),
+        (broker(missing=("events", "stock")), [], {}, "No worker is at its post: nothing gets done."),
+        (broker(missing=("events",)), [], {}, "Nobody serves events."),
+        (broker(), [row(waiting=3, oldest=300)], {}, "Amazon UK falls behind: messages to handle for 5 min."),
+        (broker(), [], {"groups": 1, "job": 4}, "The work gets done, but one cause needs you."),
+        (broker(), [], {"groups": 3, "job": 4, "message": 3},
          "The work gets done, but three causes need you."),
-        (broker(), [], {}, [], "The work gets done."),
+        (broker(), [], {}, "The work gets done."),
     ],
 )  # fmt: skip
 def test_the_answer_names_the_worst(
-    reading: BrokerReading | None, lanes: list[Any], totals: dict[str, int], late: list[str], said: str
+    reading: BrokerReading | None, lanes: list[Any], totals: dict[str, int], said: str
 ) -> None:
-    views = [job_words.lane(found, minutes([4], [0])) for found in lanes]
-    assert job_words.headline({**NOTHING, **totals}, views, reading, late)[0] == said
+    views = [job_words.lane(found, minutes([4], [0]), steps(4, 0)) for found in lanes]
+    assert job_words.headline({**NOTHING, **totals}, views, reading)[0] == said
 
 
 def test_what_is_open_is_said_even_when_something_is_worse() -> None:
-    totals = {"causes": 1, "jobs": 1, "parked_causes": 1, "messages": 3}
+    totals = {**NOTHING, "groups": 2, "job": 1, "message": 3}
     assert job_words.headline(totals, [], None)[1] == (
         "Nothing is lost: what waits is in the database. 1 failed job and 3 parked messages."
     )
     assert job_words.headline(NOTHING, [], broker())[1] == "Nothing needs you. Nothing waits."
-
-
-def period(**more: Any) -> dict[str, Any]:
-    return {"is_paused": False, "started_at": NOW - timedelta(seconds=20), "outcome": "finished", "as_of": NOW, **more}
-
-
-@pytest.mark.parametrize(
-    ("last", "following", "is_known", "state"),
-    [
-        (period(), NOW, True, "on_time"),
-        (period(), NOW - timedelta(seconds=31), True, "late"),
-        (period(), None, True, "late"),
-        (period(), None, False, "on_time"),
-        (period(started_at=NOW - timedelta(seconds=91)), NOW, True, "late"),
-        (period(started_at=None, outcome=None), NOW, True, "never"),
-        (period(outcome="failed"), NOW, True, "failed"),
-        (period(is_paused=True), None, True, "paused"),
-    ],
-)
-def test_a_schedule_is_on_time_late_failed_or_paused(
-    last: dict[str, Any], following: datetime | None, is_known: bool, state: str
-) -> None:
-    schedule = Schedule("tick", "runs.sweep", "often", every_seconds=15)
-    assert job_words.schedule_state(schedule, last, following, is_known) == state
-
-
-def test_a_daily_schedule_may_be_a_day_old() -> None:
-    nightly = Schedule("nightly", "audit.nightly", "once a day", daily_after_hour=2)
-    for hours, state in ((25, "on_time"), (27, "late")):
-        last = period(started_at=NOW - timedelta(hours=hours))
-        assert job_words.schedule_state(nightly, last, NOW, True) == state
-    assert [job_words.rhythm(one) for one in (*SCHEDULES[:1], *SCHEDULES[-2:])] == [
-        "every 15 s",
-        "daily",
-        "daily after 02:00",
-    ]
 
 
 def test_a_worker_is_silent_when_nothing_was_heard_of_it() -> None:
@@ -146,38 +113,6 @@ def test_a_worker_is_silent_when_nothing_was_heard_of_it() -> None:
     assert job_words.worker_state(heard, NOW) == "busy"
     assert job_words.worker_word(heard, NOW) == "inbox.drain for 6 s"
     assert job_words.worker_state(heard, NOW + timedelta(minutes=2)) == "silent"
-
-
-@pytest.mark.parametrize(
-    ("error", "kind", "headline"),
-    [
-        ("ValueError: no *id*", "ValueError", r"No \*id\*"),
-        ("psycopg.errors.UndefinedTable: no table", "UndefinedTable", "No table"),
-        ("Traceback\nTimeout: no answer", "Timeout", "No answer"),
-        ("its worker is gone", "", "Its worker is gone"),
-        ("see: this has no kind", "see", "This has no kind"),
-        ("It broke here: badly", "", r"It broke here\: badly"),
-        (None, "", "It left no error"),
-    ],
-)
-def test_an_error_is_its_kind_and_its_sentence(error: str | None, kind: str, headline: str) -> None:
-    assert (job_words.failure_kind(error), job_words.failure_headline(error)) == (kind, headline)
-
-
-@pytest.mark.parametrize(
-    ("name", "number", "words"),
-    [
-        ("unreadable", 3, "could not be read"),
-        ("unreadable", 1, "could not be read"),
-        ("unknown_order", 1, "names an order that never came"),
-        ("unknown_order", 2, "name an order that never came"),
-        ("odd_*cause*", 2, r"are parked: odd \*cause\*"),
-        ("odd", 1, "is parked: odd"),
-    ],
-)
-def test_what_is_wrong_with_messages(name: str, number: int, words: str) -> None:
-    assert job_words.parked_words(name, number) == words
-    assert job_words.parked_next(name)
 
 
 @pytest.mark.parametrize(

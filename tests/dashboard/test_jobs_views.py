@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Connection
 
+from core import measures
 from core.db import execute, fetch
-from dashboard import jobs_queries
 from tests.dashboard import seed
 
 pytestmark = pytest.mark.usefixtures("settings")
@@ -87,6 +87,58 @@ def test_what_lies_beyond_the_cap_is_unknown_not_zero(conn: Connection) -> None:
     assert arrived[59] is None
 
 
+def steps(conn: Connection, connection_id: int, field: str) -> dict[int, int | None]:
+    """Of messages, what is not zero, by steps of ten seconds ago."""
+    rows = fetch(
+        conn,
+        f"select step, {field} as n from job_lane_steps where connection_id = %(c)s and kind = 'events'",
+        c=connection_id,
+    )
+    assert len(rows) == 30
+    return {row["step"]: row["n"] for row in rows if row["n"] != 0}
+
+
+def test_all_that_a_backlog_had_done_counts_also_when_it_was_folded(conn: Connection) -> None:
+    shop = seed.shop(conn)
+    c = seed.connection(conn, shop)
+    for seconds, events in ((5, 4000), (6, 5000), (95, 7000), (290, 1), (400, 9), (1000, 11), (4000, 13)):
+        execute(
+            conn,
+            "insert into tallies (kind, connection_id, name, outcome, events, at)"
+            " values ('inbox', %(c)s, '', 'handled', %(n)s, now() - %(s)s * interval '1 second')",
+            c=c,
+            n=events,
+            s=seconds,
+        )
+    before = steps(conn, c, "drained")
+    # As time goes on, each may be a step further back.
+    assert sum(before.values()) == 16_001
+    assert before[min(before)] in (4000, 9000)
+    assert measures.fold(conn) == 3
+    assert steps(conn, c, "drained").keys() <= before.keys() | {step + 1 for step in before}
+    assert sum(minutes(conn, c, "events", "drained").values()) == 16_021, "what is older than an hour is a sum"
+    assert sum(row["events"] for row in fetch(conn, "select events from tallies")) == 16_034
+
+
+def test_more_than_is_looked_at_in_ten_seconds_is_a_rate_all_the_same(conn: Connection) -> None:
+    shop = seed.shop(conn)
+    c = seed.connection(conn, shop)
+    execute(
+        conn,
+        """
+        insert into inbox_messages (shop_id, connection_id, delivery_id, topic, road, body, received_at, state)
+        select %(s)s, %(c)s, 'many-' || n, 'orders/create', 'webhook', ''::bytea, clock_timestamp()
+            + interval '1 second' - n * interval '0.5 milliseconds', 'received'
+        from generate_series(1, 5000) n
+        """,
+        s=shop,
+        c=c,
+    )
+    arrived = steps(conn, c, "arrived")
+    assert arrived[0] is None or arrived[0] >= 4000
+    assert arrived[20] is None
+
+
 def test_writes_are_sent_and_settled(conn: Connection) -> None:
     shop = seed.shop(conn)
     c = seed.connection(conn, shop)
@@ -137,6 +189,9 @@ def test_a_job_that_names_no_shop_concerns_every_shop_and_another_shops_none(con
     one, two = seed.shop(conn, "One"), seed.shop(conn, "Two")
     seed.job(conn, "poll.orders", seed.ago(minutes=9), fingerprint="all")
     seed.job(conn, "stock.push", seed.ago(minutes=9), fingerprint="mine", arguments={"shop_id": one})
-    assert {row["cause"] for row in jobs_queries.causes(one, "all", None).rows} == {"all", "mine"}
-    assert {row["cause"] for row in jobs_queries.causes(two, "all", None).rows} == {"all"}
-    assert jobs_queries.totals(two, "all") == {"causes": 1, "jobs": 1, "parked_causes": 0, "messages": 0}
+    assert failing(conn, one) == {"poll.orders", "stock.push"}
+    assert failing(conn, two) == {"poll.orders"}
+
+
+def failing(conn: Connection, shop: int) -> set[str]:
+    return {row["function"] for row in fetch(conn, "select function from failure_groups where shop_id = %(s)s", s=shop)}

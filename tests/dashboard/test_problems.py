@@ -48,6 +48,7 @@ def job(**more: Any) -> dict[str, Any]:
     return {
         "fingerprint": "f",
         "function": "stock.push",
+        "connection": "Amazon_UK",
         "runs": 1,
         "since": NOW,
         "last_at": NOW,
@@ -105,6 +106,23 @@ def test_the_worst_comes_first_and_among_equals_the_oldest() -> None:
     assert found[0].headline == r"Amazon\_UK is 19 min behind"
     assert found[0].sentence == "Waiting: 41 messages to handle."
     assert [p.row["cause"] for p in found if p.id.startswith("parked")] == ["earlier", "later"]
+
+
+def test_a_write_without_an_answer_is_one_doubt_and_no_refusal() -> None:
+    silent = {
+        "connection_id": 1, "connection": "Amazon_UK", "problem": "NO_ANSWER: status 503", "listings": 3, "since": NOW,
+        "next_push_at": None, "example_code": "MUG",
+    }  # fmt: skip
+    doubt = {
+        "connection_id": 1, "connection": "Amazon_UK", "doubt": "status 503", "writes": 3, "since": NOW,
+        "next_check_at": None, "example_code": "MUG",
+    }  # fmt: skip
+    (only,) = collect(refused=[silent], doubtful=[doubt])
+    assert only.headline == r"Nobody knows whether 3 writes to Amazon\_UK arrived"
+    (alone,) = collect(refused=[silent], doubtful=[{**doubt, "connection_id": 2}])[1:]
+    assert alone.headline == r"Amazon\_UK gave no answer to 3 quantities"
+    said_no = {**silent, "problem": "INVALID: no such listing"}
+    assert r"Amazon\_UK refuses 3 quantities" in [p.headline for p in collect(refused=[said_no], doubtful=[doubt])]
 
 
 def test_an_alert_on_exposure_says_how_much_over_what_and_leads_to_its_screen() -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs
 
 import pytest
 from sqlalchemy import Connection
 
 from core import embedded
-from core.alerts import operations as alerts
-from core.alerts.rules import Ending
+from core.alerts import credentials
+from core.alerts.credentials import Ending
+from core.alerts.engine import Desk, follow
+from core.alerts.operations import acknowledge
+from core.alerts.rules import Finding, Found
+from core.alerts.terms import policy
+from core.audit import Actor
 from core.clock import utc_now
 from core.db import execute, fetch_one
 from dashboard import problems
@@ -78,7 +84,7 @@ def test_a_bad_day_shows_each_problem_with_its_step_worst_first(opened: Open, co
         "£77.70",
         "3 messages from Shopify UK could not be read",
         "4 live listings on Shopify UK are not kept in step",
-        "reconcile.stock failed 3 times",
+        "Comparing stock with a channel failed 3 times",
     ):
         assert sentence in said, sentence
     cards = [m.value for m in page.markdown if "-badge[" in m.value]
@@ -90,8 +96,8 @@ def test_a_secret_that_ends_has_its_card_until_it_is_replaced(opened: Open, conn
     worlds.calm(conn)
     row = fetch_one(conn, "select shop_id, id, name from connections order by id limit 1")
     assert row is not None
-    ending = Ending(row["name"], datetime(2099, 1, 8, tzinfo=UTC), "")
-    assert alerts.tell_of_ending(conn, row["shop_id"], row["id"], ending, utc_now())
+    ending = Ending(row["name"], datetime(2099, 1, 8, tzinfo=UTC))
+    assert credentials.tell_of_ending(Desk(conn, row["shop_id"], utc_now(), ""), row["id"], ending)
     page = opened()
     assert not page.exception
     said = text_of(page)
@@ -101,6 +107,38 @@ def test_a_secret_that_ends_has_its_card_until_it_is_replaced(opened: Open, conn
     execute(conn, "update alerts set closed_at = now(), closed_because = 'replaced'")
     forget_all()
     assert "Nothing needs you." in text_of(opened())
+
+
+def test_an_alert_has_a_card_and_is_quiet_once_somebody_has_it(opened: Open, conn: Connection) -> None:
+    worlds.calm(conn)
+    row = fetch_one(conn, "select shop_id, id, name from connections order by id limit 1")
+    assert row is not None
+    desk, kind = Desk(conn, row["shop_id"], utc_now(), ""), "backlog"
+    seen = Finding(
+        f"{kind}:{row['id']}:events", "danger", "9,000 *messages* wait; at this rate 10,000 wait at 14:32",
+        "60 are handled a minute, 90 arrive.", "Start more workers.", "jobs", 9000, {}, row["id"], skus=3,
+    )  # fmt: skip
+    follow(desk, policy(kind), Found([seen]))
+    said = text_of(opened())
+    assert "One thing needs you." in said
+    assert r"9,000 \*messages\* wait; at this rate 10,000 wait at 14" in said
+    assert "60 are handled a minute, 90 arrive. Start more workers." in said
+    assert "3 SKUs" in said
+    alert_id = open_one_id(conn)
+    acknowledge(conn, row["shop_id"], alert_id, Actor("Grace", "on it"), utc_now())
+    forget_all()
+    page = opened()
+    assert not page.exception
+    assert "Grace has it since" in text_of(page)
+    (card,) = [m.value for m in page.markdown if "-badge[" in m.value]
+    assert "Dangerous" not in card
+    assert ":red-badge" not in card
+
+
+def open_one_id(conn: Connection) -> int:
+    row = fetch_one(conn, "select alert_id from open_alerts")
+    assert row is not None
+    return int(row["alert_id"])
 
 
 def test_a_drawer_opens_on_each_kind_of_evidence(opened: Open, conn: Connection) -> None:
@@ -137,7 +175,7 @@ def test_the_preview_counts_before_it_asks(opened: Open, conn: Connection) -> No
                 "step": "Reading listings",
                 "done": 120,
                 "total": 480,
-                "started_at": seed.ago(seconds=60),
+                "started_at": seed.ago(seconds=600),
             },
             "Reading listings · 120 of 480 · ≈ 3 min left",
         ),
@@ -148,7 +186,8 @@ def test_an_open_run_shows_its_progress_after_a_reload(
 ) -> None:
     world = worlds.calm(conn)
     if "started_at" in run:
-        run["started_at"] = seed.ago(seconds=60)
+        # What it did in the last minute counts, not how long it has been at it.
+        run |= {"heartbeat_at": seed.now(), "window_at": seed.ago(seconds=40), "window_done": 40}
     seed.run(conn, world.shop, world.shopify, **run)
     page = opened()
     assert not page.exception
@@ -289,3 +328,27 @@ def test_problem_ages_do_not_depend_on_who_looks() -> None:
     }
     (found,) = problems.collect([], {"schedule": [row]}, at, "UTC")
     assert found.since == at - timedelta(hours=9)
+
+
+def test_the_next_step_of_a_card_lands_on_what_it_names(opened: Open, conn: Connection) -> None:
+    worlds.troubled(conn)
+    # One of each kind of address; not all of a kind.
+    links = {
+        (proto.page, *sorted(parse_qs(proto.query_string))): parse_qs(proto.query_string)
+        for proto in (link.proto for link in opened().get("page_link"))
+        if proto.query_string
+    } | {("schedules", "schedule"): {"schedule": ["audit.nightly"]}}
+    assert {name for name, *_ in links} == {"skus", "failures", "calls", "mapping", "schedules"}
+    for (name, *_), query in links.items():
+        where = {key: values[0] for key, values in query.items()}
+        page = opened(name, **where)
+        said = text_of(page)
+        assert not page.exception, where
+        assert "There is no" not in said, where
+        assert "Reference" not in said, where
+        if name in ("skus", "schedules") and "show" not in where:
+            assert f'<h1 class="sy-title">{next(iter(where.values()))}' in said
+        if name == "failures":
+            assert page.query_params["group"], where
+        elif "connection" in where:
+            assert page.selectbox(key="connection").value == where["connection"]

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 SHOP, DEMO = "Online Retail", "Demo Goods"
 DOMAIN = "online-retail.myshopify.com"
-SLICE_INVOICES = 250
+SLICE_INVOICES = 150
 CLOCK_FACTOR = "600"
 
 

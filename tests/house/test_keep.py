@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -42,21 +43,24 @@ def notes(tmp_path: Path) -> Path:
     return tmp_path / "notes"
 
 
-@pytest.fixture
-def start(tmp_path: Path, notes: Path) -> Iterator[Start]:
+@pytest.fixture(params=["command", "copy"])
+def start(request: pytest.FixtureRequest, tmp_path: Path, notes: Path) -> Iterator[Start]:
+    """Starts a keeper of a child that is given as source: of a command, or of a copy of the keeper."""
     started: list[subprocess.Popen[bytes]] = []
 
     def run(child: str, patience_seconds: float = 22) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-c", child, str(notes)]
+        command = repr([sys.executable, "-c", child, str(notes)])
+        if request.param == "copy":
+            command = f"keep.Copy(['it'], lambda: exec({child!r}, {{'__name__': 'it'}}))"
         keeper = f"""
 import logging
 from pathlib import Path
 from workers import keep
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 keep.PATIENCE_SECONDS = {patience_seconds}
-raise SystemExit(keep.keep({{"it": {command!r}}}, Path({str(tmp_path)!r})))
+raise SystemExit(keep.keep({{"it": {command}}}, Path({str(tmp_path)!r})))
 """
-        process = subprocess.Popen([sys.executable, "-c", keeper], cwd=ROOT, stderr=subprocess.PIPE)
+        process = subprocess.Popen([sys.executable, "-c", keeper, str(notes)], cwd=ROOT, stderr=subprocess.PIPE)
         started.append(process)
         return process
 
@@ -172,4 +176,31 @@ def test_every_queue_has_its_own_workers() -> None:
     commands = keep._queue_workers()
     assert len(commands) == sum(queue.workers for queue in queues.values())
     for name in queues:
-        assert commands[name][1:] == ["-m", "workers.run", "--queue", name]
+        assert list(commands[name].words[1:]) == ["-m", "workers.run", "--queue", name]
+
+
+def test_a_copy_that_ends_with_an_error_says_so_in_our_words(tmp_path: Path, notes: Path) -> None:
+    """And in no others: every line of a process of ours can be read by whoever collects them."""
+    keeper = f"""
+import sys
+from pathlib import Path
+from core import logs
+from workers import keep
+logs.configure("keeper")
+def work():
+    logs.configure("worker")
+    open({str(notes)!r}, "a").write("alive 1\\n")
+    raise ValueError("its reason")
+raise SystemExit(keep.keep({{"it": keep.Copy(["it"], work)}}, Path({str(tmp_path)!r})))
+"""
+    process = subprocess.Popen([sys.executable, "-c", keeper], cwd=ROOT, stderr=subprocess.PIPE)
+    try:
+        wait_for_children(notes, 1)
+        time.sleep(0.3)
+    finally:
+        process.terminate()
+    _, said = process.communicate(timeout=20)
+    lines = [json.loads(line) for line in said.splitlines()]
+    (died,) = (line for line in lines if line["text"] == "the process ends")
+    assert (died["process"], "ValueError: its reason" in died["error"]) == ("worker", True)
+    assert any("it ended (status 1)" in line["text"] for line in lines)

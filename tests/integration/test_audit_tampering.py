@@ -27,6 +27,11 @@ from core.orders import operations as orders
 from core.orders.confirming import Package
 from core.orders.operations import OrderlessReturn
 from core.ports import ChannelLine, PackageAnswer, QuantityResult
+from core.reconciliation import comparing
+from core.reconciliation import operations as reconciliation
+from core.reconciliation import runs as comparisons
+from core.reports import operations as reports
+from core.runs import operations as sync_runs
 from tests.commands import run_here
 from tests.conftest import ROOT, TestServers
 from tests.desks import Desk
@@ -71,6 +76,7 @@ class Tampering:
     """(table, constraint) that stands in the way."""
 
 
+DISCREPANCY = "select id as discrepancy_id, run_id from discrepancies"
 LOOSE_LEVEL = """
     select k.shop_id, k.sku_id, k.location_id from stock_levels k
     join skus s on s.shop_id = k.shop_id and s.id = k.sku_id where s.code = 'LOOSE'
@@ -351,6 +357,27 @@ TAMPERINGS = {
         "update change_legs set compensated_by = change_id where change_id = %(change_id)s",
         ("change_id",),
     ),
+    "report_is_its_rows": Tampering(
+        "select id as report_id from daily_reports",
+        """
+        update daily_report_markets set gross_minor = gross_minor + 1, revenue_minor = revenue_minor + 1
+        where report_id = %(report_id)s and ordinal = 1
+        """,
+        ("report_id",),
+    ),
+    "discrepancy_has_its_history": Tampering(
+        DISCREPANCY,
+        "update discrepancy_events set what = 'changed' where discrepancy_id = %(discrepancy_id)s and what = 'seen'",
+        ("discrepancy_id",),
+    ),
+    "comparison_runs_or_has_ended": Tampering(
+        DISCREPANCY,
+        "update reconciliation_runs set state = 'comparing', ended_at = null where id = %(run_id)s",
+        ("run_id",),
+    ),
+    "brake_holds_what_it_says": Tampering(
+        DISCREPANCY, "update reconciliation_runs set is_held = true where id = %(run_id)s", ("run_id",)
+    ),
 }
 
 
@@ -362,6 +389,26 @@ def build(engine: Engine) -> None:
     """A small world with something of everything, at rest."""
     build_channel(engine)
     build_seller(engine)
+    with unit_of_work(engine) as conn:
+        shop_id = scalar(conn, "select shop_id from shops")
+        reports.build(conn, shop_id, NOW.date(), reports.CLOCK, NOW + timedelta(days=1))
+    compare_one(engine)
+
+
+def compare_one(engine: Engine) -> None:
+    """A comparison of one SKU, of which its channel tells nothing any more."""
+    with unit_of_work(engine) as conn:
+        row = fetch_one(conn, "select shop_id, connection_id from listings where channel_ref = 'variant:MUG'")
+        assert row is not None
+        asked = reconciliation.request(conn, row["shop_id"], row["connection_id"], "stock", ACTOR, NOW, "MUG")
+        sync_runs.start_sync(conn, row["shop_id"], asked.sync_run_id, NOW)
+        reading = comparisons.begin(conn, row["shop_id"], asked.sync_run_id, NOW)
+        assert reading is not None
+        comparisons.take_road(conn, reading, "levels")
+        assert comparisons.have_read(conn, reading, NOW)
+        assert comparing.compare(conn, reading, NOW).found == 1
+        comparisons.finish(conn, reading, NOW)
+        sync_runs.finish_sync(conn, row["shop_id"], asked.sync_run_id, NOW)
 
 
 def build_seller(engine: Engine) -> None:

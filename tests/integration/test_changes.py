@@ -14,14 +14,14 @@ from sqlalchemy.exc import DBAPIError
 
 from core import invariants
 from core.adapters.shopify.errors import ERRORS
-from core.alerts import operations as alerts
 from core.db import execute, fetch, scalar, unit_of_work
 from core.inventory import operations as inventory
 from core.messaging import changes, chasing
 from core.messaging import legs as words
 from core.messaging.change_checks import CHANGE_CHECKS
-from core.runs.operations import prune
+from core.runs import retention
 from tests import racing
+from tests.alerting import look
 from tests.changing import Pair, answer, change, chase, legs, make_pair, plan, settle, states
 from tests.desks import Desk
 from tests.factories import (
@@ -41,7 +41,6 @@ from tests.factories import (
 )
 from tests.stock_desk import compose
 
-ADDRESS = "http://127.0.0.1:8500"
 LATE = later(6)
 """After the deadline of a channel that answers at once, and before that of one that does not."""
 
@@ -272,10 +271,10 @@ def test_a_write_that_does_not_come_through_is_the_reason(
 
 def test_a_stuck_leg_that_is_reached_later_is_confirmed_late_and_the_alert_closes(conn: Connection, pair: Pair) -> None:
     sell(conn, pair)
-    assert alerts.check_stuck(conn, pair.shop_id, ADDRESS, later(5)) == "nothing"
+    assert look(conn, pair.shop_id, "stuck_change", later(5)) == "nothing"
     chase(conn, pair, LATE)
-    assert alerts.check_stuck(conn, pair.shop_id, ADDRESS, LATE) == "open"
-    assert alerts.check_stuck(conn, pair.shop_id, ADDRESS, later(7)) == "keep"
+    assert look(conn, pair.shop_id, "stuck_change", LATE) == "open"
+    assert look(conn, pair.shop_id, "stuck_change", later(7)) == "keep"
     (told,) = fetch(conn, "select payload from outbox_messages where shop_id = %(shop)s", shop=pair.shop_id)
     for part in ("1 change has not reached", "Follower: no write has been planned", "MUG", "Jobs page"):
         assert part in told["payload"]["text"]
@@ -283,7 +282,7 @@ def test_a_stuck_leg_that_is_reached_later_is_confirmed_late_and_the_alert_close
     assert chase(conn, pair, later(9)).confirmed == 1
     (leg,) = legs(conn, pair)
     assert (leg["state"], leg["stuck_at"], leg["ended_at"], leg["reason"]) == ("confirmed", LATE, later(8), None)
-    assert alerts.check_stuck(conn, pair.shop_id, ADDRESS, later(10)) == "close"
+    assert look(conn, pair.shop_id, "stuck_change", later(10)) == "close"
 
 
 def test_a_channel_that_applies_later_has_longer_and_hurried_clocks_have_less(conn: Connection) -> None:
@@ -362,13 +361,17 @@ def test_what_a_change_was_and_how_it_ended_cannot_be_edited(conn: Connection, p
         execute(conn, edit)
 
 
+def prune(conn: Connection) -> int:
+    policy = retention.Policy(retention.BY_NAME["changes"], 90)
+    return retention.forget(conn, policy, NOW + timedelta(days=91))
+
+
 def test_old_ones_are_forgotten_but_for_those_that_are_not_done(conn: Connection, pair: Pair) -> None:
     sell(conn, pair)
     answer(conn, pair, "confirmed")
     chase(conn, pair)
     sell(conn, pair, "1002")
-    forgotten = prune(conn, NOW + timedelta(days=91), 90)
-    assert (forgotten["changes"], forgotten["change_legs"]) == (1, 1)
+    assert prune(conn) == 1
     assert len(legs(conn, pair)) == 1
 
 
@@ -389,14 +392,14 @@ def test_a_change_that_is_done_while_old_ones_are_forgotten_keeps_its_legs(engin
     event.listen(engine, "after_cursor_execute", reach)
     try:
         with unit_of_work(engine) as conn:
-            prune(conn, NOW + timedelta(days=91), 90)
+            prune(conn)
     finally:
         event.remove(engine, "after_cursor_execute", reach)
     assert reached == [0, 1]
     with unit_of_work(engine) as conn:
         assert scalar(conn, "select count(*) from changes where shop_id = %(s)s", s=pair.shop_id) == 1
         assert len(legs(conn, pair)) == 1
-        assert prune(conn, NOW + timedelta(days=91), 90)["change_legs"] == 1
+        assert prune(conn) == 1
         assert scalar(conn, "select count(*) from change_legs where shop_id = %(s)s", s=pair.shop_id) == 0
 
 

@@ -18,6 +18,7 @@ from core.inventory.publishing import Lane
 from core.orders import operations as orders
 from core.orders.operations import OrderlessReturn
 from core.ports import QuantityResult
+from core.reports import operations as reports
 from tests.conftest import TestServers
 from tests.factories import (
     ACTOR,
@@ -33,7 +34,10 @@ from tests.factories import (
     make_world,
 )
 
-FACTS = ("stock_movements", "audit_entries", "fulfilment_lines", "refunds", "refund_lines", "customer_returns")
+FACTS = (
+    *("stock_movements", "audit_entries", "fulfilment_lines", "refunds", "refund_lines", "customer_returns"),
+    *("daily_reports", "daily_report_markets"),
+)
 NEVER_DELETED = ("listing_writes", "orders", "order_lines", "fulfilments", "reservations", "inbox_messages")
 """The application keeps them; their columns may change."""
 
@@ -48,6 +52,7 @@ def guarded(servers: TestServers, template_database: embedded.Database) -> embed
         book(conn, world, make_order(lines=[make_line(units=3)]), make_fulfilment(), make_refund())
         back = OrderlessReturn("C1:1", "MUG", 1, make_line().unit_price, "GBP", None, NOW)
         orders.take_back(conn, world.shop_id, world.location_id, [back], ACTOR, NOW)
+        reports.build(conn, world.shop_id, NOW.date(), reports.CLOCK, NOW + timedelta(days=1))
     engine.dispose()
     return database
 

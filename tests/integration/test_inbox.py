@@ -19,7 +19,6 @@ from core.messaging import inbox
 from core.messaging.inbox import HANDLED, WAIT_FOR, Batch, Handler, Incoming, Received, Verdict
 from core.orders.intake import Intake
 from tests.factories import (
-    ACTOR,
     NOW,
     POISON,
     UNREADABLE,
@@ -28,6 +27,7 @@ from tests.factories import (
     body_of,
     count,
     drain,
+    give_another_turn,
     later,
     level_of,
     make_channel_listing,
@@ -345,7 +345,6 @@ def test_the_order_of_another_connection_releases_nothing(engine: Engine, world:
 
 
 def test_a_wait_that_ends_parks_with_its_cause_and_replay_gives_it_another_turn(engine: Engine, world: World) -> None:
-    lane = (world.shop_id, world.connection.id)
     record_bodies(engine, world, body_of(make_fulfilment()))
     drain(engine, world)
     with unit_of_work(engine) as conn:
@@ -356,26 +355,10 @@ def test_a_wait_that_ends_parks_with_its_cause_and_replay_gives_it_another_turn(
     drain(engine, world)
     assert states(engine, world) == ["parked", "handled"]
     with unit_of_work(engine) as conn:
-        assert inbox.replay_parked(conn, None, "unknown_order", ACTOR, NOW) == {lane: 1}
-        assert inbox.replay_parked(conn, None, "unknown_order", ACTOR, NOW) == {}
+        assert give_another_turn(conn, world.connection.id, "unknown_order") == 1
     drain(engine, world)
     assert states(engine, world) == ["handled", "handled"]
     assert causes(engine, world)[0] == (None, None)
-
-
-def test_a_replay_concerns_only_the_parked_of_its_lane_and_cause_and_is_on_record(engine: Engine, world: World) -> None:
-    with unit_of_work(engine) as conn:
-        other = make_world(conn)
-    record_bodies(engine, world, UNREADABLE, POISON, *orders(1))
-    record_bodies(engine, other, UNREADABLE)
-    for each in (world, other):
-        drain(engine, each)
-    with unit_of_work(engine) as conn:
-        found = inbox.replay_parked(conn, world.connection.id, "unreadable", ACTOR, NOW)
-        assert found == {(world.shop_id, world.connection.id): 1}
-        assert count(conn, "audit_entries", world.shop_id, "act = 'replay_parked' and actor = 'Ada'") == 1
-    assert states(engine, world) == ["received", "parked", "handled"]
-    assert states(engine, other) == ["parked"]
 
 
 def test_what_is_parked_is_counted_by_cause(engine: Engine, world: World) -> None:

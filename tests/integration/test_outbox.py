@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import Engine
 
 from core.db import fetch, fetch_one, unit_of_work
-from core.errors import Permanent, Retryable
+from core.errors import OutOfQuota, Permanent, Retryable
+from core.letters import Answer
 from core.messaging import outbox
 from tests.factories import NOW, count, make_shop
 
@@ -24,11 +25,12 @@ class Ear:
         self.heard: list[tuple[str, str]] = []
         self.hears = hears
 
-    def __call__(self, kind: str, payload: dict[str, Any], dedupe_key: str) -> None:
-        self.heard.append((kind, dedupe_key))
+    def __call__(self, message: outbox.Outgoing) -> Answer:
+        self.heard.append((message.kind, message.dedupe_key))
         self.hears()
         if self.failures:
             raise self.failures.pop(0)
+        return Answer("ok")
 
 
 @pytest.fixture
@@ -110,6 +112,17 @@ def test_after_the_last_attempt_the_words_are_dead_and_shown(engine: Engine, sho
         now += timedelta(hours=7)
     assert len(ear.heard) == outbox.MAX_ATTEMPTS
     assert row(engine)["state"] == "dead"
+
+
+def test_a_closed_door_says_when_to_come_again_and_never_ends_a_message(engine: Engine, shop_id: int) -> None:
+    say(engine, shop_id)
+    ear, now = Ear(*(OutOfQuota("too many", 400.0) for _ in range(outbox.MAX_ATTEMPTS + 3))), NOW
+    while ear.failures:
+        assert outbox.relay_one(engine, ear, now)
+        assert (row(engine)["next_attempt_at"] - now).total_seconds() == 400
+        now = row(engine)["next_attempt_at"]
+    assert outbox.relay_one(engine, ear, now)
+    assert row(engine)["state"] == "sent"
 
 
 def test_an_error_nobody_expected_leaves_the_words_waiting(engine: Engine, shop_id: int) -> None:

@@ -20,7 +20,6 @@ from core.messaging.inbox import PARTS, Batch, Received, Verdict
 from core.orders.intake import Intake
 from core.ports import Facts
 from tests.factories import (
-    ACTOR,
     BASELINE,
     NOW,
     Level,
@@ -28,6 +27,7 @@ from tests.factories import (
     body_of,
     count,
     first_sync,
+    give_another_turn,
     level_of,
     make_channel_listing,
     make_connection,
@@ -135,9 +135,8 @@ def test_poison_is_parked_with_its_cause_costs_the_others_little_and_is_handled_
     assert channel.calls <= batches + len(searched) * 3 * PARTS
 
     channel.is_repaired = True
-    lane = (world.shop_id, world.connection.id)
     with unit_of_work(engine) as conn:
-        assert inbox.replay_parked(conn, None, None, ACTOR, NOW) == {lane: len(CAUSES)}
+        assert give_another_turn(conn, world.connection.id) == len(CAUSES)
     channel.calls = 0
     assert channel.drain(engine) == 1
     assert channel.calls == 1

@@ -19,6 +19,7 @@ from core.inventory import operations as inventory
 from core.inventory import publishing
 from core.inventory.operations import Adjustment
 from core.inventory.publishing import Lane
+from core.letters import Answer
 from core.messaging import inbox, outbox
 from core.messaging.inbox import Batch
 from core.orders.intake import Intake
@@ -105,7 +106,12 @@ def mark(engine: Engine, world: World) -> Any:
 def relay(engine: Engine, _world: World) -> Any:
     """Say everything there is to say; returns what was said."""
     said: list[str] = []
-    while outbox.relay_one(engine, lambda _kind, _payload, key: said.append(key), NOW):
+
+    def ear(message: outbox.Outgoing) -> Answer:
+        said.append(message.dedupe_key)
+        return Answer("ok")
+
+    while outbox.relay_one(engine, ear, NOW):
         pass
     return said
 

@@ -24,6 +24,7 @@ WITHOUT_SHOP = {
     "schedules": "one clock for all shops",
     "schedule_runs": "once per period, for all shops",
     "tallies": "counts for monitoring, for all shops",
+    "retention_policies": "how long what is past is kept, for all shops",
 }
 # A shop itself is found by its name before its id is known.
 KEYS_WITHOUT_SHOP = {"uq_shops_name"}

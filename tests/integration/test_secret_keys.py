@@ -20,9 +20,9 @@ from core import embedded
 from core.audit import Actor
 from core.connections import keys as sealing
 from core.connections import operations as connections
-from core.connections.keys import BadSecretKey, NoSecretKeys
 from core.connections.operations import NewConnection, UnreadableSecret, new_key
 from core.db import fetch, scalar, unit_of_work
+from core.sealing import BadSecretKey, NoSecretKeys
 from workers import cli
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

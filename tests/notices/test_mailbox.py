@@ -437,12 +437,12 @@ def test_a_secret_that_ends_is_an_alert_until_it_is_replaced(
         (alert,) = fetch(conn, "select * from alerts")
         assert (alert["kind"], alert["closed_at"]) == ("credential", None)
         assert "2099-01-08" in alert["worst_skus"][0]["why"]
-    alert_jobs.sweep_exposure_alerts()
+    alert_jobs.sweep_alerts()
     with unit_of_work(app.engine) as conn:
         assert scalar(conn, "select closed_at from alerts") is None
         replaced = {"client_secret": "another"}
         seal_secrets(conn, app.settings.secret_keys, row.shop_id, row.id, replaced, utc_now())
-    alert_jobs.sweep_exposure_alerts()
+    alert_jobs.sweep_alerts()
     with unit_of_work(app.engine) as conn:
         assert scalar(conn, "select closed_because from alerts") == "replaced"
     assert {message["state"] for message in inbox_of(app, row)} == {"handled"}

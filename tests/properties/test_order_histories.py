@@ -311,7 +311,7 @@ def assert_clean(conn: Connection, world: World, now: datetime = NOW) -> None:
     assert found == {}
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(telling=tellings())
 def test_any_telling_of_a_history_ends_in_the_same_place(history_engine: Engine, telling: Telling) -> None:
     with history_engine.connect() as conn, conn.begin() as transaction:

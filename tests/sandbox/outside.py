@@ -125,7 +125,7 @@ class Outside(World):
     def start(self, *options: str) -> Outside:
         command = [sys.executable, "-m", "sandbox", "--port", str(self.port), "--data", str(self.folder)]
         self.process = subprocess.Popen([*command, *(options or self.options)], cwd=ROOT)
-        wait_for(self._answers)
+        wait_for(self._answers, 120)
         return self
 
     def _answers(self) -> bool:

@@ -29,6 +29,7 @@ EVERY_TOPIC = (
     "LOCATIONS_DELETE",
     "ORDERS_CANCELLED",
     "ORDERS_CREATE",
+    "ORDERS_DELETE",
     "ORDERS_EDITED",
     "ORDERS_FULFILLED",
     "ORDERS_UPDATED",
@@ -136,6 +137,24 @@ def test_a_draft_holds_nothing_until_it_becomes_an_order(world: Inside, shop: Sh
     assert shop.control("draft/completion", draft="d1") == made
     shop.control("draft/deletion", draft="d1")
     assert [letter.topic for letter in since(world, told, 5) if "draft" in letter.topic] == ["draft_orders/delete"]
+
+
+def test_a_cancelled_order_may_be_deleted_and_is_gone_for_good(world: Inside, shop: ShopSide, told: Receiver) -> None:
+    order = shop.place(("A", 2), ship=True)
+    refused = world.http.post(f"/_control/shopify/{shop.domain}/order/deletion", json={"order_id": order["id"]})
+    assert (refused.status_code, "not_cancelled" in refused.text) == (409, True)
+    open_one = shop.place(("A", 1))
+    shop.cancel(open_one)
+    shop.control("order/deletion", order_id=open_one["id"])
+    letters = since(world, told, 20)
+    assert [letter.body for letter in letters if letter.topic == "orders/delete"] == [
+        {"id": int(str(open_one["id"]).rpartition("/")[2])}
+    ]
+    seen = shop.data("query($id: ID!) { order(id: $id) { id } orders(first: 5) { nodes { id } } }", id=open_one["id"])
+    assert (seen["order"], [node["id"] for node in seen["orders"]["nodes"]]) == (
+        None,
+        [f"gid://shopify/Order/{order['id']}"],
+    )
 
 
 def test_a_number_is_corrected_by_hand(world: Inside, shop: ShopSide, told: Receiver) -> None:

@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -29,7 +31,8 @@ def main() -> None:
     """Play the role named on the command line."""
     logs.configure("test")
     role, *words = sys.argv[1:]
-    roles = {"worker": worker, "scheduler": tick_scheduler, "holder": holder, "producer": producer, "expire": expire}
+    roles = {"worker": worker, "scheduler": tick_scheduler, "holder": holder, "producer": producer, "expire": expire,
+             "turns": turns}  # fmt: skip
     roles[role](*words)
 
 
@@ -41,6 +44,7 @@ def worker(queue: str) -> None:
     register("test.own_end", _own_end, JobSpec(queue, 60))
     register("test.note", _note, JobSpec(queue, 60))
     register("inbox.drain", partial(_drain, engine), JobSpec(queue, 60))
+    register("orders.read", _read, JobSpec(queue, 60))
     register(TICK.ring_job, lambda: schedule.ring(TICK, engine, _note), JobSpec(queue, 60))
     record_runs_with(PostgresRunRecorder(SETTINGS.database_url))
     made = make_worker(queue, SETTINGS.redis_url)
@@ -69,6 +73,13 @@ def _flaky(*, failures: int) -> dict[str, int]:
     if count <= failures:
         raise ConnectionError(f"attempt {count} fails")
     return {"attempts": count}
+
+
+def _read(*, shop_id: int, connection_id: int, kind: str, refs: str) -> dict[str, str]:
+    """Takes a moment, so that something can happen in the middle of it."""
+    _client().set("test:reading", os.getpid())
+    time.sleep(0.3)
+    return {"read": refs}
 
 
 def _own_end() -> None:
@@ -145,6 +156,24 @@ def holder(shop_id: str, connection_id: str) -> None:
         with unit_of_work(engine) as conn:
             scalar(conn, "select 1")
         threading.Event().wait()
+
+
+def turns() -> None:
+    """Ring for a schedule again and again; while the test says so, its first turn does not end by itself."""
+    engine, client = make_engine(SETTINGS.database_url), _client()
+
+    def work() -> None:
+        others: Any = client.smembers("test:at_work")
+        if any(Path(f"/proc/{int(other)}").exists() for other in others):
+            client.set("test:overlap", 1)
+        client.sadd("test:at_work", os.getpid())
+        while client.exists("test:slow"):
+            time.sleep(0.05)
+        client.srem("test:at_work", os.getpid())
+
+    while True:
+        schedule.ring(TICK, engine, work)
+        time.sleep(0.1)
 
 
 def tick_scheduler() -> None:

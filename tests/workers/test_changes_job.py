@@ -17,6 +17,7 @@ from tests.changing import Pair, answer, legs, make_pair
 from tests.factories import book, make_line, make_order
 from workers import console
 from workers.cli import cli
+from workers.jobs.alerts import sweep_alerts
 from workers.jobs.changes import chase_open_legs
 
 
@@ -51,6 +52,7 @@ def test_what_hangs_is_told_once_and_ends_when_the_channel_follows(app: bootstra
         book(conn, pair.seller, make_order("1002", [make_line(code="CUP")], placed_at=late), now=late)
     assert chase_open_legs() == {"confirmed": 0, "refused": 0, "compensated": 0, "stuck": 1, "done": 0}
     assert chase_open_legs()["stuck"] == 0
+    assert [sweep_alerts()["opened"], sweep_alerts()["opened"]] == [1, 0]
     with unit_of_work(engine) as conn:
         (told,) = fetch(conn, "select payload ->> 'text' as text from outbox_messages")
         assert "no write has been planned" in told["text"]
@@ -66,9 +68,10 @@ def test_what_hangs_is_told_once_and_ends_when_the_channel_follows(app: bootstra
     with unit_of_work(engine) as conn:
         answer(conn, pair, "confirmed", utc_now())
     assert chase_open_legs() == {"confirmed": 2, "refused": 0, "compensated": 0, "stuck": 0, "done": 2}
+    assert sweep_alerts()["closed"] == 1
     with unit_of_work(engine) as conn:
         assert {row["state"] for row in legs(conn, pair)} == {"confirmed"}
         assert list(fetch(conn, "select 1 from open_alerts")) == []
-        assert len(fetch(conn, "select 1 from outbox_messages")) == 1
+        assert len(fetch(conn, "select 1 from outbox_messages")) == 2
     assert said(app, "changes") == "No change is on its way.\n"
     assert "confirmed" in said(app, "changes", "--order", "#1001")

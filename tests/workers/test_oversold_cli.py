@@ -11,8 +11,10 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Engine
 
 from core import bootstrap, embedded
+from core.alerts.operations import AlreadyTaken
 from core.alerts.rules import BadLimit
-from core.db import fetch, fetch_one, unit_of_work
+from core.alerts.terms import BadTerm, UnknownKind
+from core.db import fetch, unit_of_work
 from core.errors import BadInput
 from core.inventory.shortages import NoShortage
 from core.runs.schedules import SCHEDULES
@@ -91,25 +93,68 @@ def test_a_limit_needs_a_reason_and_says_one_thing(app: bootstrap.Application, w
     assert isinstance(run(app, "alert-limit", "4", "--off").exception, click.UsageError)
 
 
-def test_the_job_opens_and_closes_by_the_limit(
-    app: bootstrap.Application, engine: Engine, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (schedule,) = [item for item in SCHEDULES if item.job == "sweep.exposure_alerts"]
+def test_the_job_opens_and_closes_by_the_limit(app: bootstrap.Application, engine: Engine, world: World) -> None:
+    (schedule,) = [item for item in SCHEDULES if item.job == "sweep.alerts"]
     assert schedule.every_seconds == 60
-    assert job.sweep_exposure_alerts() == {"shops": 0, "opened": 0, "closed": 0}
+    quiet = {"shops": 1, "opened": 0, "worse": 0, "closed": 0}
+    # More was sold than there was, which nobody has to set a limit for.
+    assert job.sweep_alerts() == {**quiet, "opened": 1}
     said(app, "alert-limit", "4", "--reason", "a test")
-    monkeypatch.setattr(type(app), "sender", lambda _self: print)
-    assert job.sweep_exposure_alerts() == {"shops": 1, "opened": 1, "closed": 0}
-    assert job.sweep_exposure_alerts() == {"shops": 1, "opened": 0, "closed": 0}
-    said(app, "alert-limit", "5", "--reason", "a test")
-    assert job.sweep_exposure_alerts() == {"shops": 1, "opened": 0, "closed": 1}
+    assert job.sweep_alerts() == {**quiet, "opened": 1}
+    assert job.sweep_alerts() == quiet
+    said(app, "alert-limit", "--off", "--reason", "a test")
+    assert job.sweep_alerts() == {**quiet, "closed": 1}
     with engine.connect() as conn:
-        row = fetch_one(conn, "select payload ->> 'text' as text, count(*) over () as notices from outbox_messages")
-    assert row is not None
-    assert row["notices"] == 1
-    assert "up to 5 units could be oversold, over 2 SKUs; the limit is 4" in row["text"]
+        told = fetch(conn, "select payload ->> 'text' as text from outbox_messages order by id")
+    assert len(told) == 3
+    assert "2 units were oversold, of 1 SKU." in told[0]["text"]
+    assert "Up to 5 units could be oversold, over 2 SKUs. The limit is 4." in told[1]["text"]
+    assert "somebody switched it off" in told[2]["text"]
 
 
 def test_why_says_how_the_pool_is_shared(app: bootstrap.Application, world: World) -> None:
     shown = " ".join(said(app, "why", "MUG").split())
     assert "MUG · Main: Pooled: no unit is set apart for one channel, so channels could sell 13 before we know" in shown
+
+
+def test_alerts_are_listed_with_what_to_do_taken_once_and_listed_when_they_are_over(
+    app: bootstrap.Application, world: World
+) -> None:
+    assert said(app, "alerts") == "No alert is open.\n"
+    assert said(app, "alerts", "list", "--all") == "There was no alert yet.\n"
+    job.sweep_alerts()
+    listed = said(app, "alerts")
+    assert "danger, open: 2 units were oversold, of 1 SKU" in listed
+    assert "Worst: CUP (2, order #1001 of" in listed
+    assert "Look what would have prevented it" in listed
+    number = listed.split()[0]
+    assert "is yours" in said(app, "alerts", "acknowledge", number, "--reason", "ordering more")
+    assert isinstance(run(app, "alerts", "acknowledge", number, "--reason", "me too").exception, AlreadyTaken)
+    assert "danger, acknowledged, ada has it: 2 units" in said(app, "alerts")
+    (shown,) = json.loads(said(app, "alerts", "list", "--json"))
+    assert (shown["kind"], shown["acknowledged_reason"], shown["times"]) == ("oversold", "ordering more", 1)
+    said(app, "alerts", "rules", "set", "oversold", "--off", "--reason", "a test")
+    job.sweep_alerts()
+    assert said(app, "alerts") == "No alert is open.\n"
+    assert "danger, resolved: 2 units were oversold" in said(app, "alerts", "list", "--all")
+
+
+def test_rules_of_alerts_are_shown_and_changed_with_a_reason(app: bootstrap.Application, world: World) -> None:
+    assert "exposure (off): more units could be oversold than a limit that somebody set" in said(app, "alerts", "rules")
+    done = said(app, "alerts", "rules", "set", "backlog", "dangerous_size=2,500", "--reason", "a small shop")
+    assert done == "backlog: dangerous_size is 2,500 now; it was 10,000.\n"
+    assert "dangerous_size 2,500; by default 10,000: so much that waits is dangerous" in said(app, "alerts", "rules")
+    assert json.loads(said(app, "alerts", "rules", "list", "--json"))["backlog"]["dangerous_size"] == 2500
+    assert said(app, "alerts", "rules", "set", "silence", "--off", "--reason", "a test").startswith(
+        "silence is off now"
+    )
+    said(app, "alert-limit", "4", "--reason", "a test")
+    assert "exposure (on, above 4 units)" in said(app, "alerts", "rules")
+    for words, error in (
+        (("moon", "--off"), UnknownKind),
+        (("backlog", "dangerous_size=1"), BadTerm),
+        (("backlog", "speed=1"), BadTerm),
+        (("backlog", "dangerous_size=much"), click.UsageError),
+        (("backlog",), BadInput),
+    ):
+        assert isinstance(run(app, "alerts", "rules", "set", *words, "--reason", "a test").exception, error)

@@ -64,6 +64,13 @@ def desk(client: redis.Redis, engine: Engine, registry: Registry) -> Desk:
     return Desk(client, engine)
 
 
+def test_what_names_a_person_among_arguments_is_covered_on_record(desk: Desk) -> None:
+    register("test.ok", lambda **_: None, JobSpec("events", 30))
+    desk.put("test.ok", who="jo@example.com", refs="113-1,113-2")
+    desk.work()
+    assert desk.runs()[0]["arguments"] == {"who": "***@***", "refs": "113-1,113-2"}
+
+
 def test_a_registered_name_runs_with_its_keyword_ids_and_its_outcome_is_kept(desk: Desk) -> None:
     register("test.ok", lambda *, order_id: {"order": order_id}, JobSpec("events", 30))
     job = desk.put("test.ok", order_id=2**60)

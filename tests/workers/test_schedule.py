@@ -13,8 +13,11 @@ from sqlalchemy import Engine
 
 from core.adapters.rq import SwJob, live_worker_names, queue_named
 from core.audit import Actor
-from core.db import fetch, scalar, unit_of_work
-from core.runs import operations
+from core.db import execute, fetch, scalar, unit_of_work
+from core.errors import BadInput
+from core.messaging.doorbell import Lane, lane_lock
+from core.runs import operations, scheduling
+from core.runs.queries import ShopZone
 from workers.schedule import SCHEDULES, Schedule, due_periods, ring
 from workers.scheduler import Pauses, Ringer
 
@@ -49,25 +52,23 @@ def test_an_interval_has_one_period_at_a_time() -> None:
     assert first == second != third
 
 
-def test_a_day_is_the_shops_own_and_begins_after_its_hour() -> None:
-    shops = [(1, "Europe/Berlin"), (2, "America/New_York"), (3, "Asia/Tokyo")]
+SINCE = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def test_a_day_is_the_shops_own_and_is_the_last_that_is_due() -> None:
+    shops = [
+        ShopZone(1, "Europe/Berlin", SINCE), ShopZone(2, "America/New_York", SINCE), ShopZone(3, "Asia/Tokyo", SINCE)
+    ]  # fmt: skip
     at = datetime(2024, 5, 14, 1, 30, tzinfo=UTC)
     assert [period.key for period in due_periods(NIGHTLY, shops, at)] == [
         "2024-05-14:shop:1",  # 03:30
         "2024-05-13:shop:2",  # 21:30 the day before: that day's period, long taken
         "2024-05-14:shop:3",  # 10:30
     ]
-    assert due_periods(NIGHTLY, [(1, "Europe/Berlin")], datetime(2024, 5, 13, 22, 30, tzinfo=UTC)) == []
-
-
-@pytest.mark.parametrize("day", [datetime(2024, 3, 31, tzinfo=UTC), datetime(2024, 10, 27, tzinfo=UTC)])
-def test_nights_when_clocks_change_have_one_period(day: datetime) -> None:
-    keys = {
-        period.key
-        for minutes in range(0, 22 * 60, 5)
-        for period in due_periods(NIGHTLY, [(1, "Europe/Berlin")], day + timedelta(minutes=minutes))
-    }
-    assert keys == {f"{day.date()}:shop:1"}
+    early = datetime(2024, 5, 13, 22, 30, tzinfo=UTC)
+    (missed,) = due_periods(NIGHTLY, shops[:1], early)
+    assert missed.key == "2024-05-13:shop:1", "half past midnight: the day before, should nobody have run it"
+    assert due_periods(NIGHTLY, [ShopZone(1, "Europe/Berlin", early)], early) == [], "of before there was a shop"
 
 
 def test_a_schedule_has_an_interval_or_an_hour() -> None:
@@ -109,6 +110,161 @@ def test_one_failing_shop_does_not_keep_the_others_from_their_turn(engine: Engin
     assert audited == [shops[1], shops[0]]
 
 
+def runs_of(engine: Engine, name: str) -> list[tuple[str, str | None, str, int]]:
+    """(period, outcome, trigger, missed) of every turn, oldest first."""
+    with unit_of_work(engine) as conn:
+        rows = fetch(
+            conn,
+            "select period, outcome, trigger, missed from schedule_runs where name = %(name)s"
+            " order by started_at, period",
+            name=name,
+        )
+    return [(row["period"], row["outcome"], row["trigger"], row["missed"]) for row in rows]
+
+
+def audited(shops: list[int]) -> Callable[..., None]:
+    """A daily job that notes for which shops it ran."""
+
+    def run(*, shop_id: int) -> None:
+        shops.append(shop_id)
+
+    return run
+
+
+def test_hours_that_everything_was_down_for_are_caught_up_once(engine: Engine) -> None:
+    clock, ran = Clock(), []
+    ring(TICK, engine, lambda: ran.append(clock.now), clock)
+    clock.now += timedelta(hours=5)
+    for _ in range(4):
+        ring(TICK, engine, lambda: ran.append(clock.now), clock)
+    assert len(ran) == 2
+    assert [missed for *_, missed in runs_of(engine, "tick")] == [0, 5 * 240 - 1]
+
+
+def test_days_that_were_missed_are_caught_up_once_and_a_pause_misses_none(engine: Engine) -> None:
+    shop = make_shop(engine, "one", "Europe/Berlin")
+    with unit_of_work(engine) as conn:
+        execute(conn, "update shops set created_at = %(since)s", since=SINCE)
+    clock, ran = Clock(), []
+    ring(NIGHTLY, engine, audited(ran), clock)
+    clock.now += timedelta(days=3, hours=-11)
+    for _ in range(3):
+        ring(NIGHTLY, engine, audited(ran), clock)
+    # 03:00 by the shop's clock on the third day.
+    assert ran == [shop, shop]
+    assert [(period, missed) for period, _, _, missed in runs_of(engine, "nightly")] == [
+        (f"2024-05-14:shop:{shop}", 0),
+        (f"2024-05-17:shop:{shop}", 2),
+    ]
+    with unit_of_work(engine) as conn:
+        operations.pause_schedule(conn, "nightly", True, Actor("Ada", "inventory"), clock.now)
+        clock.now += timedelta(days=4)
+    assert ring(NIGHTLY, engine, audited(ran), clock) == {}, "a ring that was queued before"
+    with unit_of_work(engine) as conn:
+        operations.pause_schedule(conn, "nightly", False, Actor("Ada", "done"), clock.now)
+    ring(NIGHTLY, engine, audited(ran), clock)
+    assert runs_of(engine, "nightly")[-1][3] == 0
+
+
+def test_a_turn_does_not_start_while_the_former_is_at_work_and_says_so(engine: Engine) -> None:
+    clock, ran = Clock(), []
+    with lane_lock(engine, Lane("schedule.tick", 0, 0)) as held:
+        assert held
+        with unit_of_work(engine) as conn:
+            operations.begin_period(conn, "tick", "7", clock.now - timedelta(seconds=20))
+        for _ in range(2):
+            assert ring(TICK, engine, lambda: ran.append(1), clock) == {}
+    (first, skipped) = runs_of(engine, "tick")
+    assert (first[:2], skipped[1]) == (("7", None), "skipped")
+    with unit_of_work(engine) as conn:
+        assert scalar(conn, "select result ->> 'at_work' from schedule_runs where outcome = 'skipped'") == "7"
+    # Nobody holds the lock: what is still open died. The skipped period stays skipped, the next one runs.
+    ring(TICK, engine, lambda: ran.append(1), clock)
+    clock.now += timedelta(seconds=15)
+    ring(TICK, engine, lambda: ran.append(1), clock)
+    assert [outcome for _, outcome, *_ in runs_of(engine, "tick")] == ["failed", "skipped", "finished"]
+    assert ran == [1]
+
+
+def test_a_day_that_was_skipped_has_its_turn_as_soon_as_there_is_room(engine: Engine) -> None:
+    shop = make_shop(engine, "one", "Europe/Berlin")
+    clock, ran = Clock(), []
+    with lane_lock(engine, Lane("schedule.nightly", shop, 0)):
+        ring(NIGHTLY, engine, audited(ran), clock)
+    assert (ran, runs_of(engine, "nightly")[0][1]) == ([], "skipped")
+    clock.now += timedelta(minutes=5)
+    for _ in range(2):
+        ring(NIGHTLY, engine, audited(ran), clock)
+    assert (ran, runs_of(engine, "nightly")[0][1]) == ([shop], "finished")
+
+
+def test_a_click_has_a_period_of_its_own_before_and_after_the_clocks_turn(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduling, "SCHEDULES", (TICK, NIGHTLY))
+    shop, other = (make_shop(engine, name, "Europe/Berlin") for name in ("one", "two"))
+    clock, ran = Clock(), []
+
+    def ask(name: str) -> int:
+        with unit_of_work(engine) as conn:
+            return scheduling.request_run(conn, shop, name, Actor("Ada", "to see it"), clock.now)
+
+    ring(TICK, engine, lambda: ran.append("tick"), clock)
+    first = ask("tick")
+    assert ask("tick") == first, "a second click while the first waits is the same wish"
+    ring(TICK, engine, lambda: ran.append("tick"), clock)
+    ask("tick")
+    ring(TICK, engine, lambda: ran.append("tick"), clock)
+    assert ran == ["tick"] * 3
+    assert [(outcome, trigger) for _, outcome, trigger, _ in runs_of(engine, "tick")] == [
+        ("finished", "schedule"), ("finished", "click"), ("finished", "click")
+    ]  # fmt: skip
+    ran.clear()
+    ask("nightly")
+    ring(NIGHTLY, engine, audited(ran), clock)
+    assert ran == [shop, shop, other], "the click's, then the day of each shop"
+    with pytest.raises(BadInput, match="nothing"):
+        ask("nothing")
+    with unit_of_work(engine) as conn:
+        acts = [row["act"] for row in fetch(conn, "select act from audit_entries order by id")]
+    assert acts == ["run_schedule"] * 3
+
+
+def test_a_click_waits_for_the_turn_at_work_and_runs_though_paused(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduling, "SCHEDULES", (TICK,))
+    shop = make_shop(engine, "one", "Europe/Berlin")
+    clock, ran = Clock(), []
+    with unit_of_work(engine) as conn:
+        scheduling.pause(conn, shop, "tick", Actor("Ada", "maintenance"), clock.now)
+        with pytest.raises(scheduling.NothingToChange):
+            scheduling.pause(conn, shop, "tick", Actor("Ada", "again"), clock.now)
+        scheduling.request_run(conn, shop, "tick", Actor("Ada", "only once"), clock.now)
+    with lane_lock(engine, Lane("schedule.tick", 0, 0)):
+        ring(TICK, engine, lambda: ran.append(1), clock)
+    assert (ran, runs_of(engine, "tick")) == ([], [])
+    ring(TICK, engine, lambda: ran.append(1), clock)
+    ring(TICK, engine, lambda: ran.append(1), clock)
+    assert ran == [1]
+    assert [trigger for *_, trigger, _ in runs_of(engine, "tick")] == ["click"]
+
+
+def test_turns_begun_by_a_clock_that_ran_ahead_do_not_use_up_the_days_to_come(engine: Engine) -> None:
+    make_shop(engine, "one", "Europe/Berlin")
+    clock, ran = Clock(), []
+    ring(NIGHTLY, engine, lambda shop_id: ran.append(clock.now.day), clock)
+    clock.now += timedelta(days=1)
+    ring(NIGHTLY, engine, lambda shop_id: ran.append(clock.now.day), clock)
+    clock.now -= timedelta(days=1)
+    ring(NIGHTLY, engine, lambda shop_id: ran.append(clock.now.day), clock)
+    clock.now += timedelta(days=1, hours=-6)
+    ring(NIGHTLY, engine, lambda shop_id: ran.append(clock.now.day), clock)
+    clock.now += timedelta(hours=6)
+    ring(NIGHTLY, engine, lambda shop_id: ran.append(clock.now.day), clock)
+    assert ran == [14, 15, 15], "the day that a wrong clock ran early runs when it has come"
+
+
 def entries(client: redis.Redis) -> set[str]:
     return {id_.decode() for id_ in client.zrange("rq:scheduler:scheduled_jobs", 0, -1)}
 
@@ -140,6 +296,14 @@ def test_a_flush_is_repaired_at_the_next_turn_and_rings_in_the_right_queue(clien
     assert client.keys("rq:scheduler_instance:*")
 
 
+def test_entries_of_a_clock_that_was_put_back_ring_again_at_once(client: redis.Redis) -> None:
+    ringer = Ringer(client, (TICK, NIGHTLY))
+    ringer.sync(set())
+    client.zadd("rq:scheduler:scheduled_jobs", {TICK.entry_id: datetime.now(UTC).timestamp() + 7200})
+    assert Ringer(client, (TICK, NIGHTLY)).sync(set()) == 1
+    assert client.zscore("rq:scheduler:scheduled_jobs", TICK.entry_id) <= datetime.now(UTC).timestamp()
+
+
 def test_paused_schedules_do_not_ring(client: redis.Redis, engine: Engine) -> None:
     with unit_of_work(engine) as conn:
         operations.pause_schedule(conn, "tick", True, Actor("Ada", "maintenance"), NOW)
@@ -147,6 +311,30 @@ def test_paused_schedules_do_not_ring(client: redis.Redis, engine: Engine) -> No
     ringer.turn(set())
     assert ringer.turn(Pauses(engine).names()) == 1
     assert entries(client) == set()
+
+
+@pytest.mark.slow
+def test_a_turn_that_takes_long_is_never_joined_by_another_process_and_its_death_frees_it(
+    start: Callable[..., Any], eventually: Callable[..., None], client: redis.Redis, engine: Engine
+) -> None:
+    def outcomes() -> dict[str, int]:
+        with unit_of_work(engine) as conn:
+            rows = fetch(conn, "select coalesce(outcome, 'at work') as o, count(*) as n from schedule_runs group by 1")
+        return {row["o"]: row["n"] for row in rows}
+
+    client.set("test:slow", 1)
+    first = start("turns")
+    eventually(lambda: outcomes().get("at work") == 1, "a turn is at work")
+    second = start("turns")
+    eventually(lambda: outcomes().get("skipped", 0) >= 2, "others give way and say so")
+    assert (outcomes().get("at work"), client.get("test:overlap")) == (1, None)
+    first.signal(signal.SIGKILL)
+    first.ended()
+    eventually(lambda: outcomes().get("failed") == 1, "the dead one is settled by whoever comes next")
+    client.delete("test:slow")
+    eventually(lambda: outcomes().get("finished", 0) >= 2, "and others run after it")
+    second.signal(signal.SIGKILL)
+    assert client.get("test:overlap") is None
 
 
 @pytest.mark.slow
@@ -173,11 +361,11 @@ def test_two_schedulers_a_flush_and_two_workers_run_each_period_once(
 
     def agree() -> bool:
         with unit_of_work(engine) as conn:
-            taken = scalar(conn, "select count(*) from schedule_runs")
+            taken = scalar(conn, "select count(*) from schedule_runs where outcome is distinct from 'skipped'")
         return taken == periods()
 
     eventually(agree, "what was begun has ended")
     with unit_of_work(engine) as conn:
         ran = [row["period"] for row in fetch(conn, "select jsonb_object_keys(result) as period from job_runs")]
-        taken = [row["period"] for row in fetch(conn, "select period from schedule_runs")]
+        taken = [row["period"] for row in fetch(conn, "select period from schedule_runs where outcome <> 'skipped'")]
     assert sorted(ran) == sorted(taken)

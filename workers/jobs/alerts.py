@@ -1,32 +1,39 @@
-"""Job: sweep.exposure_alerts."""
+"""Job: sweep.alerts."""
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from typing import Any
 
 from core import bootstrap
-from core.alerts import operations as alerts
-from core.alerts import queries
+from core.alerts import sweep
+from core.alerts.engine import Desk
 from core.clock import utc_now
 from core.db import read_only, unit_of_work
 from workers.registry import job
 
+log = logging.getLogger(__name__)
 
-@job("sweep.exposure_alerts", queue="polls", timeout=60)
-def sweep_exposure_alerts() -> dict[str, Any]:
-    """Open and close alerts on what could be oversold, shop by shop, each in a commit of its own."""
+
+@job("sweep.alerts", queue="polls", timeout=120)
+def sweep_alerts() -> dict[str, Any]:
+    """Look for everything that somebody has to be told of, shop by shop, each in a commit of its own.
+
+    Raises the first error of a shop once every shop has had its turn.
+    """
     app = bootstrap.application()
     with read_only(app.engine) as conn:
-        shops = queries.shops_to_check(conn)
+        shops = sweep.shops(conn)
     steps: Counter[str] = Counter()
+    errors = []
     for shop_id in shops:
-        with unit_of_work(app.engine) as conn:
-            steps[
-                alerts.check_exposure(
-                    conn, shop_id, app.settings.dashboard_url, utc_now(), is_heard=app.sender() is not None
-                )
-            ] += 1
-    with unit_of_work(app.engine) as conn:
-        replaced = alerts.close_replaced(conn, utc_now())
-    return {"shops": len(shops), "opened": steps["open"], "closed": steps["close"] + replaced}
+        try:
+            with unit_of_work(app.engine) as conn:
+                steps += Counter(sweep.look(Desk(conn, shop_id, utc_now(), app.settings.dashboard_url)))
+        except Exception as error:
+            log.exception("the alerts of a shop could not be looked for", extra={"shop": shop_id})
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return {"shops": len(shops), "opened": steps["open"], "worse": steps["worse"], "closed": steps["close"]}

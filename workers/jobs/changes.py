@@ -6,8 +6,6 @@ import time
 from typing import Any
 
 from core import bootstrap
-from core.alerts import operations as alerts
-from core.alerts import queries
 from core.bootstrap import Application
 from core.clock import utc_now
 from core.db import read_only, unit_of_work
@@ -20,15 +18,8 @@ CHASE_SECONDS = 20.0
 
 @job("changes.chase", queue="stock-check", timeout=60)
 def chase_open_legs() -> dict[str, Any]:
-    """See which channels have followed what changed, and tell of what hangs, shop by shop in commits of their own."""
-    app = bootstrap.application()
-    counts = chase_now(app)
-    with read_only(app.engine) as conn:
-        shops = queries.shops_with_stuck(conn)
-    for shop_id in shops:
-        with unit_of_work(app.engine) as conn:
-            alerts.check_stuck(conn, shop_id, app.settings.dashboard_url, utc_now(), is_heard=app.sender() is not None)
-    return counts
+    """See which channels have followed what changed, shop by shop in commits of their own."""
+    return chase_now(bootstrap.application())
 
 
 def chase_now(app: Application, seconds: float = CHASE_SECONDS) -> dict[str, int]:

@@ -27,6 +27,7 @@ from core.messaging.inbox import Incoming
 from core.orders import intake
 from core.orders import operations as orders
 from core.ports import ChannelLocation, Found, OrderPage, SalesChannel
+from core.reconciliation.orders import runs as order_runs
 from core.runs import operations as runs
 from core.runs.queries import was_sync_asked_for
 from workers import markets
@@ -72,6 +73,12 @@ def sync_connection(*, shop_id: int, connection_id: int, sync_run_id: int) -> di
             with unit_of_work(app.engine) as conn:
                 runs.fail_sync(conn, shop_id, sync_run_id, utc_now(), str(wait), will_retry=True)
             return {"waiting": str(wait)}
+        except runs.Stopped:
+            with unit_of_work(app.engine) as conn:
+                is_asked = runs.stop_sync(conn, shop_id, sync_run_id, utc_now())
+            # What is read so far stays, and differs from nothing that may not be written.
+            ring_pushes(app)
+            return {"cancelled": True} if is_asked else {"superseded": True}
         except (Retryable, Permanent) as error:
             with unit_of_work(app.engine) as conn:
                 runs.fail_sync(conn, shop_id, sync_run_id, utc_now(), mask(str(error)))
@@ -212,8 +219,11 @@ def _step(
     done: int | None = None,
     total: int | None = None,
 ) -> None:
+    """Tell how far the sync is. Raises runs.Stopped when it is not to go on."""
     with unit_of_work(app.engine) as conn:
-        runs.progress(conn, row.shop_id, run_id, utc_now(), done=done, total=total, step=step)
+        goes_on = runs.progress(conn, row.shop_id, run_id, utc_now(), done=done, total=total, step=step)
+    if not goes_on:
+        raise runs.Stopped(f"sync run {run_id} is not to go on")
 
 
 @job("poll.orders", queue="polls", timeout=30)
@@ -228,7 +238,7 @@ def poll_all() -> dict[str, Any]:
 
 
 @job("connection.poll", queue="polls", timeout=170)
-def poll_connection(*, shop_id: int, connection_id: int) -> dict[str, Any]:
+def poll_connection(*, shop_id: int, connection_id: int, sync_run_id: int | None = None) -> dict[str, Any]:
     """Ask one channel for the orders changed since the last poll, into the same inbox as its webhooks."""
     app = bootstrap.application()
     with read_only(app.engine) as conn:
@@ -243,7 +253,7 @@ def poll_connection(*, shop_id: int, connection_id: int) -> dict[str, Any]:
                 # What little may be asked is the first sync's: until it is done nothing would be booked.
                 return {"waits_for_sync": True}
             is_backlog = _is_turn_of_open_orders(row, channel)
-            if not is_backlog and _is_early(row, channel):
+            if not is_backlog and _is_early(row, channel, turns=_turns(app, row, channel)):
                 return {"early": True}
             _ask_for_a_sync(app, row, channel)
             told = read_open_orders(app, row, channel) if is_backlog else None
@@ -280,6 +290,15 @@ def _is_early(row: ConnectionRow, channel: SalesChannel, turns: int = 1) -> bool
         return False
     # Rings come by the minute, a moment sooner or later.
     return utc_now() < row.orders_asked_at + channel.orders_every * (turns - 0.05) / _factor(row)
+
+
+def _turns(app: Application, row: ConnectionRow, channel: SalesChannel) -> int:
+    """In which of its turns a channel that may be asked only so often is polled: every second while a run over its
+    orders waits for one in between."""
+    if channel.orders_every is None:
+        return 1
+    with read_only(app.engine) as conn:
+        return 2 if order_runs.waits_for_its_turn(conn, row.shop_id, row.id) else 1
 
 
 def _is_turn_of_open_orders(row: ConnectionRow, channel: SalesChannel) -> bool:

@@ -31,7 +31,7 @@ def sweep_external() -> dict[str, Any]:
 
 
 @job("connection.external", queue="catalog", timeout=170)
-def read_external(*, shop_id: int, connection_id: int) -> dict[str, Any]:
+def read_external(*, shop_id: int, connection_id: int, sync_run_id: int | None = None) -> dict[str, Any]:
     """Read what a channel keeps itself, and bring the levels of its places to it."""
     app = bootstrap.application()
     with read_only(app.engine) as conn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -11,38 +12,32 @@ import redis
 from core import bootstrap, invariants, measures
 from core.adapters.rq import live_worker_names
 from core.bootstrap import Application
-from core.clock import business_day, utc_now
-from core.db import fetch_one, read_only, unit_of_work
+from core.clock import utc_now
+from core.db import read_only, unit_of_work
 from core.errors import BadInput, Permanent
-from core.messaging import outbox
-from core.runs import failures, queries
+from core.runs import failures, queries, retention, turns
 from core.runs import operations as runs
+from workers.jobs import schedules
 from workers.recording import never_began
 from workers.registry import job
 
 log = logging.getLogger(__name__)
 
-KEEP_DAYS = 90
+PRUNE_SECONDS = 240.0
+"""What is not forgotten by then is forgotten at the next turn."""
+
 REQUEUE_SYNC_AFTER = timedelta(seconds=60)
 ADOPTED_AT_ONCE = 1000
 
 
 @job("audit.nightly", queue="reports", timeout=3600)
 def audit_shop(*, shop_id: int) -> dict[str, Any]:
-    """Recompute every invariant of a shop; what is broken is told to the operators, once a day."""
+    """Recompute every invariant of a shop; what is broken is told by the next sweep of alerts."""
     app = bootstrap.application()
     now = utc_now()
     with read_only(app.engine) as conn:
         findings = invariants.check(conn, now, shop_id=shop_id)
-        shop = fetch_one(conn, "select name, time_zone from shops where shop_id = %(shop)s", shop=shop_id)
     broken = {finding.name: len(finding.rows) for finding in findings if finding.rows}
-    if broken and shop is not None and app.sender() is not None:
-        day = business_day(now, shop["time_zone"])
-        text = f"{shop['name']}: the nightly audit found {sum(broken.values())} rows that break an invariant: " + (
-            ", ".join(f"{name} ({count})" for name, count in broken.items())
-        )
-        with unit_of_work(app.engine) as conn:
-            outbox.add(conn, shop_id, "notice", f"audit:{day}", {"text": text}, now)
     return {"violations": sum(broken.values()), "broken": broken}
 
 
@@ -53,13 +48,18 @@ def sweep_runs() -> dict[str, Any]:
     app = bootstrap.application()
     client = redis.Redis.from_url(app.settings.redis_url)
     now = utc_now()
+    mended = app.broker.mend(now)
     failed = app.broker.failed_jobs(ADOPTED_AT_ONCE)
     with unit_of_work(app.engine) as conn:
         closed = runs.close_abandoned_runs(conn, live_worker_names(client), now)
         adopted = failures.adopt(conn, failed, never_began)
         superseded, settled = failures.close_superseded(conn, now)
+        given_up = failures.give_up_unanswered(conn, now, never_began)
         waiting = queries.waiting_syncs(conn, now - REQUEUE_SYNC_AFTER)
         promised = failures.unanswered(conn, now)
+    for run_id in closed.pop("closed"):
+        with unit_of_work(app.engine) as conn:
+            turns.end(conn, run_id)
     with unit_of_work(app.engine) as conn:
         measures.fold(conn)
     for row in waiting:
@@ -70,8 +70,18 @@ def sweep_runs() -> dict[str, Any]:
             sync_run_id=row["id"],
         )
     app.broker.take_back(settled)
+    app.broker.forget_lost([work.ref for work in promised])
     rung = sum(_ring_again(app, work) for work in promised)
-    return {**closed, "requeued": len(waiting), "adopted": adopted, "superseded": superseded, "rung_again": rung}
+    schedules.ring_asked(app)
+    return {
+        **closed,
+        **mended,
+        "requeued": len(waiting),
+        "adopted": adopted,
+        "superseded": superseded,
+        "rung_again": rung,
+        "given_up": given_up,
+    }
 
 
 def _ring_again(app: Application, work: failures.Work) -> bool:
@@ -85,7 +95,16 @@ def _ring_again(app: Application, work: failures.Work) -> bool:
 
 @job("runs.prune", queue="reports", timeout=300)
 def prune_runs() -> dict[str, Any]:
-    """Forget runs and calls older than KEEP_DAYS."""
+    """Forget what is kept no longer, in batches, each in a commit of its own."""
     app = bootstrap.application()
-    with unit_of_work(app.engine) as conn:
-        return dict(runs.prune(conn, utc_now(), KEEP_DAYS))
+    with read_only(app.engine) as conn:
+        policies = retention.policies(conn)
+    counts, ends_at = dict.fromkeys(retention.BY_NAME, 0), time.monotonic() + PRUNE_SECONDS
+    for policy in policies:
+        is_more = True
+        while is_more and time.monotonic() < ends_at:
+            with unit_of_work(app.engine) as conn:
+                gone = retention.forget(conn, policy, utc_now())
+            counts[policy.kept.name] += gone
+            is_more = gone == retention.BATCH
+    return {name: count for name, count in counts.items() if count}

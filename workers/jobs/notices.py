@@ -13,8 +13,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from core import bootstrap
-from core.alerts import operations as alerts
-from core.alerts.rules import Ending
+from core.alerts import credentials
+from core.alerts.credentials import Ending
+from core.alerts.engine import Desk
 from core.audit import Actor
 from core.bootstrap import Application
 from core.clock import utc_now
@@ -24,9 +25,11 @@ from core.connections.queries import ConnectionRow
 from core.db import read_only, unit_of_work
 from core.errors import Permanent, Retryable
 from core.logs import mask
-from core.messaging import inbox, outbox
+from core.messaging import inbox
 from core.messaging.doorbell import Lane, lane_lock
 from core.messaging.inbox import Incoming
+from core.messaging.notices import Notice as Telling
+from core.messaging.notices import say
 from core.ports import Mailbox, Notice, Renewal
 from workers.registry import job
 
@@ -53,7 +56,7 @@ def poll_notices() -> dict[str, Any]:
 
 
 @job("notices.read", queue="polls", timeout=90)
-def read_notices(*, shop_id: int, connection_id: int) -> dict[str, Any]:
+def read_notices(*, shop_id: int, connection_id: int, sync_run_id: int | None = None) -> dict[str, Any]:
     """Record what a connection's queue holds, and take out of it what is recorded; for at most READ_SECONDS.
 
     A death in between has it recorded again under the same id, that is once, and taken out then.
@@ -140,19 +143,20 @@ def _renew(
     app: Application, conn: Connection, room: Mailroom, renewal: Renewal, told_at: datetime | None, now: datetime
 ) -> None:
     """Take over a new client secret, or tell somebody that the present one ends."""
-    keys, is_heard = app.settings.secret_keys, app.sender() is not None
+    keys = app.settings.secret_keys
     found = renewals.holders(conn, keys, room.reader.vendor, renewal.application)
     if renewal.secret is None:
         for holder in found:
-            words = Ending(holder.name, renewal.ends_at, app.settings.dashboard_url)
-            alerts.tell_of_ending(conn, holder.shop_id, holder.connection_id, words, now, is_heard=is_heard)
+            desk = Desk(conn, holder.shop_id, now, app.settings.dashboard_url)
+            credentials.tell_of_ending(desk, holder.connection_id, Ending(holder.name, renewal.ends_at))
         return
     actor = Actor("notifications", "Amazon told us of the application's new client secret")
     taken = renewals.take_new_secret(conn, keys, found, renewal.secret, told_at, actor, now)
     if not found:
         log.warning("a new client secret came for an application that no connection uses")
-    for holder in taken if is_heard else ():
+    for holder in taken:
         until = "" if renewal.ends_at is None else f" The one before works until {renewal.ends_at:%Y-%m-%d %H:%M} UTC."
         text = f"{holder.name}: the application has a new client secret, and it is in use.{until}"
         key = f"renewed:{holder.connection_id}:{now.isoformat()}"
-        outbox.add(conn, holder.shop_id, "notice", key, {"text": text}, now)
+        subject = f"{holder.name} has a new client secret"
+        say(conn, holder.shop_id, Telling(key, "renewed", "info", subject, text), now)

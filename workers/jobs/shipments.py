@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 from core import bootstrap
-from core.alerts import shipments as alerts
 from core.bootstrap import Application
 from core.clock import utc_now
 from core.connections import queries
@@ -61,19 +60,12 @@ def confirm_now(app: Application, shop_id: int, connection_id: int) -> dict[str,
 
 @job("sweep.shipments", queue="polls", timeout=30)
 def sweep_shipments() -> dict[str, Any]:
-    """Queue the telling of whatever is due, should a ring have been lost or an attempt have come to nothing.
-
-    And tell of what no attempt helps, shop by shop, each in a commit of its own.
-    """
+    """Queue the telling of whatever is due, should a ring have been lost or an attempt have come to nothing."""
     app = bootstrap.application()
     with unit_of_work(app.engine) as conn:
         refused = confirming.refuse_cancelled(conn, utc_now())
     with read_only(app.engine) as conn:
         due = confirming.connections_due(conn, utc_now())
-        shops = alerts.shops_to_check(conn)
     for shop_id, connection_id in due:
         app.queue.enqueue("shipments.confirm", shop_id=shop_id, connection_id=connection_id)
-    for shop_id in shops:
-        with unit_of_work(app.engine) as conn:
-            alerts.check(conn, shop_id, app.settings.dashboard_url, utc_now(), is_heard=app.sender() is not None)
     return {"connections": len(due), "refused": refused}

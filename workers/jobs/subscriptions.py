@@ -19,8 +19,8 @@ from core.connections.queries import ConnectionRow
 from core.db import read_only, unit_of_work
 from core.errors import Permanent, Retryable
 from core.logs import mask
-from core.messaging import outbox
 from core.messaging.doorbell import Lane, lane_lock
+from core.messaging.notices import Notice, say
 from core.ports import SalesChannel
 from core.runs import operations as runs
 from workers.hints import ring_once
@@ -44,7 +44,7 @@ def sweep_subscriptions() -> dict[str, Any]:
 
 
 @job("connection.subscriptions", queue="polls", timeout=120)
-def check_connection(*, shop_id: int, connection_id: int) -> dict[str, Any]:
+def check_connection(*, shop_id: int, connection_id: int, sync_run_id: int | None = None) -> dict[str, Any]:
     """Look whether a channel still calls us for every topic, and mend it where anything may be changed there."""
     app = bootstrap.application()
     with read_only(app.engine) as conn:
@@ -84,7 +84,7 @@ def _check(app: Application, row: ConnectionRow, channel: SalesChannel) -> dict[
             run_id = runs.request_sync(conn, row.shop_id, row.id, "sync_connection", "event", actor, now)
         else:
             run_id = None
-        if dropped and app.sender() is not None:
+        if dropped:
             _say(conn, row, dropped, now)
     if dropped:
         log.warning("the channel had dropped subscriptions", extra={"connection": row.name, "topics": dropped})
@@ -105,4 +105,5 @@ def _say(conn: Connection, row: ConnectionRow, dropped: Sequence[str], now: date
         f"{row.name} had stopped calling us for {', '.join(dropped)}: its deliveries had failed for hours. "
         "What was missed is being read."
     )
-    outbox.add(conn, row.shop_id, "notice", f"subscriptions:{row.id}:{now.isoformat()}", {"text": text}, now)
+    key = f"subscriptions:{row.id}:{now.isoformat()}"
+    say(conn, row.shop_id, Notice(key, "subscriptions", "attention", f"{row.name} had stopped calling us", text), now)

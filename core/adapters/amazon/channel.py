@@ -132,16 +132,22 @@ class AmazonSellerChannel:
         """How many listings there are."""
         return self._listings.count()
 
-    def levels(self, refs: Sequence[str]) -> Sequence[LevelObservation]:
+    def levels(self, refs: Sequence[str], *, in_background: bool = False) -> Sequence[LevelObservation]:
         """Quantities in force by seller SKU; `units` is None for what Amazon ships."""
-        return self._listings.levels(refs)
+        return self._listings.levels(refs, "background" if in_background else "normal")
 
     def external_levels(self) -> Sequence[LevelObservation]:
         """What lies in Amazon's warehouses and can be sold now (`fulfillableQuantity`), by seller SKU."""
         return self._fba.all()
 
-    def orders_since(self, since: datetime, resume: str | None = None) -> Iterator[OrderPage]:
-        """Orders created or updated since the last sweeps, by page; their bodies belong to the topic poll/orders."""
+    def orders_since(
+        self, since: datetime, resume: str | None = None, *, in_background: bool = False
+    ) -> Iterator[OrderPage]:
+        """Orders created or updated since the last sweeps, by page; their bodies belong to the topic poll/orders.
+
+        A search comes back in three minutes: there is never a reserve that one in the background could leave to others.
+        Whoever asks takes turns with the sweeps.
+        """
         return self._orders.since(since, resume)
 
     def newest_order_change_at(self) -> datetime | None:

@@ -117,8 +117,12 @@ def instant_of(value: Any) -> datetime | None:
 
 
 def words_at(envelope: Envelope, *names: str) -> str | None:
-    """The text at a path of the payload; None where there is none."""
+    """The text at a path of the payload; None where there is none, or none that can be kept (a NUL, half a letter)."""
     value: Any = envelope.payload
     for name in names:
         value = field_of(value, name)
-    return value if isinstance(value, str) and value else None
+    return value if isinstance(value, str) and _can_be_kept(value) else None
+
+
+def _can_be_kept(text: str) -> bool:
+    return bool(text) and "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)

@@ -45,6 +45,8 @@ def order_of(order: Order, currency: str) -> ChannelOrder:
         financial_status="pending" if is_pending else "authorized",
         currency=currency,
         total_minor=_total(order, currency),
+        tax_minor=_part(order, "TAX", currency),
+        shipping_minor=_part(order, "SHIPPING", currency),
         customer_ref=None,
         # Where it goes to stands only among what names people, which is not asked for.
         country_code=None,
@@ -134,6 +136,13 @@ def _total(order: Order, currency: str) -> int:
         return to_minor(told.amount, currency)
     of_items = (item.proceeds.proceeds_total for item in order.order_items if item.proceeds)
     return sum(to_minor(money.amount, currency) for money in of_items if money)
+
+
+def _part(order: Order, kind: str, currency: str) -> int | None:
+    """What a kind of proceeds comes to over the lines; None while no proceeds are told at all."""
+    told = [item.proceeds for item in order.order_items if item.proceeds and item.proceeds.breakdowns]
+    found = [part.subtotal(kind) for part in told]
+    return sum(to_minor(money.amount, currency) for money in found if money) if told else None
 
 
 def _moneys(order: Order) -> Iterable[Money]:

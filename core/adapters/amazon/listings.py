@@ -22,6 +22,7 @@ from core.adapters.http import (
     Throttled,
     Unauthorised,
     Unreachable,
+    Urgency,
     WritesStopped,
 )
 from core.errors import Permanent, Retryable
@@ -77,16 +78,16 @@ class Listings:
         results, _ = self._search({"includedData": "summaries", "pageSize": "1"})
         return results.number_of_results
 
-    def levels(self, refs: Sequence[str]) -> Sequence[LevelObservation]:
+    def levels(self, refs: Sequence[str], urgency: Urgency = "normal") -> Sequence[LevelObservation]:
         """Quantities in force, by seller SKU; SKUs that are not listed are left out."""
         wanted = list(dict.fromkeys(refs))
         # The identifiers travel as a comma-separated list, so a SKU with a comma can only be asked for alone.
         alone = [sku for sku in wanted if "," in sku]
         together = [sku for sku in wanted if "," not in sku]
-        found = [self._one(sku) for sku in alone]
+        found = [self._one(sku, urgency) for sku in alone]
         levels = [level for level in found if level is not None]
         for start in range(0, len(together), PAGE):
-            levels += self._several(together[start : start + PAGE])
+            levels += self._several(together[start : start + PAGE], urgency)
         return levels
 
     def submitted(self, skus: Sequence[str]) -> dict[str, int]:
@@ -144,21 +145,22 @@ class Listings:
     def _patch(self, write: QuantityWrite) -> dict[str, Any]:
         return {"productType": self._product_type, "patches": [quantity_patch(write.to_units)]}
 
-    def _several(self, skus: Sequence[str]) -> list[LevelObservation]:
+    def _several(self, skus: Sequence[str], urgency: Urgency) -> list[LevelObservation]:
         results, answer = self._search(
             {
                 "identifiers": ",".join(skus),
                 "identifiersType": "SKU",
                 "includedData": "summaries,fulfillmentAvailability",
                 "pageSize": str(PAGE),
-            }
+            },
+            urgency,
         )
         return [_level(item, answer.left_at) for item in results.items]
 
-    def _one(self, sku: str) -> LevelObservation | None:
+    def _one(self, sku: str, urgency: Urgency) -> LevelObservation | None:
         params = {**self._where(), "includedData": "summaries,fulfillmentAvailability"}
         try:
-            answer = self._partner.answer("getListingsItem", self._item(sku), params)
+            answer = self._partner.answer("getListingsItem", self._item(sku), params, urgency=urgency)
         except Refused as error:
             if error.status == 404:
                 return None
@@ -189,9 +191,9 @@ class Listings:
                 return
             params = {**params, "pageToken": results.next_token}
 
-    def _search(self, params: dict[str, str]) -> tuple[SearchResults, Answer]:
+    def _search(self, params: dict[str, str], urgency: Urgency = "normal") -> tuple[SearchResults, Answer]:
         at = {"seller": self._seller}
-        answer = self._partner.answer("searchListingsItems", at, {**self._where(), **params})
+        answer = self._partner.answer("searchListingsItems", at, {**self._where(), **params}, urgency=urgency)
         results = SearchResults.read(answer.data)
         if results is None:
             raise ServerFault("searchListingsItems", "an answer that cannot be read")

@@ -21,7 +21,7 @@ from core.adapters.amazon.listings import OWN_STOCK
 from core.adapters.amazon.places import FBA_PLACE, OWN_PLACE
 from core.ports import Facts, Hint, LevelObservation
 
-UNITS_MAX = 2**31 - 1
+UNITS_MAX = 1_000_000_000
 NOT_OUR_STOCK = "not_our_stock"
 """A quantity of what Amazon ships."""
 OTHER_MARKETPLACE = "other_marketplace"

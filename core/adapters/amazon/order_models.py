@@ -17,7 +17,12 @@ from core.adapters.amazon.models import OptionalInstant, OrEmpty, Part, require_
 
 def _word(value: Any) -> Any:
     """Upper snake, as the model writes them: the vendor's own examples differ in case."""
-    return value.strip().upper().replace(" ", "_").replace("-", "_") if isinstance(value, str) else value
+    return _text(value).strip().upper().replace(" ", "_").replace("-", "_") if isinstance(value, str) else value
+
+
+def _text(value: Any) -> Any:
+    """Without the NUL that the database cannot hold."""
+    return value.replace("\0", "") if isinstance(value, str) else value
 
 
 def _amount(value: Any) -> Any:
@@ -27,13 +32,15 @@ def _amount(value: Any) -> Any:
 
 Word = Annotated[str, BeforeValidator(_word)]
 Instant = Annotated[datetime, BeforeValidator(require_instant)]
-Count = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
-Ref = Annotated[str, Field(min_length=1, max_length=200)]
+# Of one line: hundreds of such promises of one SKU still add up to a number that its level can hold.
+Count = Annotated[int, Field(strict=True, ge=0, le=10_000_000)]
+Text = Annotated[str, BeforeValidator(_text)]
+Ref = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
 
 
 class Money(Part):
     amount: Annotated[Decimal, BeforeValidator(_amount), Field(allow_inf_nan=False, ge=-(10**12), le=10**12)]
-    currency_code: str
+    currency_code: Text
 
 
 class Breakdown(Part):
@@ -59,15 +66,15 @@ class Price(Part):
 
 
 class Product(Part):
-    asin: str | None = None
-    title: str | None = None
-    seller_sku: str | None = None
+    asin: Text | None = None
+    title: Text | None = None
+    seller_sku: Text | None = None
     price: Price | None = None
 
 
 class Execution(Part):
     cancelled_by: Word | None = None
-    cancel_reason: str | None = None
+    cancel_reason: Text | None = None
 
 
 class Cancellation(Part):
@@ -114,9 +121,9 @@ class Package(Part):
     package_reference_id: Ref
     created_time: OptionalInstant = None
     package_status: PackageStatus | None = None
-    carrier: str | None = None
+    carrier: Text | None = None
     ship_time: OptionalInstant = None
-    tracking_number: str | None = None
+    tracking_number: Text | None = None
     package_items: Annotated[tuple[PackageItem, ...], OrEmpty] = ()
 
     @property
@@ -131,11 +138,11 @@ class Fulfillment(Part):
 
 class SalesChannel(Part):
     channel_name: Word
-    marketplace_id: str | None = None
+    marketplace_id: Text | None = None
 
 
 class Alias(Part):
-    alias_id: str | None = None
+    alias_id: Text | None = None
     alias_type: Word | None = None
 
 
@@ -164,7 +171,7 @@ class Order(Part):
 
 
 class Pagination(Part):
-    next_token: str | None = None
+    next_token: Text | None = None
 
 
 class SearchedOrders(Part):

@@ -112,6 +112,16 @@ class Address(Body):
     country_code: OptionalText = None
 
 
+class Money(Body):
+    amount: OptionalAmount = None
+
+
+class MoneyBag(Body):
+    """An amount in several currencies; that of the shop counts."""
+
+    shop_money: Money | None = None
+
+
 class Order(Body):
     """An order with everything that has happened to it so far."""
 
@@ -128,6 +138,8 @@ class Order(Body):
     financial_status: OptionalText = None
     currency: OptionalText = None
     total_price: OptionalAmount = None
+    total_tax: OptionalAmount = None
+    total_shipping_price_set: MoneyBag | None = None
     customer: Customer | None = None
     shipping_address: Address | None = None
     billing_address: Address | None = None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from core.adapters.http import Refused
+from core.adapters.http import Refused, Urgency
 from core.adapters.shopify import documents, facts, nodes
 from core.adapters.shopify.client import GraphQL
 from core.adapters.shopify.ids import gid
@@ -76,7 +76,7 @@ class Catalogue:
             return None
         return int(counted["count"]) if counted else None
 
-    def levels(self, refs: Sequence[str]) -> Sequence[LevelObservation]:
+    def levels(self, refs: Sequence[str], urgency: Urgency | None = None) -> Sequence[LevelObservation]:
         """Levels of inventory items; items that no longer exist are left out."""
         per_item = self._levels_per_item()
         size = items_per_call(per_item)
@@ -85,7 +85,7 @@ class Catalogue:
         for start in range(0, len(wanted), size):
             ids = [gid("InventoryItem", ref) for ref in wanted[start : start + size]]
             seen_at = self._now()
-            answer = self._graphql.run("items", documents.ITEMS, {"ids": ids, "levels": per_item})
+            answer = self._graphql.run("items", documents.ITEMS, {"ids": ids, "levels": per_item}, urgency=urgency)
             for node in answer.get("nodes") or []:
                 # A deleted item is null; an id of something else is an empty object.
                 if node:

@@ -93,17 +93,19 @@ class ShopifyChannel:
         """How many variants there are."""
         return self._catalogue.listing_count()
 
-    def levels(self, refs: Sequence[str]) -> Sequence[LevelObservation]:
+    def levels(self, refs: Sequence[str], *, in_background: bool = False) -> Sequence[LevelObservation]:
         """Present levels of inventory items; deleted items are left out."""
-        return self._catalogue.levels(refs)
+        return self._catalogue.levels(refs, "background" if in_background else None)
 
     def external_levels(self) -> Sequence[LevelObservation]:
         """Nothing: a shop's locations are told with its levels."""
         return ()
 
-    def orders_since(self, since: datetime, resume: str | None = None) -> Iterator[OrderPage]:
+    def orders_since(
+        self, since: datetime, resume: str | None = None, *, in_background: bool = False
+    ) -> Iterator[OrderPage]:
         """Orders updated at or after `since`, oldest first; their bodies belong to the topic poll/orders."""
-        return self._orders.since(since)
+        return self._orders.since(since, in_background)
 
     def newest_order_change_at(self) -> datetime | None:
         """When an order was last placed, paid, shipped, refunded or cancelled, by Shopify's clock."""

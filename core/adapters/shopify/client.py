@@ -31,11 +31,13 @@ from core.ports import Effect
 _FIRST_RATE, _FIRST_BURST = 100.0, 2000.0
 
 URGENCIES: Mapping[str, Urgency] = {
-    # Whole catalogues and how they are told to us: nobody waits for them. What is not here is ordinary.
+    # Whole catalogues, orders to compare with ours, and how we are told of things: nobody waits for them. What is not
+    # here is ordinary.
     "variants": "background",
     "variant_count": "background",
     "item_levels": "background",
     "export": "background",
+    "compared_orders": "background",
     "export_state": "background",
     "exports": "background",
     "subscriptions": "background",

@@ -208,6 +208,8 @@ fragment Order on Order {
   displayFinancialStatus
   currencyCode
   totalPriceSet { shopMoney { amount } }
+  totalTaxSet { shopMoney { amount } }
+  totalShippingPriceSet { shopMoney { amount } }
   totalDiscountsSet { shopMoney { amount } }
   customer { legacyResourceId }
   shippingAddress { countryCodeV2 }

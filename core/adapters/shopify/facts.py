@@ -73,6 +73,8 @@ def order_of_body(body: bodies.Order, seen_at: datetime | None, default_currency
         financial_status=_word(body.financial_status),
         currency=currency,
         total_minor=total,
+        tax_minor=_optional_minor(body.total_tax, currency),
+        shipping_minor=_optional_minor(_of_shop(body.total_shipping_price_set), currency),
         customer_ref=body.customer.id if body.customer else None,
         country_code=_country(body.shipping_address) or _country(body.billing_address),
         is_test=body.test,
@@ -302,6 +304,12 @@ def order_of_node(node: nodes.Order, seen_at: datetime | None, default_currency:
         financial_status=_word(node.display_financial_status),
         currency=currency,
         total_minor=to_minor(node.total_price_set.shop_money.amount, currency),
+        tax_minor=to_minor(node.total_tax_set.shop_money.amount, currency) if node.total_tax_set else None,
+        shipping_minor=(
+            to_minor(node.total_shipping_price_set.shop_money.amount, currency)
+            if node.total_shipping_price_set
+            else None
+        ),
         customer_ref=node.customer.legacy_resource_id if node.customer else None,
         country_code=_known_country(node.shipping_address.country_code_v2) if node.shipping_address else None,
         is_test=node.test,
@@ -417,10 +425,19 @@ def _word(text: str | None) -> str | None:
     return text.strip().lower() if text else None
 
 
+def _of_shop(bag: bodies.MoneyBag | None) -> Decimal | None:
+    return bag.shop_money.amount if bag and bag.shop_money else None
+
+
+def _optional_minor(amount: Decimal | None, currency: str) -> int | None:
+    return None if amount is None else to_minor(amount, currency)
+
+
 def _country(address: bodies.Address | None) -> str | None:
     return _known_country(address.country_code) if address else None
 
 
 def _known_country(text: str | None) -> str | None:
     code = (text or "").strip().upper()
-    return code if len(code) == 2 and code.isascii() and code.isalpha() else None
+    # ZZ is Shopify's "unknown region".
+    return code if len(code) == 2 and code.isascii() and code.isalpha() and code != "ZZ" else None

@@ -15,7 +15,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
 _ID_DIGITS = 20
-_UNITS_MAX = 1_000_000_000
+_LEVEL_MAX = 1_000_000_000
+# Of one line: hundreds of such promises of one SKU still add up to a number that its level can hold.
+_UNITS_MAX = 10_000_000
 # A JSON number has gone through a double: beyond 15 digits its cents are a guess.
 _AMOUNT_MAX = Decimal(10) ** 13
 _DECIMALS_MAX = 20
@@ -58,7 +60,7 @@ def _count(value: Any) -> int:
 
 def _level(value: Any) -> int:
     number = _whole(value, "quantity")
-    if abs(number) > _UNITS_MAX:
+    if abs(number) > _LEVEL_MAX:
         raise _wrong("quantity", "out of range")
     return number
 

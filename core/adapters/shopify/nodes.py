@@ -128,6 +128,8 @@ class Order(Node):
     display_financial_status: OptionalText = None
     currency_code: OptionalText = None
     total_price_set: MoneyBag
+    total_tax_set: MoneyBag | None = None
+    total_shipping_price_set: MoneyBag | None = None
     customer: Ref | None = None
     shipping_address: Address | None = None
     test: Flag = False

@@ -36,8 +36,8 @@ class Orders:
         self._graphql = graphql
         self._now = now
 
-    def since(self, since: datetime) -> Iterator[OrderPage]:
-        """By page, oldest change first.
+    def since(self, since: datetime, in_background: bool = False) -> Iterator[OrderPage]:
+        """By page, oldest change first. `in_background`: by a name of its own, which goes behind all others.
 
         The version is updatedAt moved within its second by the moment of reading: an order read twice within the
         second of its change is two versions, and one that is read later again is not.
@@ -46,7 +46,7 @@ class Orders:
         seen_at = self._now()
         for page in walk(
             self._graphql,
-            "orders",
+            "compared_orders" if in_background else "orders",
             documents.ORDERS,
             ("orders",),
             variables,

@@ -14,7 +14,9 @@ def handlers(store: Store, outbox: Outbox) -> dict[str, Callable[[int], None]]:
 
     def route(order_id: int) -> None:
         order = store.one("select * from orders where id = ?", (order_id,))
-        assert order is not None
+        if order is None:
+            # Deleted meanwhile: there is nothing to be shipped.
+            return
         shop = store.one("select * from shops where id = ?", (order["shop_id"],))
         assert shop is not None
         fulfilment_orders.route(store, outbox, shop, order)

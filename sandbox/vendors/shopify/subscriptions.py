@@ -35,6 +35,7 @@ TOPICS = {
     "LOCATIONS_DELETE": "locations/delete",
     "ORDERS_CANCELLED": "orders/cancelled",
     "ORDERS_CREATE": "orders/create",
+    "ORDERS_DELETE": "orders/delete",
     "ORDERS_EDITED": "orders/edited",
     "ORDERS_FULFILLED": "orders/fulfilled",
     "ORDERS_PAID": "orders/paid",

@@ -1,0 +1,1 @@
+"""Orders and refunds of a channel held against ours: missing here, missing there, different."""

@@ -1,0 +1,343 @@
+"""Recoveries at work: some begun at each turn, at their pace; what has ended is settled. Rings follow the commit.
+
+What a recovery begins is a promise of the place that it belongs to: a row of `job_requeues`, a message that is to have
+its turn, a notice that is due. Each is rung for again by the sweep of that place, whatever Redis forgets, and begins by
+a guarded step that can be taken once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+from sqlalchemy.engine import RowMapping
+
+from core.db import execute, fetch
+from core.messaging.inbox import ANOTHER_TURN
+from core.recovery.models import recovery_works
+from core.runs.failures import Work
+
+AT_ONCE = 2000
+"""Pieces of work that one turn begins at most."""
+
+LAGGING = timedelta(seconds=30)
+"""A pace that nobody gave out for longer is lost, not made up for: a burst would starve live work."""
+
+RETRIES_WITHIN = timedelta(minutes=10)
+"""So long a failed attempt of a job that tries again by itself is not its end; nor is a run taken for abandoned."""
+
+_WORKS = recovery_works.name
+
+
+@dataclass(slots=True)
+class Begun:
+    """What is to be rung for after the commit: jobs, and lanes (shop, connection) whose inbox has something."""
+
+    jobs: list[Work] = field(default_factory=list)
+    lanes: set[tuple[int, int]] = field(default_factory=set)
+    notices: int = 0
+    superseded: int = 0
+    job_refs: list[str] = field(default_factory=list)
+    """Ids of failed jobs in the broker, whose registry need not keep them."""
+
+    @property
+    def works(self) -> int:
+        return len(self.jobs) + self.notices + self.messages
+
+    messages: int = 0
+
+
+def running(conn: Connection) -> list[tuple[int, int]]:
+    """(shop_id, recovery id) of every recovery that has something waiting or under way, oldest first."""
+    rows = fetch(conn, "select shop_id, id from recoveries where ended_at is null order by requested_at, shop_id, id")
+    return [(row["shop_id"], row["id"]) for row in rows]
+
+
+def release(conn: Connection, shop_id: int, recovery_id: int, now: datetime) -> Begun:
+    """Begin as much of a recovery as its pace allows now; nothing where somebody else is at it.
+
+    Work of a paused connection waits until it is resumed.
+    """
+    begun = Begun()
+    if not _is_ours(conn, shop_id, recovery_id):
+        return begun
+    works = _next(conn, shop_id, recovery_id, now)
+    if not works:
+        return begun
+    taken: list[int] = []
+    for source, begin in (("job", _begin_jobs), ("message", _begin_messages), ("outbox", _begin_notices)):
+        mine = [work for work in works if work["source"] == source]
+        if mine:
+            taken += begin(conn, shop_id, recovery_id, mine, begun, now)
+    begun.superseded = len(works) - len(taken)
+    execute(
+        conn,
+        f"""
+        update {_WORKS} set
+            state = case when ordinal = any(%(taken)b::int8[]) then 'released' else 'superseded' end,
+            released_at = case when ordinal = any(%(taken)b::int8[]) then %(now)s::timestamptz end,
+            ended_at = case when ordinal = any(%(taken)b::int8[]) then null else %(now)s::timestamptz end
+        where shop_id = %(shop)s and recovery_id = %(id)s and ordinal = any(%(all)b::int8[]) and state = 'waiting'
+        """,
+        shop=shop_id,
+        id=recovery_id,
+        taken=taken,
+        all=[work["ordinal"] for work in works],
+        now=now,
+    )
+    return begun
+
+
+def settle(
+    conn: Connection, shop_id: int, recovery_id: int, now: datetime, retries: Mapping[str, int]
+) -> dict[str, int]:
+    """Record how what was begun has ended, and end the recovery when nothing of it is left.
+
+    `retries`: how often a job of that name tries again by itself. Returns how much is done, failed and left.
+    """
+    params = {"shop": shop_id, "id": recovery_id, "now": now}
+    for source, sql in (("job", _ENDED_JOBS), ("message", _ENDED_MESSAGES), ("outbox", _ENDED_NOTICES)):
+        ended = fetch(conn, sql, **params, within=now - RETRIES_WITHIN, retries=json.dumps(dict(retries)))
+        if not ended:
+            continue
+        execute(
+            conn,
+            f"""
+            update {_WORKS} w set state = e.state, ended_at = %(now)s,
+                failed_item_id = case when e.state = 'failed' then e.item_id end
+            from unnest(%(ordinals)b::int8[], %(states)b::text[], %(items)b::int8[]) as e (ordinal, state, item_id)
+            where w.shop_id = %(shop)s and w.recovery_id = %(id)s and w.ordinal = e.ordinal and w.state = 'released'
+            """,
+            **params,
+            ordinals=[row["ordinal"] for row in ended],
+            states=[row["state"] for row in ended],
+            items=[row["ended_item_id"] for row in ended],
+        )
+        execute(
+            conn,
+            """
+            update failures set recovery_id = %(id)s, work_ordinal = null
+            where shop_id = %(shop)s and source = %(source)s and item_id = any(%(items)b::int8[])
+            """,
+            **params,
+            source=source,
+            items=[row["ended_item_id"] for row in ended if row["state"] == "failed"],
+        )
+    return _end(conn, shop_id, recovery_id, now)
+
+
+# Steps ---------------------------------------------------------------------------------------------------------------
+
+
+def _is_ours(conn: Connection, shop_id: int, recovery_id: int) -> bool:
+    """Lock a running recovery, before anything of it is read; False where somebody else is at it."""
+    sql = "select 1 from recoveries where shop_id = %(shop)s and id = %(id)s and state = 'running'"
+    return bool(fetch(conn, f"{sql} for update skip locked", shop=shop_id, id=recovery_id))
+
+
+def _next(conn: Connection, shop_id: int, recovery_id: int, now: datetime) -> Sequence[RowMapping]:
+    """The works whose turn it is; their recovery, which is locked, keeps account of what it gave out."""
+    return fetch(
+        conn,
+        f"""
+        with mine as (
+            select v.per_minute, greatest(
+                v.paced_at, %(now)s - greatest(%(lagging)s, interval '1 minute' / v.per_minute)
+            ) as since from recoveries v
+            where v.shop_id = %(shop)s and v.id = %(id)s
+        ), due as (
+            select m.*, least(
+                %(most)s, floor(extract(epoch from greatest(%(now)s - m.since, interval '0')) * m.per_minute / 60)
+            )::int as works
+            from mine m
+        ), given as (
+            update recoveries v set paced_at = d.since + d.works * interval '1 minute' / d.per_minute
+            from due d where v.shop_id = %(shop)s and v.id = %(id)s and d.works > 0 returning d.works
+        )
+        select w.ordinal, w.source, w.work_key, w.item_id, w.function, w.arguments, w.connection_id
+        from {_WORKS} w
+        left join connections c on c.shop_id = w.shop_id and c.id = w.connection_id
+        where w.shop_id = %(shop)s and w.recovery_id = %(id)s and w.state = 'waiting'
+            and (c.id is null or c.state = 'active')
+        order by w.ordinal limit coalesce((select works from given), 0)
+        """,
+        shop=shop_id,
+        id=recovery_id,
+        now=now,
+        lagging=LAGGING,
+        most=AT_ONCE,
+    )
+
+
+def _begin_jobs(
+    conn: Connection, shop_id: int, recovery_id: int, works: Sequence[RowMapping], begun: Begun, now: datetime
+) -> list[int]:
+    """Promise each job once: its failures are resolved by that, unless a later run or somebody else dealt with them."""
+    needed = _needed(conn, shop_id, recovery_id, [work["ordinal"] for work in works])
+    newest = {work["ordinal"]: _ref(work) for work in works}
+    resolved = fetch(
+        conn,
+        """
+        update job_runs r set resolution = 'requeued', resolved_at = %(now)s, resolved_by = v.requested_by,
+            resolved_reason = v.reason, requeued_as = n.ref
+        from unnest(%(ids)b::int8[], %(refs)b::text[]) as n (id, ref), recoveries v
+        where r.id = n.id and r.resolution is null and v.shop_id = %(shop)s and v.id = %(recovery)s
+        returning r.job_ref
+        """,
+        shop=shop_id,
+        recovery=recovery_id,
+        now=now,
+        ids=list(needed),
+        refs=[newest[ordinal] for ordinal in needed.values()],
+    )
+    begun.job_refs += sorted({row["job_ref"] for row in resolved})
+    taken = set(needed.values())
+    promised = [work for work in works if work["ordinal"] in taken]
+    if not promised:
+        return []
+    execute(
+        conn,
+        """
+        insert into job_requeues (shop_id, job_ref, function, arguments, requested_by, reason, requested_at)
+        select %(shop)s, w.ref, w.function, w.arguments::jsonb, v.requested_by, v.reason, %(now)s
+        from unnest(%(refs)b::text[], %(functions)b::text[], %(arguments)b::text[]) as w (ref, function, arguments)
+        join recoveries v on v.shop_id = %(shop)s and v.id = %(id)s
+        """,
+        shop=shop_id,
+        id=recovery_id,
+        now=now,
+        refs=[_ref(work) for work in promised],
+        functions=[work["function"] for work in promised],
+        arguments=[json.dumps(work["arguments"]) for work in promised],
+    )
+    begun.jobs += [Work(_ref(work), work["function"], work["arguments"]) for work in promised]
+    return [work["ordinal"] for work in promised]
+
+
+def _needed(conn: Connection, shop_id: int, recovery_id: int, ordinals: Sequence[int]) -> dict[int, int]:
+    """The failed runs of some works, locked, with the work of each: of works of which one is still needed."""
+    found = fetch(
+        conn,
+        """
+        select item_id, work_ordinal from failures where shop_id = %(shop)s and recovery_id = %(id)s
+            and work_ordinal = any(%(ordinals)b::int8[]) and source = 'job' and state = 'requeued'
+        """,
+        shop=shop_id,
+        id=recovery_id,
+        ordinals=list(ordinals),
+    )
+    works = {row["item_id"]: row["work_ordinal"] for row in found}
+    locked = fetch(
+        conn,
+        """
+        select r.id, exists (
+            select from job_runs later
+            where later.subject = r.subject and later.outcome = 'finished' and later.started_at > r.started_at
+        ) as is_moot
+        from job_runs r where r.id = any(%(ids)b::int8[]) and r.resolution is null order by r.id for update
+        """,
+        ids=sorted(works),
+    )
+    still = {works[row["id"]] for row in locked if not row["is_moot"]}
+    return {row["id"]: works[row["id"]] for row in locked if works[row["id"]] in still}
+
+
+def _ref(work: RowMapping) -> str:
+    return f"again-{work['item_id']}"
+
+
+def _begin_messages(
+    conn: Connection, shop_id: int, recovery_id: int, works: Sequence[RowMapping], begun: Begun, now: datetime
+) -> list[int]:
+    """Give each message another turn that is still parked."""
+    ordinals = {work["item_id"]: work["ordinal"] for work in works}
+    rows = fetch(
+        conn,
+        f"""
+        update inbox_messages set {ANOTHER_TURN} where shop_id = %(shop)s and id in (
+            select id from inbox_messages where shop_id = %(shop)s and id = any(%(ids)b::int8[]) and state = 'parked'
+            order by id for update
+        )
+        returning id, connection_id
+        """,
+        shop=shop_id,
+        ids=sorted(ordinals),
+    )
+    begun.lanes |= {(shop_id, row["connection_id"]) for row in rows}
+    begun.messages += len(rows)
+    return [ordinals[row["id"]] for row in rows]
+
+
+def _begin_notices(
+    conn: Connection, shop_id: int, recovery_id: int, works: Sequence[RowMapping], begun: Begun, now: datetime
+) -> list[int]:
+    """Begin each dead notice's attempts anew."""
+    ordinals = {work["item_id"]: work["ordinal"] for work in works}
+    rows = fetch(
+        conn,
+        """
+        update outbox_messages set state = 'waiting', attempts = 0, next_attempt_at = %(now)s, settled_at = null
+        where shop_id = %(shop)s and id = any(%(ids)b::int8[]) and state = 'dead' returning id
+        """,
+        shop=shop_id,
+        ids=sorted(ordinals),
+        now=now,
+    )
+    begun.notices += len(rows)
+    return [ordinals[row["id"]] for row in rows]
+
+
+_ENDED_JOBS = f"""
+    select w.ordinal, r.id as ended_item_id,
+        case when r.outcome = 'finished' then 'done' else 'failed' end as state
+    from {_WORKS} w
+    cross join lateral (
+        select j.id, j.outcome, j.attempt, j.ended_at from job_runs j
+        where j.job_ref = 'again-' || w.item_id order by j.id desc limit 1
+    ) r
+    where w.shop_id = %(shop)s and w.recovery_id = %(id)s and w.source = 'job' and w.state = 'released'
+        and (r.outcome = 'finished' or r.ended_at < %(within)s
+            or (r.outcome = 'failed' and r.attempt > coalesce((%(retries)s::jsonb ->> w.function)::int, 0)))
+"""
+_ENDED_MESSAGES = f"""
+    select w.ordinal, m.id as ended_item_id,
+        case m.state when 'parked' then 'failed' when 'discarded' then 'superseded' else 'done' end as state
+    from {_WORKS} w join inbox_messages m on m.shop_id = w.shop_id and m.id = w.item_id
+    where w.shop_id = %(shop)s and w.recovery_id = %(id)s and w.source = 'message' and w.state = 'released'
+        and m.state not in ('received', 'waiting')
+"""
+_ENDED_NOTICES = f"""
+    select w.ordinal, o.id as ended_item_id,
+        case o.state when 'dead' then 'failed' when 'discarded' then 'superseded' else 'done' end as state
+    from {_WORKS} w join outbox_messages o on o.shop_id = w.shop_id and o.id = w.item_id
+    where w.shop_id = %(shop)s and w.recovery_id = %(id)s and w.source = 'outbox' and w.state = 'released'
+        and o.state not in ('waiting', 'held')
+"""
+
+
+def _end(conn: Connection, shop_id: int, recovery_id: int, now: datetime) -> dict[str, int]:
+    (row,) = fetch(
+        conn,
+        f"""
+        select count(*) filter (where state = 'done') as done, count(*) filter (where state = 'failed') as failed,
+            count(*) filter (where state in ('waiting', 'released')) as "left"
+        from {_WORKS} where shop_id = %(shop)s and recovery_id = %(id)s
+        """,
+        shop=shop_id,
+        id=recovery_id,
+    )
+    if row["left"] == 0:
+        execute(
+            conn,
+            """
+            update recoveries set ended_at = %(now)s, state = case state when 'running' then 'done' else state end
+            where shop_id = %(shop)s and id = %(id)s and ended_at is null
+            """,
+            shop=shop_id,
+            id=recovery_id,
+            now=now,
+        )
+    return dict(row)

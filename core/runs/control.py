@@ -1,0 +1,91 @@
+"""What a person does about a sync run: stop it, have it done again. Each with a name and a reason, and on record."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection
+from sqlalchemy.engine import RowMapping
+
+from core import audit
+from core.audit import Actor
+from core.db import execute, fetch_one, scalar
+from core.errors import Anticipated, BadInput
+from core.runs import operations, queries
+
+
+class NotToBeStopped(Anticipated):
+    """The run ended meanwhile, or tells nobody how far it is and so cannot stop on the way."""
+
+
+class NotToBeDoneAgain(Anticipated):
+    """The run did not fail, or is of a kind that comes about by events only."""
+
+
+def cancel(conn: Connection, shop_id: int, run_id: int, actor: Actor, now: datetime) -> bool:
+    """Stop a sync: True where it had not begun and is over, False where it stops at the next step that it tells.
+
+    What it has read stays. Raises BadInput for a run that is not there, NotToBeStopped for one that cannot be.
+    """
+    row = _locked(conn, shop_id, run_id)
+    if row["state"] not in ("queued", "running"):
+        raise NotToBeStopped(f"sync run {run_id} has ended meanwhile: {row['state']}")
+    if row["cancel_asked_at"] is not None:
+        raise NotToBeStopped(f"sync run {run_id} is stopping already: {row['cancel_asked_by']} asked for it")
+    is_over = row["state"] == "queued"
+    execute(
+        conn,
+        """
+        update sync_runs set cancel_asked_at = %(now)s, cancel_asked_by = %(by)s, cancel_reason = %(why)s,
+            state = case when state = 'queued' then 'cancelled' else state end,
+            ended_at = case when state = 'queued' then %(now)s else ended_at end
+        where shop_id = %(shop)s and id = %(id)s
+        """,
+        shop=shop_id,
+        id=run_id,
+        now=now,
+        by=actor.name,
+        why=actor.reason,
+    )
+    audit.record(conn, shop_id, actor, "cancel_sync", f"sync_run:{run_id}", now, kind=row["kind"], was=row["state"])
+    return is_over
+
+
+def retry(conn: Connection, shop_id: int, run_id: int, actor: Actor, now: datetime) -> int:
+    """Ask for a failed or stopped sync again; returns the new run, or that of its kind which is open already.
+
+    Raises BadInput for a run that is not there, NotToBeDoneAgain for one that cannot be.
+    """
+    row = _locked(conn, shop_id, run_id)
+    if row["state"] not in ("failed", "cancelled"):
+        raise NotToBeDoneAgain(f"sync run {run_id} did not fail: it is {row['state']}")
+    if row["kind"] not in queries.RUN_JOBS:
+        raise NotToBeDoneAgain(f"sync run {run_id} came about by an event: what is left to do is found by the next one")
+    again = operations.request_sync(conn, shop_id, row["connection_id"], row["kind"], "click", actor, now)
+    scalar(
+        conn,
+        """
+        update sync_runs set retry_of = %(of)s
+        where shop_id = %(shop)s and id = %(id)s and retry_of is null and state = 'queued' returning id
+        """,
+        shop=shop_id,
+        id=again,
+        of=run_id,
+    )
+    audit.record(conn, shop_id, actor, "retry_sync", f"sync_run:{run_id}", now, kind=row["kind"], sync_run_id=again)
+    return again
+
+
+def _locked(conn: Connection, shop_id: int, run_id: int) -> RowMapping:
+    row = fetch_one(
+        conn,
+        """
+        select connection_id, kind, state, cancel_asked_at, cancel_asked_by from sync_runs
+        where shop_id = %(shop)s and id = %(id)s for update
+        """,
+        shop=shop_id,
+        id=run_id,
+    )
+    if row is None:
+        raise BadInput(f"there is no sync run {run_id}: look at the list of runs for its number")
+    return row
