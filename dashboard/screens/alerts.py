@@ -139,7 +139,7 @@ def _draw_nothing(viewer: people.Viewer, is_filtered: bool) -> None:
         st.button("Show all that is open", key="show-all", on_click=clear)
         return
     components.empty(
-        "Nothing needs you", "Conditions are looked at every few seconds; what opens stands here until it is over."
+        "Nothing needs you", "Conditions are looked at every minute; what opens stands here until it is over."
     )
 
 

@@ -150,7 +150,7 @@ def _draw_nothing(before: date | None) -> None:
         components.empty(
             "No day is reported yet",
             "The first report is built in the night after the shop's first whole day. What is mailed and to whom is"
-            " set on Set-up.",
+            " set on Alerts, under Who is told.",
         )
 
 

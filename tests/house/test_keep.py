@@ -179,7 +179,7 @@ def test_every_queue_has_its_own_workers() -> None:
         assert list(commands[name].words[1:]) == ["-m", "workers.run", "--queue", name]
 
 
-def test_a_copy_that_ends_with_an_error_says_so_in_our_words(tmp_path: Path, notes: Path) -> None:
+def test_a_copy_that_ends_with_an_error_says_so_in_our_words(tmp_path: Path) -> None:
     """And in no others: every line of a process of ours can be read by whoever collects them."""
     keeper = f"""
 import sys
@@ -189,18 +189,18 @@ from workers import keep
 logs.configure("keeper")
 def work():
     logs.configure("worker")
-    open({str(notes)!r}, "a").write("alive 1\\n")
     raise ValueError("its reason")
 raise SystemExit(keep.keep({{"it": keep.Copy(["it"], work)}}, Path({str(tmp_path)!r})))
 """
     process = subprocess.Popen([sys.executable, "-c", keeper], cwd=ROOT, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    lines: list[dict[str, str]] = []
     try:
-        wait_for_children(notes, 1)
-        time.sleep(0.3)
+        while not lines or "it ended" not in lines[-1]["text"]:
+            lines.append(json.loads(process.stderr.readline()))
     finally:
         process.terminate()
-    _, said = process.communicate(timeout=20)
-    lines = [json.loads(line) for line in said.splitlines()]
+        process.communicate(timeout=20)
     (died,) = (line for line in lines if line["text"] == "the process ends")
     assert (died["process"], "ValueError: its reason" in died["error"]) == ("worker", True)
     assert any("it ended (status 1)" in line["text"] for line in lines)
