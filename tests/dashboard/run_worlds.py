@@ -126,10 +126,9 @@ def day(conn: Connection, shop: int) -> None:
         # Of a short rhythm one turn in five minutes is enough to look at.
         step = max(every, 300)
         for back in range(86_400 // step):
-            # It begins a moment after it was due.
-            at = now - timedelta(seconds=now.timestamp() % every + back * step - 1)
-            if at > now:
-                continue
+            # It begins a second after it was due: one that was due just now has not begun.
+            begun = now - timedelta(seconds=1)
+            at = begun - timedelta(seconds=begun.timestamp() % every + back * step) + timedelta(seconds=1)
             if every <= 3600 and timedelta(hours=7) < now - at < timedelta(hours=8):
                 continue
             outcome = "failed" if schedule.name == "poll.orders" and 60 < back < 64 else "finished"
