@@ -8,13 +8,13 @@ from typing import Protocol
 
 from sqlalchemy import Engine
 
-from core import audit, bootstrap
+from core import bootstrap
 from core.audit import Actor
 from core.clock import utc_now
 from core.db import unit_of_work
 from core.errors import Retryable
 from core.ports import JobQueue
-from core.runs import operations as runs
+from core.runs import control
 from core.runs.queries import RUN_JOBS
 
 log = logging.getLogger(__name__)
@@ -39,19 +39,18 @@ def application() -> Application:
 
 def start_sync(app: Application, shop_id: int, connection_id: int, actor: Actor, now: datetime | None = None) -> int:
     """Ask for a sync of one connection; returns its run, or that of the one already open."""
-    return _start(app, shop_id, connection_id, SYNC_KIND, "start_sync", actor, now or utc_now())
+    return _start(app, shop_id, connection_id, SYNC_KIND, actor, now or utc_now())
 
 
 def start_test(app: Application, shop_id: int, connection_id: int, actor: Actor, now: datetime | None = None) -> int:
     """Ask for a call to one connection that shows whether it works; returns its run, or that of the one open."""
-    return _start(app, shop_id, connection_id, TEST_KIND, "test_connection", actor, now or utc_now())
+    return _start(app, shop_id, connection_id, TEST_KIND, actor, now or utc_now())
 
 
-def _start(app: Application, shop_id: int, connection_id: int, kind: str, act: str, actor: Actor, now: datetime) -> int:
+def _start(app: Application, shop_id: int, connection_id: int, kind: str, actor: Actor, now: datetime) -> int:
     """The request and its audit entry are one unit of work. The ring after it may get lost: the sweep repairs that."""
     with unit_of_work(app.engine) as conn:
-        run_id = runs.request_sync(conn, shop_id, connection_id, kind, "click", actor, now)
-        audit.record(conn, shop_id, actor, act, f"connection:{connection_id}", now, sync_run_id=run_id, kind=kind)
+        run_id = control.start(conn, shop_id, connection_id, kind, actor, now)
     try:
         app.queue.enqueue(RUN_JOBS[kind], shop_id=shop_id, connection_id=connection_id, sync_run_id=run_id)
     except Retryable as error:

@@ -45,6 +45,8 @@ from workers.reconcile_cli import reconcile
 from workers.reports_cli import report
 from workers.retention_cli import retention
 from workers.rules_cli import rules
+from workers.runs_cli import runs
+from workers.schedules_cli import schedules
 from workers.shipments_cli import confirm_shipment
 from workers.why import why
 from workers.world import Progress
@@ -89,6 +91,8 @@ cli.add_command(confirm_shipment)
 reconcile.add_command(reconcile_orders_cli.orders)
 cli.add_command(reconcile)
 cli.add_command(retention)
+cli.add_command(runs)
+cli.add_command(schedules)
 cli.add_command(notices)
 cli.add_command(report)
 for command in going_live_cli.COMMANDS:

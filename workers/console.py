@@ -15,7 +15,7 @@ from core.config import DEFAULT_HOME, Settings
 from core.connections import queries as connections
 from core.connections.queries import ConnectionRow
 from core.db import read_only
-from core.errors import BadInput
+from core.errors import BadInput, Retryable
 from workers import up as supervision
 
 console = Console(stderr=True)
@@ -67,3 +67,12 @@ def connection_of(app: Application, shop: str | None, name: str) -> ConnectionRo
         return found[0]
     shown = ", ".join(f"{row.name} ({row.id})" for row in known) or "none yet"
     raise BadInput(f"there is no connection {name}; connections: {shown}")
+
+
+def ring(app: Application, job: str, **arguments: object) -> str:
+    """Ring for what was committed, and say when it begins: a ring that finds no Redis is made up for by a sweep."""
+    try:
+        app.queue.enqueue(job, **arguments)
+    except Retryable:
+        return "Redis does not answer: it begins when Redis is back."
+    return "It begins within seconds."

@@ -182,6 +182,36 @@ def test(name: str, shop: str | None, reason: str) -> None:
 @click.argument("name")
 @_SHOP
 @click.option("--reason", required=True, help="Why; kept on record.")
+def pause(name: str, shop: str | None, reason: str) -> None:
+    """Tell a channel nothing until it is resumed; what comes meanwhile is kept."""
+    _set_quiet(name, shop, True, reason)
+    click.echo(f"{name} is told nothing until it is resumed. What comes meanwhile is kept.")
+
+
+@notices.command()
+@click.argument("name")
+@_SHOP
+@click.option("--reason", required=True, help="Why; kept on record.")
+def resume(name: str, shop: str | None, reason: str) -> None:
+    """Tell a paused channel again; what came meanwhile goes in one message."""
+    held = _set_quiet(name, shop, False, reason)
+    kept = f" {held:,} {'notice was' if held == 1 else 'notices were'} kept and go in one message." if held else ""
+    click.echo(f"{name} is told again.{kept}")
+
+
+def _set_quiet(name: str, shop: str | None, is_quiet: bool, reason: str) -> int:
+    app = console.application()
+    shop_id, channel_id = _channel(app, shop, name)
+    with unit_of_work(app.engine) as conn:
+        return notice_channels.set_quiet(
+            conn, shop_id, channel_id, is_quiet, Actor(console.person(), reason), utc_now()
+        )
+
+
+@notices.command()
+@click.argument("name")
+@_SHOP
+@click.option("--reason", required=True, help="Why; kept on record.")
 def remove(name: str, shop: str | None, reason: str) -> None:
     """Tell a channel nothing ever again, and forget its address."""
     app = console.application()

@@ -22,6 +22,17 @@ class NotToBeDoneAgain(Anticipated):
     """The run did not fail, or is of a kind that comes about by events only."""
 
 
+_STARTS = {"sync_connection": "start_sync", "test_connection": "test_connection"}
+"""By the kind that a person begins as such: the act that is on record for it."""
+
+
+def start(conn: Connection, shop_id: int, connection_id: int, kind: str, actor: Actor, now: datetime) -> int:
+    """Ask for a sync or a test of a connection; returns its run, or that of its kind which is open already."""
+    run_id = operations.request_sync(conn, shop_id, connection_id, kind, "click", actor, now)
+    audit.record(conn, shop_id, actor, _STARTS[kind], f"connection:{connection_id}", now, sync_run_id=run_id, kind=kind)
+    return run_id
+
+
 def cancel(conn: Connection, shop_id: int, run_id: int, actor: Actor, now: datetime) -> bool:
     """Stop a sync: True where it had not begun and is over, False where it stops at the next step that it tells.
 

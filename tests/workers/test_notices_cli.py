@@ -80,6 +80,9 @@ def test_a_channel_is_added_tried_listed_and_removed(
     assert "from danger on, daily at 8:00" in listed
     assert "verysecret" not in run("--json").output
     assert [row["name"] for row in json.loads(run("--json").output)] == ["Chat", "Post"]
+    assert run("pause", "post", *REASON).output.startswith("post is told nothing until it is resumed.")
+    assert "; paused" in run().output
+    assert run("resume", "post", *REASON).output == "post is told again.\n"
     assert run("remove", "chat", *REASON).exit_code == 0
     assert run("add", "slack", "X", *REASON, given="http://chat.test/x\n").exception is not None
     assert "channels: Post" in str(run("test", "Chat").exception)
@@ -87,7 +90,8 @@ def test_a_channel_is_added_tried_listed_and_removed(
         acts = [tuple(row.values()) for row in fetch(conn, "select actor, act from audit_entries order by id")]
     assert acts[1:] == [
         ("ada", "add_notice_channel"), ("ada", "add_notice_channel"), ("ada", "test_notice_channel"),
-        ("ada", "test_notice_channel"), ("ada", "remove_notice_channel"),
+        ("ada", "test_notice_channel"), ("ada", "pause_notice_channel"), ("ada", "resume_notice_channel"),
+        ("ada", "remove_notice_channel"),
     ]  # fmt: skip
 
 
