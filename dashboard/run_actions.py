@@ -9,13 +9,18 @@ import logging
 
 from core.audit import Actor
 from core.clock import utc_now
-from core.db import scalar, unit_of_work
+from core.db import unit_of_work
 from core.errors import Retryable
-from core.runs import control, scheduling
+from core.reconciliation import cancelling
+from core.reconciliation.operations import SYNC_KINDS
+from core.runs import control, queries, scheduling
 from core.runs.queries import RUN_JOBS
 from dashboard.actions import Application, application
 
 __all__ = ["application", "cancel_sync", "pause_schedule", "resume_schedule", "retry_sync", "run_schedule"]
+
+COMPARISONS = frozenset(SYNC_KINDS.values())
+"""Kinds of syncs that hold a channel against what we know: each has a row of its own, and is asked for with it."""
 
 log = logging.getLogger(__name__)
 
@@ -28,16 +33,15 @@ def cancel_sync(app: Application, shop_id: int, run_id: int, actor: Actor) -> st
 
 
 def retry_sync(app: Application, shop_id: int, run_id: int, actor: Actor) -> str:
-    """Have a failed sync done again. Raises as `control.retry`."""
+    """Have a failed sync, or comparison, done again. Raises as `control.retry` and `cancelling.retry`."""
     with unit_of_work(app.engine) as conn:
-        again = control.retry(conn, shop_id, run_id, actor, utc_now())
-        kind, connection_id = (
-            scalar(
-                conn, f"select {column} from sync_runs where shop_id = %(shop)s and id = %(id)s", shop=shop_id, id=again
-            )
-            for column in ("kind", "connection_id")
-        )
-    rung = _ring(app, RUN_JOBS[kind], shop_id=shop_id, connection_id=connection_id, sync_run_id=again)
+        run = queries.sync_run(conn, shop_id, run_id)
+        is_comparison = run is not None and run["kind"] in COMPARISONS
+        retry = cancelling.retry if is_comparison else control.retry
+        again = retry(conn, shop_id, run_id, actor, utc_now())
+        new = queries.sync_run(conn, shop_id, again)
+    assert new is not None
+    rung = _ring(app, RUN_JOBS[new["kind"]], shop_id=shop_id, connection_id=new["connection_id"], sync_run_id=again)
     return f"Sync run {again} does it again. {_when(rung)}"
 
 

@@ -13,7 +13,7 @@ from core.db import execute, fetch, unit_of_work
 from core.errors import Retryable
 from core.reconciliation.operations import Changed, Chosen
 from core.reconciliation.rules import Policy
-from dashboard import reconciliation_actions, reconciliation_queries, reconciliation_words
+from dashboard import reconciliation_actions, reconciliation_queries, reconciliation_words, run_actions
 from tests.dashboard import reconciliation_worlds
 from tests.dashboard.conftest import Open, text_of
 from tests.dashboard.reconciliation_worlds import busy, equal
@@ -156,8 +156,8 @@ def test_a_run_under_way_shows_how_far_it_is_and_may_be_cancelled(opened: Open, 
     )
     assert reconciliation_actions.cancel(app, world.shop_id, run, ADA) == "It had ended by itself."
     with engine.connect() as conn:
-        states = fetch(conn, "select state, error from sync_runs where id = %(r)s", r=run)
-    assert dict(states[0]) == {"state": "failed", "error": "cancelled by ada: looked at both"}
+        states = fetch(conn, "select state, cancel_asked_by, cancel_reason from sync_runs where id = %(r)s", r=run)
+    assert dict(states[0]) == {"state": "cancelled", "cancel_asked_by": "ada", "cancel_reason": "looked at both"}
     assert "not compared at" in text_of(opened("reconciliation", run=str(run)))
 
 
@@ -316,3 +316,30 @@ def execute_all(engine: Engine) -> None:
     """Statistics as autovacuum would have them."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         execute(conn, "select count_grown_tables()")
+
+
+@pytest.mark.parametrize("kind", ["stock", "orders"])
+def test_a_comparison_that_failed_is_done_again_as_a_comparison(world: World, engine: Engine, kind: str) -> None:
+    """A sync run alone would be done at once, with nothing compared."""
+    with unit_of_work(engine) as conn:
+        failed = reconciliation_worlds.ran(conn, world, kind, state="failed", error="no answer")
+        execute(conn, "update reconciliation_runs set ended_at = now() where ended_at is null")
+        execute(conn, "update sync_runs set state = 'done', ended_at = now() where state in ('queued', 'running')")
+        if kind == "stock":
+            execute(conn, """update reconciliation_runs set sku_id = (select min(sku_id) from listings)
+                where sync_run_id = %(r)s""", r=failed)  # fmt: skip
+    app = Acting(engine)
+    run_actions.retry_sync(app, world.shop_id, failed, ADA)
+    with engine.connect() as conn:
+        (again,) = fetch(
+            conn,
+            """
+            select y.state, y.retry_of, r.kind, r.sku_id, (select count(*) from order_readings g where g.run_id = r.id)
+                as readings, (select sku_id from reconciliation_runs where sync_run_id = %(r)s) as was
+            from sync_runs y join reconciliation_runs r on r.sync_run_id = y.id where y.state = 'queued'
+            """,
+            r=failed,
+        )
+    assert (again["state"], again["retry_of"], again["kind"]) == ("queued", failed, kind)
+    assert again["sku_id"] == again["was"], "of one SKU: of that one again"
+    assert again["readings"] == (1 if kind == "orders" else 0)
