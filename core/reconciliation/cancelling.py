@@ -62,8 +62,8 @@ def retry(conn: Connection, shop_id: int, sync_run_id: int, actor: Actor, now: d
 
     def ask() -> int:
         if row["kind"] == "stock":
-            where = (shop_id, row["connection_id"], "stock")
-            return operations.request(conn, *where, actor, now, sku=row["code"]).sync_run_id
+            number = row["connection_id"]
+            return operations.request(conn, shop_id, number, "stock", actor, now, sku=row["code"]).sync_run_id
         connection = connections.connection(conn, shop_id, row["connection_id"])
         return order_runs.request(conn, connection, "click", actor, now).sync_run_id
 

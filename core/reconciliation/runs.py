@@ -169,6 +169,24 @@ def to_read(conn: Connection, reading: Reading, after_id: int) -> Wanted | None:
     return Wanted([row["ref"] for row in rows], rows[-1]["id"]) if rows else None
 
 
+def count_to_read(conn: Connection, reading: Reading, until_id: int | None = None) -> int:
+    """How many listings that we write there are; up to an id, how many of them were asked for by then."""
+    return int(
+        scalar(
+            conn,
+            """
+            select count(*) from listings l
+            where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'on'
+                and (%(sku)s::int8 is null or l.sku_id = %(sku)s) and (%(until)s::int8 is null or l.id <= %(until)s)
+            """,
+            shop=reading.shop_id,
+            connection=reading.connection_id,
+            sku=reading.sku_id,
+            until=until_id,
+        )
+    )
+
+
 def have_read(conn: Connection, reading: Reading, now: datetime) -> bool:
     """Everything is read: it is compared now, and not read again should that be interrupted.
 

@@ -27,6 +27,7 @@ from core.messaging import inbox
 from core.messaging.doorbell import Lane, lane_lock
 from core.messaging.inbox import Incoming
 from core.ports import Found, SalesChannel
+from core.reconciliation.operations import UnderWay
 from core.reconciliation.orders import judging, mentions, staging
 from core.reconciliation.orders import runs as order_runs
 from core.reconciliation.orders.runs import Run
@@ -63,7 +64,8 @@ def reconcile_all(*, shop_id: int) -> dict[str, Any]:
         try:
             with unit_of_work(app.engine) as conn:
                 run = order_runs.request(conn, row, "schedule", NIGHTLY, utc_now())
-        except order_runs.NoOrders:
+        except (order_runs.NoOrders, UnderWay):
+            # The next connection is asked for all the same; what is under way reads the same orders.
             continue
         asked += 1
         app.queue.enqueue("reconcile.orders", shop_id=shop_id, connection_id=row.id, sync_run_id=run.sync_run_id)

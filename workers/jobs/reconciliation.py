@@ -159,11 +159,12 @@ def _read_export(
     if done is None:
         done = 0
         _take_road(app, reading, EXPORT)
-    pages = 0
+    pages = listings = 0
     try:
         for pages, page in enumerate(channel.exported(export), start=1):
+            listings += len(page)
             if pages > done:
-                _stage(app, reading, runs.of_listings(page), f"{export.ref}#{pages}")
+                _stage(app, reading, runs.of_listings(page), f"{export.ref}#{pages}", listings)
     except Permanent:
         # Gone at the channel, or not to be read: the pages of our own listings are always there.
         pages = 0
@@ -185,9 +186,13 @@ def _read_levels(app: Application, row: ConnectionRow, channel: SalesChannel, re
     after = int(reading.cursor or 0) if reading.road == LEVELS else 0
     if reading.road != LEVELS or reading.cursor is None:
         _take_road(app, reading, LEVELS)
+    with read_only(app.engine) as conn:
+        total, done = runs.count_to_read(conn, reading), runs.count_to_read(conn, reading, after)
+    _tell(app, reading, "reading what it shows", total=total, done=done)
     for wanted in _wanted(app, reading, after):
         levels = channel.levels(wanted.refs, in_background=True)
-        _stage(app, reading, [Observed(level) for level in levels], str(wanted.last_id))
+        done += len(wanted.refs)
+        _stage(app, reading, [Observed(level) for level in levels], str(wanted.last_id), done)
     _have_read(app, row, reading)
 
 
@@ -206,9 +211,11 @@ def _take_road(app: Application, reading: Reading, road: str) -> None:
         runs.take_road(conn, reading, road)
 
 
-def _stage(app: Application, reading: Reading, page: list[Observed], cursor: str) -> None:
+def _stage(app: Application, reading: Reading, page: list[Observed], cursor: str, done: int) -> None:
+    """`done`: listings that are read by then; each is shown at as many places as there are."""
     with unit_of_work(app.engine) as conn:
-        _goes_on(conn, reading, done=runs.stage(conn, reading, page, cursor))
+        runs.stage(conn, reading, page, cursor)
+        _goes_on(conn, reading, done=done)
 
 
 def _have_read(app: Application, row: ConnectionRow, reading: Reading) -> None:
@@ -218,9 +225,9 @@ def _have_read(app: Application, row: ConnectionRow, reading: Reading) -> None:
             raise NothingTold(row.name, "nothing was read")
 
 
-def _tell(app: Application, reading: Reading, step: str, *, total: int | None = None) -> None:
+def _tell(app: Application, reading: Reading, step: str, *, total: int | None = None, done: int | None = None) -> None:
     with unit_of_work(app.engine) as conn:
-        _goes_on(conn, reading, step=step, total=total)
+        _goes_on(conn, reading, step=step, total=total, done=done)
 
 
 def _goes_on(conn: Connection, reading: Reading, **told: Any) -> None:
