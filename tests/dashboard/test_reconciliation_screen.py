@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from sqlalchemy import Connection, Engine
@@ -343,3 +344,36 @@ def test_a_comparison_that_failed_is_done_again_as_a_comparison(world: World, en
     assert (again["state"], again["retry_of"], again["kind"]) == ("queued", failed, kind)
     assert again["sku_id"] == again["was"], "of one SKU: of that one again"
     assert again["readings"] == (1 if kind == "orders" else 0)
+
+
+def ways(page: AppTest) -> dict[str, dict[str, str]]:
+    """Where each link leads, by its label."""
+    return {
+        link.proto.label: dict(parse_qsl(link.proto.query_string.lstrip("?")))  # type: ignore[attr-defined]
+        for link in page.get("page_link")
+    }
+
+
+def test_what_is_parked_leads_to_its_messages_and_a_sku_back_to_what_differs_of_it(
+    opened: Open, world: World, engine: Engine
+) -> None:
+    where = ways(opened("reconciliation", q="#5002"))["Open the message"]
+    there = opened("failures", **where)
+    assert not there.exception
+    assert {box.label: box.value for box in there.selectbox} == {"Kind": "Messages", "Connection": "Shopify UK"}
+    sku = opened("reconciliation", kind="Stock")
+    code = ways(sku)["Open the SKU"]["sku"]
+    back = ways(opened("skus", sku=code))["Reconcile this SKU"]
+    assert back["q"] == code
+    said = text_of(opened("reconciliation", **back))
+    assert code in said
+
+
+def test_the_end_of_a_comparison_leads_to_its_run(opened: Open, world: World, engine: Engine) -> None:
+    with unit_of_work(engine) as conn:
+        run = reconciliation_worlds.ran(conn, world, "orders", state="failed", error="no answer")
+    assert f"runs?run={run}" in text_of(opened("reconciliation", run=str(run)))
+    there = opened("runs", run=str(run))
+    assert not there.exception
+    assert "Orders compared" in text_of(there)
+    assert "Do it again…" in buttons(there)
