@@ -199,7 +199,7 @@ def sync_run(shop_id: int, run_id: int) -> dict[str, Any] | None:
         """
         select sync_run_id, connection_id, connection, kind, trigger, requested_by, reason, state, step, done, total,
                counts, attempts, requested_at, started_at, heartbeat_at, ended_at, error, is_open, seconds_left,
-               quiet_seconds, now() as as_of
+               quiet_seconds, cancel_asked_by, cancel_reason, now() as as_of
         from sync_run_list where shop_id = %(shop)s and sync_run_id = %(run)s
         """,
         shop=shop_id,

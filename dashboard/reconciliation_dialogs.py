@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -170,9 +171,13 @@ def read_again(viewer: people.Viewer, row: Row) -> None:
 # --- compare now ------------------------------------------------------------------------------------------------------
 
 
-@st.dialog("Reconcile now?", width="medium", icon=":material/balance:")
 def compare_now(viewer: people.Viewer, found: Sequence[Row], connection_id: int | None, code: str = "") -> None:
-    """Which connection, stock or orders, all or one SKU; then why."""
+    """Ask which connection, stock or orders, all or one SKU; then why."""
+    draw = partial(_draw_compare, viewer, found, connection_id, code)
+    components.open_dialog(st.dialog("Reconcile now?", width="medium", icon=":material/balance:")(draw))
+
+
+def _draw_compare(viewer: people.Viewer, found: Sequence[Row], connection_id: int | None, code: str) -> None:
     names = {row["connection_id"]: row["connection"] for row in found}
     ids = list(names)
     with st.form("compare", border=False, enter_to_submit=True):
@@ -248,9 +253,13 @@ def cancel(viewer: people.Viewer, run: Row) -> None:
 # --- the policy -------------------------------------------------------------------------------------------------------
 
 
-@st.dialog("What is corrected by itself", width="medium", icon=":material/policy:")
 def edit_policy(viewer: people.Viewer, row: Row) -> None:
     """The policy of one connection: changed, previewed on what is open now, then saved."""
+    dialog = st.dialog("What is corrected by itself", width="medium", icon=":material/policy:")
+    components.open_dialog(dialog(partial(_draw_edit, viewer, row)))
+
+
+def _draw_edit(viewer: people.Viewer, row: Row) -> None:
     st.markdown(f"**{formats.plain(row['connection'])}**: {reconciliation_words.policy(row)}")
     chosen = st.multiselect(
         "Correct by itself",
@@ -319,9 +328,13 @@ def _draw_policy(viewer: people.Viewer, row: Row, new: Policy) -> None:
 # --- the history ------------------------------------------------------------------------------------------------------
 
 
-@st.dialog("How it came about", width="medium", position="right", icon=":material/history:")
 def history(viewer: people.Viewer, row: Row) -> None:
     """Everything that became of one discrepancy, newest first, and both sides of an order figure by figure."""
+    dialog = st.dialog("How it came about", width="medium", position="right", icon=":material/history:")
+    components.open_dialog(dialog(partial(_draw_history, viewer, row)))
+
+
+def _draw_history(viewer: people.Viewer, row: Row) -> None:
     st.markdown(reconciliation_words.about(row))
     st.markdown(reconciliation_words.why(row))
     with components.panel("history"):

@@ -83,7 +83,8 @@ def _draw_progress(viewer: people.Viewer, run: Row) -> None:
 
 def _draw_result(viewer: people.Viewer, run: Row) -> None:
     is_done = run["state"] == "done"
-    with components.card("ok" if is_done else "danger", f"compared-{run['sync_run_id']}"):
+    look = "ok" if is_done else "unknown" if run["state"] == "cancelled" else "danger"
+    with components.card(look, f"compared-{run['sync_run_id']}"):
         with st.container(width="stretch", gap="xxsmall"):
             ended = formats.moment(run["ended_at"], run["as_of"], viewer.shop.zone)
             st.markdown(
@@ -97,8 +98,12 @@ def _draw_result(viewer: people.Viewer, run: Row) -> None:
                     + "".join(f"<span><b>{escape(v)}</b> {escape(k)}</span>" for v, k in counted)
                     + "</div>"
                 )
+            elif run["state"] == "cancelled":
+                said = f"Stopped by {formats.plain(run['cancel_asked_by'])}: {formats.sentence(run['cancel_reason'])}"
+                st.markdown(f"{said} What it found stays.")
             elif not is_done:
                 st.markdown(f"{formats.sentence(run['error'])} What it found stays.")
+            components.html(f'<div class="sy-meta">{syncing.in_full(run)}</div>')
         with st.container(width="content"):
             st.button("Close", key=f"close-{run['sync_run_id']}", on_click=_forget_run)
 

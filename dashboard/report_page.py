@@ -388,7 +388,7 @@ def _draw_sync(report: ReportRow) -> None:
     body = [
         [
             f"<b>{escape(row['connection'])}</b>",
-            _ended_well(row),
+            escape(words.ended_well(row)),
             _half(row["writes_p50_ms"], row["writes_p95_ms"]),
             _half(row["orders_p50_ms"], row["orders_p95_ms"]),
             formats.count(row["writes_refused"]),
@@ -398,10 +398,6 @@ def _draw_sync(report: ReportRow) -> None:
     ]
     components.table(heads, body, "How each channel was kept in step", dense=True)
     components.html(f'<div class="sy-note">Half within · 95 of 100 within. {escape(_compared(report))}</div>')
-
-
-def _ended_well(row: Row) -> str:
-    return escape(words.share(row["runs_done"], row["runs_done"] + row["runs_failed"]))
 
 
 def _half(p50: int | None, p95: int | None) -> str:

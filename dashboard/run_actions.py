@@ -9,8 +9,9 @@ import logging
 
 from core.audit import Actor
 from core.clock import utc_now
-from core.db import scalar, unit_of_work
+from core.db import unit_of_work
 from core.errors import Retryable
+from core.reconciliation import cancelling
 from core.runs import control, scheduling
 from core.runs.queries import RUN_JOBS
 from dashboard.actions import Application, application
@@ -28,17 +29,11 @@ def cancel_sync(app: Application, shop_id: int, run_id: int, actor: Actor) -> st
 
 
 def retry_sync(app: Application, shop_id: int, run_id: int, actor: Actor) -> str:
-    """Have a failed sync done again. Raises as `control.retry`."""
+    """Have a failed sync, or comparison, done again. Raises as `cancelling.retry_any`."""
     with unit_of_work(app.engine) as conn:
-        again = control.retry(conn, shop_id, run_id, actor, utc_now())
-        kind, connection_id = (
-            scalar(
-                conn, f"select {column} from sync_runs where shop_id = %(shop)s and id = %(id)s", shop=shop_id, id=again
-            )
-            for column in ("kind", "connection_id")
-        )
-    rung = _ring(app, RUN_JOBS[kind], shop_id=shop_id, connection_id=connection_id, sync_run_id=again)
-    return f"Sync run {again} does it again. {_when(rung)}"
+        new = cancelling.retry_any(conn, shop_id, run_id, actor, utc_now())
+    rung = _ring(app, RUN_JOBS[new["kind"]], shop_id=shop_id, connection_id=new["connection_id"], sync_run_id=new["id"])
+    return f"Sync run {new['id']} does it again. {_when(rung)}"
 
 
 def run_schedule(app: Application, shop_id: int, name: str, actor: Actor) -> str:

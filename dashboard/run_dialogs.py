@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboard import formats, people, run_actions, run_queries, run_words
+from core.reconciliation.cancelling import COMPARISONS
+from dashboard import formats, people, reconciliation_dialogs, run_actions, run_queries, run_words
 from dashboard.previews import Preview, ask
 
 Row = Mapping[str, Any]
@@ -13,11 +14,15 @@ Row = Mapping[str, Any]
 
 def cancel(run: Row) -> None:
     """Ask whether a sync is to be stopped."""
+    if run["kind"] in COMPARISONS:
+        # It ends at once, whoever is at work on it.
+        reconciliation_dialogs.cancel(people.viewer(), run)
+        return
     shop, name = people.viewer().shop, run_words.words_of(run["kind"])
     is_queued = run["state"] == "queued"
     figures = [(formats.count(run["done"]), "done so far")]
     if run["total"]:
-        figures.append((formats.count(run["total"] - run["done"]), "not read then"))
+        figures.append((formats.count(max(run["total"] - run["done"], 0)), "not read then"))
     ask(
         Preview(
             f"Stop sync run {run['sync_run_id']}?",

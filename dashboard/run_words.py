@@ -110,12 +110,12 @@ def collect(rows: Sequence[Row], hours: Sequence[Row], spans: Sequence[Row]) -> 
 # Their schedule only looks which connection is due, by the policy of each.
 _AT_THEIR_OWN_RHYTHM = frozenset({"reconcile_stock"})
 
-_WORST = ("fails", "silent", "shaky", "paused", "well", "asleep")
+_WORST = ("fails", "silent", "shaky", "never", "paused", "well", "asleep")
 
 
 def state(row: Row, day: Span) -> str:
     """fails: the last turn did not succeed; silent: the clock should have brought one; shaky: it succeeds now, but
-    not always; asleep: nothing happened for a day."""
+    not always; never: every turn so far was put off, so that nobody knows; asleep: nothing happened for a day."""
     if row["switch"] != "active":
         return "paused"
     if row["failed_turns"]:
@@ -127,6 +127,8 @@ def state(row: Row, day: Span) -> str:
         return "silent"
     if day.bad:
         return "shaky"
+    if row["last_success_at"] is None:
+        return "never"
     return "asleep" if quiet > timedelta(days=1) else "well"
 
 
@@ -149,7 +151,12 @@ def headline(found: Sequence[Health], running: int) -> tuple[str, str]:
         quiet = silent[0]
         since = formats.duration((quiet.row["as_of"] - quiet.row["last_turn_at"]).total_seconds())
         return f"{words_of(quiet.row['kind'])} of {quiet.row['connection']} did not run for {since}.", now
+    unknown = [h for h in found if h.state == "never"]
     shaky = sum(h.state == "shaky" for h in found)
+    if unknown and not shaky:
+        name = f"{words_of(unknown[0].row['kind'])} of {unknown[0].row['connection']}"
+        many = "" if len(unknown) == 1 else f", nor has {formats.in_words(len(unknown) - 1).lower()} more"
+        return f"{name} has not succeeded yet{many}: each turn was put off.", now
     if shaky:
         rest = (
             f"{formats.in_words(shaky)} {'kind' if shaky == 1 else 'kinds'} of sync failed now and then within a day."
@@ -166,7 +173,9 @@ def progress(run: Row) -> str:
     step = run["step"] or "begun"
     parts = [formats.plain(step[:1].upper() + step[1:])]
     if run["total"]:
-        parts.append(f"{formats.count(run['done'])} of {formats.count(run['total'])}")
+        # What grew while it was read is no share of what there was.
+        of = "of" if run["done"] <= run["total"] else "and more than the"
+        parts.append(f"{formats.count(run['done'])} {of} {formats.count(run['total'])}")
     elif run["done"]:
         parts.append(formats.count(run["done"]))
     if run["per_minute"] is not None:

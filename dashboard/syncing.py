@@ -136,14 +136,14 @@ def draw_progress(run: Row) -> None:
         st.markdown(f"{formats.badge(run['state'])} **Sync of {formats.plain(run['connection'])}**")
         st.progress(_share(run), text=progress_text(run))
         st.caption(f"Asked for by {formats.plain(run['requested_by'])}: {formats.plain(run['reason'])}")
-        components.html(f'<div class="sy-meta">{_in_full(run)}</div>')
+        components.html(f'<div class="sy-meta">{in_full(run)}</div>')
         if run["error"]:
             st.caption(
                 f"Attempt {run['attempts']} ended: {formats.sentence(run['error'])} It is tried again by itself."
             )
 
 
-def _in_full(run: Row) -> str:
+def in_full(run: Row) -> str:
     """The way to all that is known of a run, as HTML: its jobs, its calls, and the button that stops it."""
     where = people.viewer().where(run=str(run["sync_run_id"]))
     return components.link("runs", f"Sync run {run['sync_run_id']} in full", where)
@@ -194,7 +194,7 @@ def draw_result(run: Row, zone: str) -> None:
                 f"{formats.plain(run['requested_by'])}: "
                 f"{formats.plain(run['reason'])}"
             )
-            components.html(f'<div class="sy-meta">{_in_full(run)}</div>')
+            components.html(f'<div class="sy-meta">{in_full(run)}</div>')
         st.button("Close", key=f"close-run-{run['sync_run_id']}", on_click=_forget_run)
 
 

@@ -30,6 +30,9 @@ _VOLATILE = (
 )
 
 
+ARGUMENT_CHARACTERS_MAX = 4000
+
+
 def describe(error: BaseException) -> str:
     """The error in a sentence, without the statement and the row that a database error carries along."""
     original = error.orig if isinstance(error, DBAPIError) else error
@@ -167,7 +170,14 @@ class PostgresRunRecorder:
 def _arguments(job: SwJob) -> dict[str, object]:
     if job.func_name == UNREADABLE or not isinstance(job.kwargs, dict):
         return {}
-    return {str(key): mask(value)[:200] if isinstance(value, str) else value for key, value in job.kwargs.items()}
+    return {str(key): _argument(value) if isinstance(value, str) else value for key, value in job.kwargs.items()}
+
+
+def _argument(text: str) -> str:
+    """An argument in full, since the job may be done again by what stands here; one that is cut says so as one that is
+    covered does, and nobody can."""
+    shown = mask(text)
+    return shown if len(shown) <= ARGUMENT_CHARACTERS_MAX else f"{shown[:ARGUMENT_CHARACTERS_MAX]}***"
 
 
 def _outcome(result: object) -> object:

@@ -13,6 +13,7 @@ from core.bootstrap import Application
 from core.clock import utc_now
 from core.db import fetch, read_only, unit_of_work
 from core.errors import BadInput
+from core.reconciliation import cancelling
 from core.runs import control, queries
 from workers import console
 
@@ -159,7 +160,7 @@ def cancel(run: int, reason: str, shop: str | None) -> None:
     app = console.application()
     shop_id = console.shop_of(app, shop)
     with unit_of_work(app.engine) as conn:
-        is_over = control.cancel(conn, shop_id, run, Actor(console.person(), reason), utc_now())
+        is_over = cancelling.cancel_any(conn, shop_id, run, Actor(console.person(), reason), utc_now())
     click.echo(f"Sync run {run} is stopped." if is_over else f"Sync run {run} stops at its next step.")
 
 
@@ -172,7 +173,7 @@ def retry(run: int, reason: str, shop: str | None) -> None:
     app = console.application()
     shop_id = console.shop_of(app, shop)
     with unit_of_work(app.engine) as conn:
-        again = control.retry(conn, shop_id, run, Actor(console.person(), reason), utc_now())
+        again = cancelling.retry_any(conn, shop_id, run, Actor(console.person(), reason), utc_now())["id"]
     click.echo(f"Sync run {again} does it again. {_ring(app, shop_id, again)}")
 
 

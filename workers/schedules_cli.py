@@ -21,15 +21,17 @@ _NAME = click.argument("name", type=click.Choice([schedule.name for schedule in 
 
 
 @click.group(invoke_without_command=True)
+@_SHOP
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def schedules(context: click.Context, as_json: bool) -> None:
+def schedules(context: click.Context, shop: str | None, as_json: bool) -> None:
     """Show what runs by the clock and its last turn; have one run now, pause it, resume it."""
     if context.invoked_subcommand is not None:
         return
     app = console.application()
+    shop_id = console.shop_of(app, shop)
     with read_only(app.engine) as conn:
-        last = {row["name"]: row for row in queries.last_periods(conn)}
+        last = queries.last_turns(conn, shop_id, [one.name for one in SCHEDULES])
         paused = queries.paused_schedules(conn)
         asked = {row["name"] for row in scheduling.waiting_requests(conn)}
     rows = [

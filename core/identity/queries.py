@@ -71,19 +71,6 @@ def unmapped(
     )
 
 
-def unmapped_counts(conn: Connection, shop_id: int) -> Sequence[RowMapping]:
-    """How much waits for an answer, by connection: columns of the statement."""
-    return fetch(
-        conn,
-        """
-        select connection_id, connection, state, count(*) as identifiers, sum(listings)::bigint as listings,
-            sum(parked_lines)::bigint as lines, sum(parked_units)::bigint as units, min(parked_since) as since
-        from unmapped_identifiers where shop_id = %(shop)s group by 1, 2, 3 order by 2, 3
-        """,
-        shop=shop_id,
-    )
-
-
 def mapped(
     conn: Connection,
     shop_id: int,

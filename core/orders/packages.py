@@ -63,16 +63,3 @@ def unconfirmed(conn: Connection, shop_id: int, connection_id: int | None = None
         shop=shop_id,
         connection=connection_id,
     )
-
-
-def shops_with_unknown(conn: Connection) -> list[int]:
-    """Shops with a package that its channel does not know."""
-    rows = fetch(
-        conn,
-        """
-        select s.shop_id from shops s where exists (select from shipment_confirmations p
-            where p.shop_id = s.shop_id and p.revision is distinct from p.confirmed_revision)
-        order by 1
-        """,
-    )
-    return [row["shop_id"] for row in rows]

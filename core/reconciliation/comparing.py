@@ -15,7 +15,7 @@ from core.catalog import operations as catalog
 from core.db import execute, fetch, fetch_one, scalar
 from core.ports import LevelObservation
 from core.reconciliation.queries import FACTS, cause_of
-from core.reconciliation.runs import Reading
+from core.reconciliation.runs import Reading, check_open
 
 BELIEVED_AT_ONCE = 500
 """Observations believed in one unit of work: what a booking of one of them may have to wait for."""
@@ -41,7 +41,8 @@ class Compared:
 def compare(conn: Connection, reading: Reading, now: datetime) -> Compared:
     """Hold everything that a run has read against what we know, and record what differs, with its cause.
 
-    What was found before and is gone is resolved: only of listings that this run really read. Safe to repeat.
+    What was found before and is gone is resolved: only of listings that this run really read. Safe to repeat. Raises
+    Stopped for a run that has ended.
     """
     found = _record(conn, reading, _DIFFERENT, now)
     resolved = _close_gone(conn, reading, now)
@@ -63,7 +64,7 @@ def find_faults(conn: Connection, reading: Reading, now: datetime) -> int:
     """Record listings that stand for other goods than they say, by what we know ourselves; returns how many.
 
     The channel's code is that of another SKU of ours, or the same SKU is listed twice at one place; unless a person
-    said so. Before `compare`, which resolves what is no fault any more. Safe to repeat.
+    said so. Before `compare`, which resolves what is no fault any more. Safe to repeat. Raises Stopped as that does.
     """
     return _record(conn, reading, _AT_FAULT, now)
 
@@ -85,6 +86,8 @@ def _record(conn: Connection, reading: Reading, suspects: str, now: datetime) ->
     execute(conn, "set local parallel_tuple_cost to default")
     row = fetch_one(conn, f"{_FOUND} {_RECORD}", **where, now=now, by=BY)
     assert row is not None
+    # After it: ended meanwhile, what was staged may have gone between two statements.
+    check_open(conn, reading)
     return int(row["found"])
 
 
@@ -257,7 +260,9 @@ def believe(conn: Connection, reading: Reading, after_id: int, now: datetime) ->
     """Believe a page of what differs, in the order of listings; returns the last listing and how many, None at the end.
 
     By the path of every observation, with its exposure. Each page is a unit of work; repeated, it changes nothing.
+    Raises Stopped for a run that has ended.
     """
+    check_open(conn, reading)
     rows = fetch(
         conn,
         """

@@ -19,6 +19,7 @@ from core.connections import queries as connections
 from core.db import execute, fetch, fetch_one, scalar
 from core.errors import Anticipated, BadInput
 from core.reconciliation import deciding
+from core.reconciliation import runs as comparison_runs
 from core.reconciliation.deciding import Decided
 from core.reconciliation.queries import UnknownSku, policy
 from core.reconciliation.rules import CAUSES, CORRECTABLE, AskedBecause, Cause, Changed, NotCorrectable, Policy
@@ -73,7 +74,8 @@ def request(
         connection=connection_id,
         kind=what,
     )
-    if open_run is not None:
+    # One whose sync run was stopped, or given up, must not keep the next from beginning until the sweep has come by.
+    if open_run is not None and not comparison_runs.close_orphan(conn, shop_id, open_run["id"], now):
         if open_run["sku_id"] != sku_id:
             raise UnderWay(row.name)
         return Requested(open_run["id"], open_run["sync_run_id"], is_new=False)

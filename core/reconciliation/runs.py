@@ -12,8 +12,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from core.db import execute, fetch, fetch_one
+from core.db import execute, fetch, fetch_one, scalar
 from core.ports import ChannelListing, LevelObservation
+from core.runs import operations as sync_runs
+from core.runs.operations import Stopped
 
 READ_AT_ONCE = 500
 """Listings that are asked for together: a page of the road by levels, whatever calls the channel makes of it."""
@@ -58,6 +60,20 @@ def begin(conn: Connection, shop_id: int, sync_run_id: int, now: datetime) -> Re
         now=now,
     )
     return None if row is None else Reading(**row)
+
+
+def check_open(conn: Connection, reading: Reading) -> None:
+    """Raise Stopped where a run has ended under whoever works on it: what it had staged is gone, so that every listing
+    would look as if the channel told of it no more.
+    """
+    is_open = scalar(
+        conn,
+        "select 1 from reconciliation_runs where shop_id = %(shop)s and id = %(id)s and ended_at is null",
+        shop=reading.shop_id,
+        id=reading.id,
+    )
+    if is_open is None:
+        raise Stopped(f"comparison {reading.id} has ended: it was cancelled, or another worker has finished it")
 
 
 def take_road(conn: Connection, reading: Reading, road: str) -> None:
@@ -153,19 +169,40 @@ def to_read(conn: Connection, reading: Reading, after_id: int) -> Wanted | None:
     return Wanted([row["ref"] for row in rows], rows[-1]["id"]) if rows else None
 
 
+def count_to_read(conn: Connection, reading: Reading, until_id: int | None = None) -> int:
+    """How many listings that we write there are; up to an id, how many of them were asked for by then."""
+    return int(
+        scalar(
+            conn,
+            """
+            select count(*) from listings l
+            where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.publishing = 'on'
+                and (%(sku)s::int8 is null or l.sku_id = %(sku)s) and (%(until)s::int8 is null or l.id <= %(until)s)
+            """,
+            shop=reading.shop_id,
+            connection=reading.connection_id,
+            sku=reading.sku_id,
+            until=until_id,
+        )
+    )
+
+
 def have_read(conn: Connection, reading: Reading, now: datetime) -> bool:
     """Everything is read: it is compared now, and not read again should that be interrupted.
 
-    False, and nothing is concluded, where a channel told of none at all of the listings that we write there.
+    False, and nothing is concluded, where a channel told of none at all of the listings that we write there. Raises
+    Stopped for a run that has ended.
     """
+    check_open(conn, reading)
     return (
         execute(
             conn,
             """
             update reconciliation_runs r set state = 'comparing', read_at = %(now)s, cursor = null
-            where r.shop_id = %(shop)s and r.id = %(id)s and (r.observed > 0 or r.sku_id is not null or not exists (
-                select from listings l where l.shop_id = r.shop_id and l.connection_id = r.connection_id
-                    and l.publishing = 'on'))
+            where r.shop_id = %(shop)s and r.id = %(id)s and r.ended_at is null
+                and (r.observed > 0 or r.sku_id is not null or not exists (
+                    select from listings l where l.shop_id = r.shop_id and l.connection_id = r.connection_id
+                        and l.publishing = 'on'))
             """,
             shop=reading.shop_id,
             id=reading.id,
@@ -209,18 +246,38 @@ def fail(conn: Connection, shop_id: int, run_id: int, error: str, now: datetime)
     )
 
 
+def stop(conn: Connection, reading: Reading, now: datetime) -> bool:
+    """End a run that somebody asked to have stopped; False where nobody did, and another worker may have it."""
+    if not sync_runs.stop_sync(conn, reading.shop_id, reading.sync_run_id, now):
+        return False
+    close_orphan(conn, reading.shop_id, reading.id, now)
+    return True
+
+
+def close_orphan(conn: Connection, shop_id: int, run_id: int, now: datetime) -> bool:
+    """End a run whose sync run is over, with how that ended; False for one that has ended or goes on."""
+    row = fetch_one(conn, f"{_ORPHANS} and r.shop_id = %(shop)s and r.id = %(id)s", shop=shop_id, id=run_id)
+    if row is None:
+        return False
+    fail(conn, shop_id, run_id, row["error"], now)
+    return True
+
+
+_ORPHANS = """
+    select r.shop_id, r.id, case when y.state = 'cancelled'
+        then 'stopped by ' || y.cancel_asked_by || ': ' || y.cancel_reason
+        else coalesce(y.error, 'its run ended without it') end as error
+    from reconciliation_runs r
+    join sync_runs y on y.shop_id = r.shop_id and y.id = r.sync_run_id and y.state not in ('queued', 'running')
+    where r.ended_at is null
+"""
+
+
 def close_orphans(conn: Connection, now: datetime) -> int:
-    """End the runs whose sync run was given up, its worker dead too often; returns how many."""
-    rows = fetch(
-        conn,
-        """
-        select r.shop_id, r.id, y.error from reconciliation_runs r
-        join sync_runs y on y.shop_id = r.shop_id and y.id = r.sync_run_id and y.state in ('done', 'failed')
-        where r.ended_at is null order by r.shop_id, r.id for update of r skip locked
-        """,
-    )
+    """End the runs whose sync run was given up, its worker dead too often, or stopped; returns how many."""
+    rows = fetch(conn, f"{_ORPHANS} order by r.shop_id, r.id for update of r skip locked")
     for row in rows:
-        fail(conn, row["shop_id"], row["id"], row["error"] or "its run ended without it", now)
+        fail(conn, row["shop_id"], row["id"], row["error"], now)
     return len(rows)
 
 

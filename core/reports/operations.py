@@ -24,6 +24,10 @@ CLOCK = Actor("schedule", "the day has closed")
 LOOK = Actor("schedule", "the nightly look at what came late")
 
 
+CATCHES_UP_DAYS = 14
+"""So far back a day that has none is reported, though corrections are looked for in fewer."""
+
+
 class DayNotClosed(BadInput):
     """A report of a day that is not over yet, in the shop's zone."""
 
@@ -58,8 +62,8 @@ def build(conn: Connection, shop_id: int, day: date, actor: Actor, now: datetime
     Raises DayNotClosed.
     """
     shop = queries.shop(conn, shop_id)
-    begins, ends = _closed(shop, day, now)
     _lock(conn, shop_id)
+    begins, ends = _closed(conn, shop, day, now)
     standing = queries.find(conn, shop_id, day)
     if standing is not None:
         return Built(standing, is_new=False)
@@ -82,15 +86,16 @@ def build_by_hand(conn: Connection, shop_id: int, day: date, actor: Actor, now: 
 
 
 def due(conn: Connection, shop_id: int, now: datetime) -> list[date]:
-    """Closed days without a report, oldest first: since the shop was opened, and no further back than the policy looks.
+    """Closed days without a report, oldest first: since the shop was opened, and no further back than the policy looks
+    or `CATCHES_UP_DAYS`, whichever is more.
 
-    A night that was missed is caught up by the next.
+    Nights that were missed are caught up by the next.
     """
     shop = queries.shop(conn, shop_id)
     today = business_day(now, shop.time_zone)
     first = max(
         business_day(shop.opened_at, shop.time_zone),
-        today - timedelta(days=queries.policy(conn, shop_id).look_back_days),
+        today - timedelta(days=max(queries.policy(conn, shop_id).look_back_days, CATCHES_UP_DAYS)),
     )
     last = today - timedelta(days=1)
     if first > last:
@@ -100,11 +105,11 @@ def due(conn: Connection, shop_id: int, now: datetime) -> list[date]:
     return [day for day in days if day not in done]
 
 
-def _closed(shop: ShopRow, day: date, now: datetime) -> tuple[datetime, datetime]:
+def _closed(conn: Connection, shop: ShopRow, day: date, now: datetime) -> tuple[datetime, datetime]:
     begins, ends = rules.bounds(day, shop.time_zone)
     if ends > now:
         raise DayNotClosed(day, ends, shop.time_zone)
-    return begins, ends
+    return rules.joined((begins, ends), *queries.reported_until(conn, shop.shop_id, day))
 
 
 def _lock(conn: Connection, shop_id: int) -> None:
@@ -124,7 +129,8 @@ def _business(conn: Connection, shop: ShopRow, day: date, begins: datetime, ends
         "hours": (ends - begins).total_seconds() / 3600,
         "markets": row["markets"],
         "by_hour": [
-            {**nothing, **sold.get(hour["index"], {}), **hour} for hour in rules.clock_hours(day, shop.time_zone)
+            {**nothing, **sold.get(hour["index"], {}), **hour}
+            for hour in rules.clock_hours(begins, ends, shop.time_zone)
         ],
         "skus": row["skus"],
         "skus_sold": row["skus_sold"],

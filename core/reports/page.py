@@ -314,7 +314,7 @@ def _machine(content: Content) -> str:
     rows = [
         (
             row["connection"],
-            words.share(row["runs_done"], row["runs_done"] + row["runs_failed"]),
+            words.ended_well(row),
             _half(row["writes_p50_ms"], row["writes_p95_ms"]),
             _half(row["orders_p50_ms"], row["orders_p95_ms"]),
             count(row["writes_refused"]),
@@ -352,7 +352,8 @@ def _alerts(report: ReportRow) -> str:
 
 def _meanings() -> str:
     names = (
-        *("orders", "units", "revenue_minor", "tax_minor", "refunds", "cancellations", "stock_outs", "oversells"),
+        *("country", "orders", "units", "revenue_minor", "tax_minor", "refunds", "cancellations", "stock_outs"),
+        "oversells",
         *("sync", "discrepancies", "alerts", "usual"),
     )
     shown = "".join(f"<dt>{escape(LABELS[name])}</dt><dd>{escape(MEANINGS[name])}</dd>" for name in names)

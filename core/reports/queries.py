@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
@@ -134,6 +134,22 @@ def list_(conn: Connection, shop_id: int, *, before: date | None = None, limit: 
         before=before,
         limit=limit,
     )
+
+
+def reported_until(conn: Connection, shop_id: int, day: date) -> tuple[datetime | None, datetime | None]:
+    """Up to when days before `day` are reported: the latest of all of them, and that of the day right before."""
+    row = fetch_one(
+        conn,
+        """
+        select max(ends_at) as latest, max(ends_at) filter (where day = %(before)s) as before from daily_reports
+        where shop_id = %(shop)s and day < %(day)s and day >= %(day)s - 4
+        """,
+        shop=shop_id,
+        day=day,
+        before=day - timedelta(days=1),
+    )
+    assert row is not None
+    return row["latest"], row["before"]
 
 
 def reported_days(conn: Connection, shop_id: int, begins: date, ends: date) -> set[date]:

@@ -77,9 +77,10 @@ def bounds(day: date, time_zone: str) -> tuple[datetime, datetime]:
     return midnight(day, time_zone), midnight(day + timedelta(days=1), time_zone)
 
 
-def clock_hours(day: date, time_zone: str) -> list[dict[str, Any]]:
-    """The hours of a day as its clock showed them; an hour that comes twice is named with its zone's letters."""
-    begins, ends = bounds(day, time_zone)
+def clock_hours(begins: datetime, ends: datetime, time_zone: str) -> list[dict[str, Any]]:
+    """The hours of a day as its clock showed them; an hour that comes twice is named with its zone's letters, or where
+    those are the same, with its day of the month.
+    """
     count = -(-int((ends - begins).total_seconds()) // 3600)
     shown = [(begins + timedelta(hours=index)).astimezone(ZoneInfo(time_zone)) for index in range(count)]
     twice = {each.hour for each in shown if sum(other.hour == each.hour for other in shown) > 1}
@@ -87,10 +88,31 @@ def clock_hours(day: date, time_zone: str) -> list[dict[str, Any]]:
         {
             "index": index,
             "hour": each.hour,
-            "label": f"{each:%H:%M} {each:%Z}" if each.hour in twice else f"{each:%H:%M}",
+            "label": _hour_said(each, shown) if each.hour in twice else f"{each:%H:%M}",
         }
         for index, each in enumerate(shown)
     ]
+
+
+def _hour_said(hour: datetime, shown: Sequence[datetime]) -> str:
+    is_plain = sum((each.hour, each.tzname()) == (hour.hour, hour.tzname()) for each in shown) == 1
+    return f"{hour:%H:%M} {hour:%Z}" if is_plain else f"{hour:%H:%M} ({hour.day}.)"
+
+
+def joined(
+    span: tuple[datetime, datetime], reported_until: datetime | None, day_before_until: datetime | None
+) -> tuple[datetime, datetime]:
+    """A day's bounds as they are reported: from where the day before was reported to, and nothing that was.
+
+    They differ from `bounds` only where the shop changed its zone in between. `reported_until`: the latest that any
+    earlier day was reported to; `day_before_until`: that of the day right before. Every instant is in one day then.
+    """
+    begins, ends = span
+    if day_before_until is not None:
+        begins = day_before_until
+    if reported_until is not None:
+        begins = max(begins, reported_until)
+    return min(begins, ends), ends
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------
@@ -127,17 +149,19 @@ def counted(markets: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def with_usual(hours: Sequence[Mapping[str, Any]], before: Sequence[Content]) -> list[dict[str, Any]]:
-    """Hours with what is usual at that hour of the clock: the mean of the days before; null where there are none."""
+    """Hours with what is usual at that hour of the clock: the mean of that hour on the days before; null where none had
+    it. One that came twice on a day counts twice, one that was left out not at all.
+    """
     rows = []
     for hour in hours:
         seen = [row for content in before for row in content["by_hour"] if row["hour"] == hour["hour"]]
         currencies = {currency for row in seen for currency in row["revenue"]}
         revenue = {
-            currency: round(sum(row["revenue"].get(currency, 0) for row in seen) / len(before))
+            currency: round(sum(row["revenue"].get(currency, 0) for row in seen) / len(seen))
             for currency in sorted(currencies)
         }
-        usual = round(sum(row["orders"] for row in seen) / len(before), 2) if before else None
-        rows.append({**hour, "usual_orders": usual, "usual_revenue": revenue if before else None})
+        usual = round(sum(row["orders"] for row in seen) / len(seen), 2) if seen else None
+        rows.append({**hour, "usual_orders": usual, "usual_revenue": revenue if seen else None})
     return rows
 
 

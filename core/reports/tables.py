@@ -230,6 +230,7 @@ def _sync(report: ReportRow) -> Section:
     names: Mapping[str, tuple[str, Kind]] = {
         "runs_done": ("Syncs and polls done", "count"),
         "runs_failed": ("Failed", "count"),
+        "runs_refused": ("Said no", "count"),
         "writes_confirmed": ("Quantities confirmed", "count"),
         "writes_refused": ("Refused", "count"),
         "writes_p50_ms": ("To confirm, half within, ms", "milliseconds"),
@@ -241,7 +242,7 @@ def _sync(report: ReportRow) -> Section:
         "calls_failed": ("Calls failed", "count"),
     }
     columns = (_text("connection", "Channel"), *(Column(name, *shown) for name, shown in names.items()))
-    rows = tuple((row["connection"], *(row[name] for name in names)) for row in report.content["sync"])
+    rows = tuple((row["connection"], *(row.get(name) for name in names)) for row in report.content["sync"])
     return Section("sync", "Sync", MEANINGS["sync"], columns, rows)
 
 

@@ -68,16 +68,20 @@ _OVERSELLS = """
 
 # Business refusals are no failures: they are told beside what was confirmed.
 _SYNC = """
-    select c.id as connection_id, c.name as connection, c.vendor, coalesce(r.done, 0) as runs_done,
-        coalesce(r.failed, 0) as runs_failed, coalesce(w.confirmed, 0) as writes_confirmed,
+    select c.id as connection_id, c.name as connection, c.vendor, coalesce(r.done, 0)::int8 as runs_done,
+        coalesce(r.failed, 0)::int8 as runs_failed, coalesce(r.refused, 0)::int8 as runs_refused,
+        coalesce(w.confirmed, 0) as writes_confirmed,
         coalesce(w.refused, 0) as writes_refused, w.p50_ms as writes_p50_ms, w.p95_ms as writes_p95_ms,
         coalesce(o.orders, 0) as orders_booked, o.p50_ms as orders_p50_ms, o.p95_ms as orders_p95_ms,
         coalesce(a.calls, 0) as calls, coalesce(a.failed, 0) as calls_failed
     from connections c
     left join (
-        select connection_id, count(*) filter (where state = 'done') as done,
-            count(*) filter (where state = 'failed') as failed
-        from sync_runs where shop_id = %(shop)s and ended_at >= %(begins)s and ended_at < %(ends)s group by 1
+        -- Every turn, one that found nothing too, which has no run of its own. They are counted by hours of UTC: where
+        -- a day begins within one, it is that of the day before.
+        select connection_id, sum(turns) filter (where outcome in ('worked', 'nothing')) as done,
+            sum(turns) filter (where outcome = 'failed') as failed,
+            sum(turns) filter (where outcome = 'refused') as refused
+        from sync_tallies where shop_id = %(shop)s and hour_at >= %(begins)s and hour_at < %(ends)s group by 1
     ) r on r.connection_id = c.id
     left join (
         select connection_id, count(*) filter (where outcome = 'confirmed') as confirmed,

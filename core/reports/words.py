@@ -38,6 +38,7 @@ LABELS: Mapping[str, str] = {
     "stock_outs": "Stock-outs",
     "oversells": "Oversells",
     "sync": "Sync",
+    "country": "Country",
     "discrepancies": "Discrepancies",
     "alerts": "Alerts",
     "usual": "Usual",
@@ -62,8 +63,11 @@ MEANINGS: Mapping[str, str] = {
     "cancelled_minor": "Revenue of the cancelled orders. Money that was taken comes back as a refund.",
     "stock_outs": "SKUs of which nothing was available any more in our own stock, and for how many minutes.",
     "oversells": "Times that more was sold of a SKU than there was, and how many units at worst.",
-    "sync": "Share of syncs and polls that ended well; how long from planning a quantity to its confirmation, and from"
-    " an order at the channel to its booking here: half of them within, and 95 of 100 within.",
+    "sync": "Share of syncs and polls that ended well, those that found nothing among them; how long from planning a"
+    " quantity to its confirmation, and from an order at the channel to its booking here: half of them within, and 95"
+    " of 100 within.",
+    "country": "Where orders go to; of a channel that names that only among what names people (Amazon), the country of"
+    " the marketplace in which they were placed.",
     "discrepancies": "Differences between a channel and us first seen on this day; healed: gone after a correction.",
     "alerts": "Alerts opened and closed on this day, and how many minutes of it they were open.",
     "usual": f"The mean of the same weekday in the {USUAL_WEEKS} weeks before, as reported.",
@@ -128,6 +132,13 @@ def share(part: int, whole: int) -> str:
     if part < whole and percent > Decimal("99.9"):
         return "> 99.9 %"
     return f"{percent:.1f}".removesuffix(".0") + " %"
+
+
+def ended_well(row: Mapping[str, Any]) -> str:
+    """The share of a channel's turns of syncs and polls that ended well, of all that were heard out or failed."""
+    # Of editions from before refusals were told apart, they are among what failed.
+    bad = row["runs_failed"] + row.get("runs_refused", 0)
+    return share(row["runs_done"], row["runs_done"] + bad)
 
 
 def change(now: int | None, before: int | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -62,8 +63,33 @@ def cancel(conn: Connection, shop_id: int, run_id: int, actor: Actor, now: datet
     return is_over
 
 
-def retry(conn: Connection, shop_id: int, run_id: int, actor: Actor, now: datetime) -> int:
+def end(conn: Connection, shop_id: int, run_id: int, actor: Actor, now: datetime) -> None:
+    """Close an open sync as stopped at once, whoever is at work on it; who asked first stays so.
+
+    For work that looks whether its run is open before it concludes anything, and whose owner keeps the record of it.
+    """
+    execute(
+        conn,
+        """
+        update sync_runs set state = 'cancelled', ended_at = %(now)s,
+            cancel_asked_at = coalesce(cancel_asked_at, %(now)s), cancel_asked_by = coalesce(cancel_asked_by, %(by)s),
+            cancel_reason = coalesce(cancel_reason, %(why)s)
+        where shop_id = %(shop)s and id = %(id)s and state in ('queued', 'running')
+        """,
+        shop=shop_id,
+        id=run_id,
+        now=now,
+        by=actor.name,
+        why=actor.reason,
+    )
+
+
+def retry(
+    conn: Connection, shop_id: int, run_id: int, actor: Actor, now: datetime, ask: Callable[[], int] | None = None
+) -> int:
     """Ask for a failed or stopped sync again; returns the new run, or that of its kind which is open already.
+
+    `ask`: asks for it, where its kind has more to say than that it is wanted; returns the run.
 
     Raises BadInput for a run that is not there, NotToBeDoneAgain for one that cannot be.
     """
@@ -72,7 +98,10 @@ def retry(conn: Connection, shop_id: int, run_id: int, actor: Actor, now: dateti
         raise NotToBeDoneAgain(f"sync run {run_id} did not fail: it is {row['state']}")
     if row["kind"] not in queries.RUN_JOBS:
         raise NotToBeDoneAgain(f"sync run {run_id} came about by an event: what is left to do is found by the next one")
-    again = operations.request_sync(conn, shop_id, row["connection_id"], row["kind"], "click", actor, now)
+    if ask is None:
+        again = operations.request_sync(conn, shop_id, row["connection_id"], row["kind"], "click", actor, now)
+    else:
+        again = ask()
     scalar(
         conn,
         """

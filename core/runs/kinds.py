@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from core.runs.schedules import PREFIX, SCHEDULES
+
 Business = Literal["worked", "nothing", "refused", "waits", "off"]
 """What came of a job that finished: it did something; there was nothing to do; the other side said no, to all or to
 some; it is put off (quota, another at the same work); it is switched off by a person."""
@@ -69,11 +71,14 @@ _WAITS = (
     "left_to_feed",
     "left_to_sweeps",
 )  # fmt: skip
+_MOST_TELLING: tuple[Business, ...] = ("refused", "worked", "waits", "off")
 _OFF = ("paused", "writes_stopped", "no_queue", "cancelled")
 
 
 def business(function: str, result: object) -> Business:
-    """What came of a job that finished with `result`."""
+    """What came of a job that finished with `result`; of a schedule's ring, what came of its turns."""
+    if function.startswith(PREFIX):
+        return _of_turns(function, result)
     if not isinstance(result, Mapping):
         return "nothing" if not result else "worked"
     if any(result.get(name) for name in _REFUSED):
@@ -83,6 +88,13 @@ def business(function: str, result: object) -> Business:
     if _worked(BY_JOB.get(function), result):
         return "worked"
     return "waits" if any(result.get(name) for name in _WAITS) else "nothing"
+
+
+def _of_turns(function: str, result: object) -> Business:
+    jobs = {schedule.ring_job: schedule.job for schedule in SCHEDULES}
+    turns = result.values() if isinstance(result, Mapping) else ()
+    said = {business(jobs.get(function, ""), turn) for turn in turns}
+    return next((verdict for verdict in _MOST_TELLING if verdict in said), "nothing")
 
 
 def _worked(kind: Kind | None, result: Mapping[str, object]) -> bool:

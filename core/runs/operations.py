@@ -287,7 +287,7 @@ def start_sync(conn: Connection, shop_id: int, run_id: int, now: datetime) -> bo
         conn,
         """
         update sync_runs set state = 'running', attempts = attempts + 1, done = 0, total = null, step = null,
-            error = null, window_at = null, window_done = null, mark_at = %(now)s, mark_done = 0,
+            error = null, window_at = null, window_done = null, mark_at = null, mark_done = null,
             started_at = coalesce(started_at, %(now)s), heartbeat_at = %(now)s
         where shop_id = %(shop)s and id = %(id)s
             and (state = 'queued' or (state = 'running' and heartbeat_at < %(before)s))
@@ -317,10 +317,17 @@ def progress(
         """
         update sync_runs set heartbeat_at = %(now)s, done = coalesce(%(done)s, done),
             total = coalesce(%(total)s, total), step = coalesce(%(step)s, step),
-            window_at = case when mark_at > %(aged)s then window_at else mark_at end,
-            window_done = case when mark_at > %(aged)s then window_done else mark_done end,
-            mark_at = case when mark_at > %(aged)s then mark_at else %(now)s end,
-            mark_done = case when mark_at > %(aged)s then mark_done else coalesce(%(done)s, done) end
+            window_at = case when is_new then null when mark_at > %(aged)s then window_at else mark_at end,
+            window_done = case when is_new then null when mark_at > %(aged)s then window_done else mark_done end,
+            mark_at = case when is_new then %(now)s when mark_at > %(aged)s then mark_at else %(now)s end,
+            mark_done = case when is_new then %(done)s when mark_at > %(aged)s then mark_done
+                else coalesce(%(done)s, done) end
+        -- The first that is told of a step, or of a run that goes on where it was, says nothing of how fast it is.
+        from (select %(done)s::int4 is not null as is_told) t
+        cross join lateral (
+            select is_told and (mark_at is null or %(done)s < done) as is_new from sync_runs
+            where shop_id = %(shop)s and id = %(id)s
+        ) told
         where shop_id = %(shop)s and id = %(id)s and state = 'running' and cancel_asked_at is null
         """,
         aged=now - RATE_WINDOW / 2,
@@ -363,7 +370,9 @@ def fail_sync(
         """
         update sync_runs set error = %(error)s, heartbeat_at = %(now)s,
             state = case when cancel_asked_at is not null and %(state)s = 'queued' then 'cancelled' else %(state)s end,
-            ended_at = case when cancel_asked_at is not null then %(now)s else %(ended)s::timestamptz end
+            ended_at = case when cancel_asked_at is not null then %(now)s else %(ended)s::timestamptz end,
+            -- What is put off by itself is no death: however often that was, a worker that dies may be replaced.
+            attempts = case when %(state)s = 'queued' then greatest(attempts - 1, 0) else attempts end
         where shop_id = %(shop)s and id = %(id)s and state in ('queued', 'running')
         """,
         shop=shop_id,

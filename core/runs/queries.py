@@ -11,48 +11,6 @@ from sqlalchemy.engine import RowMapping
 
 from core.db import fetch, fetch_one
 
-
-def latest_job_runs(conn: Connection, limit: int = 50, outcome: str | None = None) -> Sequence[RowMapping]:
-    """The latest runs of jobs, newest first; `outcome` picks finished, failed or abandoned ones."""
-    return fetch(
-        conn,
-        """
-        select id, job_ref, function, arguments, queue, worker, attempt, started_at, ended_at, outcome, result, error,
-            fingerprint, extract(epoch from ended_at - started_at)::float8 as seconds
-        from job_runs where %(outcome)s::text is null or outcome = %(outcome)s
-        order by started_at desc, id desc limit %(limit)s
-        """,
-        outcome=outcome,
-        limit=limit,
-    )
-
-
-def failures_by_cause(conn: Connection, since: datetime, limit: int = 20) -> Sequence[RowMapping]:
-    """Failed and abandoned runs since then, grouped by fingerprint, most frequent first."""
-    return fetch(
-        conn,
-        """
-        select coalesce(fingerprint, outcome) as fingerprint, function, count(*) as runs,
-            max(started_at) as last_at, (array_agg(error order by started_at desc))[1] as error
-        from job_runs where started_at >= %(since)s and outcome in ('failed', 'abandoned')
-        group by 1, 2 order by runs desc, last_at desc limit %(limit)s
-        """,
-        since=since,
-        limit=limit,
-    )
-
-
-def open_job_runs(conn: Connection) -> Sequence[RowMapping]:
-    """Runs that have not ended, oldest first."""
-    return fetch(
-        conn,
-        """
-        select id, job_ref, function, arguments, queue, worker, attempt, started_at
-        from job_runs where outcome is null order by started_at, id
-        """,
-    )
-
-
 _SYNC_COLUMNS = """id, shop_id, connection_id, kind, trigger, requested_by, reason, state, step, done, total, counts,
     attempts, requested_at, started_at, heartbeat_at, ended_at, error, retry_of, cancel_asked_at, cancel_asked_by,
     cancel_reason"""
@@ -65,38 +23,6 @@ def sync_run(conn: Connection, shop_id: int, run_id: int) -> RowMapping | None:
         f"select {_SYNC_COLUMNS} from sync_runs where shop_id = %(shop)s and id = %(id)s",
         shop=shop_id,
         id=run_id,
-    )
-
-
-def latest_sync_runs(
-    conn: Connection, shop_id: int, connection_id: int | None = None, limit: int = 20
-) -> Sequence[RowMapping]:
-    """The latest sync runs of a shop or of one connection, newest first."""
-    return fetch(
-        conn,
-        f"""
-        select {_SYNC_COLUMNS} from sync_runs
-        where shop_id = %(shop)s and (%(connection)s::int8 is null or connection_id = %(connection)s)
-        order by id desc limit %(limit)s
-        """,
-        shop=shop_id,
-        connection=connection_id,
-        limit=limit,
-    )
-
-
-def open_sync(conn: Connection, shop_id: int, connection_id: int, kind: str) -> RowMapping | None:
-    """The sync of that kind that is queued or running, if any."""
-    return fetch_one(
-        conn,
-        f"""
-        select {_SYNC_COLUMNS} from sync_runs
-        where shop_id = %(shop)s and connection_id = %(connection)s and kind = %(kind)s
-            and state in ('queued', 'running')
-        """,
-        shop=shop_id,
-        connection=connection_id,
-        kind=kind,
     )
 
 
@@ -141,17 +67,22 @@ def waiting_syncs(conn: Connection, before: datetime) -> Sequence[RowMapping]:
     )
 
 
-def last_periods(conn: Connection) -> Sequence[RowMapping]:
-    """The latest period of every schedule, and whether it is paused."""
-    return fetch(
+def last_turns(conn: Connection, shop_id: int, names: Sequence[str]) -> Mapping[str, RowMapping]:
+    """By the name of a schedule: its latest turn for that shop, skipped ones left out; none where it never ran."""
+    rows = fetch(
         conn,
         """
-        select distinct on (r.name) r.name, r.period, r.started_at, r.ended_at, r.outcome, r.result,
-            coalesce(s.is_paused, false) as is_paused, s.changed_by, s.changed_at
-        from schedule_runs r left join schedules s using (name)
-        order by r.name, r.started_at desc
+        select n.name, last.started_at, last.ended_at, last.outcome from unnest(%(names)b::text[]) n(name)
+        cross join lateral (
+            select started_at, ended_at, outcome from schedule_periods t
+            where t.shop_id = %(shop)s and t.name = n.name and t.outcome is distinct from 'skipped'
+            order by t.started_at desc limit 1
+        ) last
         """,
+        shop=shop_id,
+        names=list(names),
     )
+    return {row["name"]: row for row in rows}
 
 
 def paused_schedules(conn: Connection) -> set[str]:

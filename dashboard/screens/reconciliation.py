@@ -225,7 +225,7 @@ def draw_acts(viewer: people.Viewer, row: Row, is_first: bool) -> None:
     step: Literal["primary", "secondary"] = "primary" if is_first and is_asked else "secondary"
     corrects = is_asked and row["cause"] in reconciliation_words.CORRECTABLE
     if is_asked and row["cause"] == "parked":
-        _link(viewer, FAILURES, "Open the message", connection=row["connection"])
+        _link(viewer, FAILURES, "Open the message", connection=row["connection"], source="Messages")
     elif is_asked and row["cause"] == "mapping":
         _link(viewer, MAPPING, "Map it", connection=row["connection"])
     elif corrects and st.button(

@@ -110,11 +110,24 @@ def _spell(seconds: float | None) -> str:
 
 
 def draw_running(viewer: people.Viewer) -> None:
-    """Runs that wait or run: while one is open they are looked at every second, and never otherwise."""
-    if not run_queries.open_runs(viewer.shop.id):
-        return
-    st.subheader("Under way", anchor="running")
-    _tick(viewer)
+    """Runs that wait or run: while one is open they are looked at every second, else every few for one that begins."""
+    if run_queries.open_runs(viewer.shop.id):
+        st.subheader("Under way", anchor="running")
+        _tick(viewer)
+    else:
+        st.session_state.pop("runs-shown", None)
+        _await(viewer)
+
+
+@st.fragment(run_every="5s", key="runs-awaited")
+def _await(viewer: people.Viewer) -> None:
+    """Runs that begin while the page is open, without drawing it anew under whoever reads or types."""
+    with components.panel("running"):
+        found = run_queries.open_runs(viewer.shop.id)
+        if found:
+            st.subheader("Under way", anchor="running")
+        for run in found:
+            run_page.draw_progress(run, viewer)
 
 
 @st.fragment(run_every="1s", key="runs-ticking")

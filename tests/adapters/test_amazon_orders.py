@@ -490,6 +490,13 @@ def test_a_shipment_is_confirmed_as_the_vendor_wants_it() -> None:
 GB, DE, FR = "A1F83G8C2ARO7P", "A1PA6795UKMFR9", "A13V1IB3VIYZZH"
 
 
+@pytest.mark.parametrize(("market", "country"), [(GB, "GB"), (DE, "DE"), ("A0UNKNOWN", None)])
+def test_the_country_of_an_order_is_that_of_its_marketplace(market: str, country: str | None) -> None:
+    """Where it goes to is not asked for; the marketplaces of a region are told apart all the same."""
+    body = order_body("A", at=stamp(ago(10)), salesChannel={"channelName": "AMAZON", "marketplaceId": market})
+    assert read(body).country_code == country
+
+
 def selling_in(canned: CannedOrders, **since: datetime | None) -> Seller:
     """A seller connected in GB whose sales in further marketplaces are known of."""
     seller = Seller(canned)

@@ -24,6 +24,7 @@ from core.db import execute, read_only, unit_of_work
 from core.ports import SalesChannel
 from core.reconciliation.orders import runs as order_runs
 from core.reconciliation.orders import staging
+from core.runs import control
 from tests.adapters.accounts import Account
 from tests.adapters.canned_shopify import CannedShop
 from tests.adapters.floor import Floor
@@ -365,3 +366,37 @@ def test_a_run_that_is_killed_goes_on_behind_its_last_page(
     ended = floor.one("select state, observed, found, resolved from reconciliation_runs where id = %(r)s", r=run.id)
     assert ended == {"state": "done", "observed": 12, "found": 0, "resolved": 12}
     assert floor.one("select count(*) as n from orders where connection_id = %(c)s", c=row.id) == {"n": 12}
+
+
+def test_a_run_that_is_stopped_among_all_runs_stops_at_its_next_page_and_the_next_one_may_begin(
+    shared_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    floor, canned = Floor(shared_engine), CannedShop()
+    monkeypatch.setattr(bootstrap, "application", lambda: floor)
+    row = floor.connect(canned)
+    floor.sync(row)
+    for n in range(6):
+        canned.place_order(str(7100 + n), 1, at=f"2026-11-20T10:00:{n:02}Z")
+    with unit_of_work(shared_engine) as conn:
+        set_row(conn, "connections", row.id, created_at="2026-11-19", orders_polled_to="2026-11-21")
+    row = floor.row(row.shop_id, row.id)
+
+    def request() -> order_runs.Run:
+        with unit_of_work(shared_engine) as conn:
+            return order_runs.request(conn, row, "click", ACTOR, utc_now(), order_runs.DAYS_MAX)
+
+    run, give = request(), canned.on_Orders
+
+    def on_orders(variables: dict[str, Any]) -> Any:
+        with unit_of_work(shared_engine) as conn:
+            assert not control.cancel(conn, row.shop_id, run.sync_run_id, ACTOR, utc_now())
+        return give(variables)
+
+    monkeypatch.setattr(canned, "on_Orders", on_orders, raising=False)
+    work = {"shop_id": row.shop_id, "connection_id": row.id}
+    assert reconcile_orders(**work, sync_run_id=run.sync_run_id) == {"cancelled": True}
+    assert floor.one("select state from sync_runs where id = %(r)s", r=run.sync_run_id) == {"state": "cancelled"}
+    ended = floor.one("select state, error from reconciliation_runs where id = %(r)s", r=run.id)
+    assert ended == {"state": "failed", "error": f"stopped by {ACTOR.name}: {ACTOR.reason}"}
+    assert floor.one("select count(*) as n from staged_orders where run_id = %(r)s", r=run.id) == {"n": 0}
+    assert request().id != run.id

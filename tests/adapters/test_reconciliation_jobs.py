@@ -378,12 +378,18 @@ def test_a_run_that_is_killed_goes_on_behind_the_page_it_had(floor: Floor, monke
     assert jobs.reconcile_stock(**again)["compared"] == 10
     # Only the pages that were not staged are asked for.
     assert len(asked_for) == 10 - PAGE * DIES_AFTER
+    # Listings, whatever places each is shown at; those of before its worker died among them.
+    assert floor.one("select done, total from sync_runs where id = %(id)s", id=asked.sync_run_id) == {
+        "done": 10, "total": 10
+    }  # fmt: skip
 
 
 def test_a_large_catalogue_is_compared_by_its_export_and_read_on_behind_its_page(
     floor: Floor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exports, "EXPORT_FROM", 5)
+    # This floor's clock is fast, the machine need not be: nothing is to be put back for want of patience.
+    monkeypatch.setattr(exports, "PATIENCE", timedelta(days=30))
     canned = CannedShop()
     row = floor.connect(canned)
     floor.sync(row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from sqlalchemy import Connection, Engine
@@ -13,7 +14,7 @@ from core.db import execute, fetch, unit_of_work
 from core.errors import Retryable
 from core.reconciliation.operations import Changed, Chosen
 from core.reconciliation.rules import Policy
-from dashboard import reconciliation_actions, reconciliation_queries, reconciliation_words
+from dashboard import reconciliation_actions, reconciliation_queries, reconciliation_words, run_actions
 from tests.dashboard import reconciliation_worlds
 from tests.dashboard.conftest import Open, text_of
 from tests.dashboard.reconciliation_worlds import busy, equal
@@ -156,8 +157,8 @@ def test_a_run_under_way_shows_how_far_it_is_and_may_be_cancelled(opened: Open, 
     )
     assert reconciliation_actions.cancel(app, world.shop_id, run, ADA) == "It had ended by itself."
     with engine.connect() as conn:
-        states = fetch(conn, "select state, error from sync_runs where id = %(r)s", r=run)
-    assert dict(states[0]) == {"state": "failed", "error": "cancelled by ada: looked at both"}
+        states = fetch(conn, "select state, cancel_asked_by, cancel_reason from sync_runs where id = %(r)s", r=run)
+    assert dict(states[0]) == {"state": "cancelled", "cancel_asked_by": "ada", "cancel_reason": "looked at both"}
     assert "not compared at" in text_of(opened("reconciliation", run=str(run)))
 
 
@@ -316,3 +317,63 @@ def execute_all(engine: Engine) -> None:
     """Statistics as autovacuum would have them."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         execute(conn, "select count_grown_tables()")
+
+
+@pytest.mark.parametrize("kind", ["stock", "orders"])
+def test_a_comparison_that_failed_is_done_again_as_a_comparison(world: World, engine: Engine, kind: str) -> None:
+    """A sync run alone would be done at once, with nothing compared."""
+    with unit_of_work(engine) as conn:
+        failed = reconciliation_worlds.ran(conn, world, kind, state="failed", error="no answer")
+        execute(conn, "update reconciliation_runs set ended_at = now() where ended_at is null")
+        execute(conn, "update sync_runs set state = 'done', ended_at = now() where state in ('queued', 'running')")
+        if kind == "stock":
+            execute(conn, """update reconciliation_runs set sku_id = (select min(sku_id) from listings)
+                where sync_run_id = %(r)s""", r=failed)  # fmt: skip
+    app = Acting(engine)
+    run_actions.retry_sync(app, world.shop_id, failed, ADA)
+    with engine.connect() as conn:
+        (again,) = fetch(
+            conn,
+            """
+            select y.state, y.retry_of, r.kind, r.sku_id, (select count(*) from order_readings g where g.run_id = r.id)
+                as readings, (select sku_id from reconciliation_runs where sync_run_id = %(r)s) as was
+            from sync_runs y join reconciliation_runs r on r.sync_run_id = y.id where y.state = 'queued'
+            """,
+            r=failed,
+        )
+    assert (again["state"], again["retry_of"], again["kind"]) == ("queued", failed, kind)
+    assert again["sku_id"] == again["was"], "of one SKU: of that one again"
+    assert again["readings"] == (1 if kind == "orders" else 0)
+
+
+def ways(page: AppTest) -> dict[str, dict[str, str]]:
+    """Where each link leads, by its label."""
+    return {
+        link.proto.label: dict(parse_qsl(link.proto.query_string.lstrip("?")))  # type: ignore[attr-defined]
+        for link in page.get("page_link")
+    }
+
+
+def test_what_is_parked_leads_to_its_messages_and_a_sku_back_to_what_differs_of_it(
+    opened: Open, world: World, engine: Engine
+) -> None:
+    where = ways(opened("reconciliation", q="#5002"))["Open the message"]
+    there = opened("failures", **where)
+    assert not there.exception
+    assert {box.label: box.value for box in there.selectbox} == {"Kind": "Messages", "Connection": "Shopify UK"}
+    sku = opened("reconciliation", kind="Stock")
+    code = ways(sku)["Open the SKU"]["sku"]
+    back = ways(opened("skus", sku=code))["Reconcile this SKU"]
+    assert back["q"] == code
+    said = text_of(opened("reconciliation", **back))
+    assert code in said
+
+
+def test_the_end_of_a_comparison_leads_to_its_run(opened: Open, world: World, engine: Engine) -> None:
+    with unit_of_work(engine) as conn:
+        run = reconciliation_worlds.ran(conn, world, "orders", state="failed", error="no answer")
+    assert f"runs?run={run}" in text_of(opened("reconciliation", run=str(run)))
+    there = opened("runs", run=str(run))
+    assert not there.exception
+    assert "Orders compared" in text_of(there)
+    assert "Do it again…" in buttons(there)

@@ -9,7 +9,7 @@ NOW = datetime(2026, 11, 27, 14, 32, 10, tzinfo=UTC)
 
 def row(kind: str, quiet: timedelta = timedelta(), failed: int = 0) -> dict[str, object]:
     return {"kind": kind, "connection": "Amazon UK", "switch": "active", "failed_turns": failed, "as_of": NOW,
-            "last_turn_at": NOW - quiet}  # fmt: skip
+            "last_turn_at": NOW - quiet, "last_success_at": NOW - quiet}  # fmt: skip
 
 
 def test_what_comes_with_each_ring_of_its_schedule_is_silent_when_rings_pass() -> None:
@@ -28,3 +28,13 @@ def test_a_single_failure_is_no_count_of_times() -> None:
 
     assert said(1) == "Changed orders of Amazon UK failed the last time."
     assert said(7) == "Changed orders of Amazon UK failed the last 7 times."
+
+
+def test_a_kind_whose_turns_were_all_put_off_is_not_said_to_succeed() -> None:
+    never = {**row("push_stock"), "last_success_at": None}
+    assert run_words.state(never, run_words.Span()) == "never"
+    found = run_words.Health(never, run_words.Span(), run_words.Span(), (), "never")
+    assert run_words.headline([found], 0)[0] == (
+        "Quantities written of Amazon UK has not succeeded yet: each turn was put off."
+    )
+    assert run_words.state(row("push_stock"), run_words.Span()) == "well"

@@ -16,12 +16,15 @@ from core.errors import BadInput
 from core.inventory import lane_work, publishing
 from core.inventory.publishing import Lane
 from core.ports import LevelObservation, QuantityResult
-from core.reconciliation import comparing, deciding, operations, queries, runs
+from core.reconciliation import cancelling, comparing, deciding, operations, queries, runs
 from core.reconciliation.operations import Chosen, UnderWay
 from core.reconciliation.queries import UnknownSku
 from core.reconciliation.rules import BadPolicy, Changed, NotCorrectable, Policy
 from core.reconciliation.runs import Observed, Reading
+from core.runs import control
 from core.runs import operations as sync_runs
+from core.runs import queries as run_queries
+from core.runs.operations import Stopped
 from tests.factories import (
     ACTOR,
     BASELINE,
@@ -402,6 +405,54 @@ def test_a_run_goes_on_behind_the_page_that_was_staged(conn: Connection) -> None
     wanted = runs.to_read(conn, again, int(again.cursor or 0))
     assert wanted is not None
     assert list(wanted.refs) == ["item:C1", "item:C2", "item:C3", "item:C4"]
+
+
+@pytest.mark.parametrize("when", ["read", "compared"])
+def test_a_run_that_is_ended_under_its_worker_concludes_nothing(conn: Connection, when: str) -> None:
+    """What was staged is gone with the run: every listing would look as if the channel told of it no more."""
+    world = make_world(conn, {"MUG": 10, "CUP": 5})
+    reading = begin(conn, world, later(1))
+    levels = [make_level("MUG", 10, later(1)), make_level("CUP", 5, later(1))]
+    runs.stage(conn, reading, [Observed(level) for level in levels], "1")
+    if when == "compared":
+        assert runs.have_read(conn, reading, later(2))
+    assert cancelling.cancel(conn, world.shop_id, reading.sync_run_id, ACTOR, later(2))
+    if when == "read":
+        with pytest.raises(Stopped):
+            runs.have_read(conn, reading, later(3))
+    for step in (comparing.find_faults, comparing.compare):
+        with pytest.raises(Stopped), conn.begin_nested():
+            step(conn, reading, later(3))
+    with pytest.raises(Stopped):
+        comparing.believe(conn, reading, 0, later(3))
+    assert queries.discrepancies(conn, world.shop_id) == []
+    row = fetch_one(conn, "select state from reconciliation_runs where id = %(id)s", id=reading.id)
+    assert row == {"state": "failed"}, "it has ended, and stays so"
+    sync = sync_run(conn, world, reading.sync_run_id)
+    assert (sync["state"], sync["cancel_asked_by"]) == ("cancelled", ACTOR.name), "a person's word is no failure"
+
+
+def sync_run(conn: Connection, world: World, run_id: int) -> Any:
+    return run_queries.sync_run(conn, world.shop_id, run_id)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_comparison_that_was_stopped_among_all_runs_keeps_none_from_beginning(
+    conn: Connection, world: World, begun: bool
+) -> None:
+    where = (world.shop_id, world.connection.id)
+    asked = operations.request(conn, *where, "stock", ACTOR, NOW)
+    if begun:
+        sync_runs.start_sync(conn, world.shop_id, asked.sync_run_id, NOW)
+    control.cancel(conn, world.shop_id, asked.sync_run_id, ACTOR, NOW)
+    if begun:
+        assert sync_runs.stop_sync(conn, world.shop_id, asked.sync_run_id, NOW)
+    other = operations.request(conn, *where, "stock", ACTOR, later(1))
+    assert other.is_new
+    assert other.run_id != asked.run_id
+    control.cancel(conn, world.shop_id, other.sync_run_id, ACTOR, later(2))
+    assert runs.close_orphans(conn, later(3)) == 1
+    unbroken(conn, world, later(60))
 
 
 def test_due_is_what_was_not_compared_for_as_long_as_its_policy_says(conn: Connection, world: World) -> None:

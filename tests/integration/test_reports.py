@@ -9,6 +9,7 @@ import sys
 import time
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from sqlalchemy import Connection, Engine
@@ -18,7 +19,7 @@ from core.errors import BadInput
 from core.orders import operations as orders
 from core.orders.operations import OrderlessReturn
 from core.reports import operations as reports
-from core.reports import queries, rules, telling
+from core.reports import queries, rules, telling, words
 from core.reports.queries import ReportRow
 from core.reports.rules import Policy
 from tests.conftest import ROOT
@@ -214,6 +215,52 @@ def test_closed_days_without_a_report_are_due_since_the_shop_opened(conn: Connec
     assert reports.due(conn, world.shop_id, NOW + timedelta(days=2)) == [date(2024, 3, 4), date(2024, 3, 5)]
     # Half an hour before midnight in London it is tomorrow in Auckland: days are the shop's.
     assert len(reports.due(conn, world.shop_id, NOW + timedelta(days=400))) == Policy().look_back_days
+
+
+def test_a_policy_that_looks_back_a_day_loses_no_nights(conn: Connection, world: World) -> None:
+    reports.set_policy(conn, world.shop_id, Policy(look_back_days=1), ACTOR, NOW)
+    assert len(reports.due(conn, world.shop_id, NOW + timedelta(days=6))) == 7
+
+
+@pytest.mark.parametrize("moved_to", ["America/Los_Angeles", "Pacific/Auckland", "Pacific/Kiritimati", "Etc/GMT+12"])
+def test_a_shop_that_moves_counts_every_order_once(conn: Connection, world: World, moved_to: str) -> None:
+    """Days of two zones overlap, or leave hours out: each begins where the one before was reported to."""
+    began = datetime(2024, 3, 4, tzinfo=UTC)
+    placed = [began + timedelta(hours=3 * step, minutes=5) for step in range(32)]
+    book(conn, world, *(make_order(str(number), placed_at=at) for number, at in enumerate(placed)))
+    built = [build(conn, world, began.date(), began + timedelta(days=9))]
+    execute(conn, "update shops set time_zone = %(z)s where shop_id = %(s)s", z=moved_to, s=world.shop_id)
+    built += [build(conn, world, began.date() + timedelta(days=n), began + timedelta(days=9)) for n in range(1, 6)]
+    sold = [sum(market["orders"] for market in report.content["markets"]) for report in built]
+    assert sum(sold) == len(placed)
+    assert all(after.begins_at >= report.ends_at for report, after in pairwise(built))
+    for report, number in zip(built, sold, strict=True):
+        hours = report.content["by_hour"]
+        assert sum(hour["orders"] for hour in hours) == number
+        assert len({hour["label"] for hour in hours}) == len(hours)
+
+
+def test_how_syncs_ended_counts_every_turn_and_tells_refusals_apart(conn: Connection, world: World) -> None:
+    """Turns that found nothing leave no run: by runs alone three failures of a whole day are all that there was."""
+    begins, _ = rules.bounds(DAY, "Europe/London")
+    for outcome, turns, hours in (("nothing", 1437, 1), ("failed", 3, 2), ("refused", 2, 3), ("waits", 50, 3),
+                                  ("worked", 58, 3), ("failed", 9, 24)):  # fmt: skip
+        execute(
+            conn,
+            """
+            insert into sync_tallies (shop_id, connection_id, kind, hour_at, outcome, slot, turns, seconds)
+            values (%(shop)s, %(connection)s, 'poll_orders', %(at)s, %(outcome)s, 1, %(turns)s, 1)
+            """,
+            shop=world.shop_id,
+            connection=world.connection.id,
+            at=begins + timedelta(hours=hours),
+            outcome=outcome,
+            turns=turns,
+        )
+    (row,) = build(conn, world).content["sync"]
+    assert (row["runs_done"], row["runs_failed"], row["runs_refused"]) == (1495, 3, 2)
+    assert words.ended_well(row) == "99.7 %"
+    assert words.ended_well({"runs_done": 1, "runs_failed": 1}) == "50 %", "an edition of before"
 
 
 # --- corrections -----------------------------------------------------------------------------------------------------

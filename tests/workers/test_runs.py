@@ -31,6 +31,10 @@ def ask(conn: Connection, lane: Lane, kind: str = "sync_connection", now: dateti
     return operations.request_sync(conn, lane.shop_id, lane.connection_id, kind, "click", ACTOR, now)
 
 
+def open_job_runs(conn: Connection) -> list[int]:
+    return [row["id"] for row in fetch(conn, "select id from job_runs where outcome is null order by id")]
+
+
 def test_a_period_is_given_out_once(engine: Engine) -> None:
     def take(_: int) -> bool:
         with unit_of_work(engine) as conn:
@@ -52,8 +56,8 @@ def test_a_failed_or_forgotten_period_is_given_out_again_after_a_while(conn: Con
     assert begin(NOW + 2 * HOUR)
     operations.finish_period(conn, "audit", "2024-05-14:shop:1", "finished", {"broken": 0}, NOW + 2 * HOUR)
     assert not begin(NOW + 9 * HOUR)
-    (row,) = queries.last_periods(conn)
-    assert (row["outcome"], row["result"], row["is_paused"]) == ("finished", {"broken": 0}, False)
+    (row,) = fetch(conn, "select outcome, result from schedule_runs")
+    assert (row["outcome"], row["result"]) == ("finished", {"broken": 0})
 
 
 def test_a_paused_schedule_says_who_and_why(conn: Connection) -> None:
@@ -81,7 +85,7 @@ def test_a_sync_runs_once_and_tells_how_far_it_is(conn: Connection, lane: Lane) 
     assert not operations.start_sync(conn, lane.shop_id, run, NOW)
     assert operations.progress(conn, lane.shop_id, run, NOW, done=5, total=20, step="reading listings")
     assert operations.progress(conn, lane.shop_id, run, NOW, done=9)
-    row = queries.open_sync(conn, lane.shop_id, lane.connection_id, "sync_connection")
+    row = queries.sync_run(conn, lane.shop_id, run)
     assert row is not None
     assert (row["done"], row["total"], row["step"]) == (9, 20, "reading listings")
     assert operations.finish_sync(conn, lane.shop_id, run, NOW, {"listings": 20})
@@ -122,12 +126,12 @@ def test_the_run_itself_knows_better_than_the_sweep(conn: Connection) -> None:
     run = operations.open_job_run(
         conn, job_ref="j", function="f", arguments={}, queue="events", worker="gone", attempt=1, now=NOW
     )
-    assert [row["id"] for row in queries.open_job_runs(conn)] == [run]
+    assert open_job_runs(conn) == [run]
     assert operations.close_abandoned_runs(conn, {"gone"}, NOW + HOUR)["jobs"] == 0
     assert operations.close_abandoned_runs(conn, {"other"}, NOW + HOUR)["jobs"] == 1
     operations.close_job_run(conn, run, "finished", NOW + HOUR)
     operations.close_job_run(conn, run, "failed", NOW + HOUR)
-    (row,) = queries.latest_job_runs(conn)
+    (row,) = fetch(conn, "select outcome from job_runs")
     assert row["outcome"] == "finished"
 
 
@@ -141,7 +145,7 @@ def test_a_living_worker_is_not_at_what_it_began_before_its_latest_run(conn: Con
     )
     assert operations.close_abandoned_runs(conn, {"alive"}, NOW)["closed"] == []
     assert operations.close_abandoned_runs(conn, {"alive"}, NOW + HOUR)["closed"] == [first]
-    assert [row["id"] for row in queries.open_job_runs(conn)] == [latest]
+    assert open_job_runs(conn) == [latest]
 
 
 @dataclass(frozen=True)
@@ -266,4 +270,4 @@ def test_pruning_keeps_what_is_young_or_open(conn: Connection, lane: Lane) -> No
         "api_calls": 1,
         "quota_use": 1,
     }
-    assert len(queries.latest_sync_runs(conn, lane.shop_id)) == 1
+    assert scalar(conn, "select count(*) from sync_runs") == 1

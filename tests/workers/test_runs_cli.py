@@ -79,6 +79,20 @@ def test_a_sync_is_asked_for_stopped_and_done_again(engine: Engine, shop_id: int
     assert {why for _, _, why in acts(engine)} == {"stock was counted"}
 
 
+def test_a_comparison_is_stopped_with_its_record_and_asked_for_again(engine: Engine, shop_id: int) -> None:
+    asked = run("reconcile", "start", name_of(engine), *REASON)
+    assert asked.exit_code == 0, asked.output
+    (row,) = json.loads(run("runs", "list", "--open", "--json").output)
+    number = str(row["sync_run_id"])
+    assert run("runs", "cancel", number, *REASON).output == f"Sync run {number} is stopped.\n"
+    with unit_of_work(engine) as conn:
+        assert [row["ended_at"] is None for row in fetch(conn, "select ended_at from reconciliation_runs")] == [False]
+    assert "does it again." in run("runs", "retry", number, *REASON).output
+    with unit_of_work(engine) as conn:
+        rows = fetch(conn, "select ended_at, kind from reconciliation_runs order by id")
+    assert [(row["ended_at"] is None, row["kind"]) for row in rows] == [(False, "stock"), (True, "stock")]
+
+
 def test_the_list_goes_on_before_a_number_and_says_what_failed(engine: Engine, shop_id: int) -> None:
     name = name_of(engine)
     for _ in range(3):
@@ -113,6 +127,12 @@ def test_schedules_are_listed_run_paused_and_resumed(engine: Engine, shop_id: in
     assert [name for name, row in rows.items() if row["is_asked_for"]] == ["sweep.alerts"]
     assert run("schedules", "resume", "poll.orders", *REASON).output.startswith("poll.orders runs again")
     assert [act for _, act, _ in acts(engine)] == ["pause_schedule", "run_schedule", "resume_schedule"]
+    with unit_of_work(engine) as conn:
+        operations.begin_period(conn, "poll.orders", "1", utc_now())
+        operations.finish_period(conn, "poll.orders", "1", "failed", {}, utc_now())
+    assert [line.split()[:1] for line in run("schedules").output.splitlines() if " failed " in line] == [
+        ["poll.orders"]
+    ]
 
 
 def test_a_schedule_that_is_not_in_the_table_is_refused_with_those_that_are(shop_id: int) -> None:

@@ -128,6 +128,14 @@ def test_a_no_of_the_marketplace_is_an_outcome_and_no_failed_job(desk: Desk) -> 
         ("sweep.inbox", {"lanes": 2, "expired": 0}, "worked"),
         ("connection.sync", {"failed": "the token was refused"}, "refused"),
         ("connection.sync", {"cancelled": True}, "off"),
+        ("schedule.poll.orders", {"7": {"polled": 0}}, "nothing"),
+        ("schedule.sweep.inbox", {"click:1.2": {"lanes": 1}, "7": {"lanes": 0}}, "worked"),
+        (
+            "schedule.reconcile.orders",
+            {"day:shop:1": {"failed": "no answer"}, "day:shop:2": {"connections": 2}},
+            "refused",
+        ),
+        ("schedule.sweep.stock", {}, "nothing"),
         ("any", None, "nothing"),
         ("any", "words", "worked"),
     ],
@@ -278,3 +286,39 @@ def test_how_fast_it_is_says_what_the_last_minute_says(conn: Connection, lane: L
     execute(conn, "update sync_runs set heartbeat_at = now() - interval '2 minutes'")
     row2 = fetch_one(conn, "select per_minute, seconds_left from sync_run_list where sync_run_id = %(id)s", id=run)
     assert row2 == {"per_minute": None, "seconds_left": None}
+
+
+def test_a_run_that_goes_on_where_it_was_is_not_faster_for_that(conn: Connection, lane: Lane) -> None:
+    """What was read before it was put back, or by the step before, was not done in these seconds."""
+    run = ask(conn, lane)
+    operations.start_sync(conn, lane.shop_id, run, scalar(conn, "select now() - interval '5 seconds'"))
+
+    def rate(done: int, seconds_ago: int) -> object:
+        at = scalar(conn, "select now() - %(s)s * interval '1 second'", s=seconds_ago)
+        operations.progress(conn, lane.shop_id, run, at, done=done, total=60_000)
+        return scalar(conn, "select per_minute from sync_run_list where sync_run_id = %(id)s", id=run)
+
+    assert rate(50_000, 4) == pytest.approx(0), "the first word is where it was"
+    assert rate(50_004, 0) == pytest.approx(60)
+    assert rate(0, 4) == pytest.approx(0), "another step"
+    assert rate(4, 0) == pytest.approx(60)
+
+
+def test_a_run_that_was_put_off_often_is_still_handed_on_when_its_worker_dies(conn: Connection, lane: Lane) -> None:
+    run = ask(conn, lane, "reconcile_orders")
+    for _ in range(10):
+        operations.start_sync(conn, lane.shop_id, run, NOW)
+        operations.fail_sync(conn, lane.shop_id, run, NOW, "it is not its turn", will_retry=True)
+    for death in range(operations.SYNC_ATTEMPTS_MAX):
+        assert operations.start_sync(conn, lane.shop_id, run, NOW), death
+        operations.close_abandoned_runs(conn, set(), NOW + timedelta(hours=1))
+    assert state(conn, run) == "failed", "not for ever"
+
+
+def test_arguments_are_kept_whole_or_say_that_they_are_not(desk: Desk) -> None:
+    """By what is kept the job is done again: with some of its orders it would leave the others out."""
+    refs = ",".join(f"gid://shopify/FulfillmentOrder/58593338328{n}" for n in range(8))
+    kept = desk.run("orders.read", {"recorded": 8}, kind="fulfilment_order", refs=refs)["arguments"]
+    assert kept["refs"] == refs  # type: ignore[index]
+    kept = desk.run("orders.read", {"recorded": 8}, kind="order", refs="x" * 9000)["arguments"]
+    assert kept["refs"].endswith("x***")  # type: ignore[index]

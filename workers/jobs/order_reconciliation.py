@@ -27,11 +27,13 @@ from core.messaging import inbox
 from core.messaging.doorbell import Lane, lane_lock
 from core.messaging.inbox import Incoming
 from core.ports import Found, SalesChannel
+from core.reconciliation.operations import UnderWay
 from core.reconciliation.orders import judging, mentions, staging
 from core.reconciliation.orders import runs as order_runs
 from core.reconciliation.orders.runs import Run
 from core.reconciliation.orders.staging import Reading, Step
 from core.runs import operations as runs
+from core.runs.operations import Stopped
 from workers import markets
 from workers.registry import job
 
@@ -62,7 +64,8 @@ def reconcile_all(*, shop_id: int) -> dict[str, Any]:
         try:
             with unit_of_work(app.engine) as conn:
                 run = order_runs.request(conn, row, "schedule", NIGHTLY, utc_now())
-        except order_runs.NoOrders:
+        except (order_runs.NoOrders, UnderWay):
+            # The next connection is asked for all the same; what is under way reads the same orders.
             continue
         asked += 1
         app.queue.enqueue("reconcile.orders", shop_id=shop_id, connection_id=row.id, sync_run_id=run.sync_run_id)
@@ -95,6 +98,10 @@ def _go_on(app: Application, row: ConnectionRow, run: Run) -> dict[str, Any]:
             done = Work(app, row, run, channel).go()
     except Retryable as error:
         return _put_back(app, run, mask(str(error)))
+    except Stopped:
+        with unit_of_work(app.engine) as conn:
+            is_asked = order_runs.stop(conn, run, utc_now())
+        return {"cancelled": True} if is_asked else {"superseded": True}
     except Permanent as error:
         with unit_of_work(app.engine) as conn:
             order_runs.fail(conn, run, mask(str(error)), utc_now())
@@ -178,6 +185,11 @@ class Work:
         with read_only(self.app.engine) as conn:
             return staging.reading(conn, self.run.shop_id, self.run.id)
 
+    def _goes_on(self, conn: Connection, now: datetime, **told: Any) -> None:
+        """Tell how far the run is. Raises Stopped where somebody asked to have it stopped."""
+        if not runs.progress(conn, self.run.shop_id, self.run.sync_run_id, now, **told):
+            raise Stopped(f"comparison {self.run.id} is not to go on")
+
     def _turn(self) -> None:
         if time.monotonic() > self._ends_at:
             raise _TimeIsUp
@@ -187,7 +199,7 @@ class Work:
         order_runs.note(conn, self.run, now)
         counted = staging.counts(conn, self.run.shop_id, self.run.id)
         done, total = counted["orders"] - counted["to_ask"], counted["orders"]
-        runs.progress(conn, self.run.shop_id, self.run.sync_run_id, now, done=done, total=total, step=step)
+        self._goes_on(conn, now, done=done, total=total, step=step)
 
     # --- each step, and where it leads ---------------------------------------------------------------------------
 
@@ -202,7 +214,7 @@ class Work:
                 now = utc_now()
                 taken = staging.take_page(conn, at, page, self.channel.parse, now)
                 read = order_runs.note_page(conn, self.run, taken, now)
-                runs.progress(conn, at.shop_id, self.run.sync_run_id, now, done=read, step="reading orders")
+                self._goes_on(conn, now, done=read, step="reading orders")
             if page.told_until is not None:
                 is_whole = True
                 break
@@ -295,6 +307,7 @@ class Work:
             found = [each for page in self.channel.orders(refs) for each in page]
             after = refs[-1]
             with unit_of_work(self.app.engine) as conn:
+                self._goes_on(conn, utc_now())
                 record_again(conn, self.row, found, utc_now())
                 healed += judging.note_healed(conn, at, [ref for ref, _, _ in found], who, utc_now())
                 staging.move(conn, at, "healing", after)

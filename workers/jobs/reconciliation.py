@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import Connection
+
 from core import bootstrap
 from core.audit import Actor
 from core.bootstrap import Application
@@ -22,6 +24,7 @@ from core.reconciliation import operations as reconciliation
 from core.reconciliation.operations import UnderWay
 from core.reconciliation.runs import Observed, Reading
 from core.runs import operations as sync_runs
+from core.runs.operations import Stopped
 from workers import exports, markets
 from workers.hints import ring_once
 from workers.jobs.connections import poll_orders
@@ -43,13 +46,6 @@ class NothingTold(Permanent):
             f"{connection} told of none of the listings that we write ({road}): nothing is concluded from that; look at"
             " its credentials and its catalogue"
         )
-
-
-class TakenOver(Permanent):
-    """The run was given to somebody else, or given up, while this worker was silent."""
-
-    def __init__(self) -> None:
-        super().__init__("the run does not run any more: another worker may have it")
 
 
 @job("reconcile.stock", queue="reconcile", timeout=3600)
@@ -83,8 +79,10 @@ def _guarded(app: Application, row: ConnectionRow, reading: Reading) -> dict[str
                 return {"failed": mask(str(wait))}
             sync_runs.fail_sync(conn, reading.shop_id, reading.sync_run_id, utc_now(), mask(str(wait)), will_retry=True)
         return {"waiting": mask(str(wait))}
-    except TakenOver:
-        return {"superseded": True}
+    except Stopped:
+        with unit_of_work(app.engine) as conn:
+            is_asked = runs.stop(conn, reading, utc_now())
+        return {"cancelled": True} if is_asked else {"superseded": True}
     except Permanent as error:
         with unit_of_work(app.engine) as conn:
             _fail(conn, reading, mask(str(error)))
@@ -100,7 +98,7 @@ def _guarded(app: Application, row: ConnectionRow, reading: Reading) -> dict[str
     return counts
 
 
-def _fail(conn: Any, reading: Reading, error: str) -> None:
+def _fail(conn: Connection, reading: Reading, error: str) -> None:
     runs.fail(conn, reading.shop_id, reading.id, error, utc_now())
     sync_runs.fail_sync(conn, reading.shop_id, reading.sync_run_id, utc_now(), error)
 
@@ -115,6 +113,7 @@ def reconcile_now(app: Application, row: ConnectionRow, reading: Reading) -> dic
     with unit_of_work(app.engine) as conn:
         counts["resolved"] += deciding.settle(conn, reading.shop_id, reading.connection_id, utc_now())
     with unit_of_work(app.engine) as conn:
+        runs.check_open(conn, reading)
         decided = deciding.decide_open(conn, reading.shop_id, reading.connection_id, utc_now())
         runs.finish(conn, reading, utc_now())
     return counts | {"healed": decided.healed, "held": decided.held, "asked_for_loops": decided.looped}
@@ -160,13 +159,12 @@ def _read_export(
     if done is None:
         done = 0
         _take_road(app, reading, EXPORT)
-    pages = 0
+    pages = listings = 0
     try:
         for pages, page in enumerate(channel.exported(export), start=1):
+            listings += len(page)
             if pages > done:
-                _stage(app, reading, runs.of_listings(page), f"{export.ref}#{pages}")
-    except TakenOver:
-        raise
+                _stage(app, reading, runs.of_listings(page), f"{export.ref}#{pages}", listings)
     except Permanent:
         # Gone at the channel, or not to be read: the pages of our own listings are always there.
         pages = 0
@@ -188,9 +186,13 @@ def _read_levels(app: Application, row: ConnectionRow, channel: SalesChannel, re
     after = int(reading.cursor or 0) if reading.road == LEVELS else 0
     if reading.road != LEVELS or reading.cursor is None:
         _take_road(app, reading, LEVELS)
+    with read_only(app.engine) as conn:
+        total, done = runs.count_to_read(conn, reading), runs.count_to_read(conn, reading, after)
+    _tell(app, reading, "reading what it shows", total=total, done=done)
     for wanted in _wanted(app, reading, after):
         levels = channel.levels(wanted.refs, in_background=True)
-        _stage(app, reading, [Observed(level) for level in levels], str(wanted.last_id))
+        done += len(wanted.refs)
+        _stage(app, reading, [Observed(level) for level in levels], str(wanted.last_id), done)
     _have_read(app, row, reading)
 
 
@@ -209,22 +211,29 @@ def _take_road(app: Application, reading: Reading, road: str) -> None:
         runs.take_road(conn, reading, road)
 
 
-def _stage(app: Application, reading: Reading, page: list[Observed], cursor: str) -> None:
+def _stage(app: Application, reading: Reading, page: list[Observed], cursor: str, done: int) -> None:
+    """`done`: listings that are read by then; each is shown at as many places as there are."""
     with unit_of_work(app.engine) as conn:
-        observed = runs.stage(conn, reading, page, cursor)
-        if not sync_runs.progress(conn, reading.shop_id, reading.sync_run_id, utc_now(), done=observed):
-            raise TakenOver
+        runs.stage(conn, reading, page, cursor)
+        _goes_on(conn, reading, done=done)
 
 
 def _have_read(app: Application, row: ConnectionRow, reading: Reading) -> None:
     with unit_of_work(app.engine) as conn:
+        _goes_on(conn, reading)
         if not runs.have_read(conn, reading, utc_now()):
             raise NothingTold(row.name, "nothing was read")
 
 
-def _tell(app: Application, reading: Reading, step: str, *, total: int | None = None) -> None:
+def _tell(app: Application, reading: Reading, step: str, *, total: int | None = None, done: int | None = None) -> None:
     with unit_of_work(app.engine) as conn:
-        sync_runs.progress(conn, reading.shop_id, reading.sync_run_id, utc_now(), step=step, total=total)
+        _goes_on(conn, reading, step=step, total=total, done=done)
+
+
+def _goes_on(conn: Connection, reading: Reading, **told: Any) -> None:
+    """Tell how far the run is. Raises Stopped where somebody asked to have it stopped, or it is another worker's."""
+    if not sync_runs.progress(conn, reading.shop_id, reading.sync_run_id, utc_now(), **told):
+        raise Stopped(f"comparison {reading.id} is not to go on")
 
 
 # --- comparing --------------------------------------------------------------------------------------------------------
@@ -244,7 +253,7 @@ def _compare(app: Application, reading: Reading) -> dict[str, int]:
     while True:
         with unit_of_work(app.engine) as conn:
             page = comparing.believe(conn, reading, after, utc_now())
-            sync_runs.progress(conn, reading.shop_id, reading.sync_run_id, utc_now())
+            _goes_on(conn, reading)
         if page is None:
             break
         after, count = page

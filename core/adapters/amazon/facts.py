@@ -48,8 +48,8 @@ def order_of(order: Order, currency: str) -> ChannelOrder:
         tax_minor=_part(order, "TAX", currency),
         shipping_minor=_part(order, "SHIPPING", currency),
         customer_ref=None,
-        # Where it goes to stands only among what names people, which is not asked for.
-        country_code=None,
+        # Where it goes to stands only among what names people, which is not asked for: the place where it was bought.
+        country_code=place.country if place else None,
         is_test=False,
         lines=tuple(_line(item, order, currency) for item in order.order_items),
         fulfilments=tuple(_fulfilment(package, order, version_at) for package in order.packages),

@@ -15,6 +15,7 @@ from core.connections.queries import ConnectionRow
 from core.db import execute, fetch, fetch_one, scalar
 from core.errors import BadInput
 from core.reconciliation import operations
+from core.reconciliation import runs as comparison_runs
 from core.reconciliation.operations import UnderWay
 from core.reconciliation.orders import staging
 from core.runs import operations as sync_runs
@@ -230,6 +231,15 @@ def fail(conn: Connection, run: Run, error: str, now: datetime) -> None:
     )
     staging.end(conn, run.shop_id, run.id)
     sync_runs.fail_sync(conn, run.shop_id, run.sync_run_id, now, error)
+
+
+def stop(conn: Connection, run: Run, now: datetime) -> bool:
+    """Close a run that somebody asked to have stopped; False where nobody did, or it has ended already."""
+    if not sync_runs.stop_sync(conn, run.shop_id, run.sync_run_id, now):
+        return False
+    comparison_runs.close_orphan(conn, run.shop_id, run.id, now)
+    staging.end(conn, run.shop_id, run.id)
+    return True
 
 
 def forget_ended(conn: Connection) -> int:
