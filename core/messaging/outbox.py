@@ -82,7 +82,8 @@ def relay_one(
     The row stays locked while it is sent, so that two relays never say the same thing. A crash between sending and
     committing repeats it: the receiver is given the dedupe key for that. A channel that does not answer is left alone
     for a while, so that it costs no more than one attempt and holds up no other. `has_default`: the installation has an
-    address of its own; `only`: this message and no other.
+    address of its own; `only`: this message and no other. Raises what nobody foresaw, once it is noted as a failed
+    attempt.
     """
     with unit_of_work(engine) as conn:
         row = fetch_one(
@@ -105,13 +106,26 @@ def relay_one(
         )
         if row is None:
             return False
-        try:
-            answer = send(_outgoing(row))
-        except (Retryable, Permanent) as error:
-            _note_failure(conn, row, error, now)
-        else:
-            _note_success(conn, row, answer, now)
-        return True
+        unforeseen = _attempt(conn, row, send, now)
+    if unforeseen is not None:
+        # Loudly, and after it is on record: else the same message would be the first of every relay, and the last.
+        raise unforeseen
+    return True
+
+
+def _attempt(conn: Connection, row: RowMapping, send: Sender, now: datetime) -> Exception | None:
+    """Send one and note what came of it; returns an error that nobody foresaw, which counts as an attempt too."""
+    try:
+        answer = send(_outgoing(row))
+    except (Retryable, Permanent) as error:
+        _note_failure(conn, row, error, now)
+    except Exception as error:  # noqa: BLE001 (raised once it is on record)
+        # Its words may hold an address or a password.
+        _note_failure(conn, row, Retryable(f"it could not be sent ({type(error).__name__})"), now)
+        return error
+    else:
+        _note_success(conn, row, answer, now)
+    return None
 
 
 def _outgoing(row: RowMapping) -> Outgoing:

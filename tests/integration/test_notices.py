@@ -549,6 +549,7 @@ def test_a_name_is_taken_once_whatever_its_letters_and_free_after_removal(desk: 
         "", "hooks.slack.com/services/T/B/x", "http://hooks.slack.com/services/T/B/x", "ftp://hooks.slack.com/x",
         "https://", "https://hooks.slack.com", "https://hooks.slack.com/", "https://user:pw@hooks.slack.com/x",
         "https://hooks.slack.com/a b", "https://hooks.slack.com/a\r\nHost: x", "https://[::1/x", "https://h:99999/x",
+        "https://hooks..slack.com/x", f"https://{'a' * 64}.test/x",
     ],
 )  # fmt: skip
 def test_what_is_no_webhook_is_refused_and_not_repeated(url: str) -> None:
@@ -581,6 +582,7 @@ def test_plain_http_is_for_this_machine() -> None:
         ({"user": "us", "password": None}, "password"),
         ({"user": None, "password": "x"}, "user"),
         ({"user": "us\n", "password": "p\r\nQUIT"}, "one line"),
+        ({"user": "us", "password": "pässword"}, "without accents"),
     ],
 )
 def test_what_is_no_mail_address_is_refused(changed: dict[str, Any], says: str) -> None:
