@@ -424,6 +424,20 @@ def test_refused_credentials(conn: Connection, world: World) -> None:
     assert steps(conn, world, "refused_credential", 500) == ["nothing"]
 
 
+def test_credentials_stay_refused_until_a_call_is_accepted_however_seldom_one_is_made(
+    conn: Connection, world: World
+) -> None:
+    for minute in range(3):
+        call(conn, world, "refused", later(minute), 401)
+    assert steps(conn, world, "refused_credential", 3) == ["open"]
+    call(conn, world, "refused", later(50), 401)
+    assert steps(conn, world, "refused_credential", 55) == ["unknown"], "one in the window, and that was refused too"
+    call(conn, world, "throttled", later(85), 429)
+    assert steps(conn, world, "refused_credential", 90, 120) == ["unknown", "unknown"]
+    call(conn, world, "ok", later(121))
+    assert steps(conn, world, "refused_credential", 122, 124) == ["clear", "close"]
+
+
 def test_an_access_token_that_is_not_renewed(conn: Connection, world: World) -> None:
     execute(
         conn,
@@ -489,6 +503,28 @@ def test_versions_that_end_and_warnings_of_the_channel(conn: Connection, world: 
     call(conn, world, "ok", newer + timedelta(seconds=1), asked_version=version, api_version=version)
     at(3)
     assert open_ones(conn, world.shop_id) == {}
+
+
+def test_a_warning_ends_when_what_it_was_about_is_called_without_one(conn: Connection, world: World) -> None:
+    now = utc_now() - timedelta(days=6)
+
+    def at(days: float) -> str:
+        return look(conn, world.shop_id, "deprecation", now + timedelta(days=days))
+
+    call(conn, world, "ok", now, asked_version="x", api_version="x", deprecation="orders ends soon")
+    assert at(0) == "open"
+    assert at(3) == "unknown", "nobody called anything: a weekend, or we were away"
+    insert(
+        conn, "api_calls", shop_id=world.shop_id, connection_id=world.connection.id, operation="products",
+        method="GET", status=200, outcome="ok", elapsed_ms=5, attempt=1, called_at=now + timedelta(days=3),
+        asked_version="x", api_version="x",
+    )  # fmt: skip
+    assert at(3.5) == "unknown", "it was about something else"
+    for number in range(200):
+        call(conn, world, "error", now + timedelta(days=4, seconds=number), 500)
+    assert at(4.5) == "unknown", "a channel that fails names no version"
+    call(conn, world, "ok", now + timedelta(days=5), asked_version="x", api_version="x")
+    assert at(5.5) == "close"
 
 
 # --- machinery ---------------------------------------------------------------------------------------------------
