@@ -363,6 +363,31 @@ def test_silence_is_not_told_of_while_it_may_be_ours(conn: Connection, world: Wo
     assert steps(conn, world, "silence", 90) == ["unknown"]
 
 
+def test_nobody_is_blamed_for_the_time_that_we_were_away(conn: Connection, world: World) -> None:
+    hear(conn, world, weeks=5, per_hour=30)
+    for minute in range(0, 100, 5):
+        poll(conn, world, later(minute - 100))
+    run_id = runs.request_sync(conn, world.shop_id, world.connection.id, "sync_connection", "click", ACTOR, NOW)
+    ran(conn, later(0))
+    # Down for a quarter of a day, by day; up again a minute ago.
+    back = 6 * 60.0
+    ran(conn, later(back), since=timedelta(minutes=1))
+    assert steps(conn, world, "stuck_sync", back) == ["nothing"]
+    assert listening(conn, world, back) == "nothing"
+    ran(conn, later(back + 40), since=timedelta(minutes=40))
+    assert steps(conn, world, "stuck_sync", back + 40) == ["open"], "now it had its chance"
+    assert str(run_id) in str(open_ones(conn, world.shop_id)[f"stuck_sync:{world.connection.id}:sync_connection"])
+    ran(conn, later(back + 46), since=timedelta(minutes=46))
+    assert listening(conn, world, back + 46) == "open"
+    silent = open_ones(conn, world.shop_id)[f"silence:{world.connection.id}"]
+    assert silent["headline"] == f"{world.connection.name} has been silent for 47 minutes"
+    # Away again: what was wrong is not known to be over.
+    back += 200
+    ran(conn, later(back), since=timedelta(minutes=1))
+    assert listening(conn, world, back) == "unknown"
+    assert steps(conn, world, "stuck_sync", back) == ["unknown"]
+
+
 def test_hours_are_counted_once_each_as_they_end_and_a_past_is_caught_up_with(conn: Connection, world: World) -> None:
     for hours in (1, 2, 24 * 8, 24 * 20):
         arrive(conn, world, hours, later(-60 * hours + 5))
