@@ -35,6 +35,8 @@ _OPERATION = "webhook"
 _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _TIMEOUT = httpx.Timeout(connect=3.0, read=10.0, write=10.0, pool=5.0)
 _HEADER_MAX, _SECTION_MAX, _TEXT_MAX = 150, 3000, 8000
+# Of a message's fifty blocks; a digest of forty lines takes six.
+_SECTIONS_MAX = 20
 _MARKS = {"danger": "🔴", "attention": "🟠", "info": "⚪"}
 _WORD_MAX = 64
 # Slack says why in one word, such as no_service of a webhook that was revoked; anything longer is a page.
@@ -122,13 +124,13 @@ def payload(letter: Letter) -> dict[str, Any]:
         "blocks": [
             {
                 "type": "header",
-                "text": {"type": "plain_text", "text": f"{mark} " + _fitting(letter.subject, _HEADER_MAX - 2)},
+                "text": {"type": "plain_text", "text": f"{mark} " + _fitting(letter.subject, _HEADER_MAX - 3)},
             },
-            {
-                "type": "section",
+            *(
                 # As it stands: what looks like a channel's name or an address in our words is none.
-                "text": {"type": "mrkdwn", "text": _fitting(letter.text, _SECTION_MAX) or "–", "verbatim": True},
-            },
+                {"type": "section", "text": {"type": "mrkdwn", "text": part, "verbatim": True}}
+                for part in _sections(letter.text)
+            ),
             {
                 "type": "context",
                 "elements": [
@@ -143,6 +145,23 @@ def payload(letter: Letter) -> dict[str, Any]:
     }
 
 
+def _sections(text: str) -> list[str]:
+    """A text in as many sections as it takes, line by line: of a digest the last one counts what is not listed."""
+    parts: list[str] = []
+    for line in text.splitlines():
+        said = _fitting(line, _SECTION_MAX)
+        if parts and _length(parts[-1]) + 1 + _length(said) <= _SECTION_MAX:
+            parts[-1] += f"\n{said}"
+        else:
+            parts.append(said)
+    return [part if part.strip() else "–" for part in parts[:_SECTIONS_MAX]] or ["–"]
+
+
+def _length(text: str) -> int:
+    """As Slack counts: a sign beyond the basic plane is two."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
 def _escape(text: str) -> str:
     """Slack's three control characters as text: otherwise foreign words could link, or call everybody."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -151,12 +170,12 @@ def _escape(text: str) -> str:
 def _fitting(text: str, longest: int) -> str:
     """Escaped and no longer than that; never cut within an escape."""
     escaped = _escape(text)
-    if len(escaped) <= longest:
+    if _length(escaped) <= longest:
         return escaped
     kept: list[str] = []
     room = longest - 1
     for mark in text:
-        room -= len(_escape(mark))
+        room -= _length(_escape(mark))
         if room < 0:
             break
         kept.append(_escape(mark))

@@ -98,11 +98,31 @@ def test_lengths_are_slacks_and_no_escape_is_cut_in_two(mark: str) -> None:
         said["blocks"][1]["text"]["text"],
         said["blocks"][2]["elements"][0]["text"],
     )
-    assert (len(header) <= 150, len(section) <= 3000, len(context) <= 3000, len(said["text"]) < 40_000) == (True,) * 4
+    assert (units(header) <= 150, units(section) <= 3000, units(context) <= 3000) == (True,) * 3
+    assert units(said["text"]) < 40_000
     for text in (header, section, said["text"]):
         rest = text.replace("&amp;", "").replace("&lt;", "").replace("&gt;", "")
         assert not set("&<>") & set(rest)
     assert section.endswith("…")
+
+
+def units(text: str) -> int:
+    """As Slack counts: a sign beyond the basic plane is two."""
+    return len(text.encode("utf-16-le")) // 2
+
+
+def test_a_digest_is_shown_to_its_last_line() -> None:
+    lines = [
+        "41 notices since 10:20.",
+        *(f"• {number:02} {'x' * 380}" for number in range(40)),
+        "And 1 more: backlog 1.",
+    ]
+    long = Letter("k", "S", "danger", "It grows, and 40 more", "\n".join(lines), "http://x/alerts", LETTER.at)
+    blocks = payload(long)["blocks"]
+    sections = [block["text"]["text"] for block in blocks if block["type"] == "section"]
+    assert "\n".join(sections).splitlines() == lines
+    assert max(map(units, sections)) <= 3000
+    assert (blocks[0]["type"], blocks[-1]["type"], len(blocks) <= 50) == ("header", "context", True)
 
 
 def test_files_are_pointed_to() -> None:
