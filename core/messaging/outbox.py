@@ -46,6 +46,7 @@ class Outgoing:
     kind: str
     payload: dict[str, Any]
     dedupe_key: str
+    shop_id: int
     shop: str
     created_at: datetime
     target: Target | None
@@ -133,7 +134,16 @@ def _outgoing(row: RowMapping) -> Outgoing:
     if row["channel_id"] is not None:
         sealed = None if row["sealed"] is None else bytes(row["sealed"])
         target = Target(row["channel_id"], row["channel"], row["medium"], sealed)
-    return Outgoing(row["id"], row["kind"], row["payload"], row["dedupe_key"], row["shop"], row["created_at"], target)
+    return Outgoing(
+        row["id"],
+        row["kind"],
+        row["payload"],
+        row["dedupe_key"],
+        row["shop_id"],
+        row["shop"],
+        row["created_at"],
+        target,
+    )
 
 
 def _note_success(conn: Connection, row: RowMapping, answer: Answer, now: datetime) -> None:

@@ -124,7 +124,7 @@ def test_an_alert_is_told_with_the_way_to_its_own_page(
     relay_outbox()
     body = post.mails[0][1].get_body(("plain",))
     assert body is not None
-    assert f"{app.settings.dashboard_url}/alerts?alert=17" in body.get_content()
+    assert f"{app.settings.dashboard_url}/alerts?shop={shop_id}&alert=17" in body.get_content()
 
 
 def test_the_doctor_names_shops_of_which_nobody_hears(app: bootstrap.Application, shop_id: int, post: Post) -> None:
