@@ -204,6 +204,25 @@ def _note_failure(conn: Connection, row: RowMapping, error: Exception, now: date
     )
     if row["channel_id"] is not None:
         _leave_alone(conn, row, error, now)
+    elif isinstance(error, Retryable):
+        # Sooner than this one: should it be the message and not the address, the others go then.
+        _put_off_default(conn, now + timedelta(seconds=min(pause, CHANNEL_PAUSE_MAX) / 2))
+
+
+def _put_off_default(conn: Connection, until: datetime) -> None:
+    """Leave the installation's own address alone too: else each message of each shop would wait for its timeout."""
+    execute(
+        conn,
+        """
+        update outbox_messages m set next_attempt_at = %(until)s
+        from (
+            select shop_id, id from outbox_messages
+            where state = 'waiting' and channel_id is null and next_attempt_at < %(until)s
+            order by shop_id, id for update skip locked
+        ) others where m.shop_id = others.shop_id and m.id = others.id
+        """,
+        until=until,
+    )
 
 
 def _leave_alone(conn: Connection, row: RowMapping, error: Exception, now: datetime) -> None:
