@@ -17,7 +17,7 @@ from core.db import execute, scalar
 from core.recovery import weighing
 from core.runs import operations as runs
 from core.runs.schedules import SCHEDULES
-from tests.alerting import look, notices, open_ones
+from tests.alerting import look, newest, notices, open_ones
 from tests.factories import ACTOR, NOW, World, adjust_stock, book, later, make_line, make_order, make_world
 
 _numbers = itertools.count(1)
@@ -385,7 +385,8 @@ def test_nobody_is_blamed_for_the_time_that_we_were_away(conn: Connection, world
     back += 200
     ran(conn, later(back), since=timedelta(minutes=1))
     assert listening(conn, world, back) == "unknown"
-    assert steps(conn, world, "stuck_sync", back) == ["unknown"]
+    steps(conn, world, "stuck_sync", back)
+    assert open_ones(conn, world.shop_id)[f"stuck_sync:{world.connection.id}:sync_connection"]["unknown_since"]
 
 
 def test_hours_are_counted_once_each_as_they_end_and_a_past_is_caught_up_with(conn: Connection, world: World) -> None:
@@ -447,6 +448,19 @@ def test_refused_credentials(conn: Connection, world: World) -> None:
     call(conn, world, "ok", later(4))
     assert steps(conn, world, "refused_credential", 5, 7) == ["clear", "close"]
     assert steps(conn, world, "refused_credential", 500) == ["nothing"]
+
+
+def test_pausing_a_channel_heals_nothing_and_resuming_it_tells_anew(conn: Connection, world: World) -> None:
+    for minute in range(3):
+        call(conn, world, "refused", later(minute), 401)
+    assert steps(conn, world, "refused_credential", 3) == ["open"]
+    set_connection(conn, world, state="paused")
+    assert steps(conn, world, "refused_credential", 4, 5) == ["close", "nothing"]
+    assert newest(conn, world.shop_id)["closed_because"] == "paused"
+    assert "its channel is paused, and nothing is known of it meanwhile" in notices(conn, world.shop_id)[-1]
+    set_connection(conn, world, state="active")
+    assert steps(conn, world, "refused_credential", 6) == ["open"]
+    assert newest(conn, world.shop_id)["regressed_from"] is None
 
 
 def test_credentials_stay_refused_until_a_call_is_accepted_however_seldom_one_is_made(
