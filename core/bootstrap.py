@@ -227,7 +227,7 @@ def _letter(settings: Settings, message: Outgoing) -> Letter:
         severity=said.get("severity", "attention"),
         subject=said.get("subject") or text.partition("\n")[0][:150],
         text=text,
-        link=f"{settings.dashboard_url}/alerts" + (f"?alert={alert[1]}" if alert else ""),
+        link=f"{settings.dashboard_url}/alerts?shop={message.shop_id}" + (f"&alert={alert[1]}" if alert else ""),
         at=message.created_at,
         html=said.get("html"),
         attachments=tuple(files),

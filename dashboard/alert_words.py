@@ -9,17 +9,11 @@ from typing import Any
 
 from core.alerts.rules import ENDED
 from core.alerts.terms import KINDS
+from core.messaging import notices
 from dashboard import formats
 
 Row = Mapping[str, Any]
 
-OTHER_KINDS = {
-    "daily_report": "the report of a business day",
-    "subscriptions": "a channel had stopped calling us",
-    "renewed": "a credential was renewed by its vendor",
-    "digest": "several notices in one",
-    "test": "a test of the channel",
-}
 _SHORT = {
     "exposure": "Oversell risk",
     "oversold": "Oversold",
@@ -36,6 +30,8 @@ _SHORT = {
     "unmade_check": "Checks not made",
     "renewed": "Renewed credentials",
     "daily_report": "Daily report",
+    "reconciliation_held": "Held corrections",
+    "subscriptions": "Restored subscriptions",
 }
 
 
@@ -44,14 +40,9 @@ def kind(name: str) -> str:
     return _SHORT.get(name, name.replace("_", " ").capitalize())
 
 
-def kind_help(name: str) -> str:
-    """What a kind is about."""
-    return KINDS[name].words if name in KINDS else OTHER_KINDS.get(name, "")
-
-
 def all_kinds(known: Sequence[str] = ()) -> list[str]:
     """Every kind of notice there may be: of alerts, of other things, and what is said already."""
-    there = {*KINDS, *OTHER_KINDS, *known} - {"digest", "test"}
+    there = {*KINDS, *notices.BESIDES_ALERTS, *known}
     return sorted(there, key=lambda name: kind(name).lower())
 
 

@@ -13,6 +13,7 @@ from core.clock import utc_now
 from core.db import read_only, unit_of_work
 from workers import console
 
+_NUMBER = click.IntRange(1, 2**63 - 1)
 _SHOP = click.option("--shop", help="Name of the shop; needed where there are several.")
 _REASON = click.option("--reason", required=True, help="Why; kept on record.")
 
@@ -27,7 +28,7 @@ def alerts(context: click.Context) -> None:
 
 @alerts.command("list")
 @click.option("--all", "with_closed", is_flag=True, help="Also those that are over.")
-@click.option("--before", type=int, help="Begin the list before this number.")
+@click.option("--before", type=_NUMBER, help="Begin the list before this number.")
 @click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="At most so many.")
 @_SHOP
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -60,7 +61,7 @@ def list_alerts(
 
 
 @alerts.command("acknowledge")
-@click.argument("alert", type=int)
+@click.argument("alert", type=_NUMBER)
 @_REASON
 @_SHOP
 def acknowledge(alert: int, reason: str, shop: str | None) -> None:

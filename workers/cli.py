@@ -8,14 +8,16 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 
 from core import invariants, logs
 from core.audit import Actor
@@ -71,8 +73,17 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except SwitchyardError as error:
-        console.print(f"[bold]switchyard:[/] {logs.mask(str(error))}", highlight=False, markup=True)
-        sys.exit(2)
+        _say(str(error))
+    except (OperationalError, InterfaceError) as error:
+        _say(f"the database does not answer ({type(error.orig).__name__}): `switchyard status` says what runs")
+    except DataError as error:
+        _say(f"the database cannot take a number or a text that was given ({type(error.orig).__name__})")
+
+
+def _say(words: str) -> NoReturn:
+    """End with one sentence. Foreign words are in it: they are no markup."""
+    console.print(f"[bold]switchyard:[/] {escape(logs.mask(words))}", highlight=False, markup=True)
+    sys.exit(2)
 
 
 cli.add_command(why)

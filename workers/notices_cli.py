@@ -10,6 +10,7 @@ from typing import Any
 import click
 from sqlalchemy.engine import RowMapping
 
+from core.alerts.terms import KINDS
 from core.audit import Actor
 from core.bootstrap import Application
 from core.clock import utc_now
@@ -18,6 +19,7 @@ from core.errors import BadInput
 from core.letters import SEVERITIES, Address
 from core.messaging import notice_addresses, notice_channels, outbox
 from core.messaging.notice_channels import RHYTHMS, Wishes
+from core.messaging.notices import BESIDES_ALERTS
 from workers import console
 
 _SHOP = click.option("--shop", help="Name of the shop; needed where there are several.")
@@ -138,7 +140,7 @@ def _add(address: Address, given: dict[str, Any]) -> None:
     app = console.application()
     wishes = Wishes(
         given["name"],
-        tuple(given["kinds"]) or None,
+        tuple(_known(kind) for kind in given["kinds"]) or None,
         given["least_severity"],
         given["rhythm"].replace("-", "_"),
         given["daily_hour"],
@@ -149,6 +151,14 @@ def _add(address: Address, given: dict[str, Any]) -> None:
     with unit_of_work(app.engine) as conn:
         notice_channels.add(conn, shop_id, wishes, address, app.settings.secret_keys, actor, utc_now())
     click.echo(f"{wishes.name} is told from now on. Try it: switchyard notices test {wishes.name!r}")
+
+
+def _known(kind: str) -> str:
+    """The kind, if anything of it is ever said: else its channel would never be told. Raises BadInput."""
+    there = sorted({*KINDS, *BESIDES_ALERTS})
+    if kind.strip().lower() not in there:
+        raise BadInput(f"nothing of the kind {kind} is ever said; kinds are: {', '.join(there)}")
+    return kind
 
 
 @notices.command()

@@ -7,12 +7,12 @@ because its answer got lost is known for the same.
 
 from __future__ import annotations
 
+import binascii
 import logging
 import re
 import smtplib
 import socket
 import ssl
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from email.headerregistry import Address
@@ -22,6 +22,7 @@ from email.utils import format_datetime
 from hashlib import sha256
 from html import escape
 
+from core.adapters.watch import Watch
 from core.errors import Permanent, Retryable
 from core.letters import Answer, Letter, MailAddress, PartlyTaken, fingerprint, shown
 from core.logs import mask
@@ -109,7 +110,7 @@ class SmtpMessenger:
     @contextmanager
     def _conversation(self) -> Iterator[smtplib.SMTP]:
         """Connected, secured and signed in; broken off when its time is up, however the other side drags it out."""
-        watch = _Watch(self._seconds)
+        watch = Watch(self._seconds)
         smtp: smtplib.SMTP | None = None
         try:
             smtp = _Session(self._address, self._context, watch)
@@ -118,6 +119,11 @@ class SmtpMessenger:
             if self._address.user is not None:
                 smtp.login(self._address.user, self._address.password or "")
             yield smtp
+        except UnicodeEncodeError:
+            # Not as the cause: it holds the password that could not be written.
+            raise MailRefused(f"mail server {self._server}: user and password have to be ASCII") from None
+        except binascii.Error:
+            raise MailUnreachable(self._server, "what it answers to signing in is no base64") from None
         except OSError as error:
             # Every SMTPException is an OSError; what the server replied is judged by its code.
             if isinstance(error, smtplib.SMTPException) and not isinstance(error, smtplib.SMTPServerDisconnected):
@@ -143,43 +149,10 @@ class SmtpMessenger:
             raise MailRefused(f"mail server {self._server}: {type(error).__name__}") from None
 
 
-class _Watch:
-    """Shuts a connection when its time is up: a server that sends a letter a second never meets a socket's timeout."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._guard: socket.socket | None = None
-        self._timer: threading.Timer | None = None
-        self.is_over = False
-
-    def over(self, raw: socket.socket) -> None:
-        """Watch over a connection, also when it is wrapped in TLS later."""
-        self._guard = raw.dup()
-        self._timer = threading.Timer(self.seconds, self._shut)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def _shut(self) -> None:
-        self.is_over = True
-        if self._guard is not None:
-            try:
-                self._guard.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                log.info("a mail server had left already")
-
-    def end(self) -> None:
-        """Let it go."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer.join()
-        if self._guard is not None:
-            self._guard.close()
-
-
 class _Session(smtplib.SMTP):
     """A conversation, from the first byte in TLS where the address says so."""
 
-    def __init__(self, address: MailAddress, context: ssl.SSLContext, watch: _Watch) -> None:
+    def __init__(self, address: MailAddress, context: ssl.SSLContext, watch: Watch) -> None:
         self._address, self._context, self._watch = address, context, watch
         # Named here: looking up what this machine is called may take longer than the letter.
         name = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname()) or "localhost"

@@ -9,7 +9,7 @@ from core.alerts.engine import Desk, close, open_episodes, open_one
 from core.alerts.queries import rule
 from core.alerts.rules import Finding
 from core.alerts.terms import CREDENTIAL
-from core.db import fetch
+from core.db import fetch, scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,31 @@ class Ending:
         return f"the application's client secret ends {when}"
 
 
-def tell_of_ending(desk: Desk, connection_id: int, words: Ending) -> bool:
-    """Open an alert on a credential that ends, once for each connection; returns whether it was new."""
+def tell_of_ending(desk: Desk, connection_id: int, words: Ending, told_at: datetime | None = None) -> bool:
+    """Open an alert on a credential that ends, once for each connection; returns whether it was new.
+
+    `told_at`: when the vendor said so. Its messages come late and again: one about a credential that has been replaced
+    since would open an alert that nothing ever closes.
+    """
     policy, _ = rule(desk.conn, desk.shop_id, CREDENTIAL)
-    if not policy.is_on:
+    if not policy.is_on or (told_at is not None and _is_replaced(desk, connection_id, told_at)):
         return False
     return open_one(desk, _finding(connection_id, words), policy) is not None
+
+
+def _is_replaced(desk: Desk, connection_id: int, since: datetime) -> bool:
+    return bool(
+        scalar(
+            desk.conn,
+            """
+            select true from connection_secrets where shop_id = %(shop)s and connection_id = %(connection)s
+                and name = 'client_secret' and updated_at > %(since)s
+            """,
+            shop=desk.shop_id,
+            connection=connection_id,
+            since=since,
+        )
+    )
 
 
 def _finding(connection_id: int, words: Ending) -> Finding:

@@ -49,7 +49,8 @@ def open_episodes(conn: Connection, shop_id: int, kind: str | None = None) -> di
     rows = fetch(
         conn,
         """
-        select id, kind, fingerprint, severity, headline, told_size, relapses, clear_since, unknown_since, is_told
+        select id, kind, fingerprint, severity, headline, told_size, relapses, clear_since, unknown_since, is_told,
+            connection_id
         from alerts where shop_id = %(shop)s and closed_at is null and (%(kind)s::text is null or kind = %(kind)s)
         """,
         shop=shop_id,
@@ -292,6 +293,7 @@ def _episode(row: RowMapping) -> Episode:
         row["clear_since"],
         row["unknown_since"],
         row["is_told"],
+        row["connection_id"],
     )
 
 

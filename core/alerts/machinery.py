@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy.engine import RowMapping
 
 from core.alerts.rules import Finding, Found, many
-from core.alerts.scene import Scene
+from core.alerts.scene import SWEEP, Scene, watched
 from core.alerts.terms import AUDIT, KINDS, SCHEDULE, UNMADE
 from core.db import fetch, fetch_one
 from core.runs.schedules import SCHEDULES, Schedule
 
-SWEEP = "sweep.alerts"
-"""The schedule by which all of this is looked at: what it did not see itself it does not judge."""
-
 AUDIT_NIGHTLY = "audit.nightly"
-
-GAP = timedelta(minutes=3)
-"""Between two sweeps; after a longer one every schedule has its chance first."""
 
 CHANCE = timedelta(minutes=30)
 """Every schedule rings more often than that, also one that runs by the day."""
@@ -78,7 +71,7 @@ def audit(scene: Scene) -> Found:
 
 def schedules(scene: Scene) -> Found:
     """Schedules that have not run to their end for too many periods: one alert that names them."""
-    since = _watched_since(scene)
+    since = watched(scene)
     if since is None:
         return Found(rest="the sweep of alerts does not run by the clock itself")
     last = {row["name"]: row["last_at"] for row in _last_runs(scene)}
@@ -123,42 +116,6 @@ def _allowed(scene: Scene, schedule: Schedule) -> timedelta:
     return max(
         scene.policy.minutes("least_minutes"), scene.policy["missed"] * timedelta(seconds=schedule.every_seconds)
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Watched:
-    """Since when sweeps go on without a gap, and since when there are any."""
-
-    sweeps: datetime
-    first: datetime
-
-
-def _watched_since(scene: Scene) -> _Watched | None:
-    row = fetch_one(
-        scene.conn,
-        """
-        with latest as (
-            select started_at from schedule_runs where name = %(sweep)s and started_at <= %(now)s
-            order by started_at desc limit 200
-        ), gaps as (
-            select started_at, started_at - lag(started_at) over (order by started_at) as gap from latest
-        ), first as (
-            select started_at from schedule_runs where name = %(sweep)s order by started_at limit 1
-        )
-        select greatest(s.created_at, coalesce(
-                (select max(started_at) from gaps where gap > %(gap)s), (select started_at from first))) as since,
-            (select max(started_at) from latest) as last_at,
-            greatest(s.created_at, (select started_at from first)) as first_at
-        from shops s where s.shop_id = %(shop)s
-        """,
-        sweep=SWEEP,
-        now=scene.now,
-        gap=GAP,
-        shop=scene.shop_id,
-    )
-    if row is None or row["last_at"] is None or row["last_at"] < scene.now - GAP:
-        return None
-    return _Watched(row["since"], row["first_at"])
 
 
 def _last_runs(scene: Scene) -> Sequence[RowMapping]:

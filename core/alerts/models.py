@@ -147,7 +147,7 @@ alerts = Table(
     ),
     CheckConstraint("closed_at is null or unknown_since is null", name="closed_is_known"),
     CheckConstraint("(closed_at is null) = (closed_because is null)", name="closed"),
-    CheckConstraint("closed_because in ('below', 'off', 'replaced')", name="closed_because"),
+    CheckConstraint("closed_because in ('below', 'off', 'replaced', 'paused')", name="closed_because"),
     Index("uq_alerts_open", "shop_id", "fingerprint", unique=True, postgresql_where=text("closed_at is null")),
     Index(None, "shop_id", "id"),
     Index("ix_alerts_fingerprint", "shop_id", "fingerprint", "opened_at"),

@@ -12,7 +12,7 @@ from core.alerts.terms import Policy
 from core.errors import BadInput
 
 Severity = Literal["danger", "attention"]
-Because = Literal["below", "off", "replaced"]
+Because = Literal["below", "off", "replaced", "paused"]
 
 LIMIT_MAX = 1_000_000
 
@@ -23,6 +23,7 @@ ENDED: Mapping[str, str] = {
     "below": "its condition is gone",
     "off": "somebody switched it off",
     "replaced": "it was replaced",
+    "paused": "its channel is paused, and nothing is known of it meanwhile",
 }
 """Why an episode closed, as people read it."""
 
@@ -125,6 +126,7 @@ class Episode:
     clear_since: datetime | None
     unknown_since: datetime | None
     is_told: bool
+    connection_id: int | None = None
 
 
 Step = Literal["open", "keep", "worse", "clear", "close", "unknown", "nothing"]

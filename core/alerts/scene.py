@@ -62,6 +62,54 @@ class Scene:
         return f"{there:%H:%M}" if there.date() == today.date() else f"{there:%Y-%m-%d %H:%M}"
 
 
+SWEEP = "sweep.alerts"
+"""The schedule by which all of this is looked at: what it did not see itself it does not judge."""
+
+GAP = timedelta(minutes=3)
+"""Between two sweeps; after a longer one everything has its chance first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Since when sweeps go on without a gap, and since when there are any."""
+
+    sweeps: datetime
+    first: datetime
+
+
+def watched(scene: Scene) -> Watched | None:
+    """Since when all of this is looked at; None where that does not happen by the clock.
+
+    What stood still while we did stands on our account: of a channel's silence, or of orders that nobody read, counts
+    only what came to pass since.
+    """
+    row = fetch_one(
+        scene.conn,
+        """
+        with latest as (
+            select started_at from schedule_runs where name = %(sweep)s and started_at <= %(now)s
+            order by started_at desc limit 200
+        ), gaps as (
+            select started_at, started_at - lag(started_at) over (order by started_at) as gap from latest
+        ), first as (
+            select started_at from schedule_runs where name = %(sweep)s order by started_at limit 1
+        )
+        select greatest(s.created_at, coalesce(
+                (select max(started_at) from gaps where gap > %(gap)s), (select started_at from first))) as since,
+            (select max(started_at) from latest) as last_at,
+            greatest(s.created_at, (select started_at from first)) as first_at
+        from shops s where s.shop_id = %(shop)s
+        """,
+        sweep=SWEEP,
+        now=scene.now,
+        gap=GAP,
+        shop=scene.shop_id,
+    )
+    if row is None or row["last_at"] is None or row["last_at"] < scene.now - GAP:
+        return None
+    return Watched(row["since"], row["first_at"])
+
+
 def channels_of(conn: Connection, shop_id: int) -> dict[int, Channel]:
     """A shop's connections by id."""
     rows = fetch(

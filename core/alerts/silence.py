@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from core.alerts.rhythm import WEEKS, usual
 from core.alerts.rules import Finding, Found, Unknown, many
-from core.alerts.scene import COUNTED_AT_MOST, Channel, Scene
+from core.alerts.scene import COUNTED_AT_MOST, Channel, Scene, watched
 from core.alerts.terms import SILENCE
 from core.db import execute, fetch, scalar
 
@@ -24,14 +24,14 @@ AT_ONCE = timedelta(days=7)
 def silences(scene: Scene) -> Found:
     """Active channels of which nothing came for longer than, by their own past, can be chance."""
     _count_hours(scene)
-    heard = _last_heard(scene)
+    heard, ours = _last_heard(scene), watched(scene)
     findings, unknown = [], []
     for channel in scene.active:
         last = heard.get(channel.id)
         seen = (
             Unknown(f"{SILENCE}:{channel.id}", "nothing has ever come from it")
             if last is None
-            else _judge(scene, channel, last)
+            else _judge(scene, channel, last, ours.sweeps if ours else last)
         )
         if isinstance(seen, Finding):
             findings.append(seen)
@@ -40,15 +40,18 @@ def silences(scene: Scene) -> Found:
     return Found(findings, unknown)
 
 
-def _judge(scene: Scene, channel: Channel, last: datetime) -> Finding | Unknown | None:
-    silent, fingerprint = scene.now - last, f"{SILENCE}:{channel.id}"
+def _judge(scene: Scene, channel: Channel, last: datetime, listened_from: datetime) -> Finding | Unknown | None:
+    """`listened_from`: since when we have been there without a gap. While we were not the silence was ours."""
+    fingerprint, counted_from = f"{SILENCE}:{channel.id}", max(last, listened_from)
+    well = None if counted_from == last else Unknown(fingerprint, f"we listen only since {scene.clock(counted_from)}")
+    silent = scene.now - counted_from
     if silent < scene.policy.minutes("least_minutes"):
-        return None
+        return None if scene.now - last < scene.policy.minutes("least_minutes") else well
     polled_at = channel.orders_polled_at
     if channel.reads_orders and (polled_at is None or polled_at < scene.now - LISTENS):
         return Unknown(fingerprint, "its orders were not read to the end lately, so that the silence may be ours")
     # Of a silence of weeks its beginning tells enough: it is not compared with itself.
-    since = max(last, scene.now - timedelta(days=7))
+    since = max(counted_from, scene.now - timedelta(days=7))
     rows = fetch(
         scene.conn,
         """
@@ -70,7 +73,7 @@ def _judge(scene: Scene, channel: Channel, last: datetime) -> Finding | Unknown 
             f" rhythm is known after {scene.policy['least_weeks']}",
         )
     if past.least < scene.policy["least_messages"]:
-        return None
+        return well
     shown = _shown(scene, channel)
     minutes = round(silent.total_seconds() / 60)
     began = since.astimezone(scene.zone)

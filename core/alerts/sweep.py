@@ -26,7 +26,7 @@ from core.alerts import (
 )
 from core.alerts.engine import Desk
 from core.alerts.rules import Episode, Found, Step
-from core.alerts.scene import Scene, channels_of
+from core.alerts.scene import SWEEP, Scene, channels_of
 from core.alerts.terms import (
     AUDIT,
     BACKLOG,
@@ -59,10 +59,11 @@ CHECK_MS = 5000
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A condition, and how it is looked for."""
+    """A condition, and how it is looked for; `of_active`: nothing is looked for at channels that are paused."""
 
     kind: str
     find: Callable[[Scene], Found]
+    of_active: bool = False
 
 
 # The last one looks at what became of the others.
@@ -74,13 +75,13 @@ CHECKS: tuple[Check, ...] = (
     Check(UNSHOWN, feeds.unshown_feeds),
     Check(UNCONFIRMED, shipments.unconfirmed),
     Check(CONNECTION, vendors.failing),
-    Check(REFUSED_CREDENTIAL, vendors.refused_credentials),
-    Check(TOKEN, vendors.tokens),
-    Check(SUBSCRIPTION, vendors.subscriptions),
+    Check(REFUSED_CREDENTIAL, vendors.refused_credentials, of_active=True),
+    Check(TOKEN, vendors.tokens, of_active=True),
+    Check(SUBSCRIPTION, vendors.subscriptions, of_active=True),
     Check(DEPRECATION, vendors.deprecations),
     Check(STUCK_SYNC, syncs.stuck_syncs),
-    Check(BACKLOG, backlog.backlogs),
-    Check(SILENCE, silence.silences),
+    Check(BACKLOG, backlog.backlogs, of_active=True),
+    Check(SILENCE, silence.silences, of_active=True),
     Check(FAILURE, failures.repeated),
     Check(AUDIT, machinery.audit),
     Check(SCHEDULE, machinery.schedules),
@@ -89,8 +90,20 @@ CHECKS: tuple[Check, ...] = (
 
 
 def shops(conn: Connection) -> list[int]:
-    """Every shop: each is looked at by itself."""
-    return [row["shop_id"] for row in fetch(conn, "select shop_id from shops order by shop_id")]
+    """Every shop, each to be looked at by itself; those first that the last sweep had no time for (`goes_on_at`)."""
+    rows = fetch(
+        conn,
+        """
+        select s.shop_id from shops s
+        left join (
+            select (r.result ->> 'goes_on_at')::int8 as shop_id from schedule_runs r
+            where r.name = %(sweep)s and r.outcome = 'finished' order by r.started_at desc limit 1
+        ) next on true
+        order by s.shop_id < coalesce(next.shop_id, 0), s.shop_id
+        """,
+        sweep=SWEEP,
+    )
+    return [row["shop_id"] for row in rows]
 
 
 def look(desk: Desk, kinds: Sequence[str] | None = None, checks: Sequence[Check] = CHECKS) -> Counter[Step]:
@@ -132,7 +145,18 @@ def _follow(
         log.exception("the check for %s could not be made", check.kind)
         failed[check.kind] = _why(error)
         found = Found(rest=f"it could not be looked for ({failed[check.kind]})")
+    if check.of_active and rule.is_on:
+        paused = {name: each for name, each in mine.items() if _is_paused(scene, each)}
+        # Not because it is gone: whoever resumes the channel is told anew.
+        closed = sum(engine.close(desk, each, "paused") for each in paused.values())
+        mine = {name: each for name, each in mine.items() if name not in paused}
+        return Counter({"close": closed}) + engine.follow(desk, rule, found, mine)
     return engine.follow(desk, rule, found, mine)
+
+
+def _is_paused(scene: Scene, episode: Episode) -> bool:
+    channel = scene.channels.get(episode.connection_id or 0)
+    return channel is not None and not channel.is_active
 
 
 def _credentials(desk: Desk, rule: Policy, episodes: dict[str, Episode]) -> int:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from statistics import median
 
 from core.alerts.rules import Finding, Found, Unknown, many
-from core.alerts.scene import Channel, Scene, concerned
+from core.alerts.scene import Channel, Scene, concerned, watched
 from core.alerts.terms import STUCK_SYNC
 from core.db import fetch
 
@@ -17,7 +17,9 @@ READINGS = 120
 
 def stuck_syncs(scene: Scene) -> Found:
     """Sync runs that have gone quiet, and active channels whose orders were last read to the end too long ago."""
-    runs, unknown = _quiet_runs(scene), []
+    ours = watched(scene)
+    there_from = ours.sweeps if ours else None
+    runs, unknown = _quiet_runs(scene, there_from)
     behind = []
     for channel in scene.active:
         if not channel.reads_orders:
@@ -25,12 +27,22 @@ def stuck_syncs(scene: Scene) -> Found:
         if channel.orders_polled_at is None:
             # Its first sync is not done, and that has a run of its own.
             unknown.append(Unknown(_of_orders(channel), "its orders have never been read to the end"))
-        elif (allowed := _allowed(scene, channel)) is not None:
+        elif (allowed := _allowed(scene, channel)) is None:
+            continue
+        elif there_from is not None and scene.now - there_from <= allowed:
+            unknown.append(Unknown(_of_orders(channel), _back_since(scene, there_from)))
+        else:
             behind.append(_behind(scene, channel, channel.orders_polled_at, allowed))
     return Found([*runs, *behind], unknown)
 
 
-def _quiet_runs(scene: Scene) -> list[Finding]:
+def _back_since(scene: Scene, there_from: datetime) -> str:
+    return f"we were away until {scene.clock(there_from)}, and it has its chance first"
+
+
+def _quiet_runs(scene: Scene, there_from: datetime | None) -> tuple[list[Finding], list[Unknown]]:
+    """Runs that say nothing. While we were away none could: nothing is known of it until it had its time again."""
+    before = scene.now - scene.policy.minutes("quiet_minutes")
     rows = fetch(
         scene.conn,
         """
@@ -42,8 +54,11 @@ def _quiet_runs(scene: Scene) -> list[Finding]:
         order by r.id
         """,
         shop=scene.shop_id,
-        before=scene.now - scene.policy.minutes("quiet_minutes"),
+        before=before,
     )
+    if there_from is not None and there_from > before:
+        why = _back_since(scene, there_from)
+        return [], [Unknown(f"{STUCK_SYNC}:{row['connection_id']}:{row['kind']}", why) for row in rows]
     found = []
     for row in rows:
         channel = scene.channels[row["connection_id"]]
@@ -69,7 +84,7 @@ def _quiet_runs(scene: Scene) -> list[Finding]:
                 orders=touched.orders,
             )
         )
-    return found
+    return found, []
 
 
 def _of_orders(channel: Channel) -> str:

@@ -90,8 +90,10 @@ def refused_credentials(scene: Scene) -> Found:
                     orders=touched.orders,
                 )
             )
-        elif row["calls"] == 0:
-            unknown.append(Unknown(fingerprint, "no call was made lately"))
+        elif row["ok_at"] is None:
+            # Fewer refusals than before say nothing: it is asked less often while it refuses.
+            why = "no call was made lately" if row["calls"] == 0 else "no call was accepted lately"
+            unknown.append(Unknown(fingerprint, why))
     return Found(findings, unknown)
 
 
@@ -227,12 +229,16 @@ def tokens(scene: Scene) -> Found:
 
 def deprecations(scene: Scene) -> Found:
     """Channels that answer with another version than ours, whose support of ours ends, or that warn of an end."""
-    rows = fetch(
-        scene.conn,
-        "select * from connection_versions where shop_id = %(shop)s order by connection_id",
-        shop=scene.shop_id,
-    )
+    rows = _versions(scene)
+    answered = {row["connection_id"] for row in rows}
     findings = []
+    # A channel that fails names no version, and ends no warning.
+    unknown = [
+        Unknown(f"{DEPRECATION}:{channel.id}:{what}", "no answer named a version lately")
+        for channel in scene.channels.values()
+        if channel.id not in answered
+        for what in ("forward", "version", "calls")
+    ]
     for row in rows:
         channel = scene.channels[row["connection_id"]]
         if row["fell_forward"]:
@@ -259,7 +265,13 @@ def deprecations(scene: Scene) -> Found:
                     f"We ask for {row['asked_version']}; {many(max(left, 0), 'day is', 'days are')} left.",
                 )
             )
-        if row["deprecation"] and row["deprecation_at"] > scene.now - timedelta(days=scene.policy["seen_days"]):
+        if row["deprecation"] is None:
+            continue
+        if row["deprecation_at"] <= scene.now - timedelta(days=scene.policy["seen_days"]):
+            if not row["is_called_since"]:
+                why = "what it warned of was not called since"
+                unknown.append(Unknown(f"{DEPRECATION}:{channel.id}:calls", why))
+        else:
             findings.append(
                 _deprecated(
                     channel,
@@ -269,7 +281,24 @@ def deprecations(scene: Scene) -> Found:
                     f"It says: {mask(row['deprecation']).rstrip('.')}. Last at {scene.clock(row['deprecation_at'])}.",
                 )
             )
-    return Found(findings)
+    return Found(findings, unknown)
+
+
+def _versions(scene: Scene) -> Sequence[RowMapping]:
+    """`connection_versions`, and whether what a channel last warned of was called since, without a warning."""
+    return fetch(
+        scene.conn,
+        """
+        select v.*, exists (
+            select from api_calls w join api_calls n on n.shop_id = w.shop_id and n.connection_id = w.connection_id
+                and n.operation = w.operation and n.outcome = 'ok' and n.called_at > w.called_at
+            where w.shop_id = v.shop_id and w.connection_id = v.connection_id and w.called_at = v.deprecation_at
+                and w.deprecation is not null
+        ) as is_called_since
+        from connection_versions v where v.shop_id = %(shop)s order by v.connection_id
+        """,
+        shop=scene.shop_id,
+    )
 
 
 def _deprecated(channel: Channel, what: str, severity: str, headline: str, sentence: str) -> Finding:

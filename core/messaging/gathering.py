@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, Engine
@@ -56,7 +57,11 @@ def gather(engine: Engine, now: datetime) -> Gathered:
 
 
 def _next_channel(conn: Connection, after: tuple[int, int], now: datetime) -> Row | None:
-    """The next channel with something due, locked; what another relay is at is passed over."""
+    """The next channel with something due, locked; what another relay is at is passed over.
+
+    One that does not answer has what was sent before to answer to: what comes meanwhile is gathered, and does not come
+    over it one by one, hour by hour of the outage, when it is back.
+    """
     found = fetch(
         conn,
         """
@@ -64,10 +69,13 @@ def _next_channel(conn: Connection, after: tuple[int, int], now: datetime) -> Ro
         where (c.shop_id, c.id) > (%(shop)s, %(id)s) and c.removed_at is null and not c.is_quiet
             and exists (select from outbox_messages m where m.shop_id = c.shop_id and m.channel_id = c.id
                 and m.state = 'held' and m.next_attempt_at <= %(now)s)
+            and not (c.failures > 0 and exists (select from outbox_messages w where w.shop_id = c.shop_id
+                and w.channel_id = c.id and w.state = 'waiting' and w.kind <> %(test)s))
         order by c.shop_id, c.id limit 1 for no key update of c skip locked
         """,
         shop=after[0],
         id=after[1],
+        test=outbox.TEST,
         now=now,
     )
     return found[0] if found else None
@@ -167,7 +175,7 @@ def _bundle(conn: Connection, shop_id: int, channel_id: int, rows: Sequence[Row]
         shop=shop_id,
         kind=outbox.DIGEST,
         key=f"{ids[0]}#{channel_id}",
-        payload=Jsonb(digest(rows)),
+        payload=Jsonb(digest(rows, _zone(conn, shop_id))),
         channel=channel_id,
         now=now,
     )
@@ -185,15 +193,22 @@ def _bundle(conn: Connection, shop_id: int, channel_id: int, rows: Sequence[Row]
     assert carried == len(ids), "whoever holds the channel decides on all that is held for it"
 
 
-def digest(rows: Sequence[Row]) -> dict[str, Any]:
-    """The payload of one message that carries `rows` (about, severity, subject, text, created_at), worst first."""
+def _zone(conn: Connection, shop_id: int) -> ZoneInfo:
+    return ZoneInfo(str(scalar(conn, "select time_zone from shops where shop_id = %(shop)s", shop=shop_id)))
+
+
+def digest(rows: Sequence[Row], zone: ZoneInfo) -> dict[str, Any]:
+    """The payload of one message that carries `rows` (about, severity, subject, text, created_at), worst first.
+
+    Times are those of the shop's `zone`, as in what it carries.
+    """
     listed, rest = rows[:LISTED_MAX], rows[LISTED_MAX:]
     severity = rows[0]["severity"]
     counts = [(name, sum(row["severity"] == name for row in rows)) for name in ("danger", "attention", "info")]
     heads = ", ".join(f"{count} {name}" for name, count in counts if count)
-    first = min(row["created_at"] for row in rows)
-    lines = [f"{len(rows)} notices since {first:%Y-%m-%d %H:%M} UTC ({heads})."]
-    lines += [f"• {_line(row)}" for row in listed]
+    first = min(row["created_at"] for row in rows).astimezone(zone)
+    lines = [f"{len(rows)} notices since {first:%Y-%m-%d %H:%M}, {zone.key.replace('_', ' ')} ({heads})."]
+    lines += [f"• {_line(row, zone)}" for row in listed]
     if rest:
         kinds: dict[str, int] = {}
         for row in rest:
@@ -212,7 +227,7 @@ def digest(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _line(row: Row) -> str:
+def _line(row: Row, zone: ZoneInfo) -> str:
     text = " ".join(str(row["text"]).split())
-    said = f"{row['created_at']:%H:%M} {row['subject']}: {text}"
+    said = f"{row['created_at'].astimezone(zone):%d %b %H:%M} {row['subject']}: {text}"
     return said if len(said) <= _WORDS_MAX else said[: _WORDS_MAX - 1] + "…"

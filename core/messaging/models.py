@@ -138,7 +138,11 @@ outbox_messages = Table(
     ),
     Index(None, "next_attempt_at", "id", postgresql_where=text("state = 'waiting'")),
     Index("ix_outbox_messages_dead", "shop_id", "id", postgresql_where=text("state = 'dead'")),
-    Index("ix_outbox_messages_settled_at", "settled_at", postgresql_where=text("state in ('sent', 'unheard')")),
+    Index(
+        "ix_outbox_messages_settled_at",
+        "settled_at",
+        postgresql_where=text("state in ('sent', 'unheard', 'discarded')"),
+    ),
     Index("ix_outbox_messages_alert_id", "shop_id", "alert_id", "id", postgresql_where=text("alert_id is not null")),
     Index(
         "ix_outbox_messages_held", "shop_id", "channel_id", "next_attempt_at", postgresql_where=text("state = 'held'")

@@ -44,6 +44,7 @@ def slack(url: str) -> SlackAddress:
         parts = urlsplit("")
     if (
         not host
+        or not _is_host(host)
         or port == 0
         or not cleaned.isascii()
         or re.search(r"[\s\x00-\x1f\x7f]", cleaned)
@@ -88,6 +89,8 @@ def mail(
         raise BadAddress("a user needs a password and a password a user; leave both out where the server asks for none")
     if any(re.search(r"[\x00-\x1f\x7f]", value) for value in (user or "", password or "")):
         raise BadAddress("user and password are one line each")
+    if not f"{user}{password}".isascii():
+        raise BadAddress("user and password are letters without accents, digits and signs: mail servers take ASCII")
     return MailAddress(host, port, found, _mail_address(sender, "the sender"), _recipients(recipients), user, password)
 
 

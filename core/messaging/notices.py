@@ -23,7 +23,10 @@ from core.messaging import outbox
 ATTACHMENTS_MAX_BYTES = 8_000_000
 """Of all files of a notice together: mail servers commonly take 10 MB, and base64 adds a third."""
 
-__all__ = ["ATTACHMENTS_MAX_BYTES", "Attachment", "Notice", "Severity", "TooLarge", "say"]
+BESIDES_ALERTS = ("daily_report", "reconciliation_held", "renewed", "subscriptions")
+"""Kinds of what is said that no alert says, by which a channel may wish for it too."""
+
+__all__ = ["ATTACHMENTS_MAX_BYTES", "BESIDES_ALERTS", "Attachment", "Notice", "Severity", "TooLarge", "say"]
 
 
 class TooLarge(BadInput):

@@ -46,6 +46,7 @@ class Outgoing:
     kind: str
     payload: dict[str, Any]
     dedupe_key: str
+    shop_id: int
     shop: str
     created_at: datetime
     target: Target | None
@@ -82,7 +83,8 @@ def relay_one(
     The row stays locked while it is sent, so that two relays never say the same thing. A crash between sending and
     committing repeats it: the receiver is given the dedupe key for that. A channel that does not answer is left alone
     for a while, so that it costs no more than one attempt and holds up no other. `has_default`: the installation has an
-    address of its own; `only`: this message and no other.
+    address of its own; `only`: this message and no other. Raises what nobody foresaw, once it is noted as a failed
+    attempt.
     """
     with unit_of_work(engine) as conn:
         row = fetch_one(
@@ -105,13 +107,26 @@ def relay_one(
         )
         if row is None:
             return False
-        try:
-            answer = send(_outgoing(row))
-        except (Retryable, Permanent) as error:
-            _note_failure(conn, row, error, now)
-        else:
-            _note_success(conn, row, answer, now)
-        return True
+        unforeseen = _attempt(conn, row, send, now)
+    if unforeseen is not None:
+        # Loudly, and after it is on record: else the same message would be the first of every relay, and the last.
+        raise unforeseen
+    return True
+
+
+def _attempt(conn: Connection, row: RowMapping, send: Sender, now: datetime) -> Exception | None:
+    """Send one and note what came of it; returns an error that nobody foresaw, which counts as an attempt too."""
+    try:
+        answer = send(_outgoing(row))
+    except (Retryable, Permanent) as error:
+        _note_failure(conn, row, error, now)
+    except Exception as error:  # noqa: BLE001 (raised once it is on record)
+        # Its words may hold an address or a password.
+        _note_failure(conn, row, Retryable(f"it could not be sent ({type(error).__name__})"), now)
+        return error
+    else:
+        _note_success(conn, row, answer, now)
+    return None
 
 
 def _outgoing(row: RowMapping) -> Outgoing:
@@ -119,7 +134,16 @@ def _outgoing(row: RowMapping) -> Outgoing:
     if row["channel_id"] is not None:
         sealed = None if row["sealed"] is None else bytes(row["sealed"])
         target = Target(row["channel_id"], row["channel"], row["medium"], sealed)
-    return Outgoing(row["id"], row["kind"], row["payload"], row["dedupe_key"], row["shop"], row["created_at"], target)
+    return Outgoing(
+        row["id"],
+        row["kind"],
+        row["payload"],
+        row["dedupe_key"],
+        row["shop_id"],
+        row["shop"],
+        row["created_at"],
+        target,
+    )
 
 
 def _note_success(conn: Connection, row: RowMapping, answer: Answer, now: datetime) -> None:
@@ -180,6 +204,25 @@ def _note_failure(conn: Connection, row: RowMapping, error: Exception, now: date
     )
     if row["channel_id"] is not None:
         _leave_alone(conn, row, error, now)
+    elif isinstance(error, Retryable):
+        # Sooner than this one: should it be the message and not the address, the others go then.
+        _put_off_default(conn, now + timedelta(seconds=min(pause, CHANNEL_PAUSE_MAX) / 2))
+
+
+def _put_off_default(conn: Connection, until: datetime) -> None:
+    """Leave the installation's own address alone too: else each message of each shop would wait for its timeout."""
+    execute(
+        conn,
+        """
+        update outbox_messages m set next_attempt_at = %(until)s
+        from (
+            select shop_id, id from outbox_messages
+            where state = 'waiting' and channel_id is null and next_attempt_at < %(until)s
+            order by shop_id, id for update skip locked
+        ) others where m.shop_id = others.shop_id and m.id = others.id
+        """,
+        until=until,
+    )
 
 
 def _leave_alone(conn: Connection, row: RowMapping, error: Exception, now: datetime) -> None:

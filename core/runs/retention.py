@@ -192,10 +192,10 @@ KEPT: tuple[Kept, ...] = (
     ),
     Kept(
         "notices",
-        "notices that were sent, with what they gathered, and those that nobody heard",
+        "notices that were sent, with what they gathered, those that nobody heard, and those that were given up",
         90,
         7,
-        _oldest("outbox_messages", "shop_id, id", "settled_at", "state in ('sent', 'unheard')"),
+        _oldest("outbox_messages", "shop_id, id", "settled_at", "state in ('sent', 'unheard', 'discarded')"),
     ),
     # Longer than one that is over may be the one before another.
     Kept(

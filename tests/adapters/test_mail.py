@@ -298,3 +298,13 @@ def test_a_server_that_says_nothing_or_breaks_off_may_be_tried_again() -> None:
         SmtpMessenger(address(port)).send(LETTER)
     with pytest.raises(MailUnreachable, match="name is not known"):
         SmtpMessenger(address(25, host="nowhere.invalid")).send(LETTER)
+
+
+def test_a_password_that_cannot_be_written_is_refused_and_not_repeated(certificate: Path) -> None:
+    with (
+        serving(auth_require_tls=False, authenticator=signs_in) as kept,
+        pytest.raises(MailRefused, match="ASCII") as caught,
+    ):
+        SmtpMessenger(address(kept.port, user="ops", password="pässw0rd")).send(LETTER)
+    assert "ssw0rd" not in str(caught.value)
+    assert caught.value.__cause__ is None

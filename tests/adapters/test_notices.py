@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -96,11 +98,31 @@ def test_lengths_are_slacks_and_no_escape_is_cut_in_two(mark: str) -> None:
         said["blocks"][1]["text"]["text"],
         said["blocks"][2]["elements"][0]["text"],
     )
-    assert (len(header) <= 150, len(section) <= 3000, len(context) <= 3000, len(said["text"]) < 40_000) == (True,) * 4
+    assert (units(header) <= 150, units(section) <= 3000, units(context) <= 3000) == (True,) * 3
+    assert units(said["text"]) < 40_000
     for text in (header, section, said["text"]):
         rest = text.replace("&amp;", "").replace("&lt;", "").replace("&gt;", "")
         assert not set("&<>") & set(rest)
     assert section.endswith("…")
+
+
+def units(text: str) -> int:
+    """As Slack counts: a sign beyond the basic plane is two."""
+    return len(text.encode("utf-16-le")) // 2
+
+
+def test_a_digest_is_shown_to_its_last_line() -> None:
+    lines = [
+        "41 notices since 10:20.",
+        *(f"• {number:02} {'x' * 380}" for number in range(40)),
+        "And 1 more: backlog 1.",
+    ]
+    long = Letter("k", "S", "danger", "It grows, and 40 more", "\n".join(lines), "http://x/alerts", LETTER.at)
+    blocks = payload(long)["blocks"]
+    sections = [block["text"]["text"] for block in blocks if block["type"] == "section"]
+    assert "\n".join(sections).splitlines() == lines
+    assert max(map(units, sections)) <= 3000
+    assert (blocks[0]["type"], blocks[-1]["type"], len(blocks) <= 50) == ("header", "context", True)
 
 
 def test_files_are_pointed_to() -> None:
@@ -153,7 +175,47 @@ def test_a_lost_line_is_tried_again(mishap: Exception) -> None:
 
 
 def test_an_address_that_cannot_be_called_is_refused_unsaid() -> None:
-    for url in ("https://:99999999/secret-path", "secret-path", "https://[::1/secret-path"):
+    too_long = f"https://{'a' * 64}.test/secret-path"
+    for url in ("https://:99999999/secret-path", "secret-path", "https://[::1/secret-path", too_long, "https://a..b/x"):
         with pytest.raises(Permanent) as caught:
             WebhookMessenger(url).send(LETTER)
         assert "secret-path" not in str(caught.value)
+
+
+@contextmanager
+def dribbling(head: bytes) -> Iterator[str]:
+    """An endpoint that answers a byte now and then, without an end; returns its address."""
+    gone = threading.Event()
+
+    def serve() -> None:
+        caller, _ = listener.accept()
+        with caller:
+            caller.sendall(head)
+            while not gone.wait(0.02):
+                try:
+                    caller.sendall(b"x")
+                except OSError:
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}{PATH}"
+        gone.set()
+        thread.join(10)
+
+
+def test_one_that_drags_its_answer_out_is_left_when_its_time_is_up() -> None:
+    with (
+        dribbling(b"HTTP/1.1 200 OK\r\nX-A: ") as url,
+        pytest.raises(Retryable, match=r"longer than 0\.3 s") as caught,
+    ):
+        WebhookMessenger(url, seconds=0.3).send(LETTER)
+    assert "secret-path" not in str(caught.value)
+
+
+def test_what_was_taken_is_taken_however_long_the_page_behind_it_is() -> None:
+    with dribbling(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n") as url:
+        assert WebhookMessenger(url, seconds=5.0).send(LETTER).text == "200"
+    with dribbling(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n") as url:
+        assert WebhookMessenger(url, seconds=0.2).send(LETTER).text == "200"

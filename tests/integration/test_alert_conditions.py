@@ -17,7 +17,7 @@ from core.db import execute, scalar
 from core.recovery import weighing
 from core.runs import operations as runs
 from core.runs.schedules import SCHEDULES
-from tests.alerting import look, notices, open_ones
+from tests.alerting import look, newest, notices, open_ones
 from tests.factories import ACTOR, NOW, World, adjust_stock, book, later, make_line, make_order, make_world
 
 _numbers = itertools.count(1)
@@ -363,6 +363,32 @@ def test_silence_is_not_told_of_while_it_may_be_ours(conn: Connection, world: Wo
     assert steps(conn, world, "silence", 90) == ["unknown"]
 
 
+def test_nobody_is_blamed_for_the_time_that_we_were_away(conn: Connection, world: World) -> None:
+    hear(conn, world, weeks=5, per_hour=30)
+    for minute in range(0, 100, 5):
+        poll(conn, world, later(minute - 100))
+    run_id = runs.request_sync(conn, world.shop_id, world.connection.id, "sync_connection", "click", ACTOR, NOW)
+    ran(conn, later(0))
+    # Down for a quarter of a day, by day; up again a minute ago.
+    back = 6 * 60.0
+    ran(conn, later(back), since=timedelta(minutes=1))
+    assert steps(conn, world, "stuck_sync", back) == ["nothing"]
+    assert listening(conn, world, back) == "nothing"
+    ran(conn, later(back + 40), since=timedelta(minutes=40))
+    assert steps(conn, world, "stuck_sync", back + 40) == ["open"], "now it had its chance"
+    assert str(run_id) in str(open_ones(conn, world.shop_id)[f"stuck_sync:{world.connection.id}:sync_connection"])
+    ran(conn, later(back + 46), since=timedelta(minutes=46))
+    assert listening(conn, world, back + 46) == "open"
+    silent = open_ones(conn, world.shop_id)[f"silence:{world.connection.id}"]
+    assert silent["headline"] == f"{world.connection.name} has been silent for 47 minutes"
+    # Away again: what was wrong is not known to be over.
+    back += 200
+    ran(conn, later(back), since=timedelta(minutes=1))
+    assert listening(conn, world, back) == "unknown"
+    steps(conn, world, "stuck_sync", back)
+    assert open_ones(conn, world.shop_id)[f"stuck_sync:{world.connection.id}:sync_connection"]["unknown_since"]
+
+
 def test_hours_are_counted_once_each_as_they_end_and_a_past_is_caught_up_with(conn: Connection, world: World) -> None:
     for hours in (1, 2, 24 * 8, 24 * 20):
         arrive(conn, world, hours, later(-60 * hours + 5))
@@ -422,6 +448,33 @@ def test_refused_credentials(conn: Connection, world: World) -> None:
     call(conn, world, "ok", later(4))
     assert steps(conn, world, "refused_credential", 5, 7) == ["clear", "close"]
     assert steps(conn, world, "refused_credential", 500) == ["nothing"]
+
+
+def test_pausing_a_channel_heals_nothing_and_resuming_it_tells_anew(conn: Connection, world: World) -> None:
+    for minute in range(3):
+        call(conn, world, "refused", later(minute), 401)
+    assert steps(conn, world, "refused_credential", 3) == ["open"]
+    set_connection(conn, world, state="paused")
+    assert steps(conn, world, "refused_credential", 4, 5) == ["close", "nothing"]
+    assert newest(conn, world.shop_id)["closed_because"] == "paused"
+    assert "its channel is paused, and nothing is known of it meanwhile" in notices(conn, world.shop_id)[-1]
+    set_connection(conn, world, state="active")
+    assert steps(conn, world, "refused_credential", 6) == ["open"]
+    assert newest(conn, world.shop_id)["regressed_from"] is None
+
+
+def test_credentials_stay_refused_until_a_call_is_accepted_however_seldom_one_is_made(
+    conn: Connection, world: World
+) -> None:
+    for minute in range(3):
+        call(conn, world, "refused", later(minute), 401)
+    assert steps(conn, world, "refused_credential", 3) == ["open"]
+    call(conn, world, "refused", later(50), 401)
+    assert steps(conn, world, "refused_credential", 55) == ["unknown"], "one in the window, and that was refused too"
+    call(conn, world, "throttled", later(85), 429)
+    assert steps(conn, world, "refused_credential", 90, 120) == ["unknown", "unknown"]
+    call(conn, world, "ok", later(121))
+    assert steps(conn, world, "refused_credential", 122, 124) == ["clear", "close"]
 
 
 def test_an_access_token_that_is_not_renewed(conn: Connection, world: World) -> None:
@@ -489,6 +542,28 @@ def test_versions_that_end_and_warnings_of_the_channel(conn: Connection, world: 
     call(conn, world, "ok", newer + timedelta(seconds=1), asked_version=version, api_version=version)
     at(3)
     assert open_ones(conn, world.shop_id) == {}
+
+
+def test_a_warning_ends_when_what_it_was_about_is_called_without_one(conn: Connection, world: World) -> None:
+    now = utc_now() - timedelta(days=6)
+
+    def at(days: float) -> str:
+        return look(conn, world.shop_id, "deprecation", now + timedelta(days=days))
+
+    call(conn, world, "ok", now, asked_version="x", api_version="x", deprecation="orders ends soon")
+    assert at(0) == "open"
+    assert at(3) == "unknown", "nobody called anything: a weekend, or we were away"
+    insert(
+        conn, "api_calls", shop_id=world.shop_id, connection_id=world.connection.id, operation="products",
+        method="GET", status=200, outcome="ok", elapsed_ms=5, attempt=1, called_at=now + timedelta(days=3),
+        asked_version="x", api_version="x",
+    )  # fmt: skip
+    assert at(3.5) == "unknown", "it was about something else"
+    for number in range(200):
+        call(conn, world, "error", now + timedelta(days=4, seconds=number), 500)
+    assert at(4.5) == "unknown", "a channel that fails names no version"
+    call(conn, world, "ok", now + timedelta(days=5), asked_version="x", api_version="x")
+    assert at(5.5) == "close"
 
 
 # --- machinery ---------------------------------------------------------------------------------------------------

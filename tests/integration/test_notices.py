@@ -14,7 +14,7 @@ from core import embedded
 from core.audit import Actor
 from core.connections import keys as sealing
 from core.connections.operations import new_key
-from core.db import fetch, scalar, unit_of_work
+from core.db import execute, fetch, scalar, unit_of_work
 from core.errors import OutOfQuota, Permanent, Retryable
 from core.letters import Answer, MailAddress, PartlyTaken, SlackAddress
 from core.messaging import gathering, notice_addresses, notice_channels, outbox
@@ -219,10 +219,23 @@ def test_an_hourly_digest_gathers_what_came_and_says_it_once(desk: Desk) -> None
     assert [desk.relay(at), desk.relay(at + timedelta(hours=1))] == [[], []]
     (digest,) = desk.rows("kind = 'notice_digest'")
     assert [line.partition(" ")[2] for line in digest["payload"]["text"].splitlines()[1:]] == [
-        "10:20 About n1: n1 is so.", "10:20 About n0: n0 is so.", "10:20 About n2: n2 is so.",
+        "02 Nov 10:20 About n1: n1 is so.", "02 Nov 10:20 About n0: n0 is so.", "02 Nov 10:20 About n2: n2 is so.",
     ]  # fmt: skip
     assert {(row["state"], row["gathered_in"]) for row in desk.rows("kind = 'notice'")} == {("gathered", digest["id"])}
     assert {state for _, _, state in desk.log()} == {"sent"}
+
+
+def test_a_digest_tells_the_time_by_the_shops_clock(desk: Desk) -> None:
+    with unit_of_work(desk.engine) as conn:
+        execute(conn, "update shops set time_zone = 'America/New_York' where shop_id = %(shop)s", shop=desk.shop_id)
+    desk.add(rhythm="hourly")
+    desk.say("a")
+    desk.say("b")
+    desk.relay(NOW.replace(hour=11))
+    (digest,) = desk.rows("kind = 'notice_digest'")
+    lines = digest["payload"]["text"].splitlines()
+    assert lines[0] == "2 notices since 2026-11-02 05:20, America/New York (2 attention)."
+    assert lines[1] == "• 02 Nov 05:20 About a: a is so."
 
 
 def test_a_digest_of_one_is_the_notice_itself(desk: Desk) -> None:
@@ -326,7 +339,7 @@ def test_a_long_digest_lists_the_worst_and_counts_the_rest_by_kind(desk: Desk) -
     desk.relay(NOW.replace(hour=11))
     (digest,) = desk.rows("kind = 'notice_digest'")
     lines = digest["payload"]["text"].splitlines()
-    assert lines[0].startswith("60 notices since 2026-11-02 10:20 UTC (60 attention)")
+    assert lines[0].startswith("60 notices since 2026-11-02 10:20, Europe/London (60 attention)")
     assert (len(lines), lines[-1]) == (42, "And 20 more: backlog 10, silence 10.")
     assert max(map(len, lines)) < 500
 
@@ -358,7 +371,17 @@ def test_what_is_forgotten_takes_along_what_it_carried_and_what_nobody_heard_goe
     for number in range(3):
         desk.say(f"n{number}")
     desk.relay(NOW.replace(hour=11))
-    assert len(desk.rows()) == 5
+    desk.failures["Ops"] = [Permanent("404 no_service")]
+    desk.say("given up", NOW.replace(hour=12))
+    desk.relay(NOW.replace(hour=13))
+    with unit_of_work(desk.engine) as conn:
+        execute(
+            conn,
+            "update outbox_messages set state = 'discarded', discarded_by = 'Ada', discarded_reason = 'it is old'"
+            " where shop_id = %(shop)s and state = 'dead'",
+            shop=desk.shop_id,
+        )
+    assert len(desk.rows()) == 6
     policy = retention.Policy(retention.BY_NAME["notices"], 7)
     with unit_of_work(desk.engine) as conn:
         retention.forget(conn, policy, NOW + timedelta(days=8))
@@ -388,6 +411,21 @@ def test_a_dead_channel_holds_up_no_other_and_is_asked_again_after_a_growing_pau
     desk.failures.clear()
     assert len(desk.relay(desk.channel(dead)["retry_at"] + timedelta(hours=7))) == 4
     assert desk.channel(dead)["state"] == "heard"
+
+
+def test_what_comes_during_an_outage_is_gathered_and_does_not_come_over_a_channel_that_is_back(desk: Desk) -> None:
+    channel = desk.add(most_an_hour=5)
+    desk.failures["Ops"] = [Retryable("no answer") for _ in range(99)]
+    for hour in range(6):
+        for number in range(5):
+            desk.say(f"{hour}.{number}", NOW + timedelta(hours=hour))
+        desk.relay(max(NOW + timedelta(hours=hour), desk.channel(channel)["retry_at"] or NOW))
+    desk.failures.clear()
+    back = max(desk.channel(channel)["retry_at"], NOW + timedelta(hours=7))
+    heard = [*desk.relay(back), *desk.relay(back + timedelta(seconds=15))]
+    assert len(heard) <= 5 + 1, "those of its first hour, and one that carries the rest"
+    assert {state for _, _, state in desk.log()} == {"sent"}
+    assert len(desk.log()) == 30
 
 
 def test_a_closed_door_closes_for_the_channel_for_as_long_as_it_says(desk: Desk) -> None:
@@ -549,6 +587,7 @@ def test_a_name_is_taken_once_whatever_its_letters_and_free_after_removal(desk: 
         "", "hooks.slack.com/services/T/B/x", "http://hooks.slack.com/services/T/B/x", "ftp://hooks.slack.com/x",
         "https://", "https://hooks.slack.com", "https://hooks.slack.com/", "https://user:pw@hooks.slack.com/x",
         "https://hooks.slack.com/a b", "https://hooks.slack.com/a\r\nHost: x", "https://[::1/x", "https://h:99999/x",
+        "https://hooks..slack.com/x", f"https://{'a' * 64}.test/x",
     ],
 )  # fmt: skip
 def test_what_is_no_webhook_is_refused_and_not_repeated(url: str) -> None:
@@ -581,6 +620,7 @@ def test_plain_http_is_for_this_machine() -> None:
         ({"user": "us", "password": None}, "password"),
         ({"user": None, "password": "x"}, "user"),
         ({"user": "us\n", "password": "p\r\nQUIT"}, "one line"),
+        ({"user": "us", "password": "pässword"}, "without accents"),
     ],
 )
 def test_what_is_no_mail_address_is_refused(changed: dict[str, Any], says: str) -> None:

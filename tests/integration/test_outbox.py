@@ -125,20 +125,35 @@ def test_a_closed_door_says_when_to_come_again_and_never_ends_a_message(engine: 
     assert row(engine)["state"] == "sent"
 
 
-def test_an_error_nobody_expected_leaves_the_words_waiting(engine: Engine, shop_id: int) -> None:
-    say(engine, shop_id)
-    with pytest.raises(KeyError):
-        outbox.relay_one(engine, Ear(KeyError("ours")), NOW)
-    assert (row(engine)["state"], row(engine)["attempts"]) == ("waiting", 0)
-
-
-def test_a_failing_message_does_not_hold_up_the_next(engine: Engine, shop_id: int) -> None:
+def test_an_error_nobody_expected_is_loud_counts_as_an_attempt_and_holds_up_no_other(
+    engine: Engine, shop_id: int
+) -> None:
     say(engine, shop_id, "a")
     say(engine, shop_id, "b")
-    ear = Ear(Retryable("busy"))
-    while outbox.relay_one(engine, ear, NOW):
+    ear = Ear(KeyError("the password"))
+    with pytest.raises(KeyError):
+        outbox.relay_one(engine, ear, NOW)
+    first = row(engine)
+    assert (first["state"], first["attempts"], first["last_error"]) == ("waiting", 1, "it could not be sent (KeyError)")
+    assert first["next_attempt_at"] > NOW + timedelta(seconds=20)
+    while outbox.relay_one(engine, ear, NOW + timedelta(seconds=20)):
         pass
     assert ear.heard == [("notice", "a"), ("notice", "b")]
+
+
+def test_an_address_that_does_not_answer_costs_one_attempt_and_a_failing_message_holds_up_no_other(
+    engine: Engine, shop_id: int
+) -> None:
+    for key in "abc":
+        say(engine, shop_id, key)
+    ear = Ear(Retryable("no answer"))
+    while outbox.relay_one(engine, ear, NOW):
+        pass
+    assert ear.heard == [("notice", "a")], "the others would have waited for the same timeout"
+    while outbox.relay_one(engine, ear, NOW + timedelta(seconds=15)):
+        pass
+    assert ear.heard == [("notice", "a"), ("notice", "b"), ("notice", "c")]
+    assert row(engine)["state"] == "waiting"
 
 
 def test_while_one_relay_speaks_another_takes_the_next_message(engine: Engine, shop_id: int) -> None:

@@ -445,4 +445,10 @@ def test_a_secret_that_ends_is_an_alert_until_it_is_replaced(
     alert_jobs.sweep_alerts()
     with unit_of_work(app.engine) as conn:
         assert scalar(conn, "select closed_because from alerts") == "replaced"
+    # What the vendor said before that comes late, or again: nothing would ever close another alert.
+    own_queue.put(renewal(kind, "applicationOAuthClientSecretExpiry", "2020-01-01T00:00:00Z", **said))
+    wait_for(lambda: read_notices(shop_id=row.shop_id, connection_id=row.id) and not own_queue.held())
+    drain(app, row)
+    with unit_of_work(app.engine) as conn:
+        assert scalar(conn, "select count(*) from alerts") == 1
     assert {message["state"] for message in inbox_of(app, row)} == {"handled"}

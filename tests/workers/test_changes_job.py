@@ -12,11 +12,13 @@ from sqlalchemy import Engine
 from core import bootstrap, embedded
 from core.clock import utc_now
 from core.db import fetch, unit_of_work
+from core.runs import operations
 from core.runs.schedules import SCHEDULES
 from tests.changing import Pair, answer, legs, make_pair
-from tests.factories import book, make_line, make_order
+from tests.factories import book, make_line, make_order, make_shop
 from workers import console
 from workers.cli import cli
+from workers.jobs import alerts as alert_jobs
 from workers.jobs.alerts import sweep_alerts
 from workers.jobs.changes import chase_open_legs
 
@@ -40,6 +42,26 @@ def said(app: bootstrap.Application, *words: str) -> str:
         done = CliRunner().invoke(cli, words, standalone_mode=False)
     assert done.exception is None, done.output
     return done.output
+
+
+def test_shops_that_a_sweep_had_no_time_for_are_the_first_of_the_next(
+    app: bootstrap.Application, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with unit_of_work(engine) as conn:
+        first, second, third = (make_shop(conn) for _ in range(3))
+    monkeypatch.setattr(alert_jobs, "LOOK_SECONDS", -1.0)
+    begun = utc_now()
+    went_on_at = []
+    for number in range(4):
+        at = begun + timedelta(minutes=number)
+        with unit_of_work(engine) as conn:
+            operations.begin_period(conn, "sweep.alerts", str(number), at)
+        result = sweep_alerts()
+        with unit_of_work(engine) as conn:
+            operations.finish_period(conn, "sweep.alerts", str(number), "finished", result, at)
+        assert result["shops"] == 1
+        went_on_at.append(result.get("goes_on_at"))
+    assert went_on_at == [second, third, first, second], "round and round, and nobody is left out"
 
 
 def test_what_hangs_is_told_once_and_ends_when_the_channel_follows(app: bootstrap.Application, engine: Engine) -> None:

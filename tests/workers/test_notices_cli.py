@@ -20,6 +20,7 @@ from workers import cli, console
 from workers.jobs.outbox import relay_outbox
 
 REASON = ("--reason", "we want to know")
+ADD = ("notices", "add", "slack", "Ops", "--url", "https://chat.test/hooks/x")
 
 
 @pytest.fixture
@@ -128,7 +129,42 @@ def test_an_alert_is_told_with_the_way_to_its_own_page(
     relay_outbox()
     body = post.mails[0][1].get_body(("plain",))
     assert body is not None
-    assert f"{app.settings.dashboard_url}/alerts?alert=17" in body.get_content()
+    assert f"{app.settings.dashboard_url}/alerts?shop={shop_id}&alert=17" in body.get_content()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("notices", "test", "[/x] [bold]Ops"), "there is no notice channel [/x] [bold]Ops"),
+        (("alerts", "acknowledge", "9" * 20, *REASON), "is not in the range"),
+        (
+            (*ADD, "--kind", "stuck_chnge", *REASON),
+            "nothing of the kind stuck_chnge is ever said; kinds are: audit, backlog,",
+        ),
+        (("changes", "--before", "9" * 20), "the database cannot take a number or a text that was given"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence_and_foreign_words_are_no_markup(
+    app: bootstrap.Application, shop_id: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...], says: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("sys.argv", ["switchyard", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert says in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_database_that_is_away_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody:secret@127.0.0.1:9/none")
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:9/0")
+    monkeypatch.setattr("sys.argv", ["switchyard", "alerts"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = " ".join(capsys.readouterr().err.split())
+    assert (ended.value.code, "the database does not answer" in said, "secret" in said) == (2, True, False)
 
 
 def test_the_doctor_names_shops_of_which_nobody_hears(app: bootstrap.Application, shop_id: int, post: Post) -> None:

@@ -148,7 +148,7 @@ def _renew(
     if renewal.secret is None:
         for holder in found:
             desk = Desk(conn, holder.shop_id, now, app.settings.dashboard_url)
-            credentials.tell_of_ending(desk, holder.connection_id, Ending(holder.name, renewal.ends_at))
+            credentials.tell_of_ending(desk, holder.connection_id, Ending(holder.name, renewal.ends_at), told_at)
         return
     actor = Actor("notifications", "Amazon told us of the application's new client secret")
     taken = renewals.take_new_secret(conn, keys, found, renewal.secret, told_at, actor, now)
