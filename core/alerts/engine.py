@@ -49,7 +49,8 @@ def open_episodes(conn: Connection, shop_id: int, kind: str | None = None) -> di
     rows = fetch(
         conn,
         """
-        select id, kind, fingerprint, severity, headline, told_size, relapses, clear_since, unknown_since, is_told
+        select id, kind, fingerprint, severity, headline, told_size, relapses, clear_since, unknown_since, is_told,
+            connection_id
         from alerts where shop_id = %(shop)s and closed_at is null and (%(kind)s::text is null or kind = %(kind)s)
         """,
         shop=shop_id,
@@ -132,6 +133,21 @@ def open_one(desk: Desk, seen: Finding, policy: Policy) -> int | None:
     text = rules.opening(desk.shop(), seen, desk.link(seen), again=is_back)
     _say(desk, f"alert:{row['id']}", seen, f"Again: {seen.headline}" if is_back else seen.headline, text)
     return int(row["id"])
+
+
+def keep_parts(desk: Desk, fingerprint: str, parts: Sequence[Mapping[str, object]]) -> None:
+    """Keep with the open alert what is part of it, also while its own condition is gone or not known."""
+    execute(
+        desk.conn,
+        """
+        update alerts set worst_skus = %(parts)s
+        where shop_id = %(shop)s and fingerprint = %(fingerprint)s and closed_at is null
+            and worst_skus is distinct from %(parts)s
+        """,
+        shop=desk.shop_id,
+        fingerprint=fingerprint,
+        parts=Jsonb(list(parts)),
+    )
 
 
 def close(desk: Desk, episode: Episode, because: Because) -> bool:
@@ -292,6 +308,7 @@ def _episode(row: RowMapping) -> Episode:
         row["clear_since"],
         row["unknown_since"],
         row["is_told"],
+        row["connection_id"],
     )
 
 

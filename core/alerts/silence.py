@@ -89,6 +89,7 @@ def _judge(scene: Scene, channel: Channel, last: datetime) -> Finding | Unknown 
         channel.address,
         channel.id,
         skus=shown,
+        follows=channel.id,
     )
 
 

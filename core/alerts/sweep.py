@@ -17,6 +17,7 @@ from core.alerts import (
     failures,
     feeds,
     machinery,
+    outages,
     queries,
     shipments,
     silence,
@@ -105,34 +106,35 @@ def look(desk: Desk, kinds: Sequence[str] | None = None, checks: Sequence[Check]
     channels = channels_of(desk.conn, desk.shop_id)
     zone = ZoneInfo(str(scalar(desk.conn, "select time_zone from shops where shop_id = %(shop)s", shop=desk.shop_id)))
     chosen = [check for check in checks if kinds is None or check.kind in kinds]
-    steps: Counter[Step] = Counter()
+    found: dict[str, Found] = {}
     failed: dict[str, str] = {}
     for check in chosen:
         if check.kind == UNMADE:
             engine.unmade(desk.conn, desk.shop_id, failed, [each.kind for each in chosen], desk.now)
-        rule = rules[check.kind]
-        mine = {name: each for name, each in episodes.items() if each.kind == check.kind}
-        if not rule.is_on and not mine:
-            continue
-        scene = Scene(desk.conn, desk.shop_id, zone, desk.now, channels, rule)
-        steps += _follow(desk, check, scene, rule, mine, failed)
+        scene = Scene(desk.conn, desk.shop_id, zone, desk.now, channels, rules[check.kind])
+        found[check.kind] = _find(desk, check, scene, failed)
+    told = outages.gather(found, episodes, rules, desk.now)
+    steps: Counter[Step] = Counter()
+    for kind, seen in told.found.items():
+        steps += engine.follow(desk, rules[kind], seen, {n: each for n, each in episodes.items() if each.kind == kind})
+    for fingerprint, parts in told.parts.items():
+        engine.keep_parts(desk, fingerprint, outages.parts_of(parts))
     if kinds is None or CREDENTIAL in kinds:
         steps["close"] += _credentials(desk, rules[CREDENTIAL], episodes)
     return steps
 
 
-def _follow(
-    desk: Desk, check: Check, scene: Scene, rule: Policy, mine: dict[str, Episode], failed: dict[str, str]
-) -> Counter[Step]:
+def _find(desk: Desk, check: Check, scene: Scene, failed: dict[str, str]) -> Found:
+    if not scene.policy.is_on:
+        return Found()
     try:
         # What the check does to a broken transaction is undone, and the rest of the sweep goes on in it.
         with desk.conn.begin_nested():
-            found = check.find(scene) if rule.is_on else Found()
+            return check.find(scene)
     except Exception as error:
         log.exception("the check for %s could not be made", check.kind)
         failed[check.kind] = _why(error)
-        found = Found(rest=f"it could not be looked for ({failed[check.kind]})")
-    return engine.follow(desk, rule, found, mine)
+        return Found(rest=f"it could not be looked for ({failed[check.kind]})")
 
 
 def _credentials(desk: Desk, rule: Policy, episodes: dict[str, Episode]) -> int:

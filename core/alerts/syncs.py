@@ -67,6 +67,7 @@ def _quiet_runs(scene: Scene) -> list[Finding]:
                 units=touched.units,
                 skus=touched.skus,
                 orders=touched.orders,
+                follows=channel.id,
             )
         )
     return found
@@ -125,6 +126,7 @@ def _behind(scene: Scene, channel: Channel, polled_at: datetime, allowed: timede
         units=touched.units,
         skus=touched.skus,
         orders=touched.orders,
+        follows=channel.id,
     )
 
 
