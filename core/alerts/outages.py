@@ -64,13 +64,13 @@ def _standing(
     policy = policies[root]
     if not policy.is_on:
         return set()
-    seen = found[root].findings if root in found else ()
+    seen = [each.connection_id for each in found[root].findings] if root in found else []
     is_open = [
-        each
+        each.connection_id
         for each in episodes.values()
         if each.kind == root and (each.clear_since is None or now - each.clear_since < policy.minutes("hold_minutes"))
     ]
-    return {each.connection_id for each in (*seen, *is_open) if each.connection_id is not None}
+    return {each for each in (*seen, *is_open) if each is not None}
 
 
 def _root(finding: Finding, standing: Mapping[str, set[int]]) -> str | None:
