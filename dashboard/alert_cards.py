@@ -49,12 +49,33 @@ def _text(viewer: people.Viewer, row: Row) -> None:
     if figures := alert_words.width(row):
         shown = "".join(f"<span><b>{escape(number)}</b> {escape(name)}</span>" for number, name in figures)
         components.html(f'<div class="sy-row">{shown}</div>')
-    for said in (alert_words.holder(row, zone), alert_words.unknown(row, zone)):
+    for said in (alert_words.holder(row, zone), alert_words.unknown(row, zone), alert_words.clearing(row, zone)):
         if said:
             st.markdown(said)
     st.caption(alert_words.meta(row, zone))
     if row["closed_at"] is None:
         _next_step(viewer, row)
+        _draw_parts(viewer, alert_words.parts(row))
+
+
+def _draw_parts(viewer: people.Viewer, found: Sequence[Row]) -> None:
+    """What follows from it, each with the page where it is dealt with."""
+    if not found:
+        return
+    items = "".join(f"<li>{_part(viewer, each)}</li>" for each in found)
+    components.html(
+        '<div class="sy-meta">Part of it, and not told of by itself. What still holds when the channel has answered'
+        f' for a while is told then.</div><ul class="sy-parts">{items}</ul>'
+    )
+
+
+def _part(viewer: people.Viewer, part: Row) -> str:
+    if "more" in part:
+        return escape(f"and {formats.count(part['more'])} more")
+    where = viewer.where(**{name: str(value) for name, value in part["address"].items()})
+    figures = alert_words.part_figures(part)
+    link = components.link(part["page"], part["headline"], where)
+    return link + (f' <span class="sy-meta">{escape(figures)}</span>' if figures else "")
 
 
 def _next_step(viewer: people.Viewer, row: Row) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from html import escape
 from typing import Any
 
+from core.alerts.outages import ROOTS
 from core.alerts.rules import ENDED
 from core.alerts.terms import KINDS
 from core.messaging import notices
@@ -139,8 +140,32 @@ def unknown(row: Row, zone: str) -> str:
     return f"Since {since} it is not known whether this still holds: {formats.sentence(row['unknown_because'])}"
 
 
+def clearing(row: Row, zone: str) -> str:
+    """That its condition is gone, while it is held open, as Markdown; empty where it holds or is over."""
+    if row["clear_since"] is None or row["unknown_since"] is not None or row["closed_at"] is not None:
+        return ""
+    since = formats.moment(row["clear_since"], row["as_of"], zone)
+    return f"**Gone since {since}.** It closes by itself if that lasts."
+
+
+def parts(row: Row) -> list[Row]:
+    """What follows from it and is not told of by itself: of outages, what the channel's not answering explains."""
+    return list(row["worst_skus"] or ()) if row["kind"] in ROOTS and row["closed_at"] is None else []
+
+
+def part_figures(part: Row) -> str:
+    """How wide a part is: 12 SKUs · 3 orders · £30.00; empty where it touches none."""
+    found = [
+        formats.plural(part[column], one) for column, one in (("skus", "SKU"), ("orders", "order")) if part.get(column)
+    ]
+    money = sorted((part.get("money") or {}).items(), key=lambda each: -each[1])
+    return " · ".join([*found, *(formats.money(minor, currency) for currency, minor in money if minor)])
+
+
 def worst(row: Row) -> list[str]:
     """The worst few of what it is about, each in a few words."""
+    if row["kind"] in ROOTS:
+        return []
     found = []
     for each in row["worst_skus"] or ():
         units = formats.count(each["units"]) if isinstance(each.get("units"), int) else ""

@@ -43,6 +43,11 @@ def draw(viewer: people.Viewer, problem: Problem, by_id: Mapping[int, Row], as_o
 
 def _step_button(viewer: people.Viewer, problem: Problem, connection: Row | None, is_worst: bool) -> None:
     step = problem.step
+    if step.kind in _PAGES and is_worst:
+        if st.button(step.label, key=f"do-{problem.id}", type="primary", icon=":material/arrow_forward:",
+                     icon_position="right"):  # fmt: skip
+            st.switch_page(_PAGES[step.kind], query_params=viewer.where(**step.where))
+        return
     if step.kind in _PAGES:
         st.page_link(
             _PAGES[step.kind],

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from core.alerts.outages import ROOTS
 from core.messaging import legs
 from core.orders import packages
 from core.runs import words
@@ -45,7 +46,11 @@ class Problem:
     @property
     def is_about_calls(self) -> bool:
         """Whether a connection's own answers, or their staying away, are part of it."""
-        return self.id.startswith(("error-", "silent-")) or (self.id.startswith("behind-") and _is_failing(self.row))
+        return (
+            self.id.startswith(("error-", "silent-"))
+            or self.row.get("kind") in ROOTS
+            or (self.id.startswith("behind-") and _is_failing(self.row))
+        )
 
 
 def collect(connections: Sequence[Row], found: Found, now: datetime, zone: str) -> list[Problem]:
@@ -60,10 +65,11 @@ def collect(connections: Sequence[Row], found: Found, now: datetime, zone: str) 
 def _is_doubt(kind: str, row: Row, found: Found) -> bool:
     """Whether a quantity that got no answer is told of as a write of which nobody knows: one cause, one card."""
     doubtful = {each["connection_id"] for each in found.get("doubtful", ())}
-    return kind == "refused" and _got_no_answer(row) and row["connection_id"] in doubtful
+    return kind == "refused" and got_no_answer(row) and row["connection_id"] in doubtful
 
 
-def _got_no_answer(row: Row) -> bool:
+def got_no_answer(row: Row) -> bool:
+    """Whether quantities are refused only by a channel's not answering."""
     return str(row["problem"] or "").startswith("NO_ANSWER:")
 
 
@@ -235,7 +241,7 @@ def _refused(row: Row, now: datetime, zone: str) -> Problem:
         _id("refused", row["connection_id"], row["problem"]),
         "attention",
         16,
-        f"{name} gave no answer to {many}" if _got_no_answer(row) else f"{name} refuses {many}",
+        f"{name} gave no answer to {many}" if got_no_answer(row) else f"{name} refuses {many}",
         _join(formats.sentence(row["problem"]), again),
         _example(row),
         row["since"],

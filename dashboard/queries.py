@@ -162,7 +162,7 @@ _PROBLEMS = {
     " from untold_topics",
     "forward": "select connection_id, connection, asked_version, answered_version, answered_at from fallen_forward",
     "job": "select fingerprint, function, connection, runs, since, last_at, error from failed_jobs",
-    "alert": "select alert_id, kind, fingerprint, severity, headline, sentence, next_step, page, address,"
+    "alert": "select alert_id, kind, fingerprint, severity, headline, sentence, next_step, page, address, worst_skus,"
     " connection_id, skus, orders, opened_at, regressed_from, unknown_since, unknown_because, acknowledged_by,"
     " acknowledged_at from open_alerts",
     "schedule": "select name, period, started_at, ended_at, outcome, violations, result from failed_schedules",

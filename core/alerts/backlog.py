@@ -94,6 +94,8 @@ def _words(scene: Scene, channel: Channel, lane: str, last: Sample, pace: Rates 
         units=touched.units,
         skus=touched.skus,
         orders=touched.orders,
+        # What came is handled here, whether or not the channel answers.
+        follows=channel.id if lane == "stock" else None,
     )
 
 

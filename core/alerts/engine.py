@@ -135,6 +135,21 @@ def open_one(desk: Desk, seen: Finding, policy: Policy) -> int | None:
     return int(row["id"])
 
 
+def keep_parts(desk: Desk, fingerprint: str, parts: Sequence[Mapping[str, object]]) -> None:
+    """Keep with the open alert what is part of it, also while its own condition is gone or not known."""
+    execute(
+        desk.conn,
+        """
+        update alerts set worst_skus = %(parts)s
+        where shop_id = %(shop)s and fingerprint = %(fingerprint)s and closed_at is null
+            and worst_skus is distinct from %(parts)s
+        """,
+        shop=desk.shop_id,
+        fingerprint=fingerprint,
+        parts=Jsonb(list(parts)),
+    )
+
+
 def close(desk: Desk, episode: Episode, because: Because) -> bool:
     """End an episode, and say so where its opening was said; False when somebody else has ended it."""
     row = fetch_one(

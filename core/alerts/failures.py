@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
 
 from core.alerts.rules import Finding, Found, many
 from core.alerts.scene import Channel, Concerned, Scene, concerned
@@ -16,6 +18,9 @@ GROUPS = 50
 
 PUSHES = ("stock.push", "stock.feed", "stock.check")
 """Jobs behind which whatever a channel does not show yet waits."""
+
+CALLS = ("Unreachable", "OutcomeUnknown", "ServerFault", "Refused", "Unauthorised")
+"""Kinds of errors in which a call to a channel ends: where none succeeds, they say no more than that."""
 
 
 def repeated(scene: Scene) -> Found:
@@ -36,15 +41,18 @@ def _jobs(scene: Scene) -> list[Finding]:
         """
         with open as (
             select f.cause, f.function, f.started_at, f.connection_id, f.error, f.run_id, w.kind_id,
+                substring(k.error_class from '[^.]*$') = any(%(calls)s::text[]) as is_of_a_call,
                 max(f.started_at) over (partition by f.cause, f.function) as last_at
             from (select id from job_runs where outcome in ('failed', 'abandoned') and resolution is null) u
             join job_failures f on f.run_id = u.id
             left join failures w on w.shop_id = f.shop_id and w.source = 'job' and w.item_id = f.run_id
+            left join failure_kinds k on k.shop_id = w.shop_id and k.id = w.kind_id
             where f.shop_id = %(shop)s and f.state = 'open'
         )
         select cause, function, count(*) as jobs, min(started_at) as since, max(last_at) as last_at,
             count(distinct connection_id) as connections, min(connection_id) as connection_id,
-            (array_agg(error order by run_id desc))[1] as error, array_agg(distinct kind_id) as kinds
+            (array_agg(error order by run_id desc))[1] as error, array_agg(distinct kind_id) as kinds,
+            coalesce(bool_and(is_of_a_call), false) as are_of_calls
         from open group by cause, function
         having count(*) filter (where started_at >= last_at - %(window)s) >= %(least)s
         order by 3 desc, cause limit %(limit)s
@@ -53,11 +61,12 @@ def _jobs(scene: Scene) -> list[Finding]:
         window=scene.policy.minutes("window_minutes"),
         least=scene.policy["jobs"],
         limit=GROUPS,
+        calls=list(CALLS),
     )
     found = []
     for row in rows:
         channel = scene.channels.get(row["connection_id"]) if row["connections"] == 1 else None
-        touched = _touched(scene, row["function"], channel, row["kinds"])
+        touched, money = _touched(scene, row["function"], channel, row["kinds"])
         waits = _waiting(scene, row["function"], channel, touched)
         said = mask(_last_line(row["error"]))
         found.append(
@@ -76,26 +85,39 @@ def _jobs(scene: Scene) -> list[Finding]:
                 units=touched.units,
                 skus=touched.skus,
                 orders=touched.orders,
+                follows=channel.id if channel and row["are_of_calls"] else None,
+                money=money,
             )
         )
     return found
 
 
-def _touched(scene: Scene, function: str, channel: Channel | None, kinds: list[int]) -> Concerned:
-    """What the failures are about, as their page says it; behind pushes wait all numbers of the channel."""
+def _touched(
+    scene: Scene, function: str, channel: Channel | None, kinds: list[int]
+) -> tuple[Concerned, Mapping[str, int]]:
+    """What the failures are about, and its money, as their page says it; behind pushes wait the channel's numbers."""
     if channel is not None and function in PUSHES:
-        return concerned(scene.conn, scene.shop_id, channel.id)
+        waiting = concerned(scene.conn, scene.shop_id, channel.id)
+        return replace(waiting, orders=0), {}
     row = fetch_one(
         scene.conn,
         """
-        select coalesce(sum(skus), 0)::int8 as skus, coalesce(sum(orders), 0)::int8 as orders
-        from failure_kinds where shop_id = %(shop)s and id = any(%(kinds)s::int8[])
+        with mine as (
+            select k.skus, k.orders, k.money from failure_kinds k
+            where k.shop_id = %(shop)s and k.id = any(%(kinds)s::int8[])
+        )
+        select coalesce(sum(skus), 0)::int8 as skus, coalesce(sum(orders), 0)::int8 as orders, (
+            select coalesce(jsonb_object_agg(currency, minor), '{}') from (
+                select m.key as currency, sum(m.value::int8)::int8 as minor
+                from mine cross join jsonb_each_text(mine.money) m group by 1
+            ) worth) as money
+        from mine
         """,
         shop=scene.shop_id,
         kinds=kinds,
     )
     assert row is not None
-    return Concerned(0, row["skus"], 0, row["orders"])
+    return Concerned(0, row["skus"], 0, row["orders"]), row["money"]
 
 
 def _waiting(scene: Scene, function: str, channel: Channel | None, touched: Concerned) -> str:

@@ -115,6 +115,7 @@ def late_words(late: Sequence[SlowFeed]) -> Finding:
         late[0].connection_id if len({feed.connection_id for feed in late}) == 1 else None,
         units=sum(feed.listings for feed in late),
         skus=len(late),
+        follows=late[0].connection_id if len({feed.connection_id for feed in late}) == 1 else None,
         worst=_late(late),
     )
 

@@ -102,7 +102,8 @@ def stuck(conn: Connection, shop_id: int) -> Stuck:
             from change_legs g join changes c on c.shop_id = g.shop_id and c.id = g.change_id
             where g.shop_id = %(shop)s and g.state = 'stuck'
         )
-        select connection, reason, legs, example_code, sum(legs) over ()::int8 as total, h.skus, h.orders
+        select connection, reason, legs, example_code, sum(legs) over ()::int8 as total, h.skus, h.orders,
+            case when min(connection_id) over () = max(connection_id) over () then connection_id end as only_connection
         from stuck_legs cross join hanging h
         where shop_id = %(shop)s order by legs desc, connection, reason limit {WORST}
         """,
@@ -120,4 +121,4 @@ def stuck(conn: Connection, shop_id: int) -> Stuck:
         )
         for row in rows
     ]
-    return Stuck(rows[0]["total"], rows[0]["skus"], worst, rows[0]["orders"])
+    return Stuck(rows[0]["total"], rows[0]["skus"], worst, rows[0]["orders"], rows[0]["only_connection"])

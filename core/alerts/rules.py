@@ -59,12 +59,16 @@ class Hanging:
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """All of a shop's legs that are stuck, over so many SKUs and orders, and where most of them hang."""
+    """All of a shop's legs that are stuck, over so many SKUs and orders, and where most of them hang.
+
+    `only_connection` has all of them; None: several do.
+    """
 
     legs: int
     skus: int
     worst: Sequence[Hanging] = ()
     orders: int = 0
+    only_connection: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,8 @@ class Finding:
     """A condition that holds now, in words, with what it affects.
 
     `fingerprint` is its kind, and after a colon what it is about. `size` says how bad it is in the kind's own measure,
-    by which "much worse" is judged. `page` and `address` are where to look.
+    by which "much worse" is judged. `page` and `address` are where to look. `follows` is the connection whose not
+    answering explains it: while that is told of, this is part of it. `money` is by currency, in minor units.
     """
 
     fingerprint: str
@@ -89,6 +94,8 @@ class Finding:
     orders: int = 0
     worst: Sequence[Mapping[str, object]] = ()
     limit: int = 0
+    follows: int | None = None
+    money: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -105,11 +112,15 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a check found. `rest`: why nothing is known of what is not among it; None: the rest is well."""
+    """What a check found. `rest`: why nothing is known of what is not among it; None: the rest is well.
+
+    `soon` are connections that do not answer, for too short a time to say so.
+    """
 
     findings: Sequence[Finding] = ()
     unknown: Sequence[Unknown] = ()
     rest: str | None = None
+    soon: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

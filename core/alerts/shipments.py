@@ -28,6 +28,7 @@ def words(found: Sequence[RowMapping]) -> Finding:
     count, orders = sum(row["packages"] for row in found), sum(row["orders"] for row in found)
     channels = {row["connection_id"] for row in found}
     first = found[0]
+    only_late = {(first["connection_id"], "late")}
     return Finding(
         UNCONFIRMED,
         "danger",
@@ -42,6 +43,9 @@ def words(found: Sequence[RowMapping]) -> Finding:
         # The column says over how many; of packages those are orders, as it always was.
         skus=orders,
         orders=orders,
+        follows=first["connection_id"]
+        if {(row["connection_id"], row["state"]) for row in found} == only_late
+        else None,
         worst=_worst(found),
     )
 

@@ -92,6 +92,7 @@ def _judge(scene: Scene, channel: Channel, last: datetime, listened_from: dateti
         channel.address,
         channel.id,
         skus=shown,
+        follows=channel.id,
     )
 
 

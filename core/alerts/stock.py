@@ -63,6 +63,7 @@ def hanging(stuck: Stuck) -> Finding:
         units=stuck.legs,
         skus=stuck.skus,
         orders=stuck.orders,
+        follows=stuck.only_connection,
         worst=[
             {"code": each.code, "units": each.legs, "where": each.connection, "why": each.reason}
             for each in stuck.worst

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
@@ -17,6 +17,7 @@ from core.alerts import (
     failures,
     feeds,
     machinery,
+    outages,
     queries,
     shipments,
     silence,
@@ -26,7 +27,7 @@ from core.alerts import (
 )
 from core.alerts.engine import Desk
 from core.alerts.rules import Episode, Found, Step
-from core.alerts.scene import SWEEP, Scene, channels_of
+from core.alerts.scene import SWEEP, Channel, Scene, channels_of
 from core.alerts.terms import (
     AUDIT,
     BACKLOG,
@@ -119,44 +120,49 @@ def look(desk: Desk, kinds: Sequence[str] | None = None, checks: Sequence[Check]
     zone = ZoneInfo(str(scalar(desk.conn, "select time_zone from shops where shop_id = %(shop)s", shop=desk.shop_id)))
     chosen = [check for check in checks if kinds is None or check.kind in kinds]
     steps: Counter[Step] = Counter()
+    paused = _of_paused(chosen, channels, episodes, rules)
+    # Not because it is gone: whoever resumes the channel is told anew.
+    steps["close"] += sum(engine.close(desk, episodes.pop(name), "paused") for name in paused)
+    found: dict[str, Found] = {}
     failed: dict[str, str] = {}
     for check in chosen:
         if check.kind == UNMADE:
             engine.unmade(desk.conn, desk.shop_id, failed, [each.kind for each in chosen], desk.now)
-        rule = rules[check.kind]
-        mine = {name: each for name, each in episodes.items() if each.kind == check.kind}
-        if not rule.is_on and not mine:
-            continue
-        scene = Scene(desk.conn, desk.shop_id, zone, desk.now, channels, rule)
-        steps += _follow(desk, check, scene, rule, mine, failed)
+        scene = Scene(desk.conn, desk.shop_id, zone, desk.now, channels, rules[check.kind])
+        found[check.kind] = _find(desk, check, scene, failed)
+    told = outages.gather(found, episodes, rules, desk.now)
+    for kind, seen in told.found.items():
+        steps += engine.follow(desk, rules[kind], seen, {n: each for n, each in episodes.items() if each.kind == kind})
+    for fingerprint, parts in told.parts.items():
+        engine.keep_parts(desk, fingerprint, outages.parts_of(parts))
     if kinds is None or CREDENTIAL in kinds:
         steps["close"] += _credentials(desk, rules[CREDENTIAL], episodes)
     return steps
 
 
-def _follow(
-    desk: Desk, check: Check, scene: Scene, rule: Policy, mine: dict[str, Episode], failed: dict[str, str]
-) -> Counter[Step]:
+def _find(desk: Desk, check: Check, scene: Scene, failed: dict[str, str]) -> Found:
+    if not scene.policy.is_on:
+        return Found()
     try:
         # What the check does to a broken transaction is undone, and the rest of the sweep goes on in it.
         with desk.conn.begin_nested():
-            found = check.find(scene) if rule.is_on else Found()
+            return check.find(scene)
     except Exception as error:
         log.exception("the check for %s could not be made", check.kind)
         failed[check.kind] = _why(error)
-        found = Found(rest=f"it could not be looked for ({failed[check.kind]})")
-    if check.of_active and rule.is_on:
-        paused = {name: each for name, each in mine.items() if _is_paused(scene, each)}
-        # Not because it is gone: whoever resumes the channel is told anew.
-        closed = sum(engine.close(desk, each, "paused") for each in paused.values())
-        mine = {name: each for name, each in mine.items() if name not in paused}
-        return Counter({"close": closed}) + engine.follow(desk, rule, found, mine)
-    return engine.follow(desk, rule, found, mine)
+        return Found(rest=f"it could not be looked for ({failed[check.kind]})")
 
 
-def _is_paused(scene: Scene, episode: Episode) -> bool:
-    channel = scene.channels.get(episode.connection_id or 0)
-    return channel is not None and not channel.is_active
+def _of_paused(
+    checks: Sequence[Check],
+    channels: Mapping[int, Channel],
+    episodes: Mapping[str, Episode],
+    rules: Mapping[str, Policy],
+) -> list[str]:
+    """Fingerprints of the episodes that speak of a paused channel, of kinds for which nothing is looked for there."""
+    kinds = {check.kind for check in checks if check.of_active and rules[check.kind].is_on}
+    idle = {number for number, channel in channels.items() if not channel.is_active}
+    return [name for name, each in episodes.items() if each.kind in kinds and each.connection_id in idle]
 
 
 def _credentials(desk: Desk, rule: Policy, episodes: dict[str, Episode]) -> int:

@@ -82,6 +82,7 @@ def _quiet_runs(scene: Scene, there_from: datetime | None) -> tuple[list[Finding
                 units=touched.units,
                 skus=touched.skus,
                 orders=touched.orders,
+                follows=channel.id,
             )
         )
     return found, []
@@ -140,6 +141,7 @@ def _behind(scene: Scene, channel: Channel, polled_at: datetime, allowed: timede
         units=touched.units,
         skus=touched.skus,
         orders=touched.orders,
+        follows=channel.id,
     )
 
 

@@ -169,7 +169,7 @@ KINDS: Mapping[str, Kind] = {
             CONNECTION,
             "no call to a channel succeeds",
             (
-                Term("minutes", 10, 2, 1440, "none for so long, while some were made"),
+                Term("minutes", 2, 1, 1440, "none for so long, while some were made"),
                 Term("calls", 5, 1, 1000, "so many that failed in a row"),
             ),
             hold_minutes=3,

@@ -10,25 +10,33 @@ from sqlalchemy.engine import RowMapping
 from core.alerts.rules import Finding, Found, Unknown, many
 from core.alerts.scene import Channel, Scene, concerned
 from core.alerts.terms import CONNECTION, DEPRECATION, REFUSED_CREDENTIAL, SUBSCRIPTION, TOKEN
-from core.db import fetch
+from core.db import fetch, scalar
 from core.logs import mask
 
 LATEST = 200
 """Calls of a channel that are looked at, the newest first."""
 
+LATELY = timedelta(minutes=10)
+"""A call that succeeded so long ago says nothing of now."""
+
+SHORT_MINUTES = 30
+"""An outage that gets no longer than twice that is not told of again: everything waits, and there is nothing new."""
+
 
 def failing(scene: Scene) -> Found:
     """Channels of which no call has succeeded for a while, though some were made."""
-    findings, unknown = [], []
+    findings, unknown, soon = [], [], set()
     span = scene.policy.minutes("minutes")
     for row in _latest_calls(scene, timedelta(days=1)):
         channel = scene.channels[row["connection_id"]]
         fingerprint = f"{CONNECTION}:{channel.id}"
-        if row["failed"] == 0 and (row["ok_at"] is None or row["ok_at"] < scene.now - span):
+        if row["failed"] == 0 and (row["ok_at"] is None or row["ok_at"] < scene.now - max(span, LATELY)):
             unknown.append(Unknown(fingerprint, "no call was made lately"))
         elif row["failed"] >= scene.policy["calls"] and row["first_failed_at"] <= scene.now - span:
             findings.append(_failing(scene, channel, row))
-    return Found(findings, unknown)
+        elif row["failed"] and row["first_failed_at"] > scene.now - span:
+            soon.add(channel.id)
+    return Found(findings, unknown, soon=frozenset(soon))
 
 
 def _failing(scene: Scene, channel: Channel, row: RowMapping) -> Finding:
@@ -53,12 +61,33 @@ def _failing(scene: Scene, channel: Channel, row: RowMapping) -> Finding:
         "Look at the calls and at the vendor's own status page. Everything waits, and goes on by itself when it answers"
         " again.",
         "calls",
-        minutes,
+        max(minutes, SHORT_MINUTES),
         {"connection": channel.name, "show": "Did not succeed"},
         channel.id,
         units=touched.units,
         skus=touched.skus,
-        orders=touched.orders,
+        orders=touched.orders + _unread_orders(scene, channel),
+        follows=channel.id,
+    )
+
+
+def _unread_orders(scene: Scene, channel: Channel) -> int:
+    """Orders that could not be read there, of which nothing is known here yet."""
+    return int(
+        scalar(
+            scene.conn,
+            """
+            select count(distinct x.order_ref)
+            from failures f join failure_orders x on x.shop_id = f.shop_id and x.source = f.source
+                and x.item_id = f.item_id
+            where f.shop_id = %(shop)s and f.state = 'open' and f.source = 'job'
+                and x.connection_id = %(connection)s and not exists (
+                    select from orders o where o.shop_id = x.shop_id and o.connection_id = x.connection_id
+                        and o.channel_ref = x.order_ref)
+            """,
+            shop=scene.shop_id,
+            connection=channel.id,
+        )
     )
 
 

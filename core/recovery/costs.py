@@ -18,15 +18,28 @@ CALLS_MAX = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a run of a job for a connection takes. `units` by operation: points, or calls where the vendor has none."""
+    """What a run of a job for a connection takes. `units` by operation: points, or calls where the vendor has none.
+
+    `named` is how many things such a run was about, on average: one that is about more takes more.
+    """
 
     seconds: float
     units: Mapping[str, float]
+    named: float = 1.0
+
+    def units_for(self, work: JobWork) -> dict[str, float]:
+        """What this piece of work takes, by operation."""
+        return {name: units * _named(work.arguments) / self.named for name, units in self.units.items()}
 
     @property
     def in_all(self) -> float:
         """Of all operations together."""
         return sum(self.units.values())
+
+
+def _named(arguments: Mapping[str, object]) -> int:
+    """How many things a job's arguments name: its `refs`, with commas, or the one that it is about."""
+    return len(str(arguments.get("refs") or "").split(","))
 
 
 Costs = Mapping[tuple[str, int | None], Cost]
@@ -81,6 +94,8 @@ def costs_of(conn: Connection, shop_id: int, works: Sequence[JobWork], now: date
         ran as (
             select r.function, c.id as connection_id,
                 avg(extract(epoch from r.ended_at - r.started_at))::float8 as seconds,
+                avg(cardinality(string_to_array(coalesce(nullif(r.arguments ->> 'refs', ''), '-'), ',')))::float8
+                    as named,
                 count(*) filter (where w.since is null or r.started_at >= w.since) as runs
             from job_runs r
             left join connections c on c.shop_id = %(shop)s and c.id::text = r.arguments ->> 'connection_id'
@@ -89,7 +104,7 @@ def costs_of(conn: Connection, shop_id: int, works: Sequence[JobWork], now: date
                 and coalesce(r.arguments ->> 'shop_id', %(shop)s::text) = %(shop)s::text
             group by 1, 2
         )
-        select ran.function, ran.connection_id, ran.seconds, ran.runs, s.units
+        select ran.function, ran.connection_id, ran.seconds, ran.named, ran.runs, s.units
         from ran left join spent s on s.connection_id = ran.connection_id and s.purpose = ran.function
         """,
         shop=shop_id,
@@ -100,7 +115,9 @@ def costs_of(conn: Connection, shop_id: int, works: Sequence[JobWork], now: date
     )
     return {
         (row["function"], row["connection_id"]): Cost(
-            row["seconds"], {name: units / max(row["runs"], 1) for name, units in (row["units"] or {}).items()}
+            row["seconds"],
+            {name: units / max(row["runs"], 1) for name, units in (row["units"] or {}).items()},
+            row["named"],
         )
         for row in rows
     }

@@ -162,12 +162,12 @@ def _quota(
 
 def _wanted(works: Sequence[JobWork], costs: Costs) -> dict[str, float] | None:
     """Units by operation for all works; None where no run of any was measured. What was not measured takes the mean."""
-    known = [cost for work in works if (cost := costs.get((work.function, work.connection_id))) is not None]
+    known = [(work, cost) for work in works if (cost := costs.get((work.function, work.connection_id))) is not None]
     if not known:
         return None
     total: dict[str, float] = {}
-    for cost in known:
-        for name, units in cost.units.items():
+    for work, cost in known:
+        for name, units in cost.units_for(work).items():
             total[name] = total.get(name, 0.0) + units
     return {name: units * len(works) / len(known) for name, units in total.items()}
 

@@ -206,7 +206,7 @@ _ADD_UP = """
         union
         select l.sku_id from mine k join listings l on l.shop_id = k.shop_id and l.connection_id = k.connection_id
         where k.function in ('stock.push', 'stock.feed', 'stock.check') and l.is_to_push and l.sku_id is not null
-            and exists (select from meant)
+            and listing_differs(l.desired_units - l.short_units, l.published_units) and exists (select from meant)
     )
     update failure_kinds k set weighed_at = %(now)s,
         weighed_items = case when c.is_read then c.items else -1 end,

@@ -92,6 +92,25 @@ def busy(conn: Connection) -> Alerts:
     return Alerts(world, backlog, exposure, silence, taken, over, chat, post, night)
 
 
+def outage(conn: Connection) -> tuple[int, int]:
+    """(shop, alert): the calm shop without Amazon, with what follows from it; it has just begun to answer."""
+    world = worlds.calm(conn)
+    parts = [
+        {
+            "headline": "Reading single orders failed 3 times for Amazon UK", "page": "failures", "skus": 0,
+            "address": {"cause": "boom", "function": "orders.read"}, "orders": 12, "money": {"GBP": 3000},
+        },
+        {"headline": "<b>Its own</b> words", "page": "runs", "address": {"run": "3"}, "skus": 1, "orders": 0},
+        {"more": 2},
+    ]  # fmt: skip
+    made = alert(
+        conn, world.shop, "connection_failing", "No call to Amazon UK succeeds", seed.ago(minutes=12),
+        severity="danger", connection_id=world.amazon, page="calls", skus=4, orders=14, worst_skus=Jsonb(parts),
+        fingerprint=f"connection_failing:{world.amazon}", clear_since=seed.ago(minutes=1),
+    )  # fmt: skip
+    return world.shop, made
+
+
 def _over(conn: Connection, shop: int, amazon: int, number: int) -> int:
     opened, closed = seed.ago(days=1 + number, hours=2), seed.ago(days=1 + number)
     is_risk = number % 3 == 0

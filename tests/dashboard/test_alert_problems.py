@@ -26,6 +26,7 @@ def alert(kind: str = "backlog", **more: Any) -> dict[str, Any]:
         "next_step": "Do this.",
         "page": "runs",
         "address": {"run": "3"},
+        "worst_skus": [],
         "connection_id": 1,
         "skus": 2,
         "orders": 1,
@@ -39,8 +40,8 @@ def alert(kind: str = "backlog", **more: Any) -> dict[str, Any]:
     }
 
 
-def card(name: str, rank: int) -> Problem:
-    return Problem(name, "attention", rank, "x", "y", (), NOW, Step("skus", "z"), {})
+def card(name: str, rank: int, **row: Any) -> Problem:
+    return Problem(name, "attention", rank, f"{name} is so", "y", (), NOW, Step("skus", "z"), row)
 
 
 def ids(cards: list[Problem]) -> list[str]:
@@ -75,8 +76,6 @@ def test_what_somebody_has_is_quiet_and_comes_last() -> None:
         (alert("repeated_failure", fingerprint="repeated_failure:outbox:1"), [], True),
         (alert("deprecation", fingerprint="deprecation:1:forward"), [], False),
         (alert("deprecation", fingerprint="deprecation:1:version"), [], True),
-        (alert("connection_failing"), [card("error-2", 15)], True),
-        (alert("connection_failing"), [card("error-1", 15)], False),
         (alert("silence"), [card("silent-1", 10)], False),
         (alert("silence"), [card("error-1", 15)], True),
     ],
@@ -85,6 +84,26 @@ def test_what_has_a_card_of_its_own_has_no_second_one(
     row: dict[str, Any], others: list[Problem], is_shown: bool
 ) -> None:
     assert ("alert-7" in ids(alert_problems.join(others, [row], NOW, ZONE))) == is_shown
+
+
+def test_one_outage_is_one_card_that_names_what_is_part_of_it() -> None:
+    about = {"cause": "boom", "function": "orders.read"}
+    outage = alert("connection_failing", page="calls", worst_skus=[{"headline": "x", "address": about}, {"more": 2}])
+    others = [
+        card("error-1", 15, connection_id=1),
+        card("doubtful-a", 14, connection_id=1),
+        card("refused-a", 16, connection_id=1, problem="NO_ANSWER: no answer within 10 s"),
+        card("job-a", 12, fingerprint="boom", function="orders.read"),
+        card("error-2", 15, connection_id=2),
+        card("refused-b", 16, connection_id=1, problem="the price is wrong"),
+        card("job-b", 12, fingerprint="a defect", function="orders.read"),
+        card("parked-a", 20, connection_id=1),
+    ]
+    cards = alert_problems.join(others, [outage], NOW, ZONE)
+    assert ids(cards) == ["alert-7", "job-b", "error-2", "refused-b", "parked-a"]
+    assert cards[0].sentence.endswith("**Part of it:** error-1 is so; doubtful-a is so; refused-a is so; job-a is so.")
+    assert (cards[0].step.label, cards[0].step.where) == ("Open alert", {"alert": "7"})
+    assert cards[0].is_about_calls
 
 
 def test_every_kind_that_has_a_card_of_its_own_is_one_and_every_page_has_a_way_to_it() -> None:

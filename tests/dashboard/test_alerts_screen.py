@@ -81,6 +81,32 @@ def test_open_alerts_stand_worst_first_each_with_its_next_step(opened: Open, con
     assert '→ <a href="oversell?show=At+risk" target="_self">Switch the worst to escrow' in said
 
 
+def test_an_outage_shows_what_is_part_of_it_each_with_where_it_is_dealt_with(opened: Open, conn: Connection) -> None:
+    _, made = alert_worlds.outage(conn)
+    page = opened("alerts", alert=str(made))
+    assert not page.exception
+    said = text_of(page)
+    assert "Part of it, and not told of by itself." in said
+    assert (
+        'failures?cause=boom&amp;function=orders.read" target="_self">Reading single orders failed 3 times'
+        ' for Amazon UK</a> <span class="sy-meta">12 orders · £30.00</span>'
+    ) in said
+    assert "&lt;b&gt;Its own&lt;/b&gt; words</a>" in said
+    assert '<span class="sy-meta">1 SKU</span>' in said
+    assert "<li>and 2 more</li>" in said
+    assert "**Gone since" in said
+    assert "The worst of it" not in said
+
+
+def test_an_outage_is_one_card_of_the_overview_with_the_one_primary_button(opened: Open, conn: Connection) -> None:
+    _, made = alert_worlds.outage(conn)
+    page = opened()
+    assert not page.exception
+    assert primaries(page) == [f"do-alert-{made}"]
+    (button,) = [each for each in page.button if each.key == f"do-alert-{made}"]
+    assert button.label == "Open alert"
+
+
 def test_filters_say_what_is_left_and_how_to_get_back(opened: Open, conn: Connection) -> None:
     alert_worlds.busy(conn)
     page = opened("alerts")

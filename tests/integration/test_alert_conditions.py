@@ -409,20 +409,20 @@ def test_hours_are_counted_once_each_as_they_end_and_a_past_is_caught_up_with(co
 def test_no_call_to_a_channel_succeeds(conn: Connection, world: World) -> None:
     adjust_stock(conn, world, "MUG", -3)
     call(conn, world, "ok", later(0))
-    for minute in range(1, 9):
-        call(conn, world, "error", later(minute), 503, error="the vendor's word")
-    assert steps(conn, world, "connection_failing", 10) == ["nothing"], "for nine minutes"
-    assert steps(conn, world, "connection_failing", 11) == ["open"]
+    for number in range(8):
+        call(conn, world, "error", later(1 + number / 10), 503, error="the vendor's word")
+    assert steps(conn, world, "connection_failing", 2.9) == ["nothing"], "for less than two minutes"
+    assert steps(conn, world, "connection_failing", 3) == ["open"]
     row = only(conn, world)
     assert row["headline"] == f"No call to {world.connection.name} succeeds"
     assert row["sentence"].startswith(
-        "8 calls failed since 12:01, 10 minutes; the last that succeeded was at 12:00. The newest: status 503,"
+        "8 calls failed since 12:01, 2 minutes; the last that succeeded was at 12:00. The newest: status 503,"
         " the vendor's word. 1 number waits to be written there."
     )
     assert (row["skus"], row["units"], row["page"]) == (1, 3, "calls")
     for minute in range(11, 400):
         call(conn, world, "unknown", later(minute), None)
-    assert steps(conn, world, "connection_failing", 400) == ["worse"], "forty times as long"
+    assert steps(conn, world, "connection_failing", 60, 61) == ["keep", "worse"], "within an hour nothing is new"
     assert "since 12:01" in only(conn, world)["sentence"]
     call(conn, world, "ok", later(401))
     assert steps(conn, world, "connection_failing", 402, 405) == ["clear", "close"]
