@@ -172,7 +172,7 @@ failure_tallies = Table(
         comment="the hour of the failures, or of their settling; null: longer ago",
     ),
     *(
-        Column(name, BigInteger, nullable=False, server_default="0", comment=said)
+        Column(name, Integer, nullable=False, server_default="0", comment=said)
         for name, said in (
             ("failed", "how many failed in the hour, whatever became of them; known for a day"),
             ("settled", "how many were requeued or made good in the hour; known for a day"),

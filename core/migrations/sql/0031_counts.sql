@@ -20,11 +20,11 @@ create table failure_tallies (
     shop_id bigint not null,
     kind_id bigint not null,
     hour_at timestamp with time zone,
-    failed bigint not null default 0,
-    settled bigint not null default 0,
-    open bigint not null default 0,
-    moot bigint not null default 0,
-    parked bigint not null default 0,
+    failed integer not null default 0,
+    settled integer not null default 0,
+    open integer not null default 0,
+    moot integer not null default 0,
+    parked integer not null default 0,
     constraint pk_failure_tallies primary key (shop_id, id),
     constraint fk_failure_tallies_failure_kinds_shop_id_kind_id foreign key (shop_id, kind_id)
         references failure_kinds (shop_id, id)
@@ -221,14 +221,14 @@ end $$;
 -- How much there is of each cause now: one row for each of which something is open or parked.
 create view failure_standing with (security_invoker = true) as
 select
-    t.shop_id, t.kind_id, sum(t.open)::bigint as items, sum(t.moot)::bigint as moot, sum(t.parked)::bigint as parked
+    t.shop_id, t.kind_id, sum(t.open) as items, sum(t.moot) as moot, sum(t.parked) as parked
 from failure_tallies t
 group by t.shop_id, t.kind_id
 having sum(t.open) > 0 or sum(t.parked) > 0;
 
 -- A day of failures by the hour, the last 24 by the clock: when they failed, and when they were requeued or made good.
 create view failures_by_hour with (security_invoker = true) as
-select t.shop_id, t.hour_at, k.source, sum(t.failed)::bigint as failed, sum(t.settled)::bigint as settled
+select t.shop_id, t.hour_at, k.source, sum(t.failed) as failed, sum(t.settled) as settled
 from failure_tallies t
 join failure_kinds k on k.shop_id = t.shop_id and k.id = t.kind_id
 where t.hour_at > now() - interval '24 hours' and t.hour_at <= now()
@@ -374,8 +374,202 @@ cross join lateral (
 
 -- What is parked, by the hour in which it was, over a day.
 create or replace view parked_by_hour with (security_invoker = true) as
-select t.shop_id, t.hour_at as bucket_at, sum(t.parked)::bigint as parked
+select t.shop_id, t.hour_at as bucket_at, sum(t.parked) as parked
 from failure_tallies t
 where t.hour_at > now() - interval '24 hours'
 group by t.shop_id, t.hour_at
 having sum(t.parked) <> 0;
+
+-- As before, and the 10,000 newest are found in their order: by a moment that is known only then, all of them were read.
+create or replace view connection_pulse with (security_invoker = true) as
+select
+    c.shop_id, c.id as connection_id, pulse.bucket_at,
+    case when pulse.bucket_at >= reach.received_from then pulse.events end as events,
+    case when pulse.bucket_at >= reach.received_from then pulse.slowest_seconds end as slowest_seconds,
+    case when pulse.bucket_at >= reach.confirmed_from then pulse.confirmed end as confirmed
+from connections c
+cross join lateral (
+    select
+        date_bin('5 minutes', now(), 'epoch') - interval '115 minutes' as begins,
+        coalesce((
+            select m.received_at from inbox_messages m
+            where m.shop_id = c.shop_id and m.connection_id = c.id and m.received_at > now() - interval '2 hours'
+            order by m.received_at desc offset 9999 limit 1
+        ), '-infinity') as received_from,
+        coalesce((
+            select w.outcome_at from listing_writes w
+            where w.shop_id = c.shop_id and w.connection_id = c.id and w.outcome = 'confirmed'
+            and w.outcome_at > now() - interval '2 hours'
+            order by w.outcome_at desc offset 9999 limit 1
+        ), '-infinity') as confirmed_from
+    offset 0  -- a fence: worked out once for a connection, not once for each of its steps
+) reach
+cross join lateral (
+    select
+        steps.bucket_at, coalesce(came.events, 0) as events, coalesce(came.slowest_seconds, 0) as slowest_seconds,
+        coalesce(went.confirmed, 0) as confirmed
+    from generate_series(reach.begins, reach.begins + interval '115 minutes', interval '5 minutes') steps(bucket_at)
+    left join (
+        select
+            date_bin('5 minutes', m.received_at, 'epoch') as bucket_at, count(*) as events,
+            max(extract(epoch from coalesce(m.settled_at, now()) - m.received_at))::float8 as slowest_seconds
+        from (
+            select n.received_at, n.settled_at from inbox_messages n
+            where n.shop_id = c.shop_id and n.connection_id = c.id and n.received_at >= reach.begins
+            order by n.received_at desc limit 10000
+        ) m
+        group by 1
+    ) came on came.bucket_at = steps.bucket_at
+    left join (
+        select date_bin('5 minutes', w.outcome_at, 'epoch') as bucket_at, count(*) as confirmed
+        from (
+            select v.outcome_at from listing_writes v
+            where v.shop_id = c.shop_id and v.connection_id = c.id and v.outcome = 'confirmed'
+            and v.outcome_at >= reach.begins
+            order by v.outcome_at desc limit 10000
+        ) w
+        group by 1
+    ) went on went.bucket_at = steps.bucket_at
+) pulse;
+
+-- As before, and what is parked is counted by the tallies.
+create or replace view connection_health with (security_invoker = true) as
+with facts as (
+    select
+        c.shop_id, c.id as connection_id, c.name, c.vendor, c.guarantee_class, c.state as switch,
+        c.write_mode, coalesce(q.problem, c.last_error) as last_error,
+        coalesce(q.problem_at, c.last_error_at) as last_error_at, q.problem is not null as is_cut_off, c.orders_polled_to, c.catalogue_read_at,
+        event.received_at as last_event_at, confirmed.outcome_at as last_confirmed_at, answer.called_at as last_answer_at,
+        inbox.received, inbox.waiting, inbox.parked, oldest.received_at as oldest_received_at,
+        shown.listings, shown.listings_in_step, shown.listings_to_push, shown.listings_refused, shown.listings_off,
+        writes.open_writes, writes.doubtful_writes, writes.oldest_planned_at, unpushed.since as oldest_unpushed_at,
+        (select count(*) from channel_subscriptions s
+         where s.shop_id = c.shop_id and s.connection_id = c.id and s.state <> 'standing' and not s.is_advised)
+            as untold_topics,
+        coalesce(said.fell_forward, false) as fell_forward
+    from connections c
+    left join channel_mailboxes q on q.shop_id = c.shop_id and q.connection_id = c.id
+        and c.settings ->> 'queue_url' is not null
+    left join lateral (
+        select n.api_version <> n.asked_version as fell_forward
+        from (
+            select a.asked_version, a.api_version, a.called_at from api_calls a
+            where a.shop_id = c.shop_id and a.connection_id = c.id order by a.called_at desc limit 200
+        ) n
+        where n.api_version is not null and n.asked_version is not null order by n.called_at desc limit 1
+    ) said on true
+    left join lateral (
+        select m.received_at from inbox_messages m
+        where m.shop_id = c.shop_id and m.connection_id = c.id order by m.received_at desc limit 1
+    ) event on true
+    left join lateral (
+        select w.outcome_at from listing_writes w
+        where w.shop_id = c.shop_id and w.connection_id = c.id and w.outcome = 'confirmed'
+        order by w.outcome_at desc limit 1
+    ) confirmed on true
+    left join lateral (
+        select max(latest.called_at) as called_at
+        from (
+            select a.called_at, a.outcome from api_calls a
+            where a.shop_id = c.shop_id and a.connection_id = c.id and a.operation not like 'sqs.%'
+            order by a.called_at desc limit 500
+        ) latest
+        where latest.outcome = 'ok'
+    ) answer on true
+    cross join lateral (
+        select
+            (select count(*) from inbox_messages m
+             where m.shop_id = c.shop_id and m.connection_id = c.id and m.state = 'received') as received,
+            (select count(*) from inbox_messages m
+             where m.shop_id = c.shop_id and m.connection_id = c.id and m.state = 'waiting') as waiting,
+            (select coalesce(sum(t.parked), 0) from failure_kinds k
+             join failure_tallies t on t.shop_id = k.shop_id and t.kind_id = k.id
+             where k.shop_id = c.shop_id and k.connection_id = c.id and k.source = 'message') as parked
+    ) inbox
+    left join lateral (
+        select m.received_at from inbox_messages m
+        where m.shop_id = c.shop_id and m.connection_id = c.id and m.state = 'received' order by m.id limit 1
+    ) oldest on true
+    cross join lateral (
+        select
+            count(*) as listings,
+            count(*) filter (
+                where l.publishing = 'on' and l.push_problem is null
+                and not listing_differs(l.desired_units - l.short_units, l.published_units)
+            ) as listings_in_step,
+            count(*) filter (
+                where c.write_mode = 'live' and l.publishing = 'on'
+                and listing_differs(l.desired_units - l.short_units, l.published_units)
+            ) as listings_to_push,
+            count(*) filter (where l.publishing = 'on' and l.push_problem is not null) as listings_refused,
+            count(*) filter (where l.publishing = 'off') as listings_off
+        from listings l where l.shop_id = c.shop_id and l.connection_id = c.id
+    ) shown
+    cross join lateral (
+        select count(*) as open_writes, count(w.doubt) as doubtful_writes,
+            min(w.planned_at) filter (where w.doubt is null
+                -- Whether it landed may never be known, and nobody waits for it: the listing shows what it should.
+                and not (w.accepted_at is not null and w.from_units is null and exists (
+                    select from listings q where q.shop_id = w.shop_id and q.id = w.listing_id
+                        and q.published_at > w.sent_at and q.unseen_units = 0
+                        and not listing_differs(q.desired_units - q.short_units, q.published_units)))
+            ) as oldest_planned_at
+        from listing_writes w where w.shop_id = c.shop_id and w.connection_id = c.id and w.outcome is null
+    ) writes
+    left join lateral (
+        select min(greatest(
+            l.published_at,
+            (select m.recorded_at from stock_movements m
+             where m.shop_id = l.shop_id and m.sku_id = l.sku_id order by m.id desc limit 1),
+            (select o.recorded_at from order_lines ol
+             join orders o on o.shop_id = ol.shop_id and o.id = ol.order_id
+             where ol.shop_id = l.shop_id and ol.sku_id = l.sku_id order by ol.id desc limit 1),
+            (select w.outcome_at from listing_writes w
+             where w.shop_id = l.shop_id and w.listing_id = l.id order by w.id desc limit 1)
+        )) as since
+        from (
+            select t.shop_id, t.id, t.sku_id, t.published_at from listings t
+            where c.write_mode = 'live' and t.shop_id = c.shop_id and t.connection_id = c.id
+            and t.publishing = 'on' and listing_differs(t.desired_units - t.short_units, t.published_units)
+            and t.push_problem is null
+            and not exists (
+                select from listing_writes o
+                where o.shop_id = t.shop_id and o.listing_id = t.id and o.outcome is null
+            )
+            order by t.id limit 200
+        ) l
+    ) unpushed on true
+), judged as (
+    select
+        f.*,
+        least(f.oldest_received_at, f.oldest_planned_at, f.oldest_unpushed_at) as behind_since,
+        greatest(f.last_event_at, f.last_confirmed_at, f.last_answer_at) as last_heard_at,
+        case when f.guarantee_class = 'B' then interval '15 minutes' else interval '2 minutes' end as lag_allowed,
+        interval '30 minutes' as silence_allowed
+    from facts f
+)
+select
+    j.shop_id, j.connection_id, j.name, j.vendor, j.guarantee_class, j.switch, j.last_error, j.last_error_at,
+    j.orders_polled_to, j.catalogue_read_at, j.last_event_at, j.last_confirmed_at, j.last_answer_at, j.last_heard_at,
+    j.received, j.waiting, j.parked, j.listings, j.listings_in_step, j.listings_to_push, j.listings_refused,
+    j.listings_off, j.open_writes, j.doubtful_writes, j.behind_since,
+    case
+        when j.switch = 'paused' or j.last_heard_at is null then null
+        when j.behind_since is null and now() - j.last_heard_at > j.silence_allowed then null
+        else extract(epoch from greatest(now() - coalesce(j.behind_since, now()), interval '0'))
+    end::float8 as lag_seconds,
+    extract(epoch from j.lag_allowed)::float8 as lag_allowed_seconds,
+    extract(epoch from j.silence_allowed)::float8 as silence_allowed_seconds,
+    case
+        when j.switch = 'paused' then 'paused'
+        when j.last_heard_at is null then 'unknown'
+        when now() - j.behind_since > j.lag_allowed then 'behind'
+        when now() - j.last_heard_at > j.silence_allowed then 'unknown'
+        when j.last_error_at > coalesce(j.last_answer_at, '-infinity') then 'attention'
+        when j.is_cut_off then 'attention'
+        when j.parked > 0 or j.listings_refused > 0 or j.doubtful_writes > 0 then 'attention'
+        when j.untold_topics > 0 or j.fell_forward then 'attention'
+        else 'in_step'
+    end as state,
+    now() as as_of, j.write_mode, j.untold_topics, j.fell_forward
+from judged j;
