@@ -23,6 +23,7 @@ from core.orders.order_checks import ORDER_CHECKS
 from core.policies.queries import LIVING, resolved
 from core.policies.rules import TERMS
 from core.reconciliation.checks import RECONCILIATION_CHECKS
+from core.recovery.tallies import TALLY_CHECKS
 from core.reports.report_checks import REPORT_CHECKS
 
 ROWS_SHOWN_MAX = 1000
@@ -525,6 +526,7 @@ CHECKS: tuple[Check, ...] = (
             *CHANGE_CHECKS,
             *REPORT_CHECKS,
             *RECONCILIATION_CHECKS,
+            *TALLY_CHECKS,
         )
     ),
 )

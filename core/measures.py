@@ -94,8 +94,8 @@ _CONNECTIONS = """
              where m.shop_id = c.shop_id and m.connection_id = c.id and m.state = 'received') as received,
             (select count(*) from inbox_messages m
              where m.shop_id = c.shop_id and m.connection_id = c.id and m.state = 'waiting') as waiting,
-            (select count(*) from inbox_messages m
-             where m.shop_id = c.shop_id and m.connection_id = c.id and m.state = 'parked') as parked
+            (select coalesce(sum(p.messages), 0)::int8 from parked_causes p
+             where p.shop_id = c.shop_id and p.connection_id = c.id) as parked
     ) inbox
     left join lateral (
         select m.received_at from inbox_messages m
@@ -121,8 +121,7 @@ _CONNECTIONS = """
 """
 
 _PARKED = """
-    select connection_id, cause, count(*) as messages from inbox_messages where state = 'parked'
-    group by 1, 2 order by 1, 2
+    select connection_id, cause, messages from parked_causes order by 1, 2
 """
 
 _RUNNING = """
@@ -169,9 +168,10 @@ _DISCREPANCIES = """
 
 # Each source, also one without any: a series that comes and goes cannot be compared with what it was.
 _FAILURES = """
-    select s.source, count(f.item_id) as failures
+    select s.source, coalesce(sum(n.items), 0)::int8 as failures
     from unnest(array['job', 'message', 'outbox']) as s (source)
-    left join failures f on f.source = s.source and f.state = 'open'
+    left join (failure_kinds k join failure_standing n on n.shop_id = k.shop_id and n.kind_id = k.id)
+        on k.source = s.source
     group by 1 order by 1
 """
 

@@ -47,7 +47,7 @@ class ItemPosition(NamedTuple):
 
 
 _GROUP = """
-    group_key, source, function, error_class, message, connection_id, connection, items, works, still_needed,
+    group_key, source, function, error_class, message, connection_id, connection, items, still_needed,
     superseded, skus, orders, money, first_at, last_at, hours, next_step, traceback_run_id, as_of
 """
 _ITEM = """
@@ -147,8 +147,8 @@ def open_groups(shop_id: int, scope: str) -> int:
 
 
 class Hours(NamedTuple):
-    """A day by the hour, oldest first: what failed, whatever became of it; what of it is parked messages; what was
-    requeued or made good by a later run."""
+    """A day by the hour of the clock, oldest first: what failed, whatever became of it; what of it is parked messages;
+    what was requeued or made good by a later run."""
 
     failed: list[int]
     parked: list[int]
@@ -160,23 +160,18 @@ def by_hour(shop_id: int, scope: str) -> Hours:
     """What failed and what was dealt with in each of the last 24 hours."""
     found = rows(
         """
-        select what, floor(extract(epoch from now() - moment) / 3600)::int as ago, count(*) as items from (
-            select source as what, at as moment from failure_items
-            where shop_id = %(shop)s and at > now() - interval '24 hours' and at <= now()
-            union all
-            select 'settled', state_at from failure_items
-            where shop_id = %(shop)s and kept_state in ('requeued', 'superseded')
-                and state_at > now() - interval '24 hours' and state_at <= now()
-        ) happened group by 1, 2
+        select floor(extract(epoch from now() - hour_at) / 3600)::int as ago, sum(failed)::int8 as failed,
+            coalesce(sum(failed) filter (where source = 'message'), 0)::int8 as parked, sum(settled)::int8 as settled
+        from failures_by_hour where shop_id = %(shop)s group by 1
         """,
         shop=shop_id,
     )
-    counted = {(row["what"], row["ago"]): row["items"] for row in found}
+    counted = {row["ago"]: row for row in found}
 
-    def of(*names: str) -> list[int]:
-        return [sum(counted.get((name, ago), 0) for name in names) for ago in range(23, -1, -1)]
+    def of(what: str) -> list[int]:
+        return [counted[ago][what] if ago in counted else 0 for ago in range(23, -1, -1)]
 
-    return Hours(of("job", "message", "outbox"), of("message"), of("settled"))
+    return Hours(of("failed"), of("parked"), of("settled"))
 
 
 def group_of_cause(shop_id: int, function: str, run_fingerprint: str) -> str | None:
@@ -216,7 +211,8 @@ def items(shop_id: int, key: str, before: ItemPosition | None) -> Page:
     found = rows(
         f"""
         with shown as materialized (
-            select source, item_id from failure_items where shop_id = %(shop)s and group_key = %(key)s and {_BEFORE}
+            select source, item_id from failure_items where shop_id = %(shop)s and {_BEFORE} and kind_id = (
+                select kind_id from failure_causes where shop_id = %(shop)s and group_key = %(key)s)
             order by at desc, item_id desc limit {ITEMS_PAGE + 1}
         )
         select {_ITEM} from shown join failure_items using (source, item_id) where shop_id = %(shop)s

@@ -40,12 +40,14 @@ class Step:
 class Rates:
     """How many arrive and are done a minute.
 
-    `is_lasting`: work was done in enough steps, and lately, to say when it will all be done.
+    `is_lasting`: work was done in enough steps, and lately, to say when it will all be done. `under_way`: for so many
+    seconds somebody has been at a batch of which nothing is to be seen yet.
     """
 
     arrive: float
     done: float
     is_lasting: bool
+    under_way: float = 0.0
 
     @property
     def grows(self) -> float:
@@ -80,14 +82,15 @@ def steps_of(samples: Sequence[Sample]) -> list[Step]:
 def rates(steps: Sequence[Step], memory: timedelta) -> Rates | None:
     """The rates by steps (oldest first); None where there are too few of them.
 
-    What is done is a mean in which a step counts half as much for each `memory` that it lies back: batches are evened
-    out, and a change of pace is followed. A time without work at the beginning is left out: it does not say how fast
-    somebody is who is at it. What arrives is the mean of the last `memory` alone: a burst before that is not expected
-    again.
+    What is done is a mean in which a stretch counts half as much for each `memory` that it lies back: a change of pace
+    is followed. Work is done in batches, of which nothing is to be seen before their end, so that a stretch goes from
+    one step with work done to the next. A time without work at the beginning is left out, and so is one at the end that
+    is shorter than a batch took: they do not say how fast somebody is who is at it. What arrives is the mean of the last
+    `memory` alone: a burst before that is not expected again.
     """
     if len(steps) < LEAST_STEPS:
         return None
-    worked = _since_begun(steps)
+    worked, under_way = _batches(_since_begun(steps))
     weights, age = [], 0.0
     for step in reversed(worked):
         weights.append(0.5 ** ((age + step.seconds / 2) / memory.total_seconds()))
@@ -97,14 +100,32 @@ def rates(steps: Sequence[Step], memory: timedelta) -> Rates | None:
     done = sum(weight * step.done for weight, step in zip(weights, worked, strict=True))
     recent = _last(steps, memory)
     lasting = sum(step.done > 0 for step in worked) >= LEAST_STEPS and any(step.done > 0 for step in recent)
-    return Rates(_arriving(recent) * 60, done / seconds * 60, lasting)
+    return Rates(_arriving(recent) * 60, done / seconds * 60, lasting, under_way)
 
 
 def _since_begun(steps: Sequence[Step]) -> Sequence[Step]:
-    """From when work was begun; the step in which it was is partly worked. All of them where that says too little."""
+    """From when work was begun; the step in which it was is partly worked, and so is the first where a batch takes
+    longer than a step. All of them where that says too little."""
     first = next((place for place, step in enumerate(steps) if step.done > 0), 0)
     later = steps[first + 1 :]
-    return later if first and any(step.done > 0 for step in later) else steps
+    is_partly = first > 0 or (bool(later) and later[0].done <= 0)
+    return later if is_partly and any(step.done > 0 for step in later) else steps
+
+
+def _batches(steps: Sequence[Step]) -> tuple[list[Step], float]:
+    """Stretches that end with work done, and for how many seconds the batch that is under way has been so.
+
+    What takes longer than the longest stretch is none any more: it counts as time in which nothing was done.
+    """
+    found, idle = [], 0.0
+    for step in steps:
+        idle += step.seconds
+        if step.done > 0:
+            found.append(Step(idle, None, step.done))
+            idle = 0.0
+    if found and idle < max(step.seconds for step in found):
+        return found, idle
+    return ([*found, Step(idle, None, 0.0)] if idle else found), 0.0
 
 
 def _last(steps: Sequence[Step], memory: timedelta) -> list[Step]:
@@ -152,7 +173,7 @@ def seconds_left(waiting: int, pace: Rates | None) -> float | None:
     """How long until nothing waits any more, at this rate; None: it does not shrink, or it is not known."""
     if not waiting or pace is None or not pace.shrinks or not pace.is_lasting:
         return None
-    return waiting / -pace.grows * 60
+    return max(waiting / -pace.grows * 60 - pace.under_way, 0.0)
 
 
 def drained_at(now: datetime, waiting: int, pace: Rates | None) -> datetime | None:

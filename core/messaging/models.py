@@ -78,6 +78,15 @@ inbox_messages = Table(
     ),
     Index("ix_inbox_messages_parked", "shop_id", "connection_id", "id", postgresql_where=text("state = 'parked'")),
     Index(
+        "ix_inbox_messages_parked_cause",
+        "shop_id",
+        "connection_id",
+        "cause",
+        "received_at",
+        "id",
+        postgresql_where=text("state = 'parked'"),
+    ),
+    Index(
         "ix_inbox_messages_discarded", "shop_id", "connection_id", "id", postgresql_where=text("state = 'discarded'")
     ),
     Index("ix_inbox_messages_received_at", "shop_id", "connection_id", "received_at"),

@@ -1,4 +1,4 @@
-"""Tables: failure_kinds, failures, failure_orders, failure_skus, recoveries, recovery_works."""
+"""Tables: failure_kinds, failures, failure_tallies, failure_orders, failure_skus, recoveries, recovery_works."""
 
 from __future__ import annotations
 
@@ -104,7 +104,14 @@ failures = Table(
         Boolean,
         nullable=False,
         server_default="false",
-        comment="of a message: whether what it says has been told by a later one",
+        comment="whether a later run did its work, or a later message told what it says",
+    ),
+    Column(
+        "is_parked",
+        Boolean,
+        nullable=False,
+        server_default="false",
+        comment="of a message: whether it is parked still, also while a recovery has not begun it",
     ),
     PrimaryKeyConstraint("shop_id", "source", "item_id"),
     ForeignKeyConstraint(["shop_id", "kind_id"], ["failure_kinds.shop_id", "failure_kinds.id"]),
@@ -112,9 +119,30 @@ failures = Table(
     CheckConstraint("state in ('open', 'requeued', 'discarded', 'superseded')", name="state"),
     Index("ix_failures_kind", "shop_id", "kind_id", "state", "at", "item_id"),
     Index("ix_failures_settled", "state_at", postgresql_where=text("state <> 'open'")),
-    Index("ix_failures_open", "shop_id", "at", "item_id", postgresql_where=text("state = 'open'")),
+    Index("ix_failures_state", "shop_id", "state", "at", "item_id"),
+    Index("ix_failures_kind_at", "shop_id", "kind_id", "at", "item_id"),
+    Index(
+        "ix_failures_needed",
+        "shop_id",
+        "kind_id",
+        "at",
+        "item_id",
+        postgresql_where=text("state = 'open' and not is_moot"),
+    ),
+    Index(
+        "ix_failures_works",
+        "shop_id",
+        "kind_id",
+        "work_key",
+        postgresql_where=text("state = 'open' and source = 'job'"),
+    ),
     Index("ix_failures_job_ref", "job_ref", postgresql_where=text("state = 'open' and job_ref is not null")),
-    Index("ix_failures_subject", "shop_id", "subject", postgresql_where=text("state = 'open' and subject is not null")),
+    Index(
+        "ix_failures_subject",
+        "subject",
+        "at",
+        postgresql_where=text("state = 'open' and source = 'job' and not is_moot and subject is not null"),
+    ),
     Index(
         "ix_failures_unweighed",
         "shop_id",
@@ -130,6 +158,33 @@ failures = Table(
         postgresql_where=text("recovery_id is not null"),
     ),
     comment="failed jobs, parked messages, dead notices: kept by triggers on what they are about",
+)
+
+failure_tallies = Table(
+    "failure_tallies",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("shop_id", BigInteger, nullable=False),
+    Column("kind_id", BigInteger, nullable=False),
+    Column(
+        "hour_at",
+        DateTime(timezone=True),
+        comment="the hour of the failures, or of their settling; null: longer ago",
+    ),
+    *(
+        Column(name, Integer, nullable=False, server_default="0", comment=said)
+        for name, said in (
+            ("failed", "how many failed in the hour, whatever became of them; known for a day"),
+            ("settled", "how many were requeued or made good in the hour; known for a day"),
+            ("open", "how many of them are open"),
+            ("moot", "and how many of those are moot"),
+            ("parked", "how many of them are messages that are parked"),
+        )
+    ),
+    PrimaryKeyConstraint("shop_id", "id"),
+    ForeignKeyConstraint(["shop_id", "kind_id"], ["failure_kinds.shop_id", "failure_kinds.id"]),
+    Index(None, "shop_id", "kind_id"),
+    comment="what changed in how much has failed of each cause; summed up by and by: add them all",
 )
 
 failure_orders = Table(

@@ -90,12 +90,13 @@ def add_up(conn: Connection, now: datetime) -> int:
         conn,
         """
         select k.shop_id, k.id from failure_kinds k
-        cross join lateral (
-            select count(*) as items, max(f.at) as last_at from failures f
-            where f.shop_id = k.shop_id and f.kind_id = k.id and f.state = 'open'
-        ) n
+        left join failure_standing n on n.shop_id = k.shop_id and n.kind_id = k.id
         where (n.items > 0 and k.source = 'job')
-            or (n.items, n.last_at) is distinct from (k.weighed_items, k.weighed_last)
+            or coalesce(n.items, 0) is distinct from k.weighed_items
+            or (n.items > 0 and (
+                select f.at from failures f where f.shop_id = k.shop_id and f.kind_id = k.id and f.state = 'open'
+                order by f.at desc, f.item_id desc limit 1
+            ) is distinct from k.weighed_last)
         order by 1, 2
         """,
     )

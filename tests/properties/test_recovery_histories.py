@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 from sqlalchemy import Connection, Engine
 
 from core.db import fetch, scalar
-from core.recovery import operations
+from core.recovery import operations, tallies
 from core.recovery.choosing import Chosen, FactsChanged
 from core.recovery.operations import NothingToDo
 from core.runs import failures as job_failures
@@ -90,6 +90,11 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def redis_is_flushed(self) -> None:
         self.broker.jobs.clear()
+
+    @rule(hours=st.sampled_from((0, 26)))
+    def counts_are_folded(self, hours: int) -> None:
+        self.tick(hours * 3600)
+        tallies.fold(self.conn, self.now)
 
     @rule()
     def the_sweep_comes_by(self) -> None:
@@ -202,6 +207,17 @@ class Histories(RuleBasedStateMachine):
                 word = "again" if row["message"] == "still so" else "first"
             found[row["function"], word] = (row["items"], row["works"], row["superseded"])
         assert found == {cause: (count, len(works[cause]), moot[cause]) for cause, count in expected.items()}
+
+    @invariant()
+    def what_is_counted_is_what_the_audit_finds(self) -> None:
+        if not hasattr(self, "savepoint"):
+            return
+        for name, holds, sql in tallies.TALLY_CHECKS:
+            broken = fetch(
+                self.conn, sql.replace("{shop}", "shop_id = %(shop)s"), shop=self.world.shop_id, now=self.now,
+                patience=timedelta(0),
+            )  # fmt: skip
+            assert not broken, f"{name}: {holds}"
 
     def held(self) -> set[tuple[str, int]]:
         """Failures that a recovery is to make good and has not begun."""

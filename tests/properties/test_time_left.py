@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from core.alerts.rates import Step, rates, seconds_left
@@ -103,3 +103,24 @@ def test_while_nothing_is_done_no_end_is_promised_sooner_and_soon_none_at_all(
 def test_what_grows_has_no_end(came: float, went: float, steps: int) -> None:
     said = left([(came * STEP, went * STEP)] * steps, 1e6)
     assert (said is None) == (went - came <= went * 0.01) or abs(went - came - went * 0.01) < 1e-6 * went
+
+
+@given(
+    took=st.floats(1, 40),
+    size=st.integers(1, 1000),
+    batches=st.integers(8, 200),
+    ahead=st.floats(10, 1000),
+    phase=st.floats(0, 1),
+)
+def test_what_is_done_in_batches_longer_than_a_step_is_told_as_well_as_what_is_not(
+    took: float, size: int, batches: int, ahead: float, phase: float
+) -> None:
+    # Looked at in the middle of a batch, of which nothing is to be seen yet; the first begins long after nothing was done.
+    now = (batches + phase) * took
+    ends = [(batch + 1) * took for batch in range(batches)]
+    ago = [int((now - end) // STEP) for end in ends]
+    flow = [(0.0, float(size * ago.count(step))) for step in range(59, -1, -1)]
+    assume(now >= 120)
+    waiting = size * max(round(ahead), 10)
+    truth = waiting / size * took - phase * took
+    assert near(left(flow, waiting), truth)

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine
 
 from core.adapters.registry import mentions
 from core.db import execute, scalar, unit_of_work
+from core.recovery import tallies
 from core.runs import failures as job_failures
 from tests.factories import NOW, World, body_of, book, drain, make_order, make_world, record_bodies
 from tests.recovery.failing import dead_notice, groups, items, order_body, park, run_job, weigh
@@ -67,13 +68,16 @@ def test_a_known_order_is_worth_what_is_known_where_the_message_does_not_say(con
 
 
 def test_hours_tell_of_a_day_oldest_first(conn: Connection, world: World) -> None:
-    now = scalar(conn, "select now()")
-    for hours in (0.5, 0.6, 3.5, 23.5, 30):
-        run_job(conn, "stock.push", push(world), "failed", now - timedelta(hours=hours))
+    hour = scalar(conn, "select date_trunc('hour', now())")
+    for hours in (0.0, -0.5, 2.5, 22.1, 23.9, 30):
+        run_job(conn, "stock.push", push(world), "failed", hour - timedelta(hours=hours))
     (group,) = groups(conn, world.shop_id)
     expected = [0] * 24
     expected[23], expected[20], expected[0] = 2, 1, 1
-    assert (group["hours"], group["items"]) == (expected, 5)
+    assert (group["hours"], group["items"]) == (expected, 6)
+    tallies.fold(conn, scalar(conn, "select now()"))
+    (group,) = groups(conn, world.shop_id)
+    assert (group["hours"], group["items"]) == (expected, 6)
 
 
 def test_a_later_success_of_the_same_work_makes_a_failure_moot_and_of_other_work_does_not(

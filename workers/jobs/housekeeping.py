@@ -15,6 +15,7 @@ from core.bootstrap import Application
 from core.clock import utc_now
 from core.db import read_only, unit_of_work
 from core.errors import BadInput, Permanent
+from core.recovery import tallies
 from core.runs import failures, queries, retention, turns
 from core.runs import operations as runs
 from workers.jobs import schedules
@@ -62,6 +63,8 @@ def sweep_runs() -> dict[str, Any]:
             turns.end(conn, run_id)
     with unit_of_work(app.engine) as conn:
         measures.fold(conn)
+    with unit_of_work(app.engine) as conn:
+        tallies.fold(conn, now)
     for row in waiting:
         app.queue.enqueue(
             queries.RUN_JOBS[row["kind"]],

@@ -1,0 +1,126 @@
+"""Thousands wait, are parked and have failed: no page reads them all, with statistics and without.
+
+Rows are counted, never time. What is counted in full is what waits, through an index alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, event
+
+from bench import failing, screens
+from bench.shop import Shop
+from core import embedded
+from core.connections.queries import connection
+from core.db import execute, make_engine, unit_of_work
+from dashboard import failure_queries, queries
+from dashboard.failure_queries import Filter, ItemPosition
+from tests.dashboard import seed
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixtures("settings")]
+
+COUNT, HANDLED, CAP = 2_000, 20_000, 10_000
+PAGES = ("overview", "jobs", "failures", "connections")
+BIG = {"failures", "failure_orders", "failure_skus", "inbox_messages", "job_runs"}
+WAITING = "ix_inbox_messages_shop_id_connection_id_id"
+ROWS_MAX = failing.CAUSES * 12
+"""Of each cause some failures are looked up, by an index: the first, the newest, an example."""
+
+
+@pytest.fixture
+def shop(database: embedded.Database, engine: Engine) -> int:
+    """So many messages that wait and that are parked, jobs that failed, and ten times as much that went well."""
+    with unit_of_work(engine) as conn:
+        shop = seed.shop(conn)
+        row = connection(conn, shop, seed.connection(conn, shop))
+    with unit_of_work(engine) as conn:
+        execute(
+            conn,
+            """
+            insert into inbox_messages (shop_id, connection_id, delivery_id, topic, road, body, received_at, state,
+                settled_at)
+            select %(shop)s, %(connection)s, n::text, 'orders/create', 'webhook', convert_to(repeat('x', 200), 'UTF8'),
+                now() - interval '1 hour' - (%(handled)s + %(count)s - n) * interval '1 second',
+                case when n > %(handled)s then 'received' else 'handled' end,
+                case when n <= %(handled)s then now() - interval '1 hour' end
+            from generate_series(1, %(handled)s + %(count)s) n
+            """,
+            shop=shop,
+            connection=row.id,
+            count=COUNT,
+            handled=HANDLED,
+        )
+    failing.fail(engine, Shop(shop, row, row), COUNT)
+    return shop
+
+
+@pytest.fixture
+def sent(settings: None) -> Iterator[list[screens.Statement]]:
+    """What the dashboard's own engine sends."""
+    said: list[screens.Statement] = []
+
+    def note(_conn: Any, _cursor: Any, sql: str, params: Any, _context: Any, _many: bool) -> None:
+        said.append(screens.Statement(sql, params))
+
+    engine = queries.engine()
+    event.listen(engine, "before_cursor_execute", note)
+    yield said
+    event.remove(engine, "before_cursor_execute", note)
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+def reads(conn: Connection, statement: screens.Statement) -> list[tuple[str, str, float]]:
+    """(table and index, how, rows looked at) of each part of a statement that reads one of the big tables."""
+    plan = conn.exec_driver_sql(f"explain (analyze, format json) {statement.sql}", statement.params).scalar_one()[0]
+    found = []
+    for node in nodes(plan["Plan"]):
+        name = node.get("Index Name") or node.get("Relation Name")
+        if node.get("Relation Name") in BIG or "Bitmap Index" in node["Node Type"]:
+            removed = sum(node.get(key, 0) for key in ("Rows Removed by Filter", "Rows Removed by Index Recheck"))
+            found.append((str(name), node["Node Type"], (node["Actual Rows"] + removed) * node["Actual Loops"]))
+    return found
+
+
+def judge(conn: Connection, page: str, statements: Sequence[screens.Statement]) -> None:
+    for statement in statements:
+        for name, how, rows in reads(conn, statement):
+            said = f"{page}: {how} of {name}, {rows:,.0f} rows: {' '.join(statement.sql.split())[:200]}"
+            print(said)
+            if name == WAITING and "connection_health" in statement.sql + "job_lanes":
+                assert rows <= COUNT, said
+            elif "from connection_pulse" in statement.sql or "from job_lane_" in statement.sql:
+                # Of the newest messages, up to a number that is fixed.
+                assert rows <= CAP, said
+            else:
+                assert rows <= ROWS_MAX, said
+
+
+def test_no_page_reads_all_that_waits_is_parked_or_has_failed(
+    shop: int, database: embedded.Database, conn: Connection, sent: list[screens.Statement]
+) -> None:
+    heard = {page: list(said) for page, said in screens.heard(queries.engine(), PAGES).items()}
+    (group, *_) = failure_queries.groups(shop, "all", Filter(), None).rows
+    middle = ItemPosition(seed.ago(days=1), 0)
+    sent.clear()
+    assert failure_queries.items(shop, group["group_key"], None).rows
+    assert failure_queries.items(shop, group["group_key"], middle).rows
+    failure_queries.dealt_with(shop, "requeued", Filter(), middle)
+    failure_queries.group(shop, group["group_key"])
+    heard["group"] = list(sent)
+    for page, said in heard.items():
+        assert said, page
+        judge(conn, page, said)
+    owner = make_engine(database.superuser_url)
+    with owner.connect().execution_options(isolation_level="AUTOCOMMIT") as once:
+        execute(once, "vacuum analyze")
+    owner.dispose()
+    for page, said in heard.items():
+        judge(conn, f"{page}, with statistics", said)
