@@ -172,13 +172,16 @@ def _bells(app: Application, worlds: Iterable[World]) -> Iterator[None]:
 
 
 class Pace:
-    """When the baskets of one crowd come: so many a second, and none too far ahead of the system."""
+    """When the baskets of one crowd come: so many a second, and none too far ahead of the system.
+
+    `is_caught_up` is asked whether all is done that was due so many seconds ago: when the last of them came.
+    """
 
     def __init__(
         self,
         place: Callable[[Sequence[Basket]], None],
         options: Options,
-        is_caught_up: Callable[[], bool],
+        is_caught_up: Callable[[float], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._place, self._options, self._is_caught_up, self._clock = place, options, is_caught_up, clock
@@ -202,30 +205,31 @@ class Pace:
     def _limit(self) -> float:
         if self._options.lead is None:
             return math.inf
-        if self._is_caught_up():
+        if self._is_caught_up(self._at - self._moved_at):
             self._caught_up_with = self.come
         return self._caught_up_with + self._options.lead
 
 
-def is_caught_up(world: World, now: datetime) -> bool:
-    """Whether nothing is due for a shop that we could do: what is left waits for its channels, or for its time."""
+def is_caught_up(world: World, at: datetime) -> bool:
+    """Whether nothing is left of what we could do for a shop at that moment: the rest waits for its channels."""
     with read_only(world.app.engine) as conn:
-        if scalar(conn, _UNREAD, shop=world.shop_id, amazon=world.amazon.id, before=now - LOST_AFTER):
+        asked_after = at - LOST_AFTER
+        if scalar(conn, _UNREAD, shop=world.shop_id, amazon=world.amazon.id, at=at, asked_after=asked_after):
             return False
-        due = (*lane_work.lanes_to_push(conn, now), *checking.lanes_to_check(conn, now))
+        due = (*lane_work.lanes_to_push(conn, at), *checking.lanes_to_check(conn, at))
     return all(shop_id != world.shop_id for shop_id, _ in due)
 
 
 _UNREAD = """
-    select exists (select from inbox_messages where shop_id = %(shop)s and state = 'received')
+    select exists (select from inbox_messages where shop_id = %(shop)s and state = 'received' and received_at <= %(at)s)
         or exists (select from connections where shop_id = %(shop)s and id = %(amazon)s
-            and greatest(orders_asked_at, orders_polled_at) < %(before)s)
+            and greatest(orders_asked_at, orders_polled_at) < %(asked_after)s)
 """
-"""What arrived and is not booked, or orders that nobody asked Amazon for when it was time."""
+"""What had arrived and is not booked, or orders that nobody asked Amazon for when it was time."""
 
 
 def _pace(crowd: Shopping, options: Options) -> Pace:
-    return Pace(crowd.place, options, lambda: is_caught_up(crowd.world, utc_now()))
+    return Pace(crowd.place, options, lambda ago: is_caught_up(crowd.world, utc_now() - timedelta(seconds=ago)))
 
 
 def _shop(stream: Stream, paces: Sequence[Pace], progress: Progress) -> float:

@@ -153,7 +153,7 @@ def _come(lead: int | None, catches_up_every: float, seconds: float, per_second:
     turns: list[list[int]] = []
     now, caught_up_at = 0.0, 0.0
 
-    def is_caught_up() -> bool:
+    def is_caught_up(_: float) -> bool:
         nonlocal caught_up_at
         if now - caught_up_at < catches_up_every:
             return False
