@@ -53,7 +53,7 @@ def opened(settings: None) -> Open:
     """Open a page: `opened()`, `opened("skus", sku="22423")`."""
 
     def go(screen: str | None = None, **where: str) -> AppTest:
-        page = AppTest.from_file(str(MAIN), default_timeout=30)
+        page = AppTest.from_file(str(MAIN), default_timeout=200)
         for name, value in where.items():
             page.query_params[name] = value
         if screen:
