@@ -6,6 +6,7 @@ The servers come from `core.embedded`, the same code that a newcomer's first `ma
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import itertools
 import json
@@ -38,6 +39,38 @@ ROOT = Path(__file__).resolve().parent.parent
 settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("explore", deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Of several processes each reads from another folder on: what one of them compiles the others find compiled."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if worker.isdigit() and config.args == ["tests"]:
+        folders = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").iterdir() if is_read(path))
+        first = int(worker) * len(folders) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        config.args[:] = [*folders[first:], *folders[:first]]
+
+
+def is_read(path: Path) -> bool:
+    """Whether pytest would find tests there, given the folder above."""
+    return (path.is_dir() and path.name.isidentifier() and path.name != "__pycache__") or path.match("test_*.py")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is read stays until the end: nobody need look again and again whether any of it is garbage."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In one order, wherever reading began; files with slow tests first, as one that comes last is waited for alone."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in slow, item.path.parts))
 
 
 POSTGRES_SETTINGS = {

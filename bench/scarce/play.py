@@ -4,9 +4,10 @@ it, against what somebody who knew every order could have sold."""
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,20 +16,21 @@ import httpx
 
 from bench.scarce.outcome import Outcome, count
 from bench.scarce.shopping import Shopping
-from bench.scarce.stream import Stream
+from bench.scarce.stream import Basket, Stream
 from bench.scarce.watch import Watch
 from bench.scarce.world import Outside, World, open_world, share_as
 from core.bootstrap import Application
 from core.clock import utc_now
 from core.connections.queries import ConnectionRow
 from core.db import fetch, read_only, scalar
+from core.inventory import checking, lane_work
 from core.inventory.planner import Mode
 from workers.replay import hurried, wait_until_in_step
 from workers.world import Control, Progress
 
 CLOCK_FACTOR = 60.0
 TURN_SECONDS = 0.2
-READ_SECONDS_MAX = 180.0
+READ_SECONDS_MAX = CATCH_UP_SECONDS_MAX = 180.0
 LOST_AFTER = timedelta(seconds=6)
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 RING_SECONDS = 1.0
@@ -71,11 +73,17 @@ meets.
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a stream is played: baskets a second, seconds between two looks at the truth."""
+    """How a stream is played: baskets a second at most, seconds between two looks at the truth.
+
+    `lead`: so many baskets may come to a shop after the system last had nothing to do for it; the next ones wait. Then
+    what is sold does not depend on the machine, only how long it takes. Without one all come in time, whatever there is
+    left to do.
+    """
 
     baskets_per_second: float
     has_faults: bool = True
     watch_seconds: float = 1.0
+    lead: int | None = None
 
 
 def play(
@@ -107,7 +115,7 @@ def play(
             crowds = {mode: Shopping(world, stream, outcomes[mode]) for mode, world in worlds.items()}
             faults: dict[str, int] = {}
             with _misfortune(control, options, faults):
-                seconds_of_shopping = _shop(stream, list(crowds.values()), options.baskets_per_second, progress)
+                seconds_of_shopping = _shop(stream, [_pace(crowd, options) for crowd in crowds.values()], progress)
             _ask_for_orders(list(worlds.values()), progress)
             for mode, world in worlds.items():
                 outcome, began = outcomes[mode], time.monotonic()
@@ -163,15 +171,74 @@ def _bells(app: Application, worlds: Iterable[World]) -> Iterator[None]:
             ringing.result()
 
 
-def _shop(stream: Stream, crowds: Sequence[Shopping], per_second: float, progress: Progress) -> float:
-    """Everybody comes, so many a second at each shop; returns seconds."""
-    baskets, began, done = stream.baskets, time.monotonic(), 0
-    while done < len(baskets):
-        due = min(len(baskets), int((time.monotonic() - began) * per_second) + 1)
-        for crowd in crowds:
-            crowd.place(baskets[done:due])
-        done = max(done, due)
+class Pace:
+    """When the baskets of one crowd come: so many a second, and none too far ahead of the system.
+
+    `is_caught_up` is asked whether all is done that was due so many seconds ago: when the last of them came.
+    """
+
+    def __init__(
+        self,
+        place: Callable[[Sequence[Basket]], None],
+        options: Options,
+        is_caught_up: Callable[[float], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._place, self._options, self._is_caught_up, self._clock = place, options, is_caught_up, clock
+        self.come = 0
+        self._at = self._moved_at = clock()
+        self._due = 1.0
+        self._caught_up_with = 0
+
+    def turn(self, baskets: Sequence[Basket]) -> None:
+        """Let those come whose time it is. Raises AssertionError when the system never catches up with the rest."""
+        now = self._clock()
+        due, self._at = self._due + (now - self._at) * self._options.baskets_per_second, now
+        # Who had to wait does not make up for it in a rush.
+        self._due = min(due, self._limit(), len(baskets))
+        until = int(self._due)
+        if until > self.come:
+            self._place(baskets[self.come : until])
+            self.come, self._moved_at = until, now
+        assert now - self._moved_at < CATCH_UP_SECONDS_MAX, f"the system does not catch up with {self.come} baskets"
+
+    def _limit(self) -> float:
+        if self._options.lead is None:
+            return math.inf
+        if self._is_caught_up(self._at - self._moved_at):
+            self._caught_up_with = self.come
+        return self._caught_up_with + self._options.lead
+
+
+def is_caught_up(world: World, at: datetime) -> bool:
+    """Whether nothing is left of what we could do for a shop at that moment: the rest waits for its channels."""
+    with read_only(world.app.engine) as conn:
+        asked_after = at - LOST_AFTER
+        if scalar(conn, _UNREAD, shop=world.shop_id, amazon=world.amazon.id, at=at, asked_after=asked_after):
+            return False
+        due = (*lane_work.lanes_to_push(conn, at), *checking.lanes_to_check(conn, at))
+    return all(shop_id != world.shop_id for shop_id, _ in due)
+
+
+_UNREAD = """
+    select exists (select from inbox_messages where shop_id = %(shop)s and state = 'received' and received_at <= %(at)s)
+        or exists (select from connections where shop_id = %(shop)s and id = %(amazon)s
+            and greatest(orders_asked_at, orders_polled_at) < %(asked_after)s)
+"""
+"""What had arrived and is not booked, or orders that nobody asked Amazon for when it was time."""
+
+
+def _pace(crowd: Shopping, options: Options) -> Pace:
+    return Pace(crowd.place, options, lambda ago: is_caught_up(crowd.world, utc_now() - timedelta(seconds=ago)))
+
+
+def _shop(stream: Stream, paces: Sequence[Pace], progress: Progress) -> float:
+    """Everybody comes; returns seconds."""
+    baskets, began = stream.baskets, time.monotonic()
+    while (done := min(pace.come for pace in paces)) < len(baskets):
         progress("shopping", done, len(baskets))
+        for pace in paces:
+            pace.turn(baskets)
         time.sleep(TURN_SECONDS)
     return time.monotonic() - began
 

@@ -16,7 +16,7 @@ class Shopping:
     """The shoppers of one shop of ours; they know nothing of what the others get."""
 
     def __init__(self, world: World, stream: Stream, outcome: Outcome) -> None:
-        self._world, self._stream, self._outcome = world, stream, outcome
+        self.world, self._stream, self._outcome = world, stream, outcome
         self.accepted: Counter[tuple[int, str]] = Counter()
         """Units bought by place and code."""
         self._left = Counter(stream.opening)
@@ -26,12 +26,12 @@ class Shopping:
         for place, group in groupby(baskets, key=lambda basket: basket.place):
             come = list(group)
             orders = [self._order(basket) for basket in come]
-            answers = self._world.control.post(self._path(place), {"orders": orders})["orders"]
+            answers = self.world.control.post(self._path(place), {"orders": orders})["orders"]
             for basket, answer in zip(come, answers, strict=True):
                 self._note(basket, answer)
 
     def _path(self, place: int) -> str:
-        outside = self._world.outside
+        outside = self.world.outside
         at = f"/amazon/{outside.seller_id}" if place == AMAZON else f"/shopify/{outside.domains[place]}"
         return f"{at}/orders"
 
@@ -42,7 +42,7 @@ class Shopping:
     def _note(self, basket: Basket, answer: dict[str, Any]) -> None:
         if answer.get("error") not in (None, "out_of_stock"):
             raise AssertionError(f"the sandbox did not understand a shopper: {answer}")
-        channel = self._world.channels[basket.place].name
+        channel = self.world.channels[basket.place].name
         everything = range(len(basket.lines))
         left_out = set(everything) if "error" in answer else set(answer["left_out"])
         for position in everything:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bench import apply, backlog, hot_sku, load, plan, stream
+from bench import apply, backlog, hot_sku, ingest, load, plan, propagate, stream
 from bench.report import Report
 from bench.servers import Servers
 from core import embedded
@@ -33,7 +32,7 @@ def bench_servers(servers: Any, template_database: embedded.Database) -> Servers
     return Servers(servers.home, servers.redis_url, new_key(), template_database.name)
 
 
-def printed(*words: str, **environment: str) -> dict[str, Any]:
+def printed(*words: str) -> dict[str, Any]:
     """What the command prints, on servers that it starts itself."""
     done = subprocess.run(
         [sys.executable, "-m", "bench", *words, "--rounds", "1", "--json"],
@@ -42,7 +41,6 @@ def printed(*words: str, **environment: str) -> dict[str, Any]:
         text=True,
         timeout=280,
         check=False,
-        env={**os.environ, **environment},
     )
     assert done.returncode == 0, done.stderr[-3000:]
     (report,) = json.loads(done.stdout)
@@ -69,8 +67,8 @@ def test_booking_is_held_against_a_job_an_order_and_a_bare_copy(
     assert [ratio["aim"] for ratio in report["ratios"]] == [None, None, 20, None]
 
 
-def test_the_door_is_held_against_a_bare_route_with_and_without_redis() -> None:
-    report = printed("ingest", "--size", "0.05")
+def test_the_door_is_held_against_a_bare_route_with_and_without_redis(bench_servers: Servers) -> None:
+    report = measured(ingest.run, bench_servers, 0.05)
     assert [ratio["aim"] for ratio in report["ratios"]] == [0.8, 0.95]
     assert sum("p99" in figure["name"] for figure in report["figures"]) == 3
 
@@ -129,8 +127,10 @@ def test_buyers_of_one_sku_are_held_against_a_lock_an_order_and_against_buyers_o
         assert any(word in name for name in names), word
 
 
-def test_a_sale_is_followed_to_the_other_channels_beside_who_hears_and_who_asks() -> None:
-    report = printed("propagate", "--size", "0.025")
+def test_a_sale_is_followed_to_the_other_channels_beside_who_hears_and_who_asks(
+    bench_servers: Servers,
+) -> None:
+    report = measured(propagate.run, bench_servers, 0.025)
     names = [figure["name"] for figure in report["figures"]]
     for word in ("ours", "floor", "baseline", "sale to webhook", "received to booked", "sent to confirmed"):
         assert sum(word in name for name in names) >= 2, word
@@ -140,8 +140,11 @@ def test_a_sale_is_followed_to_the_other_channels_beside_who_hears_and_who_asks(
     assert all(lags[f"{who} to the other shop: p50"] > 1.25 for who in ("ours", "floor", "baseline"))
 
 
-def test_what_is_told_of_a_backlog_is_held_against_the_truth_and_screens_against_a_shop_without(tmp_path: Path) -> None:
-    report = printed("backlog", "--size", "0.005", SHARED_DIR=str(tmp_path))
+def test_what_is_told_of_a_backlog_is_held_against_the_truth_and_screens_against_a_shop_without(
+    bench_servers: Servers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SHARED_DIR", str(tmp_path))
+    report = measured(backlog.run, bench_servers, 0.005)
     figures = {figure["name"]: figure for figure in report["figures"]}
     for state in ("a full inbox", "parked and failed", "without a backlog"):
         for screen in ("overview", "jobs", "failures"):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 from bench.scarce.bound import most_units
 from bench.scarce.measure import SHARE_AIM, report_of, verdict_of
 from bench.scarce.outcome import Outcome
+from bench.scarce.play import CATCH_UP_SECONDS_MAX, Options, Pace
 from bench.scarce.stream import PARTS, make_stream, place_of
 from bench.scarce.watch import Ours, suspects
 from workers.retail_file import Invoice, Line
@@ -139,3 +143,53 @@ def test_an_audit_that_broke_off_is_not_clean() -> None:
     assert not broken["clean"]
     figures = report_of(_outcome(50), broken, "invented").figures
     assert next(figure for figure in figures if figure.name == "invariants broken").value == 1
+
+
+# --- when baskets come
+
+
+def _come(lead: int | None, catches_up_every: float, seconds: float, per_second: float = 2.0) -> list[list[int]]:
+    """Sixty baskets in turns of a quarter of a second; what came to a shop at each turn."""
+    turns: list[list[int]] = []
+    now, caught_up_at = 0.0, 0.0
+
+    def is_caught_up(_: float) -> bool:
+        nonlocal caught_up_at
+        if now - caught_up_at < catches_up_every:
+            return False
+        caught_up_at = now
+        return True
+
+    def place(baskets: Sequence[Any]) -> None:
+        turns[-1].extend(baskets)
+
+    pace = Pace(place, Options(per_second, lead=lead), is_caught_up, clock=lambda: now)
+    baskets: list[Any] = list(range(60))
+    while now < seconds:
+        turns.append([])
+        pace.turn(baskets)
+        now += 0.25
+    return turns
+
+
+@pytest.mark.parametrize(("lead", "catches_up_every"), [(None, math.inf), (4, 0.0), (4, 1.0)])
+def test_baskets_come_in_time_while_the_system_keeps_up(lead: int | None, catches_up_every: float) -> None:
+    come = list(itertools.accumulate(len(turn) for turn in _come(lead, catches_up_every, 20)))
+    assert come[0] == 1
+    assert [come[second * 4] for second in range(20)] == [1 + 2 * second for second in range(20)]
+
+
+@pytest.mark.parametrize("catches_up_every", [3.0, 7.0, 30.0])
+def test_a_slow_system_is_never_further_behind_than_a_fast_one(catches_up_every: float) -> None:
+    turns = _come(4, catches_up_every, 60 / 4 * catches_up_every + 1)
+    assert [each for turn in turns for each in turn] == list(range(60)), "each once, in its turn"
+    for first in range(len(turns)):
+        window = turns[first : first + int(catches_up_every / 0.25)]
+        # One catching up may lie in between, and nobody makes up for the wait.
+        assert sum(map(len, window)) <= 2 * 4
+    assert max(map(len, turns)) == 1
+
+
+def test_a_system_that_never_catches_up_ends_the_play() -> None:
+    with pytest.raises(AssertionError, match="does not catch up with 4 baskets"):
+        _come(4, math.inf, 2 * CATCH_UP_SECONDS_MAX)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from playwright.sync_api import TimeoutError as NotInTime
 
+from core.processes import process_started
 from dashboard import theme
+from tests.dashboard import keeper
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = os.environ.get("SWITCHYARD_PICTURES")
@@ -40,7 +41,6 @@ def free_port() -> int:
 def serve(database_url: str, redis_url: str, folder: Path) -> Iterator[str]:
     """The dashboard as it is started for people; yields its address."""
     port = free_port()
-    command = [sys.executable, "-m", "streamlit", "run", "dashboard/app.py", "--server.port", str(port)]
     environment = {
         **os.environ,
         "DATABASE_URL": database_url,
@@ -48,32 +48,27 @@ def serve(database_url: str, redis_url: str, folder: Path) -> Iterator[str]:
         "PYTHONPATH": str(ROOT),
         "SWITCHYARD_OPERATOR": "ada",
     }
-    with (folder / "dashboard.log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, "--server.address", "127.0.0.1", "--server.headless", "true"],
-            cwd=ROOT,
-            env=environment,
-            stdout=log,
-            stderr=log,
-        )
+    options = {"server.port": str(port), "server.address": "127.0.0.1", "server.headless": "true"}
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    process = keeper.start(["run", "dashboard/app.py", *words], environment, folder / "dashboard.log")
     try:
         _wait(f"http://127.0.0.1:{port}/healthz", process)
         yield f"http://127.0.0.1:{port}"
     finally:
         # It keeps nothing, and takes seconds to say goodbye.
-        process.kill()
-        process.wait(10)
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
 
-def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
+def _wait(address: str, process: int) -> None:
+    for _ in range(1200):
         try:
             with urllib.request.urlopen(address, timeout=1):
                 return
         except OSError:
-            assert process.poll() is None, "the dashboard ended while starting"
+            assert process_started(process), "the dashboard ended while starting"
             time.sleep(0.1)
-    raise AssertionError("the dashboard did not start within 30 s")
+    raise AssertionError("the dashboard did not start within two minutes")
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -15,10 +15,9 @@ from tests.factories import book, make_fulfilment, make_line, make_order
 
 
 def sell(
-    conn: Connection, pair: Pair, ref: str, minutes: float, code: str = "MUG", units: int = 1, **more: object
+    conn: Connection, pair: Pair, ref: str, at: datetime, code: str = "MUG", units: int = 1, **more: object
 ) -> None:
-    """An order of so many minutes ago, booked at once."""
-    at = seed.ago(minutes=minutes)
+    """An order of that moment, booked at once."""
     line = make_line("1", code, units, price="12.95")
     book(conn, pair.seller, make_order(ref, [line], placed_at=at, **more), now=at + timedelta(seconds=2))
 
@@ -33,33 +32,39 @@ def full(conn: Connection) -> Pair:
 
 
 def _full(conn: Connection) -> Pair:
+    # One moment for all: how long things took is said to the second.
+    now = seed.now()
+
+    def ago(**span: float) -> datetime:
+        return now - timedelta(**span)
+
     pair = make_pair(conn, stock={"MUG": 40, "CUP": 20, "BOWL": 9})
     execute(conn, "update connections set name = 'Shopify UK' where id = %(id)s", id=pair.seller.connection.id)
     execute(conn, "update connections set name = 'Shopify EU' where id = %(id)s", id=pair.follower.connection.id)
-    sell(conn, pair, "1042", 120, units=3)
-    answer(conn, pair, "confirmed", seed.ago(minutes=119, seconds=50))
-    chasing.chase(conn, pair.shop_id, seed.ago(minutes=119))
-    book(conn, pair.seller, make_fulfilment("1042", [("1", 2)], at=seed.ago(minutes=60)), now=seed.ago(minutes=60))
+    sell(conn, pair, "1042", ago(minutes=120), units=3)
+    answer(conn, pair, "confirmed", ago(minutes=119, seconds=50))
+    chasing.chase(conn, pair.shop_id, ago(minutes=119))
+    book(conn, pair.seller, make_fulfilment("1042", [("1", 2)], at=ago(minutes=60)), now=ago(minutes=60))
     Desk(conn, pair.seller, 0).receive({"CUP": 5})
-    answer(conn, pair, "confirmed", seed.ago(minutes=90))
-    sell(conn, pair, "1043", 50, "CUP", 2)
-    at = seed.ago(minutes=49)
-    sell(conn, pair, "1043", 50, "CUP", 2, cancelled_at=at, version_at=at, cancel_reason="customer")
+    answer(conn, pair, "confirmed", ago(minutes=90))
+    sell(conn, pair, "1043", ago(minutes=50), "CUP", 2)
+    at = ago(minutes=49)
+    sell(conn, pair, "1043", ago(minutes=50), "CUP", 2, cancelled_at=at, version_at=at, cancel_reason="customer")
     settle(conn, pair.seller, plan(conn, pair.seller, at), "confirmed", at)
-    sell(conn, pair, "1044", 40, "BOWL", 1)
+    sell(conn, pair, "1044", ago(minutes=40), "BOWL", 1)
     answer(
         conn,
         pair,
         "refused",
-        seed.ago(minutes=39),
+        ago(minutes=39),
         code="NOT_STOCKED_AT_LOCATION",
         detail="the item is not stocked there",
     )
-    chasing.chase(conn, pair.shop_id, seed.ago(minutes=38))
+    chasing.chase(conn, pair.shop_id, ago(minutes=38))
     execute(conn, "update connections set state = 'paused' where id = %(id)s", id=pair.follower.connection.id)
-    sell(conn, pair, "1045", 20, "MUG", 4)
-    sell(conn, pair, "1046", 15, "CUP", 1)
-    chasing.chase(conn, pair.shop_id, seed.now())
+    sell(conn, pair, "1045", ago(minutes=20), "MUG", 4)
+    sell(conn, pair, "1046", ago(minutes=15), "CUP", 1)
+    chasing.chase(conn, pair.shop_id, now)
     return pair
 
 
@@ -81,7 +86,7 @@ def packages(conn: Connection) -> tuple[Pair, str]:
     """
     with conn.engine.begin() as work:
         pair = make_pair(work, stock={"MUG": 40})
-        sell(work, pair, "1042", 300, units=5)
+        sell(work, pair, "1042", seed.ago(minutes=300), units=5)
         seller = pair.seller
         sent = seed.ago(minutes=200)
         book(work, seller, make_fulfilment("1042", [("1", 2)], at=sent, ref="9"), now=sent)

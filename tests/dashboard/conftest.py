@@ -53,16 +53,13 @@ def opened(settings: None) -> Open:
     """Open a page: `opened()`, `opened("skus", sku="22423")`."""
 
     def go(screen: str | None = None, **where: str) -> AppTest:
-        page = AppTest.from_file(str(MAIN), default_timeout=30)
+        page = AppTest.from_file(str(MAIN), default_timeout=200)
         for name, value in where.items():
             page.query_params[name] = value
-        page.run()
         if screen:
+            # Straight to it, as a link leads there: a page has the name of its file.
             page.switch_page(f"screens/{screen}.py")
-            for name, value in where.items():
-                page.query_params[name] = value
-            page.run()
-        return page
+        return page.run()
 
     return go
 

@@ -24,7 +24,7 @@ from tests.ports import claim_block
 from workers.up import State, read_state
 
 ROOT = Path(__file__).resolve().parents[2]
-UP_SECONDS = 150
+UP_SECONDS = 240
 DOWN_SECONDS = 60
 NOT_OURS = ("DATABASE_URL", "DATABASE_MIGRATE_URL", "REDIS_URL", "SWITCHYARD_SECRET_KEYS")
 

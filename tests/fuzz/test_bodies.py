@@ -39,7 +39,7 @@ from tests.notices.conftest import samples
 pytestmark = pytest.mark.timeout(600)
 
 AT_ONCE = 250
-BODIES = int(os.environ.get("SWITCHYARD_FUZZ_BODIES", "6000"))
+BODIES = int(os.environ.get("SWITCHYARD_FUZZ_BODIES", "3000"))
 RESTING = ("handled", "ignored", "waiting", "parked")
 # A cause that stands for a fault of ours: the handler met something that it did not foresee.
 OURS = "unexpected"
