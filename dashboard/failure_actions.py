@@ -42,11 +42,12 @@ def requeue(
     """Have the work of failures done again. Raises FactsChanged, NothingToDo, BadInput."""
     now = utc_now()
     with unit_of_work(app.engine) as conn:
-        operations.requeue(
+        done = operations.requeue(
             conn, shop.id, chosen, plan.token, actor, now, app.queue.check, name=name, per_minute=per_minute
         )
-    is_rung = _told(partial(app.queue.enqueue, "runs.recover"))
-    return failure_plans.requeued(plan, per_minute, is_rung, partial(_clock, now, shop.zone))
+    _told(partial(app.broker.take_back, done.job_refs))
+    is_rung = done.recovery_id is None or _told(partial(app.queue.enqueue, "runs.recover"))
+    return failure_plans.requeued(done, is_rung, partial(_clock, now, shop.zone))
 
 
 def _clock(now: datetime, zone: str, seconds: float) -> str:

@@ -216,6 +216,13 @@ recovery_works = Table(
     Column("arguments", JSONB),
     Column("connection_id", BigInteger),
     Column(
+        "weight",
+        Double,
+        nullable=False,
+        server_default="1",
+        comment="how many average pieces of work of its recovery it takes the time of",
+    ),
+    Column(
         "state",
         Text,
         nullable=False,
@@ -232,6 +239,7 @@ recovery_works = Table(
     CheckConstraint("(state in ('waiting', 'released')) = (ended_at is null)", name="ended"),
     CheckConstraint("state <> 'released' or released_at is not null", name="released"),
     CheckConstraint("(state = 'failed') = (failed_item_id is not null)", name="failed"),
+    CheckConstraint("weight > 0", name="weight"),
     Index(
         "uq_recovery_works_under_way",
         "shop_id",

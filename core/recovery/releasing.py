@@ -18,6 +18,7 @@ from sqlalchemy.engine import RowMapping
 from core.db import execute, fetch
 from core.messaging.inbox import ANOTHER_TURN
 from core.recovery.models import recovery_works
+from core.runs import failures as job_failures
 from core.runs.failures import Work
 
 AT_ONCE = 2000
@@ -103,28 +104,26 @@ def settle(
         ended = fetch(conn, sql, **params, within=now - RETRIES_WITHIN, retries=json.dumps(dict(retries)))
         if not ended:
             continue
+        # Only of what is settled here and now: of what another worker has settled since, somebody may have asked anew.
         execute(
             conn,
             f"""
-            update {_WORKS} w set state = e.state, ended_at = %(now)s,
-                failed_item_id = case when e.state = 'failed' then e.item_id end
-            from unnest(%(ordinals)b::int8[], %(states)b::text[], %(items)b::int8[]) as e (ordinal, state, item_id)
-            where w.shop_id = %(shop)s and w.recovery_id = %(id)s and w.ordinal = e.ordinal and w.state = 'released'
-            """,
-            **params,
-            ordinals=[row["ordinal"] for row in ended],
-            states=[row["state"] for row in ended],
-            items=[row["ended_item_id"] for row in ended],
-        )
-        execute(
-            conn,
-            """
-            update failures set recovery_id = %(id)s, work_ordinal = null
-            where shop_id = %(shop)s and source = %(source)s and item_id = any(%(items)b::int8[])
+            with settled as (
+                update {_WORKS} w set state = e.state, ended_at = %(now)s,
+                    failed_item_id = case when e.state = 'failed' then e.item_id end
+                from unnest(%(ordinals)b::int8[], %(states)b::text[], %(items)b::int8[]) as e (ordinal, state, item_id)
+                where w.shop_id = %(shop)s and w.recovery_id = %(id)s and w.ordinal = e.ordinal
+                    and w.state = 'released'
+                returning w.failed_item_id
+            )
+            update failures f set recovery_id = %(id)s, work_ordinal = null from settled s
+            where f.shop_id = %(shop)s and f.source = %(source)s and f.item_id = s.failed_item_id
             """,
             **params,
             source=source,
-            items=[row["ended_item_id"] for row in ended if row["state"] == "failed"],
+            ordinals=[row["ordinal"] for row in ended],
+            states=[row["state"] for row in ended],
+            items=[row["ended_item_id"] for row in ended],
         )
     return _end(conn, shop_id, recovery_id, now)
 
@@ -139,7 +138,10 @@ def _is_ours(conn: Connection, shop_id: int, recovery_id: int) -> bool:
 
 
 def _next(conn: Connection, shop_id: int, recovery_id: int, now: datetime) -> Sequence[RowMapping]:
-    """The works whose turn it is; their recovery, which is locked, keeps account of what it gave out."""
+    """The works whose turn it is; their recovery, which is locked, keeps account of what it gave out.
+
+    One that weighs more than is due begins when an average one would, and what follows waits for as long as it takes.
+    """
     return fetch(
         conn,
         f"""
@@ -149,20 +151,26 @@ def _next(conn: Connection, shop_id: int, recovery_id: int, now: datetime) -> Se
             ) as since from recoveries v
             where v.shop_id = %(shop)s and v.id = %(id)s
         ), due as (
-            select m.*, least(
-                %(most)s, floor(extract(epoch from greatest(%(now)s - m.since, interval '0')) * m.per_minute / 60)
-            )::int as works
+            select m.*, extract(epoch from greatest(%(now)s - m.since, interval '0'))::float8 * m.per_minute / 60
+                as weight
             from mine m
+        ), waiting as (
+            select w.* from {_WORKS} w
+            left join connections c on c.shop_id = w.shop_id and c.id = w.connection_id
+            where w.shop_id = %(shop)s and w.recovery_id = %(id)s and w.state = 'waiting'
+                and (c.id is null or c.state = 'active')
+            order by w.ordinal limit %(most)s
+        ), next as (
+            select w.*, sum(w.weight) over (order by w.ordinal) - w.weight as before from waiting w
+        ), taken as materialized (
+            -- Sums of fractions miss what they come to by a hair.
+            select n.* from next n, due d where n.before + least(n.weight, 1) <= d.weight + 1e-6
         ), given as (
-            update recoveries v set paced_at = d.since + d.works * interval '1 minute' / d.per_minute
-            from due d where v.shop_id = %(shop)s and v.id = %(id)s and d.works > 0 returning d.works
+            update recoveries v set paced_at = d.since + t.weight * interval '1 minute' / d.per_minute
+            from due d, (select sum(weight) as weight from taken) t
+            where v.shop_id = %(shop)s and v.id = %(id)s and t.weight is not null
         )
-        select w.ordinal, w.source, w.work_key, w.item_id, w.function, w.arguments, w.connection_id
-        from {_WORKS} w
-        left join connections c on c.shop_id = w.shop_id and c.id = w.connection_id
-        where w.shop_id = %(shop)s and w.recovery_id = %(id)s and w.state = 'waiting'
-            and (c.id is null or c.state = 'active')
-        order by w.ordinal limit coalesce((select works from given), 0)
+        select ordinal, source, work_key, item_id, function, arguments, connection_id from taken order by ordinal
         """,
         shop=shop_id,
         id=recovery_id,
@@ -176,7 +184,9 @@ def _begin_jobs(
     conn: Connection, shop_id: int, recovery_id: int, works: Sequence[RowMapping], begun: Begun, now: datetime
 ) -> list[int]:
     """Promise each job once: its failures are resolved by that, unless a later run or somebody else dealt with them."""
-    needed = _needed(conn, shop_id, recovery_id, [work["ordinal"] for work in works])
+    needed, moot = _needed(conn, shop_id, recovery_id, [work["ordinal"] for work in works])
+    if moot:
+        begun.job_refs += job_failures.close_superseded(conn, now, moot)[1]
     newest = {work["ordinal"]: _ref(work) for work in works}
     resolved = fetch(
         conn,
@@ -217,13 +227,19 @@ def _begin_jobs(
     return [work["ordinal"] for work in promised]
 
 
-def _needed(conn: Connection, shop_id: int, recovery_id: int, ordinals: Sequence[int]) -> dict[int, int]:
-    """The failed runs of some works, locked, with the work of each: of works of which one is still needed."""
+def _needed(
+    conn: Connection, shop_id: int, recovery_id: int, ordinals: Sequence[int]
+) -> tuple[dict[int, int], list[int]]:
+    """The failed runs of some works, locked: of works of which one is still needed, with the work of each; and those of
+    works that later runs have done.
+
+    A run that was taken for abandoned and then failed is open again, and its work the same.
+    """
     found = fetch(
         conn,
         """
         select item_id, work_ordinal from failures where shop_id = %(shop)s and recovery_id = %(id)s
-            and work_ordinal = any(%(ordinals)b::int8[]) and source = 'job' and state = 'requeued'
+            and work_ordinal = any(%(ordinals)b::int8[]) and source = 'job' and state in ('open', 'requeued')
         """,
         shop=shop_id,
         id=recovery_id,
@@ -242,7 +258,8 @@ def _needed(conn: Connection, shop_id: int, recovery_id: int, ordinals: Sequence
         ids=sorted(works),
     )
     still = {works[row["id"]] for row in locked if not row["is_moot"]}
-    return {row["id"]: works[row["id"]] for row in locked if works[row["id"]] in still}
+    needed = {row["id"]: works[row["id"]] for row in locked if works[row["id"]] in still}
+    return needed, [row["id"] for row in locked if row["id"] not in needed]
 
 
 def _ref(work: RowMapping) -> str:
