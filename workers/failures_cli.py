@@ -14,11 +14,13 @@ from core.bootstrap import Application
 from core.clock import utc_now
 from core.db import read_only, unit_of_work
 from core.errors import BadInput, Retryable
+from core.logs import mask, masked
 from core.messaging import inbox
 from core.money import to_major
 from core.recovery import operations, queries
 from core.recovery.choosing import SOURCES, Chosen
 from core.recovery.preview import Preview, preview
+from core.recovery.taking_back import take_back
 from workers import console
 
 _SHOP = click.option("--shop", help="Name of the shop; needed where there are several.")
@@ -88,12 +90,14 @@ def show(group_key: str, limit: int, shop: str | None, as_json: bool) -> None:
     if row is None:
         raise BadInput(f"nothing of {group_key!r} is open: list the failures again")
     if as_json:
-        click.echo(json.dumps({"group": dict(row), "items": rows}, default=str, indent=2))
+        click.echo(json.dumps({"group": dict(row), "items": masked(rows)}, default=str, indent=2))
         return
     click.echo(f"{row['function']}: {row['error_class']}: {row['message']}\n{_counts(row)}\n{row['next_step']}\n")
     for item in rows:
         state = "" if item["state"] == "open" else f"  ({item['state']})"
-        click.echo(f"{item['source']}:{item['item_id']}  {console.moment(item['at'])}  {item['error']}{state}")
+        click.echo(
+            f"{item['source']}:{item['item_id']}  {console.moment(item['at'])}  {mask(item['error'] or '')}{state}"
+        )
 
 
 @failures.command("preview")
@@ -179,6 +183,20 @@ def discard(is_all: bool, group_key: str | None, one: str | None, reason: str, s
     click.echo(f"{done.items:,} discarded. Who and why is on record.")
 
 
+@failures.command("take-back")
+@click.option("--one", help="One failure, as SOURCE:ID: job:17, message:4 or outbox:2.")
+@click.option("--group", "group_key", help="All of a cause that are discarded, by its key.")
+@_REASON
+@_SHOP
+def take_back_(group_key: str | None, one: str | None, reason: str, shop: str | None) -> None:
+    """Open again what was discarded, so that it can be requeued; who gave it up and why stays on record."""
+    app = console.application()
+    chosen, shop_id = _choice(False, group_key, one), console.shop_of(app, shop)
+    with unit_of_work(app.engine) as conn:
+        items = take_back(conn, shop_id, chosen, Actor(console.person(), reason), utc_now())
+    click.echo(f"{items:,} open again.")
+
+
 @failures.command()
 @click.option("--limit", type=click.IntRange(1, 200), default=10, show_default=True, help="At most so many.")
 @_SHOP
@@ -225,7 +243,8 @@ def parked(connection_id: int | None, cause: str | None, again: bool, reason: st
     for row in rows:
         click.echo(
             f"connection {row['connection_id']}  {row['cause']}  {row['topic']}: {row['messages']}"
-            f" since {row['since']:%Y-%m-%d %H:%M} UTC, such as message {row['example']}: {row['detail']}"
+            f" since {row['since']:%Y-%m-%d %H:%M} UTC, such as message {row['example']}:"
+            f" {mask(row['detail'] or '')}"
         )
     if not rows:
         click.echo("Nothing is parked.")

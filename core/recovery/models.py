@@ -1,4 +1,4 @@
-"""Tables: failure_kinds, failures, failure_orders, failure_skus, recoveries, recovery_works."""
+"""Tables: failure_kinds, failures, failure_orders, failure_skus, failure_discards, recoveries, recovery_works."""
 
 from __future__ import annotations
 
@@ -169,6 +169,28 @@ failure_skus = Table(
     ForeignKeyConstraint(["shop_id", "sku_id"], ["skus.shop_id", "skus.id"]),
     Index(None, "shop_id", "sku_id"),
     comment="SKUs that a failure is about",
+)
+
+failure_discards = Table(
+    "failure_discards",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("item_id", BigInteger, nullable=False),
+    *(
+        Column(f"{act}_{name}", kind, nullable=False)
+        for act in ("discarded", "taken_back")
+        for name, kind in (("at", DateTime(timezone=True)), ("by", Text), ("reason", Text))
+    ),
+    PrimaryKeyConstraint("shop_id", "id"),
+    ForeignKeyConstraint(
+        ["shop_id", "source", "item_id"],
+        ["failures.shop_id", "failures.source", "failures.item_id"],
+        ondelete="CASCADE",
+    ),
+    Index(None, "shop_id", "source", "item_id"),
+    comment="discards that were taken back: the failure is open again",
 )
 
 recoveries = Table(

@@ -88,7 +88,8 @@ def requeue(
         raise NothingToDo
     if not planned.seen.is_possible and planned.seen.works:
         raise BadInput(f"Nothing was queued: {planned.seen.obstacles[0]}. Discard these failures, with a reason.")
-    number, counted = None, {"works": 0, "items": 0}
+    number: int | None = None
+    counted: Mapping[str, int] = {"works": 0, "items": 0}
     if planned.seen.works:
         number, counted = _begin(conn, meant, planned, title, actor, now)
     audit.record(conn, shop_id, actor, "requeue_failures", chosen.subject, now, recovery=number, name=title,

@@ -8,18 +8,25 @@ a guarded step that can be taken once.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
+from core.audit import Actor
 from core.db import execute, fetch
+from core.errors import Anticipated
 from core.messaging.inbox import ANOTHER_TURN
 from core.recovery.models import recovery_works
+from core.runs import control
 from core.runs import failures as job_failures
 from core.runs.failures import Work
+
+log = logging.getLogger(__name__)
 
 AT_ONCE = 2000
 """Pieces of work that one turn begins at most."""
@@ -57,18 +64,27 @@ def running(conn: Connection) -> list[tuple[int, int]]:
     return [(row["shop_id"], row["id"]) for row in rows]
 
 
-def release(conn: Connection, shop_id: int, recovery_id: int, now: datetime) -> Begun:
+SyncAgain = Callable[[Connection, int, int, Actor, datetime], int]
+"""Asks for a sync run that failed or was stopped once more (shop, run); returns the run that does it, which may be open
+already. Raises Anticipated where it cannot be asked for."""
+
+
+def release(
+    conn: Connection, shop_id: int, recovery_id: int, now: datetime, sync_again: SyncAgain = control.retry
+) -> Begun:
     """Begin as much of a recovery as its pace allows now; nothing where somebody else is at it.
 
-    Work of a paused connection waits until it is resumed.
+    Work of a paused connection waits until it is resumed. A job of a sync run that has ended badly does nothing any
+    more: a new run is asked for in its place, by `sync_again`.
     """
     begun = Begun()
     if not _is_ours(conn, shop_id, recovery_id):
         return begun
-    works = _next(conn, shop_id, recovery_id, now)
-    if not works:
+    due = _next(conn, shop_id, recovery_id, now)
+    if not due:
         return begun
     taken: list[int] = []
+    works = _with_live_syncs(conn, shop_id, recovery_id, due, now, sync_again)
     for source, begin in (("job", _begin_jobs), ("message", _begin_messages), ("outbox", _begin_notices)):
         mine = [work for work in works if work["source"] == source]
         if mine:
@@ -180,8 +196,43 @@ def _next(conn: Connection, shop_id: int, recovery_id: int, now: datetime) -> Se
     )
 
 
+def _with_live_syncs(
+    conn: Connection,
+    shop_id: int,
+    recovery_id: int,
+    works: Sequence[RowMapping],
+    now: datetime,
+    sync_again: SyncAgain,
+) -> list[dict[str, Any]]:
+    """The works, those of sync runs that ended badly with the id of the run that is asked for in their place."""
+    runs = {work["arguments"].get("sync_run_id") for work in works if work["source"] == "job"}
+    rows = fetch(
+        conn,
+        """
+        select r.id, v.requested_by, v.reason from sync_runs r join recoveries v on v.shop_id = r.shop_id
+        where r.shop_id = %(shop)s and r.id = any(%(runs)b::int8[]) and r.state in ('failed', 'cancelled')
+            and v.id = %(id)s order by r.id
+        """,
+        shop=shop_id,
+        id=recovery_id,
+        runs=sorted(run for run in runs if isinstance(run, int)),
+    )
+    again: dict[int, int] = {}
+    for row in rows:
+        try:
+            again[row["id"]] = sync_again(conn, shop_id, row["id"], Actor(row["requested_by"], row["reason"]), now)
+        except Anticipated as refused:
+            log.warning("sync run %s is not asked for again: %s", row["id"], refused)
+    found = [dict(work) for work in works]
+    for work in found:
+        run = (work["arguments"] or {}).get("sync_run_id")
+        if run in again:
+            work["arguments"] = {**work["arguments"], "sync_run_id": again[run]}
+    return found
+
+
 def _begin_jobs(
-    conn: Connection, shop_id: int, recovery_id: int, works: Sequence[RowMapping], begun: Begun, now: datetime
+    conn: Connection, shop_id: int, recovery_id: int, works: Sequence[Mapping[str, Any]], begun: Begun, now: datetime
 ) -> list[int]:
     """Promise each job once: its failures are resolved by that, unless a later run or somebody else dealt with them."""
     needed, moot = _needed(conn, shop_id, recovery_id, [work["ordinal"] for work in works])
@@ -262,12 +313,12 @@ def _needed(
     return needed, [row["id"] for row in locked if row["id"] not in needed]
 
 
-def _ref(work: RowMapping) -> str:
+def _ref(work: Mapping[str, Any]) -> str:
     return f"again-{work['item_id']}"
 
 
 def _begin_messages(
-    conn: Connection, shop_id: int, recovery_id: int, works: Sequence[RowMapping], begun: Begun, now: datetime
+    conn: Connection, shop_id: int, recovery_id: int, works: Sequence[Mapping[str, Any]], begun: Begun, now: datetime
 ) -> list[int]:
     """Give each message another turn that is still parked."""
     ordinals = {work["item_id"]: work["ordinal"] for work in works}
@@ -289,7 +340,7 @@ def _begin_messages(
 
 
 def _begin_notices(
-    conn: Connection, shop_id: int, recovery_id: int, works: Sequence[RowMapping], begun: Begun, now: datetime
+    conn: Connection, shop_id: int, recovery_id: int, works: Sequence[Mapping[str, Any]], begun: Begun, now: datetime
 ) -> list[int]:
     """Begin each dead notice's attempts anew."""
     ordinals = {work["item_id"]: work["ordinal"] for work in works}

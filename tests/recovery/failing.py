@@ -25,6 +25,7 @@ RETRIES: Mapping[str, int] = {"flaky.job": 3}
 KNOWN = (
     "stock.push",
     "connection.poll",
+    "connection.sync",
     "orders.read",
     "flaky.job",
     "audit.nightly",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 from sqlalchemy import Connection
 
@@ -9,6 +11,7 @@ from core.db import execute, fetch, scalar
 from core.recovery import operations, releasing
 from core.recovery.choosing import Chosen
 from core.recovery.operations import NothingToDo
+from core.runs import operations as sync_runs
 from tests.factories import NOW, World, later
 from tests.recovery.failing import ADA, BOB, Broker, check, items, look, order_body, park, requeue, run_job
 
@@ -103,14 +106,12 @@ def test_settled_twice_at_once_a_failure_stays_with_the_recovery_that_it_is_of_n
 def test_a_run_taken_for_abandoned_that_fails_after_all_is_still_done_again(
     conn: Connection, world: World, broker: Broker
 ) -> None:
-    from core.runs import operations as runs
-
-    run = runs.open_job_run(conn, job_ref="lost", function="stock.push", arguments=push(world), queue="stock",
+    run = sync_runs.open_job_run(conn, job_ref="lost", function="stock.push", arguments=push(world), queue="stock",
                             worker="gone", attempt=1, now=later(-10))  # fmt: skip
-    runs.close_abandoned_runs(conn, [], NOW)
+    sync_runs.close_abandoned_runs(conn, [], NOW)
     recovery = requeue(conn, world.shop_id)
     # Its process was only slow.
-    runs.close_job_run(conn, run, "failed", later(0.1), error="Refused: no", fingerprint="f")
+    sync_runs.close_job_run(conn, run, "failed", later(0.1), error="Refused: no", fingerprint="f")
     assert len(broker.turn(recovery, later(0.5)).jobs) == 1
     assert {row["state"] for row in items(conn, world.shop_id)} == {"requeued"}
     broker.work(later(1))
@@ -124,3 +125,27 @@ def test_nothing_is_done_where_nothing_is_there(conn: Connection, world: World) 
     token = look(conn, world.shop_id).token
     with pytest.raises(NothingToDo):
         operations.requeue(conn, world.shop_id, Chosen(), token, BOB, later(2), check)
+
+
+def test_a_sync_that_ended_badly_is_asked_for_again_and_not_rung_to_no_avail(
+    conn: Connection, world: World, broker: Broker
+) -> None:
+    """The job of a sync run that has failed finds it over and does nothing, which is no success."""
+    runs_of = [failed_sync(conn, world, later(-n)) for n in (2, 1)]
+    for run in runs_of:
+        run_job(conn, "connection.sync", {**push(world), "sync_run_id": run}, "failed", NOW)
+    recovery = requeue(conn, world.shop_id)
+    jobs = broker.turn(recovery, later(0.1)).jobs
+    asked = {job.arguments["sync_run_id"] for job in jobs}
+    assert len(asked) == 1, "one sync of a connection is open"
+    assert asked.isdisjoint(runs_of)
+    row = fetch(conn, "select state, requested_by, retry_of from sync_runs where id = any(%(ids)s)", ids=list(asked))[0]
+    assert (row["state"], row["requested_by"], row["retry_of"]) == ("queued", "Ada", runs_of[0])
+    assert {each["arguments"]["sync_run_id"] for each in fetch(conn, "select arguments from job_requeues")} == asked
+
+
+def failed_sync(conn: Connection, world: World, at: datetime) -> int:
+    run = sync_runs.request_sync(conn, world.shop_id, world.connection.id, "sync_connection", "click", ADA, at)
+    assert sync_runs.start_sync(conn, world.shop_id, run, at)
+    assert sync_runs.fail_sync(conn, world.shop_id, run, at, "stopped by KeyError")
+    return run

@@ -21,3 +21,28 @@ cross join lateral (
         coalesce(sum(w.weight) filter (where w.state = 'waiting'), 0) as weight
     from recovery_works w where w.shop_id = v.shop_id and w.recovery_id = v.id
 ) n;
+
+-- What was given up and then taken back: who gave it up and why stays on record when it is open again.
+create table failure_discards (
+    shop_id bigint not null,
+    id bigint generated always as identity,
+    source text not null,
+    item_id bigint not null,
+    discarded_at timestamp with time zone not null,
+    discarded_by text not null,
+    discarded_reason text not null,
+    taken_back_at timestamp with time zone not null,
+    taken_back_by text not null,
+    taken_back_reason text not null,
+    constraint pk_failure_discards primary key (shop_id, id),
+    constraint fk_failure_discards_shop_id_source_item_id_failures foreign key (shop_id, source, item_id)
+        references failures (shop_id, source, item_id) on delete cascade
+);
+comment on table failure_discards is 'discards that were taken back: the failure is open again';
+create index ix_failure_discards_shop_id_source_item_id on failure_discards (shop_id, source, item_id);
+
+create view failure_discard_list with (security_invoker = true) as
+select
+    shop_id, source, item_id, discarded_at, discarded_by, discarded_reason, taken_back_at, taken_back_by,
+    taken_back_reason
+from failure_discards;
