@@ -46,3 +46,22 @@ select
     shop_id, source, item_id, discarded_at, discarded_by, discarded_reason, taken_back_at, taken_back_by,
     taken_back_reason
 from failure_discards;
+
+-- As before, and: addresses of people go; what begins with a mark of its own within a word is no quotation; ids of letters
+-- and digits go as a whole; while a status of HTTP, and the name of a field or attribute that code looked for in vain, are
+-- what the cause is, and stay.
+create or replace function error_pattern(words text) returns text language plpgsql immutable parallel safe as $$
+declare
+    said text := split_part(coalesce(words, ''), E'\n', 1);
+begin
+    said := regexp_replace(said, '[[:alnum:]._%+-]+@[[:alnum:]-]+(?:\.[[:alnum:]-]+)+', '<mail>', 'g');
+    said := regexp_replace(said, '[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}', '<uuid>', 'g');
+    said := regexp_replace(said, '0x[0-9a-fA-F]+|\m(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{12,}\M', '<hex>', 'g');
+    said := regexp_replace(said, '(^|\mattribute )''([a-z_][a-zA-Z_]*)''$', '\1\2');
+    said := regexp_replace(said, '(?<!\w)''[^'']*''(?!\w)|"[^"]*"', '<text>', 'g');
+    said := regexp_replace(said, '\m(?=[A-Z0-9]*\d)(?=[A-Z0-9]*[A-Z])[A-Z0-9]{6,}\M', '<id>', 'g');
+    said := regexp_replace(
+        said, '(?<!\d)(?<!refused with )(?<!answered )(?<!status )(?<!HTTP )\d+(?:\.\d+)?', '<n>', 'g'
+    );
+    return left(said, 400);
+end $$;
