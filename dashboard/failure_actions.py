@@ -17,7 +17,7 @@ from core.db import read_only, unit_of_work
 from core.errors import Retryable
 from core.messaging.doorbell import Lane
 from core.ports import Facts
-from core.recovery import operations, payloads
+from core.recovery import operations, payloads, taking_back
 from core.recovery.choosing import Chosen, Source
 from core.recovery.payloads import Payload
 from core.recovery.preview import Preview, preview
@@ -27,7 +27,17 @@ from dashboard.people import Shop
 
 log = logging.getLogger(__name__)
 
-__all__ = ["application", "cancel", "discard", "edit_and_requeue", "look", "payload", "requeue", "show_payload"]
+__all__ = [
+    "application",
+    "cancel",
+    "discard",
+    "edit_and_requeue",
+    "look",
+    "payload",
+    "requeue",
+    "show_payload",
+    "take_back",
+]
 
 
 def look(app: Application, shop_id: int, chosen: Chosen) -> Preview:
@@ -42,11 +52,12 @@ def requeue(
     """Have the work of failures done again. Raises FactsChanged, NothingToDo, BadInput."""
     now = utc_now()
     with unit_of_work(app.engine) as conn:
-        operations.requeue(
+        done = operations.requeue(
             conn, shop.id, chosen, plan.token, actor, now, app.queue.check, name=name, per_minute=per_minute
         )
-    is_rung = _told(partial(app.queue.enqueue, "runs.recover"))
-    return failure_plans.requeued(plan, per_minute, is_rung, partial(_clock, now, shop.zone))
+    _told(partial(app.broker.take_back, done.job_refs))
+    is_rung = done.recovery_id is None or _told(partial(app.queue.enqueue, "runs.recover"))
+    return failure_plans.requeued(done, is_rung, partial(_clock, now, shop.zone))
 
 
 def _clock(now: datetime, zone: str, seconds: float) -> str:
@@ -67,6 +78,15 @@ def cancel(app: Application, shop_id: int, recovery_id: int, actor: Actor) -> st
     with unit_of_work(app.engine) as conn:
         works = operations.cancel_recovery(conn, shop_id, recovery_id, actor, utc_now())
     return f"Cancelled: {formats.plural(works, 'piece of work is', 'pieces of work are')} not begun and open again."
+
+
+def take_back(app: Application, shop_id: int, chosen: Chosen, actor: Actor) -> str:
+    """Open what was given up again. Raises NotDiscarded."""
+    with unit_of_work(app.engine) as conn:
+        items = taking_back.take_back(conn, shop_id, chosen, actor, utc_now())
+    return (
+        f"{formats.plural(items, 'failure is', 'failures are')} open again, to be requeued. Who gave up is on record."
+    )
 
 
 def payload(app: Application, shop_id: int, source: Source, item_id: int) -> Payload:

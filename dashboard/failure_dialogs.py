@@ -18,11 +18,10 @@ from dashboard import (
     components,
     failure_actions,
     failure_plans,
-    failure_queries,
     failure_words,
     formats,
     people,
-    queries,
+    previews,
 )
 from dashboard.failure_words import Row
 
@@ -129,38 +128,57 @@ def _draw_discard(target: Target) -> None:
         )
 
 
-# Cancel ---------------------------------------------------------------------------------------------------------------
+# Cancel, take back ----------------------------------------------------------------------------------------------------
 
 
 def cancel(recovery: Row) -> None:
     """Ask whether the rest of a recovery is not to be begun."""
-
-    @st.dialog("Cancel this recovery?", width="medium", icon=":material/cancel:")
-    def dialog() -> None:
-        st.markdown(f"**{formats.plain(recovery['name'])}**")
-        components.figures(
-            [
-                (formats.count(recovery["waiting"]), "not begun"),
+    waiting = recovery["waiting"]
+    previews.ask(
+        previews.Preview(
+            title="Cancel this recovery?",
+            icon=":material/cancel:",
+            about=f"**{formats.plain(recovery['name'])}**",
+            figures=[
+                (formats.count(waiting), "not begun"),
                 (formats.count(recovery["released"]), "under way"),
                 (formats.count(recovery["done"]), "done"),
-            ]
+            ],
+            lines=[
+                f"**{formats.plural(waiting, 'piece of work is', 'pieces of work are')} not begun**: the failures are "
+                "open again.",
+                "What is under way ends by itself, and what is done stays done.",
+            ],
+            warning=None,
+            verb=f"Cancel {formats.count(waiting)}",
+            hint="It fails again",
+            do=lambda actor: failure_actions.cancel(
+                failure_actions.application(), people.viewer().shop.id, recovery["recovery_id"], actor
+            ),
         )
-        st.markdown(
-            f"- **{formats.plural(recovery['waiting'], 'piece of work is', 'pieces of work are')} not begun**: the "
-            "failures are open again.\n- What is under way ends by itself, and what is done stays done."
-        )
-        with st.form("cancel", border=False, enter_to_submit=True):
-            reason = st.text_input("Reason", required=True, placeholder="It fails again", key="act-reason")
-            go = _draw_button(f"Cancel {formats.count(recovery['waiting'])}")
-        if go:
-            _act(
-                lambda actor: failure_actions.cancel(
-                    failure_actions.application(), people.viewer().shop.id, recovery["recovery_id"], actor
-                ),
-                reason or "",
-            )
+    )
 
-    components.open_dialog(dialog)
+
+def take_back(target: Target) -> None:
+    """Ask whether a failure that was given up is to be open again."""
+    previews.ask(
+        previews.Preview(
+            title=f"Take the discard of this {target.noun[0]} back?",
+            icon=":material/undo:",
+            about=target.about,
+            figures=(),
+            lines=[
+                "It is **open again**, as it was, and can be requeued.",
+                "Who gave it up and why stays on record beside it.",
+            ],
+            warning=None,
+            verb="Take back",
+            hint="It is needed after all",
+            do=lambda actor: failure_actions.take_back(
+                failure_actions.application(), people.viewer().shop.id, target.chosen, actor
+            ),
+        )
+    )
 
 
 # Steps ----------------------------------------------------------------------------------------------------------------
@@ -203,7 +221,7 @@ def _do(target: Target, do: Callable[[Actor], str], reason: str) -> None:
         plan = _look(target)
         if not plan.items:
             components.say_later(formats.plain(str(changed)))
-            look_again()
+            previews.look_again()
         st.session_state[_SAID] = (
             f"{formats.plain(str(changed)).removesuffix(' Look again.')} Below is what is there now."
         )
@@ -222,11 +240,4 @@ def _act(do: Callable[[Actor], str], reason: str) -> None:
         components.failed(error, "act")
         return
     components.say_later(said)
-    look_again()
-
-
-def look_again() -> None:
-    """Draw the page afresh from what is there now."""
-    failure_queries.forget()
-    queries.forget()
-    st.rerun()
+    previews.look_again()

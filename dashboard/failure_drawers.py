@@ -14,11 +14,11 @@ from core.recovery.payloads import Payload
 from dashboard import (
     components,
     failure_actions,
-    failure_dialogs,
     failure_queries,
     failure_words,
     formats,
     people,
+    previews,
 )
 from dashboard.failure_words import Row
 
@@ -145,4 +145,4 @@ def _draw_editor(row: Row, found: Payload) -> None:
         components.failed(error, "edit")
         return
     components.say_later(said)
-    failure_dialogs.look_again()
+    previews.look_again()

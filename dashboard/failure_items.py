@@ -64,6 +64,8 @@ def _draw_buttons(row: Row, name: str) -> None:
             failure_dialogs.discard(target)
         if st.button("Requeue…", key=f"requeue-{name}", icon=":material/replay:"):
             failure_dialogs.requeue(target)
+    if row["state"] == "discarded" and st.button("Take back…", key=f"take-back-{name}", icon=":material/undo:"):
+        failure_dialogs.take_back(failure_dialogs.item(row, about))
 
 
 def _facts(row: Row, is_named: bool) -> str:
@@ -86,6 +88,12 @@ def _meta(row: Row, zone: str) -> str:
         f"{formats.plain(row['settled_reason'])}"
         if row["settled_by"]
         else "",
+        *(
+            f"discarded {formats.ago(one['discarded_at'], now, zone)} by {formats.plain(one['discarded_by'])}: "
+            f"{formats.plain(one['discarded_reason'])}, and taken back by {formats.plain(one['taken_back_by'])}: "
+            f"{formats.plain(one['taken_back_reason'])}"
+            for one in row["history"]
+        ),
     ]
     return " · ".join(part for part in parts if part)
 

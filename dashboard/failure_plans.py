@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from core.recovery.operations import Requeued
 from core.recovery.preview import Preview, QuotaUse
 from dashboard import formats
 
@@ -25,28 +26,34 @@ def figures(plan: Preview) -> list[tuple[str, str]]:
     if plan.works != plan.needed:
         found.append((formats.count(plan.works), "piece of work" if plan.works == 1 else "pieces of work"))
     found += [(_about(use.units), f"{use.unit} of {use.connection}") for use in plan.quota if use.units]
-    found.append((formats.estimate(plan.seconds_to_drain), "to drain"))
+    if plan.works:
+        found.append((formats.estimate(plan.seconds_to_drain), "to drain"))
     return found
 
 
 def lines(plan: Preview, noun: tuple[str, str]) -> list[str]:
     """The preview in sentences, for Markdown."""
     found = []
-    to_begin = plan.needed - plan.under_way
     if plan.works:
         one, many = noun
-        again = f"**{formats.plural(to_begin, f'{one} is', f'{many} are')} done again**"
-        as_works = f" as {formats.plural(plan.works, 'piece', 'pieces')} of work" if plan.works != to_begin else ""
+        again = f"**{formats.plural(plan.to_begin, f'{one} is', f'{many} are')} done again**"
+        as_works = f" as {formats.plural(plan.works, 'piece', 'pieces')} of work" if plan.works != plan.to_begin else ""
         found.append(f"{again}{as_works}, at most {formats.rate(plan.per_minute)} a minute: live work goes first.")
-    if plan.superseded:
+    if plan.repeated:
         found.append(
-            f"**{formats.plural(plan.superseded, 'is', 'are')} closed as superseded** and not done again: "
+            f"{formats.plural(plan.repeated, 'of them says', 'of them say')} what a later one has told: "
+            "handled again, that changes nothing."
+        )
+    if plan.to_close:
+        found.append(
+            f"**{formats.plural(plan.to_close, 'is', 'are')} closed as superseded** and not done again: "
             "later ones did the work."
         )
     if plan.under_way:
         found.append(f"{formats.plural(plan.under_way, 'is', 'are')} being done again already, and left alone.")
     found += [_quota(use) for use in plan.quota if use.units]
-    found.append(_money(plan))
+    if plan.works:
+        found.append(_money(plan))
     return found
 
 
@@ -83,11 +90,9 @@ def may_go(plan: Preview) -> bool:
 
 def verb(plan: Preview) -> str:
     """What the button says: it repeats the counts."""
-    to_begin = plan.needed - plan.under_way
-    close = f"close {formats.count(plan.superseded)}" if plan.superseded else ""
-    return ", ".join(
-        part for part in (f"Requeue {formats.count(to_begin)}" if to_begin else "", close) if part
-    ).capitalize()
+    close = f"close {formats.count(plan.to_close)}" if plan.to_close else ""
+    again = f"Requeue {formats.count(plan.to_begin)}" if plan.works else ""
+    return ", ".join(part for part in (again, close) if part).capitalize()
 
 
 def paces(plan: Preview) -> dict[float, str]:
@@ -97,15 +102,19 @@ def paces(plan: Preview) -> dict[float, str]:
     return {OWN_PACE: own, **others}
 
 
-def requeued(plan: Preview, per_minute: float | None, is_rung: bool, clock: Callable[[float], str]) -> str:
+def requeued(done: Requeued, is_rung: bool, clock: Callable[[float], str]) -> str:
     """What the toast says: 171 failures are done again at 60 a minute, done about 14:35. `clock` tells the time in so
     many seconds."""
-    pace = per_minute or plan.per_minute
-    again = formats.plural(plan.needed - plan.under_way, "failure is", "failures are")
+    closed = f"{formats.plural(done.closed, 'is', 'are')} closed as superseded." if done.closed else ""
+    if done.recovery_id is None:
+        return closed
+    again = formats.plural(done.items, "failure is", "failures are")
     if not is_rung:
-        return f"{again} kept to be done again. Redis does not answer: it begins when Redis is back."
-    done = clock(plan.works * 60 / pace)
-    return f"{again} done again at {formats.rate(pace)} a minute, done about {done}."
+        said = f"{again} kept to be done again. Redis does not answer: it begins when Redis is back."
+    else:
+        ends = clock(done.works * 60 / done.per_minute)
+        said = f"{again} done again at {formats.rate(done.per_minute)} a minute, done about {ends}."
+    return f"{said} {closed}".rstrip()
 
 
 def figures_of_discard(plan: Preview) -> list[tuple[str, str]]:

@@ -222,7 +222,25 @@ def items(shop_id: int, key: str, before: ItemPosition | None) -> Page:
         key=key,
         **_position(before),
     )
-    return Page(found[:ITEMS_PAGE], len(found) > ITEMS_PAGE)
+    return Page(_with_history(shop_id, found[:ITEMS_PAGE]), len(found) > ITEMS_PAGE)
+
+
+def _with_history(shop_id: int, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Failures with the discards of each that were taken back, the latest first, as `history`."""
+    told = rows(
+        """
+        select d.* from failure_discard_list d
+        join unnest(%(sources)b::text[], %(items)b::int8[]) as m (source, item_id) using (source, item_id)
+        where d.shop_id = %(shop)s order by d.taken_back_at desc
+        """,
+        shop=shop_id,
+        sources=[row["source"] for row in found],
+        items=[row["item_id"] for row in found],
+    )
+    return [
+        row | {"history": [one for one in told if (one["source"], one["item_id"]) == (row["source"], row["item_id"])]}
+        for row in found
+    ]
 
 
 def dealt_with(shop_id: int, state: str, wanted: Filter, before: ItemPosition | None) -> Page:
@@ -236,7 +254,7 @@ def dealt_with(shop_id: int, state: str, wanted: Filter, before: ItemPosition | 
         **_position(before),
         state=state,
     )
-    return Page(found[:ITEMS_PAGE], len(found) > ITEMS_PAGE)
+    return Page(_with_history(shop_id, found[:ITEMS_PAGE]), len(found) > ITEMS_PAGE)
 
 
 def _position(before: ItemPosition | None) -> dict[str, Any]:
@@ -298,7 +316,7 @@ def about_sku(shop_id: int, sku_id: int) -> list[dict[str, Any]]:
 
 
 def _about(shop_id: int, column: str, subject_id: int) -> list[dict[str, Any]]:
-    return rows(
+    found = rows(
         f"""
         select {_ITEM} from failure_items i
         where shop_id = %(shop)s and (source, item_id) in (
@@ -308,6 +326,7 @@ def _about(shop_id: int, column: str, subject_id: int) -> list[dict[str, Any]]:
         shop=shop_id,
         subject=subject_id,
     )
+    return _with_history(shop_id, found)
 
 
 def forget() -> None:

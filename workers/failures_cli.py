@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import click
@@ -14,11 +14,13 @@ from core.bootstrap import Application
 from core.clock import utc_now
 from core.db import read_only, unit_of_work
 from core.errors import BadInput, Retryable
+from core.logs import mask, masked
 from core.messaging import inbox
 from core.money import to_major
 from core.recovery import operations, queries
 from core.recovery.choosing import SOURCES, Chosen
 from core.recovery.preview import Preview, preview
+from core.recovery.taking_back import take_back
 from workers import console
 
 _SHOP = click.option("--shop", help="Name of the shop; needed where there are several.")
@@ -88,12 +90,14 @@ def show(group_key: str, limit: int, shop: str | None, as_json: bool) -> None:
     if row is None:
         raise BadInput(f"nothing of {group_key!r} is open: list the failures again")
     if as_json:
-        click.echo(json.dumps({"group": dict(row), "items": rows}, default=str, indent=2))
+        click.echo(json.dumps({"group": dict(row), "items": masked(rows)}, default=str, indent=2))
         return
     click.echo(f"{row['function']}: {row['error_class']}: {row['message']}\n{_counts(row)}\n{row['next_step']}\n")
     for item in rows:
         state = "" if item["state"] == "open" else f"  ({item['state']})"
-        click.echo(f"{item['source']}:{item['item_id']}  {console.moment(item['at'])}  {item['error']}{state}")
+        click.echo(
+            f"{item['source']}:{item['item_id']}  {console.moment(item['at'])}  {mask(item['error'] or '')}{state}"
+        )
 
 
 @failures.command("preview")
@@ -137,13 +141,17 @@ def requeue(
     actor, now = Actor(console.person(), reason), utc_now()
     with unit_of_work(app.engine) as conn:
         found = _look(app, conn, shop_id, chosen, per_minute)
-        number = operations.requeue(
+        done = operations.requeue(
             conn, shop_id, chosen, found.token, actor, now, app.queue.check, name=name, per_minute=per_minute
         )
     for line in _said(found):
         click.echo(line)
+    _take_back(app, done.job_refs)
+    if done.recovery_id is None:
+        click.echo(f"{done.closed:,} closed: later runs did the work.")
+        return
     _ring(app)
-    click.echo(f"Recovery {number} begins.")
+    click.echo(f"Recovery {done.recovery_id} begins.")
 
 
 @failures.command()
@@ -171,11 +179,22 @@ def discard(is_all: bool, group_key: str | None, one: str | None, reason: str, s
     with unit_of_work(app.engine) as conn:
         token = _look(app, conn, shop_id, chosen, None).token
         done = operations.discard(conn, shop_id, chosen, token, Actor(console.person(), reason), utc_now())
-    try:
-        app.broker.take_back(done.job_refs)
-    except Retryable:
-        click.echo("Redis does not answer: its registry of failed jobs is tidied up by the sweep.")
+    _take_back(app, done.job_refs)
     click.echo(f"{done.items:,} discarded. Who and why is on record.")
+
+
+@failures.command("take-back")
+@click.option("--one", help="One failure, as SOURCE:ID: job:17, message:4 or outbox:2.")
+@click.option("--group", "group_key", help="All of a cause that are discarded, by its key.")
+@_REASON
+@_SHOP
+def take_back_(group_key: str | None, one: str | None, reason: str, shop: str | None) -> None:
+    """Open again what was discarded, so that it can be requeued; who gave it up and why stays on record."""
+    app = console.application()
+    chosen, shop_id = _choice(False, group_key, one), console.shop_of(app, shop)
+    with unit_of_work(app.engine) as conn:
+        items = take_back(conn, shop_id, chosen, Actor(console.person(), reason), utc_now())
+    click.echo(f"{items:,} open again.")
 
 
 @failures.command()
@@ -224,7 +243,8 @@ def parked(connection_id: int | None, cause: str | None, again: bool, reason: st
     for row in rows:
         click.echo(
             f"connection {row['connection_id']}  {row['cause']}  {row['topic']}: {row['messages']}"
-            f" since {row['since']:%Y-%m-%d %H:%M} UTC, such as message {row['example']}: {row['detail']}"
+            f" since {row['since']:%Y-%m-%d %H:%M} UTC, such as message {row['example']}:"
+            f" {mask(row['detail'] or '')}"
         )
     if not rows:
         click.echo("Nothing is parked.")
@@ -238,10 +258,13 @@ def _requeue_parked(app: Application, connection_id: int | None, cause: str | No
         try:
             with unit_of_work(app.engine) as conn:
                 token = _look(app, conn, row["shop_id"], chosen, None).token
-                number = operations.requeue(conn, row["shop_id"], chosen, token, actor, now, app.queue.check)
+                done = operations.requeue(conn, row["shop_id"], chosen, token, actor, now, app.queue.check)
         except operations.NothingToDo:
             continue
-        click.echo(f"Recovery {number} begins: {row['items']:,} of connection {row['connection_id']}, {row['cause']}.")
+        click.echo(
+            f"Recovery {done.recovery_id} begins: {row['items']:,} of connection {row['connection_id']},"
+            f" {row['cause']}."
+        )
     if not found:
         click.echo("Nothing is parked.")
         return
@@ -253,6 +276,14 @@ def _ring(app: Application) -> None:
         app.queue.enqueue("runs.recover")
     except Retryable:
         click.echo("Redis does not answer: it begins when Redis is back.")
+
+
+def _take_back(app: Application, job_refs: Collection[str]) -> None:
+    """Let the broker's registry of failed jobs keep them no longer."""
+    try:
+        app.broker.take_back(job_refs)
+    except Retryable:
+        click.echo("Redis does not answer: its registry of failed jobs is tidied up by the sweep.")
 
 
 def _look(app: Application, conn: Connection, shop_id: int, chosen: Chosen, per_minute: float | None) -> Preview:
@@ -274,6 +305,10 @@ def _said(found: Preview) -> list[str]:
         f"{found.works:,} to do, {found.per_minute:g} a minute: about"
         f" {max(1, round(found.seconds_to_drain / 60)):,} min.",
     ]
+    if found.repeated:
+        lines.append(f"{found.repeated:,} say what a later one has told: handled again, that changes nothing.")
+    if found.to_close:
+        lines.append(f"{found.to_close:,} are closed and not done again: later runs did the work.")
     if found.money_calls:
         lines.append(f"{found.money_calls:,} of them may move money.")
     for use in found.quota:
@@ -286,7 +321,8 @@ def _said(found: Preview) -> list[str]:
 
 
 def _as_json(found: Preview) -> dict[str, Any]:
-    names = ("token", "items", "works", "needed", "superseded", "under_way", "money_calls", "per_minute",
+    names = ("token", "items", "works", "needed", "superseded", "under_way", "to_begin", "repeated", "to_close",
+             "money_calls", "per_minute",
              "seconds_to_drain", "obstacles", "warning", "is_possible")  # fmt: skip
     quota = [
         {

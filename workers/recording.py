@@ -21,12 +21,17 @@ from core.runs import kinds, operations, turns
 
 log = logging.getLogger(__name__)
 
-# What differs between two failures of one cause: ids, amounts, addresses, quoted values.
+# What differs between two failures of one cause: ids, amounts, addresses, quoted values. As `error_pattern` in SQL.
 _VOLATILE = (
+    (re.compile(r"[\w.%+-]+@[\w-]+(?:\.[\w-]+)+"), "<mail>"),
     (re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"), "<uuid>"),
-    (re.compile(r"0x[0-9a-fA-F]+|\b(?=[0-9a-f]*\d)[0-9a-f]{12,}\b"), "<hex>"),
-    (re.compile(r"'[^']*'|\"[^\"]*\""), "<text>"),
-    (re.compile(r"\d+(?:\.\d+)?"), "<n>"),
+    (re.compile(r"0x[0-9a-fA-F]+|\b(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{12,}\b"), "<hex>"),
+    # The field or attribute that code looked for in vain is the cause itself.
+    (re.compile(r"(^\w+: |\battribute )'([a-z_][a-zA-Z_]*)'$"), r"\1\2"),
+    (re.compile(r"(?<!\w)'[^']*'(?!\w)|\"[^\"]*\""), "<text>"),
+    (re.compile(r"\b(?=[A-Z0-9]*\d)(?=[A-Z0-9]*[A-Z])[A-Z0-9]{6,}\b"), "<id>"),
+    # And so is a status of HTTP.
+    (re.compile(r"(?<!\d)(?<!refused with )(?<!answered )(?<!status )(?<!HTTP )\d+(?:\.\d+)?"), "<n>"),
 )
 
 

@@ -16,6 +16,8 @@ _PEOPLE_WORDS = """
     customer buyer buyerinfo recipient receiver contact billingaddress shippingaddress defaultaddress deliveryaddress
     address addresses shipto billto shipfrom customeraddress destinationaddress customerjourney customerjourneysummary
     clientdetails noteattributes customattributes properties paymentdetails staffmember user
+    destination shiptoparty billtoparty recipientaddress buyertaxinfo buyertaxinformation purchasingentity
+    deliveryinstructions companycontact authorizedcontact
 """
 _PEOPLE = frozenset(_PEOPLE_WORDS.split())
 """Objects that are about a person as a whole: of them only ids and countries are shown."""
@@ -24,6 +26,7 @@ _PERSONAL_WORDS = """
     phone phonenumber mobile fax address1 address2 address3 addressline1 addressline2 addressline3 street
     city zip zipcode postalcode postcode destinationpostalcode company companyname latitude longitude
     browserip clientip ip useragent note customernote giftmessage taxid vatnumber birthday dateofbirth
+    attention instructions buyerponumber creditcardname companylegalname
     landingsite referringsite carttoken checkouttoken token orderstatusurl statuspageurl
 """
 _PERSONAL = frozenset(_PERSONAL_WORDS.split())
@@ -42,10 +45,20 @@ def masked(value: Any, *, is_personal: bool = False) -> Any:
     if isinstance(value, list):
         return [masked(inner, is_personal=is_personal) for inner in value]
     if isinstance(value, str):
-        return (COVERED if value else value) if is_personal else mask(value)
+        return (COVERED if value else value) if is_personal else _text(value)
     if is_personal and isinstance(value, (int, float)) and not isinstance(value, bool):
         return 0
     return value
+
+
+def _text(value: str) -> str:
+    """A text elsewhere; one that is JSON itself, as some queues wrap what they carry, is looked into."""
+    if value[:1] in ("{", "["):
+        try:
+            return json.dumps(masked(json.loads(value)), ensure_ascii=False)
+        except (ValueError, RecursionError):
+            pass
+    return mask(value)
 
 
 def _field(name: str, value: Any, is_personal: bool) -> Any:

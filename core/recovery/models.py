@@ -1,4 +1,5 @@
-"""Tables: failure_kinds, failures, failure_tallies, failure_orders, failure_skus, recoveries, recovery_works."""
+"""Tables: failure_kinds, failures, failure_tallies, failure_orders, failure_skus, failure_discards, recoveries,
+recovery_works."""
 
 from __future__ import annotations
 
@@ -226,6 +227,28 @@ failure_skus = Table(
     comment="SKUs that a failure is about",
 )
 
+failure_discards = Table(
+    "failure_discards",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("item_id", BigInteger, nullable=False),
+    *(
+        Column(f"{act}_{name}", kind, nullable=False)
+        for act in ("discarded", "taken_back")
+        for name, kind in (("at", DateTime(timezone=True)), ("by", Text), ("reason", Text))
+    ),
+    PrimaryKeyConstraint("shop_id", "id"),
+    ForeignKeyConstraint(
+        ["shop_id", "source", "item_id"],
+        ["failures.shop_id", "failures.source", "failures.item_id"],
+        ondelete="CASCADE",
+    ),
+    Index(None, "shop_id", "source", "item_id"),
+    comment="discards that were taken back: the failure is open again",
+)
+
 recoveries = Table(
     "recoveries",
     metadata,
@@ -271,6 +294,13 @@ recovery_works = Table(
     Column("arguments", JSONB),
     Column("connection_id", BigInteger),
     Column(
+        "weight",
+        Double,
+        nullable=False,
+        server_default="1",
+        comment="how many average pieces of work of its recovery it takes the time of",
+    ),
+    Column(
         "state",
         Text,
         nullable=False,
@@ -287,6 +317,7 @@ recovery_works = Table(
     CheckConstraint("(state in ('waiting', 'released')) = (ended_at is null)", name="ended"),
     CheckConstraint("state <> 'released' or released_at is not null", name="released"),
     CheckConstraint("(state = 'failed') = (failed_item_id is not null)", name="failed"),
+    CheckConstraint("weight > 0", name="weight"),
     Index(
         "uq_recovery_works_under_way",
         "shop_id",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,11 +14,12 @@ from core.audit import Actor
 from core.db import execute, fetch, fetch_one, scalar
 from core.errors import Anticipated, BadInput
 from core.recovery.choosing import MEANT, Check, Chosen, claim, parameters
-from core.recovery.preview import plan
-from core.recovery.works import WORK_KEY, JobWork, arrays
+from core.recovery.pacing import asked_for
+from core.recovery.preview import Plan, plan
+from core.recovery.works import WORK_KEY, arrays, moot_runs
+from core.runs import failures as job_failures
 
 NAME_CHARACTERS_MAX = 120
-PER_MINUTE_MAX = 60_000.0
 _LISTED_MAX = 50
 
 
@@ -44,6 +45,19 @@ class GivenUp:
     job_refs: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Requeued:
+    """What a requeue did: the recovery (None where there was only something to close), its failures, pieces of work and
+    pace; how many failures it closed as moot, and the ids in the broker of jobs that are settled by that."""
+
+    recovery_id: int | None
+    items: int
+    works: int
+    per_minute: float
+    closed: int
+    job_refs: tuple[str, ...]
+
+
 def requeue(
     conn: Connection,
     shop_id: int,
@@ -55,46 +69,35 @@ def requeue(
     *,
     name: str | None = None,
     per_minute: float | None = None,
-) -> int:
-    """Promise to do the chosen failures' work again, once, at a pace; returns the recovery's id.
+) -> Requeued:
+    """Promise to do the chosen failures' work again, once, at a pace.
 
     It begins when `releasing.release` comes by: ring the job `runs.recover` after the commit. What a later run made
-    moot, or another recovery is at, is left out. Raises FactsChanged when the failures are not those of the token,
-    NothingToDo, BadInput for a pace that is none, a name too long, or a job that may not be queued.
+    moot is closed, and what another recovery is at is left out. Raises FactsChanged when the failures are not those of
+    the token, NothingToDo, BadInput for a pace that is none, a name too long, or a job that may not be queued.
     """
     title = _named(name, chosen, actor)
+    pace = asked_for(per_minute)
     meant = parameters(conn, shop_id, chosen)
+    # Runs before their failures, as whoever settles one does; and only those that are about to be closed.
+    moot = moot_runs(conn, meant, lock=True)
     items = claim(conn, meant, token)
-    planned, works = plan(conn, shop_id, meant, check, now, _pace(per_minute))
-    if planned.works == 0:
+    closed, job_refs = job_failures.close_superseded(conn, now, moot) if moot else (0, [])
+    planned = plan(conn, shop_id, meant, check, now, pace)
+    if planned.seen.works == 0 and not closed:
         raise NothingToDo
-    if not planned.is_possible:
-        raise BadInput(f"Nothing was queued: {planned.obstacles[0]}. Discard these failures, with a reason.")
-    recovery_id: int = scalar(
-        conn,
-        """
-        insert into recoveries (shop_id, name, per_minute, requested_by, reason, requested_at, items, works, paced_at)
-        values (%(shop)s, %(name)s, %(pace)s, %(by)s, %(reason)s, %(now)s, 0, 0,
-            -- The first may begin at once.
-            %(now)s - greatest(interval '15 seconds', interval '1 minute' / %(pace)s)) returning id
-        """,
-        shop=shop_id,
-        name=title,
-        pace=planned.per_minute,
-        by=actor.name,
-        reason=actor.reason,
-        now=now,
+    if not planned.seen.is_possible and planned.seen.works:
+        raise BadInput(f"Nothing was queued: {planned.seen.obstacles[0]}. Discard these failures, with a reason.")
+    number: int | None = None
+    counted: Mapping[str, int] = {"works": 0, "items": 0}
+    if planned.seen.works:
+        number, counted = _begin(conn, meant, planned, title, actor, now)
+    audit.record(conn, shop_id, actor, "requeue_failures", chosen.subject, now, recovery=number, name=title,
+                 chosen=items, items=counted["items"], works=counted["works"], closed=closed,
+                 per_minute=planned.seen.per_minute)  # fmt: skip
+    return Requeued(
+        number, counted["items"], counted["works"], planned.seen.per_minute, closed, tuple(sorted(job_refs))
     )
-    _add_jobs(conn, shop_id, recovery_id, works)
-    _add_rows(conn, meant, recovery_id, len(works))
-    _promise(conn, meant, recovery_id)
-    counted = _count(conn, shop_id, recovery_id)
-    if counted["works"] == 0:
-        raise NothingToDo
-    audit.record(conn, shop_id, actor, "requeue_failures", chosen.subject, now, recovery=recovery_id, name=title,
-                 chosen=items, items=counted["items"], works=counted["works"],
-                 per_minute=planned.per_minute)  # fmt: skip
-    return recovery_id
 
 
 def cancel_recovery(conn: Connection, shop_id: int, recovery_id: int, actor: Actor, now: datetime) -> int:
@@ -220,24 +223,48 @@ def _named(name: str | None, chosen: Chosen, actor: Actor) -> str:
     return title or chosen.subject
 
 
-def _pace(per_minute: float | None) -> float | None:
-    if per_minute is not None and not 0 < per_minute <= PER_MINUTE_MAX:
-        raise BadInput(f"a pace is more than 0 and at most {PER_MINUTE_MAX:,.0f} a minute, not {per_minute:g}")
-    return per_minute
+def _begin(
+    conn: Connection, meant: Mapping[str, Any], planned: Plan, title: str, actor: Actor, now: datetime
+) -> tuple[int, Mapping[str, int]]:
+    """A recovery and its pieces of work; returns its id and counts. Raises NothingToDo."""
+    recovery_id: int = scalar(
+        conn,
+        """
+        insert into recoveries (shop_id, name, per_minute, requested_by, reason, requested_at, items, works, paced_at)
+        values (%(shop)s, %(name)s, %(pace)s, %(by)s, %(reason)s, %(now)s, 0, 0,
+            -- The first may begin at once.
+            %(now)s - greatest(interval '15 seconds', interval '1 minute' / %(pace)s)) returning id
+        """,
+        shop=meant["shop"],
+        name=title,
+        pace=planned.pace.per_minute,
+        by=actor.name,
+        reason=actor.reason,
+        now=now,
+    )
+    _add_jobs(conn, meant["shop"], recovery_id, planned)
+    _add_rows(conn, meant, recovery_id, planned)
+    _promise(conn, meant, recovery_id)
+    counted = _count(conn, meant["shop"], recovery_id)
+    if counted["works"] == 0:
+        raise NothingToDo
+    return recovery_id, counted
 
 
-def _add_jobs(conn: Connection, shop_id: int, recovery_id: int, works: Sequence[JobWork]) -> None:
+def _add_jobs(conn: Connection, shop_id: int, recovery_id: int, planned: Plan) -> None:
+    works = planned.jobs
     if not works:
         return
     execute(
         conn,
         f"""
         insert into recovery_works (shop_id, recovery_id, ordinal, source, work_key, item_id, items, function,
-            arguments, connection_id)
+            arguments, connection_id, weight)
         select %(shop)s, %(id)s, w.place, 'job', {WORK_KEY}, w.item_id, w.items, w.function, w.arguments::jsonb,
-            w.connection_id
+            w.connection_id, w.weight
         from unnest(%(functions)b::text[], %(arguments)b::text[], %(item_ids)b::int8[], %(items)b::int8[],
-            %(connections)b::int8[]) with ordinality as w (function, arguments, item_id, items, connection_id, place)
+            %(connections)b::int8[], %(weights)b::float8[])
+            with ordinality as w (function, arguments, item_id, items, connection_id, weight, place)
         order by w.place
         on conflict (shop_id, source, work_key) where state in ('waiting', 'released') do nothing
         """,
@@ -246,6 +273,7 @@ def _add_jobs(conn: Connection, shop_id: int, recovery_id: int, works: Sequence[
         item_ids=[work.item_id for work in works],
         items=[work.items for work in works],
         connections=[work.connection_id for work in works],
+        weights=list(planned.pace.of_jobs),
         **arrays(works),
     )
     # A ring's failures are on record under its own name: from now on they go by the work that makes them good.
@@ -266,21 +294,28 @@ def _add_jobs(conn: Connection, shop_id: int, recovery_id: int, works: Sequence[
     )
 
 
-def _add_rows(conn: Connection, meant: Mapping[str, Any], recovery_id: int, after: int) -> None:
+def _add_rows(conn: Connection, meant: Mapping[str, Any], recovery_id: int, planned: Plan) -> None:
     """Messages and notices, each a piece of work, in the order that they failed in."""
+    weights = planned.pace.of_rows
     execute(
         conn,
         f"""
         insert into recovery_works (shop_id, recovery_id, ordinal, source, work_key, item_id, items, function,
-            connection_id)
+            connection_id, weight)
         select f.shop_id, %(id)s, %(after)s + row_number() over (order by f.source, f.item_id), f.source, f.work_key,
-            f.item_id, 1, k.function, k.connection_id
+            f.item_id, 1, k.function, k.connection_id, coalesce(w.weight, 1)
         from failures f join failure_kinds k on k.shop_id = f.shop_id and k.id = f.kind_id
+        left join unnest(%(sources)b::text[], %(connections)b::int8[], %(weights)b::float8[])
+            as w (source, connection_id, weight)
+            on w.source = f.source and w.connection_id is not distinct from k.connection_id
         where {MEANT} and f.source <> 'job'
         on conflict (shop_id, source, work_key) where state in ('waiting', 'released') do nothing
         """,
         id=recovery_id,
-        after=after,
+        after=len(planned.jobs),
+        sources=[source for source, _ in weights],
+        connections=[connection_id for _, connection_id in weights],
+        weights=list(weights.values()),
         **meant,
     )
 

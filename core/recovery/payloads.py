@@ -26,7 +26,8 @@ Parse = Callable[[str, str, str, str, bytes, datetime | None], Facts | None]
 Reader = Callable[[str, str, bytes, str], Mentions]
 """(vendor, topic, body, currency) to what the body is about; never raises."""
 
-_MONEY = ("price", "amount", "total", "subtotal", "discount", "tax", "proceeds", "currency", "refund", "fee", "paid")
+_MONEY = ("price", "amount", "total", "subtotal", "discount", "tax", "proceeds", "currency", "refund", "fee", "paid",
+          "financial", "payment", "transaction", "gateway", "tip", "duties", "balance")  # fmt: skip
 
 
 class UnknownFailure(BadInput):
@@ -204,11 +205,21 @@ def _why_not_like_this(row: RowMapping, body: bytes, mentions: Reader) -> str | 
     if money:
         return f"{money[0]} is about money, and only the channel can change that"
     was, is_now = (
-        {order.ref for order in mentions(row["vendor"], row["topic"], bytes(each), row["currency"]).orders}
+        {
+            order.ref: order.version_at
+            for order in mentions(row["vendor"], row["topic"], bytes(each), row["currency"]).orders
+        }
         for each in (row["body"], body)
     )
-    if was != is_now:
+    if was.keys() != is_now.keys():
         return "it would be about another order"
+    for ref, version_at in was.items():
+        new = is_now[ref]
+        # A version of the future would have everything that the channel tells from now on taken for old news.
+        if version_at is not None and new != version_at:
+            return "it would be another version of the order, and only the channel can say which is the newest"
+        if new is not None and new > row["received_at"]:
+            return "it would be a version of the order from after the message came"
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -13,20 +13,13 @@ from core.db import fetch
 from core.recovery.choosing import MEANT, Check, Chosen, obstacle_of, parameters, token_of
 from core.recovery.costs import Allowance, Costs, allowances_of, costs_of
 from core.recovery.money import moves_money
+from core.recovery.pacing import Pace, asked_for, pace
 from core.recovery.works import JobWork, Rows, job_works, rows_meant
 from core.runs import words
 
 STILL_THE_SAME = 3
 """So many failures of a cause in the last minutes, and none that went well since: it persists."""
 LAST_MINUTES = timedelta(minutes=15)
-
-SPARE_SHARE = 0.25
-"""Of the quota that a connection has now, what a recovery takes in a minute: live work keeps the rest."""
-JOBS_A_MINUTE = 60.0
-MESSAGES_A_MINUTE = 600.0
-NOTICES_A_MINUTE = 60.0
-BUSY_SHARE = 0.5
-"""Of the measured speed of a queue, what a recovery takes."""
 
 _WRITES = ("stock.push", "stock.feed", "shipments.confirm")
 
@@ -58,9 +51,11 @@ class Preview:
     """What a requeue would do now; hand `token` back to do exactly that.
 
     `items` are failures, `works` the pieces of work to be begun. Of the items `needed` are still needed, `superseded`
-    were made moot by a later run or message, `under_way` are being done again already. `money_calls` of the works may
-    move money. `obstacles` hold work up or keep it from being queued; `warning` says that the cause persists.
-    `is_possible`: there is something that may be queued.
+    were made moot by a later run or message, `under_way` are being done again already. `to_begin` of the items are done
+    again; of these `repeated` are messages that say what a later one has told: they have their turn all the same, and
+    change nothing. `to_close` are failures of jobs that a later run made moot. `money_calls` of the works may move
+    money. `obstacles` hold work up or keep it from being queued; `warning` says that the cause persists. `is_possible`:
+    there is something that may be queued or closed.
     """
 
     token: str
@@ -69,6 +64,9 @@ class Preview:
     needed: int
     superseded: int
     under_way: int
+    to_begin: int
+    repeated: int
+    to_close: int
     money_calls: int
     quota: tuple[QuotaUse, ...]
     per_minute: float
@@ -83,9 +81,18 @@ def preview(
 ) -> Preview:
     """Count what a requeue or a discard would do; changes nothing. Raises BadInput for a group that there is not.
 
-    Without `per_minute` the pace is worked out from quota and measured speed, so that live work is not starved.
+    Without `per_minute` the pace is worked out from quota and measured speed, so that live work is not starved. Raises
+    BadInput too for a pace that is none.
     """
-    return plan(conn, shop_id, parameters(conn, shop_id, chosen), check, now, per_minute)[0]
+    return plan(conn, shop_id, parameters(conn, shop_id, chosen), check, now, per_minute).seen
+
+
+class Plan(NamedTuple):
+    """What was `seen`, and what does it: the `jobs` to be begun, and the pace."""
+
+    seen: Preview
+    jobs: list[JobWork]
+    pace: Pace
 
 
 def plan(
@@ -95,18 +102,19 @@ def plan(
     check: Check,
     now: datetime,
     per_minute: float | None = None,
-) -> tuple[Preview, list[JobWork]]:
-    """The preview of the failures meant, and the jobs that are to be begun."""
+) -> Plan:
+    """The preview of the failures meant, the jobs that are to be begun, and at what pace."""
     items, token = token_of(conn, meant)
     jobs, rows = job_works(conn, meant), rows_meant(conn, meant)
     to_begin = [work for work in jobs if work.items and not work.is_under_way]
     begun = [work for work in jobs if work.items and work.is_under_way]
     under_way = sum(work.items for work in begun) + sum(row.under_way for row in rows)
     superseded = sum(work.moot for work in jobs) + sum(row.moot for row in rows)
-    works = len(to_begin) + sum(row.items - row.under_way for row in rows)
+    works = len(to_begin) + sum(row.to_begin for row in rows)
+    to_close = sum(work.moot for work in jobs)
     costs = costs_of(conn, shop_id, to_begin, now)
     allowed = allowances_of(conn, shop_id, [work.connection_id for work in to_begin if work.connection_id is not None])
-    pace = per_minute or _pace(conn, shop_id, to_begin, rows, costs, allowed)
+    paced = pace(conn, shop_id, to_begin, rows, costs, allowed, asked_for(per_minute))
     refused = obstacle_of([(work.function, work.arguments) for work in to_begin], check)
     obstacles = refused + _held(conn, shop_id, to_begin, rows)
     found = Preview(
@@ -116,15 +124,18 @@ def plan(
         needed=items - superseded,
         superseded=superseded,
         under_way=under_way,
+        to_begin=sum(work.items for work in to_begin) + sum(row.to_begin for row in rows),
+        repeated=sum(row.moot_to_begin for row in rows),
+        to_close=to_close,
         money_calls=sum(moves_money(work.function) for work in to_begin),
         quota=tuple(_quota(conn, shop_id, to_begin, costs, allowed)),
-        per_minute=pace,
-        seconds_to_drain=works * 60.0 / pace,
+        per_minute=paced.per_minute,
+        seconds_to_drain=works * 60.0 / paced.per_minute,
         obstacles=tuple(obstacles),
         warning=_persists(conn, meant, now),
-        is_possible=works > 0 and not refused,
+        is_possible=works + to_close > 0 and not refused,
     )
-    return found, to_begin
+    return Plan(found, to_begin, paced)
 
 
 def _quota(
@@ -170,53 +181,6 @@ def _wanted(works: Sequence[JobWork], costs: Costs) -> dict[str, float] | None:
         for name, units in cost.units_for(work).items():
             total[name] = total.get(name, 0.0) + units
     return {name: units * len(works) / len(known) for name, units in total.items()}
-
-
-def _pace(
-    conn: Connection,
-    shop_id: int,
-    works: Sequence[JobWork],
-    rows: Sequence[Rows],
-    costs: Costs,
-    allowed: Mapping[int, Allowance],
-) -> float:
-    """Pieces of work a minute: as long as all parts take one after the other, each at its own pace."""
-    minutes = 0.0
-    for work in works:
-        minutes += 1 / _job_pace(work, costs, allowed)
-    drained = _drained(conn, shop_id, [row.connection_id for row in rows if row.connection_id is not None])
-    for row in rows:
-        rate = drained.get(row.connection_id, MESSAGES_A_MINUTE) if row.source == "message" else NOTICES_A_MINUTE
-        minutes += (row.items - row.under_way) / rate
-    count = len(works) + sum(row.items - row.under_way for row in rows)
-    return round(max(count / minutes, 1.0), 1) if minutes else JOBS_A_MINUTE
-
-
-def _job_pace(work: JobWork, costs: Costs, allowed: Mapping[int, Allowance]) -> float:
-    cost = costs.get((work.function, work.connection_id))
-    if cost is None:
-        return JOBS_A_MINUTE
-    pace = min(JOBS_A_MINUTE, BUSY_SHARE * 60 / cost.seconds) if cost.seconds > 0 else JOBS_A_MINUTE
-    has = allowed.get(work.connection_id or 0, Allowance())
-    if (tightest := has.tightest(cost.units)) is not None and tightest[1] > 0:
-        pace = min(pace, SPARE_SHARE * tightest[2] / tightest[1])
-    return max(pace, 0.1)
-
-
-def _drained(conn: Connection, shop_id: int, connection_ids: Sequence[int]) -> dict[int | None, float]:
-    """Messages a minute that a recovery adds to each lane: half of the best minute of the last hour."""
-    if not connection_ids:
-        return {}
-    rows = fetch(
-        conn,
-        """
-        select connection_id, max(drained) as drained from job_lane_minutes
-        where shop_id = %(shop)s and connection_id = any(%(ids)b::int8[]) and kind = 'events' group by 1
-        """,
-        shop=shop_id,
-        ids=sorted(set(connection_ids)),
-    )
-    return {row["connection_id"]: max(60.0, BUSY_SHARE * row["drained"]) for row in rows if row["drained"]}
 
 
 def _held(conn: Connection, shop_id: int, works: Sequence[JobWork], rows: Sequence[Rows]) -> list[str]:

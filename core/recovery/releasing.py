@@ -8,17 +8,25 @@ a guarded step that can be taken once.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
+from core.audit import Actor
 from core.db import execute, fetch
+from core.errors import Anticipated
 from core.messaging.inbox import ANOTHER_TURN
 from core.recovery.models import recovery_works
+from core.runs import control
+from core.runs import failures as job_failures
 from core.runs.failures import Work
+
+log = logging.getLogger(__name__)
 
 AT_ONCE = 2000
 """Pieces of work that one turn begins at most."""
@@ -56,18 +64,27 @@ def running(conn: Connection) -> list[tuple[int, int]]:
     return [(row["shop_id"], row["id"]) for row in rows]
 
 
-def release(conn: Connection, shop_id: int, recovery_id: int, now: datetime) -> Begun:
+SyncAgain = Callable[[Connection, int, int, Actor, datetime], int]
+"""Asks for a sync run that failed or was stopped once more (shop, run); returns the run that does it, which may be open
+already. Raises Anticipated where it cannot be asked for."""
+
+
+def release(
+    conn: Connection, shop_id: int, recovery_id: int, now: datetime, sync_again: SyncAgain = control.retry
+) -> Begun:
     """Begin as much of a recovery as its pace allows now; nothing where somebody else is at it.
 
-    Work of a paused connection waits until it is resumed.
+    Work of a paused connection waits until it is resumed. A job of a sync run that has ended badly does nothing any
+    more: a new run is asked for in its place, by `sync_again`.
     """
     begun = Begun()
     if not _is_ours(conn, shop_id, recovery_id):
         return begun
-    works = _next(conn, shop_id, recovery_id, now)
-    if not works:
+    due = _next(conn, shop_id, recovery_id, now)
+    if not due:
         return begun
     taken: list[int] = []
+    works = _with_live_syncs(conn, shop_id, recovery_id, due, now, sync_again)
     for source, begin in (("job", _begin_jobs), ("message", _begin_messages), ("outbox", _begin_notices)):
         mine = [work for work in works if work["source"] == source]
         if mine:
@@ -103,28 +120,26 @@ def settle(
         ended = fetch(conn, sql, **params, within=now - RETRIES_WITHIN, retries=json.dumps(dict(retries)))
         if not ended:
             continue
+        # Only of what is settled here and now: of what another worker has settled since, somebody may have asked anew.
         execute(
             conn,
             f"""
-            update {_WORKS} w set state = e.state, ended_at = %(now)s,
-                failed_item_id = case when e.state = 'failed' then e.item_id end
-            from unnest(%(ordinals)b::int8[], %(states)b::text[], %(items)b::int8[]) as e (ordinal, state, item_id)
-            where w.shop_id = %(shop)s and w.recovery_id = %(id)s and w.ordinal = e.ordinal and w.state = 'released'
-            """,
-            **params,
-            ordinals=[row["ordinal"] for row in ended],
-            states=[row["state"] for row in ended],
-            items=[row["ended_item_id"] for row in ended],
-        )
-        execute(
-            conn,
-            """
-            update failures set recovery_id = %(id)s, work_ordinal = null
-            where shop_id = %(shop)s and source = %(source)s and item_id = any(%(items)b::int8[])
+            with settled as (
+                update {_WORKS} w set state = e.state, ended_at = %(now)s,
+                    failed_item_id = case when e.state = 'failed' then e.item_id end
+                from unnest(%(ordinals)b::int8[], %(states)b::text[], %(items)b::int8[]) as e (ordinal, state, item_id)
+                where w.shop_id = %(shop)s and w.recovery_id = %(id)s and w.ordinal = e.ordinal
+                    and w.state = 'released'
+                returning w.failed_item_id
+            )
+            update failures f set recovery_id = %(id)s, work_ordinal = null from settled s
+            where f.shop_id = %(shop)s and f.source = %(source)s and f.item_id = s.failed_item_id
             """,
             **params,
             source=source,
-            items=[row["ended_item_id"] for row in ended if row["state"] == "failed"],
+            ordinals=[row["ordinal"] for row in ended],
+            states=[row["state"] for row in ended],
+            items=[row["ended_item_id"] for row in ended],
         )
     return _end(conn, shop_id, recovery_id, now)
 
@@ -139,7 +154,10 @@ def _is_ours(conn: Connection, shop_id: int, recovery_id: int) -> bool:
 
 
 def _next(conn: Connection, shop_id: int, recovery_id: int, now: datetime) -> Sequence[RowMapping]:
-    """The works whose turn it is; their recovery, which is locked, keeps account of what it gave out."""
+    """The works whose turn it is; their recovery, which is locked, keeps account of what it gave out.
+
+    One that weighs more than is due begins when an average one would, and what follows waits for as long as it takes.
+    """
     return fetch(
         conn,
         f"""
@@ -149,20 +167,26 @@ def _next(conn: Connection, shop_id: int, recovery_id: int, now: datetime) -> Se
             ) as since from recoveries v
             where v.shop_id = %(shop)s and v.id = %(id)s
         ), due as (
-            select m.*, least(
-                %(most)s, floor(extract(epoch from greatest(%(now)s - m.since, interval '0')) * m.per_minute / 60)
-            )::int as works
+            select m.*, extract(epoch from greatest(%(now)s - m.since, interval '0'))::float8 * m.per_minute / 60
+                as weight
             from mine m
+        ), waiting as (
+            select w.* from {_WORKS} w
+            left join connections c on c.shop_id = w.shop_id and c.id = w.connection_id
+            where w.shop_id = %(shop)s and w.recovery_id = %(id)s and w.state = 'waiting'
+                and (c.id is null or c.state = 'active')
+            order by w.ordinal limit %(most)s
+        ), next as (
+            select w.*, sum(w.weight) over (order by w.ordinal) - w.weight as before from waiting w
+        ), taken as materialized (
+            -- Sums of fractions miss what they come to by a hair.
+            select n.* from next n, due d where n.before + least(n.weight, 1) <= d.weight + 1e-6
         ), given as (
-            update recoveries v set paced_at = d.since + d.works * interval '1 minute' / d.per_minute
-            from due d where v.shop_id = %(shop)s and v.id = %(id)s and d.works > 0 returning d.works
+            update recoveries v set paced_at = d.since + t.weight * interval '1 minute' / d.per_minute
+            from due d, (select sum(weight) as weight from taken) t
+            where v.shop_id = %(shop)s and v.id = %(id)s and t.weight is not null
         )
-        select w.ordinal, w.source, w.work_key, w.item_id, w.function, w.arguments, w.connection_id
-        from {_WORKS} w
-        left join connections c on c.shop_id = w.shop_id and c.id = w.connection_id
-        where w.shop_id = %(shop)s and w.recovery_id = %(id)s and w.state = 'waiting'
-            and (c.id is null or c.state = 'active')
-        order by w.ordinal limit coalesce((select works from given), 0)
+        select ordinal, source, work_key, item_id, function, arguments, connection_id from taken order by ordinal
         """,
         shop=shop_id,
         id=recovery_id,
@@ -172,11 +196,48 @@ def _next(conn: Connection, shop_id: int, recovery_id: int, now: datetime) -> Se
     )
 
 
+def _with_live_syncs(
+    conn: Connection,
+    shop_id: int,
+    recovery_id: int,
+    works: Sequence[RowMapping],
+    now: datetime,
+    sync_again: SyncAgain,
+) -> list[dict[str, Any]]:
+    """The works, those of sync runs that ended badly with the id of the run that is asked for in their place."""
+    runs = {work["arguments"].get("sync_run_id") for work in works if work["source"] == "job"}
+    rows = fetch(
+        conn,
+        """
+        select r.id, v.requested_by, v.reason from sync_runs r join recoveries v on v.shop_id = r.shop_id
+        where r.shop_id = %(shop)s and r.id = any(%(runs)b::int8[]) and r.state in ('failed', 'cancelled')
+            and v.id = %(id)s order by r.id
+        """,
+        shop=shop_id,
+        id=recovery_id,
+        runs=sorted(run for run in runs if isinstance(run, int)),
+    )
+    again: dict[int, int] = {}
+    for row in rows:
+        try:
+            again[row["id"]] = sync_again(conn, shop_id, row["id"], Actor(row["requested_by"], row["reason"]), now)
+        except Anticipated as refused:
+            log.warning("sync run %s is not asked for again: %s", row["id"], refused)
+    found = [dict(work) for work in works]
+    for work in found:
+        run = (work["arguments"] or {}).get("sync_run_id")
+        if run in again:
+            work["arguments"] = {**work["arguments"], "sync_run_id": again[run]}
+    return found
+
+
 def _begin_jobs(
-    conn: Connection, shop_id: int, recovery_id: int, works: Sequence[RowMapping], begun: Begun, now: datetime
+    conn: Connection, shop_id: int, recovery_id: int, works: Sequence[Mapping[str, Any]], begun: Begun, now: datetime
 ) -> list[int]:
     """Promise each job once: its failures are resolved by that, unless a later run or somebody else dealt with them."""
-    needed = _needed(conn, shop_id, recovery_id, [work["ordinal"] for work in works])
+    needed, moot = _needed(conn, shop_id, recovery_id, [work["ordinal"] for work in works])
+    if moot:
+        begun.job_refs += job_failures.close_superseded(conn, now, moot)[1]
     newest = {work["ordinal"]: _ref(work) for work in works}
     resolved = fetch(
         conn,
@@ -217,13 +278,19 @@ def _begin_jobs(
     return [work["ordinal"] for work in promised]
 
 
-def _needed(conn: Connection, shop_id: int, recovery_id: int, ordinals: Sequence[int]) -> dict[int, int]:
-    """The failed runs of some works, locked, with the work of each: of works of which one is still needed."""
+def _needed(
+    conn: Connection, shop_id: int, recovery_id: int, ordinals: Sequence[int]
+) -> tuple[dict[int, int], list[int]]:
+    """The failed runs of some works, locked: of works of which one is still needed, with the work of each; and those of
+    works that later runs have done.
+
+    A run that was taken for abandoned and then failed is open again, and its work the same.
+    """
     found = fetch(
         conn,
         """
         select item_id, work_ordinal from failures where shop_id = %(shop)s and recovery_id = %(id)s
-            and work_ordinal = any(%(ordinals)b::int8[]) and source = 'job' and state = 'requeued'
+            and work_ordinal = any(%(ordinals)b::int8[]) and source = 'job' and state in ('open', 'requeued')
         """,
         shop=shop_id,
         id=recovery_id,
@@ -242,15 +309,16 @@ def _needed(conn: Connection, shop_id: int, recovery_id: int, ordinals: Sequence
         ids=sorted(works),
     )
     still = {works[row["id"]] for row in locked if not row["is_moot"]}
-    return {row["id"]: works[row["id"]] for row in locked if works[row["id"]] in still}
+    needed = {row["id"]: works[row["id"]] for row in locked if works[row["id"]] in still}
+    return needed, [row["id"] for row in locked if row["id"] not in needed]
 
 
-def _ref(work: RowMapping) -> str:
+def _ref(work: Mapping[str, Any]) -> str:
     return f"again-{work['item_id']}"
 
 
 def _begin_messages(
-    conn: Connection, shop_id: int, recovery_id: int, works: Sequence[RowMapping], begun: Begun, now: datetime
+    conn: Connection, shop_id: int, recovery_id: int, works: Sequence[Mapping[str, Any]], begun: Begun, now: datetime
 ) -> list[int]:
     """Give each message another turn that is still parked."""
     ordinals = {work["item_id"]: work["ordinal"] for work in works}
@@ -272,7 +340,7 @@ def _begin_messages(
 
 
 def _begin_notices(
-    conn: Connection, shop_id: int, recovery_id: int, works: Sequence[RowMapping], begun: Begun, now: datetime
+    conn: Connection, shop_id: int, recovery_id: int, works: Sequence[Mapping[str, Any]], begun: Begun, now: datetime
 ) -> list[int]:
     """Begin each dead notice's attempts anew."""
     ordinals = {work["item_id"]: work["ordinal"] for work in works}

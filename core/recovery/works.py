@@ -32,7 +32,8 @@ class JobWork:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Messages or notices: each is a piece of work of its own."""
+    """Messages or notices: each is a piece of work of its own. Of the `items`, `moot` say what a later one has told
+    (`moot_to_begin` of these are not under way), and `under_way` are being done again already."""
 
     source: str
     connection_id: int | None
@@ -40,6 +41,12 @@ class Rows:
     items: int
     moot: int
     under_way: int
+    moot_to_begin: int
+
+    @property
+    def to_begin(self) -> int:
+        """How many are to have another turn."""
+        return self.items - self.under_way
 
 
 def job_works(conn: Connection, meant: Mapping[str, Any]) -> list[JobWork]:
@@ -83,13 +90,36 @@ def job_works(conn: Connection, meant: Mapping[str, Any]) -> list[JobWork]:
     return found
 
 
+def moot_runs(conn: Connection, meant: Mapping[str, Any], *, lock: bool = False) -> list[int]:
+    """The failed runs meant whose work a later run has done, in the order of their keys; locked if asked."""
+    rows = fetch(
+        conn,
+        f"""
+        with meant as materialized (
+            select f.item_id, f.at, f.subject from failures f where {MEANT} and f.source = 'job'
+        ), done as (
+            select s.subject, (
+                select max(r.started_at) from job_runs r where r.subject = s.subject and r.outcome = 'finished'
+            ) as done_at
+            from (select distinct subject from meant) s
+        )
+        select r.id from job_runs r
+        where r.resolution is null and r.id in (
+            select m.item_id from meant m join done d using (subject) where m.at < d.done_at)
+        order by r.id {"for update" if lock else ""}
+        """,
+        **meant,
+    )
+    return [row["id"] for row in rows]
+
+
 def rows_meant(conn: Connection, meant: Mapping[str, Any]) -> list[Rows]:
     """Messages and notices among the failures meant, added up by what they are about."""
     found = fetch(
         conn,
         f"""
         select f.source, k.connection_id, k.function, count(*) as items, count(*) filter (where f.is_moot) as moot,
-            count(w.work_key) as under_way
+            count(w.work_key) as under_way, count(*) filter (where f.is_moot and w.work_key is null) as moot_to_begin
         from failures f
         join failure_kinds k on k.shop_id = f.shop_id and k.id = f.kind_id
         left join recovery_works w on w.shop_id = f.shop_id and w.source = f.source and w.work_key = f.work_key

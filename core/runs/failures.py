@@ -60,8 +60,8 @@ def give_up_unanswered(conn: Connection, now: datetime, fingerprint_of: Callable
                  fingerprint_of)  # fmt: skip
 
 
-def close_superseded(conn: Connection, now: datetime) -> tuple[int, list[str]]:
-    """Close failures that a later run has made moot, so that what is open stays few.
+def close_superseded(conn: Connection, now: datetime, runs: Sequence[int] | None = None) -> tuple[int, list[str]]:
+    """Close failures that a later run has made moot, so that what is open stays few: all, or of some `runs`.
 
     Returns how many, and the ids of the jobs that have no open failure left: the broker's registry need not keep them.
     """
@@ -72,7 +72,8 @@ def close_superseded(conn: Connection, now: datetime) -> tuple[int, list[str]]:
             resolved_reason = 'a later run did the work'
         where id in (
             select r.id from job_runs r
-            where r.outcome in ('failed', 'abandoned') and r.resolution is null and (
+            where r.outcome in ('failed', 'abandoned') and r.resolution is null
+            and (%(runs)s::int8[] is null or r.id = any(%(runs)s::int8[])) and (
                 exists (select from job_runs later where later.job_ref = r.job_ref and later.id > r.id)
                 or exists (select from job_runs later where later.subject = r.subject
                     and later.outcome = 'finished' and later.started_at > r.started_at)
@@ -82,6 +83,7 @@ def close_superseded(conn: Connection, now: datetime) -> tuple[int, list[str]]:
         returning job_ref
         """,
         now=now,
+        runs=None if runs is None else list(runs),
     )
     settled = fetch(
         conn,

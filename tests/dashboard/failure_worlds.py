@@ -146,7 +146,8 @@ def being_requeued(conn: Connection, reach: Reach) -> int:
     plan = preview(conn, shop, Chosen(group_key=key), _may, utc_now())
     number = operations.requeue(
         conn, shop, Chosen(group_key=key), plan.token, actor, utc_now(), _may, name="After the repair", per_minute=6
-    )
+    ).recovery_id
+    assert number is not None
     execute(
         conn,
         """

@@ -186,7 +186,8 @@ def test_a_recovery_shows_how_far_it_is_and_what_it_left_behind(opened: Open, co
     chosen = Chosen(group_key=scalar(conn, "select group_key from failure_groups where items = 4"))
     with conn.engine.begin() as own:
         plan = preview(own, shop, chosen, lambda *_: None, utc_now())
-        recovery = operations.requeue(own, shop, chosen, plan.token, ada, utc_now(), lambda *_: None, name="Friday")
+        done = operations.requeue(own, shop, chosen, plan.token, ada, utc_now(), lambda *_: None, name="Friday")
+        recovery = done.recovery_id
     page = opened("failures")
     assert not page.exception
     said = text_of(page)

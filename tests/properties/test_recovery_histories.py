@@ -122,14 +122,16 @@ class Histories(RuleBasedStateMachine):
         token = look(self.conn, self.world.shop_id, chosen, self.now).token
         before = self.conn.begin_nested()
         try:
-            number = operations.requeue(
+            done = operations.requeue(
                 self.conn, self.world.shop_id, chosen, token, ADA, self.now, check, per_minute=pace
             )
         except NothingToDo:
             before.rollback()
             return
         before.commit()
-        self.recoveries.append(number)
+        if done.recovery_id is not None:
+            self.recoveries.append(done.recovery_id)
+        # Of what was only to be closed nothing is left either.
         with self.conn.begin_nested() as again, pytest.raises((FactsChanged, NothingToDo)):
             operations.requeue(self.conn, self.world.shop_id, chosen, token, BOB, self.now, check, per_minute=pace)
         assert not again.is_active

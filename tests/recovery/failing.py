@@ -25,6 +25,7 @@ RETRIES: Mapping[str, int] = {"flaky.job": 3}
 KNOWN = (
     "stock.push",
     "connection.poll",
+    "connection.sync",
     "orders.read",
     "flaky.job",
     "audit.nightly",
@@ -161,7 +162,9 @@ def requeue(
     """Look, and have it done."""
     chosen = chosen or Chosen()
     token = look(conn, shop_id, chosen, now).token
-    return operations.requeue(conn, shop_id, chosen, token, actor, now, check, per_minute=per_minute)
+    done = operations.requeue(conn, shop_id, chosen, token, actor, now, check, per_minute=per_minute)
+    assert done.recovery_id is not None
+    return done.recovery_id
 
 
 @dataclass

@@ -26,7 +26,7 @@ def parse(vendor: str, currency: str, marketplace: str, topic: str, body: bytes,
     return registry.parser(vendor, currency, {"marketplace_id": marketplace})(topic, body, at)
 
 
-def polled(quantity: object = "two", total: str = "19.90", ref: str = "5") -> bytes:
+def polled(quantity: object = "two", total: str = "19.90", ref: str = "5", **more: object) -> bytes:
     """An order as it was polled; its quantity may be none."""
     money = {"shopMoney": {"amount": total}}
     order = {
@@ -38,7 +38,7 @@ def polled(quantity: object = "two", total: str = "19.90", ref: str = "5") -> by
         "lineItems": {"nodes": [{"id": "gid://shopify/LineItem/1", "sku": "MUG", "name": "The mug",
                                  "quantity": quantity, "originalUnitPriceSet": money}]},
     }  # fmt: skip
-    return json.dumps(order).encode()
+    return json.dumps(order | more).encode()
 
 
 def edit(conn: Connection, world: World, message: int, body: bytes, actor: Actor = ADA) -> Edited:
@@ -106,6 +106,30 @@ def test_values_of_people_are_covered_wherever_they_stand() -> None:
                     "gift_message": ["***"], "title": "call ***"}  # fmt: skip
 
 
+def test_people_are_covered_in_parcels_parties_and_what_a_queue_wraps() -> None:
+    said = masked(
+        {
+            "destination": {"name": "Jo Smith", "country_code": "GB"},
+            "shipToParty": {"name": "Jo Smith", "attention": "Jo", "countryCode": "GB"},
+            "buyerTaxInfo": {"companyLegalName": "Smith Ltd"},
+            "Message": json.dumps({"BuyerInfo": {"BuyerName": "Jo Smith"}, "AmazonOrderId": "902-1"}),
+            "list": '[1, {"email": "jo@example.com"}]',
+            "text": "[no JSON",
+        }
+    )
+    assert not any(secret in json.dumps(said) for secret in ("Jo", "Smith", "example.com"))
+    assert (said["destination"]["country_code"], said["shipToParty"]["countryCode"]) == ("GB", "GB")
+    assert json.loads(said["Message"])["AmazonOrderId"] == "902-1"
+    assert said["text"] == "[no JSON"
+
+
+def test_a_version_that_was_missing_may_be_given_and_not_from_after_the_message(conn: Connection, world: World) -> None:
+    (message,) = park(conn, world, polled(2, updatedAt=None), topic="poll/orders", road="poll")
+    with pytest.raises(NotEditable, match="after the message came"):
+        edit(conn, world, message, polled(2, updatedAt="2099-01-01T00:00:00Z"))
+    edit(conn, world, message, polled(2, updatedAt="2024-03-04T11:59:00Z"))
+
+
 def test_a_mended_copy_takes_its_place(conn: Connection, world: World) -> None:
     (message,) = park(conn, world, polled(), topic="poll/orders", road="poll")
     original = fetch_one(conn, "select * from inbox_messages where id = %(id)s", id=message)
@@ -148,6 +172,10 @@ def test_a_copy_that_was_parked_is_mended_in_turn(conn: Connection, world: World
     [
         (polled(2, total="9.90"), "is about money"),
         (polled(2, ref="6"), "another order"),
+        (polled(2, displayFinancialStatus="PAID"), "is about money"),
+        (polled(2, updatedAt="2099-01-01T00:00:00Z"), "another version"),
+        (polled(2, updatedAt="2024-03-04T11:00:00Z"), "another version"),
+        (polled(2, updatedAt=None), "another version"),
         (polled(), "the same as before"),
         (b"{", "no JSON"),
         (json.dumps({"pad": "x" * (1024 * 1024)}).encode(), "bytes"),

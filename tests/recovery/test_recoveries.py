@@ -190,6 +190,7 @@ def test_moot_by_the_time_of_its_turn(conn: Connection, world: World, broker: Br
     assert broker.settle(recovery, later(1)) == {"done": 0, "failed": 0, "left": 0}
     assert progress(conn, recovery) == ("done", {"superseded": 1})
     assert scalar(conn, "select count(*) from job_requeues") == 0
+    assert [row["state"] for row in items(conn, world.shop_id)] == ["superseded"], "and not for ever requeued"
 
 
 def test_work_that_is_under_way_is_left_out(conn: Connection, world: World) -> None:
@@ -259,7 +260,8 @@ def test_two_who_click_at_once_are_obeyed_once(engine: Engine, database: embedde
         together.wait()
         try:
             with unit_of_work(own) as conn:
-                return operations.requeue(conn, world.shop_id, Chosen(), token, actor, NOW, check, per_minute=60)
+                done = operations.requeue(conn, world.shop_id, Chosen(), token, actor, NOW, check, per_minute=60)
+                return done.recovery_id
         except FactsChanged:
             return None
         finally:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.exc import IntegrityError
 
 from core import bootstrap, embedded
 from core.adapters.registry import mentions
 from core.clock import utc_now
-from core.db import scalar, unit_of_work
+from core.db import execute, scalar, unit_of_work
 from core.recovery import weighing
 from tests.commands import Done, run_here
 from tests.factories import World, make_world
@@ -92,3 +93,55 @@ def test_the_job_weighs_what_failed(engine: Engine, world: World, environment: d
     assert recovery.weigh_failures() == {"read": 5, "moot": 0, "causes": 3}
     with engine.connect() as conn:
         assert scalar(conn, "select orders from failure_groups where source = 'message'") == 3
+
+
+@pytest.fixture
+def said(environment: dict[str, str]) -> Callable[..., str]:
+    def run(*words: str) -> str:
+        done = run_here(*words, environment=environment)
+        assert done.status == 0, done.err
+        return done.out
+
+    return run
+
+
+def test_what_was_discarded_is_taken_back(engine: Engine, world: World, said: Callable[..., str]) -> None:
+    said("failures", "discard", "--all", "--reason", "a test")
+    with engine.connect() as conn:
+        message = scalar(conn, "select min(id) from inbox_messages")
+    assert said("failures", "take-back", "--one", f"message:{message}", "--reason", "needed") == "1 open again.\n"
+    with engine.connect() as conn:
+        assert scalar(conn, "select state from inbox_messages where id = %(id)s", id=message) == "parked"
+
+
+def test_no_list_shows_a_person(engine: Engine, world: World, said: Callable[..., str]) -> None:
+    with unit_of_work(engine) as conn:
+        park(conn, world, order_body(3), cause="unexpected", detail="the buyer jo@example.com is no SKU", at=utc_now())
+        key = scalar(conn, "select group_key from failure_groups where error_class = 'unexpected'")
+    for words in (("failures", "show", key), ("failures", "show", key, "--json"), ("parked",)):
+        shown = said(*words)
+        assert "is no SKU" in shown
+        assert "jo@example.com" not in shown
+
+
+def test_one_recovery_that_cannot_go_on_does_not_hold_the_others_up(
+    engine: Engine, world: World, said: Callable[..., str]
+) -> None:
+    for group in ("stock.push", "notice"):
+        with engine.connect() as conn:
+            key = scalar(conn, "select group_key from failure_groups where function = %(f)s", f=group)
+        said("failures", "requeue", "--group", key, "--reason", "repaired")
+    with unit_of_work(engine) as conn:
+        # What cannot be: the promise is there already.
+        execute(
+            conn,
+            """
+            insert into job_requeues (shop_id, job_ref, function, arguments, requested_by, reason, requested_at)
+            select shop_id, 'again-' || item_id, function, arguments, 'x', 'x', now() from recovery_works
+            where source = 'job'
+            """,
+        )
+    with pytest.raises(IntegrityError):
+        recovery.recover()
+    with engine.connect() as conn:
+        assert scalar(conn, "select state from outbox_messages") == "waiting"

@@ -59,8 +59,10 @@ def causes(engine: Engine) -> list[tuple[str, str, int]]:
 def requeue(app: Application, shop_id: int, per_minute: float) -> int:
     with unit_of_work(app.engine) as conn:
         found = preview(conn, shop_id, Chosen(), app.queue.check, utc_now())
-        return operations.requeue(conn, shop_id, Chosen(), found.token, ADA, utc_now(), app.queue.check,
+        done = operations.requeue(conn, shop_id, Chosen(), found.token, ADA, utc_now(), app.queue.check,
                                   per_minute=per_minute)  # fmt: skip
+        assert done.recovery_id is not None
+        return done.recovery_id
 
 
 def test_killed_in_mid_run_with_its_worker_it_is_found_and_done_again(

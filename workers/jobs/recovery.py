@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
 from core import bootstrap
+from core.audit import Actor
 from core.bootstrap import Application
 from core.clock import utc_now
-from core.db import read_only, unit_of_work
-from core.errors import BadInput, Permanent, Retryable
+from core.connections import queries as connections
+from core.db import fetch_one, read_only, unit_of_work
+from core.errors import BadInput, Permanent, Retryable, SwitchyardError
 from core.messaging.doorbell import Lane
+from core.reconciliation import operations as reconciliation
+from core.reconciliation.orders import runs as order_runs
 from core.recovery import releasing, weighing
 from core.recovery.releasing import Begun
+from core.runs import control
 from workers.registry import REGISTRY, job
 
 log = logging.getLogger(__name__)
@@ -30,14 +39,38 @@ def recover() -> dict[str, Any]:
     with read_only(app.engine) as conn:
         recoveries = releasing.running(conn)
     begun = failed = 0
+    broken: list[Exception] = []
     for shop_id, recovery_id in recoveries:
-        with unit_of_work(app.engine) as conn:
-            some = releasing.release(conn, shop_id, recovery_id, utc_now())
-        ring(app, some)
-        begun += some.works
-        with unit_of_work(app.engine) as conn:
-            failed += releasing.settle(conn, shop_id, recovery_id, utc_now(), retries)["failed"]
+        try:
+            with unit_of_work(app.engine) as conn:
+                some = releasing.release(conn, shop_id, recovery_id, utc_now(), _sync_again)
+            ring(app, some)
+            begun += some.works
+            with unit_of_work(app.engine) as conn:
+                failed += releasing.settle(conn, shop_id, recovery_id, utc_now(), retries)["failed"]
+        except (SQLAlchemyError, SwitchyardError) as error:
+            # The others, perhaps of another shop, must not wait for the one that cannot go on.
+            log.error("recovery %s cannot go on: %s", recovery_id, type(error).__name__)
+            broken.append(error)
+    if broken:
+        raise broken[0]
     return {"recoveries": len(recoveries), "begun": begun, "failed": failed}
+
+
+def _sync_again(conn: Connection, shop_id: int, run_id: int, actor: Actor, now: datetime) -> int:
+    """A comparison is asked for as such: it has a row of its own beside that of its sync run."""
+    row = fetch_one(
+        conn,
+        "select connection_id, kind from sync_runs where shop_id = %(shop)s and id = %(id)s",
+        shop=shop_id,
+        id=run_id,
+    )
+    if row is not None and row["kind"] == "reconcile_stock":
+        return reconciliation.request(conn, shop_id, row["connection_id"], "stock", actor, now).sync_run_id
+    if row is not None and row["kind"] == "reconcile_orders":
+        of = connections.connection(conn, shop_id, row["connection_id"])
+        return order_runs.request(conn, of, "click", actor, now).sync_run_id
+    return control.retry(conn, shop_id, run_id, actor, now)
 
 
 def ring(app: Application, begun: Begun) -> None:
