@@ -22,7 +22,7 @@ from playwright.sync_api import TimeoutError as NotInTime
 
 from core.processes import process_started
 from dashboard import theme
-from tests.dashboard import keeper
+from tests import copies
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = os.environ.get("SWITCHYARD_PICTURES")
@@ -50,7 +50,10 @@ def serve(database_url: str, redis_url: str, folder: Path) -> Iterator[str]:
     }
     options = {"server.port": str(port), "server.address": "127.0.0.1", "server.headless": "true"}
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
-    process = keeper.start(["run", "dashboard/app.py", *words], environment, folder / "dashboard.log")
+    with (folder / "dashboard.log").open("w") as log:
+        process = copies.start(
+            ["streamlit", "run", "dashboard/app.py", *words], environment, log.fileno(), log.fileno()
+        )
     try:
         _wait(f"http://127.0.0.1:{port}/healthz", process)
         yield f"http://127.0.0.1:{port}"
