@@ -100,9 +100,9 @@ class Visit:
 
     def settle(self) -> None:
         """Until the script has run and the browser has drawn."""
-        self.page.wait_for_selector(READY, timeout=30_000)
+        self.page.wait_for_selector(READY, timeout=120_000)
         self.page.wait_for_timeout(600)
-        self.page.wait_for_selector(READY, timeout=30_000)
+        self.page.wait_for_selector(READY, timeout=120_000)
 
     def darken(self) -> None:
         """The reader's system goes dark. Streamlit's colours follow at once, ours with the next run of the page: then
@@ -163,7 +163,8 @@ def visit(browser: Browser, address: str, scheme: str = "light", phone: bool = F
         seen.page.on(name, listener)
     try:
         seen.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        seen.page.goto(address)
+        # On a machine that does other things too; a page that is there is loaded at once all the same.
+        seen.page.goto(address, timeout=120_000)
         seen.settle()
         yield seen
     except BaseException:
