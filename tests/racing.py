@@ -1,6 +1,7 @@
 """Races between real processes: a file's roles, each in a process of its own, all let go at the same moment.
 
-The file that races is also what its processes run: `python FILE ROLE URL SHOP CONNECTION`, by way of `play`.
+The file that races is also what its processes run: `python FILE ROLE URL SHOP CONNECTION`, by way of `play`. They are
+copies of one that has loaded what they need (`tests.copies`).
 """
 
 from __future__ import annotations
@@ -8,15 +9,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
+import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import IO, Any
 
 from sqlalchemy import Engine
 
 from core.connections.queries import connection as connection_row
 from core.db import execute, make_engine, scalar, unit_of_work
+from tests import copies
 from tests.conftest import ROOT
 from tests.factories import World, world_of
 
@@ -44,18 +47,22 @@ def race(engine: Engine, file: str, runners: Sequence[tuple[str, World]]) -> lis
     url = engine.url.render_as_string(hide_password=False)
     with contextlib.ExitStack() as stack:
         with _gate(engine):
-            processes = [
-                stack.enter_context(_process(file, role, url, str(world.shop_id), str(world.connection.id)))
+            racers = [
+                stack.enter_context(_racer(file, role, url, str(world.shop_id), str(world.connection.id)))
                 for role, world in runners
             ]
-            for process in processes:
+            for said, _ in racers:
                 # Its connection is open and it is about to wait.
-                assert process.stdout is not None
-                process.stdout.readline()
-        answers = [process.communicate(timeout=120) for process in processes]
-    for process, (_, errors) in zip(processes, answers, strict=True):
-        assert process.returncode == 0, errors
-    return [json.loads(out) for out, _ in answers]
+                said.readline()
+        return [_answer(said, errors) for said, errors in racers]
+
+
+def _answer(said: IO[str], errors: IO[str]) -> Any:
+    """The last that a process said before it ended. Raises AssertionError with its words if it failed."""
+    answer = said.readline()
+    errors.seek(0)
+    assert answer, errors.read()
+    return json.loads(answer)
 
 
 @contextlib.contextmanager
@@ -66,17 +73,15 @@ def _gate(engine: Engine) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _process(file: str, *words: str) -> Iterator[subprocess.Popen[str]]:
+def _racer(file: str, *words: str) -> Iterator[tuple[IO[str], IO[str]]]:
+    """A process at the start; what it says, and its errors."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        [sys.executable, file, *words],
-        env=environment,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as runner:
+    reading, writing = os.pipe()
+    with open(reading) as said, tempfile.TemporaryFile("w+") as errors:
+        pid = copies.start([file, *words], environment, writing, errors.fileno())
+        os.close(writing)
         try:
-            yield runner
+            yield said, errors
         finally:
-            runner.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)

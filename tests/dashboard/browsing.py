@@ -22,7 +22,7 @@ from playwright.sync_api import TimeoutError as NotInTime
 
 from core.processes import process_started
 from dashboard import theme
-from tests.dashboard import keeper
+from tests import copies
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = os.environ.get("SWITCHYARD_PICTURES")
@@ -50,7 +50,10 @@ def serve(database_url: str, redis_url: str, folder: Path) -> Iterator[str]:
     }
     options = {"server.port": str(port), "server.address": "127.0.0.1", "server.headless": "true"}
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
-    process = keeper.start(["run", "dashboard/app.py", *words], environment, folder / "dashboard.log")
+    with (folder / "dashboard.log").open("w") as log:
+        process = copies.start(
+            ["streamlit", "run", "dashboard/app.py", *words], environment, log.fileno(), log.fileno()
+        )
     try:
         _wait(f"http://127.0.0.1:{port}/healthz", process)
         yield f"http://127.0.0.1:{port}"
@@ -97,9 +100,9 @@ class Visit:
 
     def settle(self) -> None:
         """Until the script has run and the browser has drawn."""
-        self.page.wait_for_selector(READY, timeout=30_000)
+        self.page.wait_for_selector(READY, timeout=120_000)
         self.page.wait_for_timeout(600)
-        self.page.wait_for_selector(READY, timeout=30_000)
+        self.page.wait_for_selector(READY, timeout=120_000)
 
     def darken(self) -> None:
         """The reader's system goes dark. Streamlit's colours follow at once, ours with the next run of the page: then
@@ -160,7 +163,8 @@ def visit(browser: Browser, address: str, scheme: str = "light", phone: bool = F
         seen.page.on(name, listener)
     try:
         seen.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        seen.page.goto(address)
+        # On a machine that does other things too; a page that is there is loaded at once all the same.
+        seen.page.goto(address, timeout=120_000)
         seen.settle()
         yield seen
     except BaseException:
