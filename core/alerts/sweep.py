@@ -149,8 +149,9 @@ def _follow(
         paused = {name: each for name, each in mine.items() if _is_paused(scene, each)}
         # Not because it is gone: whoever resumes the channel is told anew.
         closed = sum(engine.close(desk, each, "paused") for each in paused.values())
-        mine = {name: each for name, each in mine.items() if name not in paused}
-        return Counter({"close": closed}) + engine.follow(desk, rule, found, mine)
+        steps = engine.follow(desk, rule, found, {name: each for name, each in mine.items() if name not in paused})
+        steps["close"] += closed
+        return steps
     return engine.follow(desk, rule, found, mine)
 
 
