@@ -205,11 +205,11 @@ def _take(settings: Settings, message: Outgoing) -> Answer:
     if message.target is None:
         if settings.notice_url is None:
             raise MissingSetting("SWITCHYARD_NOTICE_URL", "without it only channels of the shop's own are told")
-        return WebhookMessenger(settings.notice_url).send(letter)
+        return WebhookMessenger(settings.notice_url, may_be_inside=True).send(letter)
     address = notice_channels.opened(settings.secret_keys, message.target)
     if isinstance(address, SlackAddress):
-        return WebhookMessenger(address.url).send(letter)
-    return SmtpMessenger(address).send(letter)
+        return WebhookMessenger(address.url, may_be_inside=settings.notices_inside).send(letter)
+    return SmtpMessenger(address, may_be_inside=settings.notices_inside).send(letter)
 
 
 def _letter(settings: Settings, message: Outgoing) -> Letter:

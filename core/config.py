@@ -36,6 +36,7 @@ class Settings:
     secret_keys: tuple[str, ...]
     notice_url: str | None
     metrics_token: str | None = None
+    notices_inside: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -55,6 +56,7 @@ class Settings:
             secret_keys=_secret_keys(env, home),
             notice_url=env.get("SWITCHYARD_NOTICE_URL") or None,
             metrics_token=env.get("SWITCHYARD_METRICS_TOKEN") or None,
+            notices_inside=env.get("SWITCHYARD_NOTICES_INSIDE") == "1",
         )
 
 

@@ -22,6 +22,7 @@ from email.utils import format_datetime
 from hashlib import sha256
 from html import escape
 
+from core.adapters.outside import refuse_inside
 from core.adapters.watch import Watch
 from core.errors import Permanent, Retryable
 from core.letters import Answer, Letter, MailAddress, PartlyTaken, fingerprint, shown
@@ -57,8 +58,14 @@ class SmtpMessenger:
     """Writes to the recipients of one address. `context`: whom to believe; by default as this machine does."""
 
     def __init__(
-        self, address: MailAddress, context: ssl.SSLContext | None = None, seconds: float = CONVERSATION_SECONDS
+        self,
+        address: MailAddress,
+        context: ssl.SSLContext | None = None,
+        seconds: float = CONVERSATION_SECONDS,
+        *,
+        may_be_inside: bool = False,
     ) -> None:
+        self._may_be_inside = may_be_inside
         self._address = address
         self._context = context or ssl.create_default_context()
         self._seconds = seconds
@@ -113,7 +120,7 @@ class SmtpMessenger:
         watch = Watch(self._seconds)
         smtp: smtplib.SMTP | None = None
         try:
-            smtp = _Session(self._address, self._context, watch)
+            smtp = _Session(self._address, self._context, watch, self._may_be_inside)
             if self._address.security == "starttls":
                 smtp.starttls(context=self._context)
             if self._address.user is not None:
@@ -152,8 +159,9 @@ class SmtpMessenger:
 class _Session(smtplib.SMTP):
     """A conversation, from the first byte in TLS where the address says so."""
 
-    def __init__(self, address: MailAddress, context: ssl.SSLContext, watch: Watch) -> None:
+    def __init__(self, address: MailAddress, context: ssl.SSLContext, watch: Watch, may_be_inside: bool) -> None:
         self._address, self._context, self._watch = address, context, watch
+        self._may_be_inside = may_be_inside
         # Named here: looking up what this machine is called may take longer than the letter.
         name = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname()) or "localhost"
         super().__init__(address.host, address.port, local_hostname=name, timeout=_CONNECT_SECONDS)
@@ -163,6 +171,8 @@ class _Session(smtplib.SMTP):
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         raw = socket.create_connection((host, port), timeout)
         self._watch.over(raw)
+        if not self._may_be_inside:
+            refuse_inside(host, raw.getpeername()[0])
         if self._address.security == "tls":
             return self._context.wrap_socket(raw, server_hostname=host)
         return raw

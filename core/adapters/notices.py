@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ from core.adapters.http import (
     make_http,
 )
 from core.adapters.judging import judge_status
+from core.adapters.outside import refuse_inside
 from core.adapters.watch import Watch
 from core.letters import Answer, Letter
 
@@ -58,11 +60,17 @@ class WebhookMessenger:
     """Posts to one address, which is itself the secret: it is never logged or shown."""
 
     def __init__(
-        self, url: str, transport: httpx.BaseTransport | None = None, seconds: float = CONVERSATION_SECONDS
+        self,
+        url: str,
+        transport: httpx.BaseTransport | None = None,
+        seconds: float = CONVERSATION_SECONDS,
+        *,
+        may_be_inside: bool = False,
     ) -> None:
         self._url = url
         self._transport = transport
         self._seconds = seconds
+        self._may_be_inside = may_be_inside
 
     def send(self, letter: Letter) -> Answer:
         """Say it. Raises Retryable or Permanent by what came back, and when that took longer than its time."""
@@ -87,7 +95,10 @@ class WebhookMessenger:
 
         def follow(event: str, info: Mapping[str, Any]) -> None:
             if event == "connection.connect_tcp.complete":
-                watch.over(info["return_value"].get_extra_info("socket"))
+                reached: socket.socket = info["return_value"].get_extra_info("socket")
+                watch.over(reached)
+                if not self._may_be_inside:
+                    refuse_inside(httpx.URL(self._url).host, reached.getpeername()[0])
 
         with http.stream(
             "POST",

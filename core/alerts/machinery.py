@@ -75,16 +75,19 @@ def schedules(scene: Scene) -> Found:
     if since is None:
         return Found(rest="the sweep of alerts does not run by the clock itself")
     last = {row["name"]: row["last_at"] for row in _last_runs(scene)}
-    paused = {row["name"] for row in fetch(scene.conn, "select name from schedules where is_paused")}
+    changed = {row["name"]: row for row in fetch(scene.conn, "select name, is_paused, changed_at from schedules")}
     late = []
     for schedule in SCHEDULES:
-        if schedule.name in paused or schedule.name == SWEEP:
+        wish = changed.get(schedule.name)
+        if schedule.name == SWEEP or (wish is not None and wish["is_paused"]):
             continue
         allowed = _allowed(scene, schedule)
         ran_at = last.get(schedule.name)
         # After a pause of everything each has its chance first.
         had_a_chance = since.sweeps < scene.now - min(allowed, CHANCE)
-        if had_a_chance and (ran_at or since.first) < scene.now - allowed:
+        # One that somebody has just resumed could not run before.
+        counted_from = max(ran_at or since.first, wish["changed_at"] if wish is not None else since.first)
+        if had_a_chance and counted_from < scene.now - allowed:
             late.append((schedule, ran_at))
     return Found([_late(scene, late)] if late else [])
 

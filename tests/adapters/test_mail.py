@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from core.adapters.mail import MailPutOff, MailRefused, MailUnreachable, SmtpMessenger, message_id
+from core.adapters.outside import LeadsInside
 from core.errors import Permanent, Retryable
 from core.letters import Attachment, Letter, MailAddress, PartlyTaken, fingerprint
 from tests.mailing import Post, serving
@@ -308,3 +309,9 @@ def test_a_password_that_cannot_be_written_is_refused_and_not_repeated(certifica
         SmtpMessenger(address(kept.port, user="ops", password="pässw0rd")).send(LETTER)
     assert "ssw0rd" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_a_mail_server_inside_is_told_nothing(post: Post) -> None:
+    with pytest.raises(LeadsInside):
+        SmtpMessenger(address(post.port, host="127.1")).send(LETTER)
+    assert post.mails == []

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from core.adapters.notices import WebhookMessenger, payload
+from core.adapters.outside import LeadsInside, refuse_inside
 from core.errors import OutOfQuota, Permanent, Retryable
 from core.letters import Attachment, Letter
 
@@ -219,3 +220,41 @@ def test_what_was_taken_is_taken_however_long_the_page_behind_it_is() -> None:
         assert WebhookMessenger(url, seconds=5.0).send(LETTER).text == "200"
     with dribbling(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n") as url:
         assert WebhookMessenger(url, seconds=0.2).send(LETTER).text == "200"
+
+
+def test_a_name_that_leads_inside_is_told_nothing(chat: Chat) -> None:
+    """The resolver reads 127.1 as this machine; whoever means it writes 127.0.0.1."""
+    sly = chat.url.replace("127.0.0.1", "127.1")
+    with pytest.raises(LeadsInside, match="SWITCHYARD_NOTICES_INSIDE") as caught:
+        WebhookMessenger(sly).send(LETTER)
+    assert "secret-path" not in str(caught.value)
+    assert chat.heard == []
+    assert WebhookMessenger(sly, may_be_inside=True).send(LETTER).text == "200 ok"
+
+
+@pytest.mark.parametrize(
+    ("host", "peer", "may"),
+    [
+        ("hooks.slack.com", "3.68.170.153", True),
+        ("hooks.slack.com", "2600:1f18::1", True),
+        ("localhost", "127.0.0.1", True),
+        ("127.0.0.1", "127.0.0.1", True),
+        ("[::1]", "::1", True),
+        ("localhost", "10.0.0.5", False),
+        ("evil.test", "127.0.0.1", False),
+        ("evil.test", "::1", False),
+        ("evil.test", "::ffff:127.0.0.1", False),
+        ("169.254.169.254", "169.254.169.254", False),
+        ("evil.test", "10.1.2.3", False),
+        ("evil.test", "192.168.1.1", False),
+        ("evil.test", "fd00::1", False),
+        ("evil.test", "fe80::1%eth0", False),
+        ("evil.test", "0.0.0.0", False),
+    ],
+)
+def test_only_public_addresses_and_this_machine_by_its_own_name_are_called(host: str, peer: str, may: bool) -> None:
+    if may:
+        refuse_inside(host, peer)
+    else:
+        with pytest.raises(LeadsInside):
+            refuse_inside(host, peer)

@@ -633,6 +633,8 @@ def test_a_schedule_that_does_not_run(conn: Connection, world: World) -> None:
     assert "poll.orders (ask every channel for changed orders): last at 12:00." in row["sentence"]
     insert(conn, "schedules", "name", name="poll.orders", is_paused=True, changed_by="Ada", changed_at=NOW)
     assert steps(conn, world, "schedule", 121) == ["clear"], "it is paused, and that is somebody's wish"
+    execute(conn, "update schedules set is_paused = false, changed_at = %(at)s", at=later(121.2))
+    assert steps(conn, world, "schedule", 121.4) == ["clear"], "resumed a moment ago: it could not run before"
     execute(conn, "delete from schedules")
     assert steps(conn, world, "schedule", 122) == ["keep"]
     period(conn, "poll.orders", "again", later(122.5))
