@@ -6,11 +6,11 @@ from alembic import op
 
 from core.migrations import sql_of
 
-revision = "0034"
-down_revision = "0030"
+revision = "0033"
+down_revision = "0032"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    op.execute(sql_of("0034_recovery.sql"))
+    op.execute(sql_of("0033_recovery.sql"))
