@@ -148,6 +148,7 @@ _WORDS = {
     # kinds of sync
     "fails": ("Fails", "danger"),
     "shaky": ("Failed lately", "attention"),
+    "put_off": ("Put off", "unknown"),
     "well": ("Succeeds", "ok"),
     "asleep": ("Nothing to do", "unknown"),
     # failed jobs and parked messages

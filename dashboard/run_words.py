@@ -110,12 +110,12 @@ def collect(rows: Sequence[Row], hours: Sequence[Row], spans: Sequence[Row]) -> 
 # Their schedule only looks which connection is due, by the policy of each.
 _AT_THEIR_OWN_RHYTHM = frozenset({"reconcile_stock"})
 
-_WORST = ("fails", "silent", "shaky", "never", "paused", "well", "asleep")
+_WORST = ("fails", "silent", "shaky", "put_off", "paused", "well", "asleep")
 
 
 def state(row: Row, day: Span) -> str:
     """fails: the last turn did not succeed; silent: the clock should have brought one; shaky: it succeeds now, but
-    not always; never: every turn so far was put off, so that nobody knows; asleep: nothing happened for a day."""
+    not always; put_off: every turn so far was put off, so that nobody knows; asleep: nothing happened for a day."""
     if row["switch"] != "active":
         return "paused"
     if row["failed_turns"]:
@@ -128,7 +128,7 @@ def state(row: Row, day: Span) -> str:
     if day.bad:
         return "shaky"
     if row["last_success_at"] is None:
-        return "never"
+        return "put_off"
     return "asleep" if quiet > timedelta(days=1) else "well"
 
 
@@ -151,7 +151,7 @@ def headline(found: Sequence[Health], running: int) -> tuple[str, str]:
         quiet = silent[0]
         since = formats.duration((quiet.row["as_of"] - quiet.row["last_turn_at"]).total_seconds())
         return f"{words_of(quiet.row['kind'])} of {quiet.row['connection']} did not run for {since}.", now
-    unknown = [h for h in found if h.state == "never"]
+    unknown = [h for h in found if h.state == "put_off"]
     shaky = sum(h.state == "shaky" for h in found)
     if unknown and not shaky:
         name = f"{words_of(unknown[0].row['kind'])} of {unknown[0].row['connection']}"

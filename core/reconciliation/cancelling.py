@@ -61,7 +61,8 @@ def cancel(conn: Connection, shop_id: int, sync_run_id: int, actor: Actor, now: 
         return False
     deciding.lock(conn, shop_id, row["connection_id"])
     control.end(conn, shop_id, sync_run_id, actor, now)
-    runs.close_orphan(conn, shop_id, row["id"], now)
+    if not runs.close_orphan(conn, shop_id, row["id"], now):
+        return False
     if row["kind"] == "orders":
         staging.end(conn, shop_id, row["id"])
     subject = f"connection:{row['connection_id']}"

@@ -32,8 +32,8 @@ def test_a_single_failure_is_no_count_of_times() -> None:
 
 def test_a_kind_whose_turns_were_all_put_off_is_not_said_to_succeed() -> None:
     never = {**row("push_stock"), "last_success_at": None}
-    assert run_words.state(never, run_words.Span()) == "never"
-    found = run_words.Health(never, run_words.Span(), run_words.Span(), (), "never")
+    assert run_words.state(never, run_words.Span()) == "put_off"
+    found = run_words.Health(never, run_words.Span(), run_words.Span(), (), "put_off")
     assert run_words.headline([found], 0)[0] == (
         "Quantities written of Amazon UK has not succeeded yet: each turn was put off."
     )

@@ -14,15 +14,12 @@ from core import bootstrap
 from core.audit import Actor
 from core.bootstrap import Application
 from core.clock import utc_now
-from core.connections import queries as connections
-from core.db import fetch_one, read_only, unit_of_work
+from core.db import read_only, unit_of_work
 from core.errors import BadInput, Permanent, Retryable, SwitchyardError
 from core.messaging.doorbell import Lane
-from core.reconciliation import operations as reconciliation
-from core.reconciliation.orders import runs as order_runs
+from core.reconciliation import cancelling
 from core.recovery import releasing, weighing
 from core.recovery.releasing import Begun
-from core.runs import control
 from workers.registry import REGISTRY, job
 
 log = logging.getLogger(__name__)
@@ -58,19 +55,7 @@ def recover() -> dict[str, Any]:
 
 
 def _sync_again(conn: Connection, shop_id: int, run_id: int, actor: Actor, now: datetime) -> int:
-    """A comparison is asked for as such: it has a row of its own beside that of its sync run."""
-    row = fetch_one(
-        conn,
-        "select connection_id, kind from sync_runs where shop_id = %(shop)s and id = %(id)s",
-        shop=shop_id,
-        id=run_id,
-    )
-    if row is not None and row["kind"] == "reconcile_stock":
-        return reconciliation.request(conn, shop_id, row["connection_id"], "stock", actor, now).sync_run_id
-    if row is not None and row["kind"] == "reconcile_orders":
-        of = connections.connection(conn, shop_id, row["connection_id"])
-        return order_runs.request(conn, of, "click", actor, now).sync_run_id
-    return control.retry(conn, shop_id, run_id, actor, now)
+    return int(cancelling.retry_any(conn, shop_id, run_id, actor, now)["id"])
 
 
 def ring(app: Application, begun: Begun) -> None:
