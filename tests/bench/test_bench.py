@@ -143,7 +143,7 @@ def test_a_sale_is_followed_to_the_other_channels_beside_who_hears_and_who_asks(
 def test_what_is_told_of_a_backlog_is_held_against_the_truth_and_screens_against_a_shop_without(tmp_path: Path) -> None:
     report = printed("backlog", "--size", "0.005", SHARED_DIR=str(tmp_path))
     figures = {figure["name"]: figure for figure in report["figures"]}
-    for state in ("a full inbox", "parked and failed", "without a backlog"):
+    for state in ("a full inbox", "a fresh burst", "parked and failed", "without a backlog"):
         for screen in ("overview", "jobs", "failures"):
             assert f"{state}: {screen}" in figures
     for who in ("Jobs screen", "alert"):
@@ -155,7 +155,7 @@ def test_what_is_told_of_a_backlog_is_held_against_the_truth_and_screens_against
 
 def test_what_was_told_is_judged_by_what_came() -> None:
     report = Report("backlog", "nothing")
-    drain = backlog.Drain(began=100, ended=300)
+    drain = backlog.Drain(began=100, ended=300, batches=100)
     for at, waiting, said in ((110, 190, 5.0), (200, 100, 100.0), (210, 90, 81.0), (220, 80, 120.0), (230, 70, None)):
         drain.screen.append(backlog.Said(at, waiting, said, said and waiting / said * 60))
     backlog.judge(report, drain, 1000, settling=50)

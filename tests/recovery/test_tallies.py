@@ -99,7 +99,7 @@ def test_what_is_folded_is_few_rows_and_says_the_same(conn: Connection, world: W
     assert scalar(conn, rows, shop=world.shop_id) == 60
     tallies.fold(conn, now)
     assert groups(conn, world.shop_id) == before
-    # One of the messages; of the jobs one for each hour of the last day and of the one that it begins in, one for all else.
+    # One of the messages; of the jobs one for each hour of the last day and the one it begins in, and one for all else.
     assert scalar(conn, rows, shop=world.shop_id) == 1 + 25 + 1
     assert tallies.fold(conn, now) == 0
     assert broken(conn, world.shop_id) == {}
@@ -120,7 +120,7 @@ def test_the_audit_finds_a_count_that_is_off(conn: Connection, world: World) -> 
     assert set(broken(conn, world.shop_id)) == {"failures_are_counted", "failures_are_counted_by_the_hour"}
 
 
-# A race: what fails, what is made good, what a person does and what the sweep does, all of one cause and all at once ------
+# A race: what fails, what is made good, what a person does and what the sweep does, of one cause and at once ----------------
 
 
 def _run(engine: Engine, world: World, outcome: str) -> int:
