@@ -120,7 +120,7 @@ def test_the_audit_finds_a_count_that_is_off(conn: Connection, world: World) -> 
     assert set(broken(conn, world.shop_id)) == {"failures_are_counted", "failures_are_counted_by_the_hour"}
 
 
-# A race: what fails, what is made good, what a person does and what the sweep does, of one cause and at once ----------------
+# A race: what fails, what is made good, what a person does and what the sweep does, all at once -----------------------
 
 
 def _run(engine: Engine, world: World, outcome: str) -> int:
