@@ -85,8 +85,8 @@ def rates(steps: Sequence[Step], memory: timedelta) -> Rates | None:
     What is done is a mean in which a stretch counts half as much for each `memory` that it lies back: a change of pace
     is followed. Work is done in batches, of which nothing is to be seen before their end, so that a stretch goes from
     one step with work done to the next. A time without work at the beginning is left out, and so is one at the end that
-    is shorter than a batch took: they do not say how fast somebody is who is at it. What arrives is the mean of the last
-    `memory` alone: a burst before that is not expected again.
+    is shorter than a batch took: they do not say how fast somebody is who is at it. What arrives is the mean of the
+    last `memory` alone: a burst before that is not expected again.
     """
     if len(steps) < LEAST_STEPS:
         return None

@@ -20,12 +20,17 @@ def fold(conn: Connection, now: datetime) -> int:
     return execute(
         conn,
         """
-        with worth_it as (
-            select shop_id, kind_id, hour_at from failure_tallies group by 1, 2, 3
-            having count(*) > 1 or hour_at <= %(before)s
+        with known as (
+            select shop_id, id, kind_id, case when hour_at > %(before)s then hour_at end as hour_at,
+                hour_at <= %(before)s as is_old
+            from failure_tallies
+        ), worth_it as (
+            select shop_id, kind_id, hour_at from known group by 1, 2, 3 having count(*) > 1 or bool_or(is_old)
         ), taken as (
-            select t.shop_id, t.id from failure_tallies t join worth_it w
-                on w.shop_id = t.shop_id and w.kind_id = t.kind_id and w.hour_at is not distinct from t.hour_at
+            select t.shop_id, t.id from failure_tallies t
+            join known k on k.shop_id = t.shop_id and k.id = t.id
+            join worth_it w on w.shop_id = k.shop_id and w.kind_id = k.kind_id
+                and w.hour_at is not distinct from k.hour_at
             order by t.shop_id, t.id for update of t skip locked
         ), gone as (
             delete from failure_tallies t using taken where t.shop_id = taken.shop_id and t.id = taken.id

@@ -146,7 +146,7 @@ def test_what_is_told_of_a_backlog_is_held_against_the_truth_and_screens_against
     monkeypatch.setenv("SHARED_DIR", str(tmp_path))
     report = measured(backlog.run, bench_servers, 0.005)
     figures = {figure["name"]: figure for figure in report["figures"]}
-    for state in ("a full inbox", "parked and failed", "without a backlog"):
+    for state in ("a full inbox", "a fresh burst", "parked and failed", "without a backlog"):
         for screen in ("overview", "jobs", "failures"):
             assert f"{state}: {screen}" in figures
     for who in ("Jobs screen", "alert"):
@@ -158,7 +158,7 @@ def test_what_is_told_of_a_backlog_is_held_against_the_truth_and_screens_against
 
 def test_what_was_told_is_judged_by_what_came() -> None:
     report = Report("backlog", "nothing")
-    drain = backlog.Drain(began=100, ended=300)
+    drain = backlog.Drain(began=100, ended=300, batches=100)
     for at, waiting, said in ((110, 190, 5.0), (200, 100, 100.0), (210, 90, 81.0), (220, 80, 120.0), (230, 70, None)):
         drain.screen.append(backlog.Said(at, waiting, said, said and waiting / said * 60))
     backlog.judge(report, drain, 1000, settling=50)

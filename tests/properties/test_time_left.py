@@ -115,7 +115,7 @@ def test_what_grows_has_no_end(came: float, went: float, steps: int) -> None:
 def test_what_is_done_in_batches_longer_than_a_step_is_told_as_well_as_what_is_not(
     took: float, size: int, batches: int, ahead: float, phase: float
 ) -> None:
-    # Looked at in the middle of a batch, of which nothing is to be seen yet; the first begins long after nothing was done.
+    # Looked at in the middle of a batch, of which nothing is to be seen yet. Before the first nothing was done.
     now = (batches + phase) * took
     ends = [(batch + 1) * took for batch in range(batches)]
     ago = [int((now - end) // STEP) for end in ends]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -21,12 +21,12 @@ from tests.recovery.failing import ADA, BOB, check, groups, look, order_body, pa
 TIMES = 25
 
 
-def broken(conn: Connection, shop_id: int) -> dict[str, Sequence[Any]]:
+def broken(conn: Connection, shop_id: int, now: datetime | None = None) -> dict[str, Sequence[Any]]:
     """What the audit finds of counts, by the name of the check."""
     found = {}
     for name, _, sql in tallies.TALLY_CHECKS:
         rows = fetch(
-            conn, sql.replace("{shop}", "shop_id = %(shop)s"), shop=shop_id, now=utc_now(), patience=timedelta(0)
+            conn, sql.replace("{shop}", "shop_id = %(shop)s"), shop=shop_id, now=now or utc_now(), patience=timedelta(0)
         )
         if rows:
             found[name] = [dict(row) for row in rows]
@@ -99,16 +99,17 @@ def test_what_is_folded_is_few_rows_and_says_the_same(conn: Connection, world: W
     assert scalar(conn, rows, shop=world.shop_id) == 60
     tallies.fold(conn, now)
     assert groups(conn, world.shop_id) == before
-    # One of the messages; of the jobs one for each hour of the last day and of the one that it begins in, one for all else.
+    # One of the messages; of the jobs one for each hour of the last day and the one it begins in, and one for all else.
     assert scalar(conn, rows, shop=world.shop_id) == 1 + 25 + 1
     assert tallies.fold(conn, now) == 0
     assert broken(conn, world.shop_id) == {}
     chosen = Chosen()
     token = look(conn, world.shop_id, chosen, now).token
     operations.discard(conn, world.shop_id, chosen, token, ADA, now)
-    tallies.fold(conn, now + timedelta(days=2))
+    later = now + timedelta(days=2)
+    tallies.fold(conn, later)
     assert scalar(conn, rows, shop=world.shop_id) == 0
-    assert broken(conn, world.shop_id) == {}
+    assert broken(conn, world.shop_id, later) == {}
 
 
 def test_the_audit_finds_a_count_that_is_off(conn: Connection, world: World) -> None:
@@ -120,7 +121,7 @@ def test_the_audit_finds_a_count_that_is_off(conn: Connection, world: World) -> 
     assert set(broken(conn, world.shop_id)) == {"failures_are_counted", "failures_are_counted_by_the_hour"}
 
 
-# A race: what fails, what is made good, what a person does and what the sweep does, all of one cause and all at once ------
+# A race: what fails, what is made good, what a person does and what the sweep does, all at once -----------------------
 
 
 def _run(engine: Engine, world: World, outcome: str) -> int:
