@@ -256,17 +256,19 @@ class Drill:
 
     def wait_for_an_answer(self) -> None:
         """Amazon is back: the next poll says so."""
+        back_at = self.one("select now() as at")["at"]
         self.clock.ring("poll.orders")
         sql = """
-            select count(*) as n from job_runs where function = 'connection.poll' and outcome = 'finished'
-                and (arguments ->> 'shop_id')::int8 = %(shop)s and started_at > (
-                    select max(f.at) from failures f where f.shop_id = %(shop)s)
+            select count(*) as n from api_calls a
+            join connections c on c.shop_id = a.shop_id and c.id = a.connection_id and c.vendor = 'amazon'
+            where a.shop_id = %(shop)s and a.purpose = 'connection.poll' and a.outcome = 'ok'
+                and a.called_at > %(since)s
         """
-        wait_until(lambda: self.one(sql)["n"] >= 2, "it is asked again, and answers", 240)
+        wait_until(lambda: self.one(sql, since=back_at)["n"], "it is asked again, and answers", 240)
 
     def repair(self, hand: Hand) -> None:
         """The preview, and one click; then what came of it is held against what was said."""
-        hand.click(hand.page.get_by_role("button", name="Requeue…"), "Group: what would a requeue do?")
+        hand.click(hand.page.get_by_role("button", name="Requeue…").first, "Group: what would a requeue do?")
         dialog = hand.page.get_by_role("dialog")
         expect(dialog.get_by_role("heading", name=f"Requeue {WAVES} jobs?")).to_be_visible(timeout=SHOWN_MS)
         said = dialog.inner_text()
@@ -290,6 +292,7 @@ class Drill:
         made = self.reads() - before
         print(f"said {quota[1]} calls, made {made}; took {took:.0f} s")
         assert made == int(quota[1]) == len(self.ordered), "the preview says what it takes"
+        hand.sees(f"{WAVES} of {WAVES} done")
         hand.sees("Nothing of this cause is open")
         hand.keep("6-healed")
 
