@@ -28,7 +28,7 @@ A_WAVE = 4
 """Orders that are told of together, and are read by one job."""
 
 WAVES = 3
-SHOWN_MS = 60_000
+SHOWN_MS = browsing.PATIENCE_MS
 """Pages look again every ten seconds, on a machine that does other things too."""
 
 HELD_MINUTES = 3
@@ -203,6 +203,7 @@ class Drill:
             print(f"told after {time.monotonic() - self.began:.0f} s of outage: {self.told()}")
             self.wait_for_figures()
             seen = open_pages.enter_context(browsing.visit(browser, f"{address}/?shop={self.trade.shop_id}"))
+            seen.page.set_default_timeout(SHOWN_MS)
             hand = Hand(seen.page, pictures)
             self.find_out(hand)
             self.clock.pass_minutes(max(0.0, minutes - (time.monotonic() - self.began) / 60))
@@ -236,9 +237,10 @@ class Drill:
         hand.sees("No call to Amazon succeeds")
         hand.keep("1-overview")
         hand.click(hand.page.get_by_role("button", name="Open alert"), "Overview: open the alert")
+        hand.sees("What became of it")
         hand.sees("status 503")
         (alert,) = self.open_alerts()
-        hand.sees("Part of it")
+        hand.sees("Part of it, and not told of by itself")
         shown = hand.page.locator(".sy-row").first
         assert f"{alert['orders']} orders" in shown.inner_text()
         part = hand.page.get_by_role("link", name=re.compile("Reading single orders failed"))
