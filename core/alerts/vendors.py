@@ -7,8 +7,9 @@ from datetime import timedelta
 
 from sqlalchemy.engine import RowMapping
 
+from core.alerts.failures import CALLS
 from core.alerts.rules import Finding, Found, Unknown, many
-from core.alerts.scene import Channel, Scene, concerned
+from core.alerts.scene import COUNTED_AT_MOST, Channel, Scene, concerned
 from core.alerts.terms import CONNECTION, DEPRECATION, REFUSED_CREDENTIAL, SUBSCRIPTION, TOKEN
 from core.db import fetch, scalar
 from core.logs import mask
@@ -66,27 +67,37 @@ def _failing(scene: Scene, channel: Channel, row: RowMapping) -> Finding:
         channel.id,
         units=touched.units,
         skus=touched.skus,
-        orders=touched.orders + _unread_orders(scene, channel),
+        orders=_orders(scene, channel),
         follows=channel.id,
     )
 
 
-def _unread_orders(scene: Scene, channel: Channel) -> int:
-    """Orders that could not be read there, of which nothing is known here yet."""
+def _orders(scene: Scene, channel: Channel) -> int:
+    """Orders that it concerns, each once: whose change has not reached it, and those that could not be read there."""
     return int(
         scalar(
             scene.conn,
-            """
-            select count(distinct x.order_ref)
-            from failures f join failure_orders x on x.shop_id = f.shop_id and x.source = f.source
-                and x.item_id = f.item_id
-            where f.shop_id = %(shop)s and f.state = 'open' and f.source = 'job'
-                and x.connection_id = %(connection)s and not exists (
-                    select from orders o where o.shop_id = x.shop_id and o.connection_id = x.connection_id
-                        and o.channel_ref = x.order_ref)
+            f"""
+            select count(*) from (
+                select o.connection_id, o.channel_ref as order_ref from (
+                    select g.shop_id, g.change_id from change_legs g
+                    where g.shop_id = %(shop)s and g.connection_id = %(connection)s and g.state in ('open', 'stuck')
+                    limit {COUNTED_AT_MOST}
+                ) waiting
+                join changes c on c.shop_id = waiting.shop_id and c.id = waiting.change_id
+                join orders o on o.shop_id = c.shop_id and o.id = c.order_id
+                union
+                select x.connection_id, x.order_ref from failures f
+                join failure_kinds k on k.shop_id = f.shop_id and k.id = f.kind_id
+                join failure_orders x on x.shop_id = f.shop_id and x.source = f.source and x.item_id = f.item_id
+                where f.shop_id = %(shop)s and f.state = 'open' and f.source = 'job'
+                    and k.connection_id = %(connection)s
+                    and substring(k.error_class from '[^.]*$') = any(%(calls)s::text[])
+            ) each_once
             """,
             shop=scene.shop_id,
             connection=channel.id,
+            calls=list(CALLS),
         )
     )
 

@@ -288,6 +288,18 @@ def draw_all(viewer: people.Viewer) -> None:
     now()
 
 
+def draw_progress(viewer: people.Viewer) -> None:
+    """How far recoveries are, read afresh while one moves: whoever requeues a cause sees it on that cause's page."""
+    shop, scope = viewer.shop.id, viewer.person.scope
+    is_moving = any(row["ended_at"] is None for row in failure_queries.recoveries(shop, scope))
+
+    @st.fragment(run_every="2s" if is_moving else None, key="progress")
+    def progress() -> None:
+        failure_progress.draw(viewer, failure_queries.recoveries(shop, scope))
+
+    progress()
+
+
 def follow_old_address(viewer: people.Viewer) -> None:
     """Cards and bookmarks name a cause as runs and messages do: go to its group, or to the list of what is like it."""
     cause, function = st.query_params.get("cause"), st.query_params.get("function")
@@ -314,6 +326,7 @@ def draw() -> None:
     if key := st.query_params.get("group"):
         _back()
         with components.panel("group"):
+            draw_progress(viewer)
             failure_group.draw(viewer, key, turn)
     else:
         draw_all(viewer)

@@ -28,6 +28,9 @@ ROOT = Path(__file__).resolve().parents[2]
 KEPT = os.environ.get("SWITCHYARD_PICTURES")
 """Folder for pictures of the pages; without one none are taken of what is looked at anyway."""
 
+PATIENCE_MS = 120_000
+"""A page is there in a second or two; on a machine that does much else it takes as long as it takes."""
+
 READY = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 
 
@@ -100,9 +103,9 @@ class Visit:
 
     def settle(self) -> None:
         """Until the script has run and the browser has drawn."""
-        self.page.wait_for_selector(READY, timeout=120_000)
+        self.page.wait_for_selector(READY, timeout=PATIENCE_MS)
         self.page.wait_for_timeout(600)
-        self.page.wait_for_selector(READY, timeout=120_000)
+        self.page.wait_for_selector(READY, timeout=PATIENCE_MS)
 
     def darken(self) -> None:
         """The reader's system goes dark. Streamlit's colours follow at once, ours with the next run of the page: then
@@ -163,8 +166,7 @@ def visit(browser: Browser, address: str, scheme: str = "light", phone: bool = F
         seen.page.on(name, listener)
     try:
         seen.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        # On a machine that does other things too; a page that is there is loaded at once all the same.
-        seen.page.goto(address, timeout=120_000)
+        seen.page.goto(address, timeout=PATIENCE_MS)
         seen.settle()
         yield seen
     except BaseException:

@@ -28,11 +28,14 @@ A_WAVE = 4
 """Orders that are told of together, and are read by one job."""
 
 WAVES = 3
-SHOWN_MS = 60_000
+SHOWN_MS = browsing.PATIENCE_MS
 """Pages look again every ten seconds, on a machine that does other things too."""
 
 HELD_MINUTES = 3
 """So long an outage has to be over before its alert closes."""
+
+
+_GROUP = "select * from failure_groups where shop_id = %(shop)s and function = 'orders.read'"
 
 
 class Clock:
@@ -105,6 +108,7 @@ class Drill:
         self.trade, self.clock, self.name = trade, clock, name
         self.ordered: list[str] = []
         self.began = 0.0
+        self.since: Any = None
 
     def rows(self, sql: str, **values: Any) -> list[dict[str, Any]]:
         with read_only(self.trade.app.engine) as conn:
@@ -191,59 +195,52 @@ class Drill:
         """The whole drill; returns the hand with its clicks. `minutes`: how long Amazon does not answer."""
         self.trade_quietly()
         self.since = self.one("select now() as at")["at"]
-        with contextlib.ExitStack() as stack:
-            with self.outage():
-                self.clock.pass_minutes(2.1)
-                self.clock.ring("sweep.alerts", "failures.weigh")
-                wait_until(self.open_alerts, "somebody is told", 180)
-                print(f"told after {time.monotonic() - self.began:.0f} s of outage: {self.told()}")
-                # The figures of the first look may be of before the last failure was weighed.
-                self.wait_for_weighed()
-                self.clock.ring("sweep.alerts")
-                self.wait_for_parts()
-                seen = stack.enter_context(browsing.visit(browser, f"{address}/?shop={self.trade.shop_id}"))
-                hand = Hand(seen.page, pictures)
-                self.find_out(hand)
-                assert len(self.told()) == 1, self.told()
-                rest = minutes * 60 - (time.monotonic() - self.began)
-                if rest > 0:
-                    self.clock.pass_minutes(rest / 60)
-                    print(f"after {minutes:g} minutes: {self.told()}")
-                assert len(self.told()) == 1, self.told()
-            self.answer_again()
+        with contextlib.ExitStack() as broken, contextlib.ExitStack() as open_pages:
+            broken.enter_context(self.outage())
+            self.clock.pass_minutes(2.1)
+            self.clock.ring("sweep.alerts", "failures.weigh")
+            wait_until(self.open_alerts, "somebody is told", 180)
+            print(f"told after {time.monotonic() - self.began:.0f} s of outage: {self.told()}")
+            self.wait_for_figures()
+            seen = open_pages.enter_context(browsing.visit(browser, f"{address}/?shop={self.trade.shop_id}"))
+            seen.page.set_default_timeout(SHOWN_MS)
+            hand = Hand(seen.page, pictures)
+            self.find_out(hand)
+            self.clock.pass_minutes(max(0.0, minutes - (time.monotonic() - self.began) / 60))
+            assert len(self.told()) == 1, self.told()
+            print(f"Amazon answers again after {time.monotonic() - self.began:.0f} s; told meanwhile: {self.told()}")
+            broken.close()
+            self.wait_for_an_answer()
             self.repair(hand)
-            self.over(hand)
+            self.see_it_over(hand)
             assert seen.complaints == []
         return hand
 
-    def wait_for_weighed(self) -> None:
-        sql = """
-            select count(*) as n from failures where shop_id = %(shop)s and state = 'open' and not is_weighed
-        """
-        wait_until(lambda: self.one(sql)["n"] == 0, "it is known what failures are about", 180)
-        self.clock.ring("failures.weigh")
-        wait_until(lambda: self.group()["orders"] == len(self.ordered), "they are added up", 180)
+    def wait_for_figures(self) -> None:
+        """Until both sides have counted all that failed: what hangs on failures, and the alert after that."""
+        wait_until(lambda: self.rows(_GROUP) and self.group()["orders"] == len(self.ordered), "they are added up", 180)
 
-    def wait_for_parts(self) -> None:
-        def are_all_there() -> bool:
+        def is_counted() -> bool:
+            self.clock.ring("sweep.alerts")
+            time.sleep(1)
             (alert,) = self.open_alerts()
             return bool(alert["orders"] == len(self.ordered) and alert["worst_skus"])
 
-        wait_until(are_all_there, "the alert counts all of it", 180)
+        wait_until(is_counted, "the alert counts all of it", 180)
 
     def group(self) -> dict[str, Any]:
         """The cause that somebody has to deal with, as the database has it."""
-        sql = "select * from failure_groups where shop_id = %(shop)s and function = 'orders.read'"
-        return self.one(sql)
+        return self.one(_GROUP)
 
     def find_out(self, hand: Hand) -> None:
         """From the Overview to the cause: whose fault it is, since when, how wide, what it is about."""
         hand.sees("No call to Amazon succeeds")
         hand.keep("1-overview")
         hand.click(hand.page.get_by_role("button", name="Open alert"), "Overview: open the alert")
+        hand.sees("What became of it")
         hand.sees("status 503")
         (alert,) = self.open_alerts()
-        hand.sees("Part of it")
+        hand.sees("Part of it, and not told of by itself")
         shown = hand.page.locator(".sy-row").first
         assert f"{alert['orders']} orders" in shown.inner_text()
         part = hand.page.get_by_role("link", name=re.compile("Reading single orders failed"))
@@ -259,19 +256,21 @@ class Drill:
         hand.sees("nothing was changed there")
         hand.keep("3-group")
 
-    def answer_again(self) -> None:
+    def wait_for_an_answer(self) -> None:
         """Amazon is back: the next poll says so."""
+        back_at = self.one("select now() as at")["at"]
         self.clock.ring("poll.orders")
         sql = """
-            select count(*) as n from job_runs where function = 'connection.poll' and outcome = 'finished'
-                and (arguments ->> 'shop_id')::int8 = %(shop)s and started_at > (
-                    select max(f.at) from failures f where f.shop_id = %(shop)s)
+            select count(*) as n from api_calls a
+            join connections c on c.shop_id = a.shop_id and c.id = a.connection_id and c.vendor = 'amazon'
+            where a.shop_id = %(shop)s and a.purpose = 'connection.poll' and a.outcome = 'ok'
+                and a.called_at > %(since)s
         """
-        wait_until(lambda: self.one(sql)["n"] >= 2, "it is asked again, and answers", 240)
+        wait_until(lambda: self.one(sql, since=back_at)["n"], "it is asked again, and answers", 240)
 
     def repair(self, hand: Hand) -> None:
         """The preview, and one click; then what came of it is held against what was said."""
-        hand.click(hand.page.get_by_role("button", name="Requeue…"), "Group: what would a requeue do?")
+        hand.click(hand.page.get_by_role("button", name="Requeue…").first, "Group: what would a requeue do?")
         dialog = hand.page.get_by_role("dialog")
         expect(dialog.get_by_role("heading", name=f"Requeue {WAVES} jobs?")).to_be_visible(timeout=SHOWN_MS)
         said = dialog.inner_text()
@@ -295,6 +294,7 @@ class Drill:
         made = self.reads() - before
         print(f"said {quota[1]} calls, made {made}; took {took:.0f} s")
         assert made == int(quota[1]) == len(self.ordered), "the preview says what it takes"
+        hand.sees(f"{WAVES} of {WAVES} done")
         hand.sees("Nothing of this cause is open")
         hand.keep("6-healed")
 
@@ -303,7 +303,7 @@ class Drill:
         time.sleep(1)
         return self.one(sql)["ended_at"] is not None
 
-    def over(self, hand: Hand) -> None:
+    def see_it_over(self, hand: Hand) -> None:
         """The alert closes by itself, and nothing is left."""
         (alert,) = self.rows(
             "select * from alerts where shop_id = %(shop)s and opened_at > %(since)s", since=self.since
