@@ -19,6 +19,7 @@ from core.connections import queries as connections
 from core.db import execute, fetch, fetch_one, scalar
 from core.errors import Anticipated, BadInput
 from core.reconciliation import deciding
+from core.reconciliation import runs as reconciliation_runs
 from core.reconciliation.deciding import Decided
 from core.reconciliation.queries import UnknownSku, policy
 from core.reconciliation.rules import CAUSES, CORRECTABLE, AskedBecause, Cause, Changed, NotCorrectable, Policy
@@ -62,6 +63,8 @@ def request(
     """
     deciding.lock(conn, shop_id, connection_id)
     row = connections.connection(conn, shop_id, connection_id)
+    # One whose run was stopped a moment ago is not gone on with by anybody.
+    reconciliation_runs.close_orphans(conn, now)
     sku_id = None if sku is None else _listed_sku(conn, row.shop_id, connection_id, sku, row.name)
     open_run = fetch_one(
         conn,

@@ -210,12 +210,14 @@ def fail(conn: Connection, shop_id: int, run_id: int, error: str, now: datetime)
 
 
 def close_orphans(conn: Connection, now: datetime) -> int:
-    """End the runs whose sync run was given up, its worker dead too often; returns how many."""
+    """End the runs whose sync run was given up, its worker dead too often, or stopped by a person; returns how many."""
     rows = fetch(
         conn,
         """
-        select r.shop_id, r.id, y.error from reconciliation_runs r
-        join sync_runs y on y.shop_id = r.shop_id and y.id = r.sync_run_id and y.state in ('done', 'failed')
+        select r.shop_id, r.id,
+            coalesce(y.error, 'stopped by ' || y.cancel_asked_by || ': ' || y.cancel_reason) as error
+        from reconciliation_runs r
+        join sync_runs y on y.shop_id = r.shop_id and y.id = r.sync_run_id and y.state not in ('queued', 'running')
         where r.ended_at is null order by r.shop_id, r.id for update of r skip locked
         """,
     )

@@ -24,6 +24,7 @@ from core.db import execute, read_only, unit_of_work
 from core.ports import SalesChannel
 from core.reconciliation.orders import runs as order_runs
 from core.reconciliation.orders import staging
+from core.runs import control
 from tests.adapters.accounts import Account
 from tests.adapters.canned_shopify import CannedShop
 from tests.adapters.floor import Floor
@@ -365,3 +366,37 @@ def test_a_run_that_is_killed_goes_on_behind_its_last_page(
     ended = floor.one("select state, observed, found, resolved from reconciliation_runs where id = %(r)s", r=run.id)
     assert ended == {"state": "done", "observed": 12, "found": 0, "resolved": 12}
     assert floor.one("select count(*) as n from orders where connection_id = %(c)s", c=row.id) == {"n": 12}
+
+
+def test_a_comparison_of_orders_that_is_stopped_ends_at_its_next_page(
+    shared_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    floor, canned = Floor(shared_engine), CannedShop()
+    monkeypatch.setattr(bootstrap, "application", lambda: floor)
+    row = floor.connect(canned)
+    floor.sync(row)
+    canned.place_order("7100", 1, at="2026-11-20T10:00:00Z")
+    with unit_of_work(shared_engine) as conn:
+        set_row(conn, "connections", row.id, created_at="2026-11-19", orders_polled_to="2026-11-21")
+    row = floor.row(row.shop_id, row.id)
+    with unit_of_work(shared_engine) as conn:
+        run = order_runs.request(conn, row, "click", ACTOR, utc_now(), order_runs.DAYS_MAX)
+    give = canned.on_Orders
+
+    def stopped_meanwhile(variables: dict[str, Any]) -> Any:
+        with unit_of_work(shared_engine) as conn:
+            assert not control.cancel(conn, row.shop_id, run.sync_run_id, ACTOR, utc_now())
+        return give(variables)
+
+    monkeypatch.setattr(canned, "on_Orders", stopped_meanwhile, raising=False)
+    work = {"shop_id": row.shop_id, "connection_id": row.id, "sync_run_id": run.sync_run_id}
+    assert reconcile_orders(**work) == {"cancelled": True}
+    ended = floor.one(
+        "select y.state, r.state as comparison, (select count(*) from staged_orders o where o.run_id = r.id) as staged"
+        " from sync_runs y join reconciliation_runs r on r.sync_run_id = y.id where y.id = %(id)s",
+        id=run.sync_run_id,
+    )
+    assert ended == {"state": "cancelled", "comparison": "failed", "staged": 0}
+    monkeypatch.setattr(canned, "on_Orders", give, raising=False)
+    with unit_of_work(shared_engine) as conn:
+        assert order_runs.request(conn, row, "click", ACTOR, utc_now(), 1).sync_run_id != run.sync_run_id

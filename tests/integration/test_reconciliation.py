@@ -21,6 +21,7 @@ from core.reconciliation.operations import Chosen, UnderWay
 from core.reconciliation.queries import UnknownSku
 from core.reconciliation.rules import BadPolicy, Changed, NotCorrectable, Policy
 from core.reconciliation.runs import Observed, Reading
+from core.runs import control
 from core.runs import operations as sync_runs
 from tests.factories import (
     ACTOR,
@@ -387,6 +388,25 @@ def test_one_run_at_a_time_and_a_second_one_is_the_first(conn: Connection, world
         operations.request(conn, shop, connection, "stock", ACTOR, NOW, "MUG")
     with pytest.raises(UnknownSku):
         operations.request(conn, shop, connection, "stock", ACTOR, NOW, "NONE")
+
+
+def test_a_comparison_whose_run_was_stopped_leaves_room_for_the_next(conn: Connection, world: World) -> None:
+    """Stopped among the runs while it waited, or while its worker was dead: nobody goes on with it."""
+    shop, connection = world.shop_id, world.connection.id
+    waiting = operations.request(conn, shop, connection, "stock", ACTOR, NOW)
+    assert control.cancel(conn, shop, waiting.sync_run_id, ACTOR, NOW)
+    again = operations.request(conn, shop, connection, "stock", ACTOR, NOW)
+    assert again.is_new
+    assert sync_runs.start_sync(conn, shop, again.sync_run_id, NOW)
+    assert not control.cancel(conn, shop, again.sync_run_id, ACTOR, NOW)
+    sync_runs.close_abandoned_runs(conn, (), later(60))
+    assert runs.close_orphans(conn, later(60)) == 1
+    rows = fetch(conn, "select state, error from reconciliation_runs where shop_id = %(s)s order by id", s=shop)
+    assert [dict(row) for row in rows] == [
+        {"state": "failed", "error": f"stopped by {ACTOR.name}: {ACTOR.reason}"},
+        {"state": "failed", "error": "its worker is gone"},
+    ]
+    assert operations.request(conn, shop, connection, "stock", ACTOR, later(61)).is_new
 
 
 def test_a_run_goes_on_behind_the_page_that_was_staged(conn: Connection) -> None:

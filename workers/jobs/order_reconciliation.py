@@ -95,6 +95,12 @@ def _go_on(app: Application, row: ConnectionRow, run: Run) -> dict[str, Any]:
             done = Work(app, row, run, channel).go()
     except Retryable as error:
         return _put_back(app, run, mask(str(error)))
+    except runs.Stopped as stopped:
+        with unit_of_work(app.engine) as conn:
+            if not runs.stop_sync(conn, run.shop_id, run.sync_run_id, utc_now()):
+                return {"superseded": True}
+            order_runs.fail(conn, run, str(stopped), utc_now())
+        return {"cancelled": True}
     except Permanent as error:
         with unit_of_work(app.engine) as conn:
             order_runs.fail(conn, run, mask(str(error)), utc_now())
@@ -186,8 +192,12 @@ class Work:
         now = utc_now()
         order_runs.note(conn, self.run, now)
         counted = staging.counts(conn, self.run.shop_id, self.run.id)
-        done, total = counted["orders"] - counted["to_ask"], counted["orders"]
-        runs.progress(conn, self.run.shop_id, self.run.sync_run_id, now, done=done, total=total, step=step)
+        self._go_on(conn, now, counted["orders"] - counted["to_ask"], step, total=counted["orders"])
+
+    def _go_on(self, conn: Connection, now: datetime, done: int, step: str, total: int | None = None) -> None:
+        """Say how far it is. Raises runs.Stopped where somebody wants no more of it, or another worker has it."""
+        if not runs.progress(conn, self.run.shop_id, self.run.sync_run_id, now, done=done, total=total, step=step):
+            raise runs.Stopped("it was stopped among the runs; what it had found stays")
 
     # --- each step, and where it leads ---------------------------------------------------------------------------
 
@@ -202,7 +212,7 @@ class Work:
                 now = utc_now()
                 taken = staging.take_page(conn, at, page, self.channel.parse, now)
                 read = order_runs.note_page(conn, self.run, taken, now)
-                runs.progress(conn, at.shop_id, self.run.sync_run_id, now, done=read, step="reading orders")
+                self._go_on(conn, now, read, "reading orders")
             if page.told_until is not None:
                 is_whole = True
                 break

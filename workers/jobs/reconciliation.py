@@ -46,10 +46,10 @@ class NothingTold(Permanent):
 
 
 class TakenOver(Permanent):
-    """The run was given to somebody else, or given up, while this worker was silent."""
+    """The run was stopped by a person; or given to somebody else, or given up, while this worker was silent."""
 
     def __init__(self) -> None:
-        super().__init__("the run does not run any more: another worker may have it")
+        super().__init__("the run is not to be gone on with here: it was stopped, or another worker has it")
 
 
 @job("reconcile.stock", queue="reconcile", timeout=3600)
@@ -84,7 +84,10 @@ def _guarded(app: Application, row: ConnectionRow, reading: Reading) -> dict[str
             sync_runs.fail_sync(conn, reading.shop_id, reading.sync_run_id, utc_now(), mask(str(wait)), will_retry=True)
         return {"waiting": mask(str(wait))}
     except TakenOver:
-        return {"superseded": True}
+        with unit_of_work(app.engine) as conn:
+            is_asked = sync_runs.stop_sync(conn, reading.shop_id, reading.sync_run_id, utc_now())
+            runs.close_orphans(conn, utc_now())
+        return {"cancelled": True} if is_asked else {"superseded": True}
     except Permanent as error:
         with unit_of_work(app.engine) as conn:
             _fail(conn, reading, mask(str(error)))
@@ -223,8 +226,10 @@ def _have_read(app: Application, row: ConnectionRow, reading: Reading) -> None:
 
 
 def _tell(app: Application, reading: Reading, step: str, *, total: int | None = None) -> None:
+    """Say what is being done. Raises TakenOver."""
     with unit_of_work(app.engine) as conn:
-        sync_runs.progress(conn, reading.shop_id, reading.sync_run_id, utc_now(), step=step, total=total)
+        if not sync_runs.progress(conn, reading.shop_id, reading.sync_run_id, utc_now(), step=step, total=total):
+            raise TakenOver
 
 
 # --- comparing --------------------------------------------------------------------------------------------------------
