@@ -15,44 +15,51 @@ from core.processes import process_started
 from tests.chaos.database import Database
 from workers.queues import QUEUES
 
-_WORKERS = "rq:workers"
+_WORKER_KEY = "rq:worker:"
 
 
 def let_time_pass(database: Database, client: Any) -> None:
     """One look at everything that waits for time to pass."""
-    living = _bury_workers(client)
-    _let_executions_expire(client, living)
+    for key in (each.decode() for each in client.smembers("rq:workers")):
+        if is_dead(key.removeprefix(_WORKER_KEY)):
+            # Its key expires so, and RQ's clean-up takes it out of the set.
+            client.delete(key)
+    for key, entry in _begun_by_the_dead(client):
+        client.zadd(key, {entry: 1}, xx=True)
     database.run(
         "update job_runs set started_at = started_at - interval '3 minutes'"
-        " where outcome is null and started_at > now() - interval '3 minutes'"
-        " and (worker is null or worker <> all(%(living)s))",
-        living=sorted(living),
+        " where outcome is null and started_at > now() - interval '3 minutes' and worker = any(%(dead)s)",
+        dead=dead_workers(database),
     )
     for sql in _SILENCES:
         database.run(sql)
 
 
-def _bury_workers(client: Any) -> set[str]:
-    """Forget workers whose process is gone, as their keys' time would; returns the names of the living."""
-    living = set()
-    for key in (each.decode() for each in client.smembers(_WORKERS)):
-        pid = client.hget(key, "pid")
-        if pid is None:
-            continue
-        if process_started(int(pid)) is None:
-            client.delete(key)
-        else:
-            living.add(key.removeprefix("rq:worker:"))
-    return living
+def is_dead(worker: str) -> bool:
+    """Whether the process of a worker of this machine is gone, by the number in its name."""
+    return process_started(int(worker.rsplit("-", 2)[1])) is None
 
 
-def _let_executions_expire(client: Any, living: set[str]) -> None:
+def dead_workers(database: Database) -> list[str]:
+    """Names of dead workers that left a run open."""
+    rows = database.rows("select distinct worker from job_runs where outcome is null and worker is not null")
+    return sorted(row["worker"] for row in rows if is_dead(row["worker"]))
+
+
+def started_without_worker(client: redis.Redis) -> int:
+    """Jobs that RQ takes for begun and that no living worker has."""
+    return len(_begun_by_the_dead(client))
+
+
+def _begun_by_the_dead(client: Any) -> list[tuple[str, bytes]]:
+    found = []
     for queue in QUEUES:
         key = StartedJobRegistry.key_template.format(queue)
         for entry in client.zrange(key, 0, -1):
             worker = client.hget(f"rq:job:{entry.decode().split(':')[0]}", "worker_name")
-            if worker is None or worker.decode() not in living:
-                client.zadd(key, {entry: 1}, xx=True)
+            if worker and is_dead(worker.decode()):
+                found.append((key, entry))
+    return found
 
 
 _SILENCES = (
@@ -79,15 +86,3 @@ _SILENCES = (
     where closed_at is null and clear_since > now() - interval '2 hours'
     """,
 )
-
-
-def started_without_worker(client: redis.Redis) -> int:
-    """Jobs that RQ takes for begun and that no living worker has."""
-    living = _bury_workers(client)
-    found = 0
-    for queue in QUEUES:
-        entries: Any = client.zrange(StartedJobRegistry.key_template.format(queue), 0, -1)
-        for entry in entries:
-            worker: Any = client.hget(f"rq:job:{entry.decode().split(':')[0]}", "worker_name")
-            found += worker is None or worker.decode() not in living
-    return found

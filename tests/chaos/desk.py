@@ -22,6 +22,8 @@ from core.messaging.notice_addresses import mail, slack
 from core.messaging.notice_channels import Wishes
 from core.messaging.notices import Notice, say
 from core.reconciliation import operations as reconciliation
+from core.reconciliation.operations import Chosen as Differing
+from core.reconciliation.rules import Changed, NotCorrectable
 from core.reconciliation.rules import Policy as Healing
 from core.recovery import operations as recovery
 from core.recovery.choosing import Chosen, FactsChanged
@@ -155,6 +157,20 @@ class Desk:
         with unit_of_work(self.app.engine) as conn:
             asked = reconciliation.request(conn, self.shop_id, row.id, "stock", ACTOR, utc_now())
         return {"shop_id": self.shop_id, "connection_id": row.id, "sync_run_id": asked.sync_run_id}
+
+    def decide(self, connection_id: int, discrepancy_id: int) -> None:
+        """Have what a person is asked about corrected; what no number corrects is left as it is."""
+        chosen = Differing(connection_id, discrepancy_id)
+        for act in (reconciliation.correct, reconciliation.accept):
+            try:
+                with unit_of_work(self.app.engine) as conn:
+                    token = reconciliation.preview(conn, self.shop_id, chosen).token
+                    act(conn, self.shop_id, chosen, token, ACTOR, utc_now())
+                return
+            except NotCorrectable:
+                continue
+            except Changed:
+                return
 
     def stop(self, sync_run_id: int) -> None:
         """Stop a run among the runs."""

@@ -199,7 +199,7 @@ def report(on: Field, plan: Planned) -> Struck:
         if plan.worker_first:
             # A night passes: one more day has closed that the shop was open.
             on.database.run(
-                "update shops set opened_at = opened_at - interval '1 day' where shop_id = %(shop)s", shop=on.shop_id
+                "update shops set created_at = created_at - interval '1 day' where shop_id = %(shop)s", shop=on.shop_id
             )
             ring = lambda: on.desk.ring("reports.daily", shop_id=on.shop_id)  # noqa: E731
             struck = _strike(on, lock, "reports", ring, by="the clock")

@@ -16,7 +16,7 @@ from core.recovery.choosing import Chosen
 from core.reports import operations as reports
 from core.runs import scheduling
 from core.runs.schedules import SCHEDULES
-from tests.chaos.aging import let_time_pass, started_without_worker
+from tests.chaos.aging import dead_workers, let_time_pass, started_without_worker
 from tests.chaos.database import Database
 from tests.chaos.desk import ACTOR, Desk
 from tests.chaos.listener import Told
@@ -37,7 +37,7 @@ _LEFT = """
             and requested_at < now() - interval '5 seconds') as sync_runs,
         (select count(*) from reconciliation_runs where ended_at is null) as comparisons,
         (select count(*) from discrepancies where state = 'open') as discrepancies,
-        (select count(*) from job_runs r where outcome is null and worker <> all(%(living)s)) as dead_job_runs,
+        (select count(*) from job_runs r where outcome is null and worker = any(%(dead)s)) as dead_job_runs,
         (select count(*) from job_requeues q where not exists (select from job_runs r where r.job_ref = q.job_ref))
             as unanswered_work,
         (select count(*) from schedule_requests where begun_at is null) as schedule_requests,
@@ -82,13 +82,16 @@ class Ending:
     def _left(self) -> dict[str, int]:
         with self.victims.client() as client:
             let_time_pass(self.database, client)
-            living = [each.decode().removeprefix("rq:worker:") for each in client.smembers("rq:workers")]  # type: ignore[union-attr]
             lost = started_without_worker(client)
-        row = self.database.row(_LEFT, shop=self.desk.shop_id, living=living, standing=sorted(self.standing))
+        row = self.database.row(
+            _LEFT, shop=self.desk.shop_id, dead=dead_workers(self.database), standing=sorted(self.standing)
+        )
         return {**row, "lost_jobs": lost, "dead_turns": len(self._dead_turns())}
 
     def _repair(self, left: Mapping[str, int]) -> None:
-        """What the person on call does: give up what nobody can read, have all else done again, run what died."""
+        """What the person on call does: give up what nobody can read, have all else done again, answer what is asked,
+        run what died.
+        """
         if left["failures"] and not left["recoveries"]:
             for row in self.database.rows(
                 "select item_id from failures where shop_id = %(shop)s and source = 'message' and state = 'open'",
@@ -96,6 +99,10 @@ class Ending:
             ):
                 self.desk.discard(Chosen(source="message", item_id=row["item_id"]))
             self.desk.requeue()
+        for row in self.database.rows(
+            "select id, connection_id from discrepancies where state = 'open' and action = 'asked'"
+        ):
+            self.desk.decide(row["connection_id"], row["id"])
         for name in self._dead_turns():
             with unit_of_work(self.desk.app.engine) as conn:
                 scheduling.request_run(conn, self.desk.shop_id, name, ACTOR, utc_now())
