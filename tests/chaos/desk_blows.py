@@ -19,6 +19,7 @@ import redis
 from core.clock import utc_now
 from core.db import unit_of_work
 from core.runs import scheduling
+from tests.chaos.aging import let_time_pass
 from tests.chaos.blows import Blow, Struck, kill
 from tests.chaos.database import Lock
 from tests.chaos.desk import ACTOR
@@ -125,12 +126,32 @@ def reconciliation(on: Field, plan: Planned) -> Struck:
         _type_a_number(on, plan)
     channel = plan.channel if plan.worker_first else "shopify"
     table = "reconciliation_observations" if plan.worker_first else "discrepancies"
+    _none_is_open(on, channel)
     with on.filling():
         on.sell_until_received()
         with on.database.table_lock(table) as lock:
             job = on.desk.compare(channel)
             ring = lambda: on.desk.ring("reconcile.stock", **job)  # noqa: E731 (said where it is rung for)
             return _strike(on, lock, "reconcile", ring, channel=channel, table=table)
+
+
+def _none_is_open(on: Field, channel: str) -> None:
+    """Wait until what an earlier blow left of a comparison was handed on and has ended; its silence is made older."""
+
+    def is_free() -> bool:
+        found = on.database.row(
+            "select count(*) as n from reconciliation_runs r join sync_runs y on y.shop_id = r.shop_id"
+            " and y.id = r.sync_run_id where r.connection_id = %(id)s and r.ended_at is null"
+            " and y.state in ('queued', 'running')",
+            id=getattr(on.pair, channel).id,
+        )
+        if found["n"]:
+            with contextlib.suppress(redis.RedisError), on.victims.client() as client:
+                let_time_pass(on.database, client)
+            on.desk.ring("runs.sweep")
+        return not found["n"]
+
+    on.wait(is_free, f"no comparison of {channel} is open", every=1.0)
 
 
 def _type_a_number(on: Field, plan: Planned) -> None:
@@ -315,7 +336,8 @@ def _forgotten_rings(on: Field) -> Struck:
 
 
 def cancelled_run(on: Field, plan: Planned) -> Struck:
-    """A person stops a comparison while it reads, and its process dies before it hears of that; or it waits still."""
+    """A person stops a comparison while it reads, and its process dies before it hears of that."""
+    _none_is_open(on, plan.channel)
     with on.filling():
         on.sell_until_received()
         with on.database.table_lock("reconciliation_observations") as lock:
