@@ -306,7 +306,7 @@ def schedule(on: Field, plan: Planned) -> Struck:
     name = {"polls": "runs.recover", "events": "sweep.inbox", "stock-check": "sweep.exposure"}[worker]
     with on.filling(), on.database.table_lock("schedule_runs") as lock:
         on.sell_until_received()
-        return _strike(on, lock, worker, lambda: _ask_for_turn(on, name), worker=worker)
+        return _strike(on, lock, worker, lambda: _ask_for_turn(on, name), queue=worker)
 
 
 def _ask_for_turn(on: Field, name: str) -> None:
