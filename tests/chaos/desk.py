@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from core.adapters.rq import JOB_QUEUES
 from core.audit import Actor
 from core.bootstrap import Application
 from core.clock import utc_now
@@ -85,6 +86,14 @@ class Desk:
             self.app.queue.enqueue(job, **arguments)
         except Retryable:
             return
+
+    def nudge(self, client: Any, job: str) -> bool:
+        """Ring for a job unless it waits already, so that nothing piles up behind it; whether it was rung for."""
+        refs = client.lrange(f"rq:queue:{JOB_QUEUES[job]}", 0, -1)
+        if any(client.hget(f"rq:job:{ref.decode()}", "description") == job.encode() for ref in refs):
+            return False
+        self.ring(job)
+        return True
 
     def say(self, about: str) -> str:
         """Queue a notice for everybody who is told; returns the mark in its words."""

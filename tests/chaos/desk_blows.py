@@ -68,10 +68,15 @@ def recovery(on: Field, plan: Planned) -> Struck:
     if recovery_id is None:
         raise NotReached("there was nothing to do again")
     if step == "settles":
-        begun = lambda: _released(on, recovery_id) or on.desk.ring("runs.recover")  # noqa: E731
+        begun = lambda: _released(on, recovery_id) or _recover(on)  # noqa: E731
         on.wait(begun, "something of the recovery has begun", every=1.0)
     with on.database.table_lock("recovery_works") as lock:
         return _strike(on, lock, "polls", lambda: on.desk.ring("runs.recover"), step=step, failures=failed)
+
+
+def _recover(on: Field) -> None:
+    with contextlib.suppress(redis.RedisError), on.victims.client() as client:
+        on.desk.nudge(client, "runs.recover")
 
 
 def _released(on: Field, recovery_id: int) -> bool:
@@ -95,12 +100,9 @@ def _let_fail(on: Field, plan: Planned) -> dict[str, int]:
 
 
 def _relay(on: Field) -> None:
-    """Ring for the relay, unless it waits already."""
+    """Have due notices said next, unless the relay waits already."""
     with contextlib.suppress(redis.RedisError), on.victims.client() as client:
-        refs: Any = client.lrange("rq:queue:polls", 0, -1)
-        waiting = [client.hget(f"rq:job:{ref.decode()}", "description") for ref in refs]
-        if b"outbox.relay" not in waiting:
-            on.desk.ring("outbox.relay")
+        if on.desk.nudge(client, "outbox.relay"):
             _first(on, "polls")
 
 
@@ -148,7 +150,7 @@ def _none_is_open(on: Field, channel: str) -> None:
         if found["n"]:
             with contextlib.suppress(redis.RedisError), on.victims.client() as client:
                 let_time_pass(on.database, client)
-            on.desk.ring("runs.sweep")
+                on.desk.nudge(client, "runs.sweep")
         return not found["n"]
 
     on.wait(is_free, f"no comparison of {channel} is open", every=1.0)

@@ -72,10 +72,9 @@ class Ending:
             if time.monotonic() - moved > STALLED_SECONDS:
                 return {name: count for name, count in left.items() if count}
             self._repair(left)
-            for job in SWEEPS:
-                self.desk.ring(job)
-            if left["rows_kept_too_long"]:
-                self.desk.ring("runs.prune")
+            with self.victims.client() as client:
+                for job in (*SWEEPS, *(["runs.prune"] if left["rows_kept_too_long"] else [])):
+                    self.desk.nudge(client, job)
             time.sleep(ROUND_SECONDS)
         return {}
 
