@@ -60,8 +60,6 @@ def _strike(on: Field, lock: Lock, worker: str, ring: Callable[[], object], **no
 
 def recovery(on: Field, plan: Planned) -> Struck:
     """A person has failures of all sorts done again; the process dies while it begins them, or while it settles."""
-    with on.filling():
-        on.sell_until_received()
     failed = _let_fail(on, plan)
     step = "begins" if plan.worker_first else "settles"
     recovery_id = on.desk.requeue()
@@ -70,7 +68,8 @@ def recovery(on: Field, plan: Planned) -> Struck:
     if step == "settles":
         begun = lambda: _released(on, recovery_id) or _recover(on)  # noqa: E731
         on.wait(begun, "something of the recovery has begun", every=1.0)
-    with on.database.table_lock("recovery_works") as lock:
+    with on.filling(), on.database.table_lock("recovery_works") as lock:
+        on.sell_until_received()
         return _strike(on, lock, "polls", lambda: on.desk.ring("runs.recover"), step=step, failures=failed)
 
 
@@ -165,10 +164,9 @@ def _type_a_number(on: Field, plan: Planned) -> None:
 def alert_sweep(on: Field, plan: Planned) -> Struck:
     """A cause fails often enough to be told; the look that would open, keep or close its alert dies."""
     _poison(on)
-    with on.filling():
-        on.sell_until_received()
     table = "alert_events" if plan.worker_first and not _alerts(on) else "alerts"
-    with on.database.table_lock(table) as lock:
+    with on.filling(), on.database.table_lock(table) as lock:
+        on.sell_until_received()
         return _strike(on, lock, "polls", lambda: on.desk.ring("sweep.alerts"), table=table)
 
 
@@ -217,8 +215,8 @@ def deaf_listener(on: Field, plan: Planned) -> Struck:
 
 def report(on: Field, plan: Planned) -> Struck:
     """The day's report is being written down: by the worker after a night, or for a person who asks for an old day."""
-    on.sell_until_received()
-    with on.database.table_lock("daily_report_markets") as lock:
+    with on.filling(), on.database.table_lock("daily_report_markets") as lock:
+        on.sell_until_received()
         if plan.worker_first:
             # A night passes: one more day has closed that the shop was open.
             on.database.run(

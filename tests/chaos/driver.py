@@ -146,7 +146,10 @@ def _quiet_run(invoices: Sequence[Invoice], say: Say) -> tuple[Dump, frozenset[s
         say(f"quiet run: {sum(map(len, found.values()))} rows of {len(found)} tables")
         database = Database(world.system)
         try:
-            return found, open_alert_kinds(database)
+            standing = open_alert_kinds(database)
+            if standing:
+                say(f"alerts that are open in the quiet run, too: {', '.join(sorted(standing))}")
+            return found, standing
         finally:
             database.close()
 
