@@ -192,7 +192,7 @@ class Desk:
         if pid:
             return pid
         try:
-            engine = make_engine(self.app.settings.database_url, name="a person", pool_size=1)
+            engine = make_engine(self.app.settings.database_url, name="person", pool_size=1)
             with unit_of_work(engine) as conn:
                 write = reports.correct_by_hand if corrects else reports.build_by_hand
                 write(conn, self.shop_id, day, ACTOR, utc_now())

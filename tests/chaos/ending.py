@@ -27,15 +27,21 @@ ROUND_SECONDS = 1.5
 SAY_SECONDS = 15
 SWEEPS = ("runs.sweep", "poll.orders", "sweep.reconciliation", "runs.recover", "outbox.relay", "sweep.alerts")
 
+# A channel that may be asked only so often is asked by sweeps and comparisons of orders in turns, for as long as it takes.
+_TAKES_TURNS = """(y.kind = 'reconcile_orders' and y.state = 'queued'
+    and starts_with(y.error, 'the channel may be asked only so often'))"""
+
 _LEFT = """
     select
         (select count(*) from recoveries where ended_at is null) as recoveries,
         (select count(*) from failures where state in ('open', 'requeued') and shop_id = %(shop)s
             and (state = 'open' or exists (select from recoveries v where v.id = recovery_id and v.ended_at is null)))
             as failures,
-        (select count(*) from sync_runs where state in ('queued', 'running')
-            and requested_at < now() - interval '5 seconds') as sync_runs,
-        (select count(*) from reconciliation_runs where ended_at is null) as comparisons,
+        (select count(*) from sync_runs y where state in ('queued', 'running')
+            and requested_at < now() - interval '5 seconds' and not {takes_turns}) as sync_runs,
+        (select count(*) from reconciliation_runs r where ended_at is null and not exists (
+            select from sync_runs y where y.shop_id = r.shop_id and y.id = r.sync_run_id and {takes_turns}))
+            as comparisons,
         (select count(*) from discrepancies where state = 'open') as discrepancies,
         (select count(*) from job_runs r where outcome is null and worker = any(%(dead)s)) as dead_job_runs,
         (select count(*) from job_requeues q where not exists (select from job_runs r where r.job_ref = q.job_ref))
@@ -83,7 +89,10 @@ class Ending:
             let_time_pass(self.database, client)
             lost = started_without_worker(client)
         row = self.database.row(
-            _LEFT, shop=self.desk.shop_id, dead=dead_workers(self.database), standing=sorted(self.standing)
+            _LEFT.format(takes_turns=_TAKES_TURNS),
+            shop=self.desk.shop_id,
+            dead=dead_workers(self.database),
+            standing=sorted(self.standing),
         )
         return {**row, "lost_jobs": lost, "dead_turns": len(self._dead_turns())}
 
