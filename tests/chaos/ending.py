@@ -27,7 +27,7 @@ ROUND_SECONDS = 1.5
 SAY_SECONDS = 15
 SWEEPS = ("runs.sweep", "poll.orders", "sweep.reconciliation", "runs.recover", "outbox.relay", "sweep.alerts")
 
-# A channel that may be asked only so often is asked by sweeps and comparisons of orders in turns, however long it takes.
+# A channel that may be asked only so often is asked by sweeps and comparisons of orders in turns, as long as it takes.
 _TAKES_TURNS = """(y.kind = 'reconcile_orders' and y.state = 'queued'
     and starts_with(coalesce(y.error, ''), 'the channel may be asked only so often'))"""
 
