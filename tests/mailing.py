@@ -48,7 +48,7 @@ class Post:
         return "250 2.0.0 Ok: queued as 4F2A"
 
 
-class _AnyPort(Controller):
+class AnyPort(Controller):
     """A server on whichever port is free; it looks for itself at the one that it was given."""
 
     def _trigger_server(self) -> None:
@@ -61,7 +61,7 @@ class _AnyPort(Controller):
 def serving(**more: Any) -> Iterator[Post]:
     """A server as aiosmtpd's Controller takes it: tls_context, ssl_context, authenticator, ..."""
     post = Post()
-    controller = _AnyPort(post, hostname="127.0.0.1", port=0, **more)
+    controller = AnyPort(post, hostname="127.0.0.1", port=0, **more)
     controller.start()
     try:
         post.port = controller.port

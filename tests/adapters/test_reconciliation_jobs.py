@@ -28,6 +28,7 @@ from core.errors import Retryable
 from core.reconciliation import operations, queries, runs
 from core.reconciliation.operations import Chosen
 from core.reconciliation.rules import Policy
+from core.runs import control
 from sandbox.inprocess import InProcess
 from tests.adapters.accounts import Account, amazon_throttled, shopify_account, shopify_throttled
 from tests.adapters.canned_amazon_orders import CannedOrders
@@ -340,6 +341,44 @@ def test_what_a_channel_refuses_is_asked_again_from_where_it_was(floor: Floor, h
     assert "waiting" in side.compare()
     network.planned.clear()
     assert side.compare()["compared"] == len(CODES)
+
+
+# --- a run that is stopped --------------------------------------------------------------------------------------------
+
+
+def test_a_comparison_that_is_stopped_ends_where_it_tells_how_far_it_is(
+    floor: Floor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped among the runs, not at its connection: what was staged goes with it, and the next one begins."""
+    canned = CannedShop()
+    row = floor.connect(canned)
+    floor.sync(row)
+    with unit_of_work(floor.engine) as conn:
+        asked = operations.request(conn, row.shop_id, row.id, "stock", ACTOR, utc_now())
+    items = canned.on_Items
+
+    def stopped_meanwhile(variables: dict[str, Any]) -> Any:
+        with unit_of_work(floor.engine) as conn:
+            assert not control.cancel(conn, row.shop_id, asked.sync_run_id, ACTOR, utc_now())
+        return items(variables)
+
+    monkeypatch.setattr(canned, "on_Items", stopped_meanwhile)
+    again = {"shop_id": row.shop_id, "connection_id": row.id, "sync_run_id": asked.sync_run_id}
+    assert jobs.reconcile_stock(**again) == {"cancelled": True}
+    monkeypatch.setattr(canned, "on_Items", items)
+    ended = floor.one(
+        "select y.state, r.state as comparison, r.error from sync_runs y join reconciliation_runs r"
+        " on r.sync_run_id = y.id where y.id = %(id)s",
+        id=asked.sync_run_id,
+    )
+    assert ended == {
+        "state": "cancelled",
+        "comparison": "failed",
+        "error": f"stopped by {ACTOR.name}: {ACTOR.reason}",
+    }
+    assert floor.rows("select 1 from reconciliation_observations where shop_id = %(s)s", s=row.shop_id) == []
+    with unit_of_work(floor.engine) as conn:
+        assert operations.request(conn, row.shop_id, row.id, "stock", ACTOR, utc_now()).is_new
 
 
 # --- a run that is killed ---------------------------------------------------------------------------------------------

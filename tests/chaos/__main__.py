@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.chaos.driver import Options, run
 from tests.chaos.files import has_real, write_invented, write_real
+from tests.chaos.plan import KINDS
 from tests.functional.systems import ROOT
 
 INVOICES_PER_BLOW = 8
@@ -24,6 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, help="draws the blows; by default another one each time")
     parser.add_argument("--blows", type=int, default=100, help="at least so many (default 100)")
+    parser.add_argument("--only", choices=KINDS, nargs="+", default=[], help="blows of these kinds alone")
     parser.add_argument("--invoices", type=int, help=f"of the file (default {INVOICES_PER_BLOW} for every blow)")
     parser.add_argument("--invented", action="store_true", help="the invented shop even where the real file is")
     parser.add_argument("--report", type=Path, help="where to write the report as JSON; its text goes beside it")
@@ -43,7 +45,7 @@ def main() -> None:
             file = write_real(Path(folder) / "real.csv", shared, invoices)
         else:
             file = write_invented(Path(folder) / "invented.csv", invoices)
-        report = run(Options(seed, given.blows, file, say, given.log))
+        report = run(Options(seed, given.blows, file, say, given.log, tuple(given.only)))
     say("")
     say(report.as_text())
     if given.report is not None:

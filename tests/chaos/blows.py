@@ -40,7 +40,7 @@ def drain_in_transaction(on: Field, plan: Planned) -> Struck:
     with on.database.table_lock(plan.table) as lock:
         drain = _stopped_drain(on, lock)
         struck = Struck(on.see(row=drain.activity), [drain.pid], {"table": plan.table})
-        _kill(on, drain.pid)
+        kill(on, drain.pid)
     return struck
 
 
@@ -75,7 +75,7 @@ def drain_before_acknowledgement(on: Field, plan: Planned) -> Struck:
                 raise NotReached("the drain committed nothing")
             on.sell_until_received()
             struck = Struck(on.see(row=row), [drain.pid], {"committed_messages": booked})
-            _kill(on, drain.pid)
+            kill(on, drain.pid)
     return struck
 
 
@@ -84,7 +84,7 @@ def push_in_flight(on: Field, plan: Planned) -> Struck:
     with on.faults_end(), ExitStack() as held:
         drain, writes = _pushing(on, plan, held)
         struck = Struck(on.see(drain.pid), [drain.pid], {"channel": plan.channel, "writes_in_flight": len(writes)})
-        _kill(on, drain.pid)
+        kill(on, drain.pid)
     return struck
 
 
@@ -121,7 +121,8 @@ def _sell_what_differs(on: Field, channel: str) -> None:
     raise NotReached(f"{channel} shows what it should")
 
 
-def _kill(on: Field, pid: int) -> None:
+def kill(on: Field, pid: int) -> None:
+    """SIGKILL. Raises NotReached when it had ended before."""
     if not on.victims.kill(pid):
         raise NotReached("it had ended before the blow")
 
@@ -154,7 +155,7 @@ def api(on: Field, plan: Planned) -> Struck:
         on.sell_until_received()
         on.sell()
         struck = Struck(on.see(pid), [pid])
-        _kill(on, pid)
+        kill(on, pid)
     return struck
 
 
@@ -164,7 +165,7 @@ def scheduler(on: Field, plan: Planned) -> Struck:
         on.sell_until_received()
         pid = on.wait(lambda: on.victims.kept("scheduler"), "the scheduler lives")
         struck = Struck(on.see(pid), [pid])
-        _kill(on, pid)
+        kill(on, pid)
     return struck
 
 
@@ -174,7 +175,7 @@ def redis(on: Field, plan: Planned) -> Struck:
         on.sell_until_received()
         pid = on.victims.server("redis")
         struck = Struck(on.see(), [pid], {"outage_seconds": plan.outage_seconds})
-        _kill(on, pid)
+        kill(on, pid)
         on.sell()
     try:
         time.sleep(plan.outage_seconds)
@@ -200,7 +201,7 @@ def postgres(on: Field, plan: Planned) -> Struck:
         pid = on.victims.server("postgres")
         notes = {"table": plan.table, "outage_seconds": plan.outage_seconds, "drain": drain.pid}
         struck = Struck(on.see(row=drain.activity), [pid], notes)
-        _kill(on, pid)
+        kill(on, pid)
     try:
         on.sell()
         time.sleep(plan.outage_seconds)

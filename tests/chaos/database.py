@@ -54,6 +54,12 @@ class Database:
             self._connection.close()
             raise
 
+    def run(self, sql: str, **values: Any) -> int:
+        """Execute a statement that returns no rows; how many it touched."""
+        if self._connection is None or self._connection.closed:
+            self._connection = self._connect()
+        return self._connection.execute(sql, values).rowcount
+
     def row(self, sql: str, **values: Any) -> dict[str, Any]:
         (found,) = self.rows(sql, **values)
         return found
@@ -72,14 +78,18 @@ class Database:
             options=f"-c lock_timeout={LOCK_SECONDS}s",
         )
 
-    @contextlib.contextmanager
-    def table_lock(self, table: str) -> Iterator[Lock]:
+    def table_lock(self, table: str, mode: str = "share row exclusive") -> contextlib.AbstractContextManager[Lock]:
         """Let nobody write a table for the length of the block, or until it is released."""
+        return self.locking(f"lock table {table} in {mode} mode")
+
+    @contextlib.contextmanager
+    def locking(self, sql: str) -> Iterator[Lock]:
+        """Hold what a statement locks, likewise."""
         connection = self._connect()
         connection.autocommit = False
         try:
             backend = connection.info.backend_pid
-            connection.execute(f"lock table {table} in share row exclusive mode".encode())
+            connection.execute(sql.encode())
             yield Lock(connection, backend)
         finally:
             with contextlib.suppress(psycopg.Error):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,11 @@ from core.messaging.doorbell import Lane
 from tests.acceptance import compare_channels, compare_replay
 from tests.chaos.blows import BLOWS
 from tests.chaos.database import Database
+from tests.chaos.desk import Desk
+from tests.chaos.desk_blows import DESK_BLOWS
+from tests.chaos.ending import Ending, open_alert_kinds
 from tests.chaos.field import Field, NotReached, Orders
+from tests.chaos.listener import listening
 from tests.chaos.plan import Planned, draw
 from tests.chaos.report import Record, Report
 from tests.chaos.victims import Victims
@@ -51,6 +56,8 @@ HAND_AFTER_SECONDS = 6.0
 HAND_OF_AGE = timedelta(seconds=20)
 """By then a write has arrived that was on its way when its sender was killed, and the sandbox's own delay is over."""
 
+ALL_BLOWS = {**BLOWS, **DESK_BLOWS}
+
 ACTOR = Actor("chaos", "blows against the whole system")
 
 Say = Callable[[str], None]
@@ -58,13 +65,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is run; `log` takes a copy of what the system's processes said under blows."""
+    """What is run; `log` takes a copy of what the system's processes said under blows, `only` limits their kinds."""
 
     seed: int
     blows: int
     file: Path
     say: Say = print
     log: Path | None = None
+    only: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +88,19 @@ class World:
 def run(options: Options) -> Report:
     """Play the file twice and compare. Whatever fails is in the report; only a system that does not start raises."""
     invoices = read_invoices(options.file)
-    plan = draw(options.seed, options.blows)
+    plan = draw(options.seed, options.blows, options.only)
     report = Report(options.seed, len(plan), options.file.name, FACTOR)
     options.say(f"seed {options.seed}: {len(plan)} blows, {len(invoices)} invoices of {options.file.name}")
     began = time.monotonic()
-    calm = _quiet_run(invoices, options.say)
+    calm, standing = _quiet_run(invoices, options.say)
     report.quiet_seconds = time.monotonic() - began
-    with _world(invoices) as world:
+    with listening() as listener, _world(invoices) as world:
         try:
-            _chaos_run(world, invoices, plan, report, options.say)
+            desk = Desk(world.app, world.pair, listener)
+            desk.set_up()
+            _chaos_run(world, desk, invoices, plan, report, options.say)
             _judge(world, options, calm, report)
+            _judge_desk(world, desk, standing, report, options.say)
         except (AssertionError, psycopg.Error, SQLAlchemyError, httpx.HTTPError, SwitchyardError) as error:
             report.failure = f"{type(error).__name__}: {error}"
         finally:
@@ -118,7 +129,8 @@ def _world(invoices: Sequence[Invoice]) -> Iterator[World]:
         system.erase()
 
 
-def _quiet_run(invoices: Sequence[Invoice], say: Say) -> Dump:
+def _quiet_run(invoices: Sequence[Invoice], say: Say) -> tuple[Dump, frozenset[str]]:
+    """What there is in the end, and which kinds of alerts are open in such a world that nobody touches."""
     with _world(invoices) as world:
         placing = Placing(world.app, world.control, world.pair, ACTOR)
         plans = [placing.plan(invoices[start : start + AT_ONCE]) for start in range(0, len(invoices), AT_ONCE)]
@@ -132,10 +144,19 @@ def _quiet_run(invoices: Sequence[Invoice], say: Say) -> Dump:
         assert not acts, f"the quiet run left writes in doubt: {acts}"
         found = dump(world.system.database_url, SHOP_NAME, by_name=True)
         say(f"quiet run: {sum(map(len, found.values()))} rows of {len(found)} tables")
-        return found
+        database = Database(world.system)
+        try:
+            standing = open_alert_kinds(database)
+            if standing:
+                say(f"alerts that are open in the quiet run, too: {', '.join(sorted(standing))}")
+            return found, standing
+        finally:
+            database.close()
 
 
-def _chaos_run(world: World, invoices: Sequence[Invoice], plan: Sequence[Planned], report: Report, say: Say) -> None:
+def _chaos_run(
+    world: World, desk: Desk, invoices: Sequence[Invoice], plan: Sequence[Planned], report: Report, say: Say
+) -> None:
     orders = Orders(Placing(world.app, world.control, world.pair, ACTOR), invoices)
     on = Field(
         system=world.system,
@@ -145,6 +166,7 @@ def _chaos_run(world: World, invoices: Sequence[Invoice], plan: Sequence[Planned
         orders=orders,
         database=Database(world.system),
         victims=Victims(world.system),
+        desk=desk,
         factor=FACTOR,
         portion=max(1, int(len(invoices) / (len(plan) * SALES_PER_BLOW))),
     )
@@ -174,7 +196,7 @@ def _strike_all(on: Field, plan: Sequence[Planned], report: Report, say: Say) ->
         on.do_what_is_due()
         began = time.monotonic()
         try:
-            struck = BLOWS[planned.kind](on, planned)
+            struck = ALL_BLOWS[planned.kind](on, planned)
         except (NotReached, psycopg.OperationalError, Retryable) as error:
             said = f"{planned.number} {planned.kind}: {error}"
             say(f"     {began - on.began:>7.1f}s not yet: {said}")
@@ -282,6 +304,23 @@ def _judge(world: World, options: Options, calm: Dump, report: Report) -> None:
     report.comparisons["both channels against our stock"] = [str(item) for item in channels.shown()]
     report.comparisons["audit --settled"] = _audited(world, report, options.say)
     report.comparisons["each period of a schedule handed out once"] = _periods(world)
+
+
+def _judge_desk(world: World, desk: Desk, standing: frozenset[str], report: Report, say: Say) -> None:
+    """What operations are about, once people have repaired what is open; then the trade and the audit once more."""
+    database = Database(world.system)
+    began = time.monotonic()
+    try:
+        ending = Ending(desk, database, Victims(world.system), standing, say)
+        left = ending.come_to_rest()
+        report.resting_seconds = time.monotonic() - began
+        report.comparisons["nothing of operations is left open"] = [f"{count} {name}" for name, count in left.items()]
+        report.comparisons |= ending.comparisons()
+        report.tellings = dict(Counter(one.medium for one in desk.listener.told))
+        report.settled_by_hand += _come_into_step(world, say)
+        report.comparisons["audit --settled, after all that"] = _audited(world, report, say)
+    finally:
+        database.close()
 
 
 def _audited(world: World, report: Report, say: Say) -> list[str]:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from core.bootstrap import Application
 from core.messaging.doorbell import Lane
 from tests.chaos.database import Database, Lock
+from tests.chaos.desk import Desk
 from tests.chaos.victims import Victims, children, owner_of_port
 from tests.functional.systems import System
 from workers.replay import Placing
@@ -114,6 +115,7 @@ class Field:
     orders: Orders
     database: Database
     victims: Victims
+    desk: Desk
     factor: float
     portion: int
     began: float = field(default_factory=time.monotonic)
@@ -198,7 +200,9 @@ class Field:
 
     # Seeing ------------------------------------------------------------------------------------------------------
 
-    def wait(self, condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> Any:
+    def wait(
+        self, condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS, every: float = POLL_SECONDS
+    ) -> Any:
         """The first true value of a condition; a database that is away counts as not yet. Raises NotReached."""
         deadline = time.monotonic() + seconds
         while True:
@@ -207,7 +211,7 @@ class Field:
                     return found
             if time.monotonic() > deadline:
                 raise NotReached(f"waited {seconds:.0f} s until {what}")
-            time.sleep(POLL_SECONDS)
+            time.sleep(every)
 
     def received(self) -> int:
         return self.database.received(self.shop_id)
@@ -220,7 +224,7 @@ class Field:
             row = self.transaction_of(pid)
         return Seen(received, deliveries["queued"] + deliveries["in_flight"], row)
 
-    def horse_waiting_for(self, lock: Lock, worker: str = "events") -> Drain:
+    def horse_waiting_for(self, lock: Lock, worker: str = "events", seconds: float = WAIT_SECONDS) -> Drain:
         """The job's process of a worker that stands in its transaction because of our lock."""
 
         def look() -> Drain | None:
@@ -233,7 +237,7 @@ class Field:
                     return Drain(pid, row)
             return None
 
-        found: Drain = self.wait(look, f"a job of the {worker} worker waits for our lock in its transaction")
+        found: Drain = self.wait(look, f"a job of the {worker} worker waits for our lock in its transaction", seconds)
         return found
 
     def holder_of(self, lane: Lane, among: Callable[[], list[int]]) -> Drain | None:

@@ -54,6 +54,8 @@ class Report:
     quiet_seconds: float = 0.0
     blow_seconds: float = 0.0
     settling_seconds: float = 0.0
+    resting_seconds: float = 0.0
+    tellings: dict[str, int] = field(default_factory=dict)
     deliveries: dict[str, Any] = field(default_factory=dict)
     messages: dict[str, int] = field(default_factory=dict)
     runs: dict[str, int] = field(default_factory=dict)
@@ -106,10 +108,12 @@ class Report:
             f"deliveries           {_counts(self.deliveries)}",
             f"inbox                {_counts(self.messages)}",
             f"runs of jobs         {_counts(self.runs)}",
+            f"tellings             {_counts(self.tellings)}",
             f"bookings repeated    {self.repeated_bookings} (our own people's, refused while something was away)",
             f"settled by hand      {len(self.settled_by_hand)} writes whose sender was killed (class B, by design)",
             f"duration             quiet run {self.quiet_seconds:.0f} s, blows {self.blow_seconds:.0f} s,"
-            f" coming into step {self.settling_seconds:.0f} s (clock factor {self.clock_factor:g})",
+            f" coming into step {self.settling_seconds:.0f} s, coming to rest {self.resting_seconds:.0f} s"
+            f" (clock factor {self.clock_factor:g})",
             "",
         ]
         for name, differences in self.comparisons.items():

@@ -54,7 +54,7 @@ class Victims:
     def spawn(self, *words: str) -> int:
         """One more process of the product, with the settings of the others."""
         state = self.system.state()
-        environment = {**os.environ, **state.environment(), "TZ": "UTC", "PYTHONPATH": str(ROOT)}
+        environment = {**self.system.environment, **state.environment(), "TZ": "UTC", "PYTHONPATH": str(ROOT)}
         environment.pop("DATABASE_MIGRATE_URL")
         with (self._home / "extra-output").open("ab") as output:
             process = subprocess.Popen(
