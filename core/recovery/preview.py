@@ -221,7 +221,8 @@ def _persists(conn: Connection, meant: Mapping[str, Any], now: datetime) -> str 
         where f.shop_id = %(shop)s and f.at > %(since)s and f.state in ('open', 'superseded', 'requeued')
             and f.kind_id in (select distinct f.kind_id from failures f where {MEANT})
             and not exists (
-                select from job_runs r where r.subject = f.subject and r.outcome = 'finished' and r.started_at > f.at
+                select from job_runs r
+                where r.subject = f.subject and did_its_work(r.outcome, r.business) and r.started_at > f.at
             )
             -- Once the same job is answered again, it is over.
             and not exists (

@@ -302,7 +302,8 @@ def _needed(
         """
         select r.id, exists (
             select from job_runs later
-            where later.subject = r.subject and later.outcome = 'finished' and later.started_at > r.started_at
+            where later.subject = r.subject and did_its_work(later.outcome, later.business)
+                and later.started_at > r.started_at
         ) as is_moot
         from job_runs r where r.id = any(%(ids)b::int8[]) and r.resolution is null order by r.id for update
         """,

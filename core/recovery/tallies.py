@@ -109,7 +109,7 @@ TALLY_CHECKS: tuple[tuple[str, str, str], ...] = (
         from failures f
         left join lateral (
             select min(r.ended_at) as ended_at from job_runs r
-            where r.subject = f.subject and r.outcome = 'finished' and r.started_at > f.at
+            where r.subject = f.subject and did_its_work(r.outcome, r.business) and r.started_at > f.at
         ) done on true
         where f.{shop} and f.source = 'job' and f.state = 'open' and not f.is_moot
             and done.ended_at < %(now)s - %(patience)s

@@ -58,7 +58,8 @@ def job_works(conn: Connection, meant: Mapping[str, Any]) -> list[JobWork]:
             select f.work_key, f.item_id, f.at, f.subject, f.kind_id from failures f where {MEANT} and f.source = 'job'
         ), done as (
             select s.subject, (
-                select max(r.started_at) from job_runs r where r.subject = s.subject and r.outcome = 'finished'
+                select max(r.started_at) from job_runs r
+                where r.subject = s.subject and did_its_work(r.outcome, r.business)
             ) as done_at
             from (select distinct subject from meant) s
         ), works as (
@@ -99,7 +100,8 @@ def moot_runs(conn: Connection, meant: Mapping[str, Any], *, lock: bool = False)
             select f.item_id, f.at, f.subject from failures f where {MEANT} and f.source = 'job'
         ), done as (
             select s.subject, (
-                select max(r.started_at) from job_runs r where r.subject = s.subject and r.outcome = 'finished'
+                select max(r.started_at) from job_runs r
+                where r.subject = s.subject and did_its_work(r.outcome, r.business)
             ) as done_at
             from (select distinct subject from meant) s
         )

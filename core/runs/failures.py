@@ -76,7 +76,7 @@ def close_superseded(conn: Connection, now: datetime, runs: Sequence[int] | None
             and (%(runs)s::int8[] is null or r.id = any(%(runs)s::int8[])) and (
                 exists (select from job_runs later where later.job_ref = r.job_ref and later.id > r.id)
                 or exists (select from job_runs later where later.subject = r.subject
-                    and later.outcome = 'finished' and later.started_at > r.started_at)
+                    and did_its_work(later.outcome, later.business) and later.started_at > r.started_at)
             )
             order by r.id for update skip locked
         )

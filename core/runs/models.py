@@ -166,7 +166,14 @@ job_runs = Table(
     ),
     Index(None, "started_at"),
     Index("ix_job_runs_failed", "started_at", postgresql_where=text("outcome in ('failed', 'abandoned')")),
-    Index("ix_job_runs_finished", "subject", "started_at", postgresql_where=text("outcome = 'finished'")),
+    Index(
+        "ix_job_runs_done",
+        "subject",
+        "started_at",
+        postgresql_where=text(
+            "outcome = 'finished' and business is distinct from 'off' and business is distinct from 'waits'"
+        ),
+    ),
     Index("ix_job_runs_job_ref", "job_ref", "id"),
     Index(
         "ix_job_runs_unresolved",

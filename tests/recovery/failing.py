@@ -50,6 +50,7 @@ def run_job(
     ref: str | None = None,
     error: str = "Refused: the token of order 17 was refused",
     attempt: int = 1,
+    business: str | None = None,
 ) -> int:
     """A run of a job from its beginning to its end, as the worker records it."""
     run = runs.open_job_run(
@@ -57,7 +58,8 @@ def run_job(
         worker="w", attempt=attempt, now=at,
     )  # fmt: skip
     runs.close_job_run(conn, run, outcome, at + timedelta(seconds=1), error=error if outcome == "failed" else None,
-                       fingerprint="f" if outcome == "failed" else None, traceback="in push_stock")  # fmt: skip
+                       fingerprint="f" if outcome == "failed" else None, traceback="in push_stock",
+                       business=business)  # fmt: skip
     return run
 
 

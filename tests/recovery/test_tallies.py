@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection, Engine
 
 from core.clock import utc_now
@@ -79,6 +80,21 @@ def test_who_ends_a_job_does_not_wait_for_who_deals_with_its_failures(shared_eng
         worker.commit()
         assert groups(worker, world.shop_id) == []
         assert broken(worker, world.shop_id) == {}
+
+
+@pytest.mark.parametrize("business", ["off", "waits"])
+def test_a_later_run_that_did_nothing_makes_no_failure_moot(conn: Connection, world: World, business: str) -> None:
+    """Its connection is paused, or another was at it: the work is not done by that, whoever looks."""
+    run_job(conn, "stock.push", push(world), "failed", NOW)
+    run_job(conn, "stock.push", push(world), "finished", NOW + timedelta(minutes=1), business=business)
+    run_job(conn, "stock.push", push(world), "failed", NOW + timedelta(seconds=30))
+    assert job_failures.close_superseded(conn, NOW + timedelta(minutes=2))[0] == 0
+    assert [(row["still_needed"], row["superseded"]) for row in groups(conn, world.shop_id)] == [(2, 0)]
+    states = fetch(conn, "select distinct state from job_failures where shop_id = %(shop)s", shop=world.shop_id)
+    assert [row["state"] for row in states] == ["open"]
+    run_job(conn, "stock.push", push(world), "finished", NOW + timedelta(minutes=3), business="worked")
+    assert [(row["still_needed"], row["superseded"]) for row in groups(conn, world.shop_id)] == [(0, 2)]
+    assert broken(conn, world.shop_id) == {}
 
 
 def test_one_that_failed_is_moot_also_when_the_later_run_had_ended_before(conn: Connection, world: World) -> None:

@@ -1,6 +1,14 @@
 -- How much is open of each cause is counted by whatever changes it: each statement adds what it changed as a row of its
 -- own, so that nobody waits for anybody, and a sweep sums them up.
 
+-- A run that was put off, or that somebody had switched off, ended without doing anything: what failed before is still open.
+create function did_its_work(outcome text, business text) returns boolean language sql immutable parallel safe as $$
+    select outcome = 'finished' and business is distinct from 'off' and business is distinct from 'waits'
+$$;
+drop index ix_job_runs_finished;
+create index ix_job_runs_done on job_runs (subject, started_at)
+    where outcome = 'finished' and business is distinct from 'off' and business is distinct from 'waits';
+
 -- Whether a job's failure is moot stands with it, as a message's does: the one who fails and the one who succeeds both
 -- look, and what neither could see of the other the sweep closes.
 alter table failures add column is_parked boolean not null default false;
@@ -12,7 +20,7 @@ where f.source = 'message' and m.shop_id = f.shop_id and m.id = f.item_id and m.
 update failures f set is_moot = true
 where f.source = 'job' and f.state = 'open' and exists (
     select from job_runs later
-    where later.subject = f.subject and later.outcome = 'finished' and later.started_at > f.at
+    where later.subject = f.subject and did_its_work(later.outcome, later.business) and later.started_at > f.at
 );
 
 create table failure_tallies (
@@ -113,7 +121,7 @@ create function judge_failed_job() returns trigger language plpgsql as $$
 begin
     new.is_moot := exists (
         select from job_runs later
-        where later.subject = new.subject and later.outcome = 'finished' and later.started_at > new.at
+        where later.subject = new.subject and did_its_work(later.outcome, later.business) and later.started_at > new.at
     );
     return new;
 end $$;
@@ -160,7 +168,8 @@ begin
     if failed is not null then
         perform file_job_failures(failed);
     end if;
-    select array_agg(n.subject), array_agg(n.started_at) into done, begun from added n where n.outcome = 'finished';
+    select array_agg(n.subject), array_agg(n.started_at) into done, begun from added n
+    where did_its_work(n.outcome, n.business);
     if done is not null then
         perform moot_failures(done, begun);
     end if;
@@ -188,7 +197,7 @@ begin
         or (n.resolution is not null and n.resolution is distinct from w.resolution)
     );
     select array_agg(n.subject), array_agg(n.started_at) into done, begun from is_now n join was w using (id)
-    where n.outcome = 'finished' and w.outcome is distinct from 'finished';
+    where did_its_work(n.outcome, n.business) and w.outcome is distinct from 'finished';
     if done is not null then
         perform moot_failures(done, begun);
     end if;
@@ -573,3 +582,24 @@ select
     end as state,
     now() as as_of, j.write_mode, j.untold_topics, j.fell_forward
 from judged j;
+
+-- As before, but for what did nothing.
+create or replace view job_failures with (security_invoker = true) as
+select
+    s.shop_id, r.id as run_id, r.job_ref, r.function, r.queue, r.worker, r.arguments, r.attempt, r.started_at,
+    r.ended_at, r.outcome, r.error, r.traceback, r.resolved_at, r.resolved_by, r.resolved_reason, r.requeued_as,
+    r.resolution, answer.outcome as requeued_outcome, c.id as connection_id, c.name as connection,
+    coalesce(r.fingerprint, r.outcome || ':' || r.function) as cause,
+    coalesce(r.resolution, case when exists (
+        select from job_runs later
+        where later.subject = r.subject and did_its_work(later.outcome, later.business) and later.started_at > r.started_at
+    ) then 'superseded' else 'open' end) as state
+from job_runs r
+join shops s on r.arguments ->> 'shop_id' is null or r.arguments ->> 'shop_id' = s.shop_id::text
+left join connections c on c.shop_id = s.shop_id and c.id::text = r.arguments ->> 'connection_id'
+left join lateral (
+    select coalesce(a.outcome, 'running') as outcome from job_runs a
+    where a.job_ref = r.requeued_as order by a.id desc limit 1
+) answer on true
+where r.outcome in ('failed', 'abandoned')
+and not exists (select from job_runs later where later.job_ref = r.job_ref and later.id > r.id);
