@@ -28,6 +28,8 @@ A_WAVE = 4
 """Orders that are told of together, and are read by one job."""
 
 WAVES = 3
+DELIVERY = 1000
+"""Of goods, by a number that nothing else of the trade is delivered under."""
 SHOWN_MS = browsing.PATIENCE_MS
 """Pages look again every ten seconds, on a machine that does other things too."""
 
@@ -161,7 +163,7 @@ class Drill:
                 wait_until(
                     lambda n=before: self.failed("orders.read") > n, "orders that it told of cannot be read", 180
                 )
-            self.trade.receive(0, self.trade.codes[:10])
+            self.trade.receive(DELIVERY, self.trade.codes[:10])
             self.clock.ring("poll.orders")
             # A write is not known to have failed: it is in doubt, and looking at it fails.
             wait_until(lambda: self.failed("stock.check"), "what it shows cannot be looked at", 180)
