@@ -17,6 +17,7 @@ from core.clock import utc_now
 from core.connections import switches, watching
 from core.connections.queries import ConnectionRow
 from core.db import execute, fetch, unit_of_work
+from core.errors import Permanent, Retryable
 from core.messaging.doorbell import Lane, lane_lock
 from core.orders import intake
 from core.ports import ChannelSubscription
@@ -87,6 +88,30 @@ def test_a_sync_that_is_stopped_ends_at_its_next_step_and_the_next_one_goes_thro
     assert run == {"state": "cancelled", "cancel_asked_by": ACTOR.name}
     assert floor.one("select count(*) as n from listings where connection_id = %(c)s", c=row.id)["n"] == read[0]
     assert floor.sync(row)["listings"] == 10
+
+
+def test_a_sync_without_an_answer_has_failed_and_one_that_is_refused_was_answered(
+    floor: Floor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is a failed job that can be done again; the second is an answer of the channel's."""
+    row = floor.connect(CannedShop())
+
+    def meets(error: Exception) -> None:
+        def take_in(*_given: Any) -> Any:
+            raise error
+
+        monkeypatch.setattr(intake, "take_in", take_in)
+
+    meets(Retryable("the network is gone"))
+    with pytest.raises(Retryable, match="the network is gone"):
+        floor.sync(row)
+    meets(Permanent("the token lacks a scope"))
+    assert floor.sync(row) == {"failed": "the token lacks a scope"}
+    ended = floor.rows("select state, error from sync_runs where connection_id = %(id)s order by id", id=row.id)
+    assert [(run["state"], run["error"]) for run in ended] == [
+        ("failed", "the network is gone"),
+        ("failed", "the token lacks a scope"),
+    ]
 
 
 def test_a_small_catalogue_is_read_by_pages(floor: Floor) -> None:

@@ -83,6 +83,9 @@ def sync_connection(*, shop_id: int, connection_id: int, sync_run_id: int) -> di
             with unit_of_work(app.engine) as conn:
                 runs.fail_sync(conn, shop_id, sync_run_id, utc_now(), mask(str(error)))
                 connections.note_problem(conn, shop_id, connection_id, mask(str(error)), utc_now())
+            if isinstance(error, Retryable):
+                # No answer is no answer of theirs: the job has failed, and can be done again.
+                raise
             return {"failed": mask(str(error))}
         except Exception as error:
             with unit_of_work(app.engine) as conn:
