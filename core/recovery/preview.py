@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
+from sqlalchemy.engine import RowMapping
 
 from core.db import fetch
 from core.recovery.choosing import MEANT, Check, Chosen, obstacle_of, parameters, token_of
@@ -214,7 +215,11 @@ def _persists(conn: Connection, meant: Mapping[str, Any], now: datetime) -> str 
     rows = fetch(
         conn,
         f"""
-        select k.function, c.name as connection, count(*) as times, max(f.at) as last_at
+        select k.function, c.name as connection, count(*) as times, max(f.at) as last_at, exists (
+            select from api_calls a
+            where a.shop_id = %(shop)s and a.connection_id = k.connection_id and a.outcome = 'ok'
+                and a.called_at > max(f.at)
+        ) as is_answered
         from failures f
         join failure_kinds k on k.shop_id = f.shop_id and k.id = f.kind_id
         left join connections c on c.shop_id = k.shop_id and c.id = k.connection_id
@@ -231,7 +236,7 @@ def _persists(conn: Connection, meant: Mapping[str, Any], now: datetime) -> str 
                     and a.purpose = k.function
                 where f.source = 'job' and failed.id = f.item_id
             )
-        group by 1, 2 having count(*) >= %(times)s order by times desc limit 1
+        group by k.function, c.name, k.connection_id having count(*) >= %(times)s order by times desc limit 1
         """,
         since=now - LAST_MINUTES,
         times=STILL_THE_SAME,
@@ -245,5 +250,11 @@ def _persists(conn: Connection, meant: Mapping[str, Any], now: datetime) -> str 
     when = "less than a minute ago" if minutes == 0 else f"{minutes} min ago"
     return (
         f"{words.function(row['function'])}{where} failed {row['times']:,} times the same way in the last"
-        f" {int(LAST_MINUTES.total_seconds() // 60)} minutes, last {when}: repair the cause first."
+        f" {int(LAST_MINUTES.total_seconds() // 60)} minutes, last {when}: {_advice(row)}"
     )
+
+
+def _advice(row: RowMapping) -> str:
+    if row["is_answered"]:
+        return f"{row['connection']} has answered other calls since: go on if it was only away."
+    return "repair the cause first."

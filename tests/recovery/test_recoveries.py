@@ -387,6 +387,9 @@ def test_the_preview_says_what_it_takes_and_what_is_in_the_way(conn: Connection,
     assert seen.seconds_to_drain == pytest.approx(5 * 60 / seen.per_minute)
     assert seen.warning is not None
     assert "failed 4 times the same way" in seen.warning
+    assert seen.warning.endswith("has answered other calls since: go on if it was only away.")
+    execute(conn, "delete from api_calls where called_at > %(since)s", since=later(-30))
+    assert str(look(conn, world.shop_id).warning).endswith("repair the cause first.")
     execute(conn, "update connections set state = 'paused' where id = %(c)s", c=world.connection.id)
     assert any("is paused" in obstacle for obstacle in look(conn, world.shop_id).obstacles)
 
