@@ -50,7 +50,7 @@ def add_slack(viewer: people.Viewer) -> None:
         if go:
             _do(reason, lambda actor: _add(viewer, {**wished, "name": name}, notice_addresses.slack(url or ""), actor))
 
-    st.dialog("Tell a Slack channel?", width="medium", icon=":material/forum:")(body)()
+    _open("Tell a Slack channel?", ":material/forum:", body)
 
 
 def add_mail(viewer: people.Viewer) -> None:
@@ -66,7 +66,11 @@ def add_mail(viewer: people.Viewer) -> None:
         if go:
             _do(reason, lambda actor: _add(viewer, {**wished, "name": name}, _mail(typed), actor))
 
-    st.dialog("Tell people by mail?", width="medium", icon=":material/mail:")(body)()
+    _open("Tell people by mail?", ":material/mail:", body)
+
+
+def _open(title: str, icon: str, body: Callable[[], None]) -> None:
+    components.open_dialog(st.dialog(title, width="medium", icon=icon)(body))
 
 
 def _mail(typed: Typed) -> Address:
@@ -94,11 +98,11 @@ def edit(viewer: people.Viewer, row: Row) -> None:
                 typed = _mail_fields(is_new=False)
             wished = _wishes(viewer, row)
             reason = _reason("Too much of it at night")
-            go = st.form_submit_button(f"Save {row['name']}", type="primary")
+            go = st.form_submit_button(f"Save {formats.plain(row['name'])}", type="primary")
         if go:
             _do(reason, partial(_edit, viewer, row, {**wished, "name": name}, typed))
 
-    st.dialog(f"Edit {formats.plain(row['name'])}?", width="medium", icon=":material/edit:")(body)()
+    _open(f"Edit {formats.plain(row['name'])}?", ":material/edit:", body)
 
 
 def _edit(viewer: people.Viewer, row: Row, wished: Typed, typed: Typed, actor: Actor) -> str:

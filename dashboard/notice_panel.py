@@ -48,7 +48,6 @@ def draw_channels(viewer: people.Viewer) -> None:
                     notice_dialogs.add_slack(viewer)
                 if st.button("Add mail…", key="add-mail", icon=":material/mail:"):
                     notice_dialogs.add_mail(viewer)
-        draw_trial(viewer)
         if not found:
             components.empty("No channel of this shop's own", notice_words.about_default(has_default))
         for row in found:

@@ -161,6 +161,12 @@ def said() -> None:
     notice_panel.draw_log(people.viewer())
 
 
+@st.fragment(run_every="10s", key="told")
+def told() -> None:
+    """Who is told, looked at every ten seconds: whether each still takes it; dialogs are left alone."""
+    notice_panel.draw_channels(people.viewer())
+
+
 def _back() -> None:
     def go() -> None:
         for name in ("alert", "before"):
@@ -184,7 +190,9 @@ def draw() -> None:
     if part == "What was said":
         said()
     elif part == "Who is told":
-        notice_panel.draw_channels(viewer)
+        with components.panel("trial"):
+            notice_panel.draw_trial(viewer)
+        told()
     else:
         now()
 
