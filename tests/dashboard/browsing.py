@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from playwright.sync_api import TimeoutError as NotInTime
 
-from core.processes import process_started
 from dashboard import theme
-from tests import copies
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = os.environ.get("SWITCHYARD_PICTURES")
@@ -44,6 +43,7 @@ def free_port() -> int:
 def serve(database_url: str, redis_url: str, folder: Path) -> Iterator[str]:
     """The dashboard as it is started for people; yields its address."""
     port = free_port()
+    command = [sys.executable, "-m", "streamlit", "run", "dashboard/app.py", "--server.port", str(port)]
     environment = {
         **os.environ,
         "DATABASE_URL": database_url,
@@ -51,28 +51,30 @@ def serve(database_url: str, redis_url: str, folder: Path) -> Iterator[str]:
         "PYTHONPATH": str(ROOT),
         "SWITCHYARD_OPERATOR": "ada",
     }
-    options = {"server.port": str(port), "server.address": "127.0.0.1", "server.headless": "true"}
-    words = [word for name, value in options.items() for word in (f"--{name}", value)]
     with (folder / "dashboard.log").open("w") as log:
-        process = copies.start(
-            ["streamlit", "run", "dashboard/app.py", *words], environment, log.fileno(), log.fileno()
+        process = subprocess.Popen(
+            [*command, "--server.address", "127.0.0.1", "--server.headless", "true"],
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=log,
         )
     try:
         _wait(f"http://127.0.0.1:{port}/healthz", process)
         yield f"http://127.0.0.1:{port}"
     finally:
         # It keeps nothing, and takes seconds to say goodbye.
-        with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
+        process.kill()
+        process.wait(10)
 
 
-def _wait(address: str, process: int) -> None:
+def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
     for _ in range(1200):
         try:
             with urllib.request.urlopen(address, timeout=1):
                 return
         except OSError:
-            assert process_started(process), "the dashboard ended while starting"
+            assert process.poll() is None, "the dashboard ended while starting"
             time.sleep(0.1)
     raise AssertionError("the dashboard did not start within two minutes")
 
