@@ -304,6 +304,23 @@ class Drill:
         hand.sees("Nothing of this cause is open")
         hand.keep("6-healed")
 
+    def end_doubts(self) -> None:
+        """What somebody does who looks at Seller Central: says of each write that nobody knows of what is shown there.
+
+        An absolute number that was answered with an error may land yet, and is never sent again on suspicion.
+        """
+        sql = """
+            select w.id, k.code from listing_writes w
+            join listings l on l.shop_id = w.shop_id and l.id = w.listing_id
+            join skus k on k.shop_id = l.shop_id and k.id = l.sku_id
+            join connections c on c.shop_id = l.shop_id and c.id = l.connection_id and c.vendor = 'amazon'
+            where w.shop_id = %(shop)s and w.outcome is null and w.doubt is not null
+        """
+        _, on_amazon, _ = self.trade.shown()
+        for write in self.rows(sql):
+            said = ("--shown", str(on_amazon[write["code"]]), "--reason", "Seller Central shows it")
+            self.trade.system.cli("settle", str(write["id"]), *said, check=False)
+
     def ended(self, sql: str) -> bool:
         self.clock.ring("runs.recover")
         time.sleep(1)
@@ -330,6 +347,7 @@ class Drill:
         hand.page.goto(re.sub(r"/[^/]*$", f"/alerts?shop={self.trade.shop_id}&alert={alert['id']}", hand.page.url))
         hand.sees("its condition is gone")
         hand.keep("7-over")
+        self.end_doubts()
         self.trade.settle()
         assert self.known(self.ordered) == len(self.ordered)
         on_shopify, on_amazon, ours = self.trade.shown()

@@ -6,7 +6,6 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,8 +20,6 @@ from core.embedded.place import known_place
 from core.embedded.postgres import Postgres
 from core.embedded.redis_server import RedisServer
 from core.inventory.operations import Adjustment, adjust
-from tests.dashboard import browsing
-from tests.functional.drill import Drill, Hurried
 from tests.functional.systems import System, wait_until
 from tests.functional.trade import DOMAIN as TRADE_DOMAIN
 from tests.functional.trade import GOODS, WAVES, Calls, Trade, count
@@ -340,16 +337,6 @@ def test_a_lost_reply_on_every_fifth_write(trade: Trade, quiet_day: Calls) -> No
     assert count(calls, "shopify", answered=False) == lost
     assert count(calls, "shopify", answered=True, operation=SET) <= count(quiet_day, "shopify", operation=SET)
     assert count(calls, "amazon", operation=PATCH) <= count(quiet_day, "amazon", operation=PATCH)
-
-
-@pytest.mark.browser
-@pytest.mark.timeout(600)
-def test_somebody_new_finds_out_understands_and_repairs_an_outage_of_amazon(trade: Trade, tmp_path: Path) -> None:
-    """On the pages, by five clicks from the Overview, the one into the field for the reason among them."""
-    dashboard = trade.system.state().addresses["dashboard"]
-    with browsing.chromium() as browser:
-        hand = Drill(trade, Hurried(trade), "drill").run(browser, dashboard, tmp_path)
-    assert hand.clicks == 5, hand.steps
 
 
 def test_what_befell_the_shop_leaves_no_trace_in_the_audit(trade: Trade) -> None:
