@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine
 
 from core import embedded, invariants
+from core.clock import utc_now
 from core.db import execute, fetch_one, scalar, unit_of_work
 from core.inventory import external, feeds, promises, publishing
 from core.inventory import operations as inventory
@@ -59,6 +60,7 @@ from tests.factories import (
     world_of,
 )
 from tests.integration.test_external import listing, make_seller
+from tests.recovery.failing import run_job
 from tests.stock_desk import compose, reserve, take_back_line
 
 
@@ -76,6 +78,10 @@ class Tampering:
     """(table, constraint) that stands in the way."""
 
 
+TALLY = """
+    select t.id as tally_id, t.kind_id from failure_tallies t
+    join failure_kinds k on k.shop_id = t.shop_id and k.id = t.kind_id where k.function = 'orders.read' and t.open = 1
+"""
 DISCREPANCY = "select id as discrepancy_id, run_id from discrepancies"
 LOOSE_LEVEL = """
     select k.shop_id, k.sku_id, k.location_id from stock_levels k
@@ -378,6 +384,23 @@ TAMPERINGS = {
     "brake_holds_what_it_says": Tampering(
         DISCREPANCY, "update reconciliation_runs set is_held = true where id = %(run_id)s", ("run_id",)
     ),
+    "failures_are_counted": Tampering(
+        TALLY, "update failure_tallies set open = open + 1 where id = %(tally_id)s", ("kind_id",)
+    ),
+    "failures_are_counted_by_the_hour": Tampering(
+        TALLY, "update failure_tallies set failed = failed + 1 where id = %(tally_id)s", ("kind_id",)
+    ),
+    "parked_message_is_a_failure": Tampering(
+        "select id as message_id from inbox_messages where state = 'handled' order by id limit 1",
+        "update inbox_messages set state = 'parked', cause = 'unreadable', detail = 'torn' where id = %(message_id)s",
+        ("message_id",),
+    ),
+    "failed_job_is_moot_when_its_work_was_done": Tampering(
+        "select item_id as job_run_id from failures where source = 'job' and is_moot",
+        "update failures set is_moot = false where source = 'job' and item_id = %(job_run_id)s",
+        ("job_run_id",),
+        also=("failures_are_counted",),
+    ),
 }
 
 
@@ -393,6 +416,17 @@ def build(engine: Engine) -> None:
         shop_id = scalar(conn, "select shop_id from shops")
         reports.build(conn, shop_id, NOW.date(), reports.CLOCK, NOW + timedelta(days=1))
     compare_one(engine)
+    fail_jobs(engine)
+
+
+def fail_jobs(engine: Engine) -> None:
+    """A job that failed today, by whichever clock; and one whose work a later run has done."""
+    with unit_of_work(engine) as conn:
+        row = fetch_one(conn, "select shop_id, connection_id from listings where channel_ref = 'variant:MUG'")
+        assert row is not None
+        run_job(conn, "orders.read", {**row, "refs": ["1001"]}, "failed", utc_now())
+        run_job(conn, "stock.push", dict(row), "failed", NOW)
+        run_job(conn, "stock.push", dict(row), "finished", later(1))
 
 
 def compare_one(engine: Engine) -> None:
