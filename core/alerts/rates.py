@@ -115,7 +115,8 @@ def _since_begun(steps: Sequence[Step]) -> Sequence[Step]:
 def _batches(steps: Sequence[Step]) -> tuple[list[Step], float]:
     """Stretches that end with work done, and for how many seconds the batch that is under way has been so.
 
-    What takes longer than the longest stretch is none any more: it counts as time in which nothing was done.
+    What takes longer than the longest stretch is none any more: it counts as time in which nothing was done. A stretch
+    is known to within a step: a batch of a little over three steps is mostly one of three.
     """
     found, idle = [], 0.0
     for step in steps:
@@ -123,7 +124,7 @@ def _batches(steps: Sequence[Step]) -> tuple[list[Step], float]:
         if step.done > 0:
             found.append(Step(idle, None, step.done))
             idle = 0.0
-    if found and idle < max(step.seconds for step in found):
+    if found and idle < max(step.seconds for step in found) + steps[-1].seconds:
         return found, idle
     return ([*found, Step(idle, None, 0.0)] if idle else found), 0.0
 
