@@ -30,7 +30,7 @@ from core.connections.operations import open_secrets
 from core.connections.queries import ConnectionRow
 from core.connections.switches import standing
 from core.connections.tokens import SealedShelf
-from core.db import make_engine, read_only, unit_of_work
+from core.db import engine_of_jobs, make_engine, read_only, unit_of_work
 from core.letters import Answer, Attachment, Letter, SlackAddress
 from core.logs import bound_field
 from core.messaging import notice_channels
@@ -237,14 +237,18 @@ def _letter(settings: Settings, message: Outgoing) -> Letter:
 
 def make_application(settings: Settings, *, name: str = "switchyard") -> Application:
     """Put a process together."""
+    return _made(settings, make_engine(settings.database_url, name=name))
+
+
+def _made(settings: Settings, engine: Engine) -> Application:
     queue = RqJobQueue(settings.redis_url)
-    broker = RqBroker(settings.redis_url)
-    return Application(settings, make_engine(settings.database_url, name=name), queue, Doorbell(queue), broker)
+    return Application(settings, engine, queue, Doorbell(queue), RqBroker(settings.redis_url))
 
 
 @lru_cache(maxsize=1)
 def _application_of(process: int) -> Application:
-    return make_application(Settings.from_environment())
+    settings = Settings.from_environment()
+    return _made(settings, engine_of_jobs(settings.database_url))
 
 
 def application() -> Application:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine
@@ -58,6 +59,14 @@ def make_engine(url: str, *, name: str = "switchyard", pool_size: int = 5, state
     )
     os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
     return engine
+
+
+@lru_cache(maxsize=1)
+def engine_of_jobs(url: str) -> Engine:
+    """The one engine of a process that runs jobs: what records a run, what takes its turn and the job itself use its
+    connections one after the other. One opened anew costs client and server 10 ms of CPU, and that for every forked
+    job."""
+    return make_engine(url)
 
 
 @contextmanager

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from traceback import format_tb
 
 import psycopg
-from sqlalchemy import Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from core.adapters.rq import UNREADABLE, SwJob
 from core.clock import utc_now
-from core.db import make_engine, unit_of_work
+from core.db import engine_of_jobs, execute, unit_of_work
 from core.logs import mask
 from core.runs import kinds, operations, turns
 
@@ -85,21 +85,19 @@ def never_began(function: str) -> str:
 
 
 class PostgresRunRecorder:
-    """core.adapters.rq.RunRecorder on a connection of its own, apart from the units of work it watches.
+    """core.adapters.rq.RunRecorder in units of work of its own, apart from those it watches.
 
     Opens nothing before the first run, and nothing that a forked process would inherit.
     """
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url
-        self._engine: Engine | None = None
-        self._pid = 0
 
     def opened(self, job: SwJob) -> int:
         """A run begins."""
         name, arguments, now = mask(job.func_name), _arguments(job), utc_now()
         kind, shop_id = kinds.BY_JOB.get(name), arguments.get("shop_id")
-        with unit_of_work(self._own_engine()) as conn:
+        with self._unit_of_work() as conn:
             if kind is not None and isinstance(shop_id, int):
                 wanted = arguments.get("sync_run_id")
                 job.sync_run_id = turns.begin(conn, kind, shop_id, wanted if isinstance(wanted, int) else None, now)
@@ -118,7 +116,7 @@ class PostgresRunRecorder:
     def closed(self, run_id: int, job: SwJob, result: object, error: BaseException | None) -> None:
         """A run ended. What cannot be written is left to the sweep of abandoned runs."""
         try:
-            with unit_of_work(self._own_engine()) as conn:
+            with self._unit_of_work() as conn:
                 operations.close_job_run(
                     conn,
                     run_id,
@@ -139,7 +137,7 @@ class PostgresRunRecorder:
         """Count turns of syncs, apart from closing their runs: who waits for a row that all count on loses no run."""
         try:
             for run_id in run_ids:
-                with unit_of_work(self._own_engine()) as conn:
+                with self._unit_of_work() as conn:
                     turns.end(conn, run_id)
         except SQLAlchemyError as problem:
             log.error("a turn is not counted: %s", describe(problem))
@@ -149,7 +147,7 @@ class PostgresRunRecorder:
         error = RuntimeError(f"the process running it was killed: {how}")
         name = job.func_name
         try:
-            with unit_of_work(self._own_engine()) as conn:
+            with self._unit_of_work() as conn:
                 closed = operations.close_killed_runs(
                     conn, job.id, worker, str(error), fingerprint(name, error), utc_now()
                 )
@@ -161,15 +159,14 @@ class PostgresRunRecorder:
 
     def close(self) -> None:
         """Give the connection back to the system."""
-        if self._engine is not None and self._pid == os.getpid():
-            self._engine.dispose()
-        self._engine = None
+        engine_of_jobs(self._url).dispose()
 
-    def _own_engine(self) -> Engine:
-        if self._engine is None or self._pid != os.getpid():
-            self._engine = make_engine(self._url, name="switchyard-runs", pool_size=1, statement_seconds=10)
-            self._pid = os.getpid()
-        return self._engine
+    @contextmanager
+    def _unit_of_work(self) -> Iterator[Connection]:
+        """Short, whatever the job may take: its end must not wait long for being written down."""
+        with unit_of_work(engine_of_jobs(self._url)) as conn:
+            execute(conn, "set local statement_timeout = '10s'")
+            yield conn
 
 
 def _arguments(job: SwJob) -> dict[str, object]:

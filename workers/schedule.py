@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache, partial
+from functools import partial
 
 from sqlalchemy import Engine
 from sqlalchemy.engine import RowMapping
@@ -22,7 +22,7 @@ from sqlalchemy.engine import RowMapping
 from core.adapters.rq import REGISTRY, JobSpec, register
 from core.clock import utc_now
 from core.config import Settings
-from core.db import make_engine, read_only, unit_of_work
+from core.db import engine_of_jobs, read_only, unit_of_work
 from core.logs import bound
 from core.messaging.doorbell import Lane, lane_lock
 from core.runs import days, operations, queries, scheduling
@@ -172,10 +172,5 @@ def register_rings() -> None:
 
 
 def _ring_here(schedule: Schedule, run: Callable[..., object], timeout_seconds: int) -> dict[str, object]:
-    engine = _engine(Settings.from_environment().database_url)
+    engine = engine_of_jobs(Settings.from_environment().database_url)
     return ring(schedule, engine, run, timeout_seconds=timeout_seconds)
-
-
-@cache
-def _engine(database_url: str) -> Engine:
-    return make_engine(database_url, name="switchyard-schedule", pool_size=1, statement_seconds=10)

@@ -101,10 +101,10 @@ def test_every_line_is_accepted_or_refused_and_what_is_accepted_is_booked(played
 
 def test_nothing_is_oversold_in_escrow_and_what_is_left_is_known_in_both(played: Played, outcome: Outcome) -> None:
     """Adaptive promises no more than that it will hardly ever: two shops show the same units while there is plenty."""
-    assert outcome.opening_units - outcome.accepted_units == outcome.left_available_units
+    assert outcome.opening_units - outcome.accepted_units == outcome.left_available_units, outcome.as_json()
     escrow = played.outcomes["escrow"]
-    assert (escrow.oversold_units, escrow.goods_oversold, escrow.watched.overdrawn) == (0, 0, 0)
-    assert escrow.left_shown_units <= escrow.left_available_units
+    assert (escrow.oversold_units, escrow.goods_oversold, escrow.watched.overdrawn) == (0, 0, 0), escrow.as_json()
+    assert escrow.left_shown_units <= escrow.left_available_units, escrow.as_json()
 
 
 def test_nearly_as_much_is_sold_as_by_somebody_who_knows_every_order(outcome: Outcome) -> None:
@@ -135,4 +135,4 @@ def test_every_fault_struck(played: Played) -> None:
 
 def test_the_audit_is_clean(played: Played) -> None:
     broken = [check for check in played.audit["checks"] if check["rows"]]
-    assert played.audit["clean"], broken
+    assert played.audit["clean"], json.dumps(broken, indent=2)

@@ -30,6 +30,15 @@ KEPT = os.environ.get("SWITCHYARD_PICTURES")
 PATIENCE_MS = 120_000
 """A page is there in a second or two; on a machine that does much else it takes as long as it takes."""
 
+STILL = """
+addEventListener("DOMContentLoaded", () => {
+    const still = document.createElement("style");
+    still.textContent = "*, *::before, *::after {animation: none !important; transition: none !important}";
+    document.head.append(still);
+});
+"""
+"""What turns and fades without end is drawn sixty times a second, and nobody watches: a fifth of a page's work."""
+
 READY = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 
 
@@ -196,7 +205,9 @@ def _person(browser: Browser, phone: bool) -> BrowserContext:
         known[phone] = browser.new_context(
             viewport={"width": 390, "height": 844} if phone else {"width": 1280, "height": 800},
             is_mobile=phone,
+            reduced_motion="reduce",
         )
+        known[phone].add_init_script(STILL)
     return known[phone]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -124,7 +125,8 @@ def test_with_redis_away_the_next_turns_stand_all_the_same(opened: Open, conn: C
     said = text_of(opened("schedules"))
     assert "Redis does not answer: what is due begins when it is back, once." in said
     assert ">Late<" not in said
-    assert "in 1" in said
+    # A slow machine draws it when all that is due by the minute is due again; not what is due by the day.
+    assert re.search(r"\bin \d+ (h|min)\b", said), said
 
 
 def test_one_schedule_has_its_turns_by_page(opened: Open, conn: Connection) -> None:
