@@ -24,8 +24,9 @@ up: $(VENV)/.setup ## Run everything here, with demo shops; Ctrl-C stops it
 down: $(VENV)/.setup ## Stop what runs here; data stays
 	@$(BIN)/python -m workers.cli down
 
-# Most tests wait, for servers to start and pages to settle: more processes than cores. A file stays in one of them.
-JOBS := 4
+# Many tests wait, for servers to start and pages to settle: more processes than two cores. With four of them there is
+# more that only waits for the others. A file stays in one of them.
+JOBS := 3
 
 test: $(VENV)/.setup-dev ## Run the tests; ARGS="-k words" chooses some, JOBS=0 runs them one by one
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
