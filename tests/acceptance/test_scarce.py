@@ -85,7 +85,7 @@ def _audited(system: System, app: Application, control: Control) -> dict[str, An
     """
     said: dict[str, Any] = {}
     with read_only(app.engine) as conn:
-        shops = [row["id"] for row in fetch(conn, "select id from shops order by id")]
+        shops = [row["shop_id"] for row in fetch(conn, "select shop_id from shops order by shop_id")]
     with hurried(control, CLOCK_FACTOR):
         for shop_id in shops:
             wait_until_in_step(app, control, shop_id, quiet)
