@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -224,6 +224,18 @@ WIDTHS = [False, True]
 """Whether on a phone: dark changes colours only and the phone places only, so that both at once show nothing new."""
 
 WIDTH_NAMES = ["desktop", "phone"]
+
+
+def looks(names: Iterable[str]) -> list[Any]:
+    """(page, whether on a phone) as parameters of a test: each page on both widths; of its other states (`sku-doubt` of
+    `sku`), which are drawn by the same parts, each on one of them in turn. Where pictures are kept, all on both."""
+    found, turn = [], 0
+    for name in names:
+        widths = WIDTHS
+        if "-" in name and not KEPT:
+            widths, turn = [bool(turn % 2)], turn + 1
+        found += [pytest.param(name, phone, id=f"{name}-{WIDTH_NAMES[phone]}") for phone in widths]
+    return found
 
 
 def serious(seen: Visit) -> list[tuple[str, list[str]]]:

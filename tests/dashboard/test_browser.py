@@ -67,8 +67,7 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize("phone", browsing.WIDTHS, ids=browsing.WIDTH_NAMES)
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(("name", "phone"), browsing.looks(PAGES))
 def test_each_page_is_sound_in_every_look(
     sites: Sites, browser: Browser, pictures: Path, name: str, phone: bool
 ) -> None:

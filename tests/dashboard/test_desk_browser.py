@@ -71,8 +71,7 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize("phone", browsing.WIDTHS, ids=browsing.WIDTH_NAMES)
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(("name", "phone"), browsing.looks(PAGES))
 def test_each_look_of_the_screen_is_sound(
     sites: Sites, browser: Browser, pictures: Path, name: str, phone: bool
 ) -> None:

@@ -45,8 +45,7 @@ def site(
 PAGES = {"oversell": "/oversell?sku=22423", "oversold": "/oversell?sku=CANDLE-FIG"}
 
 
-@pytest.mark.parametrize("phone", browsing.WIDTHS, ids=browsing.WIDTH_NAMES)
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(("name", "phone"), browsing.looks(PAGES))
 def test_the_page_is_sound_in_every_look(site: Site, browser: Browser, pictures: Path, name: str, phone: bool) -> None:
     with browsing.visit(browser, site.address + PAGES[name], phone=phone) as seen:
         browsing.assert_each_look_is_sound(seen, pictures, name)

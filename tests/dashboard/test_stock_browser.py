@@ -44,8 +44,7 @@ def site(
 PAGES = {"sku-plain": "/skus?sku=CANDLE-FIG", "sku-bundle": "/skus?sku=GIFT-TEA", "setup": "/setup"}
 
 
-@pytest.mark.parametrize("phone", browsing.WIDTHS, ids=browsing.WIDTH_NAMES)
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(("name", "phone"), browsing.looks(PAGES))
 def test_the_page_is_sound_in_every_look(site: Site, browser: Browser, pictures: Path, name: str, phone: bool) -> None:
     with browsing.visit(browser, site.address + PAGES[name], phone=phone) as seen:
         browsing.assert_each_look_is_sound(seen, pictures, name)
