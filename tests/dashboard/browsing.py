@@ -206,7 +206,6 @@ def _person(browser: Browser, phone: bool) -> BrowserContext:
         known[phone] = browser.new_context(
             viewport={"width": 390, "height": 844} if phone else {"width": 1280, "height": 800},
             is_mobile=phone,
-            reduced_motion="reduce",
         )
         known[phone].add_init_script(STILL)
     return known[phone]
@@ -240,10 +239,10 @@ def looks(names: Iterable[str]) -> list[Any]:
 
 
 def serious(seen: Visit) -> list[tuple[str, list[str]]]:
-    """What axe finds. What is being refreshed is faded for a moment: what is wrong is still so at a second look."""
+    """What axe finds. What is being refreshed is faded for a moment: what is wrong is still so at a third look."""
     found: list[tuple[str, list[str]]] = []
-    for is_second in (False, True):
-        if is_second:
+    for look in range(3):
+        if look:
             seen.settle()
         found = [
             (v["id"], [n["html"][:160] for n in v["nodes"][:3]])
