@@ -23,6 +23,7 @@ from core.bootstrap import Application
 from core.clock import utc_now
 from core.connections.queries import ConnectionRow
 from core.db import fetch, read_only, scalar
+from core.errors import Retryable
 from core.inventory import checking, lane_work
 from core.inventory.planner import Mode
 from workers.replay import hurried, wait_until_in_step
@@ -159,8 +160,10 @@ def _bells(app: Application, worlds: Iterable[World]) -> Iterator[None]:
 
     def ring() -> None:
         while not over.wait(RING_SECONDS):
-            polls.ring()
-            app.queue.enqueue("sweep.exposure")
+            # A Redis that is slow to answer misses a ring; the next one comes in a second.
+            with contextlib.suppress(Retryable):
+                polls.ring()
+                app.queue.enqueue("sweep.exposure")
 
     with ThreadPoolExecutor(1, "bells") as pool:
         ringing = pool.submit(ring)
@@ -259,7 +262,8 @@ def _ask_for_orders(worlds: Sequence[World], progress: Progress) -> None:
     while waiting := [row for row in waiting if not _is_known_until(worlds[0].app, row, ended_at)]:
         names = [row.name for row in waiting]
         assert time.monotonic() - began < READ_SECONDS_MAX, f"orders of {names} are not read"
-        polls.ring()
+        with contextlib.suppress(Retryable):
+            polls.ring()
         progress("asking for orders", len(names), None)
         time.sleep(RING_SECONDS)
 
