@@ -52,7 +52,7 @@ def site(
 @pytest.mark.parametrize("phone", browsing.WIDTHS, ids=browsing.WIDTH_NAMES)
 def test_a_day_is_sound_in_every_look(site: Site, browser: Browser, pictures: Path, phone: bool) -> None:
     with browsing.visit(browser, f"{site.address}/reports?day={site.world.day}", phone=phone) as seen:
-        browsing.assert_each_look_is_sound(seen, pictures, "reports-day")
+        browsing.assert_each_look_is_sound(seen, pictures, "reports")
 
 
 def test_days_lead_to_weeks_and_a_day_to_its_files(
