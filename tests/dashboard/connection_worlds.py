@@ -99,11 +99,12 @@ _CALLS = """
 
 def _amazon_calls(conn: Connection, shop: int, amazon: int) -> None:
     common = {"method": "GET", "api_version": "2021-08-01", "asked_version": "2021-08-01", "quota_left": "5/s"}
-    for minute in range(1, 300, 4):
-        seed.call(
-            conn, shop, amazon, seed.ago(minutes=minute), operation="searchOrders", purpose="connection.poll",
-            cost=1.0, **common,
-        )  # fmt: skip
+    with seed.many(conn) as many:
+        for minute in range(1, 300, 4):
+            seed.call(
+                many, shop, amazon, seed.ago(minutes=minute), operation="searchOrders", purpose="connection.poll",
+                cost=1.0, **common,
+            )  # fmt: skip
     for minute in (3, 6, 9):
         seed.call(
             conn, shop, amazon, seed.ago(minutes=minute), "refused", operation="patchListingsItem", status=403,

@@ -124,15 +124,16 @@ def _parked(conn: Connection, world: worlds.World) -> tuple[int, ...]:
 def _traffic(conn: Connection, world: worlds.World) -> None:
     """An hour in which one channel keeps up and the other falls behind."""
     dice = random.Random(5)
-    for minute in range(60):
-        for _ in range(dice.randint(1, 4)):
-            seed.message(conn, world.shop, world.shopify, seed.ago(minutes=minute, seconds=dice.randint(5, 50)))
-    for minute in range(59, 0, -1):
-        for _ in range(1 + (60 - minute) // 8):
-            at = seed.ago(minutes=minute, seconds=dice.randint(0, 30))
-            is_done = minute > 9 or dice.random() < 0.25
-            settled = {"settled_at": at + timedelta(seconds=40)} if is_done else {}
-            seed.message(conn, world.shop, world.amazon, at, "handled" if is_done else "received", **settled)
+    with seed.many(conn) as many:
+        for minute in range(60):
+            for _ in range(dice.randint(1, 4)):
+                seed.message(many, world.shop, world.shopify, seed.ago(minutes=minute, seconds=dice.randint(5, 50)))
+        for minute in range(59, 0, -1):
+            for _ in range(1 + (60 - minute) // 8):
+                at = seed.ago(minutes=minute, seconds=dice.randint(0, 30))
+                is_done = minute > 9 or dice.random() < 0.25
+                settled = {"settled_at": at + timedelta(seconds=40)} if is_done else {}
+                seed.message(many, world.shop, world.amazon, at, "handled" if is_done else "received", **settled)
 
 
 def _schedules(conn: Connection) -> None:

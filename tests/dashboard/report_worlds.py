@@ -59,7 +59,8 @@ def reported(conn: Connection, days: int = 9) -> Reported:
     corrected = last - timedelta(days=3)
     for back in range(days, -1, -1):
         day = last - timedelta(days=back)
-        _trade(conn, shop, (shopify, amazon), skus, day)
+        with seed.many(conn) as many:
+            _trade(conn, many, shop, (shopify, amazon), skus, day)
         begins, ends = bounds(day, ZONE)
         _machine(conn, shop, shopify, listing, begins)
         if back == 1:
@@ -71,7 +72,9 @@ def reported(conn: Connection, days: int = 9) -> Reported:
     return Reported(shop, last - timedelta(days=1), corrected, last)
 
 
-def _trade(conn: Connection, shop: int, connections: tuple[int, int], skus: dict[str, int], day: date) -> None:
+def _trade(
+    conn: Connection, many: seed.Many, shop: int, connections: tuple[int, int], skus: dict[str, int], day: date
+) -> None:
     """Orders by the hour; more on some weekdays; some given back, one cancelled now and then."""
     begins, _ = bounds(day, ZONE)
     number = 0
@@ -87,16 +90,16 @@ def _trade(conn: Connection, shop: int, connections: tuple[int, int], skus: dict
             for code, title, price in (GOODS[first], GOODS[(first * 2 + 1) % len(GOODS)]):
                 units = 1 + (number + day.day) % 4
                 seed.line(
-                    conn, shop, order, skus[code], units, code=code, title=title,
+                    many, shop, order, skus[code], units, code=code, title=title,
                     unit_price=f"{price / 100:.2f}", total_minor=price * units,
                 )  # fmt: skip
             if number % 13 == 0:
-                _give_back(conn, shop, order, at + timedelta(hours=2))
+                _give_back(many, shop, order, at + timedelta(hours=2))
             if number % 19 == 0:
                 seed.set_state(conn, "orders", order, cancelled_at=at + timedelta(minutes=40))
 
 
-def _give_back(conn: Connection, shop: int, order: int, at: datetime) -> None:
+def _give_back(conn: seed.Many, shop: int, order: int, at: datetime) -> None:
     seed.insert(
         conn, "refunds", shop_id=shop, order_id=order, channel_ref=f"r-{order}", refunded_at=at,
         channel_created_at=at, amount_minor=1295, currency="GBP",

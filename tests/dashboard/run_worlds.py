@@ -9,9 +9,8 @@ from datetime import datetime, timedelta
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection
 
-from core.db import execute
 from core.runs import days, kinds
-from core.runs.schedules import SCHEDULES
+from core.runs.schedules import SCHEDULES, Schedule
 from tests.dashboard import seed, worlds
 
 ZONE = "Europe/London"
@@ -29,19 +28,16 @@ class Runs:
     done: int
 
 
-def tally(
-    conn: Connection, shop: int, connection: int, kind: str, at: datetime, outcome: str, turns: int, seconds: float
-) -> None:
-    execute(
-        conn,
+def tally(rows: seed.Many, connection: int, kind: str, at: datetime, outcome: str, turns: int, seconds: float) -> None:
+    """Turns of an hour that took so long each, at a connection of the only shop."""
+    rows.add(
         """
         insert into sync_tallies (shop_id, connection_id, kind, hour_at, outcome, slot, turns, seconds)
-        values (%(shop)s, %(connection)s, %(kind)s, date_trunc('hour', %(at)s::timestamptz, 'UTC'), %(outcome)s,
-            %(slot)s, %(turns)s, %(sum)s)
+        select shop_id, %(connection)s, %(kind)s, date_trunc('hour', %(at)s::timestamptz, 'UTC'), %(outcome)s,
+            %(slot)s, %(turns)s, %(sum)s from shops
         on conflict (shop_id, connection_id, kind, hour_at, outcome, slot)
             do update set turns = sync_tallies.turns + excluded.turns
         """,
-        shop=shop,
         connection=connection,
         kind=kind,
         at=at,
@@ -61,16 +57,7 @@ def busy(conn: Connection) -> Runs:
     """One channel polls well, another has failed since a while; a whole sync runs, another failed, one was stopped."""
     world = worlds.calm(conn)
     shop, shopify, amazon = world.shop, world.shopify, world.amazon
-    dice = random.Random(3)
-    for hours in range(1, 170):
-        at = seed.ago(hours=hours)
-        for seconds in (0.3, 0.45, 0.7, 2.5):
-            tally(conn, shop, shopify, "poll_orders", at, "nothing", dice.randint(4, 20), seconds)
-            tally(
-                conn, shop, amazon, "poll_orders", at, "nothing" if hours > 1 else "failed", dice.randint(2, 9), seconds
-            )
-        tally(conn, shop, shopify, "push_stock", at, "worked", dice.randint(1, 50), 0.9)
-    tally(conn, shop, shopify, "push_stock", seed.ago(hours=5), "refused", 2, 1.2)
+    _hours(conn, shopify, amazon)
     runs = _runs(conn, world)
     health(conn, shop, shopify, "poll_orders", seed.ago(seconds=21), empty_turns=14, last_work_at=seed.ago(minutes=16))
     health(conn, shop, amazon, "poll_orders", seed.ago(seconds=40), failed_turns=7, last_success_at=seed.ago(minutes=9),
@@ -80,6 +67,20 @@ def busy(conn: Connection) -> Runs:
            last_run_id=runs.stopped)  # fmt: skip
     health(conn, shop, shopify, "check_subscriptions", seed.ago(minutes=31), empty_turns=160)
     return runs
+
+
+def _hours(conn: Connection, shopify: int, amazon: int) -> None:
+    """A week of turns, with the same seconds in each hour."""
+    dice = random.Random(3)
+    with seed.many(conn) as many:
+        for hours in range(1, 170):
+            at = seed.ago(hours=hours)
+            for seconds in (0.3, 0.45, 0.7, 2.5):
+                outcome = "nothing" if hours > 1 else "failed"
+                tally(many, shopify, "poll_orders", at, "nothing", dice.randint(4, 20), seconds)
+                tally(many, amazon, "poll_orders", at, outcome, dice.randint(2, 9), seconds)
+            tally(many, shopify, "push_stock", at, "worked", dice.randint(1, 50), 0.9)
+        tally(many, shopify, "push_stock", seed.ago(hours=5), "refused", 2, 1.2)
 
 
 def _runs(conn: Connection, world: worlds.World) -> Runs:
@@ -115,24 +116,9 @@ def _runs(conn: Connection, world: worlds.World) -> Runs:
 def day(conn: Connection, shop: int) -> None:
     """A day of every schedule: an hour in which all was down, a failure, a turn that was skipped, one by a click."""
     now = seed.now()
-    for schedule in SCHEDULES:
-        every = schedule.every_seconds
-        if every is None:
-            assert schedule.daily_after is not None
-            due = days.due_at(days.latest_due_day(now, schedule.daily_after, ZONE), schedule.daily_after, ZONE)
-            for at in (due - timedelta(days=1) + timedelta(minutes=1), due + timedelta(seconds=1)):
-                seed.schedule(conn, schedule.name, at, "finished", {"violations": 0}, f"{at:%Y-%m-%d}:shop:{shop}")
-            continue
-        # Of a short rhythm one turn in five minutes is enough to look at.
-        step = max(every, 300)
-        for back in range(86_400 // step):
-            # It begins a second after it was due: one that was due just now has not begun.
-            begun = now - timedelta(seconds=1)
-            at = begun - timedelta(seconds=begun.timestamp() % every + back * step) + timedelta(seconds=1)
-            if every <= 3600 and timedelta(hours=7) < now - at < timedelta(hours=8):
-                continue
-            outcome = "failed" if schedule.name == "poll.orders" and 60 < back < 64 else "finished"
-            seed.schedule(conn, schedule.name, at, outcome, {"connections": 2}, f"{schedule.name}-{back}")
+    with seed.many(conn) as many:
+        for schedule in SCHEDULES:
+            _turns(many, schedule, shop, now)
     conn.exec_driver_sql("update schedule_runs set due_at = started_at - interval '1 second'")
     conn.exec_driver_sql(
         "update schedule_runs set missed = 11 where name = 'poll.orders' and period = 'poll.orders-83'"
@@ -145,3 +131,23 @@ def day(conn: Connection, shop: int) -> None:
                 reason="To see it", started_at=at, ended_at=at, outcome="finished")  # fmt: skip
     seed.insert(conn, "schedules", "name", name="outbox.relay", is_paused=True, changed_by="ada: notices are off",
                 changed_at=seed.ago(hours=1))  # fmt: skip
+
+
+def _turns(rows: seed.Many, schedule: Schedule, shop: int, now: datetime) -> None:
+    every = schedule.every_seconds
+    if every is None:
+        assert schedule.daily_after is not None
+        due = days.due_at(days.latest_due_day(now, schedule.daily_after, ZONE), schedule.daily_after, ZONE)
+        for at in (due - timedelta(days=1) + timedelta(minutes=1), due + timedelta(seconds=1)):
+            seed.schedule(rows, schedule.name, at, "finished", {"violations": 0}, f"{at:%Y-%m-%d}:shop:{shop}")
+        return
+    # Of a short rhythm one turn in five minutes is enough to look at.
+    step = max(every, 300)
+    for back in range(86_400 // step):
+        # It begins a second after it was due: one that was due just now has not begun.
+        begun = now - timedelta(seconds=1)
+        at = begun - timedelta(seconds=begun.timestamp() % every + back * step) + timedelta(seconds=1)
+        if every <= 3600 and timedelta(hours=7) < now - at < timedelta(hours=8):
+            continue
+        outcome = "failed" if schedule.name == "poll.orders" and 60 < back < 64 else "finished"
+        seed.schedule(rows, schedule.name, at, outcome, {"connections": 2}, f"{schedule.name}-{back}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,11 +24,37 @@ def ago(**span: float) -> datetime:
     return now() - timedelta(**span)
 
 
-def insert(conn: Connection, table: str, returning: str = "id", **values: Any) -> int:
-    """One row; returns its id."""
+class Many:
+    """Rows that are written together at the end, since nobody needs their ids."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[dict[str, Any]]] = {}
+
+    def add(self, sql: str, **values: Any) -> None:
+        self.rows.setdefault(sql, []).append(values)
+
+    def write(self, conn: Connection) -> None:
+        for sql, rows in self.rows.items():
+            conn.exec_driver_sql(sql, rows)
+
+
+@contextmanager
+def many(conn: Connection) -> Iterator[Many]:
+    """In place of a connection, where hundreds of rows are made: each by itself is a way to the server and back."""
+    rows = Many()
+    yield rows
+    rows.write(conn)
+
+
+def insert(conn: Connection | Many, table: str, returning: str = "id", **values: Any) -> int:
+    """One row; returns its id, or 0 where it is one of many."""
     names = ", ".join(values)
     marks = ", ".join(f"%({name})s" for name in values)
-    return scalar(conn, f"insert into {table} ({names}) values ({marks}) returning {returning}", **values)
+    sql = f"insert into {table} ({names}) values ({marks})"
+    if isinstance(conn, Many):
+        conn.add(sql, **values)
+        return 0
+    return scalar(conn, f"{sql} returning {returning}", **values)
 
 
 def shop(conn: Connection, name: str = "Harbour Goods", zone: str = "Europe/London", currency: str = "GBP") -> int:
@@ -64,7 +92,7 @@ def level(conn: Connection, shop_id: int, sku_id: int, location_id: int, on_hand
 
 
 def movement(
-    conn: Connection, shop_id: int, sku_id: int, location_id: int, delta: int, at: datetime, **more: Any
+    conn: Connection | Many, shop_id: int, sku_id: int, location_id: int, delta: int, at: datetime, **more: Any
 ) -> int:
     values = {"reason": "receipt" if delta > 0 else "adjustment", "recorded_by": "erp", **more}
     return insert(
@@ -101,7 +129,7 @@ def listing(
     )
 
 
-def write(conn: Connection, shop_id: int, connection_id: int, listing_id: int, to: int, **more: Any) -> int:
+def write(conn: Connection | Many, shop_id: int, connection_id: int, listing_id: int, to: int, **more: Any) -> int:
     at = more.pop("at", ago(minutes=4))
     values = {"planned_at": at, "deadline_at": at + timedelta(minutes=1), **more}
     return insert(
@@ -118,7 +146,7 @@ def write(conn: Connection, shop_id: int, connection_id: int, listing_id: int, t
 
 
 def feed(
-    conn: Connection, shop_id: int, connection_id: int, state: str, messages: int, *, minutes: float,
+    conn: Connection | Many, shop_id: int, connection_id: int, state: str, messages: int, *, minutes: float,
     took: float | None = None, **more: Any,
 ) -> int:  # fmt: skip
     """A bulk submission planned `minutes` ago, ended `took` minutes later."""
@@ -137,7 +165,7 @@ def feed(
 
 
 def confirmed(
-    conn: Connection, shop_id: int, connection_id: int, listing_id: int, start: int, to: int, at: datetime
+    conn: Connection | Many, shop_id: int, connection_id: int, listing_id: int, start: int, to: int, at: datetime
 ) -> int:
     return write(
         conn,
@@ -155,20 +183,14 @@ def confirmed(
 
 
 def message(
-    conn: Connection, shop_id: int, connection_id: int, at: datetime, state: str = "handled", **more: Any
+    conn: Connection | Many, shop_id: int, connection_id: int, at: datetime, state: str = "handled", **more: Any
 ) -> int:
     settled = None if state in ("received", "waiting") else at + timedelta(seconds=2)
     values = {"topic": "orders/create", "road": "webhook", "body": b"{}", "settled_at": settled, **more}
     if values["settled_at"] is not None:
         # As the statement that settles does.
-        execute(
-            conn,
-            "insert into tallies (kind, connection_id, name, outcome, events, at)"
-            " values ('inbox', %(c)s, '', %(state)s, 1, %(at)s)",
-            c=connection_id,
-            state=state,
-            at=values["settled_at"],
-        )
+        tally = {"kind": "inbox", "connection_id": connection_id, "name": "", "outcome": state, "events": 1}
+        insert(conn, "tallies", "0", **tally, at=values["settled_at"])
     return insert(
         conn,
         "inbox_messages",
@@ -181,7 +203,9 @@ def message(
     )
 
 
-def order(conn: Connection, shop_id: int, connection_id: int, at: datetime, name: str = "#1042", **more: Any) -> int:
+def order(
+    conn: Connection | Many, shop_id: int, connection_id: int, at: datetime, name: str = "#1042", **more: Any
+) -> int:
     values = {"total_minor": 4310, "currency": "GBP", **more}
     return insert(
         conn,
@@ -198,7 +222,7 @@ def order(conn: Connection, shop_id: int, connection_id: int, at: datetime, name
     )
 
 
-def line(conn: Connection, shop_id: int, order_id: int, sku_id: int | None, units: int = 1, **more: Any) -> int:
+def line(conn: Connection | Many, shop_id: int, order_id: int, sku_id: int | None, units: int = 1, **more: Any) -> int:
     mapping = {"mapping": "stocked"} if sku_id else {"mapping": "unmapped", "mapping_reason": "no SKU has this code"}
     values = {
         "title": "Thing",
@@ -245,14 +269,16 @@ def promise(
     )
 
 
-def call(conn: Connection, shop_id: int, connection_id: int, at: datetime, outcome: str = "ok", **more: Any) -> int:
+def call(
+    conn: Connection | Many, shop_id: int, connection_id: int, at: datetime, outcome: str = "ok", **more: Any
+) -> int:
     values = {"operation": "levels", "method": "POST", "status": 200, "elapsed_ms": 140, "attempt": 1, **more}
     return insert(
         conn, "api_calls", shop_id=shop_id, connection_id=connection_id, outcome=outcome, called_at=at, **values
     )
 
 
-def run(conn: Connection, shop_id: int, connection_id: int, state: str = "running", **more: Any) -> int:
+def run(conn: Connection | Many, shop_id: int, connection_id: int, state: str = "running", **more: Any) -> int:
     values = {
         "kind": "sync_connection",
         "trigger": "click",
@@ -267,7 +293,7 @@ def run(conn: Connection, shop_id: int, connection_id: int, state: str = "runnin
     return insert(conn, "sync_runs", shop_id=shop_id, connection_id=connection_id, state=state, **values)
 
 
-def job(conn: Connection, function: str, at: datetime, outcome: str = "failed", **more: Any) -> int:
+def job(conn: Connection | Many, function: str, at: datetime, outcome: str = "failed", **more: Any) -> int:
     values = {
         "arguments": Jsonb(more.pop("arguments", {})),
         "job_ref": f"j-{next(_numbers)}",
@@ -287,7 +313,7 @@ def job(conn: Connection, function: str, at: datetime, outcome: str = "failed", 
 
 
 def schedule(
-    conn: Connection, name: str, at: datetime, outcome: str, result: Any = None, period: str | None = None
+    conn: Connection | Many, name: str, at: datetime, outcome: str, result: Any = None, period: str | None = None
 ) -> None:
     insert(
         conn,

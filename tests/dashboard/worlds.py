@@ -76,12 +76,13 @@ def _stock(
     seed.level(conn, shop, sku, near, 0)
     seed.level(conn, shop, sku, far, 0)
     seed.movement(conn, shop, sku, far, 12, seed.ago(days=81), reason="count", note="First count")
-    while at < seed.ago(hours=3):
-        delta = -min(units, dice.randint(1, 6)) if units > start // 2 or dice.random() < 0.7 else start
-        if delta:
-            seed.movement(conn, shop, sku, near, delta, at, note="Counted" if delta > 0 else None)
-            units += delta
-        at += timedelta(hours=dice.randint(5, 90))
+    with seed.many(conn) as many:
+        while at < seed.ago(hours=3):
+            delta = -min(units, dice.randint(1, 6)) if units > start // 2 or dice.random() < 0.7 else start
+            if delta:
+                seed.movement(many, shop, sku, near, delta, at, note="Counted" if delta > 0 else None)
+                units += delta
+            at += timedelta(hours=dice.randint(5, 90))
     execute(
         conn,
         "update stock_levels set on_hand = %(u)s where sku_id = %(s)s and location_id = %(l)s",
@@ -95,26 +96,21 @@ def _stock(
         listing = seed.listing(
             conn, shop, channel, sku, near, desired_units=shown, published_units=shown, title="Thing"
         )
-        for back in range(5, -1, -1):
-            seed.confirmed(
-                conn,
-                shop,
-                channel,
-                listing,
-                shown + back + 1,
-                shown + back,
-                seed.ago(minutes=9 + back * 17 + dice.random() * 9),
-            )
+        with seed.many(conn) as many:
+            for back in range(5, -1, -1):
+                at = seed.ago(minutes=9 + back * 17 + dice.random() * 9)
+                seed.confirmed(many, shop, channel, listing, shown + back + 1, shown + back, at)
 
 
 def _traffic(conn: Connection, shop: int, channel: int, skus: list[int], place: int, dice: random.Random) -> None:
-    for minute in range(119, 0, -1):
-        for _ in range(dice.randint(0, 3 + minute // 60)):
-            seed.message(conn, shop, channel, seed.ago(minutes=minute - dice.random() * 0.9))
-    for number in range(60):
-        at = seed.ago(minutes=dice.random() * 700 + 3)
-        seed.order(conn, shop, channel, at, f"#{1042 + number}")
-        seed.order(conn, shop, channel, at - timedelta(days=7), f"#{742 + number}", is_test=number % 9 == 0)
+    with seed.many(conn) as many:
+        for minute in range(119, 0, -1):
+            for _ in range(dice.randint(0, 3 + minute // 60)):
+                seed.message(many, shop, channel, seed.ago(minutes=minute - dice.random() * 0.9))
+        for number in range(60):
+            at = seed.ago(minutes=dice.random() * 700 + 3)
+            seed.order(many, shop, channel, at, f"#{1042 + number}")
+            seed.order(many, shop, channel, at - timedelta(days=7), f"#{742 + number}", is_test=number % 9 == 0)
     for number, sku in enumerate(skus):
         at = seed.ago(hours=20 - number)
         line = seed.line(conn, shop, seed.order(conn, shop, channel, at, f"#{900 + number}"), sku, 2)
