@@ -136,10 +136,12 @@ class Desk:
                     seen = preview(conn, self.shop_id, meant, self.app.queue.check, utc_now())
                     if not seen.is_possible:
                         return None
-                    return recovery.requeue(
+                    done = recovery.requeue(
                         conn, self.shop_id, meant, seen.token, ACTOR, utc_now(), self.app.queue.check,
                         per_minute=PER_MINUTE,
                     )  # fmt: skip
+                self.app.broker.take_back(done.job_refs)
+                return done.recovery_id
             except FactsChanged:
                 continue
             except NothingToDo:
