@@ -82,25 +82,24 @@ def fold(conn: Connection) -> int:
 
 _CONNECTIONS = """
     select c.id, c.shop_id, c.name, c.vendor, c.state, c.last_error is not null as has_problem,
-        inbox.received, inbox.waiting, inbox.parked,
+        lane.received, inbox.waiting, inbox.parked,
         coalesce(extract(epoch from now() - oldest.received_at), 0)::float8 as oldest_received_seconds,
         extract(epoch from c.orders_polled_at)::float8 as polled_at,
         shown.to_push, shown.refused, legs.open_legs, legs.stuck_legs, writes.open_writes, writes.doubtful_writes,
         coalesce(extract(epoch from now() - writes.oldest_planned_at), 0)::float8 as oldest_write_seconds
     from connections c
     cross join lateral (
+        select count(*) as received, min(m.id) as oldest_id from inbox_messages m
+        where m.shop_id = c.shop_id and m.connection_id = c.id and m.state = 'received'
+    ) lane
+    cross join lateral (
         select
-            (select count(*) from inbox_messages m
-             where m.shop_id = c.shop_id and m.connection_id = c.id and m.state = 'received') as received,
             (select count(*) from inbox_messages m
              where m.shop_id = c.shop_id and m.connection_id = c.id and m.state = 'waiting') as waiting,
             (select coalesce(sum(p.messages), 0)::int8 from parked_causes p
              where p.shop_id = c.shop_id and p.connection_id = c.id) as parked
     ) inbox
-    left join lateral (
-        select m.received_at from inbox_messages m
-        where m.shop_id = c.shop_id and m.connection_id = c.id and m.state = 'received' order by m.id limit 1
-    ) oldest on true
+    left join inbox_messages oldest on oldest.shop_id = c.shop_id and oldest.id = lane.oldest_id
     cross join lateral (
         select
             (select count(*) from listings l where l.shop_id = c.shop_id and l.connection_id = c.id

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, event
 
 from bench import failing, screens
 from bench.shop import Shop
-from core import embedded
+from core import embedded, measures
 from core.clock import utc_now
 from core.connections.queries import connection
 from core.db import execute, make_engine, unit_of_work
@@ -134,3 +134,44 @@ def test_no_page_reads_all_that_waits_is_parked_or_has_failed(
     owner.dispose()
     for page, said in heard.items():
         judge(conn, f"{page}, with statistics", said)
+
+
+LANES = {WAITING, "ix_inbox_messages_parked"}
+
+
+@pytest.mark.parametrize(
+    ("sql", "state"),
+    [
+        ("select * from connection_health", "received"),
+        ("select * from job_lanes", "received"),
+        ("select * from connection_watermarks", "parked"),
+        (measures._CONNECTIONS, "received"),
+    ],
+    ids=["health", "lanes", "watermarks", "measures"],
+)
+def test_for_a_quiet_connection_nobody_reads_what_waits_at_a_busy_one(
+    database: embedded.Database, engine: Engine, conn: Connection, sql: str, state: str
+) -> None:
+    with unit_of_work(engine) as own:
+        shop = seed.shop(own)
+        busy = seed.connection(own, shop)
+        seed.connection(own, shop, "Amazon UK", "amazon", "B")
+        execute(
+            own,
+            """
+            insert into inbox_messages (shop_id, connection_id, delivery_id, topic, road, body, received_at, state,
+                cause)
+            select %(shop)s, %(busy)s, n::text, 'orders/create', 'webhook', convert_to(repeat('x', 200), 'UTF8'),
+                now(), %(state)s, case when %(state)s = 'parked' then 'unreadable' end
+            from generate_series(1, 40000) n
+            """,
+            shop=shop,
+            busy=busy,
+            state=state,
+        )
+    owner = make_engine(database.superuser_url)
+    with owner.connect().execution_options(isolation_level="AUTOCOMMIT") as once:
+        execute(once, "vacuum analyze")
+    owner.dispose()
+    found = [read for read in reads(conn, screens.Statement(sql, {})) if read[0] not in LANES]
+    assert not [read for read in found if read[2] > 10 and "failure_" not in read[0]], found
