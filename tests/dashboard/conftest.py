@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 import streamlit as st
 from playwright.sync_api import Browser, expect
 from sqlalchemy import Connection, Engine
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from core import bootstrap, embedded
@@ -19,6 +21,9 @@ from tests.dashboard import browsing
 MAIN = Path(__file__).resolve().parents[2] / "dashboard" / "main.py"
 
 Open = Callable[..., AppTest]
+
+# Each page under test looks through all that is installed for components: once is enough, it takes half a second.
+manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
 
 
 def forget_all() -> None:
