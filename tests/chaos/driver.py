@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import psycopg
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.audit import Actor
@@ -197,7 +198,8 @@ def _strike_all(on: Field, plan: Sequence[Planned], report: Report, say: Say) ->
         began = time.monotonic()
         try:
             struck = ALL_BLOWS[planned.kind](on, planned)
-        except (NotReached, psycopg.OperationalError, Retryable) as error:
+        except (NotReached, psycopg.OperationalError, OperationalError, Retryable) as error:
+            # What a person's own act meets: a lock of ours, a server that is away. They are told, and try again.
             said = f"{planned.number} {planned.kind}: {error}"
             say(f"     {began - on.began:>7.1f}s not yet: {said}")
             if tries < TRIES:
