@@ -14,8 +14,7 @@ from typing import Any
 
 import httpx
 import psycopg
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from core.audit import Actor
 from core.bootstrap import Application, make_application
