@@ -241,7 +241,10 @@ def lock_levels_of(
             select id from skus where shop_id = %(shop)s and code = any(%(codes)b::text[])
             union
             select r.sku_id from order_lines l
-            join reservations r on r.shop_id = l.shop_id and r.order_line_id = l.id
+            cross join lateral (
+                -- Each by its key, as when they are settled.
+                select r.sku_id from reservations r where r.shop_id = l.shop_id and r.order_line_id = l.id offset 0
+            ) r
             where l.shop_id = %(shop)s and l.order_id = any(%(orders)b::int8[])
         ), wanted as (
             select sku_id from named
@@ -263,7 +266,10 @@ def lock_levels_of(
 
 # What one unit of a line takes: what it took when it was first booked, else what its bundle is made of, else itself.
 _PARTS = """
-    left join reservations r on r.shop_id = %(shop)s and r.order_line_id = line.id
+    left join lateral (
+        -- Each by its key: for thousands of lines the planner would rather read all reservations there are.
+        select * from reservations r where r.shop_id = %(shop)s and r.order_line_id = line.id offset 0
+    ) r on true
     left join bundle_parts b on b.shop_id = %(shop)s and b.bundle_sku_id = line.sku_id and r.id is null
 """
 
