@@ -209,6 +209,48 @@ def test_pages_that_are_always_refused_are_done_without(window: timedelta) -> No
     assert len(canned.searches) < 10 + 61
 
 
+def a_page_now_and_then(seller: Seller, apart: timedelta, turns: int) -> tuple[set[str], datetime | None]:
+    """What is read in the background by one page a turn, with turns so far apart: (refs, the bound once it is told)."""
+    refs: set[str] = set()
+    resume = None
+    for number in range(turns):
+        page = next(seller.channel.orders_since(EARLIER, resume, in_background=True))
+        refs |= {ref for ref, _, _ in page.orders}
+        if page.told_until is not None:
+            return refs, page.told_until
+        seller.later(seconds=apart.total_seconds())
+        # The shop sells on meanwhile.
+        seller.canned.put(order_body(f"B{number}", at=stamp(seller.now() - timedelta(minutes=5))))
+        resume = page.resume
+    return refs, None
+
+
+@pytest.mark.parametrize("apart", [timedelta(minutes=6), timedelta(minutes=11), timedelta(hours=5)])
+@pytest.mark.parametrize("refuses_next_pages", [False, True])
+def test_a_reading_in_the_background_ends_however_far_apart_its_turns_are(
+    apart: timedelta, refuses_next_pages: bool
+) -> None:
+    # A turn is a page: whoever catches up with a bound that has gone on by the next turn never ends.
+    canned = CannedOrders(now=NOW, page=2, refuses_next_pages=refuses_next_pages)
+    for each in range(6):
+        canned.put(order_body(f"A{each}", at=stamp(ago(10 + 7 * each))))
+    refs, told = a_page_now_and_then(Seller(canned), apart, 60)
+    assert told is not None
+    assert told >= ago(2)
+    assert refs >= ALL_SIX
+
+
+def test_a_poll_tells_how_far_it_is_while_one_sweep_catches_up_with_the_other() -> None:
+    canned = CannedOrders(now=NOW)
+    seller, resume, bounds = Seller(canned), None, []
+    for _ in range(6):
+        page = next(seller.channel.orders_since(EARLIER, resume))
+        resume = page.resume
+        bounds.append(page.told_until)
+        seller.later(minutes=30)
+    assert bounds == [None, *(ago(2) + timedelta(minutes=30) * turn for turn in range(5))]
+
+
 def test_a_page_that_is_refused_for_ever_is_said_and_not_asked_for_without_end() -> None:
     canned = CannedOrders(now=NOW, page=2, refuses_next_pages=True)
     for each in range(3):

@@ -262,9 +262,7 @@ def assert_all_is_well(trade: Trade) -> None:
     assert on_shopify == ours
     assert on_amazon == ours
     assert len(ours) == GOODS
-    # What a channel tells of our own writes may come after it shows them.
-    wait_until(lambda: "inbox_is_settled" not in trade.broken(), "what the channels told of it is handled")
-    assert trade.broken() == {}
+    assert trade.broken_when_told() == {}
 
 
 SET, PATCH = "SetQuantities", "PATCH items"

@@ -133,6 +133,17 @@ class Trade:
             found = invariants.check(conn, utc_now(), shop_id=self.shop_id, settled=True)
         return {finding.name: len(finding.rows) for finding in found if finding.rows}
 
+    def broken_when_told(self) -> dict[str, int]:
+        """The same at a moment when all that came is handled: a channel may tell of our own writes after it shows them,
+        and goes on to."""
+
+        def found() -> tuple[dict[str, int]] | None:
+            broken = self.broken()
+            return None if "inbox_is_settled" in broken else (broken,)
+
+        (broken,) = wait_until(found, "what the channels told of it is handled")
+        return broken
+
     def calls(self) -> Calls:
         """Calls of this shop's Shopify and of its seller's Amazon so far, as the sandbox counts them."""
         rows = httpx.get(f"{self.control.url}/_control/calls", timeout=20).raise_for_status().json()["calls"]

@@ -148,7 +148,7 @@ class AmazonSellerChannel:
         A search comes back in three minutes: there is never a reserve that one in the background could leave to others.
         Whoever asks takes turns with the sweeps.
         """
-        return self._orders.since(since, resume)
+        return self._orders.since(since, resume, in_background=in_background)
 
     def newest_order_change_at(self) -> datetime | None:
         """Up to when Amazon looks at orders, by its own clock: everything that bears an earlier stamp has happened."""

@@ -51,7 +51,8 @@ _OTHER: dict[Family, Family] = {"updated": "created", "created": "updated"}
 class _Window:
     """A sweep under way: what it asks for, up to when the vendor looked (its first page), and the page that is next.
 
-    `before` is only asked for where the pages of a longer window could not be had; else the vendor picks the bound.
+    `before` is only asked for in the background, and where the pages of a longer window could not be had; else the
+    vendor picks the bound.
     """
 
     family: Family
@@ -79,6 +80,8 @@ class _Course:
     window: _Window | None = None
     markets: str = ""
     """The marketplaces of which all this is told."""
+    goal: str | None = None
+    """Of a reading in the background: the vendor's first bound. Both sweeps have to come that far, and no further."""
 
     def text(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
@@ -89,7 +92,8 @@ class _Course:
             return cls()
         kept = json.loads(text)
         window = kept.get("window")
-        return cls(kept["turn"], kept["bounds"], _Window(**window) if window else None, kept.get("markets", ""))
+        under_way = _Window(**window) if window else None
+        return cls(kept["turn"], kept["bounds"], under_way, kept.get("markets", ""), kept.get("goal"))
 
     def within(self, markets: Markets) -> _Course:
         """The same over these marketplaces: pages go on within the same ones only, and bounds tell of no others.
@@ -105,6 +109,11 @@ class _Course:
             back = _iso(min(known)) if len(known) == len(joined) else None
             bounds = {} if back is None else {family: min(bound, back) for family, bound in bounds.items()}
         return _Course(self.turn, bounds, None, markets.refs)
+
+    def lacks(self, family: Family) -> bool:
+        """Of a reading in the background: whether a sweep has not come as far as it is to."""
+        known = self.bounds.get(family)
+        return known is None or self.goal is None or known < self.goal
 
     def bound(self, family: Family) -> datetime | None:
         known = self.bounds.get(family)
@@ -140,14 +149,16 @@ class Orders:
         self._partner, self._markets, self._now = partner, markets, now
         self._factor = clock_factor
 
-    def since(self, since: datetime, resume: str | None) -> Iterator[OrderPage]:
+    def since(self, since: datetime, resume: str | None, *, in_background: bool = False) -> Iterator[OrderPage]:
         """Sweep on from where `resume` says, by page; from `since` where nothing is known yet.
 
         Two sweeps take turns. What was updated up to the returned bound is told by one; but an order that was placed
         before that bound and changed again after it is not among those. What was created up to a bound is told by the
         other, whatever happened to it since. Together they have told everything up to the earlier of their bounds.
 
-        Ends without a bound when the quota is used up, or where the caller stops: `resume` then goes on.
+        Ends when the quota is used up, or where the caller stops: `resume` then goes on. In the background both sweep
+        up to the bound of the very first page, and only then tell one: whoever is asked for a page now and then would
+        otherwise run after a bound that goes on meanwhile.
         """
         course = _Course.of(resume).within(self._markets)
         window = course.window or self._open(course, course.turn, since)
@@ -156,6 +167,8 @@ class Orders:
                 page, window = self._page(window)
             except Throttled:
                 return
+            if in_background and course.goal is None:
+                course = replace(course, goal=window.until)
             if page is None:
                 course = replace(course, window=window)
                 # Nothing yet, but kept at once: with the quota used up the same page would be asked for for ever.
@@ -167,14 +180,14 @@ class Orders:
                 yield OrderPage(found, course.text())
                 continue
             bounds = {**course.bounds, window.family: str(window.until)}
-            course = _Course(_OTHER[window.family], bounds, None, course.markets)
-            if self._is_behind(course, course.turn, window):
-                window = self._open(course, course.turn, since)
-                course = replace(course, window=window)
-                yield OrderPage(found, course.text())
-                continue
-            yield OrderPage(found, course.text(), course.told_until)
-            return
+            course = replace(course, turn=_OTHER[window.family], bounds=bounds, window=None)
+            turn = self._next(course, window, in_background=in_background)
+            if turn is None:
+                yield OrderPage(found, course.text(), course.told_until)
+                return
+            window = self._open(course, turn, since)
+            course = replace(course, turn=turn, window=window)
+            yield OrderPage(found, course.text(), None if in_background else course.told_until)
 
     def told_until(self) -> datetime | None:
         """Up to when the vendor looks, by its own clock, in whole seconds: what bears an earlier stamp has happened.
@@ -230,9 +243,16 @@ class Orders:
                 yield [self._found(order, answer.left_at)]
 
     def _open(self, course: _Course, family: Family, since: datetime) -> _Window:
-        """A new sweep, from the bound that the vendor returned last."""
+        """A new sweep, from the bound that the vendor returned last, up to where the reading ends if it does."""
         bound = course.bound(family) or since
-        return _Window(family, _iso(bound - OVERLAP / self._factor))
+        return _Window(family, _iso(bound - OVERLAP / self._factor), before=course.goal)
+
+    def _next(self, course: _Course, done: _Window, *, in_background: bool) -> Family | None:
+        """Which sweep goes on at once, now that one is done: the other by preference; None: neither needs to."""
+        other = course.turn
+        if not in_background:
+            return other if self._is_behind(course, other, done) else None
+        return next((family for family in (other, done.family) if course.lacks(family)), None)
 
     def _is_behind(self, course: _Course, family: Family, done: _Window) -> bool:
         known = course.bound(family)
