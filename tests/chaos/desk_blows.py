@@ -149,7 +149,9 @@ def _none_is_open(on: Field, channel: str) -> None:
         if found["n"]:
             with contextlib.suppress(redis.RedisError), on.victims.client() as client:
                 let_time_pass(on.database, client)
-                on.desk.nudge(client, "runs.sweep")
+                # One of orders has its turn between two polls.
+                for job in ("poll.orders", "runs.sweep"):
+                    on.desk.nudge(client, job)
         return not found["n"]
 
     on.wait(is_free, f"no comparison of {channel} is open", every=1.0)
