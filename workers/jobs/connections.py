@@ -408,14 +408,16 @@ def _poll_by_bounds(app: Application, row: ConnectionRow, channel: SalesChannel)
     # As it is now: another poll may have gone on since this one was rung for.
     with read_only(app.engine) as conn:
         row = queries.connection(conn, row.shop_id, row.id)
-    recorded = 0
+    recorded, told_until = 0, None
     for page in channel.orders_since(connections.orders_begin_at(row) - OVERLAP, row.orders_resume):
         recorded += record_orders(app, row, page.orders, told=page)
-        if page.told_until is not None:
-            with unit_of_work(app.engine) as conn:
-                connections.note_poll_complete(conn, row.shop_id, row.id, page.told_until, page.told_until)
+        told_until = page.told_until or told_until
         if time.monotonic() > ends_at:
             break
+    if told_until is not None:
+        # Once, and the last: what waits to be handled first is not overtaken by a later bound.
+        with unit_of_work(app.engine) as conn:
+            connections.note_poll_complete(conn, row.shop_id, row.id, told_until, told_until)
     return recorded
 
 
