@@ -406,12 +406,27 @@ class _RetryScheduler(RQScheduler):
     """RQ's own scheduler, a child of the worker that moves waiting retries; RQ would let it outlive a killed worker."""
 
     def start(self) -> Any:
-        """Fork the child."""
+        """Fork the child. Who is told to end while that goes on hears it afterwards: in the moment of the fork the
+        child still has its worker's ears, and what they raise is lost.
+        """
         self._end_with_worker = ends_with_parent(signal.SIGTERM)
-        return super().start()
+        self._heard: list[int] = []
+        ears = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            return super().start()
+        finally:
+            for number, ear in ears.items():
+                signal.signal(number, ear)
+            for number in self._heard[:1]:
+                signal.raise_signal(number)
+
+    def _hear(self, number: int, _frame: object) -> None:
+        self._heard.append(number)
 
     def work(self) -> None:
         """The child's loop."""
+        self._install_signal_handlers()
+        self._stop_requested = bool(self._heard)
         self._end_with_worker()
         try:
             super().work()

@@ -32,7 +32,7 @@ def main() -> None:
     logs.configure("test")
     role, *words = sys.argv[1:]
     roles = {"worker": worker, "scheduler": tick_scheduler, "holder": holder, "producer": producer, "expire": expire,
-             "turns": turns}  # fmt: skip
+             "struck": struck, "turns": turns}  # fmt: skip
     roles[role](*words)
 
 
@@ -48,6 +48,20 @@ def worker(queue: str) -> None:
     register(TICK.ring_job, lambda: schedule.ring(TICK, engine, _note), JobSpec(queue, 60))
     record_runs_with(PostgresRunRecorder(SETTINGS.database_url))
     made = make_worker(queue, SETTINGS.redis_url)
+    made.work(with_scheduler=True, logging_level="WARNING")
+
+
+def struck(whom: str) -> None:
+    """A worker of `events`; with each fork SIGTERM comes to the `worker`, or to the `child`, in that very moment."""
+
+    def strike() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    made = make_worker("events", SETTINGS.redis_url)
+    if whom == "worker":
+        os.register_at_fork(after_in_parent=strike)
+    else:
+        os.register_at_fork(after_in_child=strike)
     made.work(with_scheduler=True, logging_level="WARNING")
 
 

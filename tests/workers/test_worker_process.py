@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import redis
+from rq import Worker
+from rq.scheduler import RQScheduler
 from sqlalchemy import Engine
 
 from core.adapters.rq import SwWorker, live_worker_names, queue_named
@@ -74,6 +76,35 @@ def test_sigterm_lets_the_job_at_work_finish(
     (run,) = runs(engine)
     assert run["outcome"] == "finished"
     assert live_worker_names(client) == set()
+
+
+@pytest.fixture
+def struck(start: Callable[..., Any], eventually: Eventually, client: redis.Redis, request: Any) -> Any:
+    """A worker that serves before it forks its scheduler, whose lock another has; whoever it is said then gets SIGTERM."""
+    lock = RQScheduler.get_locking_key("events")
+    client.set(lock, "another")
+    started = start("struck", request.param)
+    eventually(lambda: live_worker_names(client), "the worker is registered")
+    eventually(lambda: client.hget(next(iter(Worker.all_keys(client))), "state") == b"idle", "it serves")
+    assert children(started.process.pid) == []
+    client.delete(lock)
+    return started
+
+
+@pytest.mark.parametrize("struck", ["worker"], indirect=True)
+def test_a_worker_that_is_told_to_end_while_it_forks_its_scheduler_ends(struck: Any, client: redis.Redis) -> None:
+    assert struck.ended() == 0
+    assert live_worker_names(client) == set()
+
+
+@pytest.mark.parametrize("struck", ["child"], indirect=True)
+def test_a_scheduler_that_is_told_to_end_while_it_is_forked_ends_and_its_worker_does_not_wait_for_it(
+    struck: Any, eventually: Eventually
+) -> None:
+    eventually(lambda: children(struck.process.pid), "it is forked")
+    eventually(lambda: not children(struck.process.pid), "it has ended")
+    struck.signal(signal.SIGTERM)
+    assert struck.ended() == 0
 
 
 @pytest.mark.parametrize("seconds", [0, 15], ids=["idle", "busy"])
