@@ -195,10 +195,18 @@ def say_later(text: str) -> None:
     st.session_state["said"] = text
 
 
-def say() -> None:
-    """Say what a write left to be said."""
-    if "said" in st.session_state:
-        st.toast(st.session_state.pop("said"), icon=":material/check_circle:", duration="long")
+def say() -> str | None:
+    """Say what a write left to be said; returns it, for `has_said`."""
+    said: str | None = st.session_state.get("said")
+    if said is not None:
+        st.toast(said, icon=":material/check_circle:", duration="long")
+    return said
+
+
+def has_said(said: str | None) -> None:
+    """The page is drawn, and what it said has been heard: of a run that another interrupts, nothing may ever arrive."""
+    if said is not None and st.session_state.get("said") == said:
+        del st.session_state["said"]
 
 
 def open_here(label: str, key: str, **where: str) -> None:

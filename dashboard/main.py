@@ -184,9 +184,10 @@ def draw(sections: dict[str, list[st.Page]], nav: st.Page) -> None:
     viewer = viewer_of(person, shops)
     draw_sidebar(sections, shops, viewer)
     draw_top(is_disabled=viewer is None)
-    components.say()
+    said = components.say()
     if viewer is None:
         welcome()
+        components.has_said(said)
         return
     people.look_at(viewer)
     stops.banner()
@@ -194,6 +195,7 @@ def draw(sections: dict[str, list[st.Page]], nav: st.Page) -> None:
         follow_search(sections["Stock"][0], viewer)
     nav.run()
     components.open_waiting_dialog()
+    components.has_said(said)
 
 
 def run() -> None:

@@ -417,8 +417,8 @@ class _RetryScheduler(RQScheduler):
         finally:
             for number, ear in ears.items():
                 signal.signal(number, ear)
-            for number in self._heard[:1]:
-                signal.raise_signal(number)
+            for heard in self._heard[:1]:
+                signal.raise_signal(heard)
 
     def _hear(self, number: int, _frame: object) -> None:
         self._heard.append(number)

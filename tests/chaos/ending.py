@@ -27,8 +27,8 @@ ROUND_SECONDS = 1.5
 SAY_SECONDS = 15
 SWEEPS = ("runs.sweep", "poll.orders", "sweep.reconciliation", "runs.recover", "outbox.relay", "sweep.alerts")
 
-# A channel that may be asked only so often is asked by sweeps and comparisons of orders in turns: on a clock that is not
-# hurried, minutes apart.
+# A channel that may be asked only so often is asked by sweeps and comparisons of orders in turns: on a clock that is
+# not hurried, minutes apart.
 _TAKES_TURNS = """(y.kind = 'reconcile_orders' and y.state = 'queued'
     and starts_with(coalesce(y.error, ''), 'the channel may be asked only so often')
     and exists (select from connections c where c.shop_id = y.shop_id and c.id = y.connection_id

@@ -80,7 +80,7 @@ def test_sigterm_lets_the_job_at_work_finish(
 
 @pytest.fixture
 def struck(start: Callable[..., Any], eventually: Eventually, client: redis.Redis, request: Any) -> Any:
-    """A worker that serves before it forks its scheduler, whose lock another has; whoever it is said then gets SIGTERM."""
+    """A worker that serves before it forks its scheduler, whose lock another has; then one of the two gets SIGTERM."""
     lock = RQScheduler.get_locking_key("events")
     client.set(lock, "another")
     started = start("struck", request.param)

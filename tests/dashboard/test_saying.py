@@ -1,0 +1,39 @@
+"""What a write left to be said is said, whichever run of the page comes to its end."""
+
+from __future__ import annotations
+
+from streamlit.testing.v1 import AppTest
+
+
+def page() -> None:
+    import streamlit as st
+
+    from dashboard import components
+
+    def write() -> None:
+        components.say_later("Two jobs are done again.")
+
+    said = components.say()
+    if st.session_state.pop("interrupts", False):
+        # As when something else asks for another run in the middle of this one: nothing of this may ever arrive.
+        st.stop()
+    st.button("Write", on_click=write)
+    components.has_said(said)
+
+
+def toasts(run: AppTest) -> list[str]:
+    return [toast.value for toast in run.toast]
+
+
+def test_it_is_said_once() -> None:
+    run = AppTest.from_function(page, default_timeout=200).run()
+    assert toasts(run.button[0].click().run()) == ["Two jobs are done again."]
+    assert toasts(run.run()) == []
+
+
+def test_a_run_that_is_interrupted_does_not_swallow_it() -> None:
+    run = AppTest.from_function(page, default_timeout=200).run()
+    run.session_state["interrupts"] = True
+    run.button[0].click().run()
+    assert toasts(run.run()) == ["Two jobs are done again."]
+    assert toasts(run.run()) == []
