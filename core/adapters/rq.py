@@ -402,19 +402,25 @@ def live_worker_names(connection: redis.Redis) -> set[str]:
     return {key.removeprefix(prefix) for key, lives in zip(keys, alive, strict=True) if lives}
 
 
+_END = (signal.SIGINT, signal.SIGTERM)
+"""What tells a process to end."""
+
+
 class _RetryScheduler(RQScheduler):
     """RQ's own scheduler, a child of the worker that moves waiting retries; RQ would let it outlive a killed worker."""
 
     def start(self) -> Any:
-        """Fork the child. Who is told to end while that goes on hears it afterwards: in the moment of the fork the
-        child still has its worker's ears, and what they raise is lost.
+        """Fork the child. Who is told to end while that goes on hears it afterwards: in the moment of the fork what
+        came is forgotten by Python, and what its worker's ears raise is lost. The child hears nothing until it listens.
         """
         self._end_with_worker = ends_with_parent(signal.SIGTERM)
         self._heard: list[int] = []
-        ears = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
+        ears = {number: signal.signal(number, self._hear) for number in _END}
+        deaf = signal.pthread_sigmask(signal.SIG_BLOCK, _END)
         try:
             return super().start()
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, deaf)
             for number, ear in ears.items():
                 signal.signal(number, ear)
             for heard in self._heard[:1]:
@@ -426,7 +432,9 @@ class _RetryScheduler(RQScheduler):
     def work(self) -> None:
         """The child's loop."""
         self._install_signal_handlers()
-        self._stop_requested = bool(self._heard)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _END)
+        if self._heard:
+            self._stop_requested = True
         self._end_with_worker()
         try:
             super().work()
