@@ -6,7 +6,8 @@ grant execute on all functions in schema public to {role};
 -- Facts are added, never edited: refused here too, should a trigger ever be missing.
 revoke update, delete, truncate on
     stock_movements, audit_entries, fulfilment_lines, refunds, refund_lines, customer_returns, line_returns,
-    count_entries, identifier_files, daily_reports, daily_report_markets
+    count_entries, identifier_files, daily_reports, daily_report_markets, ledger_accounts, ledger_transactions,
+    ledger_entries, ledger_seals, ledger_anchors, commission_accruals, commission_terms, commission_versions
 from {role};
 revoke update, truncate on exposure_changes, channel_acts, alert_events, discrepancy_events from {role};
 revoke truncate on alerts from {role};
@@ -14,5 +15,6 @@ revoke truncate on changes, change_legs, discrepancies from {role};
 revoke delete, truncate on
     listing_writes, orders, order_lines, fulfilments, reservations, inbox_messages, policy_versions, channel_policies,
     stock_documents, stock_document_lines, shortages, write_stops,
-    sku_identifiers, shipment_confirmations, channel_feeds, notice_channels
+    sku_identifiers, shipment_confirmations, channel_feeds, notice_channels, parties, party_assignments,
+    commission_rules, chargebacks, payout_holds, adjustments
 from {role};
