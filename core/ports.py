@@ -33,6 +33,8 @@ class ChannelLine:
     """How many of it left, by the channel's own count, whether or not it tells of their parcels."""
     puts_back: bool | None = None
     """Whether the channel puts what is cancelled of it back into its number by itself; None: refunds and edits tell."""
+    tax_minor: int | None = None
+    """Its taxes after discounts, whether its price contains them or not; None where this observation does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ class ChannelRefundLine:
     units: int
     restock: Restock
     subtotal_minor: int
+    tax_minor: int | None = None
+    """The taxes given back with it; None where the channel does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,10 @@ class ChannelRefund:
     amount_minor: int
     currency: str
     lines: tuple[ChannelRefundLine, ...]
+    shipping_minor: int | None = None
+    """Carriage given back, as it was charged: with its tax where prices contain taxes; None where it is not told."""
+    shipping_tax_minor: int | None = None
+    """The taxes of that carriage; None where they are not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +151,10 @@ class ChannelOrder:
     """Taxes, whether the prices contain them or not; None where this observation does not tell."""
     shipping_minor: int | None = None
     """What the buyer paid for carriage; None where this observation does not tell."""
+    taxes_included: bool | None = None
+    """Whether the prices of lines and carriage contain the taxes; None where it is not told."""
+    codes: tuple[str, ...] = ()
+    """What the buyer came with that names somebody: discount codes and referral codes, as typed, without doubles."""
 
 
 @dataclass(frozen=True, slots=True)

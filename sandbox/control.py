@@ -226,9 +226,10 @@ class Control:
                 shop,
                 entry.get("order_id"),
                 text(entry, "key"),
-                objects(entry, "lines"),
+                objects({"lines": [], **entry} if "shipping" in entry else entry, "lines"),
                 orders.instant(entry.get("processed_at")),
                 entry.get("note"),
+                entry.get("shipping", "0.00"),
             )
             return {"key": entry["key"], "id": refund_id}
 

@@ -24,6 +24,8 @@ FIRST_IDS = {
     "line": 13_007_199_254_740_993,
     "refund": 18_014_398_509_481_985,
     "refund_line": 18_514_398_509_481_985,
+    "shipping_line": 3_800_000_000_001,
+    "refund_shipping_line": 4_400_000_000_001,
     "fulfillment": 5_300_000_000_001,
     "fulfillment_line": 9_500_000_000_001,
     "fulfillment_event": 12_300_000_000_001,

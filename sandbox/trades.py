@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Protocol, TypeVar
 
@@ -10,6 +10,7 @@ import orjson
 
 from sandbox.clock import utc_now
 from sandbox.errors import Refused
+from sandbox.money import amount, line_total
 from sandbox.outbox import Outbox
 from sandbox.store import Row, Store
 from sandbox.vendors.amazon import orders as amazon
@@ -18,6 +19,7 @@ from sandbox.vendors.amazon.order_wishes import WantedLine as AmazonLine
 from sandbox.vendors.amazon.order_wishes import WantedOrder as AmazonOrder
 from sandbox.vendors.amazon.patches import DEFAULT_CHANNEL
 from sandbox.vendors.shopify import bodies, fulfilments, orders, returns
+from sandbox.vendors.shopify.charges import Carriage
 from sandbox.vendors.shopify.orders import WantedLine, WantedOrder
 from sandbox.vendors.shopify.shops import find_shop
 
@@ -29,6 +31,13 @@ CANCELLED_PERCENT, RETURNED_PERCENT = 4, 5
 # Of a hundred cancellations at Amazon so many are the seller's, who found that he has none.
 NO_INVENTORY_PERCENT = 25
 TRIES = 4
+# Of a hundred orders in a shop so many come with the code of somebody who spoke of it.
+CODE_PERCENT = 20
+CODES = {"MAYA10": 10, "JONAS10": 10, "ELIF15": 15}
+# Small orders pay for their carriage.
+CARRIAGE, FREE_FROM = "3.95", Decimal(40)
+# What prices contain, by where the goods go.
+TAX_RATES = {"GB": "0.20", "IE": "0.23", "FR": "0.20", "DE": "0.19", "NL": "0.21"}
 
 Line = TypeVar("Line")
 
@@ -66,6 +75,11 @@ def _popular(chance: random.Random, goods: Sequence[Row]) -> Row:
     return goods[(rank * 37 + 11) % len(goods)]
 
 
+def _code(chance: random.Random) -> str | None:
+    """Drawn apart, so that who uses a code changes nothing of what is bought."""
+    return chance.choice(list(CODES)) if chance.randint(1, 100) <= CODE_PERCENT else None
+
+
 @dataclass(frozen=True)
 class ShopTrade:
     """A shop of Shopify's."""
@@ -97,15 +111,23 @@ class ShopTrade:
         lines = _basket(chance, lambda: self._pick(chance, goods)) if goods else []
         if not lines:
             return None
+        visitor, country = chance.randint(1, 400), chance.choice(COUNTRIES)
+        worth = sum((line_total(line.quantity, line.price) for line in lines), Decimal(0))
+        code = _code(random.Random(f"{key}-{visitor}-{worth}"))
+        rate = TAX_RATES[country]
         wanted = WantedOrder(
             key=key,
             name=None,
             processed_at=None,
-            customer_ref=f"visitor-{chance.randint(1, 400)}",
-            country=chance.choice(COUNTRIES),
+            customer_ref=f"visitor-{visitor}",
+            country=country,
             currency=None,
             ship=False,
-            lines=lines,
+            lines=[replace(line, tax_rate=rate) for line in lines],
+            discount=amount(worth * CODES[code] / 100) if code else "0.00",
+            discount_codes=(code,) if code else (),
+            taxes_included=True,
+            shipping=Carriage(CARRIAGE, tax_rate=rate) if worth < FREE_FROM else None,
         )
         order = orders.place(self.store, self.outbox, shop, wanted)
         return order, "cancel" if chance.randint(1, 100) <= CANCELLED_PERCENT else "ship"

@@ -163,9 +163,11 @@ def book_refunds(
     new = fetch(
         conn,
         """
-        insert into refunds (shop_id, order_id, channel_ref, refunded_at, channel_created_at, amount_minor, currency)
+        insert into refunds (shop_id, order_id, channel_ref, refunded_at, channel_created_at, amount_minor, currency,
+            shipping_minor, shipping_tax_minor)
         select %(shop)s, n.* from unnest(%(orders)b::int8[], %(refs)b::text[], %(ats)b::timestamptz[],
-            %(created)b::timestamptz[], %(amounts)b::int8[], %(currencies)b::text[]) as n
+            %(created)b::timestamptz[], %(amounts)b::int8[], %(currencies)b::text[], %(shippings)b::int8[],
+            %(shipping_taxes)b::int8[]) as n
         on conflict (shop_id, order_id, channel_ref) do nothing returning id, order_id, channel_ref
         """,
         shop=shop_id,
@@ -175,6 +177,8 @@ def book_refunds(
         created=[item.created_at for _, item in ordered],
         amounts=[item.amount_minor for _, item in ordered],
         currencies=[item.currency for _, item in ordered],
+        shippings=[item.shipping_minor for _, item in ordered],
+        shipping_taxes=[item.shipping_tax_minor for _, item in ordered],
     )
     ids = {(row["order_id"], row["channel_ref"]): row["id"] for row in new}
     rows = [
@@ -186,9 +190,9 @@ def book_refunds(
     execute(
         conn,
         """
-        insert into refund_lines (shop_id, refund_id, ordinal, order_line_id, units, restock, subtotal_minor)
+        insert into refund_lines (shop_id, refund_id, ordinal, order_line_id, units, restock, subtotal_minor, tax_minor)
         select %(shop)s, n.* from unnest(%(refunds)b::int8[], %(ordinals)b::int4[], %(lines)b::int8[],
-            %(units)b::int8[], %(restocks)b::text[], %(subtotals)b::int8[]) as n
+            %(units)b::int8[], %(restocks)b::text[], %(subtotals)b::int8[], %(taxes)b::int8[]) as n
         on conflict do nothing
         """,
         shop=shop_id,
@@ -198,6 +202,7 @@ def book_refunds(
         units=[line.units for _, _, _, line in rows],
         restocks=[line.restock for _, _, _, line in rows],
         subtotals=[line.subtotal_minor for _, _, _, line in rows],
+        taxes=[line.tax_minor for _, _, _, line in rows],
     )
     return set(ids)
 

@@ -105,15 +105,20 @@ def _insert_orders(
         """
         insert into orders (shop_id, connection_id, channel_ref, name, source_ref, placed_at, channel_created_at,
             version_at, cancelled_at, cancel_reason, financial_status, currency, total_minor, customer_ref,
-            country_code, channel_status, tax_minor, shipping_minor, open_at, is_test, ships_from_channel,
-            is_cancel_dated, lines_version_at, recorded_at)
-        select %(shop)s, %(connection)s, o.*, %(now)s
+            country_code, channel_status, tax_minor, shipping_minor, taxes_included, codes, open_at, is_test,
+            ships_from_channel, is_cancel_dated, lines_version_at, recorded_at)
+        select %(shop)s, %(connection)s, ref, name, source, placed, created, version_at, cancelled, reason, status,
+            currency, total, customer, country, channel_status, tax, shipping, taxes_included,
+            string_to_array(codes, E'\\n'), open_at, is_test, from_channel, is_dated, told_at, %(now)s
         from unnest(%(refs)b::text[], %(names)b::text[], %(sources)b::text[], %(placed)b::timestamptz[],
             %(created)b::timestamptz[], %(versions)b::timestamptz[], %(cancelled)b::timestamptz[],
             %(reasons)b::text[], %(statuses)b::text[], %(currencies)b::text[], %(totals)b::int8[],
             %(customers)b::text[], %(countries)b::text[], %(channel_statuses)b::text[], %(taxes)b::int8[],
-            %(shippings)b::int8[], %(opens)b::timestamptz[], %(tests)b::bool[], %(from_channel)b::bool[],
-            %(dated)b::bool[], %(told)b::timestamptz[]) as o
+            %(shippings)b::int8[], %(taxes_included)b::bool[], %(codes)b::text[], %(opens)b::timestamptz[],
+            %(tests)b::bool[], %(from_channel)b::bool[], %(dated)b::bool[], %(told)b::timestamptz[])
+            as n (ref, name, source, placed, created, version_at, cancelled, reason, status, currency, total, customer,
+                country, channel_status, tax, shipping, taxes_included, codes, open_at, is_test, from_channel,
+                is_dated, told_at)
         on conflict (shop_id, connection_id, channel_ref) do nothing returning channel_ref
         """,
         shop=channel.shop_id,
@@ -148,6 +153,9 @@ def _changing(orders: Sequence[ChannelOrder]) -> dict[str, list[object]]:
         "channel_statuses": [order.channel_status for order in orders],
         "taxes": [order.tax_minor for order in orders],
         "shippings": [order.shipping_minor for order in orders],
+        "taxes_included": [order.taxes_included for order in orders],
+        # An array of arrays would need all of them to be as long.
+        "codes": ["\n".join(order.codes) for order in orders],
     }
 
 
@@ -172,13 +180,16 @@ def _update_newer(
             cancel_reason = coalesce(n.reason, o.cancel_reason), source_ref = coalesce(n.source, o.source_ref),
             customer_ref = coalesce(n.customer, o.customer_ref), country_code = coalesce(n.country, o.country_code),
             tax_minor = coalesce(n.tax, o.tax_minor), shipping_minor = coalesce(n.shipping, o.shipping_minor),
+            taxes_included = coalesce(n.taxes_included, o.taxes_included),
+            codes = case when n.codes <> '' then string_to_array(n.codes, E'\\n') else o.codes end,
             lines_version_at = greatest(o.lines_version_at, n.told_at)
         from unnest(%(ids)b::int8[], %(names)b::text[], %(versions)b::timestamptz[], %(cancelled)b::timestamptz[],
             %(reasons)b::text[], %(statuses)b::text[], %(totals)b::int8[], %(sources)b::text[],
             %(customers)b::text[], %(countries)b::text[], %(channel_statuses)b::text[], %(currencies)b::text[],
-            %(taxes)b::int8[], %(shippings)b::int8[], %(told)b::timestamptz[])
+            %(taxes)b::int8[], %(shippings)b::int8[], %(taxes_included)b::bool[], %(codes)b::text[],
+            %(told)b::timestamptz[])
             as n (id, name, version_at, cancelled_at, reason, status, total, source, customer, country,
-                channel_status, currency, tax, shipping, told_at)
+                channel_status, currency, tax, shipping, taxes_included, codes, told_at)
         where o.shop_id = %(shop)s and o.id = n.id and n.version_at > o.version_at
         """,
         shop=channel.shop_id,
@@ -234,7 +245,7 @@ def _insert_lines(
     )
     articles: dict[tuple[str | None, str | None, str, Decimal, bool], int] = {}
     mappings: list[rules.Mapping] = []
-    rows: list[tuple[int, str, int, int, int, int, int]] = []
+    rows: list[tuple[int, str, int, int, int, int, int, int | None]] = []
     for order_id, order in orders:
         for ordinal, line in enumerate(_distinct_lines(order), start=1):
             key = (line.variant_ref, line.code, line.title, line.unit_price, order.ships_from_channel)
@@ -242,21 +253,23 @@ def _insert_lines(
             if article is None:
                 article = articles[key] = len(articles) + 1
                 mappings.append(rules.map_line(line, known, ships_from_channel=order.ships_from_channel))
-            rows.append((order_id, line.ref, ordinal, article, line.units, line.discount_minor, line.total_minor))
+            money = (line.discount_minor, line.total_minor, line.tax_minor)
+            rows.append((order_id, line.ref, ordinal, article, line.units, *money))
+    # No two rows are of the same line of an order, so that what may be missing is never compared.
     rows.sort()
-    columns = list(zip(*rows, strict=True)) or [()] * 7
-    names = ("orders", "refs", "ordinals", "articles", "units", "discounts", "totals")
+    columns = list(zip(*rows, strict=True)) or [()] * 8
+    names = ("orders", "refs", "ordinals", "articles", "units", "discounts", "totals", "taxes")
     return fetch(
         conn,
         """
         with added as (
         insert into order_lines (shop_id, order_id, channel_ref, ordinal, variant_ref, code, title, units, unit_price,
-            discount_minor, total_minor, mapping, mapping_reason, listing_id, sku_id)
+            discount_minor, total_minor, tax_minor, mapping, mapping_reason, listing_id, sku_id)
         select %(shop)s, n.order_id, n.ref, n.ordinal, a.variant, a.code, a.title, n.units, a.price, n.discount,
-            n.total, a.mapping, a.reason, a.listing, a.sku
+            n.total, n.tax, a.mapping, a.reason, a.listing, a.sku
         from unnest(%(orders)b::int8[], %(refs)b::text[], %(ordinals)b::int4[], %(articles)b::int4[],
-            %(units)b::int8[], %(discounts)b::int8[], %(totals)b::int8[])
-            as n (order_id, ref, ordinal, article, units, discount, total)
+            %(units)b::int8[], %(discounts)b::int8[], %(totals)b::int8[], %(taxes)b::int8[])
+            as n (order_id, ref, ordinal, article, units, discount, total, tax)
         join unnest(%(variants)b::text[], %(codes)b::text[], %(titles)b::text[], %(prices)b::numeric[],
             %(mappings)b::text[], %(reasons)b::text[], %(listings)b::int8[], %(skus)b::int8[]) with ordinality
             as a (variant, code, title, price, mapping, reason, listing, sku, number) on a.number = n.article
@@ -367,17 +380,19 @@ def _update_line_units(
         with told as materialized (
             select n.*
             from unnest(%(orders)b::int8[], %(refs)b::text[], %(units)b::int8[], %(totals)b::int8[],
-                %(discounts)b::int8[], %(prices)b::numeric[], %(withheld)b::bool[], %(versions)b::timestamptz[])
-                as n (order_id, ref, units, total, discount, price, is_withheld, version_at)
+                %(discounts)b::int8[], %(taxes)b::int8[], %(prices)b::numeric[], %(withheld)b::bool[],
+                %(versions)b::timestamptz[])
+                as n (order_id, ref, units, total, discount, tax, price, is_withheld, version_at)
             join orders o on o.shop_id = %(shop)s and o.id = n.order_id
                 and n.version_at >= coalesce(o.lines_version_at, '-infinity')
         ), edit as (
-            select l.id, n.units, n.total, n.discount, n.price, l.units as units_before,
+            select l.id, n.units, n.total, n.discount, coalesce(n.tax, l.tax_minor) as tax, n.price,
+                l.units as units_before,
                 case when n.is_withheld then greatest(0, l.units - n.units) else 0 end as withheld
             from told n
             join order_lines l on l.shop_id = %(shop)s and l.order_id = n.order_id and l.channel_ref = n.ref
-            where (l.units, l.total_minor, l.discount_minor, l.unit_price)
-                is distinct from (n.units, n.total, n.discount, n.price)
+            where (l.units, l.total_minor, l.discount_minor, l.tax_minor, l.unit_price)
+                is distinct from (n.units, n.total, n.discount, coalesce(n.tax, l.tax_minor), n.price)
         ), noted as (
             -- What tells the lines need not be the newest of the order.
             update orders o set lines_version_at = n.version_at
@@ -385,7 +400,7 @@ def _update_line_units(
             where o.shop_id = %(shop)s and o.id = n.order_id and o.lines_version_at is distinct from n.version_at
         )
         update order_lines l set units = edit.units, total_minor = edit.total, discount_minor = edit.discount,
-            unit_price = edit.price, withheld_units = l.withheld_units + edit.withheld
+            tax_minor = edit.tax, unit_price = edit.price, withheld_units = l.withheld_units + edit.withheld
         from edit where l.shop_id = %(shop)s and l.id = edit.id
         returning l.order_id, l.listing_id, edit.units_before - l.units - edit.withheld as back, l.mapping
         """,
@@ -395,6 +410,7 @@ def _update_line_units(
         units=[line.units for _, line, _ in rows],
         totals=[line.total_minor for _, line, _ in rows],
         discounts=[line.discount_minor for _, line, _ in rows],
+        taxes=[line.tax_minor for _, line, _ in rows],
         prices=[line.unit_price for _, line, _ in rows],
         withheld=[line.puts_back is False for _, line, _ in rows],
         versions=[version_at for _, _, version_at in rows],

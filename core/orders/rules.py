@@ -6,9 +6,12 @@ from collections import abc
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from core.catalog.queries import Identities, Target
 from core.ports import ChannelFulfilment, ChannelLine, ChannelOrder, ChannelRefund
+
+Told = TypeVar("Told")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +92,23 @@ def newest_clear(told: abc.Mapping[str, Sequence[LinesTold]]) -> dict[str, Lines
 def merge_observations(observations: Iterable[ChannelOrder]) -> dict[str, ChannelOrder]:
     """One order per ref: the newest facts, with every fulfilment and refund that any observation saw.
 
-    Of its lines the newest counts that tells what edits left of them.
+    Of its lines the newest counts that tells what edits left of them; of what need not be told, the newest that does.
     """
-    observations = list(observations)
+    observations = sorted(observations, key=lambda seen: seen.version_at)
     merged = _newest(observations)
-    for ref, told in newest_clear(lines_told(observations)).items():
+    every = lines_told(observations)
+    for ref, told in newest_clear(every).items():
         lines = {line.ref: line for line in merged[ref].lines} | told.lines
-        merged[ref] = replace(merged[ref], lines=tuple(lines.values()))
+        merged[ref] = replace(merged[ref], lines=tuple(_taxed(line, every[ref]) for line in lines.values()))
     return merged
+
+
+def _taxed(line: ChannelLine, told: Sequence[LinesTold]) -> ChannelLine:
+    """A line with the taxes that the newest version tells of it, where its own does not."""
+    if line.tax_minor is not None or len(told) == 1:
+        return line
+    seen = (each.lines[line.ref].tax_minor for each in reversed(told) if line.ref in each.lines)
+    return replace(line, tax_minor=next((tax for tax in seen if tax is not None), None))
 
 
 def _newest(observations: Iterable[ChannelOrder]) -> dict[str, ChannelOrder]:
@@ -113,10 +125,18 @@ def _newest(observations: Iterable[ChannelOrder]) -> dict[str, ChannelOrder]:
             cancelled_at=_cancelled_at(older, newer),
             open_at=max((seen.open_at for seen in (older, newer) if seen.open_at is not None), default=None),
             cancel_reason=newer.cancel_reason or older.cancel_reason,
+            tax_minor=_told(newer.tax_minor, older.tax_minor),
+            shipping_minor=_told(newer.shipping_minor, older.shipping_minor),
+            taxes_included=_told(newer.taxes_included, older.taxes_included),
+            codes=newer.codes or older.codes,
             fulfilments=newest_fulfilments((*older.fulfilments, *newer.fulfilments)),
             refunds=distinct_refunds((*older.refunds, *newer.refunds)),
         )
     return merged
+
+
+def _told(newer: Told | None, older: Told | None) -> Told | None:
+    return older if newer is None else newer
 
 
 def _cancelled_at(older: ChannelOrder, newer: ChannelOrder) -> datetime | None:
@@ -138,8 +158,12 @@ def newest_fulfilments(seen: Sequence[ChannelFulfilment]) -> tuple[ChannelFulfil
 
 
 def distinct_refunds(seen: Sequence[ChannelRefund]) -> tuple[ChannelRefund, ...]:
-    """Each refund once; a refund does not change once made."""
-    distinct = {(item.order_ref, item.ref): item for item in seen}
+    """Each refund once; a refund does not change once made, but not every way to hear of it need tell its carriage."""
+    distinct: dict[tuple[str, str], ChannelRefund] = {}
+    for item in seen:
+        key = (item.order_ref, item.ref)
+        if key not in distinct or item.shipping_minor is not None or distinct[key].shipping_minor is None:
+            distinct[key] = item
     return tuple(distinct[key] for key in sorted(distinct))
 
 

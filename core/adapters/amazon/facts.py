@@ -18,6 +18,8 @@ OPEN = ("PENDING", "PENDING_AVAILABILITY", "UNSHIPPED", "PARTIALLY_SHIPPED")
 """Of which something is still to be shipped."""
 
 _OUT_OF_STOCK = ("NOINVENTORY", "OUTOFSTOCK", "NOSTOCK", "INSUFFICIENTINVENTORY", "LACKOFINVENTORY")
+_PRICES = ("ITEM", "SHIPPING", "GIFT_WRAP", "COD_FEE", "OTHER")
+"""What buyers pay for, among the kinds of proceeds."""
 _ZERO = Decimal(0)
 _FINEST = Decimal("0.00000001")
 
@@ -47,6 +49,7 @@ def order_of(order: Order, currency: str) -> ChannelOrder:
         total_minor=_total(order, currency),
         tax_minor=_part(order, "TAX", currency),
         shipping_minor=_part(order, "SHIPPING", currency),
+        taxes_included=_taxes_included(order, currency),
         customer_ref=None,
         # Where it goes to stands only among what names people, which is not asked for: the place where it was bought.
         country_code=place.country if place else None,
@@ -102,6 +105,7 @@ def _line(item: OrderItem, order: Order, currency: str) -> ChannelLine:
         total_minor=gross - taken_off,
         counted_units=item.fulfilled or 0,
         puts_back=puts_back(item.execution) if item.execution or order.is_cancelled else None,
+        tax_minor=_tax(item, currency),
     )
 
 
@@ -143,6 +147,26 @@ def _part(order: Order, kind: str, currency: str) -> int | None:
     told = [item.proceeds for item in order.order_items if item.proceeds and item.proceeds.breakdowns]
     found = [part.subtotal(kind) for part in told]
     return sum(to_minor(money.amount, currency) for money in found if money) if told else None
+
+
+def _tax(item: OrderItem, currency: str) -> int | None:
+    """The taxes of the goods; those of their carriage are in it too, and come off where they are told apart."""
+    if item.proceeds is None or not item.proceeds.breakdowns:
+        return None
+    told = item.proceeds.subtotal("TAX")
+    return to_minor(told.amount - item.proceeds.detail("TAX", "SHIPPING"), currency) if told else 0
+
+
+def _taxes_included(order: Order, currency: str) -> bool | None:
+    """Whether what was paid is the parts without the taxes, or with them; without taxes, or where neither, unknown."""
+    told = [item.proceeds for item in order.order_items if item.proceeds and item.proceeds.breakdowns]
+    tax = _part(order, "TAX", currency)
+    if not tax or len(told) < len(order.order_items):
+        return None
+    prices = sum(_part(order, kind, currency) or 0 for kind in _PRICES)
+    off = (proceeds.subtotal("DISCOUNT") for proceeds in told)
+    prices -= sum(abs(to_minor(money.amount, currency)) for money in off if money)
+    return {prices: True, prices + tax: False}.get(_total(order, currency))
 
 
 def _moneys(order: Order) -> Iterable[Money]:

@@ -43,9 +43,17 @@ class Money(Part):
     currency_code: Text
 
 
+class Detail(Part):
+    """What a part of a breakdown, of taxes or discounts, is for."""
+
+    subtype: Word | None = None
+    value: Money | None = None
+
+
 class Breakdown(Part):
     type: Word | None = None
     subtotal: Money | None = None
+    detailed_breakdowns: Annotated[tuple[Detail, ...], OrEmpty] = ()
 
 
 class Proceeds(Part):
@@ -59,6 +67,11 @@ class Proceeds(Part):
         if not found:
             return None
         return found[0].model_copy(update={"amount": sum((one.amount for one in found), Decimal(0))})
+
+    def detail(self, kind: str, subtype: str) -> Decimal:
+        """How much of a kind of it is said to be for something."""
+        details = (one for part in self.breakdowns if part.type == kind for one in part.detailed_breakdowns)
+        return sum((one.value.amount for one in details if one.subtype == subtype and one.value), Decimal(0))
 
 
 class Price(Part):

@@ -19,8 +19,11 @@ from core.adapters.shopify.fields import (
     Id,
     Instant,
     Level,
+    LooseText,
+    Objects,
     OptionalAmount,
     OptionalCount,
+    OptionalFlag,
     OptionalId,
     OptionalInstant,
     OptionalText,
@@ -28,10 +31,27 @@ from core.adapters.shopify.fields import (
 )
 
 
+class Money(Body):
+    amount: OptionalAmount = None
+
+
+class MoneyBag(Body):
+    """An amount in several currencies; that of the shop counts."""
+
+    shop_money: Money | None = None
+
+
 class Allocation(Body):
     """A share of a discount that fell on a line."""
 
     amount: Amount
+
+
+class TaxLine(Body):
+    """A tax that was charged."""
+
+    price: OptionalAmount = None
+    price_set: MoneyBag | None = None
 
 
 class Line(Body):
@@ -47,6 +67,7 @@ class Line(Body):
     price: Amount
     total_discount: OptionalAmount = None
     discount_allocations: Annotated[tuple[Allocation, ...], OrEmpty] = ()
+    tax_lines: tuple[TaxLine, ...] | None = None
 
 
 class FulfilledLine(Body):
@@ -77,6 +98,7 @@ class RefundLine(Body):
     quantity: Count
     restock_type: OptionalText = None
     subtotal: OptionalAmount = None
+    total_tax: OptionalAmount = None
 
 
 class Transaction(Body):
@@ -88,6 +110,21 @@ class Transaction(Body):
     currency: OptionalText = None
 
 
+class Adjustment(Body):
+    """What a refund gives back besides lines, below zero: carriage, until 2024-10 by this way only."""
+
+    kind: OptionalText = None
+    amount: OptionalAmount = None
+    tax_amount: OptionalAmount = None
+
+
+class RefundedCarriage(Body):
+    """Carriage given back."""
+
+    subtotal_amount_set: MoneyBag | None = None
+    tax_amount_set: MoneyBag | None = None
+
+
 class Refund(Body):
     """Money given back, with or without goods."""
 
@@ -97,7 +134,22 @@ class Refund(Body):
     processed_at: OptionalInstant = None
     restock: Flag = False
     refund_line_items: Annotated[tuple[RefundLine, ...], OrEmpty] = ()
+    refund_shipping_lines: tuple[RefundedCarriage, ...] | None = None
+    order_adjustments: tuple[Adjustment, ...] | None = None
     transactions: Annotated[tuple[Transaction, ...], OrEmpty] = ()
+
+
+class CodeUsed(Body):
+    """A discount code that the buyer typed."""
+
+    code: LooseText = None
+
+
+class Attribute(Body):
+    """What the shop's pages or apps noted on an order."""
+
+    name: LooseText = None
+    value: LooseText = None
 
 
 class Customer(Body):
@@ -110,16 +162,6 @@ class Address(Body):
     """Where to: the country only."""
 
     country_code: OptionalText = None
-
-
-class Money(Body):
-    amount: OptionalAmount = None
-
-
-class MoneyBag(Body):
-    """An amount in several currencies; that of the shop counts."""
-
-    shop_money: Money | None = None
 
 
 class Order(Body):
@@ -140,6 +182,9 @@ class Order(Body):
     total_price: OptionalAmount = None
     total_tax: OptionalAmount = None
     total_shipping_price_set: MoneyBag | None = None
+    taxes_included: OptionalFlag = None
+    discount_codes: Annotated[tuple[CodeUsed, ...], Objects] = ()
+    note_attributes: Annotated[tuple[Attribute, ...], Objects] = ()
     customer: Customer | None = None
     shipping_address: Address | None = None
     billing_address: Address | None = None

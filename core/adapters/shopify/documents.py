@@ -174,6 +174,7 @@ fragment Line on LineItem {
   variant { legacyResourceId }
   originalUnitPriceSet { shopMoney { amount } }
   totalDiscountSet { shopMoney { amount } }
+  taxLines { priceSet { shopMoney { amount } } }
 }
 """
 
@@ -186,7 +187,15 @@ fragment RefundLine on RefundLineItem {
   quantity
   restockType
   subtotalSet { shopMoney { amount } }
+  totalTaxSet { shopMoney { amount } }
   lineItem { id }
+}
+"""
+
+_REFUNDED_CARRIAGE = """
+fragment RefundedCarriage on RefundShippingLine {
+  subtotalAmountSet { shopMoney { amount } }
+  taxAmountSet { shopMoney { amount } }
 }
 """
 
@@ -211,10 +220,13 @@ fragment Order on Order {
   totalTaxSet { shopMoney { amount } }
   totalShippingPriceSet { shopMoney { amount } }
   totalDiscountsSet { shopMoney { amount } }
+  taxesIncluded
+  discountCodes
+  customAttributes { key value }
   customer { legacyResourceId }
   shippingAddress { countryCodeV2 }
   test
-  lineItems(first: 12) { pageInfo { hasNextPage endCursor } nodes { ...Line } }
+  lineItems(first: 10) { pageInfo { hasNextPage endCursor } nodes { ...Line } }
   fulfillments(first: 2) {
     id
     legacyResourceId
@@ -222,7 +234,7 @@ fragment Order on Order {
     createdAt
     updatedAt
     trackingInfo(first: 5) { company number }
-    fulfillmentLineItems(first: 12) { pageInfo { hasNextPage endCursor } nodes { ...FulfilledLine } }
+    fulfillmentLineItems(first: 10) { pageInfo { hasNextPage endCursor } nodes { ...FulfilledLine } }
   }
   refunds(first: 2) {
     id
@@ -230,13 +242,15 @@ fragment Order on Order {
     createdAt
     processedAt
     totalRefundedSet { shopMoney { amount } }
-    refundLineItems(first: 8) { pageInfo { hasNextPage endCursor } nodes { ...RefundLine } }
+    refundLineItems(first: 4) { pageInfo { hasNextPage endCursor } nodes { ...RefundLine } }
+    refundShippingLines(first: 1) { pageInfo { hasNextPage endCursor } nodes { ...RefundedCarriage } }
   }
 }
 """
     + _LINE
     + _FULFILLED_LINE
     + _REFUND_LINE
+    + _REFUNDED_CARRIAGE
 )
 
 ORDERS = (
@@ -267,7 +281,7 @@ ORDER_LINES = (
     """
 query OrderLines($id: ID!, $after: String) {
   order(id: $id) {
-    lineItems(first: 120, after: $after) { pageInfo { hasNextPage endCursor } nodes { ...Line } }
+    lineItems(first: 98, after: $after) { pageInfo { hasNextPage endCursor } nodes { ...Line } }
   }
 }
 """
@@ -370,12 +384,25 @@ REFUND_LINES = (
 query RefundLines($id: ID!, $after: String) {
   node(id: $id) {
     ... on Refund {
-      refundLineItems(first: 200, after: $after) { pageInfo { hasNextPage endCursor } nodes { ...RefundLine } }
+      refundLineItems(first: 148, after: $after) { pageInfo { hasNextPage endCursor } nodes { ...RefundLine } }
     }
   }
 }
 """
     + _REFUND_LINE
+)
+
+REFUNDED_CARRIAGE = (
+    """
+query RefundedCarriages($id: ID!, $after: String) {
+  node(id: $id) {
+    ... on Refund {
+      refundShippingLines(first: 50, after: $after) { pageInfo { hasNextPage endCursor } nodes { ...RefundedCarriage } }
+    }
+  }
+}
+"""
+    + _REFUNDED_CARRIAGE
 )
 
 SET_QUANTITIES = """

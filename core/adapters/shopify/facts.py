@@ -35,6 +35,9 @@ _RESTOCKS: dict[str, Restock] = {
     "legacy_restock": "legacy_restock",
     "no_restock": "no_restock",
 }
+# What shops and the apps of creators name their links' codes by, in a cart's attributes.
+_NAMES_SOMEBODY = ("ref", "referrer", "referral", "creator", "affiliate")
+_CARRIAGE = "shipping_refund"
 ZERO = Decimal(0)
 
 
@@ -75,6 +78,10 @@ def order_of_body(body: bodies.Order, seen_at: datetime | None, default_currency
         total_minor=total,
         tax_minor=_optional_minor(body.total_tax, currency),
         shipping_minor=_optional_minor(_of_shop(body.total_shipping_price_set), currency),
+        taxes_included=body.taxes_included,
+        codes=_codes(
+            [used.code for used in body.discount_codes], [(noted.name, noted.value) for noted in body.note_attributes]
+        ),
         customer_ref=body.customer.id if body.customer else None,
         country_code=_country(body.shipping_address) or _country(body.billing_address),
         is_test=body.test,
@@ -118,8 +125,30 @@ def _line_of_body(line: bodies.Line, removed: int, currency: str) -> ChannelLine
         line.quantity - removed,
         line.price,
         discount,
+        _tax_left(_tax_of_body(line), line.quantity, removed),
         currency,
     )
+
+
+def _tax_of_body(line: bodies.Line) -> Decimal | None:
+    """The taxes of all that was ordered; None where they, or one of them, are not told."""
+    told = [tax.price if _of_shop(tax.price_set) is None else _of_shop(tax.price_set) for tax in line.tax_lines or ()]
+    return None if line.tax_lines is None else _sum(told)
+
+
+def _tax_left(tax: Decimal | None, ordered: int, removed: int) -> Decimal | None:
+    """What is left of a line's taxes: they are told with those of units that an edit took off."""
+    return tax if tax is None or not removed or not ordered else tax * (ordered - removed) / ordered
+
+
+def _sum(amounts: Iterable[Decimal | None]) -> Decimal | None:
+    """None where one of them is not told."""
+    total = ZERO
+    for amount in amounts:
+        if amount is None:
+            return None
+        total += amount
+    return total
 
 
 def _line(
@@ -130,6 +159,7 @@ def _line(
     units: int,
     unit_price: Decimal,
     discount: Decimal,
+    tax: Decimal | None,
     currency: str,
 ) -> ChannelLine:
     discount_minor = to_minor(discount, currency)
@@ -145,6 +175,7 @@ def _line(
         unit_price=unit_price,
         discount_minor=discount_minor,
         total_minor=total_minor,
+        tax_minor=_optional_minor(tax, currency),
     )
 
 
@@ -205,6 +236,7 @@ def refund_of_body(body: bodies.Refund, order_ref: str, default_currency: str) -
             units=line.quantity,
             restock=_restock(line.restock_type, body.restock),
             subtotal_minor=to_minor(line.subtotal or ZERO, currency),
+            tax_minor=_optional_minor(line.total_tax, currency),
         )
         for line in body.refund_line_items
         if line.quantity
@@ -217,7 +249,27 @@ def refund_of_body(body: bodies.Refund, order_ref: str, default_currency: str) -
         sum((t.amount or ZERO for t in paid), ZERO) if paid else None,
         currency,
         lines,
+        *_carriage_of_body(body),
     )
+
+
+def _carriage_of_body(body: bodies.Refund) -> tuple[Decimal | None, Decimal | None]:
+    """Carriage given back and its taxes. Both ways to tell it may tell the same: the newer one counts if it does."""
+    if body.refund_shipping_lines:
+        return (
+            _sum(_of_shop(each.subtotal_amount_set) for each in body.refund_shipping_lines),
+            _sum(_of_shop(each.tax_amount_set) for each in body.refund_shipping_lines),
+        )
+    if body.refund_shipping_lines is None and body.order_adjustments is None:
+        return None, None
+    found = [each for each in body.order_adjustments or () if _word(each.kind) == _CARRIAGE]
+    return _given(each.amount for each in found), _given(each.tax_amount for each in found)
+
+
+def _given(amounts: Iterable[Decimal | None]) -> Decimal | None:
+    """Adjustments are below zero where money is given back."""
+    total = _sum(amounts)
+    return total if total is None else -total
 
 
 def _refund(
@@ -228,6 +280,8 @@ def _refund(
     paid: Decimal | None,
     currency: str,
     lines: tuple[ChannelRefundLine, ...],
+    carriage: Decimal | None,
+    carriage_tax: Decimal | None,
 ) -> ChannelRefund:
     """`paid` None: no money has moved yet, so the lines' worth stands for it."""
     return ChannelRefund(
@@ -238,6 +292,8 @@ def _refund(
         amount_minor=sum(line.subtotal_minor for line in lines) if paid is None else to_minor(paid, currency),
         currency=currency,
         lines=lines,
+        shipping_minor=_optional_minor(carriage, currency),
+        shipping_tax_minor=_optional_minor(carriage_tax, currency),
     )
 
 
@@ -310,6 +366,8 @@ def order_of_node(node: nodes.Order, seen_at: datetime | None, default_currency:
             if node.total_shipping_price_set
             else None
         ),
+        taxes_included=node.taxes_included,
+        codes=_codes(node.discount_codes, [(noted.key, noted.value) for noted in node.custom_attributes]),
         customer_ref=node.customer.legacy_resource_id if node.customer else None,
         country_code=_known_country(node.shipping_address.country_code_v2) if node.shipping_address else None,
         is_test=node.test,
@@ -333,8 +391,13 @@ def _line_of_node(line: nodes.Line, removed: int, currency: str) -> ChannelLine:
         line.quantity - removed,
         line.original_unit_price_set.shop_money.amount,
         sum(allocated, ZERO) if allocated else own,
+        _tax_left(_tax_of_node(line), line.quantity, removed),
         currency,
     )
+
+
+def _tax_of_node(line: nodes.Line) -> Decimal | None:
+    return None if line.tax_lines is None else sum((tax.price_set.shop_money.amount for tax in line.tax_lines), ZERO)
 
 
 def _fulfilment_of_node(node: nodes.Fulfilment, order_ref: str, seen_at: datetime | None) -> ChannelFulfilment:
@@ -357,6 +420,7 @@ def _refund_of_node(node: nodes.Refund, order_ref: str, currency: str) -> Channe
             units=line.quantity,
             restock=_restock(line.restock_type, False),
             subtotal_minor=to_minor(line.subtotal_set.shop_money.amount if line.subtotal_set else ZERO, currency),
+            tax_minor=to_minor(line.total_tax_set.shop_money.amount, currency) if line.total_tax_set else None,
         )
         for line in node.refund_line_items.nodes
         if line.quantity
@@ -370,6 +434,17 @@ def _refund_of_node(node: nodes.Refund, order_ref: str, currency: str) -> Channe
         paid or None,
         currency,
         lines,
+        *_carriage_of_node(node),
+    )
+
+
+def _carriage_of_node(node: nodes.Refund) -> tuple[Decimal | None, Decimal | None]:
+    if node.refund_shipping_lines is None:
+        return None, None
+    told = node.refund_shipping_lines.nodes
+    return (
+        sum((each.subtotal_amount_set.shop_money.amount for each in told), ZERO),
+        sum((each.tax_amount_set.shop_money.amount for each in told), ZERO),
     )
 
 
@@ -423,6 +498,12 @@ def _category(product_type: str | None) -> str | None:
 def _word(text: str | None) -> str | None:
     """A vendor's word, the same whether it came in capitals (GraphQL) or not (REST)."""
     return text.strip().lower() if text else None
+
+
+def _codes(used: Iterable[str | None], noted: Iterable[tuple[str | None, str | None]]) -> tuple[str, ...]:
+    """Discount codes, then what attributes say about whose link it was; each once, as typed."""
+    named = [value for name, value in noted if name and name.lower() in _NAMES_SOMEBODY]
+    return tuple(dict.fromkeys(code for code in (*used, *named) if code))
 
 
 def _of_shop(bag: bodies.MoneyBag | None) -> Decimal | None:

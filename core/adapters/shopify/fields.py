@@ -117,6 +117,20 @@ def _list(value: Any) -> Any:
     return [] if value is None else value
 
 
+def _loose(value: Any) -> str | None:
+    """One line of text, where it can be one. What people and apps typed is never a reason not to read the rest."""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return None
+    return _text(" ".join(str(value).split()))
+
+
+def _objects(value: Any) -> list[Any]:
+    """Whatever of a list is an object; an object itself stands for its entries."""
+    if isinstance(value, dict):
+        return [{"name": name, "value": entry} for name, entry in value.items()]
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
 Id = Annotated[str, BeforeValidator(_id)]
 OptionalId = Annotated[str | None, BeforeValidator(lambda value: None if value is None else _id(value))]
 Gid = Annotated[str, BeforeValidator(_gid)]
@@ -129,6 +143,10 @@ Instant = Annotated[datetime, BeforeValidator(_instant)]
 OptionalInstant = Annotated[datetime | None, BeforeValidator(lambda value: None if value is None else _instant(value))]
 OptionalText = Annotated[str | None, BeforeValidator(_text)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
+OptionalFlag = Annotated[bool | None, BeforeValidator(lambda value: None if value is None else _flag(value))]
+LooseText = Annotated[str | None, BeforeValidator(_loose)]
+LooseTexts = BeforeValidator(lambda value: value if isinstance(value, list) else [])
+Objects = BeforeValidator(_objects)
 OrEmpty = BeforeValidator(_list)
 """For lists that the vendor sometimes sends as null."""
 

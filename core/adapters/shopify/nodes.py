@@ -19,7 +19,11 @@ from core.adapters.shopify.fields import (
     Id,
     Instant,
     Level,
+    LooseText,
+    LooseTexts,
+    Objects,
     OptionalCount,
+    OptionalFlag,
     OptionalInstant,
     OptionalText,
     OrEmpty,
@@ -63,6 +67,15 @@ class Allocation(Node):
     allocated_amount_set: MoneyBag
 
 
+class TaxLine(Node):
+    price_set: MoneyBag
+
+
+class Attribute(Node):
+    key: LooseText = None
+    value: LooseText = None
+
+
 class Line(Node):
     id: Gid
     name: OptionalText = None
@@ -73,6 +86,7 @@ class Line(Node):
     original_unit_price_set: MoneyBag
     total_discount_set: MoneyBag | None = None
     discount_allocations: Annotated[tuple[Allocation, ...], OrEmpty] = ()
+    tax_lines: tuple[TaxLine, ...] | None = None
 
 
 class FulfilledLine(Node):
@@ -98,7 +112,13 @@ class RefundLine(Node):
     quantity: Count
     restock_type: OptionalText = None
     subtotal_set: MoneyBag | None = None
+    total_tax_set: MoneyBag | None = None
     line_item: LineRef
+
+
+class RefundedCarriage(Node):
+    subtotal_amount_set: MoneyBag
+    tax_amount_set: MoneyBag
 
 
 class Refund(Node):
@@ -107,6 +127,7 @@ class Refund(Node):
     processed_at: Instant
     total_refunded_set: MoneyBag | None = None
     refund_line_items: Nodes[RefundLine]
+    refund_shipping_lines: Nodes[RefundedCarriage] | None = None
 
 
 class Address(Node):
@@ -130,6 +151,9 @@ class Order(Node):
     total_price_set: MoneyBag
     total_tax_set: MoneyBag | None = None
     total_shipping_price_set: MoneyBag | None = None
+    taxes_included: OptionalFlag = None
+    discount_codes: Annotated[tuple[LooseText, ...], LooseTexts] = ()
+    custom_attributes: Annotated[tuple[Attribute, ...], Objects] = ()
     customer: Ref | None = None
     shipping_address: Address | None = None
     test: Flag = False

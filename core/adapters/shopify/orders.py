@@ -112,8 +112,8 @@ class Orders:
         shipments, refunds = node["fulfillments"], node["refunds"]
         if len(shipments) >= documents.ORDER_SHIPMENTS_SHOWN or len(refunds) >= documents.ORDER_REFUNDS_SHOWN:
             order = self._graphql.run("order_parts", documents.ORDER_PARTS, {"id": node["id"]})["order"] or {}
-            _keep_lines(shipments, order.get("fulfillments") or [], "fulfillmentLineItems")
-            _keep_lines(refunds, order.get("refunds") or [], "refundLineItems")
+            _keep_parts(shipments, order.get("fulfillments") or [], "fulfillmentLineItems")
+            _keep_parts(refunds, order.get("refunds") or [], "refundLineItems", "refundShippingLines")
         for shipment in shipments:
             path = ("node", "fulfillmentLineItems")
             self._read_on(
@@ -122,6 +122,10 @@ class Orders:
         for refund in refunds:
             path = ("node", "refundLineItems")
             self._read_on(refund["refundLineItems"], "refund_lines", documents.REFUND_LINES, path, refund["id"])
+            path = ("node", "refundShippingLines")
+            self._read_on(
+                refund["refundShippingLines"], "refunded_carriage", documents.REFUNDED_CARRIAGE, path, refund["id"]
+            )
 
     def _read_on(self, connection: dict[str, Any], name: str, document: str, path: tuple[str, ...], owner: str) -> None:
         """Append what the connection has not shown yet; afterwards it has no next page."""
@@ -165,12 +169,13 @@ def _changed_since(moment: datetime) -> str:
     return f"updated_at:>='{moment.astimezone(UTC).replace(microsecond=0):%Y-%m-%dT%H:%M:%SZ}'"
 
 
-def _keep_lines(shown: list[dict[str, Any]], everything: list[dict[str, Any]], lines: str) -> None:
-    """Add what the page did not show, with its lines still to be read."""
+def _keep_parts(shown: list[dict[str, Any]], everything: list[dict[str, Any]], *connections: str) -> None:
+    """Add what the page did not show, with its connections still to be read."""
     known = {part["id"] for part in shown}
     for part in everything:
         if part["id"] not in known:
-            part[lines] = {"nodes": [], "pageInfo": {"hasNextPage": True, "endCursor": None}}
+            for name in connections:
+                part[name] = {"nodes": [], "pageInfo": {"hasNextPage": True, "endCursor": None}}
             shown.append(part)
 
 

@@ -6,14 +6,11 @@ from typing import Any
 from sandbox.clock import with_offset
 from sandbox.money import PENNY, amount, line_total
 from sandbox.store import Row, Store
+from sandbox.vendors.shopify import charges
+from sandbox.vendors.shopify.charges import money_set
 from sandbox.vendors.shopify.shops import gid
 
 Body = dict[str, Any]
-
-
-def money_set(text: str, currency: str) -> Body:
-    money = {"amount": text, "currency_code": currency}
-    return {"shop_money": money, "presentment_money": money}
 
 
 def level_body(item_id: int, location_id: int, available: int | None, updated_at: str, timezone: str) -> Body:
@@ -113,23 +110,6 @@ def _allocations(line: Row, currency: str) -> list[Body]:
     return [{"amount": line["discount"], "amount_set": share, "discount_application_index": 0}]
 
 
-def _applications(order: Row) -> list[Body]:
-    if not Decimal(order["discount"]):
-        return []
-    return [
-        {
-            "target_type": "line_item",
-            "type": "manual",
-            "value": order["discount"],
-            "value_type": "fixed_amount",
-            "allocation_method": "across",
-            "target_selection": "all",
-            "title": "Goodwill",
-            "description": "Goodwill",
-        }
-    ]
-
-
 def line_body(line: Row, currency: str) -> Body:
     """A line as it stands inside fulfilments and refunds."""
     shipped, open_units = line["fulfilled"], fulfillable(line)
@@ -160,7 +140,7 @@ def line_body(line: Row, currency: str) -> Body:
         "variant_inventory_management": "shopify" if line["tracked"] else None,
         "variant_title": None,
         "vendor": line["vendor"] or None,
-        "tax_lines": [],
+        "tax_lines": charges.tax_lines(line["tax"], line["tax_rate"], currency),
         "duties": [],
         "discount_allocations": _allocations(line, currency),
     }
@@ -288,7 +268,7 @@ def refund_body(store: Store, shop: Row, order: Row, row: Row, lines: dict[int, 
         "duties": [],
         "total_duties_set": zero,
         "return": None,
-        "refund_shipping_lines": [],
+        "refund_shipping_lines": charges.refund_shipping_lines(row, order),
         "admin_graphql_api_id": gid("Refund", row["id"]),
         "order_adjustments": [],
         "refund_line_items": [_refund_line(part, lines[part["line_id"]], currency) for part in parts],
@@ -305,9 +285,9 @@ def _refund_line(part: Row, line: Row, currency: str) -> Body:
         "restock_type": part["restock_type"],
         # Numbers here and strings in the sets: that is how these bodies really come.
         "subtotal": float(part["subtotal"]),
-        "total_tax": 0.0,
+        "total_tax": float(part["tax"]),
         "subtotal_set": money_set(part["subtotal"], currency),
-        "total_tax_set": money_set("0.00", currency),
+        "total_tax_set": money_set(part["tax"], currency),
         "line_item": line_body(line, currency),
     }
 
@@ -360,10 +340,10 @@ def order_body(store: Store, shop: Row, order_id: int) -> Body:
         "contact_email": None,
         "created_at": with_offset(order["created_at"], zone),
         "currency": currency,
-        **_amounts(order, lines, refunded),
+        **_amounts(order, lines, refunds),
         "customer_locale": "en",
         "device_id": None,
-        "discount_codes": [],
+        "discount_codes": charges.discount_codes(order),
         "email": "",
         "estimated_taxes": False,
         "financial_status": financial_status(Decimal(total), refunded),
@@ -374,7 +354,7 @@ def order_body(store: Store, shop: Row, order_id: int) -> Body:
         "merchant_of_record_app_id": None,
         "name": order["name"],
         "note": None,
-        "note_attributes": [],
+        "note_attributes": [{"name": name, "value": value} for name, value in charges.attributes_of(order)],
         "number": order["number"] - 1000,
         "order_number": order["number"],
         "order_status_url": f"https://{shop['domain']}/{shop['id']}/orders/{order_id:x}/authenticate",
@@ -390,8 +370,8 @@ def order_body(store: Store, shop: Row, order_id: int) -> Body:
         "source_url": None,
         "tags": "",
         "tax_exempt": False,
-        "tax_lines": [],
-        "taxes_included": False,
+        "tax_lines": charges.order_tax_lines(order, lines),
+        "taxes_included": bool(order["taxes_included"]),
         "test": False,
         "token": f"{order_id:x}",
         "total_weight": 0,
@@ -399,37 +379,54 @@ def order_body(store: Store, shop: Row, order_id: int) -> Body:
         "user_id": None,
         "billing_address": address_body(order),
         "customer": customer_body(order, zone),
-        "discount_applications": _applications(order),
+        "discount_applications": charges.discount_applications(order),
         "fulfillments": [fulfillment_body(store, shop, order, row, by_id) for row in fulfillments],
         "line_items": [{**line_body(line, currency), "attributed_staffs": []} for line in lines],
         "payment_terms": None,
         "refunds": [refund_body(store, shop, order, row, by_id) for row in refunds],
         "shipping_address": address_body(order),
-        "shipping_lines": [],
+        "shipping_lines": charges.shipping_lines(order),
     }
 
 
-def current_total(lines: list[Row]) -> Decimal:
+def current_subtotal(lines: list[Row]) -> Decimal:
     """What is still on the order costs so much."""
     return sum((value_of(line, current_quantity(line)) for line in lines), Decimal(0))
 
 
-def _amounts(order: Row, lines: list[Row], refunded: Decimal) -> Body:
-    """All the prices of an order; carriage and tax are nothing in this world."""
+def _current_tax(order: Row, lines: list[Row], refunds: list[Row]) -> Decimal:
+    given_back = sum((Decimal(refund["shipping_tax"]) for refund in refunds), Decimal(0))
+    of_lines = (charges.tax_of(line, current_quantity(line)) for line in lines)
+    return sum(of_lines, Decimal(order["shipping_tax"]) - given_back)
+
+
+def current_total(order: Row, lines: list[Row], refunds: list[Row]) -> Decimal:
+    """The same with what is left of its carriage and taxes."""
+    carriage = Decimal(order["shipping"]) - sum((Decimal(refund["shipping"]) for refund in refunds), Decimal(0))
+    return current_subtotal(lines) + carriage + charges.on_top(order, _current_tax(order, lines, refunds))
+
+
+def subtotal(order: Row, lines: list[Row]) -> Decimal:
+    """What its goods cost, after discounts."""
+    return Decimal(order["total"]) - Decimal(order["shipping"]) - charges.on_top(order, charges.total_tax(order, lines))
+
+
+def _amounts(order: Row, lines: list[Row], refunds: list[Row]) -> Body:
+    """All the prices of an order."""
     total, currency = order["total"], order["currency"]
-    current = amount(current_total(lines))
-    gross = amount(Decimal(total) + Decimal(order["discount"]))
+    current, of_goods = amount(current_subtotal(lines)), subtotal(order, lines)
+    gross = amount(of_goods + Decimal(order["discount"]))
     still_listed = sum((line_total(current_quantity(line), line["price"]) for line in lines), Decimal(0))
     values = {
         "current_subtotal_price": current,
         "current_total_discounts": amount(still_listed - Decimal(current)),
-        "current_total_price": current,
-        "current_total_tax": "0.00",
-        "subtotal_price": total,
+        "current_total_price": amount(current_total(order, lines, refunds)),
+        "current_total_tax": amount(_current_tax(order, lines, refunds)),
+        "subtotal_price": amount(of_goods),
         "total_discounts": order["discount"],
         "total_line_items_price": gross,
         "total_price": total,
-        "total_tax": "0.00",
+        "total_tax": amount(charges.total_tax(order, lines)),
     }
     sets = {f"{name}_set": money_set(text, currency) for name, text in values.items()}
     absent = (
@@ -443,6 +440,6 @@ def _amounts(order: Row, lines: list[Row], refunded: Decimal) -> Body:
         **sets,
         **dict.fromkeys(absent),
         "total_outstanding": "0.00",
-        "total_shipping_price_set": money_set("0.00", currency),
+        "total_shipping_price_set": money_set(order["shipping"], currency),
         "total_tip_received": "0.00",
     }

@@ -8,7 +8,7 @@ from sandbox.errors import NotFound, Refused
 from sandbox.money import amount, line_total
 from sandbox.outbox import Outbox
 from sandbox.store import Row, Store
-from sandbox.vendors.shopify import bodies, fulfilment_orders, orders
+from sandbox.vendors.shopify import bodies, charges, fulfilment_orders, orders
 from sandbox.vendors.shopify.inventory import Move, Moves, apply
 from sandbox.vendors.shopify.order_rows import find_order, place_of, touch
 from sandbox.vendors.shopify.orders import WantedLine
@@ -50,8 +50,12 @@ def _add(store: Store, shop: Row, order: Row, added: list[WantedLine], moves: Mo
     units = orders.units_of(basket)
     served = orders.allot(order["name"], units, goods)
     moves.update(orders.sale_moves(units, goods, served))
-    line_ids = orders.add_lines(store, order["id"], order["location_id"], basket, goods, served)
-    more = sum((line_total(line.quantity, line.price) for line in added), Decimal(0))
+    values = [line_total(line.quantity, line.price) for line in added]
+    included = bool(order["taxes_included"])
+    taxes = [charges.tax_on(value, line.tax_rate, included) for value, line in zip(values, added, strict=True)]
+    money = [(Decimal(0), tax) for tax in taxes]
+    line_ids = orders.add_lines(store, order["id"], order["location_id"], basket, goods, served, money)
+    more = sum(values, Decimal(0)) + charges.on_top(order, sum(taxes, Decimal(0)))
     store.run("update orders set total = ? where id = ?", (amount(Decimal(order["total"]) + more), order["id"]))
     if fulfilment_orders.is_routed(store, order["id"]):
         # What is routed already gets a fulfilment order of its own.

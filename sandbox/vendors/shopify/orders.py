@@ -1,16 +1,20 @@
 """Orders placed: a sale moves available to committed, at the location that can serve it."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+import orjson
 
 from sandbox.clock import as_utc, utc_now
 from sandbox.errors import Refused
 from sandbox.money import amount, is_price, line_total, shares
 from sandbox.outbox import Outbox
 from sandbox.store import Row, Store, marks
-from sandbox.vendors.shopify import bodies
+from sandbox.vendors.shopify import bodies, charges
+from sandbox.vendors.shopify.charges import Carriage
 from sandbox.vendors.shopify.fulfilments import ship
 from sandbox.vendors.shopify.inventory import Move, Moves, apply
 from sandbox.vendors.shopify.sdl import codes
@@ -26,6 +30,7 @@ class WantedLine:
     quantity: int
     price: str
     title: str | None
+    tax_rate: str = "0"
 
     @classmethod
     def read(cls, key: str, given: dict[str, Any]) -> "WantedLine":
@@ -35,7 +40,7 @@ class WantedLine:
             raise Refused("invalid_quantity", f"{key}: a quantity must be a positive whole number, not {quantity!r}.")
         if not is_price(price):
             raise Refused("invalid_price", f"{key}: a price must be a decimal string, not {price!r}.")
-        return cls(str(given.get("sku")), quantity, str(price), given.get("title"))
+        return cls(str(given.get("sku")), quantity, str(price), given.get("title"), charges.read_rate(key, given))
 
 
 Basket = list[tuple[int, WantedLine]]
@@ -61,6 +66,10 @@ class WantedOrder:
     source_name: str = "web"
     # Off the whole order, shared among its lines.
     discount: str = "0.00"
+    discount_codes: tuple[str, ...] = ()
+    note_attributes: tuple[tuple[str, str], ...] = ()
+    taxes_included: bool = False
+    shipping: Carriage | None = None
 
     @classmethod
     def read(cls, given: dict[str, Any]) -> "WantedOrder":
@@ -89,6 +98,10 @@ class WantedOrder:
             may_shrink=bool(given.get("may_shrink", False)),
             source_name=str(given.get("source_name") or "web"),
             discount=amount(Decimal(discount)),
+            discount_codes=charges.read_texts(key, given, "discount_codes"),
+            note_attributes=charges.read_attributes(key, given),
+            taxes_included=bool(given.get("taxes_included", False)),
+            shipping=Carriage.read(key, given.get("shipping")),
         )
 
 
@@ -229,6 +242,14 @@ def _write(
     values = [line_total(line.quantity, line.price) for _, line in basket]
     # A basket that shrank may be worth less than what was to come off it.
     discount = min(Decimal(wanted.discount), sum(values, Decimal(0)))
+    parts = shares(discount, values)
+    taxes = [
+        charges.tax_on(value - part, line.tax_rate, wanted.taxes_included)
+        for (_, line), value, part in zip(basket, values, parts, strict=True)
+    ]
+    carriage = wanted.shipping or Carriage("0.00")
+    carriage_tax = charges.tax_on(Decimal(carriage.price), carriage.tax_rate, wanted.taxes_included)
+    on_top = Decimal(0) if wanted.taxes_included else sum(taxes, carriage_tax)
     order_id = store.next_id("order")
     store.insert(
         "orders",
@@ -244,25 +265,36 @@ def _write(
         customer_ref=wanted.customer_ref,
         customer_id=_customer(store, shop, wanted.customer_ref),
         country=wanted.country,
-        total=amount(sum(values, Decimal(0)) - discount),
+        total=amount(sum(values, Decimal(0)) - discount + Decimal(carriage.price) + on_top),
         discount=amount(discount),
         location_id=home,
         source_name=wanted.source_name,
+        taxes_included=int(wanted.taxes_included),
+        codes=orjson.dumps(wanted.discount_codes).decode(),
+        attributes=orjson.dumps(wanted.note_attributes).decode(),
+        shipping=carriage.price,
+        shipping_tax=amount(carriage_tax),
+        shipping_rate=carriage.tax_rate,
+        shipping_title=carriage.title if wanted.shipping else None,
+        shipping_line_id=store.next_id("shipping_line") if wanted.shipping else None,
     )
-    line_ids = add_lines(store, order_id, home, basket, goods, served)
-    if discount:
-        parts = zip(shares(discount, values), line_ids, strict=True)
-        store.run_many("update lines set discount = ? where id = ?", [(amount(part), line) for part, line in parts])
+    add_lines(store, order_id, home, basket, goods, served, list(zip(parts, taxes, strict=True)))
     return order_id
 
 
 def add_lines(
-    store: Store, order_id: int, home: int, basket: Basket, goods: dict[str, Good], served: dict[str, int | None]
+    store: Store,
+    order_id: int,
+    home: int,
+    basket: Basket,
+    goods: dict[str, Good],
+    served: dict[str, int | None],
+    money: Sequence[tuple[Decimal, Decimal]],
 ) -> list[int]:
-    """Writes the lines of an order and returns their ids."""
+    """Writes the lines of an order, with the discount and the tax of each, and returns their ids."""
     ids = store.next_ids("line", len(basket))
     rows = []
-    for line_id, (position, line) in zip(ids, basket, strict=True):
+    for line_id, (position, line), (discount, tax) in zip(ids, basket, money, strict=True):
         variant = goods[line.sku].variant
         rows.append(
             (
@@ -279,11 +311,15 @@ def add_lines(
                 line.quantity,
                 line.price,
                 served[line.sku] or home,
+                amount(discount),
+                amount(tax),
+                line.tax_rate,
             )
         )
     store.run_many(
         "insert into lines (id, order_id, position, variant_id, product_id, item_id, tracked, sku, title, vendor,"
-        " quantity, price, location_id) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " quantity, price, location_id, discount, tax, tax_rate)"
+        " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         rows,
     )
     return list(ids)

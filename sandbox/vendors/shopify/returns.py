@@ -7,10 +7,10 @@ from typing import Any
 
 from sandbox.clock import utc_now
 from sandbox.errors import NotFound, Refused
-from sandbox.money import amount
+from sandbox.money import amount, is_price
 from sandbox.outbox import Act, Outbox
 from sandbox.store import Row, Store
-from sandbox.vendors.shopify import bodies, fulfilment_orders
+from sandbox.vendors.shopify import bodies, charges, fulfilment_orders
 from sandbox.vendors.shopify.adjust_quantities import stock
 from sandbox.vendors.shopify.inventory import Move, Moves, apply
 from sandbox.vendors.shopify.order_rows import find_order, place_of, touch
@@ -46,16 +46,21 @@ def refund(
     lines: list[dict[str, Any]],
     processed_at: str | None = None,
     note: str | None = None,
+    shipping: str = "0.00",
 ) -> int:
-    """Refunds lines once per key and returns the refund's id. Raises Refused for quantities that cannot be."""
+    """Refunds lines, and carriage as it was charged, once per key; the refund's id. Raises Refused for what cannot be.
+
+    Taxes go back with what they were charged for.
+    """
     with store.transaction():
         earlier = store.value("select id from refunds where shop_id = ? and key = ?", (shop["id"], key))
         if earlier is not None:
             return int(earlier)
         order = find_order(store, shop, order_id)
-        parts = _parts(store, order, lines)
+        carriage = _carriage(store, order, shipping)
+        parts = _parts(store, order, lines, bool(carriage))
         act = outbox.act()
-        refund_id = _write(store, outbox, shop, order, act, key, parts, processed_at, note)
+        refund_id = _write(store, outbox, shop, order, act, key, parts, processed_at, note, carriage)
         touch(store, order["id"])
         outbox.tell(shop, act, "refunds/create", lambda: _body(store, shop, order["id"], refund_id))
         outbox.tell(shop, act, "orders/updated", lambda: bodies.order_body(store, shop, order["id"]))
@@ -63,7 +68,7 @@ def refund(
 
 
 def cancel(store: Store, outbox: Outbox, shop: Row, order_id: Any, key: str, reason: str, restock: bool) -> int | None:
-    """Cancels an order of which nothing was shipped; open units come back as a refund. Returns the refund's id."""
+    """Cancels an order of which nothing was shipped; open units and carriage come back as a refund, whose id it is."""
     if reason.lower() not in CANCEL_REASONS:
         raise Refused("invalid_reason", f"The reason {reason!r} is none of {', '.join(CANCEL_REASONS)}.")
     with store.transaction():
@@ -80,7 +85,10 @@ def cancel(store: Store, outbox: Outbox, shop: Row, order_id: Any, key: str, rea
             for line in lines
             if bodies.fulfillable(line)
         ]
-        refund_id = _write(store, outbox, shop, order, act, f"{key}/cancel", parts, None, None) if parts else None
+        carriage = _carriage_left(store, order)
+        refund_id = None
+        if parts:
+            refund_id = _write(store, outbox, shop, order, act, f"{key}/cancel", parts, None, None, carriage)
         store.run(
             "update orders set cancelled_at = ?, cancel_reason = ?, cancel_key = ? where id = ?",
             (utc_now(store), reason.lower(), key, order["id"]),
@@ -101,7 +109,21 @@ def _check_cancellable(order: Row, lines: list[Row]) -> None:
         raise Refused("already_fulfilled", f"{order['name']} was shipped, wholly or in part; refund it instead.", 409)
 
 
-def _parts(store: Store, order: Row, wanted: list[dict[str, Any]]) -> list[Part]:
+def _carriage_left(store: Store, order: Row) -> Decimal:
+    """What was charged for carriage and is not given back."""
+    rows = store.all("select shipping from refunds where order_id = ?", (order["id"],))
+    return Decimal(order["shipping"]) - sum((Decimal(row["shipping"]) for row in rows), Decimal(0))
+
+
+def _carriage(store: Store, order: Row, wanted: Any) -> Decimal:
+    left = _carriage_left(store, order)
+    if not is_price(wanted) or Decimal(wanted) > left:
+        message = f"{order['name']}: {wanted!r} of carriage to refund, at most {amount(left)} is possible."
+        raise Refused("invalid_shipping", message)
+    return Decimal(wanted)
+
+
+def _parts(store: Store, order: Row, wanted: list[dict[str, Any]], may_be_none: bool) -> list[Part]:
     lines = {line["id"]: line for line in bodies.lines_of(store, order["id"])}
     used: dict[int, list[int]] = defaultdict(lambda: [0, 0])
     parts = []
@@ -113,7 +135,7 @@ def _parts(store: Store, order: Row, wanted: list[dict[str, Any]]) -> list[Part]
         used[line["id"]][0] += part.unshipped
         used[line["id"]][1] += part.shipped
         parts.append(part)
-    if not parts:
+    if not parts and not may_be_none:
         raise Refused("no_lines", f"{order['name']}: a refund needs at least one line.")
     return parts
 
@@ -152,17 +174,32 @@ def _write(
     parts: list[Part],
     processed_at: str | None,
     note: str | None,
+    carriage: Decimal,
 ) -> int:
     now = utc_now(store)
     refund_id = store.next_id("refund")
     values = [bodies.value_of(part.line, part.quantity) for part in parts]
-    store.run(
-        "insert into refunds values (?, ?, ?, ?, ?, ?, ?, ?)",
-        (refund_id, shop["id"], order["id"], key, now, processed_at or now, note, amount(sum(values, Decimal(0)))),
+    taxes = [charges.tax_of(part.line, part.quantity) for part in parts]
+    # Of carriage that is nothing no part is taxed.
+    carriage_tax = Decimal(order["shipping_tax"]) * carriage / Decimal(order["shipping"]) if carriage else carriage
+    store.insert(
+        "refunds",
+        id=refund_id,
+        shop_id=shop["id"],
+        order_id=order["id"],
+        key=key,
+        created_at=now,
+        processed_at=processed_at or now,
+        note=note,
+        total=amount(sum(values, carriage) + charges.on_top(order, sum(taxes, carriage_tax))),
+        shipping=amount(carriage),
+        shipping_tax=amount(carriage_tax),
+        shipping_line_id=store.next_id("refund_shipping_line") if carriage else None,
     )
     ids = store.next_ids("refund_line", len(parts))
     store.run_many(
-        "insert into refund_lines values (?, ?, ?, ?, ?, ?, ?)",
+        "insert into refund_lines (id, refund_id, line_id, quantity, restock_type, location_id, subtotal, tax)"
+        " values (?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 row_id,
@@ -172,8 +209,9 @@ def _write(
                 part.restock_type,
                 None if part.restock_type == "no_restock" else part.back_at,
                 amount(value),
+                amount(tax),
             )
-            for row_id, part, value in zip(ids, parts, values, strict=True)
+            for row_id, part, value, tax in zip(ids, parts, values, taxes, strict=True)
         ],
     )
     store.run_many(

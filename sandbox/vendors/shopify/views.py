@@ -8,7 +8,7 @@ import orjson
 
 from sandbox.money import amount, line_total
 from sandbox.store import Row
-from sandbox.vendors.shopify import bodies, inventory, subscriptions
+from sandbox.vendors.shopify import bodies, charges, inventory, subscriptions
 from sandbox.vendors.shopify.bulk import bulk_view
 from sandbox.vendors.shopify.connections import Source
 from sandbox.vendors.shopify.fulfilment_views import FulfilmentViews, View, may_read_fulfilment_orders, money_bag
@@ -32,6 +32,22 @@ VARIANTS = (
     "select v.*, p.title as product_title, p.status, p.vendor, p.product_type"
     " from variants v join products p on p.id = v.product_id"
 )
+
+
+def _tax_lines(line: Row, currency: str) -> list[View]:
+    if not Decimal(line["tax"]):
+        return []
+    rate, price = float(line["tax_rate"]), money_bag(line["tax"], currency)
+    return [{"title": charges.TAX_TITLE, "rate": rate, "ratePercentage": rate * 100, "priceSet": price}]
+
+
+def _refunded_carriage(refund: Row, currency: str) -> View:
+    return {
+        "__typename": "RefundShippingLine",
+        "id": gid("RefundShippingLine", refund["shipping_line_id"]),
+        "subtotalAmountSet": money_bag(refund["shipping"], currency),
+        "taxAmountSet": money_bag(refund["shipping_tax"], currency),
+    }
 
 
 class Views(FulfilmentViews):
@@ -238,7 +254,6 @@ class Views(FulfilmentViews):
 
     def order(self, row: Row) -> View:
         currency, order_id = row["currency"], row["id"]
-        total, nothing = money_bag(row["total"], currency), money_bag("0.00", currency)
         customer = row["customer_id"]
         return {
             "__typename": "Order",
@@ -259,13 +274,20 @@ class Views(FulfilmentViews):
             "sourceName": row["source_name"],
             "edited": bool(row["edited"]),
             "sourceIdentifier": row["key"],
-            "totalPriceSet": total,
-            "subtotalPriceSet": total,
+            "totalPriceSet": money_bag(row["total"], currency),
+            "subtotalPriceSet": lambda info: money_bag(
+                amount(bodies.subtotal(row, bodies.lines_of(self._store, order_id))), currency
+            ),
             "totalDiscountsSet": money_bag(row["discount"], currency),
-            "totalTaxSet": nothing,
-            "totalShippingPriceSet": nothing,
+            "totalTaxSet": lambda info: money_bag(
+                amount(charges.total_tax(row, bodies.lines_of(self._store, order_id))), currency
+            ),
+            "totalShippingPriceSet": money_bag(row["shipping"], currency),
+            "taxesIncluded": bool(row["taxes_included"]),
+            "discountCodes": charges.codes_of(row),
+            "customAttributes": [{"key": name, "value": value} for name, value in charges.attributes_of(row)],
             "totalRefundedSet": lambda info: money_bag(amount(self._refunded(order_id)), currency),
-            "currentTotalPriceSet": lambda info: money_bag(self._current_total(order_id), currency),
+            "currentTotalPriceSet": lambda info: money_bag(self._current_total(row), currency),
             "customer": None
             if customer is None
             else {"__typename": "Customer", "id": gid("Customer", customer), "legacyResourceId": customer},
@@ -306,6 +328,7 @@ class Views(FulfilmentViews):
             "discountAllocations": [{"allocatedAmountSet": money_bag(row["discount"], currency)}]
             if Decimal(row["discount"])
             else [],
+            "taxLines": lambda info, first=None: _tax_lines(row, currency)[:first],
             "variant": lambda info: self.variant_by_gid(gid("ProductVariant", row["variant_id"])),
             "product": lambda info: self.product_by_gid(gid("Product", row["product_id"])),
         }
@@ -322,6 +345,7 @@ class Views(FulfilmentViews):
             "totalRefundedSet": money_bag(row["total"], order["currency"]),
             "order": lambda info: self.order(order),
             "refundLineItems": lambda info, **arguments: self._refund_lines_of(row, order, arguments),
+            "refundShippingLines": lambda info, **arguments: self._refunded_carriage_of(row, order, arguments),
         }
 
     def subscription(self, row: Row) -> View:
@@ -391,6 +415,11 @@ class Views(FulfilmentViews):
         source = Source("select * from refund_lines where refund_id = ?", [refund["id"]], "id", "id")
         return self.page(source, arguments, lambda row: self._refund_line(row, order))
 
+    def _refunded_carriage_of(self, refund: Row, order: Row, arguments: dict[str, Any]) -> View:
+        sql = "select * from refunds where id = ? and shipping_line_id is not null"
+        source = Source(sql, [refund["id"]], "id", "id")
+        return self.page(source, arguments, lambda row: _refunded_carriage(row, order["currency"]))
+
     def _refund_line(self, row: Row, order: Row) -> View:
         currency = order["currency"]
         line = self._store.one("select * from lines where id = ?", (row["line_id"],))
@@ -404,7 +433,7 @@ class Views(FulfilmentViews):
             "restocked": row["restock_type"] != "no_restock",
             "priceSet": money_bag(line["price"], currency),
             "subtotalSet": money_bag(row["subtotal"], currency),
-            "totalTaxSet": money_bag("0.00", currency),
+            "totalTaxSet": money_bag(row["tax"], currency),
             "lineItem": self.line(line, currency),
             "location": None if location is None else self.location_by_gid(gid("Location", location)),
         }
@@ -413,9 +442,9 @@ class Views(FulfilmentViews):
         rows = self._store.all("select total from refunds where order_id = ?", (order_id,))
         return sum((Decimal(row["total"]) for row in rows), Decimal(0))
 
-    def _current_total(self, order_id: int) -> str:
-        lines = bodies.lines_of(self._store, order_id)
-        return amount(bodies.current_total(lines))
+    def _current_total(self, order: Row) -> str:
+        refunds = self._store.all("select * from refunds where order_id = ?", (order["id"],))
+        return amount(bodies.current_total(order, bodies.lines_of(self._store, order["id"]), refunds))
 
     def _financial_status(self, order: Row) -> str:
         return bodies.financial_status(Decimal(order["total"]), self._refunded(order["id"])).upper()
