@@ -1,8 +1,8 @@
 """Pure rules: what the facts of an order come to, step by step, and what of that is not booked yet.
 
 What each line should have come to is a function of all facts known of its order: what was sold, as edits left it, each
-refund, chargebacks, a cancellation. The difference to what is booked is booked, each cause by itself: one path for every
-event, whatever their number and order. Nothing booked is ever changed.
+refund, chargebacks, a cancellation. The difference to what is booked is booked, each cause by itself: one path for
+every event, whatever their number and order. Nothing booked is ever changed.
 """
 
 from __future__ import annotations
@@ -175,7 +175,9 @@ def steps(sale: Sale, known: Known, terms: TermsOf, volumes: VolumesOf, now: dat
     for back in sale.chargebacks:
         if back.id not in known.chargeback_ids and not back.is_won:
             backs.append(back)
-            found.append(book.step("chargeback", back.at, left_after(sold, sale, refunds, backs), chargeback_id=back.id))
+            found.append(
+                book.step("chargeback", back.at, left_after(sold, sale, refunds, backs), chargeback_id=back.id)
+            )
     if sale.void_at is not None:
         found.append(book.step("cancellation", sale.void_at, _void(sold)))
     return _told(found)
@@ -250,8 +252,9 @@ def left_after(
 ) -> dict[Bucket, Amount]:
     """What is left of each bucket after some money was given back.
 
-    A refund takes first of the lines and the carriage that it names, as much as the money that moved: less of each where
-    less moved, and what moved beyond them of all that is left. What exceeds the whole order is of the order as a whole.
+    A refund takes first of the lines and the carriage that it names, as much as the money that moved: less of each
+    where less moved, and what moved beyond them of all that is left. What exceeds the whole order is of the order as a
+    whole.
     """
     if not refunds and not chargebacks:
         return dict(sold)
@@ -262,9 +265,7 @@ def left_after(
     for back in chargebacks:
         _give_back(left, sale.currency, sale.currency, back.amount_minor, {})
     empty = Amount(0, 0, 0, 0)
-    return {
-        bucket: sold.get(bucket, empty)._replace(net=net, tax=tax) for bucket, (net, tax) in left.items()
-    }
+    return {bucket: sold.get(bucket, empty)._replace(net=net, tax=tax) for bucket, (net, tax) in left.items()}
 
 
 _Left = dict[Bucket, list[int]]

@@ -328,7 +328,9 @@ commission_windows = Table(
     Column("order_id", BigInteger, nullable=False),
     Column("days", Integer, nullable=False, comment="of the terms that its lines were booked by"),
     Column("starts_at", DateTime(timezone=True), comment="null: nothing has left yet"),
-    Column("closes_at", DateTime(timezone=True), comment="from then on what was earned is payable; null: not known yet"),
+    Column(
+        "closes_at", DateTime(timezone=True), comment="from then on what was earned is payable; null: not known yet"
+    ),
     Column("waits_for", Text, comment="why it cannot close yet; null: only for its time"),
     Column("released_at", DateTime(timezone=True)),
     Column("transaction_id", BigInteger, comment="the ledger's, that made it payable; null where nothing was held"),
@@ -477,5 +479,5 @@ commission_days = Table(
     Index(None, "shop_id", "day"),
     Index(None, "shop_id", "seller_id", "day"),
     ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
-    comment="what each statement added, by what it is summed by; rows alike are folded into one, the audit recomputes them",
+    comment="what each statement added, by what it is summed by; rows alike are folded into one",
 )

@@ -21,7 +21,6 @@ from core.commissions.queries import NOTHING_BOOKED, BookedOrder, SaleRow
 from core.commissions.rules import (
     BASES,
     KINDS,
-    NO_RULES,
     Base,
     Context,
     Four,
@@ -170,8 +169,8 @@ def terms_of(row: Mapping[str, Any], rules: Mapping[int, Rule]) -> dict[Base, Te
     tax_to = "authority" if item is None else item.tax_to or "authority"
     made: dict[Base, Terms] = {}
     for base in BASES:
-        of_base = [rules.get(number) for number in row[f"{base}_rules"]]
-        made[base] = Terms(row["seller_id"] is not None, *of_base, tax_to=tax_to)
+        platform, creator, referrer, channel = (rules.get(number) for number in row[f"{base}_rules"])
+        made[base] = Terms(row["seller_id"] is not None, platform, creator, referrer, channel, tax_to)
     return made
 
 
@@ -338,9 +337,7 @@ _WORDS = {
 }
 
 
-def _write(
-    conn: Connection, shop_id: int, batch: _Batch, found: Sequence[tuple[SaleRow, Step]], now: datetime
-) -> None:
+def _write(conn: Connection, shop_id: int, batch: _Batch, found: Sequence[tuple[SaleRow, Step]], now: datetime) -> None:
     """Write accruals and the ledger's transactions of some steps."""
     if not found:
         return

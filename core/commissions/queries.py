@@ -202,9 +202,7 @@ def _sale(
     row: RowMapping, refunds: Sequence[Refund], chargebacks: Sequence[Chargeback], edited: Collection[int]
 ) -> SaleRow:
     is_void = row["cancelled_at"] is not None or row["financial_status"] in VOID
-    lines = zip(
-        row["line_ids"] or (), row["totals"] or (), row["units"] or (), row["taxes"] or (), strict=True
-    )
+    lines = zip(row["line_ids"] or (), row["totals"] or (), row["units"] or (), row["taxes"] or (), strict=True)
     sale = Sale(
         id=row["id"],
         currency=row["currency"],

@@ -5,8 +5,8 @@ Of rules: the SKU, the creator or referrer, the category, the seller, the channe
 after it together, so that two of different scope never tie; of the same scope the one that began to hold last wins.
 
 Amounts are integers in minor units. A fee is exact, as a fraction, until all shares of an amount are rounded together:
-each is rounded down and the units that are missing go to the largest remainders, one each, ties to the earlier of seller,
-platform, creator, referrer, channel. Shares therefore sum to the amount, whatever the rates.
+each is rounded down and the units that are missing go to the largest remainders, one each, ties to the earlier of
+seller, platform, creator, referrer, channel. Shares therefore sum to the amount, whatever the rates.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class TermsKey:
 
 @dataclass(slots=True)
 class RuleBook:
-    """Living rules and assignments, ready to be asked. `windows`: return window in days of sellers that have their own."""
+    """Living rules and assignments, ready to be asked. `windows`: of sellers that have a return window of their own."""
 
     rules: Sequence[Rule] = ()
     assignments: Sequence[Assignment] = ()
@@ -158,6 +158,8 @@ class RuleBook:
     _by_kind: dict[tuple[Kind, Base], list[Rule]] = field(init=False)
     _known: dict[tuple[object, ...], TermsKey] = field(init=False, default_factory=dict)
     _edges: list[datetime] = field(init=False)
+    _named: frozenset[str] = field(init=False)
+    """Buyers and codes that an assignment names: all others make no difference."""
 
     def __post_init__(self) -> None:
         self._by_role = {}
@@ -167,6 +169,8 @@ class RuleBook:
         for rule in sorted(self.rules, key=_rank, reverse=True):
             self._by_kind.setdefault((rule.kind, rule.base), []).append(rule)
         self._edges = _edges(self.rules, self.assignments)
+        names = (name for one in self.assignments for name in (one.customer_ref, one.order_code) if name is not None)
+        self._named = frozenset(names)
 
     def terms(self, context: Context) -> TermsKey:
         """What a line is booked by."""
@@ -174,8 +178,8 @@ class RuleBook:
             context.connection_id,
             context.sku_id,
             context.category,
-            context.customer_ref,
-            context.codes,
+            context.customer_ref if context.customer_ref in self._named else None,
+            context.codes & self._named,
             context.currency,
             sum(edge <= context.placed_at for edge in self._edges),
         )

@@ -146,5 +146,5 @@ ledger_account_days = Table(
     PrimaryKeyConstraint("shop_id", "id"),
     Index(None, "shop_id", "account_id", "day"),
     ForeignKeyConstraint(["shop_id", "account_id"], ["ledger_accounts.shop_id", "ledger_accounts.id"]),
-    comment="what each statement added to an account on a day; rows alike are folded into one, the audit recomputes them",
+    comment="what each statement added to an account on a day; rows alike are folded into one",
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
+from sqlalchemy.engine import RowMapping
 
 from core.db import fetch
 from core.ledger.rules import AccountName, Transaction, check
@@ -20,7 +21,9 @@ class Posted:
     is_new: bool
 
 
-def open_accounts(conn: Connection, shop_id: int, names: Iterable[AccountName], now: datetime) -> dict[AccountName, int]:
+def open_accounts(
+    conn: Connection, shop_id: int, names: Iterable[AccountName], now: datetime
+) -> dict[AccountName, int]:
     """The ids of accounts, each opened when it is named first. Two that open the same one meet at its name."""
     wanted = sorted(set(names), key=lambda n: (n.kind, n.party_id or 0, n.connection_id or 0, n.currency))
     found = _accounts(conn, shop_id, wanted)
@@ -69,9 +72,7 @@ def _columns(names: Sequence[AccountName]) -> dict[str, list[object]]:
     }
 
 
-def post(
-    conn: Connection, shop_id: int, transactions: Sequence[Transaction], now: datetime
-) -> dict[str, Posted]:
+def post(conn: Connection, shop_id: int, transactions: Sequence[Transaction], now: datetime) -> dict[str, Posted]:
     """Post transactions with all their entries by one statement; returns where each key stands.
 
     A key that is posted already stands as it was: the same fact is posted once, whoever says it again. Raises
@@ -94,7 +95,7 @@ def _insert(
     transactions: Sequence[Transaction],
     accounts: Mapping[AccountName, int],
     now: datetime,
-) -> Sequence[Mapping[str, object]]:
+) -> Sequence[RowMapping]:
     entries = [
         (number, accounts[name], amount, name.currency)
         for number, one in enumerate(transactions, start=1)

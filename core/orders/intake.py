@@ -12,6 +12,7 @@ from core.catalog import operations as catalog
 from core.catalog.matching import hold_identities
 from core.catalog.operations import ListingSource
 from core.catalog.queries import known_inventory_refs
+from core.commissions import operations as commissions
 from core.connections import watching
 from core.connections.queries import ConnectionRow
 from core.connections.watching import ChannelAct
@@ -118,6 +119,7 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
     put_back = counts.book(conn, channel.shop_id, accepted, told, opened)
     done = effects.settle_effects(conn, channel, touched, now)
     changed = set(done.sku_ids)
+    edited = {key.id for ref, key in accepted.items() if orders[ref].is_edited}
     catalog.lock_listings(
         conn,
         channel.shop_id,
@@ -143,6 +145,7 @@ def apply(conn: Connection, connection: ConnectionRow, said: dict[int, Facts], n
         + put_back,
     )
     inventory.refresh_desired(conn, channel.shop_id, changed, followed, now=now, are_locked=True)
+    commissions.settle(conn, channel.shop_id, touched, now, edited)
     kinds = _kinds(touched, orders, accepted, {order_id for order_id, _ in new_refunds})
     changes.record_orders(conn, channel.shop_id, channel.connection_id, kinds, done, now)
     _observe_levels(conn, channel, said, verdicts, now)
@@ -249,6 +252,7 @@ def book_lines_mapped_late(conn: Connection, channel: Channel, now: datetime) ->
         catalog.lock_listings(conn, channel.shop_id, sku_ids=changed, order_ids=order_ids)
         followed = effects.exposure_of_lines(conn, channel.shop_id, line_ids)
         inventory.refresh_desired(conn, channel.shop_id, changed, followed, now=now, are_locked=True)
+        commissions.settle(conn, channel.shop_id, order_ids, now)
         # Only now are they booked, whatever happened to them since.
         kinds: dict[int, OrderKind] = dict.fromkeys(order_ids, "order_booked")
         changes.record_orders(conn, channel.shop_id, channel.connection_id, kinds, done, now)

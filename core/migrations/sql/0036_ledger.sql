@@ -332,7 +332,7 @@ create table ledger_account_days (
     constraint pk_ledger_account_days primary key (shop_id, id),
     constraint fk_ledger_account_days_ledger_accounts_shop_id_account_id foreign key(shop_id, account_id) references ledger_accounts (shop_id, id)
 );
-comment on table ledger_account_days is 'what each statement added to an account on a day; rows alike are folded into one, the audit recomputes them';
+comment on table ledger_account_days is 'what each statement added to an account on a day; rows alike are folded into one';
 comment on column ledger_account_days.day is 'of recording, in the shop''s zone of that time';
 comment on column ledger_account_days.credit_minor is 'positive';
 create index ix_ledger_account_days_shop_id_account_id_day on ledger_account_days (shop_id, account_id, day);
@@ -481,7 +481,7 @@ create table commission_days (
     constraint pk_commission_days primary key (shop_id, id),
     constraint fk_commission_days_shops_shop_id foreign key(shop_id) references shops (shop_id)
 );
-comment on table commission_days is 'what each statement added, by what it is summed by; rows alike are folded into one, the audit recomputes them';
+comment on table commission_days is 'what each statement added, by what it is summed by; rows alike are folded into one';
 comment on column commission_days.day is 'when it happened, in the shop''s zone';
 comment on column commission_days.connection_id is 'null: given back without an order';
 comment on column commission_days.category is 'as it was frozen on the lines';
