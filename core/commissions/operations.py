@@ -79,7 +79,7 @@ class _Batch:
         terms = queries.terms_rows(conn, shop_id, set(terms_of_line.values()))
         book = queries.rule_book(conn, shop_id, rows)
         keys = _new_terms(rows, book.terms, terms_of_line)
-        ids = _terms_ids(conn, shop_id, set(keys.values()), now)
+        ids = freeze_terms(conn, shop_id, set(keys.values()), now)
         terms |= queries.terms_rows(conn, shop_id, set(ids.values()) - terms.keys())
         terms_of_line |= {line: ids[key] for line, key in keys.items()}
         rules = {rule.id: rule for rule in book.rules}
@@ -201,7 +201,7 @@ def _new_terms(rows: Sequence[SaleRow], terms: Any, known: Collection[int]) -> d
     return found
 
 
-def _terms_ids(conn: Connection, shop_id: int, keys: Collection[TermsKey], now: datetime) -> dict[TermsKey, int]:
+def freeze_terms(conn: Connection, shop_id: int, keys: Collection[TermsKey], now: datetime) -> dict[TermsKey, int]:
     """The ids of terms, each written down when first a line is booked by it."""
     ordered = sorted(keys, key=lambda key: (key.item_rules, key.shipping_rules, key.window_days, repr(key)))
     found = _find_terms(conn, shop_id, ordered)
@@ -357,7 +357,7 @@ def _write(conn: Connection, shop_id: int, batch: _Batch, found: Sequence[tuple[
             rows.append(_accrual(row, step, part, batch))
             keys.append(key if entries else None)
     posted = ledger.post(conn, shop_id, transactions, now)
-    _insert_accruals(conn, shop_id, rows, [posted[key].id if key else None for key in keys], now)
+    insert_accruals(conn, shop_id, rows, [posted[key].id if key else None for key in keys], now)
 
 
 def _entries(row: SaleRow, step: Step, batch: _Batch) -> dict[AccountName, int]:
@@ -398,6 +398,7 @@ def _accrual(row: SaleRow, step: Step, part: Part, batch: _Batch) -> tuple[Any, 
     return (
         row.sale.id,
         bucket.line_id or None,
+        None,
         row.connection_id,
         part.ordinal,
         bucket.base,
@@ -417,6 +418,7 @@ def _accrual(row: SaleRow, step: Step, part: Part, batch: _Batch) -> tuple[Any, 
 _COLUMNS = (
     ("order_id", "int8"),
     ("order_line_id", "int8"),
+    ("customer_return_id", "int8"),
     ("connection_id", "int8"),
     ("ordinal", "int4"),
     ("base", "text"),
@@ -442,13 +444,14 @@ _VALUES = ", ".join(f"n.{name}" + ("::int8[]" if name == "volumes_minor" else ""
 _ARRAYS = ", ".join(f"%({name})b::{kind}[]" for name, kind in _COLUMNS)
 
 
-def _insert_accruals(
+def insert_accruals(
     conn: Connection,
     shop_id: int,
     rows: Sequence[tuple[Any, ...]],
     transaction_ids: Sequence[int | None],
     now: datetime,
 ) -> None:
+    """Write accruals, each in the order of `_COLUMNS`; the statement's trigger checks what they refer to."""
     columns = zip(*rows, strict=True)
     execute(
         conn,
@@ -478,6 +481,24 @@ def _write_windows(conn: Connection, shop_id: int, batch: _Batch, rows: Sequence
             if line.id in batch.terms_of_line
         }
     )
+    _note_windows(conn, shop_id, wanted)
+
+
+def refresh_windows(conn: Connection, shop_id: int, order_ids: Collection[int]) -> None:
+    """Look again when the windows of some (locked) orders close: something that decides of it has changed."""
+    rows = fetch(
+        conn,
+        """
+        select order_id, days from commission_windows
+        where shop_id = %(shop)s and order_id = any(%(ids)b::int8[]) and released_at is null order by 1, 2
+        """,
+        shop=shop_id,
+        ids=sorted(order_ids),
+    )
+    _note_windows(conn, shop_id, [(row["order_id"], row["days"]) for row in rows])
+
+
+def _note_windows(conn: Connection, shop_id: int, wanted: Sequence[tuple[int, int]]) -> None:
     if not wanted:
         return
     execute(
