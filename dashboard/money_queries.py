@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.commissions import breakdowns, explaining
 from core.commissions import queries as commissions
 from core.commissions.breakdowns import By, Chosen
-from core.commissions.explaining import CauseOrder, Explanation
+from core.commissions.explaining import CauseOrder, Cursor, Explanation
 from core.commissions.rules import Rule
 from core.db import read_only
 from core.ledger import queries as ledger
@@ -227,15 +227,10 @@ def explanation(shop_id: int, scope: str, party_id: int, currency: str, period: 
 
 @st.cache_data(ttl=5, max_entries=200, show_spinner=False)
 def cause_orders(
-    shop_id: int, scope: str, party_id: int, currency: str, period: Period, kind: str, before: int | None
+    shop_id: int, scope: str, party_id: int, currency: str, period: Period, kind: str, before: Cursor | None
 ) -> tuple[list[CauseOrder], bool]:
     """What a cause is made of, order by order."""
-
-    def ask(conn: Connection) -> tuple[list[CauseOrder], bool]:
-        mine = ledger.party_accounts(conn, shop_id, party_id).get(currency, PartyAccounts(None, None))
-        return explaining.orders_of(conn, shop_id, mine, period, kind, before)
-
-    return read(ask)
+    return read(lambda conn: explaining.orders_of(conn, shop_id, party_id, currency, period, kind, before))
 
 
 # --- what is held -----------------------------------------------------------------------------------------------------

