@@ -39,9 +39,7 @@ def waterfall(falls: Sequence[Fall], currency: str, tokens: Tokens) -> go.Figure
     """From a first total down (and up) to a last one; every step with its amount."""
     places = list(range(len(falls)))
     values = [float(to_major(fall.minor, currency)) for fall in falls]
-    said = [
-        formats.money(fall.minor, currency) if fall.is_total else _signed(fall.minor, currency) for fall in falls
-    ]
+    said = [formats.money(fall.minor, currency) if fall.is_total else _signed(fall.minor, currency) for fall in falls]
     figure = go.Figure(layout={"template": template(tokens), "height": 48 + 34 * len(falls), "hovermode": "closest"})
     # Bars in turn from where the last one ended: each way its own colour, and its amount beside it in words.
     running, bases, lengths, colours = 0.0, [], [], []
@@ -129,7 +127,10 @@ def trend(found: Sequence[Row], days: Sequence[date], currency: str, is_weekly: 
         )
     figure.update_layout(barmode="relative", bargap=0.25, showlegend=True)
     figure.update_xaxes(
-        type="date", tickformat="%-d %b", hoverformat="Week of %-d %b %Y" if is_weekly else "%a %-d %b %Y", showline=True
+        type="date",
+        tickformat="%-d %b",
+        hoverformat="Week of %-d %b %Y" if is_weekly else "%a %-d %b %Y",
+        showline=True,
     )
     figure.update_yaxes(title={"text": currency, "font": {"color": tokens.muted, "size": 13}})
     return figure

@@ -313,9 +313,7 @@ def statement_page(
         closing = ledger.standing(conn, shop_id, mine, ledger.just_before(period.ends_at))
         if before is not None:
             since = ledger.moved_since(conn, shop_id, mine, period, before)
-            closing = Standing(
-                closing.payable_minor - since.payable_minor, closing.held_minor - since.held_minor
-            )
+            closing = Standing(closing.payable_minor - since.payable_minor, closing.held_minor - since.held_minor)
         return StatementPage(lines, closing, more)
 
     return read(ask)
@@ -472,3 +470,30 @@ def seal_of(shop_id: int, transaction_id: int) -> Seal | None:
 def last_seal(shop_id: int) -> Seal | None:
     """The newest seal."""
     return read(lambda conn: ledger.last_seal(conn, shop_id))
+
+
+RELEASED_MAX = 100
+
+
+def released_by(shop_id: int, transaction_id: int) -> list[dict[str, Any]]:
+    """The orders whose windows a release closed."""
+    return rows(
+        f"""
+        select order_id, order_name, days, closes_at from released_windows
+        where shop_id = %(shop)s and transaction_id = %(id)s order by order_id, days limit {RELEASED_MAX}
+        """,
+        shop=shop_id,
+        id=transaction_id,
+    )
+
+
+def hold_of_order(shop_id: int, order_id: int) -> dict[str, Any] | None:
+    """What keeps back what is earned of an order; None where nothing does."""
+    return one(
+        """
+        select hold_id, reason, placed_by, placed_at from payout_hold_list
+        where shop_id = %(shop)s and order_id = %(order)s and lifted_at is null
+        """,
+        shop=shop_id,
+        order=order_id,
+    )

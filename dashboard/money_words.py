@@ -91,15 +91,15 @@ def listed(words: Sequence[str]) -> str:
 
 
 def held_until(reasons: Sequence[Row], now: datetime, zone: str) -> str:
-    """When the next of what is held can be paid, or why none can be yet."""
+    """How what is held goes on: until when, or why it is not known yet; begins with what it takes before it."""
     timed = next((row for row in reasons if row["reason"] == "time"), None)
     if timed is not None:
         due, last = timed["next_at"], timed["last_at"]
         if due <= now:
-            return "some of it is due now"
+            return f", some of it due now, the last {day(last, now, zone)}" if last > now else " and due now"
         first, final = day(due, now, zone), day(last, now, zone)
-        return f"until {first}" if first == final else f"the first of it until {first}, the last until {final}"
-    return listed([REASONS[row["reason"]].lower() for row in reasons])
+        return f" until {first}" if first == final else f", the first of it until {first}, the last until {final}"
+    return f": {listed([REASONS[row['reason']].lower() for row in reasons])}" if reasons else ""
 
 
 def window(row: Row, now: datetime, zone: str) -> str:

@@ -49,6 +49,8 @@ def _dates(row: Row, now: datetime, zone: str) -> str:
     if row["reason"] != "time":
         return "not known yet"
     first, last = (money_words.day(row[name], now, zone) for name in ("next_at", "last_at"))
+    if row["next_at"] <= now:
+        return "due now" if row["last_at"] <= now else f"from now to {last}"
     return first if first == last else f"{first} to {last}"
 
 

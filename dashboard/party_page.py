@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from html import escape
 from pathlib import Path
@@ -56,7 +56,9 @@ def draw(viewer: people.Viewer, text: str) -> None:
 def _draw(viewer: people.Viewer, party: Row) -> None:
     accounts = money_queries.accounts(viewer.shop.id, party["party_id"])
     components.title(
-        party["name"], f"{money_words.kind(party['kind'])} · {party['code']}", formats.as_of(party["as_of"], viewer.shop.zone)
+        party["name"],
+        f"{money_words.kind(party['kind'])} · {party['code']}",
+        formats.as_of(party["as_of"], viewer.shop.zone),
     )
     if not accounts:
         _draw_marks(viewer, party)
@@ -74,7 +76,7 @@ def _draw(viewer: people.Viewer, party: Row) -> None:
         said = money_queries.explanation(viewer.shop.id, viewer.person.scope, party["party_id"], currency, period)
         reasons = money_queries.held_reasons(viewer.shop.id, viewer.person.scope, party["party_id"], currency)
     with place:
-        components.html(f'<div class="sy-headline"><h1>{headline(party, said, reasons, viewer.shop.zone)}</h1></div>')
+        components.answer(*headline(party, said, reasons, viewer.shop.zone))
     with tiles:
         _draw_tiles(viewer, party, said)
     with components.panel("why"):
@@ -112,8 +114,8 @@ def period_since(now: datetime, zone: str, days: int) -> Period:
     return Period(midnight(first, zone), now + timedelta(seconds=1))
 
 
-def headline(party: Row, said: Explanation, reasons: list[Row], zone: str) -> str:
-    """What can be paid, what is held until when, and what changed and why; as HTML."""
+def headline(party: Row, said: Explanation, reasons: Sequence[Row], zone: str) -> tuple[str, str]:
+    """(what can be paid; what is held until when, and what changed and why), as HTML."""
     currency, now = said.currency, party["as_of"]
     name, payable = escape(party["name"]), said.after.payable_minor
     if party["hold_id"] is not None:
@@ -127,10 +129,9 @@ def headline(party: Row, said: Explanation, reasons: list[Row], zone: str) -> st
     parts = []
     if said.after.held_minor:
         until = escape(money_words.held_until(reasons, now, zone))
-        parts.append(f"{money_words.amount(said.after.held_minor, currency)} is held {until}")
+        parts.append(f"{money_words.amount(said.after.held_minor, currency)} is held{until}")
     parts.append(changed(said, now, zone))
-    rest = "; ".join(parts)
-    return f"{answer}; <span>{rest}.</span>"
+    return f"{answer};", f"{'; '.join(parts)}."
 
 
 def changed(said: Explanation, now: datetime, zone: str) -> str:
@@ -151,7 +152,9 @@ def _draw_marks(viewer: people.Viewer, party: Row) -> None:
     at = formats.moment(party["hold_at"], party["as_of"], viewer.shop.zone)
     with components.card("paused", "hold"):
         with st.container(width="stretch", gap="xxsmall"):
-            st.markdown(f"{formats.badge('paused', 'On hold')} **Nothing is paid out to {formats.plain(party['name'])}**")
+            st.markdown(
+                f"{formats.badge('paused', 'On hold')} **Nothing is paid out to {formats.plain(party['name'])}**"
+            )
             st.markdown(f"{formats.sentence(party['hold_reason'])} Held by {formats.plain(party['hold_by'])}, {at}.")
         with st.container(width="content", horizontal=True, key="acts-hold"):
             if st.button("Lift hold…", key="lift-hold", icon=":material/lock_open:"):
@@ -173,9 +176,9 @@ def _draw_tiles(viewer: people.Viewer, party: Row, said: Explanation) -> None:
     earned = money_queries.earnings(viewer.shop.id, viewer.person.scope, party["party_id"], month)
     mine = next((row for row in earned if row["currency"] == currency), {"item_minor": 0, "shipping_minor": 0})
     since = party_why.since_words(said.period.begins_at, party["as_of"], zone)
-    negative = "carried forward to what is earned next" if said.after.payable_minor < 0 else "if it were paid out now"
+    negative = " · carried forward" if said.after.payable_minor < 0 else ""
     tiles = (
-        ("Can be paid", said.after.payable_minor, said.payable_change, f"since {since} · {negative}"),
+        ("Can be paid", said.after.payable_minor, said.payable_change, f"since {since}{negative}"),
         ("Held for returns", said.after.held_minor, said.held_change, f"since {since}"),
         (f"Items in {month:%B}", mine["item_minor"], None, "earned, less what was given back"),
         (f"Carriage in {month:%B}", mine["shipping_minor"], None, "earned, less what was given back"),

@@ -105,7 +105,7 @@ def _cause_link(viewer: people.Viewer, party: Row, one: CauseSum) -> str:
     kept = {name: st.query_params[name] for name in ("since", "currency") if name in st.query_params}
     number = money_words.number(one)
     where = viewer.where(party=str(party["party_id"]), **kept, cause=one.kind)
-    return components.link("sellers", f"{number[:1].upper()}{number[1:]}", where)
+    return components.link("sellers", f"{number[:1].upper()}{number[1:]}", where, "why")
 
 
 # --- what a cause is made of ------------------------------------------------------------------------------------------

@@ -102,6 +102,12 @@ def account_kind(kind: str) -> str:
     return _ACCOUNTS.get(kind, (kind.replace("_", " ").capitalize(), ""))[0]
 
 
+def account_place(kind: str, currency: str) -> tuple[str, int]:
+    """Where accounts of a kind stand in a list: by currency, what parties have first."""
+    places = list(_ACCOUNTS)
+    return currency, places.index(kind) if kind in places else len(places)
+
+
 def account_meaning(kind: str) -> str:
     """What a kind of account stands for."""
     return _ACCOUNTS.get(kind, ("", ""))[1]

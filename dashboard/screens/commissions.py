@@ -73,21 +73,19 @@ def sentence(sums: dict[str, int], currency: str, name: str) -> tuple[str, str]:
 
 
 def draw_answer(viewer: people.Viewer, totals: dict[str, dict[str, int]], days: money_period.Days) -> None:
-    """One line for each currency, the first as the page's headline."""
-    as_of = money_queries.now()
-    for number, (currency, sums) in enumerate(totals.items()):
+    """One line for each currency."""
+    for currency, sums in totals.items():
         answer, rest = sentence(sums, currency, days.name)
-        if number == 0:
-            components.headline(answer, rest, as_of, viewer.shop.zone)
-        else:
-            components.html(f'<div class="sy-muted"><b>{escape(answer)}</b> {escape(rest)}</div>')
+        components.answer(escape(answer), escape(rest))
     unmapped = [(currency, sums["unassigned"]) for currency, sums in totals.items() if sums["unassigned"]]
     if unmapped:
         with components.card("attention", "unassigned"):
             with st.container(width="stretch", gap="xxsmall"):
                 said = formats.plain(money_words.many(unmapped))
                 st.markdown(f"{formats.badge('attention', 'Not mapped yet')} **{said} belongs to nobody yet**")
-                st.markdown("Its lines have no SKU. It is shared out, by the rules of their orders, when they are mapped.")
+                st.markdown(
+                    "Its lines have no SKU. Once they are mapped it is shared out by the rules of their orders."
+                )
             with st.container(width="content", horizontal=True, key="acts-unassigned"):
                 st.page_link("screens/mapping.py", label="Open mapping", query_params=viewer.where())
 
@@ -246,8 +244,9 @@ def narrow_before(number: int) -> Callable[[], None]:
 
 def draw(viewer: people.Viewer) -> None:
     """The whole page."""
-    components.title("Commissions")
-    today = business_day(money_queries.now(), viewer.shop.zone)
+    now = money_queries.now()
+    components.title("Commissions", as_of=formats.as_of(now, viewer.shop.zone))
+    place, today = st.container(), business_day(now, viewer.shop.zone)
     by, base = draw_controls()
     days = money_period.choose(today, leave_page)
     chosen = Chosen(days.first, days.last, base, st.query_params.get("channel"), st.query_params.get("category"))
@@ -261,7 +260,8 @@ def draw(viewer: people.Viewer) -> None:
         _draw_nothing(days)
         return
     totals = breakdowns.totals(whole)
-    draw_answer(viewer, totals, days)
+    with place:
+        draw_answer(viewer, totals, days)
     for currency, sums in totals.items():
         if len(totals) > 1:
             st.markdown(f"## {currency}")
@@ -290,7 +290,9 @@ def _draw_download(rows: Sequence[Row], by: By, chosen: Chosen) -> None:
             icon=":material/csv:",
             on_click="ignore",
         )
-        st.caption("By the day on which it happened, in the shop’s zone. Refunds lower the day on which they were given.")
+        st.caption(
+            "By the day on which it happened, in the shop’s zone. A refund lowers the day on which it was given."
+        )
 
 
 def _draw_nothing(days: money_period.Days) -> None:

@@ -68,7 +68,7 @@ def turn(row: Row) -> Callable[[], None]:
 # --- the answer -------------------------------------------------------------------------------------------------------
 
 
-def draw_answer(viewer: people.Viewer, totals: Sequence[Row]) -> None:
+def draw_answer(totals: Sequence[Row]) -> None:
     """What all together can be paid, and what is held of them."""
     owed = [(row["currency"], row["owed_minor"]) for row in totals if row["owed_minor"]]
     held = [(row["currency"], row["held_minor"]) for row in totals if row["held_minor"]]
@@ -76,7 +76,7 @@ def draw_answer(viewer: people.Viewer, totals: Sequence[Row]) -> None:
     answer = f"{money_words.many(owed)} can be paid." if owed else "Nothing can be paid yet."
     rest = f"{money_words.many(held)} is held until buyers can no longer return it." if held else ""
     below = f" {formats.in_words(negative)} below zero, carried forward." if negative else ""
-    components.headline(answer, f"{rest}{below}".strip(), money_queries.now(), viewer.shop.zone)
+    components.answer(escape(answer), escape(f"{rest}{below}".strip()))
 
 
 def draw_waiting(viewer: people.Viewer) -> None:
@@ -85,10 +85,9 @@ def draw_waiting(viewer: people.Viewer) -> None:
     for row in found:
         with components.card("attention", f"adjustment-{row['adjustment_id']}"):
             with st.container(width="stretch", gap="xxsmall"):
-                money = formats.plain(money_words.signed(row["amount_minor"], row["currency"]))
-                st.markdown(
-                    f"{formats.badge('attention', 'Waiting for approval')} **{money} for {formats.plain(row['party'])}**"
-                )
+                money = money_words.signed(row["amount_minor"], row["currency"])
+                about = formats.plain(f"{money} for {row['party']}")
+                st.markdown(f"{formats.badge('attention', 'Waiting for approval')} **{about}**")
                 asked = formats.ago(row["asked_at"], row["as_of"], viewer.shop.zone)
                 st.markdown(f"{formats.sentence(row['reason'])} Asked by {formats.plain(row['asked_by'])} {asked}.")
             with st.container(width="content", horizontal=True, key=f"acts-adjustment-{row['adjustment_id']}"):
@@ -105,7 +104,7 @@ def draw_table(viewer: people.Viewer, rows: Sequence[Row], since: date) -> None:
     """One page of parties; the name opens the party."""
     body = [
         (
-            f"<b>{components.link('sellers', row['name'], viewer.where(party=str(row['party_id'])))}</b> {_marks(row)}<br>"
+            f"<b>{_link(viewer, row)}</b> {_marks(row)}<br>"
             f'<span class="sy-meta">{escape(money_words.kind(row["kind"]))} · {escape(row["code"])}</span>',
             _amounts(row["balances"], "payable"),
             _change(row),
@@ -124,6 +123,10 @@ def draw_table(viewer: people.Viewer, rows: Sequence[Row], since: date) -> None:
         ("Carriage this month", True),
     ]
     components.table(heads, body, "Parties with what they can be paid, what changed, and what is held", dense=True)
+
+
+def _link(viewer: people.Viewer, row: Row) -> str:
+    return components.link("sellers", row["name"], viewer.where(party=str(row["party_id"])))
 
 
 def _amounts(found: Sequence[Row], name: str) -> str:
@@ -152,9 +155,10 @@ def _marks(row: Row) -> str:
 
 def draw_list(viewer: people.Viewer) -> None:
     """All parties: the answer, what waits, then one page."""
-    components.title("Sellers")
     with components.panel("sellers"):
-        today = business_day(money_queries.now(), viewer.shop.zone)
+        now = money_queries.now()
+        components.title("Sellers", as_of=formats.as_of(now, viewer.shop.zone))
+        today = business_day(now, viewer.shop.zone)
         since = today - timedelta(days=7)
         place = st.container()
         show, text = draw_filters()
@@ -165,13 +169,15 @@ def draw_list(viewer: people.Viewer) -> None:
                 viewer.shop.id, viewer.person.scope, show, text, after, since, today.replace(day=1)
             )
         with place:
-            draw_answer(viewer, totals)
+            draw_answer(totals)
             with components.panel("waiting"):
                 draw_waiting(viewer)
         if not found.rows:
             _draw_nothing(viewer, show, text)
             return
         draw_table(viewer, found.rows, since)
+        if after is None and not found.more:
+            return
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             components.pager(
                 "parties",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -107,9 +108,8 @@ def earned(conn: Connection, days: int = 34) -> Earned:
     for back in range(days, -1, -1):
         at = now - timedelta(days=back, minutes=20)
         _day(conn, worlds, at, back)
-        if back > 3:
-            releasing.release_due(conn, shop, at)
-    _troubles(conn, worlds[0], now)
+        releasing.release_due(conn, shop, at)
+        _troubles(conn, worlds[0], at + timedelta(minutes=10), back)
     adjusting.ask(conn, shop, parties["OAK"], "GBP", -1_500, Actor("ada", "A parcel billed twice"), now)
     asked = adjusting.ask(conn, shop, parties["TIDE"], "GBP", 25_000, Actor("ben", "Goodwill for the lost pallet"), now)
     # More than it has: carried forward.
@@ -159,41 +159,43 @@ def _order(ref: str, step: int, at: datetime, number: int) -> ChannelOrder:
     )
 
 
-def _troubles(conn: Connection, world: World, now: datetime) -> None:
+# name, how many days ago it was sold, code, price
+_STORIES = (
+    ("refunded", 25, "85123A", "29.50"),
+    ("late", 20, "22423", "12.95"),
+    ("cancelled", 2, "84879", "16.90"),
+    ("held", 3, "85123A", "29.50"),
+    ("newest", 0, "85123A", "29.50"),
+)
+
+
+def _troubles(conn: Connection, world: World, at: datetime, back: int) -> None:
     """What makes a payable fall: refunds of orders that were released already, and what happened to others."""
-    for name, days, code, price in (
-        ("refunded", 25, "85123A", "29.50"),
-        ("late", 20, "22423", "12.95"),
-        ("cancelled", 2, "84879", "16.90"),
-        ("held", 3, "85123A", "29.50"),
-        ("newest", 0, "85123A", "29.50"),
-    ):
-        at = now - timedelta(days=days, minutes=10)
-        line = make_line("1", code, 1, price, tax_minor=0)
-        order = make_order(
-            name, [line, make_line("2", "47566", 1, "4.95", tax_minor=0)], placed_at=at, taxes_included=True,
-            shipping_minor=300, total_minor=line.total_minor + 495 + 300, tax_minor=0,
-        )  # fmt: skip
-        book(conn, world, order, now=at)
-        if days > 2:
-            book(conn, world, make_fulfilment(name, [("1", 1), ("2", 1)], f"f-{name}", at=at), now=at)
-    releasing.release_due(conn, world.shop_id, now - timedelta(days=3))
+    for name, days, code, price in _STORIES:
+        if days == back:
+            book(conn, world, _story(name, code, price, at), now=at)
+            if days > 2:
+                book(conn, world, make_fulfilment(name, [("1", 1), ("2", 1)], f"f-{name}", at=at), now=at)
     for name, minor, days in (("refunded", 2_950, 2), ("late", 1_295, 1)):
-        at = now - timedelta(days=days)
-        refund = make_refund(name, [factories.make_refund_line("1", 1, "no_restock", minor)], f"r-{name}", at=at)
-        book(conn, world, refund, now=at)
-    gone = scalar(conn, "select placed_at from orders where shop_id = %(s)s and name = '#cancelled'", s=world.shop_id)
-    book(
-        conn,
-        world,
-        make_order(
-            "cancelled", [make_line("1", "84879", 1, "16.90", tax_minor=0), make_line("2", "47566", 1, "4.95",
-            tax_minor=0)], placed_at=gone, version_at=now - timedelta(days=1), cancelled_at=now - timedelta(days=1),
-            cancel_reason="customer", taxes_included=True, shipping_minor=300, total_minor=1690 + 495 + 300,
-            tax_minor=0,
-        ),
-        now=now - timedelta(days=1),
-    )  # fmt: skip
+        if days == back:
+            line = factories.make_refund_line("1", 1, "no_restock", minor)
+            book(conn, world, make_refund(name, [line], f"r-{name}", at=at), now=at)
+    if back == 1:
+        gone = {"version_at": at, "cancelled_at": at, "cancel_reason": "customer"}
+        book(conn, world, _story("cancelled", "84879", "16.90", at - timedelta(days=1), **gone), now=at)
+
+
+def _story(name: str, code: str, price: str, placed_at: datetime, **more: Any) -> ChannelOrder:
+    lines = [make_line("1", code, 1, price, tax_minor=0), make_line("2", "47566", 1, "4.95", tax_minor=0)]
+    values = {
+        "placed_at": placed_at,
+        "shipping_minor": 300,
+        "tax_minor": 0,
+        "taxes_included": True,
+        "total_minor": sum(line.total_minor for line in lines) + 300,
+        **more,
+    }
+    return make_order(name, lines, **values)
 
 
 def _order_id(conn: Connection, shop: int, name: str) -> int:

@@ -150,3 +150,8 @@ left join orders o on o.shop_id = h.shop_id and o.id = h.order_id;
 -- Which months a party takes part in is found by its own days, not by everybody's.
 create index ix_commission_days_creator on commission_days (shop_id, creator_id, day) where creator_id is not null;
 create index ix_commission_days_referrer on commission_days (shop_id, referrer_id, day) where referrer_id is not null;
+
+create view released_windows with (security_invoker = true) as
+select w.shop_id, w.transaction_id, w.order_id, o.name as order_name, w.days, w.closes_at, w.released_at
+from commission_windows w join orders o on o.shop_id = w.shop_id and o.id = w.order_id
+where w.released_at is not null;
