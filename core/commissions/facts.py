@@ -100,7 +100,7 @@ class Known:
     won_ids: frozenset[int] = frozenset()
     is_void: bool = False
     other_minor: int = 0
-    """Of the order as a whole, as it was sold."""
+    """Of the order as a whole, as it was sold, its taxes included."""
 
     @property
     def is_new(self) -> bool:
@@ -225,9 +225,9 @@ def sold_amounts(sale: Sale, total_minor: int | None, other_minor: int = 0) -> d
                 found[Bucket(line.id, "shipping", sale.currency)] = Amount(net, tax, net, tax)
     if total_minor is not None and not sale.is_edited:
         explained = sum(line.total_minor for line in sale.lines) + (sale.shipping_minor if sale.lines else 0)
-        other_minor = total_minor - explained - (0 if is_included else _tax_of(sale))
+        other_minor = total_minor - explained - (0 if is_included else _tax_of(sale) - other_tax)
     # Taxes that no line and no carriage can bear stay taxes.
-    other_net = other_minor - (other_tax if is_included else 0)
+    other_net = other_minor - other_tax
     found[Bucket(0, "other", sale.currency)] = Amount(other_net, other_tax, other_net, other_tax)
     return found
 

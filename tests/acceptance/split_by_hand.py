@@ -120,9 +120,7 @@ class Splitter:
         """Pence of seller, platform, creator, referrer and channel, rounded together by the largest remainder."""
         if sold < 0:
             return [-part for part in self.split(parties, chosen, -sold, -left, units, before)]
-        fees = {
-            kind: self.fee(rule, sold, left, units, before.get(kind, 0)) for kind, rule in chosen.items()
-        }
+        fees = {kind: self.fee(rule, sold, left, units, before.get(kind, 0)) for kind, rule in chosen.items()}
         has_seller = parties[0] is not None
         borne = sum(
             fees[kind]
