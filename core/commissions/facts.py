@@ -121,6 +121,8 @@ class Part(NamedTuple):
     tax: int
     shares: Shares
     ordinal: int
+    sold: int
+    """What it was sold for, taxes included, before anything was given back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,7 +361,8 @@ class _Book:
             return None
         self.booked[bucket] = Booked(amount.net, amount.tax, after, before.facts + 1)
         changed = Shares(*(new - old for new, old in zip(after, before.shares, strict=True)))
-        return Part(bucket, amount.net - before.net, amount.tax - before.tax, changed, before.facts + 1)
+        sold = amount.sold_net + amount.sold_tax
+        return Part(bucket, amount.net - before.net, amount.tax - before.tax, changed, before.facts + 1, sold)
 
     def _shares(self, bucket: Bucket, amount: Amount) -> Shares:
         if bucket.base == "other":

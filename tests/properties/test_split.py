@@ -183,8 +183,8 @@ def after(known: Known, found: list[Step]) -> Known:
             assert part.ordinal == old.facts + 1
             new = Shares(*(a + b for a, b in zip(old.shares, part.shares, strict=True)))
             booked[part.bucket] = Booked(old.net + part.net, old.tax + part.tax, new, old.facts + 1)
-            if part.bucket.base == "other" and step.cause in ("sale", "edit"):
-                other += part.net + part.tax
+            if part.bucket == Bucket(0, "other", "GBP"):
+                other = part.sold
         if step.cause in sets:
             sets[step.cause].add(step.refund_id or step.chargeback_id or 0)
         is_void = is_void or step.cause == "cancellation"
