@@ -364,7 +364,7 @@ def _entries(row: SaleRow, step: Step, batch: _Batch) -> dict[AccountName, int]:
     """What a step moves between accounts; empty where it moves nothing."""
     booked = batch.booked.get(row.sale.id, NOTHING_BOOKED)
     sums: dict[tuple[str, str, int | None], int] = {}
-    for bucket, net, tax, share, _ in step.parts:
+    for bucket, net, tax, share, _, _ in step.parts:
         currency = bucket.currency
         terms_id = batch.terms_of_line.get(bucket.line_id)
         pieces: list[tuple[str, int | None, int]] = [
@@ -410,6 +410,7 @@ def _accrual(row: SaleRow, step: Step, part: Part, batch: _Batch) -> tuple[Any, 
         part.net,
         part.tax,
         *part.shares,
+        part.sold if bucket.base == "other" else None,
         _array(volumes) if volumes is not None and part.ordinal == 1 else None,
         step.at,
     )
@@ -436,6 +437,7 @@ _COLUMNS = (
     ("channel_minor", "int8"),
     ("authority_minor", "int8"),
     ("unassigned_minor", "int8"),
+    ("sold_minor", "int8"),
     ("volumes_minor", "text"),
     ("event_at", "timestamptz"),
 )

@@ -92,7 +92,7 @@ def _accrual(row: RowMapping, terms_id: int, amount: Amount, found: Shares) -> t
     nothing = None
     return (
         *(nothing, nothing, row["id"], nothing, 1, "item", "return", nothing, nothing),
-        *(terms_id, row["currency"], amount.net, amount.tax, *found, nothing, row["returned_at"]),
+        *(terms_id, row["currency"], amount.net, amount.tax, *found, nothing, nothing, row["returned_at"]),
     )
 
 
