@@ -184,8 +184,7 @@ def _draw_adjust(viewer: people.Viewer, party: Row, currencies: list[str]) -> No
     minor = typed_minor(typed, currency, is_taken=way == TAKE)
     limit = money_queries.approval_limit(viewer.shop.id)
     waits = abs(minor) > limit
-    for line in adjustment_lines(minor, currency, party["name"], limit):
-        st.markdown(f"- {line}")
+    st.markdown("\n".join(f"- {line}" for line in adjustment_lines(minor, currency, party["name"], limit)))
     with st.form("adjust", border=False, enter_to_submit=True):
         reason = st.text_input("Reason", required=True, placeholder="A parcel was billed twice", key="adjust-reason")
         with st.container(horizontal=True, horizontal_alignment="right"):

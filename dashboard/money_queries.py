@@ -93,10 +93,8 @@ def trend(shop_id: int, scope: str, chosen: Chosen, is_weekly: bool) -> list[dic
     return read(lambda conn: breakdowns.trend(conn, shop_id, chosen, is_weekly))
 
 
-def newest_accruals(
-    shop_id: int, channel: str | None, category: str | None, before: int | None
-) -> tuple[list[dict[str, Any]], bool]:
-    """Facts of a channel or a category, the newest first, older than `before`."""
+def newest_accruals(shop_id: int, chosen: Chosen, before: int | None) -> tuple[list[dict[str, Any]], bool]:
+    """Facts of a seller, channel or category, the newest first, older than `before`, whatever their days."""
     found = rows(
         f"""
         select accrual_id, order_id, sku_code, line_title, base, cause, currency, net_minor, tax_minor, seller_minor,
@@ -105,13 +103,15 @@ def newest_accruals(
         from order_split s
         where shop_id = %(shop)s and (%(before)s::int8 is null or accrual_id < %(before)s)
             and (%(category)s::text is null or coalesce(category, '') = %(category)s)
+            and (%(seller)s::text is null or coalesce(seller_id::text, '') = %(seller)s)
             and (%(channel)s::text is null or (select o.connection_id::text from orders o
                 where o.shop_id = s.shop_id and o.id = s.order_id) = %(channel)s)
         order by accrual_id desc limit {HELD_PAGE + 1}
         """,
         shop=shop_id,
-        channel=channel,
-        category=category,
+        seller=chosen.seller,
+        channel=chosen.channel,
+        category=chosen.category,
         before=before,
     )
     return found[:HELD_PAGE], len(found) > HELD_PAGE

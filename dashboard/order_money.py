@@ -107,9 +107,9 @@ def _draw_lines(viewer: people.Viewer, rows: Sequence[Row], currency: str) -> No
     shown = ("platform", "creator", "referrer", "channel", "authority", "seller")
     body = []
     for (_, base), mine in groups.items():
-        sums = totals(mine)
-        if not any(sums.values()):
+        if not any(any(totals([row]).values()) for row in mine):
             continue
+        sums = totals(mine)
         terms = next((row for row in mine if row["terms_id"] is not None), mine[0])
         body.append(
             [

@@ -40,15 +40,17 @@ class Chosen:
     first: date
     last: date
     base: Base | None = None
+    seller: str | None = None
+    """Empty: what the platform sells itself; alike of the others: of what has none."""
     channel: str | None = None
     category: str | None = None
-    """Empty: of what has no category."""
 
 
 _WHERE = """
     b.shop_id = %(shop)s and b.day between %(first)s and %(last)s
     and (%(base)s::text is null or b.base = %(base)s)
-    and (%(channel)s::text is null or b.connection_id::text = %(channel)s)
+    and (%(seller)s::text is null or coalesce(b.seller_id::text, '') = %(seller)s)
+    and (%(channel)s::text is null or coalesce(b.connection_id::text, '') = %(channel)s)
     and (%(category)s::text is null or coalesce(b.category, '') = %(category)s)
 """
 
@@ -117,6 +119,7 @@ def _params(shop_id: int, chosen: Chosen) -> dict[str, Any]:
         "first": chosen.first,
         "last": chosen.last,
         "base": chosen.base,
+        "seller": chosen.seller,
         "channel": chosen.channel,
         "category": chosen.category,
     }

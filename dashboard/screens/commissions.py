@@ -17,6 +17,8 @@ from dashboard.charts import CONFIG
 _BY = {"Seller": "seller", "Creator": "creator", "Referrer": "referrer", "Channel": "channel", "Category": "category"}
 _BASES: dict[str, breakdowns.Base | None] = {"All": None, "Items": "item", "Carriage": "shipping"}
 ROWS_MAX = 100
+_NARROWING: tuple[By, ...] = ("seller", "channel", "category")
+"""What may be looked at alone, by its name in the address."""
 
 
 def leave_page() -> None:
@@ -173,19 +175,12 @@ def _carriage(row: Row) -> str:
 
 
 def _link(viewer: people.Viewer, by: By, row: Row, chosen: Chosen) -> str:
-    """A party leads to its page; a channel or a category to the same page, of nothing else."""
+    """A party leads to its page; the platform, a channel or a category to this page, of nothing else."""
     name = breakdowns.name_of(row, by)
-    if by in ("seller", "creator", "referrer"):
-        if row.key is None:
-            return escape(name)
+    if by in ("seller", "creator", "referrer") and row.key is not None:
         return components.link("sellers", name, viewer.where(party=row.key))
     kept = {k: v for k, v in st.query_params.to_dict().items() if k in ("period", "from", "to", "of", *_NARROWING)}
-    if by == "channel" and row.key is None:
-        return escape(name)
     return components.link("commissions", name, viewer.where(**{**kept, by: row.key or ""}))
-
-
-_NARROWING = ("channel", "category")
 
 
 def draw_narrowed(chosen: Chosen, names: dict[str, str]) -> None:
@@ -196,16 +191,16 @@ def draw_narrowed(chosen: Chosen, names: dict[str, str]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="narrowed"):
         st.markdown("Only")
         for name, value in shown:
-            label = names.get(value, value) or breakdowns.NOBODY["category"]
+            label = names.get(value, value) or breakdowns.NOBODY[name]
             st.button(
                 formats.plain(label), key=f"without-{name}", icon=":material/close:", on_click=narrow(**{name: None})
             )
 
 
 def draw_facts(viewer: people.Viewer, chosen: Chosen) -> None:
-    """The newest facts of a channel or a category: each line with the order that it is of."""
+    """The newest facts of what is looked at: each line with the order that it is of."""
     before = formats.number(st.query_params.get("before", ""))
-    found, more = money_queries.newest_accruals(viewer.shop.id, chosen.channel, chosen.category, before)
+    found, more = money_queries.newest_accruals(viewer.shop.id, chosen, before)
     st.markdown("### Newest lines of it")
     if not found:
         components.empty("No line", "Nothing was booked of it yet.")
@@ -249,7 +244,7 @@ def draw(viewer: people.Viewer) -> None:
     place, today = st.container(), business_day(now, viewer.shop.zone)
     by, base = draw_controls()
     days = money_period.choose(today, leave_page)
-    chosen = Chosen(days.first, days.last, base, st.query_params.get("channel"), st.query_params.get("category"))
+    chosen = Chosen(days.first, days.last, base, *(st.query_params.get(name) for name in _NARROWING))
     with st.skeleton(height=480):
         rows = money_queries.breakdown(viewer.shop.id, viewer.person.scope, by, chosen)
         # Not everything has a creator: what was sold in all is asked by seller.
@@ -274,7 +269,7 @@ def draw(viewer: people.Viewer) -> None:
         else:
             components.empty(f"Nothing was sold by a {by}", f"No line of these days has a {by}.")
     _draw_download(rows, by, chosen)
-    if chosen.channel is not None or chosen.category is not None:
+    if any(getattr(chosen, name) is not None for name in _NARROWING):
         with components.panel("facts"):
             draw_facts(viewer, chosen)
 

@@ -161,8 +161,8 @@ def _order(ref: str, step: int, at: datetime, number: int) -> ChannelOrder:
 
 # name, how many days ago it was sold, code, price
 _STORIES = (
-    ("refunded", 25, "85123A", "29.50"),
-    ("late", 20, "22423", "12.95"),
+    ("refunded", 18, "85123A", "29.50"),
+    ("late", 17, "22423", "12.95"),
     ("cancelled", 2, "84879", "16.90"),
     ("held", 3, "85123A", "29.50"),
     ("newest", 0, "85123A", "29.50"),
