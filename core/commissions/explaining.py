@@ -84,7 +84,7 @@ _MOVED = """
     from ledger_transactions t
     join ledger_entries e on e.shop_id = t.shop_id and e.transaction_id = t.id
     where t.shop_id = %(shop)s and t.recorded_at >= %(begins)s and t.recorded_at < %(ends)s
-        and e.account_id = any(%(accounts)b::int8[])
+        and e.account_id = any(%(accounts)b::int8[]) and e.transaction_id between %(first)s and %(last)s
     group by t.shop_id, t.id
 """
 
@@ -101,7 +101,7 @@ def causes(conn: Connection, shop_id: int, accounts: PartyAccounts, period: Peri
             count(distinct order_id)::int4 as orders, count(*)::int4 as transactions
         from moved group by 1 order by 2, 3, 1
         """,
-        **_of(shop_id, accounts, period),
+        **_of(conn, shop_id, accounts, period),
     )
     return [CauseSum(**row) for row in rows]
 
@@ -141,7 +141,7 @@ def orders_of(
         currency=currency,
         transaction=before[0] if before else None,
         order=before[1] if before else None,
-        **_of(shop_id, accounts, period),
+        **_of(conn, shop_id, accounts, period),
     )
     return [CauseOrder(**row) for row in rows[:PAGE]], len(rows) > PAGE
 
@@ -168,8 +168,12 @@ _RELEASED = """
 """
 
 
-def _of(shop_id: int, accounts: PartyAccounts, period: Period) -> dict[str, object]:
+def _of(conn: Connection, shop_id: int, accounts: PartyAccounts, period: Period) -> dict[str, object]:
+    first, last = ledger.id_bounds(conn, shop_id, period)
     return {
+        # Of nothing where nothing was recorded.
+        "first": first or 0,
+        "last": last or 0,
         "shop": shop_id,
         "accounts": accounts.ids,
         "payable": accounts.payable_id,
