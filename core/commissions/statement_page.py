@@ -115,10 +115,18 @@ def _pair(section: Section, standing: Standing) -> str:
     )
 
 
+def _moved(section: Section, standing: Standing) -> str:
+    """What was not moved is not a figure."""
+    return "".join(
+        f'<td class="num">{wording.money(minor, section.currency) if minor else "–"}</td>'
+        for minor in (standing.payable_minor, standing.held_minor)
+    )
+
+
 def _sums(section: Section) -> str:
     rows = "".join(
         f"<tr><td>{escape(wording.cause(one.kind))}</td>"
-        f'<td class="num">{one.transactions:,}</td>{_pair(section, Standing(one.payable_minor, one.held_minor))}</tr>'
+        f'<td class="num">{one.transactions:,}</td>{_moved(section, Standing(one.payable_minor, one.held_minor))}</tr>'
         for one in section.causes
     )
     return (
@@ -137,7 +145,7 @@ def _lines(statement: Statement, section: Section) -> str:
         rows.append(
             f'<tr><td class="time">{stamp(line.recorded_at, statement.time_zone)}</td>'
             f"<td>{escape(wording.cause(line.kind))}</td><td>{escape(line.note)}</td>"
-            f'{_pair(section, moved)}<td class="num">{wording.money(balance.payable_minor, section.currency)}</td></tr>'
+            f'{_moved(section, moved)}<td class="num">{wording.money(balance.payable_minor, section.currency)}</td></tr>'
         )
     shown = "".join(rows) or '<tr><td colspan="6">Nothing changed in this period.</td></tr>'
     heads = ("Recorded", "What", "Note", "Payable", "Held", "Payable after")
