@@ -145,7 +145,8 @@ def _lines(statement: Statement, section: Section) -> str:
         rows.append(
             f'<tr><td class="time">{stamp(line.recorded_at, statement.time_zone)}</td>'
             f"<td>{escape(wording.cause(line.kind))}</td><td>{escape(line.note)}</td>"
-            f'{_moved(section, moved)}<td class="num">{wording.money(balance.payable_minor, section.currency)}</td></tr>'
+            f"{_moved(section, moved)}"
+            f'<td class="num">{wording.money(balance.payable_minor, section.currency)}</td></tr>'
         )
     shown = "".join(rows) or '<tr><td colspan="6">Nothing changed in this period.</td></tr>'
     heads = ("Recorded", "What", "Note", "Payable", "Held", "Payable after")
