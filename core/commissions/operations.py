@@ -7,6 +7,7 @@ after orders, SKUs and listings.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -362,28 +363,26 @@ def _write(conn: Connection, shop_id: int, batch: _Batch, found: Sequence[tuple[
 
 def _entries(row: SaleRow, step: Step, batch: _Batch) -> dict[AccountName, int]:
     """What a step moves between accounts; empty where it moves nothing."""
-    booked = batch.booked.get(row.sale.id, NOTHING_BOOKED)
-    sums: dict[tuple[str, str, int | None], int] = {}
+    released_days = batch.booked.get(row.sale.id, NOTHING_BOOKED).released_days
+    sums: defaultdict[tuple[str, str, int | None], int] = defaultdict(int)
     for bucket, net, tax, share, _, _ in step.parts:
         currency = bucket.currency
+        sums["channel_receivable", currency, None] += net + tax
+        sums["shipping" if bucket.base == "shipping" else "platform", currency, None] -= share.platform
+        sums["channel_fees", currency, None] -= share.channel
+        sums["tax", currency, None] -= share.authority
+        sums["unassigned", currency, None] -= share.unassigned
         terms_id = batch.terms_of_line.get(bucket.line_id)
-        pieces: list[tuple[str, int | None, int]] = [
-            ("channel_receivable", None, net + tax),
-            ("shipping" if bucket.base == "shipping" else "platform", None, -share.platform),
-            ("channel_fees", None, -share.channel),
-            ("tax", None, -share.authority),
-            ("unassigned", None, -share.unassigned),
-        ]
         if terms_id is not None:
             terms = batch.terms[terms_id]
-            of_party = "payable" if terms["window_days"] in booked.released_days else "refund_reserve"
-            pieces.append((of_party, terms["seller_id"], -share.seller))
-            pieces.append((of_party, terms["creator_id"], -share.creator))
-            pieces.append((of_party, terms["referrer_id"], -share.referrer))
-        for kind, party, amount in pieces:
-            if amount:
-                key = (kind, currency, party)
-                sums[key] = sums.get(key, 0) + amount
+            of_party = "payable" if terms["window_days"] in released_days else "refund_reserve"
+            for column, minor in (
+                ("seller_id", share.seller),
+                ("creator_id", share.creator),
+                ("referrer_id", share.referrer),
+            ):
+                if minor:
+                    sums[of_party, currency, terms[column]] -= minor
     of_channel = ("channel_receivable", "channel_fees")
     return {
         AccountName(kind, currency, party, row.connection_id if kind in of_channel else None): amount  # type: ignore[arg-type]
