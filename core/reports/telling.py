@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from core import audit
 from core.audit import Actor
+from core.ledger import anchoring
 from core.messaging.notices import Attachment, Notice, say
 from core.reports import files, queries, words
 from core.reports.queries import ReportRow
@@ -41,7 +42,7 @@ def _say(conn: Connection, report: ReportRow, key: str, dashboard_url: str, now:
         kind=KIND,
         severity="info",
         subject=words.subject(report, shop),
-        text=words.told(report, shop, address(dashboard_url, report)),
+        text=words.told(report, shop, address(dashboard_url, report), _ledger_head(conn, report.shop_id)),
         html=made["html"].content.decode(),
         attachments=tuple(
             Attachment(made[format_].name, made[format_].media_type, made[format_].content)
@@ -49,3 +50,9 @@ def _say(conn: Connection, report: ReportRow, key: str, dashboard_url: str, now:
         ),
     )
     return say(conn, report.shop_id, notice, now)
+
+
+def _ledger_head(conn: Connection, shop_id: int) -> str | None:
+    """Where the ledger's chain was last put on record: mailed too, it stands where nobody here can change it."""
+    found = anchoring.latest(conn, shop_id)
+    return None if found is None else words.ledger_head(found.number, found.head)
