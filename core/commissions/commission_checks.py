@@ -94,10 +94,11 @@ COMMISSION_CHECKS: tuple[tuple[str, str, str], ...] = (
             join ledger_accounts k on k.shop_id = e.shop_id and k.id = e.account_id
             where t.{{shop}} and t.kind in {_CAUSES} group by 1, 2, 3
         )
-        select shop_id, transaction_id, t.key, currency, x.receivable as accrued, p.receivable as posted,
+        select shop_id, transaction_id, (select t.key from ledger_transactions t
+                where t.shop_id = u.shop_id and t.id = u.transaction_id) as key,
+            currency, x.receivable as accrued, p.receivable as posted,
             x.parties as parties_accrued, p.parties as parties_posted
-        from expected x full join posted p using (shop_id, transaction_id, currency)
-        left join ledger_transactions t on t.shop_id = shop_id and t.id = transaction_id
+        from expected x full join posted p using (shop_id, transaction_id, currency) as u
         where ({", ".join(f"coalesce(x.{name}, 0)" for name in _POSTED)})
             <> ({", ".join(f"coalesce(p.{name}, 0)" for name in _POSTED)})
         """,
