@@ -42,7 +42,7 @@ def _say(conn: Connection, report: ReportRow, key: str, dashboard_url: str, now:
         kind=KIND,
         severity="info",
         subject=words.subject(report, shop),
-        text=words.told(report, shop, address(dashboard_url, report), _ledger_head(conn, report.shop_id)),
+        text=text_of(conn, report, dashboard_url),
         html=made["html"].content.decode(),
         attachments=tuple(
             Attachment(made[format_].name, made[format_].media_type, made[format_].content)
@@ -52,7 +52,12 @@ def _say(conn: Connection, report: ReportRow, key: str, dashboard_url: str, now:
     return say(conn, report.shop_id, notice, now)
 
 
-def _ledger_head(conn: Connection, shop_id: int) -> str | None:
-    """Where the ledger's chain was last put on record: mailed too, it stands where nobody here can change it."""
-    found = anchoring.latest(conn, shop_id)
-    return None if found is None else words.ledger_head(found.number, found.head)
+def text_of(conn: Connection, report: ReportRow, dashboard_url: str) -> str:
+    """An edition in plain text, with where the ledger's chain was last put on record.
+
+    Mailed, the head stands where nobody who can write to the database can change it.
+    """
+    shop = queries.shop(conn, report.shop_id).name
+    anchor = anchoring.latest(conn, report.shop_id)
+    head = None if anchor is None else words.ledger_head(anchor.number, anchor.head)
+    return words.told(report, shop, address(dashboard_url, report), head)
