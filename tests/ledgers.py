@@ -1,4 +1,4 @@
-"""Transactions for tests of the ledger: what a sale of so much moves between accounts, if nothing else is said."""
+"""Transactions for tests of the ledger: what a sale of so much moves, posted by hand: no order is behind it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ TAX = AccountName("tax", CURRENCY)
 def make_transaction(
     key: str = "order:1:1", amount: int = 1200, entries: Mapping[AccountName, int] | None = None, **more: Any
 ) -> Transaction:
-    """A sale of so many minor units, a sixth of it taxes."""
+    """So many minor units, a sixth of them taxes."""
     if entries is None:
         tax = amount // 6
         entries = {RECEIVABLE: amount, PLATFORM: tax - amount, TAX: -tax}
-    values = {"kind": "sale", "event_at": later(1), "note": f"Sale, {key}", **more}
+    values = {"kind": "adjustment", "event_at": later(1), "note": f"By hand, {key}", **more}
     return Transaction(key=key, entries=entries, **values)
 
 
 def post(conn: Connection, shop_id: int, *keys: str, now: datetime = NOW, amount: int = 1200) -> dict[str, Posted]:
-    """Post a sale for each key."""
+    """Post so much for each key."""
     return ledger.post(conn, shop_id, [make_transaction(key, amount) for key in keys], now)
 
 
