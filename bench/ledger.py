@@ -1,7 +1,8 @@
 """`ledger`: transactions and entries posted a second, held against a bare insert of the same rows.
 
-- ours: `core.ledger.operations.post` in batches, each a unit of work: balanced in Python, accounts looked up, a key posted
-  once, the database's own guards (balanced, whole, accounts of that currency, never added to), sums by account and day.
+- ours: `core.ledger.operations.post` in batches, each a unit of work: balanced in Python, accounts looked up, a key
+  posted once, the database's own guards (balanced, whole, accounts of that currency, never added to), sums by account
+  and day.
 - floor: the same rows by `unnest` into twins of both tables, with their constraints and indexes and without a trigger:
   ids and accounts known beforehand, nothing checked, nothing looked up, no sums.
 - sealing: what was posted, digested and chained, as the job does it; verifying: the chain recomputed from the rows.
@@ -38,8 +39,8 @@ from core.messaging import inbox
 from core.messaging.inbox import Batch
 from core.orders.intake import Intake
 
-ORDERS = 2_000
-TRANSACTIONS = 40_000
+ORDERS = 500
+TRANSACTIONS = 10_000
 BATCH = 500
 AIM = 0.6
 
@@ -79,7 +80,7 @@ def run(servers: Servers, rounds: int, *, size: float = 1.0) -> Report:
     per = trial.entries / trial.transactions
     report = Report(
         "ledger",
-        f"{count:,} transactions of {per:.1f} entries a round, as {world.orders:,} {world.origin} come to, {BATCH} at once",
+        f"{count:,} transactions of {per:.1f} entries a round, {BATCH} at once, as {world.orders} {world.origin} come to",
     )
     posted = report.add("ours: transactions posted", "transactions/s", ours)
     report.add("ours: entries posted", "entries/s", [value * per for value in ours])
@@ -231,8 +232,8 @@ def _verify(engine: Engine, shop_id: int) -> float:
 def _check(owner: Engine, count: int) -> None:
     """A figure counts only for work that was done, the same by both."""
     sql = """
-        select count(*) as transactions, sum(e.amount) as amount, sum(e.entries) as entries from {0}ledger_transactions t
-        join lateral (select sum(abs(amount_minor)) as amount, count(*) as entries from {0}ledger_entries e
+        select count(*) as transactions, sum(e.amount) as amount, sum(e.entries) as entries
+        from {0}ledger_transactions t join lateral (select sum(abs(amount_minor)) as amount, count(*) as entries from {0}ledger_entries e
             where e.shop_id = t.shop_id and e.transaction_id = t.id) e on true where t.key like 'bench:%%'
     """
     with unit_of_work(owner) as conn:
