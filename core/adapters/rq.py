@@ -65,6 +65,8 @@ JOB_QUEUES: Mapping[str, str] = {
     "sweep.reconciliation": "polls",
     "reconcile.orders": "reconcile",
     "reconcile.orders_nightly": "reconcile",
+    "ledger.seal": "money",
+    "ledger.anchor": "money",
     "stock.measure": "reports",
     "audit.nightly": "reports",
     "reports.daily": "reports",

@@ -410,7 +410,7 @@ def _accrual(row: SaleRow, step: Step, part: Part, batch: _Batch) -> tuple[Any, 
         part.tax,
         *part.shares,
         part.sold if bucket.base == "other" else None,
-        _array(volumes) if volumes is not None and part.ordinal == 1 else None,
+        _array(volumes) if volumes is not None and (part.ordinal == 1 or step.cause == "mapping") else None,
         step.at,
     )
 
