@@ -483,6 +483,20 @@ commission_days = Table(
     PrimaryKeyConstraint("shop_id", "id"),
     Index(None, "shop_id", "day"),
     Index(None, "shop_id", "seller_id", "day"),
+    Index(
+        "ix_commission_days_creator",
+        "shop_id",
+        "creator_id",
+        "day",
+        postgresql_where=text("creator_id is not null"),
+    ),
+    Index(
+        "ix_commission_days_referrer",
+        "shop_id",
+        "referrer_id",
+        "day",
+        postgresql_where=text("referrer_id is not null"),
+    ),
     ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
     comment="what each statement added, by what it is summed by; rows alike are folded into one",
 )
