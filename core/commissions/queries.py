@@ -104,16 +104,21 @@ def living_assignments(
     customer_refs: Collection[str] = (),
     codes: Collection[str] = (),
 ) -> list[Assignment]:
-    """The assignments in force that may concern lines of these SKUs, buyers and codes; all with `sku_ids` None."""
+    """The assignments in force that may concern lines of these SKUs, buyers and codes; all with `sku_ids` None.
+
+    A party that has ended takes part in no order placed since: its assignments hold until then.
+    """
     rows = fetch(
         conn,
-        f"""
-        select {ASSIGNMENT_COLUMNS} from party_assignments
-        where shop_id = %(shop)s and ended_id is null and (%(all)s
-            or (sku_id is null or sku_id = any(%(skus)b::int8[]))
-            and (customer_ref is null or customer_ref = any(%(customers)b::text[]))
-            and (order_code is null or order_code = any(%(codes)b::text[])))
-        order by id
+        """
+        select a.id, a.role, a.party_id, a.connection_id, a.category, a.sku_id, a.customer_ref, a.order_code,
+            a.valid_from, least(a.valid_to, p.ended_at) as valid_to
+        from party_assignments a join parties p on p.shop_id = a.shop_id and p.id = a.party_id
+        where a.shop_id = %(shop)s and a.ended_id is null and (%(all)s
+            or (a.sku_id is null or a.sku_id = any(%(skus)b::int8[]))
+            and (a.customer_ref is null or a.customer_ref = any(%(customers)b::text[]))
+            and (a.order_code is null or a.order_code = any(%(codes)b::text[])))
+        order by a.id
         """,
         shop=shop_id,
         all=sku_ids is None,

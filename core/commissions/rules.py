@@ -191,8 +191,8 @@ class RuleBook:
                 parties,
                 context.category,
                 days,
-                self._rules_for("item", context, parties),
-                self._rules_for("shipping", context, parties),
+                self.rules_for("item", context, parties),
+                self.rules_for("shipping", context, parties),
             )
         return found
 
@@ -211,7 +211,8 @@ class RuleBook:
                     best = one
         return None if best is None else best.party_id
 
-    def _rules_for(self, base: Base, context: Context, parties: Parties) -> Four:
+    def rules_for(self, base: Base, context: Context, parties: Parties) -> Four:
+        """Which rule of each kind a line of these parties falls under, in order of KINDS; 0 where none is for it."""
         payees = (None, parties.creator_id, parties.referrer_id, None)
         found = []
         for kind, payee in zip(KINDS, payees, strict=True):
