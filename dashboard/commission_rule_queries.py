@@ -32,7 +32,7 @@ REPLAY_DAYS = 30
 
 Thing = Literal["rule", "assignment"]
 _TABLES = {"rule": "commission_rules", "assignment": "party_assignments"}
-_RULE_KEY = "(place, breadth, id)"
+_RULE_KEY = "(place, base, breadth, id)"
 
 
 class Page(NamedTuple):

@@ -99,8 +99,8 @@ def more_or_less(changes: Sequence[Earning], names: Directory, tokens: Tokens) -
         hovertemplate="%{text}<extra></extra>",
     )
     top = max((abs(one.change_minor) for one in shown), default=1) or 1
-    low = -1.35 * top if any(one.change_minor < 0 for one in shown) else 0
-    high = 1.35 * top if any(one.change_minor > 0 for one in shown) else 0
+    low = -1.8 * top if any(one.change_minor < 0 for one in shown) else 0
+    high = 1.8 * top if any(one.change_minor > 0 for one in shown) else 0
     figure.update_xaxes(range=[low, high], showticklabels=False, showgrid=False)
     # At numbers, not at names: a party called 7 would be taken as the seventh place.
     figure.update_yaxes(tickvals=places, ticktext=[who(one, names) for one in shown], showgrid=False)

@@ -357,8 +357,8 @@ def _draft(conn: Connection, shop_id: int, given: dict[str, Any]) -> Draft:
 def _draw(found: Replayed, names: Directory) -> None:
     since, until = console.moment(found.since), console.moment(found.until)
     click.echo(
-        f"{found.orders:,} orders with {found.lines:,} lines, {since} to {until}: "
-        f"{found.changed_lines:,} lines would have come to something else."
+        f"{since} to {until}: orders: {found.orders:,}, lines: {found.lines:,}, "
+        f"lines that would have come to something else: {found.changed_lines:,}."
     )
     if found.is_cut:
         click.echo("There were more lines: the earlier ones are left out (--lines).")
