@@ -240,7 +240,8 @@ def _draw_refusal(refused: BadRule) -> None:
         for item in refused.problems:
             label = LABELS.get(item.field, item.field)
             head = f"**{label[:1].upper()}{label[1:]}**: " if item.field else ""
-            lines.append(head + formats.sentence(item.what))
+            said = formats.sentence(item.what)
+        lines.append(head + (said.removesuffix(".") if said.endswith("?.") else said))
         st.markdown("\n".join(f"- {line}" for line in lines))
 
 
