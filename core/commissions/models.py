@@ -273,6 +273,11 @@ commission_accruals = Table(
     Column("authority_minor", BigInteger, nullable=False, comment="taxes that we remit"),
     Column("unassigned_minor", BigInteger, nullable=False, comment="of a line that is not mapped"),
     Column(
+        "sold_minor",
+        BigInteger,
+        comment="of the order as a whole: what that was sold for, before anything was given back",
+    ),
+    Column(
         "volumes_minor",
         ARRAY(BigInteger),
         comment="the month's volume before it, of each tiered rule: platform, creator, referrer, channel",

@@ -80,7 +80,7 @@ class _Batch:
         terms = queries.terms_rows(conn, shop_id, set(terms_of_line.values()))
         book = queries.rule_book(conn, shop_id, rows)
         keys = _new_terms(rows, book.terms, terms_of_line)
-        ids = _terms_ids(conn, shop_id, set(keys.values()), now)
+        ids = freeze_terms(conn, shop_id, set(keys.values()), now)
         terms |= queries.terms_rows(conn, shop_id, set(ids.values()) - terms.keys())
         terms_of_line |= {line: ids[key] for line, key in keys.items()}
         rules = {rule.id: rule for rule in book.rules}
@@ -211,7 +211,7 @@ def _new_terms(rows: Sequence[SaleRow], terms: Any, known: Collection[int]) -> d
     return found
 
 
-def _terms_ids(conn: Connection, shop_id: int, keys: Collection[TermsKey], now: datetime) -> dict[TermsKey, int]:
+def freeze_terms(conn: Connection, shop_id: int, keys: Collection[TermsKey], now: datetime) -> dict[TermsKey, int]:
     """The ids of terms, each written down when first a line is booked by it."""
     ordered = sorted(keys, key=lambda key: (key.item_rules, key.shipping_rules, key.window_days, repr(key)))
     found = _find_terms(conn, shop_id, ordered)
@@ -367,14 +367,14 @@ def _write(conn: Connection, shop_id: int, batch: _Batch, found: Sequence[tuple[
             rows.append(_accrual(row, step, part, batch))
             keys.append(key if entries else None)
     posted = ledger.post(conn, shop_id, transactions, now)
-    _insert_accruals(conn, shop_id, rows, [posted[key].id if key else None for key in keys], now)
+    insert_accruals(conn, shop_id, rows, [posted[key].id if key else None for key in keys], now)
 
 
 def _entries(row: SaleRow, step: Step, batch: _Batch) -> dict[AccountName, int]:
     """What a step moves between accounts; empty where it moves nothing."""
     booked = batch.booked.get(row.sale.id, NOTHING_BOOKED)
     sums: dict[tuple[str, str, int | None], int] = {}
-    for bucket, net, tax, share, _ in step.parts:
+    for bucket, net, tax, share, _, _ in step.parts:
         currency = bucket.currency
         terms_id = batch.terms_of_line.get(bucket.line_id)
         pieces: list[tuple[str, int | None, int]] = [
@@ -408,6 +408,7 @@ def _accrual(row: SaleRow, step: Step, part: Part, batch: _Batch) -> tuple[Any, 
     return (
         row.sale.id,
         bucket.line_id or None,
+        None,
         row.connection_id,
         part.ordinal,
         bucket.base,
@@ -419,6 +420,7 @@ def _accrual(row: SaleRow, step: Step, part: Part, batch: _Batch) -> tuple[Any, 
         part.net,
         part.tax,
         *part.shares,
+        part.sold if bucket.base == "other" else None,
         _array(volumes) if volumes is not None and part.ordinal == 1 else None,
         step.at,
     )
@@ -427,6 +429,7 @@ def _accrual(row: SaleRow, step: Step, part: Part, batch: _Batch) -> tuple[Any, 
 _COLUMNS = (
     ("order_id", "int8"),
     ("order_line_id", "int8"),
+    ("customer_return_id", "int8"),
     ("connection_id", "int8"),
     ("ordinal", "int4"),
     ("base", "text"),
@@ -444,6 +447,7 @@ _COLUMNS = (
     ("channel_minor", "int8"),
     ("authority_minor", "int8"),
     ("unassigned_minor", "int8"),
+    ("sold_minor", "int8"),
     ("volumes_minor", "text"),
     ("event_at", "timestamptz"),
 )
@@ -452,13 +456,14 @@ _VALUES = ", ".join(f"n.{name}" + ("::int8[]" if name == "volumes_minor" else ""
 _ARRAYS = ", ".join(f"%({name})b::{kind}[]" for name, kind in _COLUMNS)
 
 
-def _insert_accruals(
+def insert_accruals(
     conn: Connection,
     shop_id: int,
     rows: Sequence[tuple[Any, ...]],
     transaction_ids: Sequence[int | None],
     now: datetime,
 ) -> None:
+    """Write accruals, each in the order of `_COLUMNS`; the statement's trigger checks what they refer to."""
     columns = zip(*rows, strict=True)
     execute(
         conn,
@@ -488,6 +493,24 @@ def _write_windows(conn: Connection, shop_id: int, batch: _Batch, rows: Sequence
             if line.id in batch.terms_of_line
         }
     )
+    _note_windows(conn, shop_id, wanted)
+
+
+def refresh_windows(conn: Connection, shop_id: int, order_ids: Collection[int]) -> None:
+    """Look again when the windows of some (locked) orders close: something that decides of it has changed."""
+    rows = fetch(
+        conn,
+        """
+        select order_id, days from commission_windows
+        where shop_id = %(shop)s and order_id = any(%(ids)b::int8[]) and released_at is null order by 1, 2
+        """,
+        shop=shop_id,
+        ids=sorted(order_ids),
+    )
+    _note_windows(conn, shop_id, [(row["order_id"], row["days"]) for row in rows])
+
+
+def _note_windows(conn: Connection, shop_id: int, wanted: Sequence[tuple[int, int]]) -> None:
     if not wanted:
         return
     execute(
