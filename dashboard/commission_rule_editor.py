@@ -241,7 +241,7 @@ def _draw_refusal(refused: BadRule) -> None:
             label = LABELS.get(item.field, item.field)
             head = f"**{label[:1].upper()}{label[1:]}**: " if item.field else ""
             said = formats.sentence(item.what)
-        lines.append(head + (said.removesuffix(".") if said.endswith("?.") else said))
+            lines.append(head + (said.removesuffix(".") if said.endswith("?.") else said))
         st.markdown("\n".join(f"- {line}" for line in lines))
 
 

@@ -202,7 +202,7 @@ def drafted_by_party(found: Replayed, shop: Shop) -> dict[str, int]:
     return {name: minor for name, minor in money.items() if minor}
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**32))
 def test_of_the_rules_in_force_a_replay_finds_no_difference_at_all(history_engine: Engine, seed: int) -> None:
     chance = random.Random(seed)
@@ -225,7 +225,7 @@ def test_of_the_rules_in_force_a_replay_finds_no_difference_at_all(history_engin
         conn.rollback()
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**32))
 def test_a_change_replayed_is_what_a_shop_with_the_changed_rules_books(history_engine: Engine, seed: int) -> None:
     chance = random.Random(seed)
