@@ -17,11 +17,12 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from core.commissions import queries
-from core.commissions.facts import Part, Step, TermsOf, sold_amounts, steps
+from core.commissions.facts import Bucket, Part, Step, TermsOf, sold_amounts, steps
 from core.commissions.queries import NOTHING_BOOKED, BookedOrder, SaleRow
 from core.commissions.rules import (
     BASES,
     KINDS,
+    Amount,
     Base,
     Context,
     Four,
@@ -144,16 +145,8 @@ class _Batch:
                 if bucket.base == "other" or bucket.line_id not in new_lines or terms_id not in tiered:
                     continue
                 terms = self.rules_of(terms_id)[bucket.base]
-                owners = volume_owners(self.terms[terms_id])
-                keys: dict[int, VolumeKey] = {
-                    at: (KINDS[at], bucket.base, owners[at], bucket.currency, month)
-                    for at, rule in enumerate(terms.rules)
-                    if rule is not None and rule.form == "tiered"
-                }
-                sold = [
-                    amount.sold_net + (amount.sold_tax if rule is not None and rule.tax_basis == "gross" else 0)
-                    for rule in terms.rules
-                ]
+                keys = volume_keys(terms, volume_owners(self.terms[terms_id]), bucket, month)
+                sold = volumes_sold(terms, amount)
                 if keys:
                     yield bucket.line_id, bucket.base, keys, sold
 
@@ -162,6 +155,23 @@ def volume_owners(terms: Mapping[str, Any]) -> Four:
     """Whose volume decides of each kind of rule: the seller's of the platform's fee, their own of creator and referrer,
     the company's (0) of what the channel keeps."""
     return terms["seller_id"] or 0, terms["creator_id"] or 0, terms["referrer_id"] or 0, 0
+
+
+def volume_keys(terms: Terms, owners: Four, bucket: Bucket, month: date) -> dict[int, VolumeKey]:
+    """Which volumes decide of an amount's rates, by position among KINDS: those of the rules that are tiered."""
+    return {
+        at: (KINDS[at], bucket.base, owners[at], bucket.currency, month)
+        for at, rule in enumerate(terms.rules)
+        if rule is not None and rule.form == "tiered"
+    }
+
+
+def volumes_sold(terms: Terms, amount: Amount) -> list[int]:
+    """What an amount adds to the volume of each kind of rule: as it was sold, with taxes where the rule counts them."""
+    return [
+        amount.sold_net + (amount.sold_tax if rule is not None and rule.tax_basis == "gross" else 0)
+        for rule in terms.rules
+    ]
 
 
 def terms_of(row: Mapping[str, Any], rules: Mapping[int, Rule]) -> dict[Base, Terms]:

@@ -1,8 +1,9 @@
 """Pure rules: which parties and rules a line falls under, and what its money comes to.
 
 The most specific wins. Of assignments: a code that the buyer came with, the buyer, the SKU, the category, the channel.
-Of rules: the SKU, the creator or referrer, the category, the seller, the channel, the currency. Each counts more than all that come
-after it together, so that two of different scope never tie; of the same scope the one that began to hold last wins.
+Of rules: the SKU, the creator or referrer, the category, the seller, the channel, the currency. Each counts more than
+all that come after it together, so that two of different scope never tie; of the same scope the one that began to hold
+last wins.
 
 Amounts are integers in minor units. A fee is exact, as a fraction, until all shares of an amount are rounded together:
 each is rounded down and the units that are missing go to the largest remainders, one each, ties to the earlier of
@@ -192,8 +193,8 @@ class RuleBook:
                 parties,
                 context.category,
                 days,
-                self._rules_for("item", context, parties),
-                self._rules_for("shipping", context, parties),
+                self.rules_for("item", context, parties),
+                self.rules_for("shipping", context, parties),
             )
         return found
 
@@ -212,7 +213,8 @@ class RuleBook:
                     best = one
         return None if best is None else best.party_id
 
-    def _rules_for(self, base: Base, context: Context, parties: Parties) -> Four:
+    def rules_for(self, base: Base, context: Context, parties: Parties) -> Four:
+        """Which rule of each kind a line of these parties falls under, in order of KINDS; 0 where none is for it."""
         payees = (None, parties.creator_id, parties.referrer_id, None)
         found = []
         for kind, payee in zip(KINDS, payees, strict=True):

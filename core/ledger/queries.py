@@ -285,7 +285,8 @@ def moved_since(conn: Connection, shop_id: int, accounts: PartyAccounts, period:
             coalesce(-sum(e.amount_minor) filter (where e.account_id = %(reserve)s), 0)::int8 as held
         from ledger_entries e join ledger_transactions t on t.shop_id = e.shop_id and t.id = e.transaction_id
         where e.shop_id = %(shop)s and e.account_id = any(%(accounts)b::int8[])
-            and e.transaction_id between %(from)s and %(last)s and t.recorded_at >= %(begins)s and t.recorded_at < %(ends)s
+            and e.transaction_id between %(from)s and %(last)s
+            and t.recorded_at >= %(begins)s and t.recorded_at < %(ends)s
         """,
         shop=shop_id,
         accounts=accounts.ids,
