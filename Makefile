@@ -31,7 +31,7 @@ JOBS := 3
 test: $(VENV)/.setup-dev ## Run the tests; ARGS="-k words" chooses some, JOBS=0 runs them one by one
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-bench: $(VENV)/.setup ## Measure; ARGS="apply --json" chooses one (ingest, apply, plan, replay, hot_sku, scarce, quota, propagate, oversell)
+bench: $(VENV)/.setup ## Measure; ARGS="apply --json" chooses one (ingest, apply, plan, replay, hot_sku, scarce, quota, propagate, ledger, oversell)
 	$(BIN)/python -m bench $(ARGS)
 
 chaos: $(VENV)/.setup-dev ## Strike a whole running system; ARGS="--seed 7 --blows 120 --report chaos.json"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import click
 from rich.console import Console
 
-from bench import apply, backlog, hot_sku, ingest, oversell, plan, propagate, quota, reconcile, replay, servers
+from bench import apply, backlog, hot_sku, ingest, ledger, oversell, plan, propagate, quota, reconcile, replay, servers
 from bench.report import Report
 from bench.scarce import measure as scarce
 
@@ -23,6 +23,7 @@ BENCHES: dict[str, Callable[..., Report]] = {
     "propagate": propagate.run,
     "backlog": backlog.run,
     "reconcile": reconcile.run,
+    "ledger": ledger.run,
 }
 QUOTA = "quota"
 OVERSELL = "oversell"

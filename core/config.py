@@ -11,6 +11,8 @@ from core.errors import BadInput
 
 DEFAULT_HOME = ".switchyard"
 DEFAULT_PORT_BASE = 8500
+ANCHORS = "anchors"
+"""In the home of an instance: each day's head of every ledger, outside of the database."""
 SECRET_KEYS_FILE = "secret_keys"
 """In the home of an instance, one key a line, for its owner only; made by `switchyard up`."""
 
@@ -37,6 +39,7 @@ class Settings:
     notice_url: str | None
     metrics_token: str | None = None
     notices_inside: bool = False
+    anchor_dir: Path = Path(DEFAULT_HOME) / ANCHORS
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -57,6 +60,7 @@ class Settings:
             notice_url=env.get("SWITCHYARD_NOTICE_URL") or None,
             metrics_token=env.get("SWITCHYARD_METRICS_TOKEN") or None,
             notices_inside=env.get("SWITCHYARD_NOTICES_INSIDE") == "1",
+            anchor_dir=Path(env.get("LEDGER_ANCHOR_DIR") or home / ANCHORS).absolute(),
         )
 
 

@@ -9,14 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
+from core.commissions.commission_checks import COMMISSION_CHECKS
 from core.db import fetch
 from core.inventory.exposure_checks import EXPOSURE_CHECKS
 from core.inventory.external import EXTERNAL_CHECKS
 from core.inventory.feed_checks import FEED_CHECKS
+from core.ledger import verifying
+from core.ledger.checks import LEDGER_CHECKS
+from core.ledger.verifying import Verifier
 from core.messaging.change_checks import CHANGE_CHECKS
 from core.money import WITH_THREE_DECIMALS, WITHOUT_DECIMALS
 from core.orders.order_checks import ORDER_CHECKS
@@ -524,6 +529,8 @@ CHECKS: tuple[Check, ...] = (
             *FEED_CHECKS,
             *ORDER_CHECKS,
             *CHANGE_CHECKS,
+            *LEDGER_CHECKS,
+            *COMMISSION_CHECKS,
             *REPORT_CHECKS,
             *RECONCILIATION_CHECKS,
             *TALLY_CHECKS,
@@ -552,3 +559,24 @@ def check(conn: Connection, now: datetime, *, shop_id: int | None = None, settle
         rows = [dict(row) for row in fetch(conn, sql, **params)]
         findings.append(Finding(item.name, item.holds, rows[:ROWS_SHOWN_MAX], len(rows) > ROWS_SHOWN_MAX))
     return findings
+
+
+def check_ledgers(
+    conn: Connection, now: datetime, anchors: Path, *, shop_id: int | None = None
+) -> tuple[list[Finding], list[str]]:
+    """Recompute the sealed chain of one shop or of all, and hold it against the anchors in a folder.
+
+    Returns what was found, in the form of `check`, and in words what could not be held against anything.
+    """
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in verifying.HOLDS}
+    notes: list[str] = []
+    for number in verifying.shops(conn) if shop_id is None else [shop_id]:
+        verifier = Verifier(conn, number, anchors, now, notes)
+        for broken in verifier.run():
+            if len(rows[broken.name]) <= ROWS_SHOWN_MAX:
+                rows[broken.name].append(broken.row)
+    findings = [
+        Finding(name, holds, rows[name][:ROWS_SHOWN_MAX], len(rows[name]) > ROWS_SHOWN_MAX)
+        for name, holds in verifying.HOLDS.items()
+    ]
+    return findings, notes

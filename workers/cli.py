@@ -34,6 +34,7 @@ from workers import replay as replaying
 from workers import up as supervision
 from workers.alerts_cli import alerts
 from workers.changes_cli import list_changes
+from workers.commissions_cli import commissions
 from workers.connect_cli import connect
 from workers.console import application, console, home, person
 from workers.doctor import doctor
@@ -88,6 +89,7 @@ def _say(words: str) -> NoReturn:
 
 cli.add_command(why)
 cli.add_command(rules)
+cli.add_command(commissions)
 cli.add_command(oversold)
 cli.add_command(alerts)
 cli.add_command(alert_limit)
@@ -281,12 +283,15 @@ def audit(settled: bool, as_json: bool) -> None:
     app = application()
     with read_only(app.engine) as conn:
         findings = invariants.check(conn, utc_now(), settled=settled)
+        of_ledgers, notes = invariants.check_ledgers(conn, utc_now(), app.settings.anchor_dir)
+    findings += of_ledgers
     broken = [finding for finding in findings if finding.rows]
     if as_json:
-        click.echo(
-            json.dumps({"clean": not broken, "checks": [_finding(item) for item in findings]}, default=str, indent=2)
-        )
+        said = {"clean": not broken, "notes": notes, "checks": [_finding(item) for item in findings]}
+        click.echo(json.dumps(said, default=str, indent=2))
     else:
+        for note in notes:
+            click.echo(f"note    {note}")
         for finding in findings:
             mark = "broken" if finding.rows else "holds "
             click.echo(f"{mark}  {finding.holds}")

@@ -30,6 +30,8 @@ _ORDERED = (
     Queue("catalog", 3600, purpose="read whole catalogues and levels"),
     Queue("money", 600, purpose="release earnings, seal the ledger"),
     Queue("reconcile", 3600, purpose="compare channels with what we know, and heal"),
+    # What is posted is sealed within a minute or two, whatever is compared or reported meanwhile.
+    Queue("money", 900, purpose="seal the ledger and put its heads on record outside"),
     Queue("reports", 3600, purpose="reports of the day, nightly audit, housekeeping"),
 )
 

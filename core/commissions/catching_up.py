@@ -43,13 +43,14 @@ def settle_unbooked(conn: Connection, shop_id: int, now: datetime, limit: int = 
         limit=limit,
     )
     settle(conn, shop_id, [row["id"] for row in rows], now, {row["id"] for row in rows if row["is_edited"]})
+    # Facts that nobody may lock; were two at the same, the key of what they post lets one of them do it.
     returns = fetch(
         conn,
         """
         select r.business_key from customer_returns r
         where r.shop_id = %(shop)s and not exists (select from commission_accruals a
             where a.shop_id = r.shop_id and a.customer_return_id = r.id)
-        order by r.id limit %(limit)s for update of r skip locked
+        order by r.id limit %(limit)s
         """,
         shop=shop_id,
         limit=limit,

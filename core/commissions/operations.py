@@ -7,6 +7,7 @@ after orders, SKUs and listings.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -16,11 +17,12 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from core.commissions import queries
-from core.commissions.facts import Part, Step, TermsOf, sold_amounts, steps
+from core.commissions.facts import Bucket, Part, Step, TermsOf, sold_amounts, steps
 from core.commissions.queries import NOTHING_BOOKED, BookedOrder, SaleRow
 from core.commissions.rules import (
     BASES,
     KINDS,
+    Amount,
     Base,
     Context,
     Four,
@@ -143,16 +145,8 @@ class _Batch:
                 if bucket.base == "other" or bucket.line_id not in new_lines or terms_id not in tiered:
                     continue
                 terms = self.rules_of(terms_id)[bucket.base]
-                owners = volume_owners(self.terms[terms_id])
-                keys: dict[int, VolumeKey] = {
-                    at: (KINDS[at], bucket.base, owners[at], bucket.currency, month)
-                    for at, rule in enumerate(terms.rules)
-                    if rule is not None and rule.form == "tiered"
-                }
-                sold = [
-                    amount.sold_net + (amount.sold_tax if rule is not None and rule.tax_basis == "gross" else 0)
-                    for rule in terms.rules
-                ]
+                keys = volume_keys(terms, volume_owners(self.terms[terms_id]), bucket, month)
+                sold = volumes_sold(terms, amount)
                 if keys:
                     yield bucket.line_id, bucket.base, keys, sold
 
@@ -161,6 +155,23 @@ def volume_owners(terms: Mapping[str, Any]) -> Four:
     """Whose volume decides of each kind of rule: the seller's of the platform's fee, their own of creator and referrer,
     the company's (0) of what the channel keeps."""
     return terms["seller_id"] or 0, terms["creator_id"] or 0, terms["referrer_id"] or 0, 0
+
+
+def volume_keys(terms: Terms, owners: Four, bucket: Bucket, month: date) -> dict[int, VolumeKey]:
+    """Which volumes decide of an amount's rates, by position among KINDS: those of the rules that are tiered."""
+    return {
+        at: (KINDS[at], bucket.base, owners[at], bucket.currency, month)
+        for at, rule in enumerate(terms.rules)
+        if rule is not None and rule.form == "tiered"
+    }
+
+
+def volumes_sold(terms: Terms, amount: Amount) -> list[int]:
+    """What an amount adds to the volume of each kind of rule: as it was sold, with taxes where the rule counts them."""
+    return [
+        amount.sold_net + (amount.sold_tax if rule is not None and rule.tax_basis == "gross" else 0)
+        for rule in terms.rules
+    ]
 
 
 def terms_of(row: Mapping[str, Any], rules: Mapping[int, Rule]) -> dict[Base, Terms]:
@@ -362,28 +373,26 @@ def _write(conn: Connection, shop_id: int, batch: _Batch, found: Sequence[tuple[
 
 def _entries(row: SaleRow, step: Step, batch: _Batch) -> dict[AccountName, int]:
     """What a step moves between accounts; empty where it moves nothing."""
-    booked = batch.booked.get(row.sale.id, NOTHING_BOOKED)
-    sums: dict[tuple[str, str, int | None], int] = {}
+    released_days = batch.booked.get(row.sale.id, NOTHING_BOOKED).released_days
+    sums: defaultdict[tuple[str, str, int | None], int] = defaultdict(int)
     for bucket, net, tax, share, _, _ in step.parts:
         currency = bucket.currency
+        sums["channel_receivable", currency, None] += net + tax
+        sums["shipping" if bucket.base == "shipping" else "platform", currency, None] -= share.platform
+        sums["channel_fees", currency, None] -= share.channel
+        sums["tax", currency, None] -= share.authority
+        sums["unassigned", currency, None] -= share.unassigned
         terms_id = batch.terms_of_line.get(bucket.line_id)
-        pieces: list[tuple[str, int | None, int]] = [
-            ("channel_receivable", None, net + tax),
-            ("shipping" if bucket.base == "shipping" else "platform", None, -share.platform),
-            ("channel_fees", None, -share.channel),
-            ("tax", None, -share.authority),
-            ("unassigned", None, -share.unassigned),
-        ]
         if terms_id is not None:
             terms = batch.terms[terms_id]
-            of_party = "payable" if terms["window_days"] in booked.released_days else "refund_reserve"
-            pieces.append((of_party, terms["seller_id"], -share.seller))
-            pieces.append((of_party, terms["creator_id"], -share.creator))
-            pieces.append((of_party, terms["referrer_id"], -share.referrer))
-        for kind, party, amount in pieces:
-            if amount:
-                key = (kind, currency, party)
-                sums[key] = sums.get(key, 0) + amount
+            of_party = "payable" if terms["window_days"] in released_days else "refund_reserve"
+            for column, minor in (
+                ("seller_id", share.seller),
+                ("creator_id", share.creator),
+                ("referrer_id", share.referrer),
+            ):
+                if minor:
+                    sums[of_party, currency, terms[column]] -= minor
     of_channel = ("channel_receivable", "channel_fees")
     return {
         AccountName(kind, currency, party, row.connection_id if kind in of_channel else None): amount  # type: ignore[arg-type]
@@ -411,7 +420,7 @@ def _accrual(row: SaleRow, step: Step, part: Part, batch: _Batch) -> tuple[Any, 
         part.tax,
         *part.shares,
         part.sold if bucket.base == "other" else None,
-        _array(volumes) if volumes is not None and part.ordinal == 1 else None,
+        _array(volumes) if volumes is not None and (part.ordinal == 1 or step.cause == "mapping") else None,
         step.at,
     )
 

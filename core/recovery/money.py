@@ -34,6 +34,8 @@ MOVES_MONEY: Mapping[str, bool] = {
     "sweep.alerts": False,
     "connection.sync": False,
     "connection.test": False,
+    "ledger.seal": False,
+    "ledger.anchor": False,
     "stock.measure": False,
     "audit.nightly": False,
     "reports.daily": False,

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from core import audit
 from core.audit import Actor
+from core.ledger import anchoring
 from core.messaging.notices import Attachment, Notice, say
 from core.reports import files, queries, words
 from core.reports.queries import ReportRow
@@ -41,7 +42,7 @@ def _say(conn: Connection, report: ReportRow, key: str, dashboard_url: str, now:
         kind=KIND,
         severity="info",
         subject=words.subject(report, shop),
-        text=words.told(report, shop, address(dashboard_url, report)),
+        text=text_of(conn, report, dashboard_url),
         html=made["html"].content.decode(),
         attachments=tuple(
             Attachment(made[format_].name, made[format_].media_type, made[format_].content)
@@ -49,3 +50,14 @@ def _say(conn: Connection, report: ReportRow, key: str, dashboard_url: str, now:
         ),
     )
     return say(conn, report.shop_id, notice, now)
+
+
+def text_of(conn: Connection, report: ReportRow, dashboard_url: str) -> str:
+    """An edition in plain text, with where the ledger's chain was last put on record.
+
+    Mailed, the head stands where nobody who can write to the database can change it.
+    """
+    shop = queries.shop(conn, report.shop_id).name
+    anchor = anchoring.latest(conn, report.shop_id)
+    head = None if anchor is None else words.ledger_head(anchor.number, anchor.head)
+    return words.told(report, shop, address(dashboard_url, report), head)

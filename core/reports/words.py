@@ -239,10 +239,15 @@ def _plural(number: int, one: str) -> str:
     return f"{count(number)} {one}{'' if number == 1 else 's'}"
 
 
-def told(report: ReportRow, shop: str, address: str) -> str:
-    """A mail's plain text, and what a chat shows."""
+def ledger_head(number: int, head: bytes) -> str:
+    """Where the ledger's chain stands."""
+    return f"Ledger head: seal {number}, {head.hex()}"
+
+
+def told(report: ReportRow, shop: str, address: str, ledger: str | None = None) -> str:
+    """A mail's plain text, and what a chat shows. `ledger`: where its chain stands, in words."""
     lines = [f"{subject(report, shop)}.", summary(report)]
     if report.edition > 1:
         lines += [cause(each) for each in report.causes] or ["What changed is listed; no fact names the reason."]
         lines += [changed(each) for each in report.changes if each["section"] == "market"][:10]
-    return "\n".join([*lines, address])
+    return "\n".join([*lines, *([ledger] if ledger else []), address])

@@ -76,9 +76,14 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule("runs.sweep", "runs.sweep", "close runs whose worker is gone, queue forgotten syncs again", 60),
     Schedule("runs.recover", "runs.recover", "begin, at its pace, what people have done again; settle it", 15),
     Schedule("failures.weigh", "failures.weigh", "add up which orders and SKUs hang on what failed", 15),
+    Schedule("ledger.seal", "ledger.seal", "seal what was posted to the ledger", 60),
     Schedule("runs.prune", "runs.prune", "forget old runs and calls", 86400),
     Schedule(
         "reports.correct", "reports.correct", "look for what came late to days reported before", daily_after_hour=3
+    ),
+    # Before the day's report, whose mail carries the head.
+    Schedule(
+        "ledger.anchor", "ledger.anchor", "put the ledger's head on record outside the database", daily_after_hour=4
     ),
     Schedule(
         "reports.daily", "reports.daily", "build and send the report of the day that has closed", daily_after_hour=5

@@ -33,6 +33,8 @@ FUNCTIONS: Mapping[str, str] = {
     "notices.read": "reading notifications",
     "shipments.confirm": "confirming packages",
     "outbox.relay": "sending notices",
+    "ledger.seal": "sealing the ledger",
+    "ledger.anchor": "putting the ledger’s head on record",
     "audit.nightly": "the nightly audit",
     "reconcile.stock": "comparing stock with a channel",
     "reconcile.orders": "comparing orders with a channel",

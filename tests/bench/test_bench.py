@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bench import apply, backlog, hot_sku, ingest, load, plan, propagate, stream
+from bench import apply, backlog, hot_sku, ingest, ledger, load, plan, propagate, stream
 from bench.report import Report
 from bench.servers import Servers
 from core import embedded
@@ -90,6 +90,14 @@ def test_a_comparison_is_held_against_the_bare_join_and_listing_by_listing_with_
         assert any(word in name for name in names), word
     assert sum("memory" in name for name in names) == 2
     assert [ratio["aim"] for ratio in report["ratios"]] == [1 / 3, None]
+
+
+def test_posting_is_held_against_a_bare_insert_of_the_same_rows(bench_servers: Servers) -> None:
+    report = measured(ledger.run, bench_servers, 0.01)
+    names = [figure["name"] for figure in report["figures"]]
+    for word in ("ours: transactions", "ours: entries", "floor", "sealing", "verifying"):
+        assert any(word in name for name in names), word
+    assert [ratio["aim"] for ratio in report["ratios"]] == [0.6]
 
 
 @pytest.mark.parametrize("size", [100, 700, 8_900])

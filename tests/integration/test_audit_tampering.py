@@ -16,12 +16,15 @@ from sqlalchemy import Connection, Engine, create_engine
 
 from core import embedded, invariants
 from core.clock import utc_now
+from core.commissions import editing
+from core.commissions.rules import Assignment, Rule
 from core.db import execute, fetch_one, scalar, unit_of_work
 from core.inventory import external, feeds, promises, publishing
 from core.inventory import operations as inventory
 from core.inventory.feeds import Filled
 from core.inventory.promises import Holder
 from core.inventory.publishing import FeedPlace, Lane
+from core.ledger import sealing, verifying
 from core.messaging import chasing
 from core.orders import confirming
 from core.orders import operations as orders
@@ -39,8 +42,10 @@ from tests.desks import Desk
 from tests.factories import (
     ACTOR,
     BASELINE,
+    CURRENCY,
     NOW,
     UNREADABLE,
+    World,
     adjust_stock,
     apply,
     body_of,
@@ -74,9 +79,14 @@ class Tampering:
     named: tuple[str, ...]
     also: tuple[str, ...] = ()
     """Other checks that rightly cry out."""
+    sealed: tuple[str, ...] = ()
+    """What the command's look at the sealed chain finds besides."""
     constraint: tuple[str, str] | None = None
     """(table, constraint) that stands in the way."""
 
+
+LOOKED_AT = later(180)
+"""Long enough after for everything to have come to rest."""
 
 TALLY = """
     select t.id as tally_id, t.kind_id from failure_tallies t
@@ -98,6 +108,16 @@ LISTING = "select id as listing_id from listings where channel_ref = 'variant:MU
 WRITE = "select id as write_id, listing_id from listing_writes where outcome {}"
 FEED = "select id as feed_id from channel_feeds"
 PACKAGE = "select id as confirmation_id, order_id from shipment_confirmations"
+
+ENTRY = """
+    select e.shop_id, e.transaction_id, e.account_id from ledger_entries e
+    join ledger_accounts k on k.shop_id = e.shop_id and k.id = e.account_id where true
+"""
+AT_ENTRY = "where transaction_id = %(transaction_id)s and account_id = %(account_id)s"
+UNMAPPED = """
+    select id as accrual_id, order_line_id, order_id, transaction_id from commission_accruals
+    where unassigned_minor > 1 order by id limit 1
+"""
 
 TAMPERINGS = {
     "level_is_sum_of_movements": Tampering(
@@ -401,6 +421,80 @@ TAMPERINGS = {
         ("job_run_id",),
         also=("failures_are_counted",),
     ),
+    "ledger_transaction_is_balanced": Tampering(
+        f"{ENTRY} and k.kind = 'channel_receivable' order by 2 limit 1",
+        f"update ledger_entries set amount_minor = amount_minor + 1 {AT_ENTRY}",
+        ("transaction_id",),
+        also=("ledger_days_are_sums_of_entries", "accruals_are_what_is_posted"),
+        sealed=("ledger_rows_are_as_sealed",),
+    ),
+    "ledger_transaction_is_whole": Tampering(
+        "select shop_id, max(id) + 1000 as transaction_id from ledger_transactions group by 1",
+        """
+        insert into ledger_transactions (shop_id, id, key, kind, event_at, recorded_at, note, recorded_by)
+        overriding system value
+        values (%(shop_id)s, %(transaction_id)s, 'adjustment:0', 'adjustment', now(), now(), 'nothing', 'nobody')
+        """,
+        ("transaction_id",),
+    ),
+    "ledger_entry_is_in_its_accounts_currency": Tampering(
+        f"""
+        {ENTRY} and k.party_id is null
+            and (select count(*) from ledger_entries o where o.account_id = e.account_id) = 1 limit 1
+        """,
+        "update ledger_accounts set currency = 'EUR' where id = %(account_id)s",
+        ("account_id",),
+    ),
+    "ledger_days_are_sums_of_entries": Tampering(
+        "select id, account_id from ledger_account_days order by id limit 1",
+        "update ledger_account_days set debit_minor = debit_minor + 1 where id = %(id)s",
+        ("account_id",),
+    ),
+    "ledger_transaction_is_sealed": Tampering(
+        "select number, last_id as transaction_id from ledger_seals order by number desc limit 1",
+        "delete from ledger_seals where number = %(number)s",
+        ("transaction_id",),
+    ),
+    "accrual_is_shared_out_whole": Tampering(
+        UNMAPPED,
+        "update commission_accruals set net_minor = net_minor + 1 where id = %(accrual_id)s",
+        ("accrual_id", "order_line_id"),
+        also=("accruals_are_what_is_posted", "commission_days_are_sums_of_accruals"),
+        constraint=("commission_accruals", "ck_commission_accruals_shares_sum_to_the_total"),
+    ),
+    "order_line_is_accrued": Tampering(
+        UNMAPPED,
+        "delete from commission_accruals where id = %(accrual_id)s",
+        ("order_line_id", "order_id"),
+        also=("accruals_are_what_is_posted", "commission_days_are_sums_of_accruals"),
+    ),
+    "accruals_are_what_is_posted": Tampering(
+        UNMAPPED,
+        """
+        update commission_accruals set platform_minor = platform_minor + 1, unassigned_minor = unassigned_minor - 1
+        where id = %(accrual_id)s
+        """,
+        ("transaction_id",),
+        also=("commission_days_are_sums_of_accruals",),
+    ),
+    "commission_days_are_sums_of_accruals": Tampering(
+        "select id, day, currency, cause from commission_days order by id limit 1",
+        "update commission_days set net_minor = net_minor + 1 where id = %(id)s",
+        ("currency", "cause"),
+    ),
+    "held_is_explained_by_open_windows": Tampering(
+        """
+        select o.id as order_id, p.id as party_id from orders o join parties p on p.shop_id = o.shop_id
+        where o.channel_ref = '903-1' and p.code = 'BRAND'
+        """,
+        "update commission_windows set released_at = now() where order_id = %(order_id)s",
+        ("party_id",),
+    ),
+    "volume_is_sum_of_its_lines": Tampering(
+        "select party_id, month, base from commission_volumes order by volume_minor desc",
+        "update commission_volumes set volume_minor = volume_minor - 1 where month = %(month)s and base = %(base)s",
+        ("party_id",),
+    ),
 }
 
 
@@ -417,6 +511,10 @@ def build(engine: Engine) -> None:
         reports.build(conn, shop_id, NOW.date(), reports.CLOCK, NOW + timedelta(days=1))
     compare_one(engine)
     fail_jobs(engine)
+    with unit_of_work(engine) as conn:
+        posted = scalar(conn, "select count(*) from ledger_transactions")
+        assert sealing.seal(conn, shop_id, NOW, limit=posted - 1)
+        assert sealing.seal(conn, shop_id, NOW)
 
 
 def fail_jobs(engine: Engine) -> None:
@@ -505,6 +603,7 @@ def build_channel(engine: Engine) -> None:
             for n, code in enumerate(["MUG", "POST", "SET"])
         ]
         orders.take_back(conn, world.shop_id, world.location_id, backs, ACTOR, NOW)
+        have_sold_by_volume(conn, world)
         desk = Desk(conn, world, inventory.open_location(conn, world.shop_id, "Yard", NOW))
         book_at_desk(desk)
         # Both must reach the channel: one will have, one is taken back before, and what takes it back is on its way.
@@ -534,6 +633,15 @@ def build_channel(engine: Engine) -> None:
         results = [QuantityResult(mug.write_id, "confirmed", at=NOW), QuantityResult(cup.write_id, "unknown")]
         publishing.settle(conn, world.shop_id, results, timedelta(days=365 * 500), NOW)
         chasing.chase(conn, world.shop_id, NOW)
+
+
+def have_sold_by_volume(conn: Connection, world: World) -> None:
+    """A seller of everything, whose fee goes by the month's volume."""
+    brand = editing.add_party(conn, world.shop_id, "brand_shop", "BRAND", "The brand", ACTOR, NOW)
+    fee = Rule(
+        0, "platform_fee", "item", "tiered", currency=CURRENCY, tiers=((0, 100_000), (500, 50_000)), tax_to="authority"
+    )
+    editing.save(conn, world.shop_id, ACTOR, NOW, rules=[fee], assignments=[Assignment(0, "seller", brand)])
 
 
 def book_at_desk(desk: Desk) -> None:
@@ -578,7 +686,8 @@ def tamper(conn: Connection, tampering: Tampering) -> dict[str, Any]:
 
 
 def settings_of(database: embedded.Database, servers: TestServers) -> dict[str, str]:
-    return {"DATABASE_URL": database.url, "REDIS_URL": servers.redis_url}
+    anchors = str(servers.home / "no anchors")
+    return {"DATABASE_URL": database.url, "REDIS_URL": servers.redis_url, "LEDGER_ANCHOR_DIR": anchors}
 
 
 def audit(database: embedded.Database, servers: TestServers) -> tuple[int, dict[str, list[dict[str, Any]]]]:
@@ -586,7 +695,7 @@ def audit(database: embedded.Database, servers: TestServers) -> tuple[int, dict[
     done = run_here("audit", "--json", environment=settings_of(database, servers))
     assert done.out, done.err
     said = json.loads(done.out)
-    assert {item["name"] for item in said["checks"]} == TAMPERINGS.keys()
+    assert {item["name"] for item in said["checks"]} == TAMPERINGS.keys() | verifying.HOLDS.keys()
     broken = {item["name"]: item["rows"] for item in said["checks"] if item["rows"]}
     assert said["clean"] is not bool(broken)
     return done.status, broken
@@ -610,7 +719,7 @@ def test_the_command_says_the_same_in_a_process_of_its_own(copy: embedded.Databa
 def test_a_clean_world_is_clean(copy: embedded.Database, servers: TestServers, settled: bool) -> None:
     engine = create_engine(copy.url)
     with engine.connect() as conn:
-        findings = invariants.check(conn, later(60), settled=settled)
+        findings = invariants.check(conn, LOOKED_AT, settled=settled)
     engine.dispose()
     assert [item.name for item in findings if item.rows] == []
     if not settled:
@@ -626,13 +735,13 @@ def test_the_check_names_exactly_the_row_that_was_tampered_with(
     with root.begin() as conn:
         broken_row = tamper(conn, tampering)
     with root.connect() as conn:
-        findings = {item.name: item for item in invariants.check(conn, later(60)) if item.rows}
+        findings = {item.name: item for item in invariants.check(conn, LOOKED_AT) if item.rows}
     root.dispose()
     assert findings.keys() == {name, *tampering.also}
     (row,) = findings[name].rows
     assert broken_row.items() <= row.items()
     status, broken = audit(copy, servers)
-    assert (status, set(broken)) == (1, set(findings))
+    assert (status, set(broken)) == (1, {*findings, *tampering.sealed})
     assert broken_row.items() <= broken[name][0].items()
 
 
@@ -641,8 +750,8 @@ def test_another_shops_audit_does_not_name_it(copy: embedded.Database) -> None:
     with root.begin() as conn:
         broken_row = tamper(conn, TAMPERINGS["level_is_sum_of_movements"])
         shop_id = broken_row["shop_id"]
-        assert [item.name for item in invariants.check(conn, later(60), shop_id=shop_id + 1) if item.rows] == []
-        assert [item.name for item in invariants.check(conn, later(60), shop_id=shop_id) if item.rows] == [
+        assert [item.name for item in invariants.check(conn, LOOKED_AT, shop_id=shop_id + 1) if item.rows] == []
+        assert [item.name for item in invariants.check(conn, LOOKED_AT, shop_id=shop_id) if item.rows] == [
             "level_is_sum_of_movements"
         ]
     root.dispose()

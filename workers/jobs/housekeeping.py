@@ -38,6 +38,10 @@ def audit_shop(*, shop_id: int) -> dict[str, Any]:
     now = utc_now()
     with read_only(app.engine) as conn:
         findings = invariants.check(conn, now, shop_id=shop_id)
+        of_ledger, notes = invariants.check_ledgers(conn, now, app.settings.anchor_dir, shop_id=shop_id)
+    findings += of_ledger
+    for note in notes:
+        log.info("%s", note)
     broken = {finding.name: len(finding.rows) for finding in findings if finding.rows}
     return {"violations": sum(broken.values()), "broken": broken}
 

@@ -16,6 +16,9 @@ create trigger append_only before update or delete or truncate on commission_ter
 create trigger append_only before update or delete or truncate on commission_versions
     for each statement execute function refuse_change();
 
+-- Digests do not compress; uncompressed, a part of them is read without the rest.
+alter table ledger_seals alter column members set storage external;
+
 -- Whole transactions come by one statement, and nothing is ever added to one. Once for all rows of the statement: what a
 -- row refers to is looked up here in sets, where foreign keys would ask for each row by itself.
 create function check_ledger_entries() returns trigger language plpgsql as $$

@@ -1,4 +1,4 @@
-"""What screens read of money: balances, statements, splits of orders, what is held and why."""
+"""What the screen of commission rules shows: parties, rules, assignments and their versions."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from alembic import op
 from core.migrations import sql_of
 
 revision = "0038"
-down_revision = "0036"
+down_revision = "0037"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    op.execute(sql_of("0038_money_views.sql"))
+    op.execute(sql_of("0038_commission_rule_views.sql"))
