@@ -604,6 +604,56 @@ class JobQueue(Protocol):
         """Raises BadInput or Permanent where `name` with `arguments` is nothing that may be queued."""
 
 
+@dataclass(frozen=True, slots=True)
+class PayoutAccount:
+    """A party's account at a payout provider. `needs`: what it still has to hand in, in the provider's words."""
+
+    ref: str
+    can_be_paid: bool
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Money about to go to a party's account; the same key again is the same transfer."""
+
+    account_ref: str
+    amount_minor: int
+    currency: str
+    idempotency_key: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransferResult:
+    """What became of a transfer. unknown: no sure answer; it is asked again under its key, never sent under another.
+
+    `ref` is the provider's number of it; `code` and `detail` say why it was refused.
+    """
+
+    outcome: Literal["sent", "refused", "unknown"]
+    ref: str | None = None
+    code: str | None = None
+    detail: str | None = None
+
+
+class PayoutProvider(Protocol):
+    """Whoever pays parties what the ledger says is payable to them.
+
+    Methods raise core.errors.Retryable when the same call may succeed later, Permanent when it never will; `transfer`
+    and `reverse` never raise for what happened outside.
+    """
+
+    def account(self, ref: str) -> PayoutAccount:
+        """A party's account as it stands."""
+
+    def transfer(self, transfer: Transfer) -> TransferResult:
+        """Send money to a party's account."""
+
+    def reverse(self, transfer_ref: str, amount_minor: int, idempotency_key: str) -> TransferResult:
+        """Take back some of a transfer."""
+
+
 class Messenger(Protocol):
     """Says something to operators."""
 

@@ -43,6 +43,11 @@ def title(text: str, beside: str = "", as_of: str = "") -> None:
     )
 
 
+def answer(said: str, rest: str = "") -> None:
+    """A page's answer in one line; both are ready HTML."""
+    html(f'<div class="sy-headline"><p class="sy-answer">{said} <span>{rest}</span></p></div>')
+
+
 def when(instant: datetime | None, now: datetime, zone: str) -> str:
     """A time as HTML: relative to read, exact on hover."""
     if instant is None:
@@ -63,9 +68,11 @@ def number(value: int | None) -> str:
     return f'<span class="sy-negative">{text}</span>' if value is not None and value < 0 else text
 
 
-def link(page: str, words: str, where: Mapping[str, str]) -> str:
-    """A link to another page of ours as HTML; `page` is its name in addresses, `words` are escaped here."""
-    return f'<a href="{escape(f"{page}?{urlencode(where)}")}" target="_self">{escape(words)}</a>'
+def link(page: str, words: str, where: Mapping[str, str], part: str = "") -> str:
+    """A link to another page of ours as HTML; `page` is its name in addresses, `words` are escaped here. `part`: the
+    anchor of a heading."""
+    address = f"{page}?{urlencode(where)}{f'#{part}' if part else ''}"
+    return f'<a href="{escape(address)}" target="_self">{escape(words)}</a>'
 
 
 def bars(values: Sequence[float | None], label: str, look: str = "", small: bool = False, full: float = 0) -> str:

@@ -54,13 +54,25 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
     jobs = st.Page(SCREENS / "jobs.py", title="Jobs", icon=":material/conveyor_belt:", url_path="jobs")
     desk = st.Page(SCREENS / "desk.py", title="Desk", icon=":material/warehouse:", url_path="desk")
     rules = st.Page(SCREENS / "rules.py", title="Channel rules", icon=":material/rule:", url_path="rules")
+    commission_rules = st.Page(
+        SCREENS / "commission_rules.py",
+        title="Commission rules",
+        icon=":material/percent:",
+        url_path="commission-rules",
+    )
     setup = st.Page(SCREENS / "setup.py", title="Set-up", icon=":material/settings:", url_path="setup")
     orders = st.Page(SCREENS / "orders.py", title="Orders", icon=":material/receipt_long:", url_path="orders")
+    commissions = st.Page(
+        SCREENS / "commissions.py", title="Commissions", icon=":material/donut_small:", url_path="commissions"
+    )
+    sellers = st.Page(SCREENS / "sellers.py", title="Sellers", icon=":material/storefront:", url_path="sellers")
+    ledger = st.Page(SCREENS / "ledger.py", title="Ledger", icon=":material/menu_book:", url_path="ledger")
     return {
         "Now": [overview, oversell, failures, alerts],
         "Sync": [connections, mapping, runs, reconciliation, schedules, jobs, calls],
         "Stock": [skus, desk, rules],
         "Orders": [orders],
+        "Money": [commissions, sellers, ledger, commission_rules],
         "Shop": [reports, setup],
     }
 

@@ -19,6 +19,7 @@ from dashboard import (
     formats,
     mapping_queries,
     mapping_words,
+    order_money,
     people,
 )
 
@@ -47,6 +48,9 @@ def draw(viewer: people.Viewer, number: str) -> None:
             st.subheader("Packages", anchor="packages")
             _draw_packages(found, packages, viewer.shop.zone)
     if found is not None:
+        st.subheader("Money", anchor="money")
+        with components.panel("money"):
+            order_money.draw(viewer, found)
         _draw_past(viewer, found)
 
 

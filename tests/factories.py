@@ -127,9 +127,13 @@ def make_fulfilment(
 
 
 def make_refund_line(
-    line_ref: str = "1", units: int = 1, restock: Restock = "return", subtotal_minor: int = 250
+    line_ref: str = "1",
+    units: int = 1,
+    restock: Restock = "return",
+    subtotal_minor: int = 250,
+    tax_minor: int | None = None,
 ) -> ChannelRefundLine:
-    return ChannelRefundLine(line_ref, units, restock, subtotal_minor)
+    return ChannelRefundLine(line_ref, units, restock, subtotal_minor, tax_minor)
 
 
 def make_refund(

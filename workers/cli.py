@@ -34,6 +34,7 @@ from workers import replay as replaying
 from workers import up as supervision
 from workers.alerts_cli import alerts
 from workers.changes_cli import list_changes
+from workers.commissions_cli import commissions
 from workers.connect_cli import connect
 from workers.console import application, console, home, person
 from workers.doctor import doctor
@@ -88,6 +89,7 @@ def _say(words: str) -> NoReturn:
 
 cli.add_command(why)
 cli.add_command(rules)
+cli.add_command(commissions)
 cli.add_command(oversold)
 cli.add_command(alerts)
 cli.add_command(alert_limit)

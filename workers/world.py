@@ -27,6 +27,7 @@ from core.inventory.planner import Mode
 from core.policies import operations as policies
 from core.runs import operations as runs
 from core.runs import queries as run_queries
+from workers import demo_parties
 from workers.jobs.subscriptions import check_subscriptions
 
 CONTROL_SECONDS = 120
@@ -211,6 +212,9 @@ def connect_demo(app: Application, progress: Progress, *, shoppers: bool = True)
     shop = next(entry for entry in world["shops"] if entry["domain"].startswith("demo."))
     seller_id = world["sellers"][0]["seller_id"]
     pair = connect_pair(app, control, DEMO_NAME, shop["domain"], seller_id, DEMO_ACTOR, progress)
+    with unit_of_work(app.engine) as conn:
+        # Before anybody buys: what is booked earlier has no seller.
+        demo_parties.set_up(conn, pair.shop_id, shop["currency"], DEMO_ACTOR, utc_now())
     at_shop = {"domain": shop["domain"], "pace_per_minute": DEMO_PACE_PER_MINUTE}
     at_amazon = {"seller_id": seller_id, "pace_per_minute": DEMO_PACE_AT_AMAZON}
     for crowd in (at_shop, at_amazon):

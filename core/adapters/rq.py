@@ -65,6 +65,8 @@ JOB_QUEUES: Mapping[str, str] = {
     "sweep.reconciliation": "polls",
     "reconcile.orders": "reconcile",
     "reconcile.orders_nightly": "reconcile",
+    "commissions.release": "money",
+    "commissions.catch_up": "money",
     "ledger.seal": "money",
     "ledger.anchor": "money",
     "stock.measure": "reports",

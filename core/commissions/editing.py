@@ -7,20 +7,21 @@ for that: each goes by what is in force when it begins.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.engine import RowMapping
 
 from core import audit
 from core.audit import Actor
-from core.commissions.queries import ASSIGNMENT_COLUMNS, RULE_COLUMNS, rule_of
+from core.commissions.directory import PartyKind
+from core.commissions.drafts import Draft
+from core.commissions.queries import ASSIGNMENT_COLUMNS, RULE_COLUMNS, Settings, rule_of, settings
 from core.commissions.rules import Assignment, Rule
 from core.db import execute, fetch, fetch_one, scalar
 from core.errors import Anticipated, BadInput
-
-PartyKind = Literal["platform", "brand_shop", "affiliate_retailer", "social_seller", "creator", "referrer"]
 
 
 class RulesChanged(Anticipated):
@@ -35,6 +36,17 @@ class CannotUndo(Anticipated):
 
     def __init__(self, version_id: int, why: str) -> None:
         super().__init__(f"version {version_id} cannot be undone: {why}")
+
+
+class UnknownParty(BadInput):
+    """There is no party of that id or code."""
+
+    def __init__(self, named: int | str) -> None:
+        super().__init__(f"there is no party {named}: its code stands under Parties")
+
+
+class PartyHasEnded(Anticipated):
+    """It ended before, or it is the platform, which never does."""
 
 
 class CodeTaken(BadInput):
@@ -67,6 +79,7 @@ def add_party(
     code, name = code.strip(), name.strip()
     if not code or not name:
         raise BadInput("a party needs a code and a name: neither may be empty")
+    _check_days(return_window_days)
     found: int | None = scalar(
         conn,
         """
@@ -85,6 +98,145 @@ def add_party(
         raise CodeTaken(code)
     audit.record(conn, shop_id, actor, "add_party", f"party:{found}", now, kind=kind, code=code, name=name)
     return found
+
+
+WINDOW_DAYS_MAX = 365
+
+
+def edit_party(
+    conn: Connection,
+    shop_id: int,
+    party_id: int,
+    name: str,
+    return_window_days: int | None,
+    actor: Actor,
+    now: datetime,
+) -> None:
+    """Give a party another name, or what it sells another return window (None: the company's).
+
+    Its code and kind stay, since files and statements go by them. What is booked keeps the window it was booked by.
+    Raises UnknownParty, BadInput.
+    """
+    name = name.strip()
+    if not name:
+        raise BadInput("a party needs a name: it may not be empty")
+    _check_days(return_window_days)
+    before = _party_locked(conn, shop_id, party_id)
+    execute(
+        conn,
+        """
+        update parties set name = %(name)s, return_window_days = %(days)s
+        where shop_id = %(shop)s and id = %(id)s
+        """,
+        shop=shop_id,
+        id=party_id,
+        name=name,
+        days=return_window_days,
+    )
+    audit.record(
+        conn,
+        shop_id,
+        actor,
+        "edit_party",
+        f"party:{party_id}",
+        now,
+        name=name,
+        return_window_days=return_window_days,
+        before={"name": before["name"], "return_window_days": before["return_window_days"]},
+    )
+
+
+def end_party(conn: Connection, shop_id: int, party_id: int, actor: Actor, now: datetime) -> None:
+    """Let a party take part in no order placed from now on. What it earned stays, and is paid.
+
+    Raises UnknownParty, PartyHasEnded.
+    """
+    before = _party_locked(conn, shop_id, party_id)
+    if before["kind"] == "platform":
+        raise PartyHasEnded("the platform is the company itself: it does not end")
+    if before["ended_at"] is not None:
+        raise PartyHasEnded(f"{before['name']} has ended already, at {before['ended_at']:%Y-%m-%d %H:%M} UTC")
+    _set_end(conn, shop_id, party_id, now)
+    audit.record(conn, shop_id, actor, "end_party", f"party:{party_id}", now, code=before["code"])
+
+
+def resume_party(conn: Connection, shop_id: int, party_id: int, actor: Actor, now: datetime) -> None:
+    """Take the end of a party back, as if it had not been. Orders booked meanwhile stay as they are.
+
+    Raises UnknownParty, BadInput for one that has not ended.
+    """
+    before = _party_locked(conn, shop_id, party_id)
+    if before["ended_at"] is None:
+        raise BadInput(f"{before['name']} has not ended: there is nothing to take back")
+    _set_end(conn, shop_id, party_id, None)
+    audit.record(conn, shop_id, actor, "resume_party", f"party:{party_id}", now, ended_at=str(before["ended_at"]))
+
+
+def party_of(conn: Connection, shop_id: int, code: str) -> int:
+    """The id of the party with that code. Raises UnknownParty."""
+    found: int | None = scalar(
+        conn, "select id from parties where shop_id = %(shop)s and code = %(code)s", shop=shop_id, code=code
+    )
+    if found is None:
+        raise UnknownParty(code)
+    return found
+
+
+def _party_locked(conn: Connection, shop_id: int, party_id: int) -> RowMapping:
+    row = fetch_one(
+        conn,
+        """
+        select kind, code, name, return_window_days, ended_at from parties
+        where shop_id = %(shop)s and id = %(id)s for no key update
+        """,
+        shop=shop_id,
+        id=party_id,
+    )
+    if row is None:
+        raise UnknownParty(party_id)
+    return row
+
+
+def _set_end(conn: Connection, shop_id: int, party_id: int, at: datetime | None) -> None:
+    execute(
+        conn,
+        "update parties set ended_at = %(at)s where shop_id = %(shop)s and id = %(id)s",
+        shop=shop_id,
+        id=party_id,
+        at=at,
+    )
+
+
+def _check_days(days: int | None) -> None:
+    if days is not None and not 0 <= days <= WINDOW_DAYS_MAX:
+        raise BadInput(f"a return window of {days} days cannot be: write 0 to {WINDOW_DAYS_MAX}")
+
+
+def save_settings(conn: Connection, shop_id: int, wanted: Settings, actor: Actor, now: datetime) -> None:
+    """Save what a shop decides about money. Windows noted before stay as long as they were. Raises BadInput."""
+    _check_days(wanted.return_window_days)
+    if wanted.window_from not in ("shipped", "placed"):
+        raise BadInput(f"a return window cannot count from “{wanted.window_from}”: write shipped or placed")
+    if wanted.approval_limit_minor < 0:
+        raise BadInput("a limit below zero cannot be: write 0 to have each adjustment approved by a second person")
+    lock(conn, shop_id)
+    before = settings(conn, shop_id)
+    execute(
+        conn,
+        """
+        insert into money_settings (shop_id, return_window_days, window_from, approval_limit_minor)
+        values (%(shop)s, %(days)s, %(window_from)s, %(limit)s)
+        on conflict (shop_id) do update set return_window_days = excluded.return_window_days,
+            window_from = excluded.window_from, approval_limit_minor = excluded.approval_limit_minor
+        """,
+        shop=shop_id,
+        days=wanted.return_window_days,
+        window_from=wanted.window_from,
+        limit=wanted.approval_limit_minor,
+    )
+    audit.record(
+        conn, shop_id, actor, "save_money_settings", "money_settings", now, before=asdict(before), after=asdict(wanted)
+    )
 
 
 def latest_version(conn: Connection, shop_id: int) -> int:
@@ -151,6 +303,21 @@ def save(
         ended_assignments=len(ended_assignments),
     )
     return saved
+
+
+def save_draft(conn: Connection, shop_id: int, draft: Draft, actor: Actor, now: datetime, token: int | None) -> Saved:
+    """Save the changes of a draft as one version, as `save` does. Raises RulesChanged, BadInput."""
+    return save(
+        conn,
+        shop_id,
+        actor,
+        now,
+        rules=draft.rules,
+        assignments=draft.assignments,
+        ended_rules=draft.ended_rules,
+        ended_assignments=draft.ended_assignments,
+        token=token,
+    )
 
 
 def _end(conn: Connection, shop_id: int, version: int, table: str, ids: Collection[int]) -> None:
@@ -288,6 +455,20 @@ def undo(conn: Connection, shop_id: int, version_id: int, actor: Actor, now: dat
         ended_assignments=[one.id for one in began[1]],
         undoes=version_id,
     )
+
+
+def living(conn: Connection, shop_id: int, table: str, number: int) -> Rule | Assignment | None:
+    """One living rule (`commission_rules`) or assignment (`party_assignments`); None where there is none (any more)."""
+    columns = {"commission_rules": RULE_COLUMNS, "party_assignments": ASSIGNMENT_COLUMNS}[table]
+    row = fetch_one(
+        conn,
+        f"select {columns} from {table} where shop_id = %(shop)s and id = %(id)s and ended_id is null",
+        shop=shop_id,
+        id=number,
+    )
+    if row is None:
+        return None
+    return rule_of(row) if table == "commission_rules" else Assignment(**row)
 
 
 def _of_version(conn: Connection, shop_id: int, version_id: int, column: str) -> tuple[list[Rule], list[Assignment]]:

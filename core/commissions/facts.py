@@ -100,7 +100,7 @@ class Known:
     won_ids: frozenset[int] = frozenset()
     is_void: bool = False
     other_minor: int = 0
-    """Of the order as a whole, as it was sold."""
+    """Of the order as a whole, as it was sold, its taxes included."""
 
     @property
     def is_new(self) -> bool:
@@ -121,6 +121,8 @@ class Part(NamedTuple):
     tax: int
     shares: Shares
     ordinal: int
+    sold: int
+    """What it was sold for, taxes included, before anything was given back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +227,9 @@ def sold_amounts(sale: Sale, total_minor: int | None, other_minor: int = 0) -> d
                 found[Bucket(line.id, "shipping", sale.currency)] = Amount(net, tax, net, tax)
     if total_minor is not None and not sale.is_edited:
         explained = sum(line.total_minor for line in sale.lines) + (sale.shipping_minor if sale.lines else 0)
-        other_minor = total_minor - explained - (0 if is_included else _tax_of(sale))
+        other_minor = total_minor - explained - (0 if is_included else _tax_of(sale) - other_tax)
     # Taxes that no line and no carriage can bear stay taxes.
-    other_net = other_minor - (other_tax if is_included else 0)
+    other_net = other_minor - other_tax
     found[Bucket(0, "other", sale.currency)] = Amount(other_net, other_tax, other_net, other_tax)
     return found
 
@@ -359,7 +361,8 @@ class _Book:
             return None
         self.booked[bucket] = Booked(amount.net, amount.tax, after, before.facts + 1)
         changed = Shares(*(new - old for new, old in zip(after, before.shares, strict=True)))
-        return Part(bucket, amount.net - before.net, amount.tax - before.tax, changed, before.facts + 1)
+        sold = amount.sold_net + amount.sold_tax
+        return Part(bucket, amount.net - before.net, amount.tax - before.tax, changed, before.facts + 1, sold)
 
     def _shares(self, bucket: Bucket, amount: Amount) -> Shares:
         if bucket.base == "other":

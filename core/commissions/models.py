@@ -273,6 +273,11 @@ commission_accruals = Table(
     Column("authority_minor", BigInteger, nullable=False, comment="taxes that we remit"),
     Column("unassigned_minor", BigInteger, nullable=False, comment="of a line that is not mapped"),
     Column(
+        "sold_minor",
+        BigInteger,
+        comment="of the order as a whole: what that was sold for, before anything was given back",
+    ),
+    Column(
         "volumes_minor",
         ARRAY(BigInteger),
         comment="the month's volume before it, of each tiered rule: platform, creator, referrer, channel",
@@ -478,6 +483,20 @@ commission_days = Table(
     PrimaryKeyConstraint("shop_id", "id"),
     Index(None, "shop_id", "day"),
     Index(None, "shop_id", "seller_id", "day"),
+    Index(
+        "ix_commission_days_creator",
+        "shop_id",
+        "creator_id",
+        "day",
+        postgresql_where=text("creator_id is not null"),
+    ),
+    Index(
+        "ix_commission_days_referrer",
+        "shop_id",
+        "referrer_id",
+        "day",
+        postgresql_where=text("referrer_id is not null"),
+    ),
     ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
     comment="what each statement added, by what it is summed by; rows alike are folded into one",
 )

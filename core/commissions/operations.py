@@ -7,6 +7,7 @@ after orders, SKUs and listings.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -16,11 +17,12 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from core.commissions import queries
-from core.commissions.facts import Part, Step, TermsOf, sold_amounts, steps
+from core.commissions.facts import Bucket, Part, Step, TermsOf, sold_amounts, steps
 from core.commissions.queries import NOTHING_BOOKED, BookedOrder, SaleRow
 from core.commissions.rules import (
     BASES,
     KINDS,
+    Amount,
     Base,
     Context,
     Four,
@@ -79,7 +81,7 @@ class _Batch:
         terms = queries.terms_rows(conn, shop_id, set(terms_of_line.values()))
         book = queries.rule_book(conn, shop_id, rows)
         keys = _new_terms(rows, book.terms, terms_of_line)
-        ids = _terms_ids(conn, shop_id, set(keys.values()), now)
+        ids = freeze_terms(conn, shop_id, set(keys.values()), now)
         terms |= queries.terms_rows(conn, shop_id, set(ids.values()) - terms.keys())
         terms_of_line |= {line: ids[key] for line, key in keys.items()}
         rules = {rule.id: rule for rule in book.rules}
@@ -143,16 +145,8 @@ class _Batch:
                 if bucket.base == "other" or bucket.line_id not in new_lines or terms_id not in tiered:
                     continue
                 terms = self.rules_of(terms_id)[bucket.base]
-                owners = volume_owners(self.terms[terms_id])
-                keys: dict[int, VolumeKey] = {
-                    at: (KINDS[at], bucket.base, owners[at], bucket.currency, month)
-                    for at, rule in enumerate(terms.rules)
-                    if rule is not None and rule.form == "tiered"
-                }
-                sold = [
-                    amount.sold_net + (amount.sold_tax if rule is not None and rule.tax_basis == "gross" else 0)
-                    for rule in terms.rules
-                ]
+                keys = volume_keys(terms, volume_owners(self.terms[terms_id]), bucket, month)
+                sold = volumes_sold(terms, amount)
                 if keys:
                     yield bucket.line_id, bucket.base, keys, sold
 
@@ -161,6 +155,23 @@ def volume_owners(terms: Mapping[str, Any]) -> Four:
     """Whose volume decides of each kind of rule: the seller's of the platform's fee, their own of creator and referrer,
     the company's (0) of what the channel keeps."""
     return terms["seller_id"] or 0, terms["creator_id"] or 0, terms["referrer_id"] or 0, 0
+
+
+def volume_keys(terms: Terms, owners: Four, bucket: Bucket, month: date) -> dict[int, VolumeKey]:
+    """Which volumes decide of an amount's rates, by position among KINDS: those of the rules that are tiered."""
+    return {
+        at: (KINDS[at], bucket.base, owners[at], bucket.currency, month)
+        for at, rule in enumerate(terms.rules)
+        if rule is not None and rule.form == "tiered"
+    }
+
+
+def volumes_sold(terms: Terms, amount: Amount) -> list[int]:
+    """What an amount adds to the volume of each kind of rule: as it was sold, with taxes where the rule counts them."""
+    return [
+        amount.sold_net + (amount.sold_tax if rule is not None and rule.tax_basis == "gross" else 0)
+        for rule in terms.rules
+    ]
 
 
 def terms_of(row: Mapping[str, Any], rules: Mapping[int, Rule]) -> dict[Base, Terms]:
@@ -201,7 +212,7 @@ def _new_terms(rows: Sequence[SaleRow], terms: Any, known: Collection[int]) -> d
     return found
 
 
-def _terms_ids(conn: Connection, shop_id: int, keys: Collection[TermsKey], now: datetime) -> dict[TermsKey, int]:
+def freeze_terms(conn: Connection, shop_id: int, keys: Collection[TermsKey], now: datetime) -> dict[TermsKey, int]:
     """The ids of terms, each written down when first a line is booked by it."""
     ordered = sorted(keys, key=lambda key: (key.item_rules, key.shipping_rules, key.window_days, repr(key)))
     found = _find_terms(conn, shop_id, ordered)
@@ -357,33 +368,31 @@ def _write(conn: Connection, shop_id: int, batch: _Batch, found: Sequence[tuple[
             rows.append(_accrual(row, step, part, batch))
             keys.append(key if entries else None)
     posted = ledger.post(conn, shop_id, transactions, now)
-    _insert_accruals(conn, shop_id, rows, [posted[key].id if key else None for key in keys], now)
+    insert_accruals(conn, shop_id, rows, [posted[key].id if key else None for key in keys], now)
 
 
 def _entries(row: SaleRow, step: Step, batch: _Batch) -> dict[AccountName, int]:
     """What a step moves between accounts; empty where it moves nothing."""
-    booked = batch.booked.get(row.sale.id, NOTHING_BOOKED)
-    sums: dict[tuple[str, str, int | None], int] = {}
-    for bucket, net, tax, share, _ in step.parts:
+    released_days = batch.booked.get(row.sale.id, NOTHING_BOOKED).released_days
+    sums: defaultdict[tuple[str, str, int | None], int] = defaultdict(int)
+    for bucket, net, tax, share, _, _ in step.parts:
         currency = bucket.currency
+        sums["channel_receivable", currency, None] += net + tax
+        sums["shipping" if bucket.base == "shipping" else "platform", currency, None] -= share.platform
+        sums["channel_fees", currency, None] -= share.channel
+        sums["tax", currency, None] -= share.authority
+        sums["unassigned", currency, None] -= share.unassigned
         terms_id = batch.terms_of_line.get(bucket.line_id)
-        pieces: list[tuple[str, int | None, int]] = [
-            ("channel_receivable", None, net + tax),
-            ("shipping" if bucket.base == "shipping" else "platform", None, -share.platform),
-            ("channel_fees", None, -share.channel),
-            ("tax", None, -share.authority),
-            ("unassigned", None, -share.unassigned),
-        ]
         if terms_id is not None:
             terms = batch.terms[terms_id]
-            of_party = "payable" if terms["window_days"] in booked.released_days else "refund_reserve"
-            pieces.append((of_party, terms["seller_id"], -share.seller))
-            pieces.append((of_party, terms["creator_id"], -share.creator))
-            pieces.append((of_party, terms["referrer_id"], -share.referrer))
-        for kind, party, amount in pieces:
-            if amount:
-                key = (kind, currency, party)
-                sums[key] = sums.get(key, 0) + amount
+            of_party = "payable" if terms["window_days"] in released_days else "refund_reserve"
+            for column, minor in (
+                ("seller_id", share.seller),
+                ("creator_id", share.creator),
+                ("referrer_id", share.referrer),
+            ):
+                if minor:
+                    sums[of_party, currency, terms[column]] -= minor
     of_channel = ("channel_receivable", "channel_fees")
     return {
         AccountName(kind, currency, party, row.connection_id if kind in of_channel else None): amount  # type: ignore[arg-type]
@@ -398,6 +407,7 @@ def _accrual(row: SaleRow, step: Step, part: Part, batch: _Batch) -> tuple[Any, 
     return (
         row.sale.id,
         bucket.line_id or None,
+        None,
         row.connection_id,
         part.ordinal,
         bucket.base,
@@ -409,6 +419,7 @@ def _accrual(row: SaleRow, step: Step, part: Part, batch: _Batch) -> tuple[Any, 
         part.net,
         part.tax,
         *part.shares,
+        part.sold if bucket.base == "other" else None,
         _array(volumes) if volumes is not None and (part.ordinal == 1 or step.cause == "mapping") else None,
         step.at,
     )
@@ -417,6 +428,7 @@ def _accrual(row: SaleRow, step: Step, part: Part, batch: _Batch) -> tuple[Any, 
 _COLUMNS = (
     ("order_id", "int8"),
     ("order_line_id", "int8"),
+    ("customer_return_id", "int8"),
     ("connection_id", "int8"),
     ("ordinal", "int4"),
     ("base", "text"),
@@ -434,6 +446,7 @@ _COLUMNS = (
     ("channel_minor", "int8"),
     ("authority_minor", "int8"),
     ("unassigned_minor", "int8"),
+    ("sold_minor", "int8"),
     ("volumes_minor", "text"),
     ("event_at", "timestamptz"),
 )
@@ -442,13 +455,14 @@ _VALUES = ", ".join(f"n.{name}" + ("::int8[]" if name == "volumes_minor" else ""
 _ARRAYS = ", ".join(f"%({name})b::{kind}[]" for name, kind in _COLUMNS)
 
 
-def _insert_accruals(
+def insert_accruals(
     conn: Connection,
     shop_id: int,
     rows: Sequence[tuple[Any, ...]],
     transaction_ids: Sequence[int | None],
     now: datetime,
 ) -> None:
+    """Write accruals, each in the order of `_COLUMNS`; the statement's trigger checks what they refer to."""
     columns = zip(*rows, strict=True)
     execute(
         conn,
@@ -478,6 +492,24 @@ def _write_windows(conn: Connection, shop_id: int, batch: _Batch, rows: Sequence
             if line.id in batch.terms_of_line
         }
     )
+    _note_windows(conn, shop_id, wanted)
+
+
+def refresh_windows(conn: Connection, shop_id: int, order_ids: Collection[int]) -> None:
+    """Look again when the windows of some (locked) orders close: something that decides of it has changed."""
+    rows = fetch(
+        conn,
+        """
+        select order_id, days from commission_windows
+        where shop_id = %(shop)s and order_id = any(%(ids)b::int8[]) and released_at is null order by 1, 2
+        """,
+        shop=shop_id,
+        ids=sorted(order_ids),
+    )
+    _note_windows(conn, shop_id, [(row["order_id"], row["days"]) for row in rows])
+
+
+def _note_windows(conn: Connection, shop_id: int, wanted: Sequence[tuple[int, int]]) -> None:
     if not wanted:
         return
     execute(

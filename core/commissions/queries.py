@@ -104,16 +104,21 @@ def living_assignments(
     customer_refs: Collection[str] = (),
     codes: Collection[str] = (),
 ) -> list[Assignment]:
-    """The assignments in force that may concern lines of these SKUs, buyers and codes; all with `sku_ids` None."""
+    """The assignments in force that may concern lines of these SKUs, buyers and codes; all with `sku_ids` None.
+
+    A party that has ended takes part in no order placed since: its assignments hold until then.
+    """
     rows = fetch(
         conn,
-        f"""
-        select {ASSIGNMENT_COLUMNS} from party_assignments
-        where shop_id = %(shop)s and ended_id is null and (%(all)s
-            or (sku_id is null or sku_id = any(%(skus)b::int8[]))
-            and (customer_ref is null or customer_ref = any(%(customers)b::text[]))
-            and (order_code is null or order_code = any(%(codes)b::text[])))
-        order by id
+        """
+        select a.id, a.role, a.party_id, a.connection_id, a.category, a.sku_id, a.customer_ref, a.order_code,
+            a.valid_from, least(a.valid_to, p.ended_at) as valid_to
+        from party_assignments a join parties p on p.shop_id = a.shop_id and p.id = a.party_id
+        where a.shop_id = %(shop)s and a.ended_id is null and (%(all)s
+            or (a.sku_id is null or a.sku_id = any(%(skus)b::int8[]))
+            and (a.customer_ref is null or a.customer_ref = any(%(customers)b::text[]))
+            and (a.order_code is null or a.order_code = any(%(codes)b::text[])))
+        order by a.id
         """,
         shop=shop_id,
         all=sku_ids is None,
@@ -181,10 +186,11 @@ def sales(conn: Connection, shop_id: int, order_ids: Collection[int], edited: Co
             o.currency, o.total_minor, coalesce(o.tax_minor, 0) as tax_minor,
             coalesce(o.shipping_minor, 0) as shipping_minor, o.taxes_included, o.customer_ref, o.codes, l.*
         from orders o cross join lateral (
-            select array_agg(l.id order by l.id) as line_ids, array_agg(l.total_minor order by l.id) as totals,
-                array_agg(l.units order by l.id) as units, array_agg(l.tax_minor order by l.id) as taxes,
-                array_agg(l.sku_id order by l.id) as sku_ids, array_agg(k.category order by l.id) as categories,
-                array_agg(l.mapping <> 'unmapped' order by l.id) as mapped
+            select array_agg(l.id order by l.ordinal) as line_ids,
+                array_agg(l.total_minor order by l.ordinal) as totals, array_agg(l.units order by l.ordinal) as units,
+                array_agg(l.tax_minor order by l.ordinal) as taxes, array_agg(l.sku_id order by l.ordinal) as sku_ids,
+                array_agg(k.category order by l.ordinal) as categories,
+                array_agg(l.mapping <> 'unmapped' order by l.ordinal) as mapped
             from order_lines l left join skus k on k.shop_id = l.shop_id and k.id = l.sku_id
             where l.shop_id = o.shop_id and l.order_id = o.id
         ) l
@@ -309,8 +315,7 @@ def booked_orders(conn: Connection, shop_id: int, order_ids: Collection[int]) ->
             array_agg(distinct chargeback_id) filter (where cause = 'chargeback') as chargebacks,
             array_agg(distinct chargeback_id) filter (where cause = 'chargeback_won') as won,
             bool_or(cause = 'cancellation') as is_void,
-            coalesce(sum(net_minor + tax_minor) filter (where base = 'other' and cause in ('sale', 'edit')), 0)::int8
-                as other
+            coalesce((array_agg(sold_minor order by id desc))[1], 0)::int8 as other
         from commission_accruals
         where shop_id = %(shop)s and order_id = any(%(ids)b::int8[]) group by 1, 2, 3, 4
         """,

@@ -1,8 +1,9 @@
 """Pure rules: which parties and rules a line falls under, and what its money comes to.
 
 The most specific wins. Of assignments: a code that the buyer came with, the buyer, the SKU, the category, the channel.
-Of rules: the SKU, the creator or referrer, the category, the seller, the channel. Each counts more than all that come
-after it together, so that two of different scope never tie; of the same scope the one that began to hold last wins.
+Of rules: the SKU, the creator or referrer, the category, the seller, the channel, the currency. Each counts more than
+all that come after it together, so that two of different scope never tie; of the same scope the one that began to hold
+last wins.
 
 Amounts are integers in minor units. A fee is exact, as a fraction, until all shares of an amount are rounded together:
 each is rounded down and the units that are missing go to the largest remainders, one each, ties to the earlier of
@@ -84,11 +85,12 @@ class Rule:
     def breadth(self) -> int:
         """The higher, the more specific."""
         return (
-            16 * (self.sku_id is not None)
-            + 8 * (self.payee_id is not None)
-            + 4 * (self.category is not None)
-            + 2 * (self.seller_id is not None)
-            + (self.connection_id is not None)
+            32 * (self.sku_id is not None)
+            + 16 * (self.payee_id is not None)
+            + 8 * (self.category is not None)
+            + 4 * (self.seller_id is not None)
+            + 2 * (self.connection_id is not None)
+            + (self.currency is not None)
         )
 
     def __hash__(self) -> int:
@@ -191,8 +193,8 @@ class RuleBook:
                 parties,
                 context.category,
                 days,
-                self._rules_for("item", context, parties),
-                self._rules_for("shipping", context, parties),
+                self.rules_for("item", context, parties),
+                self.rules_for("shipping", context, parties),
             )
         return found
 
@@ -211,7 +213,8 @@ class RuleBook:
                     best = one
         return None if best is None else best.party_id
 
-    def _rules_for(self, base: Base, context: Context, parties: Parties) -> Four:
+    def rules_for(self, base: Base, context: Context, parties: Parties) -> Four:
+        """Which rule of each kind a line of these parties falls under, in order of KINDS; 0 where none is for it."""
         payees = (None, parties.creator_id, parties.referrer_id, None)
         found = []
         for kind, payee in zip(KINDS, payees, strict=True):
@@ -308,9 +311,12 @@ class Shares(NamedTuple):
     unassigned: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Terms:
-    """The rules of one base that a line is booked by, looked up; None where none is for it."""
+    """The rules of one base that a line is booked by, looked up; None where none is for it.
+
+    Compared by identity: made once for all lines of a batch, it is looked up for each of them.
+    """
 
     has_seller: bool
     platform: Rule | None = None
@@ -335,7 +341,7 @@ def shares_unmapped(amount: Amount) -> Shares:
     return Shares(unassigned=amount.net, authority=amount.tax)
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=20_000)
 def shares(terms: Terms, amount: Amount, volumes: Four = NO_RULES) -> Shares:
     """Who has how much of an amount.
 

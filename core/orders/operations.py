@@ -17,6 +17,7 @@ from sqlalchemy.engine import RowMapping
 from core import audit
 from core.audit import Actor
 from core.catalog.queries import identities
+from core.commissions import returns as commissions
 from core.db import execute, fetch
 from core.inventory import operations as inventory
 from core.inventory.queries import parts_of
@@ -557,6 +558,7 @@ def take_back(
             countries=[item.country_code for item in ordered],
         )
     }
+    commissions.settle_returns(conn, shop_id, new, now)
     back = [item for item in ordered if item.business_key in new and known[item.code][1] and item.units]
     parts = parts_of(conn, shop_id, {known[item.code][0] for item in back})
     movements = [

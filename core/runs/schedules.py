@@ -64,6 +64,10 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule("poll.orders", "poll.orders", "ask every channel for changed orders", 60),
     Schedule("poll.notices", "poll.notices", "read the queues that channels put their notifications into", 15),
     Schedule("sweep.shipments", "sweep.shipments", "tell channels of packages that they do not know yet", 30),
+    Schedule("commissions.release", "commissions.release", "make payable what can no longer be returned", 300),
+    Schedule(
+        "commissions.catch_up", "commissions.catch_up", "book money of earlier orders; bring sums by day together", 3600
+    ),
     Schedule("sweep.external", "sweep.external", "read what channels keep in warehouses of their own", 900),
     Schedule(
         "sweep.reconciliation", "sweep.reconciliation", "look again at what differs; begin comparisons that are due", 30

@@ -6,7 +6,7 @@ hand them over, some hundred at a time: the whole file in seconds instead of the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -36,10 +36,13 @@ COUNTED_AT = (0, 1, 3, 9)
 """Sets before which the database counts what has grown: empty tables would be planned for, else."""
 
 
-def book_file(engine: Engine, path: Path) -> Iterator[tuple[World, date]]:
+def book_file(
+    engine: Engine, path: Path, before: Callable[[int], object] | None = None
+) -> Iterator[tuple[World, date]]:
     """Book what a file says into a shop of its own, in file order and in sets.
 
-    After each set: the shop, and the first day of London that may not be complete yet.
+    After each set: the shop, and the first day of London that may not be complete yet. `before` is called with the
+    shop's id once its catalogue is there.
     """
     invoices = read_invoices(path)
     with unit_of_work(engine) as conn:
@@ -50,6 +53,8 @@ def book_file(engine: Engine, path: Path) -> Iterator[tuple[World, date]]:
         ]
         take_in(conn, connection, goods)
         world = world_of(conn, connection)
+    if before is not None:
+        before(world.shop_id)
     matcher = Matcher()
     sold: dict[str, Invoice] = {}
     for number, start in enumerate(range(0, len(invoices), AT_ONCE)):
@@ -101,7 +106,7 @@ def _order(invoice: Invoice) -> ChannelOrder:
         financial_status="paid",
         currency=CURRENCY,
         total_minor=sum(line.total_minor for line in lines),
-        customer_ref=None,
+        customer_ref=invoice.lines[0].customer,
         country_code=invoice.lines[0].country_code,
         is_test=False,
         lines=lines,
@@ -129,7 +134,7 @@ def _return(line: Line) -> OrderlessReturn:
         units=abs(line.units),
         unit_price=-line.unit_price if is_debt else line.unit_price,
         currency=CURRENCY,
-        customer_ref=None,
+        customer_ref=line.customer,
         returned_at=line.at,
         country_code=line.country_code,
     )

@@ -184,11 +184,17 @@ class CannedShop(CannedExports):
             "variant": {"legacyResourceId": "6000"},
             "originalUnitPriceSet": money("1.00"),
             "totalDiscountSet": money("0.00"),
+            "taxLines": [{"priceSet": money("0.10")}, {"priceSet": money("0.07")}],
         }
 
     def _part(self, ref: str, kind: str, n: int, lines: int) -> dict[str, Any]:
         number = str(int(ref) * 1000 + 500 + n)
-        line = {"quantity": 1, "restockType": "RETURN", "subtotalSet": money("1.00")}
+        line = {
+            "quantity": 1,
+            "restockType": "RETURN",
+            "subtotalSet": money("1.00"),
+            "totalTaxSet": money("0.17"),
+        }
         return {
             "id": f"gid://shopify/{kind}/{number}",
             "legacyResourceId": number,
@@ -199,6 +205,7 @@ class CannedShop(CannedExports):
             "totalRefundedSet": money("1.00"),
             "trackingInfo": [{"company": "UPS", "number": f"1Z{n}"}],
             "lines": [{**line, "lineItem": {"id": self._line(ref, place)["id"]}} for place in range(lines)],
+            "carriage": [{"subtotalAmountSet": money("0.30"), "taxAmountSet": money("0.05")}] * 3,
         }
 
     def on_SomeOrders(self, v: dict[str, Any]) -> Any:
@@ -259,9 +266,12 @@ class CannedShop(CannedExports):
         shown = {key: value for key, value in order.items() if key not in ("lines", "fulfilments", "refunds")}
         return {
             **shown,
-            "lineItems": connection([dict(line) for line in order["lines"]], 12),
-            "fulfillments": [_shown(one, "fulfillmentLineItems", 12) for one in order["fulfilments"][:2]],
-            "refunds": [_shown(one, "refundLineItems", 8) for one in order["refunds"][:2]],
+            "lineItems": connection([dict(line) for line in order["lines"]], 10),
+            "fulfillments": [_shown(one, "fulfillmentLineItems", 10) for one in order["fulfilments"][:2]],
+            "refunds": [
+                _shown(one, "refundLineItems", 4) | {"refundShippingLines": connection(one["carriage"], 1)}
+                for one in order["refunds"][:2]
+            ],
         }
 
     def _found(self, gid: str) -> dict[str, Any]:
@@ -269,7 +279,7 @@ class CannedShop(CannedExports):
 
     def on_OrderLines(self, v: dict[str, Any]) -> Any:
         lines = [dict(line) for line in self._found(v["id"])["lines"]]
-        return {"order": {"lineItems": connection(lines, 120, v["after"])}}
+        return {"order": {"lineItems": connection(lines, 98, v["after"])}}
 
     def on_OrderDiscounts(self, v: dict[str, Any]) -> Any:
         share = [{"allocatedAmountSet": money("0.10")}]
@@ -279,7 +289,8 @@ class CannedShop(CannedExports):
     def on_OrderParts(self, v: dict[str, Any]) -> Any:
         order = self._found(v["id"])
         parts = {"fulfillments": order["fulfilments"], "refunds": order["refunds"]}
-        return {"order": {k: [{a: b for a, b in p.items() if a != "lines"} for p in ps] for k, ps in parts.items()}}
+        own = ("lines", "carriage")
+        return {"order": {k: [{a: b for a, b in p.items() if a not in own} for p in ps] for k, ps in parts.items()}}
 
     def on_FulfilmentLines(self, v: dict[str, Any]) -> Any:
         return self._part_lines(v, "fulfilments", "fulfillmentLineItems")
@@ -287,9 +298,13 @@ class CannedShop(CannedExports):
     def on_RefundLines(self, v: dict[str, Any]) -> Any:
         return self._part_lines(v, "refunds", "refundLineItems")
 
+    def on_RefundedCarriages(self, v: dict[str, Any]) -> Any:
+        refund = next(part for order in self.orders for part in order["refunds"] if part["id"] == v["id"])
+        return {"node": {"refundShippingLines": connection(refund["carriage"], 50, v["after"])}}
+
     def _part_lines(self, v: dict[str, Any], kind: str, name: str) -> Any:
         part = next(part for order in self.orders for part in order[kind] if part["id"] == v["id"])
-        return {"node": {name: connection(part["lines"], 200, v["after"])}}
+        return {"node": {name: connection(part["lines"], 148, v["after"])}}
 
     def on_Subscriptions(self, v: dict[str, Any]) -> Any:
         return {"webhookSubscriptions": connection(list(self.subscriptions), 100, v["after"])}
@@ -313,4 +328,4 @@ class CannedShop(CannedExports):
 
 
 def _shown(part: dict[str, Any], name: str, first: int) -> dict[str, Any]:
-    return {**{k: v for k, v in part.items() if k != "lines"}, name: connection(part["lines"], first)}
+    return {**{k: v for k, v in part.items() if k not in ("lines", "carriage")}, name: connection(part["lines"], first)}

@@ -377,6 +377,60 @@ def test_money_is_in_minor_units_of_the_orders_currency() -> None:
     assert read(order_body("A", at=stamp(NOW), proceeds=yen)).tax_minor is None
 
 
+def shares(total: str, **parts: str) -> dict[str, Any]:
+    """What an item's proceeds consist of; `CARRIAGE_TAX` is what of its taxes is for its carriage."""
+    of_carriage = parts.pop("CARRIAGE_TAX", None)
+    told: list[dict[str, Any]] = [
+        {"type": kind, "subtotal": {"amount": amount, "currencyCode": "GBP"}} for kind, amount in parts.items()
+    ]
+    if of_carriage is not None:
+        detail = {"subtype": "Shipping", "value": {"amount": of_carriage, "currencyCode": "GBP"}}
+        next(part for part in told if part["type"] == "TAX")["detailedBreakdowns"] = [detail]
+    return {"proceedsTotal": {"amount": total, "currencyCode": "GBP"}, "breakdowns": told}
+
+
+@pytest.mark.parametrize(
+    ("proceeds", "included"),
+    [
+        (shares("49.99", ITEM="39.99", TAX="10.00"), False),
+        (shares("12.00", ITEM="12.00", TAX="2.00"), True),
+        (shares("18.00", ITEM="12.00", SHIPPING="5.00", GIFT_WRAP="1.00", TAX="3.00"), True),
+        (shares("20.00", ITEM="12.00", SHIPPING="5.00", TAX="3.00"), False),
+        (shares("9.00", ITEM="10.00", DISCOUNT="-1.00", TAX="1.50"), True),
+        (shares("10.50", ITEM="10.00", DISCOUNT="1.00", TAX="1.50"), False),
+        # Neither way it comes to the total; or there are no taxes, and both do.
+        (shares("15.00", ITEM="12.00", TAX="2.00"), None),
+        (shares("12.00", ITEM="12.00", TAX="0.00"), None),
+        (shares("12.00", ITEM="12.00"), None),
+        ({"proceedsTotal": {"amount": "12.00", "currencyCode": "GBP"}}, None),
+    ],
+)  # fmt: skip
+def test_whether_prices_contain_taxes_is_told_by_what_the_parts_come_to(
+    proceeds: dict[str, Any], included: bool | None
+) -> None:
+    item = item_body("1", units=1, price=None, proceeds=proceeds)
+    assert read(order_body("A", item, at=stamp(NOW), proceeds=None)).taxes_included is included
+
+
+def test_where_not_every_item_tells_its_parts_nobody_knows() -> None:
+    items = [
+        item_body("1", units=1, price=None, proceeds=shares("12.00", ITEM="12.00", TAX="2.00")),
+        item_body("2", units=1, price=None, proceeds=None),
+    ]
+    order = read(order_body("A", *items, at=stamp(NOW), proceeds=None))
+    assert (order.taxes_included, [line.tax_minor for line in order.lines]) == (None, [200, None])
+    assert order.codes == ()
+
+
+def test_the_taxes_of_carriage_are_not_the_lines() -> None:
+    proceeds = shares("17.00", ITEM="12.00", SHIPPING="5.00", TAX="2.83", CARRIAGE_TAX="0.83")
+    order = read(order_body("A", item_body("1", units=1, price=None, proceeds=proceeds), at=stamp(NOW), proceeds=None))
+    assert (order.tax_minor, order.lines[0].tax_minor, order.taxes_included) == (283, 200, True)
+    untaxed = shares("12.00", ITEM="12.00")
+    order = read(order_body("A", item_body("1", units=1, price=None, proceeds=untaxed), at=stamp(NOW), proceeds=None))
+    assert order.lines[0].tax_minor == 0
+
+
 @pytest.mark.parametrize(
     ("by", "reason", "is_put_back"),
     [

@@ -308,6 +308,8 @@ def test_parts_beyond_the_first_page_are_read_to_their_end() -> None:
     assert order.ref == "9007199254740993"
     assert [len(part.lines) for part in order.fulfilments] == [40] * 5
     assert [len(part.lines) for part in order.refunds] == [40] * 3
+    assert [(part.shipping_minor, part.shipping_tax_minor) for part in order.refunds] == [(90, 15)] * 3
+    assert {(line.tax_minor) for line in (*order.lines, *order.refunds[2].lines)} == {17}
     assert order.refunds[0].amount_minor == 100
 
 

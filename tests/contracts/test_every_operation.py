@@ -38,13 +38,17 @@ class Asking:
 
 @pytest.fixture
 def asking(tmp_path: Path) -> Iterator[Asking]:
-    """A shop with an order of two lines, of which one was shipped and one came back."""
+    """A shop with an order of two lines, of which one was shipped and one came back with a part of the carriage."""
     world = Inside(tmp_path)
     shop = world.shop()
     items = shop.stock("A", "B")
-    order = shop.place(("A", 2), ("B", 1))
+    lines = [{"sku": sku, "quantity": 2, "price": "2.50", "tax_rate": "0.20"} for sku in "AB"]
+    noted = [{"name": "ref", "value": "maya"}]
+    carriage = {"price": "3.95", "tax_rate": "0.20"}
+    order = shop.place(lines=lines, shipping=carriage, discount_codes=["MAYA10"], note_attributes=noted)
     shop.ship(order, (0, 1))
-    shop.refund(order, (1, 1, "cancel"))
+    part = {"line_id": order["lines"][1]["id"], "quantity": 1, "restock_type": "cancel"}
+    shop.control("refunds", refunds=[{"key": "r", "order_id": order["id"], "lines": [part], "shipping": "1.00"}])
     secrets = {name: shop.entry[name] for name in ("client_id", "client_secret")}
     base = f"{world.url}/shopify/{shop.domain}"
     config = ConnectionConfig(1, 1, "shopify", base, shop.domain, "GBP", {}, secrets)
@@ -70,6 +74,8 @@ def test_every_document_is_answered_in_full(asking: Asking) -> None:
     parts = ask("ORDER_PARTS", id=order)["order"]
     assert ask("FULFILMENT_LINES", id=parts["fulfillments"][0]["id"], after=None)["node"]
     assert ask("REFUND_LINES", id=parts["refunds"][0]["id"], after=None)["node"]
+    refunded = ask("REFUNDED_CARRIAGE", id=parts["refunds"][0]["id"], after=None)["node"]
+    assert refunded["refundShippingLines"]["nodes"]
     routed = ask("FULFILMENT_ORDERS", id=order, after=None)["order"]["fulfillmentOrders"]["nodes"]
     assert ask("FULFILMENT_ORDER_LINES", id=routed[0]["id"], after=None)
     assert ask("ORDERS_BEHIND", ids=[routed[0]["id"]])["nodes"][0]

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, expect
 from sqlalchemy import Connection, Engine
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
 
 from core import bootstrap, embedded
 from dashboard import queries
@@ -62,8 +63,9 @@ def opened(settings: None) -> Open:
         for name, value in where.items():
             page.query_params[name] = value
         if screen:
-            # Straight to it, as a link leads there: a page has the name of its file.
+            # Straight to it, as a link leads there: a page has the name of its file, with hyphens for words.
             page.switch_page(f"screens/{screen}.py")
+            page._page_hash = calc_hash(screen.replace("_", "-"))
         return page.run()
 
     return go

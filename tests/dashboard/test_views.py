@@ -9,7 +9,16 @@ import pytest
 from sqlalchemy import Connection
 
 from core.db import execute, fetch, scalar
-from dashboard import calls, connection_queries, evidence, history, jobs_queries, oversell_queries, queries
+from dashboard import (
+    calls,
+    commission_rule_queries,
+    connection_queries,
+    evidence,
+    history,
+    jobs_queries,
+    oversell_queries,
+    queries,
+)
 from tests.dashboard import seed, worlds
 
 pytestmark = pytest.mark.usefixtures("settings")
@@ -35,7 +44,16 @@ def test_every_view_obeys_its_readers_rights_and_names_the_shop(conn: Connection
 
 def test_the_dashboard_reads_nothing_but_views(conn: Connection) -> None:
     tables = {row["name"] for row in fetch(conn, "select relname as name from pg_class where relkind = 'r'")}
-    for module in (queries, history, evidence, calls, jobs_queries, oversell_queries, connection_queries):
+    for module in (
+        queries,
+        history,
+        evidence,
+        calls,
+        jobs_queries,
+        oversell_queries,
+        connection_queries,
+        commission_rule_queries,
+    ):
         with open(str(module.__file__), encoding="utf-8") as source:
             named = set(re.findall(r"\b(?:from|join)\s+([a-z_]+)", source.read()))
         assert not named & tables, module.__name__

@@ -154,3 +154,25 @@ def test_a_cancellation_that_any_observation_of_a_batch_saw_is_kept(first: int) 
     same_second = [make_order(cancelled_at=later(5), version_at=later(5)), make_order(version_at=later(5))]
     merged = merge_observations([same_second[first], same_second[1 - first]])
     assert merged["1001"].cancelled_at == later(5)
+
+
+def test_of_what_need_not_be_told_the_newest_that_tells_it_counts() -> None:
+    told = make_order(
+        lines=[make_line(tax_minor=42)], tax_minor=42, shipping_minor=395, taxes_included=True, codes=("MAYA10",)
+    )
+    later_on = replace(
+        told, version_at=later(5), tax_minor=40, shipping_minor=0, taxes_included=False, codes=("ELIF15",)
+    )
+    later_on = replace(later_on, lines=(make_line(tax_minor=40),))
+    silent = make_order(version_at=later(9), financial_status="refunded")
+    for seen in itertools.permutations([told, later_on, silent]):
+        (merged,) = merge_observations(seen).values()
+        assert (merged.tax_minor, merged.shipping_minor, merged.taxes_included) == (40, 0, False)
+        assert (merged.codes, merged.lines[0].tax_minor) == (("ELIF15",), 40)
+        assert (merged.version_at, merged.financial_status) == (later(9), "refunded")
+
+
+def test_a_refund_is_the_one_that_tells_its_carriage() -> None:
+    told, silent = make_refund(shipping_minor=0, shipping_tax_minor=0), make_refund()
+    for seen in itertools.permutations([told, silent]):
+        assert distinct_refunds(seen) == (told,)

@@ -360,6 +360,7 @@ create table commission_accruals (
     channel_minor bigint not null,
     authority_minor bigint not null,
     unassigned_minor bigint not null,
+    sold_minor bigint,
     volumes_minor bigint[],
     transaction_id bigint,
     event_at timestamptz not null,
@@ -381,6 +382,7 @@ comment on column commission_accruals.net_minor is 'without taxes; what it chang
 comment on column commission_accruals.tax_minor is 'the taxes on it';
 comment on column commission_accruals.authority_minor is 'taxes that we remit';
 comment on column commission_accruals.unassigned_minor is 'of a line that is not mapped';
+comment on column commission_accruals.sold_minor is 'of the order as a whole: what that was sold for, before anything was given back';
 comment on column commission_accruals.volumes_minor is 'the month''s volume before it, of each tiered rule: platform, creator, referrer, channel';
 comment on column commission_accruals.transaction_id is 'the ledger''s; null where it moved nothing between accounts';
 comment on column commission_accruals.event_at is 'when it happened';
