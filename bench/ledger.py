@@ -80,7 +80,7 @@ def run(servers: Servers, rounds: int, *, size: float = 1.0) -> Report:
     per = trial.entries / trial.transactions
     report = Report(
         "ledger",
-        f"{count:,} transactions of {per:.1f} entries a round, {BATCH} at once, as {world.orders} {world.origin} come to",
+        f"{count:,} transactions of {per:.1f} entries a round, {BATCH} at once, as {world.orders} {world.origin} make",
     )
     posted = report.add("ours: transactions posted", "transactions/s", ours)
     report.add("ours: entries posted", "entries/s", [value * per for value in ours])
@@ -233,8 +233,12 @@ def _check(owner: Engine, count: int) -> None:
     """A figure counts only for work that was done, the same by both."""
     sql = """
         select count(*) as transactions, sum(e.amount) as amount, sum(e.entries) as entries
-        from {0}ledger_transactions t join lateral (select sum(abs(amount_minor)) as amount, count(*) as entries from {0}ledger_entries e
-            where e.shop_id = t.shop_id and e.transaction_id = t.id) e on true where t.key like 'bench:%%'
+        from {0}ledger_transactions t
+        join lateral (
+            select sum(abs(amount_minor)) as amount, count(*) as entries from {0}ledger_entries e
+            where e.shop_id = t.shop_id and e.transaction_id = t.id
+        ) e on true
+        where t.key like 'bench:%%'
     """
     with unit_of_work(owner) as conn:
         ours, bare = (tuple(fetch(conn, sql.format(prefix))[0].values()) for prefix in ("", "bare_"))
