@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from core.errors import Permanent
 
@@ -62,8 +62,7 @@ class EmptyTransaction(Permanent):
         super().__init__(f"transaction {key} moves nothing: one needs two entries or more")
 
 
-@dataclass(frozen=True, slots=True)
-class AccountName:
+class AccountName(NamedTuple):
     """What an account is found by; there is one of each name."""
 
     kind: AccountKind
