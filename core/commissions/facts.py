@@ -159,7 +159,7 @@ def steps(sale: Sale, known: Known, terms: TermsOf, volumes: VolumesOf, now: dat
     """What is to be booked, in order; empty where everything is."""
     book = _Book(dict(known.booked), terms, volumes)
     sold = sold_amounts(sale, None if known.has_money or known.is_void else sale.total_minor, known.other_minor)
-    if known.is_void:
+    if known.is_void and sale.void_at is not None:
         return _told([book.step("edit", sale.version_at, _void(sold))])
     refunds = [one for one in sale.refunds if one.id in known.refund_ids]
     backs = [one for one in sale.chargebacks if one.id in known.chargeback_ids - known.won_ids]

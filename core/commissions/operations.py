@@ -419,7 +419,7 @@ def _accrual(row: SaleRow, step: Step, part: Part, batch: _Batch) -> tuple[Any, 
         part.net,
         part.tax,
         *part.shares,
-        part.sold if bucket.base == "other" else None,
+        part.sold if bucket.base == "other" and step.cause != "cancellation" else None,
         _array(volumes) if volumes is not None and (part.ordinal == 1 or step.cause == "mapping") else None,
         step.at,
     )

@@ -315,7 +315,8 @@ def booked_orders(conn: Connection, shop_id: int, order_ids: Collection[int]) ->
             array_agg(distinct chargeback_id) filter (where cause = 'chargeback') as chargebacks,
             array_agg(distinct chargeback_id) filter (where cause = 'chargeback_won') as won,
             bool_or(cause = 'cancellation') as is_void,
-            coalesce((array_agg(sold_minor order by id desc))[1], 0)::int8 as other
+            coalesce((array_agg(sold_minor order by id desc) filter (where sold_minor is not null))[1], 0)::int8
+                as other
         from commission_accruals
         where shop_id = %(shop)s and order_id = any(%(ids)b::int8[]) group by 1, 2, 3, 4
         """,

@@ -558,7 +558,6 @@ def take_back(
             countries=[item.country_code for item in ordered],
         )
     }
-    commissions.settle_returns(conn, shop_id, new, now)
     back = [item for item in ordered if item.business_key in new and known[item.code][1] and item.units]
     parts = parts_of(conn, shop_id, {known[item.code][0] for item in back})
     movements = [
@@ -576,6 +575,8 @@ def take_back(
     inventory.lock_levels(conn, shop_id, ((movement.sku_id, movement.location_id) for movement in movements))
     inventory.move(conn, shop_id, movements, actor.name, now)
     inventory.refresh_desired(conn, shop_id, {movement.sku_id for movement in movements})
+    # After stock, as where orders are booked: two that write down the same terms wait for each other.
+    commissions.settle_returns(conn, shop_id, new, now)
     if new:
         audit.record(
             conn, shop_id, actor, "take_back", f"location:{location_id}", now, returns=len(new), moved=len(movements)

@@ -144,7 +144,7 @@ def sales(draw: st.DrawFn) -> Sale:
 def changes(draw: st.DrawFn, sale: Sale, number: int) -> Sale:
     """The same order after something happened to it."""
     at = NOW + timedelta(hours=number)
-    what = draw(st.sampled_from(["refund", "refund", "edit", "chargeback", "decide", "void", "nothing"]))
+    what = draw(st.sampled_from(["refund", "refund", "edit", "chargeback", "decide", "void", "void", "unvoid"]))
     if what == "refund":
         named = tuple(
             (line.id, draw(st.integers(0, line.total_minor + 100)), draw(st.none() | st.integers(0, 200)))
@@ -165,6 +165,9 @@ def changes(draw: st.DrawFn, sale: Sale, number: int) -> Sale:
         return replace(sale, chargebacks=(first, *sale.chargebacks[1:]))
     if what == "void":
         return replace(sale, void_at=at)
+    if what == "unvoid":
+        # A payment that was voided may be made after all.
+        return replace(sale, void_at=None)
     return sale
 
 
@@ -183,7 +186,7 @@ def after(known: Known, found: list[Step]) -> Known:
             assert part.ordinal == old.facts + 1
             new = Shares(*(a + b for a, b in zip(old.shares, part.shares, strict=True)))
             booked[part.bucket] = Booked(old.net + part.net, old.tax + part.tax, new, old.facts + 1)
-            if part.bucket == Bucket(0, "other", "GBP"):
+            if part.bucket == Bucket(0, "other", "GBP") and step.cause != "cancellation":
                 other = part.sold
         if step.cause in sets:
             sets[step.cause].add(step.refund_id or step.chargeback_id or 0)
