@@ -96,12 +96,13 @@ def _insert(
     accounts: Mapping[AccountName, int],
     now: datetime,
 ) -> Sequence[RowMapping]:
-    entries = [
+    entries = (
         (number, accounts[name], amount, name.currency)
         for number, one in enumerate(transactions, start=1)
         for name, amount in one.entries.items()
         if amount
-    ]
+    )
+    columns = zip(("numbers", "accounts", "amounts", "currencies"), map(list, zip(*entries, strict=True)), strict=True)
     return fetch(
         conn,
         """
@@ -112,13 +113,16 @@ def _insert(
                 %(notes)b::text[], %(names)b::text[]) as n (key, kind, order_id, event_at, note, recorded_by)
             on conflict (shop_id, key) do nothing
             returning id, key
+        ), numbered as (
+            -- An array by number: of tens of thousands of entries each finds its transaction without a join.
+            select array_agg(posted.id order by k.number) as ids
+            from unnest(%(keys)b::text[]) with ordinality as k (key, number) left join posted on posted.key = k.key
         ), entered as (
             insert into ledger_entries (shop_id, transaction_id, account_id, amount_minor, currency)
-            select %(shop)s, posted.id, e.account_id, e.amount, e.currency
-            from posted
-            join unnest(%(keys)b::text[]) with ordinality as k (key, number) on k.key = posted.key
-            join unnest(%(numbers)b::int4[], %(accounts)b::int8[], %(amounts)b::int8[], %(currencies)b::text[])
-                as e (number, account_id, amount, currency) on e.number = k.number
+            select %(shop)s, numbered.ids[e.number], e.account_id, e.amount, e.currency
+            from numbered cross join unnest(%(numbers)b::int4[], %(accounts)b::int8[], %(amounts)b::int8[],
+                %(currencies)b::text[]) as e (number, account_id, amount, currency)
+            where numbered.ids[e.number] is not null
         )
         select id, key from posted
         """,
@@ -130,10 +134,7 @@ def _insert(
         events=[one.event_at for one in transactions],
         notes=[one.note for one in transactions],
         names=[one.recorded_by for one in transactions],
-        numbers=[number for number, _, _, _ in entries],
-        accounts=[account for _, account, _, _ in entries],
-        amounts=[amount for _, _, amount, _ in entries],
-        currencies=[currency for _, _, _, currency in entries],
+        **dict(columns),
     )
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from core.errors import Permanent
 
@@ -62,9 +62,8 @@ class EmptyTransaction(Permanent):
         super().__init__(f"transaction {key} moves nothing: one needs two entries or more")
 
 
-@dataclass(frozen=True, slots=True)
-class AccountName:
-    """What an account is found by; there is one of each name."""
+class AccountName(NamedTuple):
+    """What an account is found by; there is one of each name. A tuple, since every entry is looked up by it."""
 
     kind: AccountKind
     currency: str
@@ -87,12 +86,10 @@ class Transaction:
 
 def check(transaction: Transaction) -> None:
     """Raises Unbalanced or EmptyTransaction; the database says the same again of what is inserted."""
-    sums: dict[str, int] = {}
-    for name, amount in transaction.entries.items():
-        sums[name.currency] = sums.get(name.currency, 0) + amount
-    if not transaction.entries or not any(transaction.entries.values()):
+    if not any(transaction.entries.values()):
         raise EmptyTransaction(transaction.key)
-    for currency, amount in sums.items():
+    for currency in sorted({name.currency for name in transaction.entries}):
+        amount = sum(minor for name, minor in transaction.entries.items() if name.currency == currency)
         if amount:
             raise Unbalanced(transaction.key, currency, amount)
 

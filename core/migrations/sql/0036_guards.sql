@@ -25,14 +25,10 @@ create function check_ledger_entries() returns trigger language plpgsql as $$
 declare
     wrong record;
 begin
-    select a.transaction_id, a.currency, sum(a.amount_minor) as minor into wrong
-    from added a group by a.shop_id, a.transaction_id, a.currency having sum(a.amount_minor) <> 0 limit 1;
-    if found then
-        raise exception 'ledger transaction % is not balanced: its % entries sum to %', wrong.transaction_id,
-            wrong.currency, wrong.minor using errcode = 'check_violation', constraint = 'ledger_balanced';
-    end if;
+    -- By account first, whatever the transactions: accounts are few, and a pair with each transaction is as much as all
+    -- rows.
     select a.transaction_id, a.account_id into wrong
-    from (select distinct shop_id, transaction_id, account_id, currency from added) a
+    from (select shop_id, account_id, currency, min(transaction_id) as transaction_id from added group by 1, 2, 3) a
     left join ledger_accounts k on k.shop_id = a.shop_id and k.id = a.account_id
     where k.currency is distinct from a.currency limit 1;
     if found then
@@ -40,15 +36,24 @@ begin
             wrong.transaction_id, wrong.account_id
             using errcode = 'foreign_key_violation', constraint = 'ledger_account';
     end if;
-    select a.transaction_id, t.id is null as is_missing into wrong
-    from (select shop_id, transaction_id, count(*) as entries from added group by 1, 2) a
+    select a.transaction_id, a.currency, a.minor, t.id is null as is_missing into wrong
+    from (
+        select shop_id, transaction_id, sum(entries) as entries, max(currency) filter (where minor <> 0) as currency,
+            max(minor) filter (where minor <> 0) as minor
+        from (select shop_id, transaction_id, currency, sum(amount_minor) as minor, count(*) as entries
+            from added group by 1, 2, 3) sums
+        group by 1, 2
+    ) a
     left join ledger_transactions t on t.shop_id = a.shop_id and t.id = a.transaction_id
     cross join lateral (
         select count(*) as entries from ledger_entries e
         where e.shop_id = a.shop_id and e.transaction_id = a.transaction_id
     ) e
-    where t.id is null or e.entries <> a.entries limit 1;
-    if found then
+    where a.minor is not null or t.id is null or e.entries <> a.entries limit 1;
+    if wrong.minor is not null then
+        raise exception 'ledger transaction % is not balanced: its % entries sum to %', wrong.transaction_id,
+            wrong.currency, wrong.minor using errcode = 'check_violation', constraint = 'ledger_balanced';
+    elsif found then
         raise exception 'ledger transaction % %', wrong.transaction_id,
             case when wrong.is_missing then 'is not there' else 'is posted: post another one instead of adding to it' end
             using errcode = 'restrict_violation', constraint = 'ledger_posted_once';
