@@ -58,13 +58,18 @@ begin
             case when wrong.is_missing then 'is not there' else 'is posted: post another one instead of adding to it' end
             using errcode = 'restrict_violation', constraint = 'ledger_posted_once';
     end if;
+    -- By instant first, which is one for all that is posted at once: days are asked of the zone for each sum, not each
+    -- entry.
     insert into ledger_account_days (shop_id, account_id, day, debit_minor, credit_minor, entries)
-    select a.shop_id, a.account_id, (t.recorded_at at time zone s.time_zone)::date,
-        coalesce(sum(a.amount_minor) filter (where a.amount_minor > 0), 0),
-        coalesce(-sum(a.amount_minor) filter (where a.amount_minor < 0), 0), count(*)
-    from added a join ledger_transactions t on t.shop_id = a.shop_id and t.id = a.transaction_id
-    join shops s on s.shop_id = a.shop_id
-    group by 1, 2, 3;
+    select a.shop_id, a.account_id, (a.recorded_at at time zone s.time_zone)::date, a.debit, a.credit, a.entries
+    from (
+        select a.shop_id, a.account_id, t.recorded_at,
+            coalesce(sum(a.amount_minor) filter (where a.amount_minor > 0), 0) as debit,
+            coalesce(-sum(a.amount_minor) filter (where a.amount_minor < 0), 0) as credit, count(*) as entries
+        from added a join ledger_transactions t on t.shop_id = a.shop_id and t.id = a.transaction_id
+        group by 1, 2, 3
+    ) a
+    join shops s on s.shop_id = a.shop_id;
     return null;
 end $$;
 
