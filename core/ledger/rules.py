@@ -63,7 +63,7 @@ class EmptyTransaction(Permanent):
 
 
 class AccountName(NamedTuple):
-    """What an account is found by; there is one of each name. A tuple, since every entry is looked up by it."""
+    """What an account is found by; there is one of each name."""
 
     kind: AccountKind
     currency: str
@@ -86,10 +86,12 @@ class Transaction:
 
 def check(transaction: Transaction) -> None:
     """Raises Unbalanced or EmptyTransaction; the database says the same again of what is inserted."""
-    if not any(transaction.entries.values()):
+    sums: dict[str, int] = {}
+    for name, amount in transaction.entries.items():
+        sums[name.currency] = sums.get(name.currency, 0) + amount
+    if not transaction.entries or not any(transaction.entries.values()):
         raise EmptyTransaction(transaction.key)
-    for currency in sorted({name.currency for name in transaction.entries}):
-        amount = sum(minor for name, minor in transaction.entries.items() if name.currency == currency)
+    for currency, amount in sums.items():
         if amount:
             raise Unbalanced(transaction.key, currency, amount)
 

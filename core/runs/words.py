@@ -33,6 +33,8 @@ FUNCTIONS: Mapping[str, str] = {
     "notices.read": "reading notifications",
     "shipments.confirm": "confirming packages",
     "outbox.relay": "sending notices",
+    "commissions.release": "making earnings payable",
+    "commissions.catch_up": "booking the money of earlier orders",
     "ledger.seal": "sealing the ledger",
     "ledger.anchor": "putting the ledger’s head on record",
     "audit.nightly": "the nightly audit",

@@ -24,33 +24,28 @@ alter table ledger_seals alter column members set storage external;
 create function check_ledger_entries() returns trigger language plpgsql as $$
 declare
     wrong record;
+    entries_summed bigint;
 begin
-    -- By account first, whatever the transactions: accounts are few, and a pair with each transaction is as much as all
-    -- rows.
-    select a.transaction_id, a.account_id into wrong
-    from (select shop_id, account_id, currency, min(transaction_id) as transaction_id from added group by 1, 2, 3) a
-    left join ledger_accounts k on k.shop_id = a.shop_id and k.id = a.account_id
-    where k.currency is distinct from a.currency limit 1;
-    if found then
-        raise exception 'ledger transaction % names account %, which is not there or has another currency',
-            wrong.transaction_id, wrong.account_id
-            using errcode = 'foreign_key_violation', constraint = 'ledger_account';
-    end if;
-    select a.transaction_id, a.currency, a.minor, t.id is null as is_missing into wrong
-    from (
-        select shop_id, transaction_id, sum(entries) as entries, max(currency) filter (where minor <> 0) as currency,
-            max(minor) filter (where minor <> 0) as minor
-        from (select shop_id, transaction_id, currency, sum(amount_minor) as minor, count(*) as entries
-            from added group by 1, 2, 3) sums
-        group by 1, 2
-    ) a
-    left join ledger_transactions t on t.shop_id = a.shop_id and t.id = a.transaction_id
-    cross join lateral (
-        select count(*) as entries from ledger_entries e
-        where e.shop_id = a.shop_id and e.transaction_id = a.transaction_id
-    ) e
-    where a.minor is not null or t.id is null or e.entries <> a.entries limit 1;
-    if wrong.minor is not null then
+    with sums as materialized (
+        select shop_id, transaction_id, currency, sum(amount_minor) as minor, min(account_id) as account_id
+        from added group by 1, 2, 3
+    )
+    select s.transaction_id, s.currency, s.minor, t.id is null as is_missing into wrong
+    from sums s
+    -- Each by its key: the planner, who cannot know how many were added, would rather read whole tables.
+    left join lateral (
+        select t.id, t.xmin as written_by, t.cmin as written_in from ledger_transactions t
+        where t.shop_id = s.shop_id and t.id = s.transaction_id offset 0
+    ) t on true
+    -- What one statement wrote bears one transaction id and one command number: an entry that has others than its
+    -- transaction came later. One of each is enough, since those of this statement have all the same.
+    left join lateral (
+        select e.xmin as written_by, e.cmin as written_in from ledger_entries e
+        where e.shop_id = s.shop_id and e.transaction_id = s.transaction_id and e.account_id = s.account_id offset 0
+    ) e on true
+    where s.minor <> 0 or (e.written_by, e.written_in) is distinct from (t.written_by, t.written_in)
+    order by s.minor = 0 limit 1;
+    if found and wrong.minor <> 0 then
         raise exception 'ledger transaction % is not balanced: its % entries sum to %', wrong.transaction_id,
             wrong.currency, wrong.minor using errcode = 'check_violation', constraint = 'ledger_balanced';
     elsif found then
@@ -58,18 +53,35 @@ begin
             case when wrong.is_missing then 'is not there' else 'is posted: post another one instead of adding to it' end
             using errcode = 'restrict_violation', constraint = 'ledger_posted_once';
     end if;
-    -- By instant first, which is one for all that is posted at once: days are asked of the zone for each sum, not each
-    -- entry.
-    insert into ledger_account_days (shop_id, account_id, day, debit_minor, credit_minor, entries)
-    select a.shop_id, a.account_id, (a.recorded_at at time zone s.time_zone)::date, a.debit, a.credit, a.entries
-    from (
-        select a.shop_id, a.account_id, t.recorded_at,
-            coalesce(sum(a.amount_minor) filter (where a.amount_minor > 0), 0) as debit,
-            coalesce(-sum(a.amount_minor) filter (where a.amount_minor < 0), 0) as credit, count(*) as entries
-        from added a join ledger_transactions t on t.shop_id = a.shop_id and t.id = a.transaction_id
-        group by 1, 2, 3
-    ) a
-    join shops s on s.shop_id = a.shop_id;
+    with told as materialized (
+        select t.shop_id, t.id, (t.recorded_at at time zone s.time_zone)::date as day
+        from (select distinct shop_id, transaction_id from added) a
+        cross join lateral (
+            select t.shop_id, t.id, t.recorded_at from ledger_transactions t
+            where t.shop_id = a.shop_id and t.id = a.transaction_id offset 0
+        ) t
+        join shops s on s.shop_id = a.shop_id
+    ), summed as (
+        select a.shop_id, a.account_id, a.currency, told.day, sum(greatest(a.amount_minor, 0)) as debit_minor,
+            sum(greatest(-a.amount_minor, 0)) as credit_minor, count(*) as entries
+        from added a join told on told.shop_id = a.shop_id and told.id = a.transaction_id
+        group by 1, 2, 3, 4
+    ), written as (
+        insert into ledger_account_days (shop_id, account_id, day, debit_minor, credit_minor, entries)
+        select s.shop_id, s.account_id, s.day, s.debit_minor, s.credit_minor, s.entries
+        from summed s join ledger_accounts k
+            on k.shop_id = s.shop_id and k.id = s.account_id and k.currency = s.currency
+        returning entries
+    )
+    select coalesce(sum(entries), 0) into entries_summed from written;
+    if entries_summed is distinct from (select count(*) from added) then
+        select a.transaction_id, a.account_id into wrong
+        from added a left join ledger_accounts k on k.shop_id = a.shop_id and k.id = a.account_id
+        where k.currency is distinct from a.currency limit 1;
+        raise exception 'ledger transaction % names account %, which is not there or has another currency',
+            wrong.transaction_id, wrong.account_id
+            using errcode = 'foreign_key_violation', constraint = 'ledger_account';
+    end if;
     return null;
 end $$;
 
@@ -81,7 +93,11 @@ declare
     wrong record;
 begin
     select a.id into wrong from added a
-    where not exists (select from ledger_entries e where e.shop_id = a.shop_id and e.transaction_id = a.id) limit 1;
+    left join lateral (
+        select e.transaction_id from ledger_entries e
+        where e.shop_id = a.shop_id and e.transaction_id = a.id limit 1
+    ) e on true
+    where e.transaction_id is null limit 1;
     if found then
         raise exception 'ledger transaction % has no entries: they come by the same statement', wrong.id
             using errcode = 'check_violation', constraint = 'ledger_has_entries';
@@ -97,31 +113,57 @@ create function check_accruals() returns trigger language plpgsql as $$
 declare
     wrong record;
 begin
-    select a.order_line_id, a.order_id, a.terms_id, a.transaction_id into wrong from added a
-    left join order_lines l on l.shop_id = a.shop_id and l.id = a.order_line_id
-    left join orders o on o.shop_id = a.shop_id and o.id = a.order_id
-    left join commission_terms t on t.shop_id = a.shop_id and t.id = a.terms_id
-    left join ledger_transactions x on x.shop_id = a.shop_id and x.id = a.transaction_id
-    where a.order_line_id is not null and l.order_id is distinct from a.order_id
-        or a.order_id is not null and o.connection_id is distinct from a.connection_id
-        or a.terms_id is not null and t.id is null or a.transaction_id is not null and x.id is null
-        or a.customer_return_id is not null and not exists (select from customer_returns r
+    select * into wrong from (
+        select 'order line' as what, a.order_line_id as id from added a
+        left join lateral (
+            select l.order_id from order_lines l where l.shop_id = a.shop_id and l.id = a.order_line_id offset 0
+        ) l on true
+        where a.order_line_id is not null and l.order_id is distinct from a.order_id
+        union all
+        select 'order', a.order_id from (select distinct shop_id, order_id, connection_id from added) a
+        left join lateral (
+            select o.connection_id from orders o where o.shop_id = a.shop_id and o.id = a.order_id offset 0
+        ) o on true
+        where a.order_id is not null and o.connection_id is distinct from a.connection_id
+        union all
+        select 'terms', a.terms_id from (select distinct shop_id, terms_id from added) a
+        where a.terms_id is not null
+            and not exists (select from commission_terms t where t.shop_id = a.shop_id and t.id = a.terms_id)
+        union all
+        select 'transaction', a.transaction_id from (select distinct shop_id, transaction_id from added) a
+        left join lateral (
+            select x.id from ledger_transactions x where x.shop_id = a.shop_id and x.id = a.transaction_id offset 0
+        ) x on true
+        where a.transaction_id is not null and x.id is null
+        union all
+        select 'return', a.customer_return_id from added a
+        where a.customer_return_id is not null and not exists (select from customer_returns r
             where r.shop_id = a.shop_id and r.id = a.customer_return_id)
-    limit 1;
+    ) found limit 1;
     if found then
-        raise exception 'what line % of order % came to names what is not there: terms %, transaction %',
-            wrong.order_line_id, wrong.order_id, wrong.terms_id, wrong.transaction_id
+        raise exception 'what a line came to names % %, which is not there or of another order', wrong.what, wrong.id
             using errcode = 'foreign_key_violation', constraint = 'accrual_refers';
     end if;
+    with told as materialized (
+        -- A zone is looked up once for each moment, not for each line.
+        select a.shop_id, a.event_at, (a.event_at at time zone s.time_zone)::date as day
+        from (select distinct shop_id, event_at from added) a join shops s on s.shop_id = a.shop_id
+    ), terms as materialized (
+        select t.* from (select distinct shop_id, terms_id from added) a
+        cross join lateral (
+            select t.shop_id, t.id, t.category, t.seller_id, t.creator_id, t.referrer_id from commission_terms t
+            where t.shop_id = a.shop_id and t.id = a.terms_id offset 0
+        ) t
+    )
     insert into commission_days (shop_id, day, connection_id, category, seller_id, creator_id, referrer_id, currency,
         base, cause, net_minor, tax_minor, seller_minor, platform_minor, creator_minor, referrer_minor, channel_minor,
         authority_minor, unassigned_minor, accruals)
-    select a.shop_id, (a.event_at at time zone s.time_zone)::date, a.connection_id, t.category, t.seller_id,
-        t.creator_id, t.referrer_id, a.currency, a.base, a.cause, sum(a.net_minor), sum(a.tax_minor),
-        sum(a.seller_minor), sum(a.platform_minor), sum(a.creator_minor), sum(a.referrer_minor),
-        sum(a.channel_minor), sum(a.authority_minor), sum(a.unassigned_minor), count(*)
-    from added a join shops s on s.shop_id = a.shop_id
-    left join commission_terms t on t.shop_id = a.shop_id and t.id = a.terms_id
+    select a.shop_id, told.day, a.connection_id, t.category, t.seller_id, t.creator_id, t.referrer_id, a.currency,
+        a.base, a.cause, sum(a.net_minor), sum(a.tax_minor), sum(a.seller_minor), sum(a.platform_minor),
+        sum(a.creator_minor), sum(a.referrer_minor), sum(a.channel_minor), sum(a.authority_minor),
+        sum(a.unassigned_minor), count(*)
+    from added a join told on told.shop_id = a.shop_id and told.event_at = a.event_at
+    left join terms t on t.shop_id = a.shop_id and t.id = a.terms_id
     group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10;
     return null;
 end $$;
