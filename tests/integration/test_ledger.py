@@ -79,11 +79,12 @@ POST_BY_HAND = """
 
 
 def test_the_database_refuses_by_itself_what_is_not_whole(conn: Connection, shop_id: int) -> None:
-    accounts = ledger.open_accounts(conn, shop_id, [RECEIVABLE, PLATFORM], NOW)
-    ours = {"shop": shop_id, "a": accounts[RECEIVABLE], "b": accounts[PLATFORM]}
+    euros = AccountName("platform", "EUR")
+    accounts = ledger.open_accounts(conn, shop_id, [RECEIVABLE, PLATFORM, euros], NOW)
+    ours = {"shop": shop_id, "a": accounts[RECEIVABLE], "b": accounts[PLATFORM], "c": accounts[euros]}
     for entries, constraint in (
         ("(%(a)s::int8, 100, 'GBP'), (%(b)s::int8, -99, 'GBP')", "ledger_balanced"),
-        ("(%(a)s::int8, 100, 'GBP'), (%(b)s::int8, -100, 'EUR')", "ledger_balanced"),
+        ("(%(a)s::int8, 100, 'GBP'), (%(c)s::int8, -100, 'EUR')", "ledger_balanced"),
         ("(%(a)s::int8, 100, 'EUR'), (%(b)s::int8, -100, 'EUR')", "ledger_account"),
         ("(%(a)s::int8, 100, 'GBP'), (0::int8, -100, 'GBP')", "ledger_account"),
         ("(%(a)s::int8, 0, 'GBP'), (%(b)s::int8, 0, 'GBP')", "ck_ledger_entries_amount"),
