@@ -68,7 +68,13 @@ class Control:
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
         try:
-            response = self._http.request(method, f"/_control{path}", json=body)
+            try:
+                response = self._http.request(method, f"/_control{path}", json=body)
+            except (httpx.ReadError, httpx.RemoteProtocolError):
+                # The server may close a connection that rests in the moment in which it is used again.
+                if method != "GET":
+                    raise
+                response = self._http.request(method, f"/_control{path}", json=body)
         except httpx.TransportError as error:
             raise Retryable(f"the sandbox does not answer at {self.url}: {error}") from error
         if response.status_code >= 400:
