@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from core.commissions.rules import NO_RULES, Amount, Base, Four, Shares, Terms, shares, shares_unmapped
+from core.commissions.rules import NO_RULES, NOTHING, Amount, Base, Four, Shares, Terms, shares, shares_unmapped
 from core.money import split
 
 Cause = Literal["sale", "edit", "refund", "cancellation", "chargeback", "chargeback_won", "mapping", "return"]
@@ -190,7 +190,7 @@ def _told(found: Iterable[Step]) -> list[Step]:
 
 
 def _void(sold: Mapping[Bucket, Amount]) -> dict[Bucket, Amount]:
-    return {bucket: Amount(0, 0, 0, 0, 0) for bucket in sold}
+    return dict.fromkeys(sold, NOTHING)
 
 
 def _opening(known: Known, terms: TermsOf) -> Cause:
@@ -266,8 +266,7 @@ def left_after(
         _give_back(left, sale.currency, refund.currency, refund.amount_minor, _wanted(left, sale, refund, is_included))
     for back in chargebacks:
         _give_back(left, sale.currency, sale.currency, back.amount_minor, {})
-    empty = Amount(0, 0, 0, 0)
-    return {bucket: sold.get(bucket, empty)._replace(net=net, tax=tax) for bucket, (net, tax) in left.items()}
+    return {bucket: sold.get(bucket, NOTHING)._replace(net=net, tax=tax) for bucket, (net, tax) in left.items()}
 
 
 _Left = dict[Bucket, list[int]]
@@ -344,7 +343,7 @@ class _Book:
         """What brings what is booked to what it should come to."""
         parts = []
         for bucket in [*target, *(gone for gone in self.booked if gone not in target)]:
-            part = self._part(bucket, target.get(bucket, Amount(0, 0, 0, 0, 0)))
+            part = self._part(bucket, target.get(bucket, NOTHING))
             if part is not None:
                 parts.append(part)
         return Step(cause, at, tuple(parts), refund_id, chargeback_id)

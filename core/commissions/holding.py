@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from core import audit
 from core.audit import Actor
-from core.commissions.operations import refresh_windows
+from core.commissions.windows import refresh_windows
 from core.db import execute, fetch_one, scalar
 from core.errors import Anticipated, BadInput
 

@@ -26,6 +26,7 @@ from core.commissions.queries import NOTHING_BOOKED, BookedOrder, SaleRow
 from core.commissions.rules import (
     BASES,
     NO_RULES,
+    NOTHING,
     Amount,
     Base,
     Context,
@@ -45,7 +46,6 @@ LINES_MAX = 20_000
 CHUNK = 500
 """Orders read at once: all that is ever in memory."""
 EXAMPLES = 10
-_NOTHING = Amount(0, 0, 0, 0, 0)
 
 Progress = Callable[[int, int], None]
 """Called with lines done, and all there are to do."""
@@ -338,7 +338,7 @@ class _Replay:
 
     def _left(self, row: SaleRow, booked: BookedOrder, sold: Mapping[Bucket, Amount]) -> dict[Bucket, Amount]:
         if booked.known.is_void or row.sale.void_at is not None:
-            return dict.fromkeys(sold, _NOTHING)
+            return dict.fromkeys(sold, NOTHING)
         backs = [one for one in row.sale.chargebacks if not one.is_won]
         return left_after(sold, row.sale, row.sale.refunds, backs)
 

@@ -296,7 +296,8 @@ class Amount(NamedTuple):
     units: int = 1
 
 
-NOTHING = Amount(0, 0, 0, 0)
+NOTHING = Amount(0, 0, 0, 0, 0)
+"""Of what was not sold, or was cancelled."""
 
 
 class Shares(NamedTuple):

@@ -20,8 +20,8 @@ from sqlalchemy import Engine
 
 from core.clock import utc_now
 from core.commissions import editing, releasing
-from core.commissions.operations import refresh_windows
 from core.commissions.rules import Assignment, Rule
+from core.commissions.windows import refresh_windows
 from core.db import execute, fetch, scalar, unit_of_work
 from tests.acceptance import split_by_hand
 from tests.acceptance.booked_file import book_file
