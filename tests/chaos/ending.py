@@ -78,6 +78,8 @@ class Ending:
             if time.monotonic() - said > SAY_SECONDS:
                 said = time.monotonic()
                 self.say("coming to rest: " + ", ".join(f"{count} {name}" for name, count in left.items() if count))
+                for alert in self._open_alerts():
+                    self.say(f"    {alert}")
             if time.monotonic() - moved > STALLED_SECONDS:
                 return {name: count for name, count in left.items() if count}
             self._repair(left)
@@ -86,6 +88,13 @@ class Ending:
                     self.desk.nudge(client, job)
             time.sleep(ROUND_SECONDS)
         return {}
+
+    def _open_alerts(self) -> list[str]:
+        rows = self.database.rows(
+            "select kind, headline, sentence from alerts where closed_at is null and kind <> all(%(standing)s) order by id",
+            standing=sorted(self.standing),
+        )
+        return [f"{row['kind']}: {row['headline']}. {row['sentence']}" for row in rows]
 
     def _left(self) -> dict[str, int]:
         with self.victims.client() as client:
