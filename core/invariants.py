@@ -20,6 +20,7 @@ from core.inventory.exposure_checks import EXPOSURE_CHECKS
 from core.inventory.external import EXTERNAL_CHECKS
 from core.inventory.feed_checks import FEED_CHECKS
 from core.ledger import verifying
+from core.ledger.anchor_files import Heads
 from core.ledger.checks import LEDGER_CHECKS
 from core.ledger.verifying import Verifier
 from core.messaging.change_checks import CHANGE_CHECKS
@@ -562,16 +563,17 @@ def check(conn: Connection, now: datetime, *, shop_id: int | None = None, settle
 
 
 def check_ledgers(
-    conn: Connection, now: datetime, anchors: Path, *, shop_id: int | None = None
+    conn: Connection, now: datetime, anchors: Path, seen: Heads, *, shop_id: int | None = None
 ) -> tuple[list[Finding], list[str]]:
     """Recompute the sealed chain of one shop or of all, and hold it against the anchors in a folder.
 
+    `seen`: the anchors that were there before the snapshot of `conn` was taken (`anchor_files.heads`).
     Returns what was found, in the form of `check`, and in words what could not be held against anything.
     """
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in verifying.HOLDS}
     notes: list[str] = []
     for number in verifying.shops(conn) if shop_id is None else [shop_id]:
-        verifier = Verifier(conn, number, anchors, now, notes)
+        verifier = Verifier(conn, number, anchors, now, notes, seen)
         for broken in verifier.run():
             if len(rows[broken.name]) <= ROWS_SHOWN_MAX:
                 rows[broken.name].append(broken.row)

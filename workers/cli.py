@@ -27,6 +27,7 @@ from core.connections.operations import new_key
 from core.db import fetch, fetch_one, read_only, unit_of_work
 from core.errors import BadInput, SwitchyardError
 from core.inventory import publishing
+from core.ledger import anchor_files
 from core.messaging.doorbell import Lane
 from core.processes import write_private
 from workers import desk_cli, going_live_cli, reconcile_orders_cli, world
@@ -283,9 +284,11 @@ def settle(write_id: int | None, shown: int | None, feed_id: int | None, reason:
 def audit(settled: bool, as_json: bool) -> None:
     """Recompute every invariant from the facts; exit status 1 and the rows when one is broken."""
     app = application()
+    # Before the look at the database begins: it knows nothing of what is anchored later.
+    seen = anchor_files.heads(app.settings.anchor_dir)
     with read_only(app.engine) as conn:
         findings = invariants.check(conn, utc_now(), settled=settled)
-        of_ledgers, notes = invariants.check_ledgers(conn, utc_now(), app.settings.anchor_dir)
+        of_ledgers, notes = invariants.check_ledgers(conn, utc_now(), app.settings.anchor_dir, seen)
     findings += of_ledgers
     broken = [finding for finding in findings if finding.rows]
     if as_json:

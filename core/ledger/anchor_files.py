@@ -158,6 +158,26 @@ def days(root: Path, shop_id: int) -> list[date]:
     return sorted(found)
 
 
+Heads = Mapping[tuple[int, date], bytes | None]
+"""(shop, day) -> the head in the first line of its anchor; None where that cannot be read."""
+
+
+def heads(root: Path) -> Heads:
+    """The anchors that are there now, of all shops.
+
+    For whoever is about to look at the database: of an anchor that is written later that look knows nothing.
+    """
+    found: dict[tuple[int, date], bytes | None] = {}
+    for folder in root.glob("shop-*"):
+        number = folder.name.removeprefix("shop-")
+        for day in days(root, int(number)) if number.isdecimal() else ():
+            try:
+                found[int(number), day] = header(root, int(number), day).head
+            except AnchorIsBroken:
+                found[int(number), day] = None
+    return found
+
+
 def header(root: Path, shop_id: int, day: date) -> Header:
     """The first line of a day's anchor. Raises AnchorIsBroken."""
     path = path_of(root, shop_id, day)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from core.db import fetch
 from core.ledger import anchor_files, recorded, sealing
-from core.ledger.anchor_files import AnchorIsBroken
+from core.ledger.anchor_files import AnchorIsBroken, Heads
 from core.ledger.recorded import Seal
 from core.ledger.rules import GENESIS, digest, head_after, members_in
 from core.ledger.sealing import COMMITTED_WITHIN
@@ -46,13 +46,18 @@ class Broken:
 
 @dataclass(slots=True)
 class Verifier:
-    """Goes through one shop's chain. After it `notes` says what could not be looked at, in words."""
+    """Goes through one shop's chain. After it `notes` says what could not be looked at, in words.
+
+    `seen`: the anchors that were there before the connection's snapshot was taken; others are noted and left to the
+    next time, since the snapshot may lack what they hold. None: nobody writes any meanwhile.
+    """
 
     conn: Connection
     shop_id: int
     root: Path
     now: datetime
     notes: list[str] = field(default_factory=list)
+    seen: Heads | None = None
     _days: list[date] = field(default_factory=list)
     """Whose files can be held against the chain."""
     _torn: list[tuple[date, str]] = field(default_factory=list)
@@ -110,6 +115,9 @@ class Verifier:
                 first = anchor_files.header(self.root, self.shop_id, day)
             except AnchorIsBroken as error:
                 yield self._anchor(day, error.why)
+                continue
+            if self.seen is not None and self.seen.get((self.shop_id, day), b"") not in (None, first.head):
+                self.notes.append(f"the anchor of shop {self.shop_id} of {day} was written while it was verified")
                 continue
             if (first.shop_id, first.day) != (self.shop_id, day):
                 yield self._anchor(day, f"is that of shop {first.shop_id} of {first.day}")

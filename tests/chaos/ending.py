@@ -91,7 +91,8 @@ class Ending:
 
     def _open_alerts(self) -> list[str]:
         rows = self.database.rows(
-            "select kind, headline, sentence from alerts where closed_at is null and kind <> all(%(standing)s) order by id",
+            "select kind, headline, sentence from alerts"
+            " where closed_at is null and kind <> all(%(standing)s) order by id",
             standing=sorted(self.standing),
         )
         return [f"{row['kind']}: {row['headline']}. {row['sentence']}" for row in rows]

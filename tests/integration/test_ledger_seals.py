@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine
 
-from core.db import execute, fetch, scalar, unit_of_work
+from core.db import execute, fetch, read_only, scalar, unit_of_work
 from core.ledger import anchor_files, anchoring, recorded, sealing
 from core.ledger.anchor_files import AnchorDiffers, AnchorIsBroken, ChainIsTorn
 from core.ledger.rules import GENESIS, digest, head_after, members_in
@@ -312,3 +312,23 @@ def test_the_mailed_report_carries_the_head(conn: Connection, shop_id: int, tmp_
 
 if __name__ == "__main__":
     play({"seal": seal_slowly, "post": post_meanwhile})
+
+
+def test_what_is_anchored_while_the_chain_is_verified_is_not_taken_for_a_change(engine: Engine, tmp_path: Path) -> None:
+    with unit_of_work(engine) as conn:
+        shop_id = make_shop(conn)
+        post(conn, shop_id, "a")
+        sealing.seal(conn, shop_id, NOW)
+        anchoring.anchor(conn, shop_id, tmp_path, NOW)
+    seen = anchor_files.heads(tmp_path)
+    with read_only(engine) as early:
+        assert scalar(early, "select count(*) from ledger_seals") == 1
+        with unit_of_work(engine) as conn:
+            post(conn, shop_id, "b")
+            sealing.seal(conn, shop_id, TOMORROW)
+            anchoring.anchor(conn, shop_id, tmp_path, TOMORROW)
+        verifier = Verifier(early, shop_id, tmp_path, TOMORROW, seen=seen)
+        assert list(verifier.run()) == []
+        assert "written while it was verified" in verifier.notes[0]
+    with read_only(engine) as later:
+        assert list(Verifier(later, shop_id, tmp_path, TOMORROW, seen=anchor_files.heads(tmp_path)).run()) == []

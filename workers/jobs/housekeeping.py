@@ -15,6 +15,7 @@ from core.bootstrap import Application
 from core.clock import utc_now
 from core.db import read_only, unit_of_work
 from core.errors import BadInput, Permanent
+from core.ledger import anchor_files
 from core.recovery import tallies
 from core.runs import failures, queries, retention, turns
 from core.runs import operations as runs
@@ -36,9 +37,11 @@ def audit_shop(*, shop_id: int) -> dict[str, Any]:
     """Recompute every invariant of a shop; what is broken is told by the next sweep of alerts."""
     app = bootstrap.application()
     now = utc_now()
+    # Before the look at the database begins: it knows nothing of what is anchored later.
+    seen = anchor_files.heads(app.settings.anchor_dir)
     with read_only(app.engine) as conn:
         findings = invariants.check(conn, now, shop_id=shop_id)
-        of_ledger, notes = invariants.check_ledgers(conn, now, app.settings.anchor_dir, shop_id=shop_id)
+        of_ledger, notes = invariants.check_ledgers(conn, now, app.settings.anchor_dir, seen, shop_id=shop_id)
     findings += of_ledger
     for note in notes:
         log.info("%s", note)
