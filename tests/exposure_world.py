@@ -14,6 +14,7 @@ from core.clock import CLOCK_MARGIN
 from core.db import fetch, scalar
 from core.inventory import lane_work
 from core.inventory.rules import ListingRule, offer
+from core.ledger.sealing import seal
 from tests.exposure_acts import Acts
 from tests.exposure_channels import (
     Place,
@@ -215,12 +216,9 @@ class Play(Acts):
             assert row["unseen_units"] == 0
         if level["is_escrow"]:
             self.assert_no_unit_is_idle(int(level["available"]), rows)
-        found = {
-            item.name: item.rows
-            for item in invariants.check(self.conn, self.now, shop_id=self.shop_id, settled=True)
-            if item.rows
-        }
-        assert not found, str(found)
+        seal(self.conn, self.shop_id, self.now)
+        found = invariants.check(self.conn, self.now, shop_id=self.shop_id, settled=True)
+        assert {item.name: item.rows for item in found if item.rows} == {}
 
     def assert_no_unit_is_idle(self, available: int, rows: Mapping[Place, Any]) -> None:
         """Whoever can take more has it; class B, which is only raised from nothing, at least never runs dry."""

@@ -28,10 +28,9 @@ _ORDERED = (
     # As many as orders are placed: in one line with the polls they kept everything else there waiting.
     Queue("lookups", 180, purpose="ask channels for what they only hinted at"),
     Queue("catalog", 3600, purpose="read whole catalogues and levels"),
-    Queue("money", 600, purpose="release earnings, seal the ledger"),
     Queue("reconcile", 3600, purpose="compare channels with what we know, and heal"),
     # What is posted is sealed within a minute or two, whatever is compared or reported meanwhile.
-    Queue("money", 900, purpose="seal the ledger and put its heads on record outside"),
+    Queue("money", 900, purpose="release earnings; seal the ledger and put its heads on record outside"),
     Queue("reports", 3600, purpose="reports of the day, nightly audit, housekeeping"),
 )
 

@@ -56,7 +56,7 @@ BEFORE = (
     """
     insert into orders (shop_id, connection_id, channel_ref, name, placed_at, channel_created_at, version_at, currency,
         total_minor, recorded_at)
-    values (1, 1, 'booked', '#booked', %(old)s, %(old)s, %(now)s, 'GBP', 750, %(now)s)
+    values (1, 1, 'booked', '#booked', %(old)s, %(old)s, %(now)s, 'GBP', 750, %(now)s - interval '1 hour')
     """,
     """
     insert into order_lines (shop_id, order_id, channel_ref, ordinal, variant_ref, code, title, units, unit_price,

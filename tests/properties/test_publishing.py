@@ -24,6 +24,7 @@ from core.inventory import checking, lane_work, publishing
 from core.inventory.checking import OpenWrite
 from core.inventory.publishing import Lane
 from core.inventory.rules import differs
+from core.ledger.sealing import seal
 from core.ports import ChannelOrder, Facts, LevelObservation, QuantityResult, QuantityWrite, WriteOutcome
 from tests.factories import (
     ACTOR,
@@ -340,12 +341,9 @@ class Play:
             assert listing["published_units"] == shown
             assert listing["unseen_units"] == 0
             assert not differs(listing["desired_units"] - listing["short_units"], shown)
-        found = {
-            item.name: item.rows
-            for item in invariants.check(self.conn, self.now, shop_id=self.world.shop_id, settled=True)
-            if item.rows
-        }
-        assert found == {}
+        seal(self.conn, self.world.shop_id, self.now)
+        found = invariants.check(self.conn, self.now, shop_id=self.world.shop_id, settled=True)
+        assert {item.name: item.rows for item in found if item.rows} == {}
 
     def assert_intents_kept(self) -> None:
         rows = fetch(
