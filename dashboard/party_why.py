@@ -37,22 +37,23 @@ def since_words(at: datetime, now: datetime, zone: str) -> str:
 
 
 def draw(viewer: people.Viewer, party: Row, said: Explanation, since: str) -> None:
-    """The answer in words, as a figure and as a table; what a cause is made of below it."""
+    """The answer in words, what the chosen cause is made of, the whole as a figure and as a table."""
     way = "lower" if said.payable_change < 0 else "higher" if said.payable_change > 0 else "as it was"
     than = f" than {since.lower()}" if said.payable_change else f" {since.lower()}"
     st.subheader(f"Why is payable {way}{than}?", anchor="why")
     if not said.causes:
         components.empty("Nothing changed", "Nothing was recorded of this party in this time.")
         return
+    # What was asked for comes first: below the figure it would be out of sight.
+    kind = st.query_params.get("cause")
+    if kind:
+        with components.panel("cause"):
+            _draw_orders(viewer, party, said, kind)
     left, right = st.columns([5, 6])
     with left:
         _draw_figure(said, party, viewer.shop.zone)
     with right:
         _draw_causes(viewer, party, said)
-    kind = st.query_params.get("cause")
-    if kind:
-        with components.panel("cause"):
-            _draw_orders(viewer, party, said, kind)
 
 
 def falls(said: Explanation, began: str) -> list[Fall]:
