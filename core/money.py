@@ -18,6 +18,9 @@ WITHOUT_DECIMALS = (
 WITH_THREE_DECIMALS = ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")
 _EXPONENTS = {**dict.fromkeys(WITHOUT_DECIMALS, 0), **dict.fromkeys(WITH_THREE_DECIMALS, 3)}
 
+MINUS = "\N{MINUS SIGN}"
+_SIGNS = {"GBP": "£", "EUR": "€", "USD": "$", "JPY": "¥"}
+
 _CODES = """
     AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BRL BSD BTN BWP BYN
     BZD CAD CDF CHF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP
@@ -51,6 +54,13 @@ def line_total_minor(units: int, unit_price: Decimal, currency: str) -> int:
 def to_major(minor: int, currency: str) -> Decimal:
     """Integer minor units to major units, exactly."""
     return Decimal(minor).scaleb(-exponent(currency))
+
+
+def shown(minor: int, currency: str) -> str:
+    """£843.10, −£2.00, CHF 12.00: as people read it; the currency always shows."""
+    amount = f"{abs(to_major(minor, currency)):,.{exponent(currency)}f}"
+    symbol = _SIGNS.get(currency, f"{currency} ")
+    return f"{MINUS if minor < 0 else ''}{symbol}{amount}"
 
 
 def split(total_minor: int, weights: list[int]) -> list[int]:

@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
 from hashlib import sha256
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-UNKNOWN = "–"
-MINUS = "\N{MINUS SIGN}"
+from core.money import MINUS, shown
 
-# Currencies whose minor unit is not a hundredth (ISO 4217).
-_EXPONENTS = {
-    "JPY": 0,
-    "KRW": 0,
-    "CLP": 0,
-    "ISK": 0,
-    "VND": 0,
-    "XAF": 0,
-    "XOF": 0,
-    "BHD": 3,
-    "JOD": 3,
-    "KWD": 3,
-    "OMR": 3,
-    "TND": 3,
-}
-_SIGNS = {"GBP": "£", "EUR": "€", "USD": "$", "JPY": "¥"}
+UNKNOWN = "–"
 
 
 class State(NamedTuple):
@@ -228,13 +211,7 @@ def plural(number: int, one: str, many: str | None = None) -> str:
 
 def money(minor: int | None, currency: str) -> str:
     """£843.10 from 84310 minor units; the currency always shows."""
-    if minor is None:
-        return UNKNOWN
-    digits = _EXPONENTS.get(currency, 2)
-    amount = f"{abs(Decimal(minor)).scaleb(-digits):,.{digits}f}"
-    sign = MINUS if minor < 0 else ""
-    symbol = _SIGNS.get(currency)
-    return f"{sign}{symbol}{amount}" if symbol else f"{sign}{currency} {amount}"
+    return UNKNOWN if minor is None else shown(minor, currency)
 
 
 def change(now: int, before: int) -> str | None:

@@ -13,8 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.commissions import breakdowns, explaining
 from core.commissions import queries as commissions
 from core.commissions.breakdowns import By, Chosen
+from core.commissions.directory import directory, named_skus
 from core.commissions.explaining import CauseOrder, Cursor, Explanation
-from core.commissions.rules import Rule
+from core.commissions.sentences import say_rule
 from core.db import read_only
 from core.ledger import queries as ledger
 from core.ledger.queries import Balance, Line, PartyAccounts, Period, Seal, Standing
@@ -369,9 +370,15 @@ def split_of(shop_id: int, order_id: int) -> list[dict[str, Any]]:
     )
 
 
-def rules_named(shop_id: int, ids: Sequence[int]) -> dict[int, Rule]:
-    """Versions of rules by id."""
-    return read(lambda conn: commissions.rules_by_id(conn, shop_id, ids))
+def rule_sentences(shop_id: int, ids: Sequence[int]) -> dict[int, str]:
+    """Versions of rules by id, each in a sentence."""
+
+    def ask(conn: Connection) -> dict[int, str]:
+        found = commissions.rules_by_id(conn, shop_id, ids)
+        names = directory(conn, shop_id, sku_ids=named_skus(found.values()))
+        return {number: say_rule(rule, names) for number, rule in found.items()}
+
+    return read(ask)
 
 
 def windows_of(shop_id: int, order_id: int) -> list[dict[str, Any]]:

@@ -9,7 +9,6 @@ from typing import Any
 import streamlit as st
 
 from core.commissions import wording
-from core.commissions.rules import Rule
 from dashboard import components, formats, money_actions, money_charts, money_queries, money_words, people, theme
 from dashboard.charts import CONFIG
 from dashboard.money_charts import Fall
@@ -25,14 +24,13 @@ def draw(viewer: people.Viewer, order: Row) -> None:
     if not found:
         components.empty("Nothing is booked of its money", "Test orders, and orders without a price, earn nothing.")
         return
-    names = {row[f"{role}_id"]: row[role] for row in found for role in ("seller", "creator", "referrer") if row[role]}
     for currency in dict.fromkeys(row["currency"] for row in found):
         mine = [row for row in found if row["currency"] == currency]
         components.html(f'<div class="sy-money">{sentence(viewer, mine, currency)}</div>')
         _draw_waterfall(mine, currency)
         _draw_lines(viewer, mine, currency)
         with st.expander("By which rules", key=f"rules-{currency}"):
-            _draw_rules(viewer, mine, names)
+            _draw_rules(viewer, mine)
         if any(row["cause"] != "sale" for row in mine):
             _draw_causes(viewer, mine, currency)
     _draw_windows(viewer, order)
@@ -151,10 +149,10 @@ def _whose(row: Row) -> str:
     return ", ".join(who)
 
 
-def _draw_rules(viewer: people.Viewer, rows: Sequence[Row], names: Mapping[int, str]) -> None:
+def _draw_rules(viewer: people.Viewer, rows: Sequence[Row]) -> None:
     """The versions of rules that were frozen on each line, as sentences."""
     ids = sorted({number for row in rows for number in _rule_ids(row)})
-    rules = money_queries.rules_named(viewer.shop.id, ids)
+    rules = money_queries.rule_sentences(viewer.shop.id, ids)
     seen: set[tuple[int | None, str]] = set()
     body = []
     for row in rows:
@@ -162,7 +160,7 @@ def _draw_rules(viewer: people.Viewer, rows: Sequence[Row], names: Mapping[int, 
         if row["terms_id"] is None or place in seen:
             continue
         seen.add(place)
-        said = [_rule(rules[number], names) for number in _rule_ids(row) if number in rules]
+        said = [_rule(number, rules[number]) for number in _rule_ids(row) if number in rules]
         body.append(
             (
                 f'<span class="sy-code">{escape(_line(row))}</span> · {escape(money_words.BASES[row["base"]])}',
@@ -181,8 +179,8 @@ def _rule_ids(row: Row) -> list[int]:
     return [number for number in chosen or () if number]
 
 
-def _rule(rule: Rule, names: Mapping[int, str]) -> str:
-    return f'{escape(wording.rule_sentence(rule, names))} <span class="sy-meta">(version {rule.id})</span>'
+def _rule(number: int, said: str) -> str:
+    return f'{escape(said)} <span class="sy-meta">(version {number})</span>'
 
 
 def _draw_causes(viewer: people.Viewer, rows: Sequence[Row], currency: str) -> None:

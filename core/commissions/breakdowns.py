@@ -14,9 +14,9 @@ from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection
 
-from core.commissions.statement_files import guarded
 from core.db import fetch
 from core.money import to_major
+from core.spreadsheets import guarded
 
 By = Literal["seller", "creator", "referrer", "channel", "category"]
 BYS: tuple[By, ...] = get_args(By)

@@ -20,10 +20,10 @@ from core.commissions import statement_page, wording
 from core.commissions.statements import Section, Statement
 from core.ledger.queries import Line, Standing
 from core.money import exponent, to_major
+from core.spreadsheets import guarded
 
 Format = Literal["csv", "xlsx", "html"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +53,6 @@ def name_of(code: str, first: str, last: str, format_: str) -> str:
 def media_type(format_: Format) -> str:
     """What it is, in the words of HTTP."""
     return _MAKERS[format_][0]
-
-
-def guarded(text: str) -> str:
-    """A cell that no spreadsheet runs: an apostrophe before what begins like a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 # --- rows, the same for both ------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from core.commissions import wording
 from core.commissions.statements import Section, Statement
 from core.ledger.queries import Standing
+from core.money import shown
 
 _STYLE = """
 @page{size:A4;margin:16mm 14mm 18mm}
@@ -110,7 +111,7 @@ def _section(statement: Statement, section: Section) -> str:
 
 def _pair(section: Section, standing: Standing) -> str:
     return "".join(
-        f'<td class="num">{wording.money(minor, section.currency)}</td>'
+        f'<td class="num">{shown(minor, section.currency)}</td>'
         for minor in (standing.payable_minor, standing.held_minor)
     )
 
@@ -118,7 +119,7 @@ def _pair(section: Section, standing: Standing) -> str:
 def _moved(section: Section, standing: Standing) -> str:
     """What was not moved is not a figure."""
     return "".join(
-        f'<td class="num">{wording.money(minor, section.currency) if minor else "–"}</td>'
+        f'<td class="num">{shown(minor, section.currency) if minor else "–"}</td>'
         for minor in (standing.payable_minor, standing.held_minor)
     )
 
@@ -146,12 +147,12 @@ def _lines(statement: Statement, section: Section) -> str:
             f'<tr><td class="time">{stamp(line.recorded_at, statement.time_zone)}</td>'
             f"<td>{escape(wording.cause(line.kind))}</td><td>{escape(line.note)}</td>"
             f"{_moved(section, moved)}"
-            f'<td class="num">{wording.money(balance.payable_minor, section.currency)}</td></tr>'
+            f'<td class="num">{shown(balance.payable_minor, section.currency)}</td></tr>'
         )
-    shown = "".join(rows) or '<tr><td colspan="6">Nothing changed in this period.</td></tr>'
+    body = "".join(rows) or '<tr><td colspan="6">Nothing changed in this period.</td></tr>'
     heads = ("Recorded", "What", "Note", "Payable", "Held", "Payable after")
     top = "".join(f'<th scope="col"{" class=num" if at > 2 else ""}>{name}</th>' for at, name in enumerate(heads))
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{shown}</tbody></table>"
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _foot(statement: Statement) -> str:

@@ -1,29 +1,6 @@
-"""How money is spoken of, the same on screens and on statements: causes, kinds of accounts, rules as sentences."""
+"""How money is spoken of, the same on screens and on statements: causes and kinds of accounts."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from decimal import Decimal
-
-from core.commissions.rules import Rule
-from core.money import exponent, to_major
-
-MINUS = "\N{MINUS SIGN}"
-_SIGNS = {"GBP": "£", "EUR": "€", "USD": "$", "JPY": "¥"}
-
-
-def money(minor: int, currency: str) -> str:
-    """£843.10, −£2.00, CHF 12.00: the currency always shows."""
-    amount = f"{abs(to_major(minor, currency)):,.{exponent(currency)}f}"
-    sign, symbol = MINUS if minor < 0 else "", _SIGNS.get(currency)
-    return f"{sign}{symbol}{amount}" if symbol else f"{sign}{currency} {amount}"
-
-
-def percent(ppm: int) -> str:
-    """12.5 % of 125000 millionths, with as many digits as it takes."""
-    text = f"{Decimal(ppm).scaleb(-4):f}"
-    return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
-
 
 _CAUSES = {
     "sale": "Sale",
@@ -111,39 +88,3 @@ def account_place(kind: str, currency: str) -> tuple[str, int]:
 def account_meaning(kind: str) -> str:
     """What a kind of account stands for."""
     return _ACCOUNTS.get(kind, ("", ""))[1]
-
-
-_KINDS = {
-    "platform_fee": "Platform fee",
-    "creator_commission": "Creator commission",
-    "referrer_fee": "Referrer fee",
-    "channel_fee": "Channel fee",
-}
-
-
-def rule_sentence(rule: Rule, names: Mapping[int, str] | None = None) -> str:
-    """Platform fee: 12 % of items, for Oak & Ash (rule 17). `names`: of parties, by id."""
-    names = names or {}
-    of = "items" if rule.base == "item" else "carriage"
-    basis = " with taxes" if rule.tax_basis == "gross" else ""
-    scope = [f"for {names.get(party, f'party {party}')}" for party in (rule.seller_id, rule.payee_id) if party]
-    scope += [f"in {rule.category}"] if rule.category else []
-    scope += ["for one SKU"] if rule.sku_id is not None else []
-    scope += ["on one channel"] if rule.connection_id is not None else []
-    said = f"{_KINDS[rule.kind]}: {_amount(rule)} {of}{basis}"
-    extra = ", borne by the platform" if rule.borne_by == "platform" else ""
-    kept = ", kept when refunded" if rule.on_refund == "kept" else ""
-    return f"{', '.join([said, *scope])}{extra}{kept}"
-
-
-def _amount(rule: Rule) -> str:
-    if rule.form == "fixed":
-        each = "unit of" if rule.base == "item" else "line's"
-        return f"{money(rule.fixed_minor, rule.currency or '')} for each {each}"
-    if rule.form == "tiered":
-        steps = [
-            f"{percent(ppm)} from {money(begins, rule.currency or '')}" if begins else percent(ppm)
-            for begins, ppm in rule.tiers
-        ]
-        return f"{', '.join(steps)} of the month's"
-    return f"{percent(rule.rate_ppm)} of"

@@ -31,6 +31,7 @@ from core.identity.concerned import named_listings
 from core.identity.operations import MappingChanged, details
 from core.identity.outcomes import Answer, Outcome
 from core.identity.rules import Identifier, identifier
+from core.spreadsheets import guarded, unguarded
 
 BYTES_MAX = 20_000_000
 ROWS_MAX = 50_000
@@ -46,7 +47,6 @@ _ALIASES: Mapping[str, frozenset[str]] = {
     "source": frozenset(("source",)),
     "reason": frozenset(("reason", "note", "comment")),
 }
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NO, _YES = frozenset(("no", "n", "false", "0")), frozenset(("", "yes", "y", "true", "1"))
 
 _AUTOMATIC = "automatic"
@@ -141,16 +141,6 @@ def _cells(row: RowMapping) -> Iterator[str]:
     yield guarded(row["reason"])
     yield guarded(row["mapped_by"])
     yield row["mapped_at"].isoformat(timespec="seconds")
-
-
-def guarded(text: str) -> str:
-    """A cell that no spreadsheet runs: an apostrophe before what begins like a formula, or like such a cell."""
-    return f"'{text}" if text[:1] in (*_FORMULA, "'") else text
-
-
-def unguarded(text: str) -> str:
-    """What was guarded, as it was."""
-    return text[1:] if text[:1] == "'" and text[1:2] in (*_FORMULA, "'") else text
 
 
 # --- in --------------------------------------------------------------------------------------------------------------

@@ -96,19 +96,6 @@ def check(transaction: Transaction) -> None:
             raise Unbalanced(transaction.key, currency, amount)
 
 
-def reversal(transaction: Transaction, key: str, event_at: datetime, note: str) -> Transaction:
-    """The opposite fact: nothing is ever taken out."""
-    return Transaction(
-        key,
-        transaction.kind,
-        event_at,
-        note,
-        {name: -amount for name, amount in transaction.entries.items()},
-        transaction.order_id,
-        transaction.recorded_by,
-    )
-
-
 # --- the sealed form --------------------------------------------------------------------------------------------------
 
 

@@ -15,12 +15,12 @@ from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from openpyxl.styles import Alignment, Font, PatternFill
 from openpyxl.utils import get_column_letter
 
-from core.identity.files import guarded
 from core.money import exponent
 from core.reports import page
 from core.reports.queries import ReportRow
 from core.reports.tables import Cell, Column, Section, flat, sections
 from core.reports.words import UNKNOWN, long_day, stamp
+from core.spreadsheets import guarded
 
 Format = Literal["xlsx", "csv", "html"]
 FORMATS: tuple[Format, ...] = get_args(Format)

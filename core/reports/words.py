@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from core.money import exponent, to_major
+from core.money import MINUS, shown
 from core.reports.queries import ReportRow
 from core.reports.rules import USUAL_WEEKS, counted, sums
 
@@ -16,8 +16,6 @@ NOT_MEASURED = "not measured"
 NO_ORDER = "Without an order"
 NOT_TOLD = "not told"
 UNKNOWN = "–"
-MINUS = "\N{MINUS SIGN}"
-_SIGNS = {"GBP": "£", "EUR": "€", "USD": "$", "JPY": "¥"}
 
 LABELS: Mapping[str, str] = {
     "orders": "Orders",
@@ -90,11 +88,7 @@ _CAUSES: Mapping[str, tuple[str, str]] = {
 
 def money(minor: int | None, currency: str) -> str:
     """£843.10 from 84310 minor units; a dash where it is not told."""
-    if minor is None:
-        return UNKNOWN
-    amount = f"{abs(to_major(minor, currency)):,.{exponent(currency)}f}"
-    sign = _SIGNS.get(currency)
-    return f"{MINUS if minor < 0 else ''}{sign or currency + ' '}{amount}"
+    return UNKNOWN if minor is None else shown(minor, currency)
 
 
 def count(number: float | None) -> str:

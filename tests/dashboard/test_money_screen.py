@@ -134,7 +134,7 @@ def test_weeks_of_trade_on_every_screen(opened: Open, conn: Connection) -> None:
         assert not page.exception
         said = text_of(page)
         assert "The buyer paid" in said
-        assert "Platform fee: 9 % of items" in said or name == "cancelled"
+        assert "pays 9 % of items" in said or name == "cancelled"
     assert "Hold what is earned…" in {button.label for button in page.button}
 
 

@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 from core.db import scalar
 from core.identity import assigning, files, queries
 from core.identity.assigning import NotToBeSetAside
-from core.identity.files import AlreadyLoaded, BadFile, DryRun, guarded, unguarded
+from core.identity.files import AlreadyLoaded, BadFile, DryRun
 from core.identity.operations import MappingChanged
+from core.spreadsheets import guarded, unguarded
 from tests.factories import ACTOR, NOW, World, book, level_of, make_channel_listing, make_line, make_order, make_world
 from tests.integration.test_identity import EAN, amazon, one, parked
 from tests.stock_desk import broken

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from core import embedded
 from core.db import execute, fetch, fetch_one, is_data_error, scalar, unit_of_work
 from core.ledger import operations as ledger
-from core.ledger.rules import AccountName, EmptyTransaction, Unbalanced, reversal
+from core.ledger.rules import AccountName, EmptyTransaction, Unbalanced
 from tests.conftest import TestServers
 from tests.factories import NOW, World, later, make_shop, make_world
 from tests.ledgers import PLATFORM, RECEIVABLE, TAX, entries_of, make_transaction, post
@@ -123,13 +123,6 @@ def test_the_same_fact_is_posted_once(conn: Connection, shop_id: int) -> None:
     again = ledger.post(conn, shop_id, [make_transaction("a", 9999), make_transaction("b")], later(1))
     assert (again["a"].id, again["a"].is_new, again["b"].is_new) == (first["a"].id, False, True)
     assert entries_of(conn, shop_id, "a")["channel_receivable"] == 1200
-
-
-def test_a_reversal_takes_back_by_adding(conn: Connection, shop_id: int) -> None:
-    sale = make_transaction("a")
-    ledger.post(conn, shop_id, [sale, reversal(sale, "a:back", later(2), "Taken back")], NOW)
-    balance = "select sum(amount_minor) from ledger_entries where shop_id = %(shop)s group by account_id"
-    assert {row["sum"] for row in fetch(conn, balance, shop=shop_id)} == {0}
 
 
 def test_shops_have_ledgers_of_their_own(conn: Connection, shop_id: int) -> None:

@@ -16,12 +16,12 @@ from sqlalchemy import Connection, Engine, create_engine
 
 from core import embedded
 from core.commissions import breakdowns, explaining, statement_files, statements, wording
-from core.commissions.rules import Rule
 from core.commissions.statements import BadPeriod, NoSuchParty, Statement
 from core.db import execute, fetch, scalar
 from core.ledger import queries
 from core.ledger.queries import Period, Standing
 from core.ledger.rules import GENESIS, head_after, members_of
+from core.money import shown
 from tests.conftest import TestServers
 from tests.dashboard import money_worlds, seed
 from tests.dashboard.money_worlds import Earned
@@ -223,7 +223,7 @@ def test_the_page_prints_by_itself(shop: Shop) -> None:
     assert "<Goods>" not in statement_files.make(made, "html").content.decode()
     section = made.sections[0]
     for standing in (section.opening, section.closing):
-        assert wording.money(standing.payable_minor, "GBP") in text
+        assert shown(standing.payable_minor, "GBP") in text
     assert page.tags.count("tr") == len(section.lines) + len(section.causes) + 4
     assert "was not sealed yet" in text
     assert "Signed" in text
@@ -250,25 +250,3 @@ def test_the_page_names_the_ledgers_head_once_it_is_sealed(shop: Shop) -> None:
     # Between the ends of a seal, and not in it.
     assert queries.seal_of(shop.conn, shop.world.shop, 2) is None
     assert queries.last_seal(shop.conn, shop.world.shop, shop.now - timedelta(days=1)) is None
-
-
-@pytest.mark.parametrize(
-    ("rule", "said"),
-    [
-        (Rule(1, "platform_fee", "item", "percentage", rate_ppm=125_000), "Platform fee: 12.5 % of items"),
-        (
-            Rule(2, "creator_commission", "item", "fixed", fixed_minor=50, currency="GBP", payee_id=4),
-            "Creator commission: £0.50 for each unit of items, for Mira",
-        ),
-        (
-            Rule(3, "platform_fee", "item", "tiered", tiers=((0, 120_000), (100_000, 90_000)), currency="GBP"),
-            "Platform fee: 12 %, 9 % from £1,000.00 of the month's items",
-        ),
-        (
-            Rule(4, "referrer_fee", "shipping", "percentage", rate_ppm=1, borne_by="platform", on_refund="kept"),
-            "Referrer fee: 0.0001 % of carriage, borne by the platform, kept when refunded",
-        ),
-    ],
-)
-def test_rules_are_sentences(rule: Rule, said: str) -> None:
-    assert wording.rule_sentence(rule, {4: "Mira"}) == said
