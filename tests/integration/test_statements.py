@@ -15,7 +15,7 @@ from openpyxl import load_workbook
 from sqlalchemy import Connection, Engine, create_engine
 
 from core import embedded
-from core.commissions import breakdowns, explaining, statement_files, statements, wording
+from core.commissions import breakdowns, explaining, statement_files, statements
 from core.commissions.statements import BadPeriod, NoSuchParty, Statement
 from core.db import execute, fetch, scalar
 from core.ledger import queries
