@@ -179,7 +179,7 @@ def _draw_settings(viewer: people.Viewer, there: Settings) -> None:
         def do(actor: Actor) -> str:
             wanted = Settings(int(days), window_from, int(limit))
             actions.save_settings(application(), viewer.shop.id, wanted, actor)
-            return "Saved. Windows noted before stay as long as they were."
+            return "Saved. Orders booked before keep the window they were booked with."
 
         _do(viewer, reason or "", do)
 

@@ -213,7 +213,7 @@ def _check_days(days: int | None) -> None:
 
 
 def save_settings(conn: Connection, shop_id: int, wanted: Settings, actor: Actor, now: datetime) -> None:
-    """Save what a shop decides about money. Windows noted before stay as long as they were. Raises BadInput."""
+    """Save what a shop decides about money. Orders keep the window they were booked with. Raises BadInput."""
     _check_days(wanted.return_window_days)
     if wanted.window_from not in ("shipped", "placed"):
         raise BadInput(f"a return window cannot count from “{wanted.window_from}”: write shipped or placed")

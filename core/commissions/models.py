@@ -332,6 +332,7 @@ commission_windows = Table(
     Column("shop_id", BigInteger, nullable=False),
     Column("order_id", BigInteger, nullable=False),
     Column("days", Integer, nullable=False, comment="of the terms that its lines were booked by"),
+    Column("window_from", Text, nullable=False, comment="what it counts from, as the shop had it when it was noted"),
     Column("starts_at", DateTime(timezone=True), comment="null: nothing has left yet"),
     Column(
         "closes_at", DateTime(timezone=True), comment="from then on what was earned is payable; null: not known yet"
@@ -342,6 +343,7 @@ commission_windows = Table(
     PrimaryKeyConstraint("shop_id", "order_id", "days"),
     ForeignKeyConstraint(["shop_id", "order_id"], ["orders.shop_id", "orders.id"]),
     ForeignKeyConstraint(["shop_id", "transaction_id"], ["ledger_transactions.shop_id", "ledger_transactions.id"]),
+    CheckConstraint("window_from in ('shipped', 'placed')", name="window_from"),
     CheckConstraint("waits_for in ('shipment', 'payment', 'hold')", name="waits_for"),
     Index("ix_commission_windows_due", "closes_at", postgresql_where=text("released_at is null")),
     Index("ix_commission_windows_open", "shop_id", "order_id", postgresql_where=text("released_at is null")),

@@ -27,7 +27,7 @@ def refresh_windows(conn: Connection, shop_id: int, order_ids: Collection[int]) 
 def note_windows(conn: Connection, shop_id: int, wanted: Sequence[tuple[int, int]]) -> None:
     """Note from when on what was earned of some (locked) orders is payable; `wanted`: each order, and days.
 
-    Goods have left when something was shipped and nothing of it is promised any more; an order without goods counts
+    A window goes on counting from what it counted from when it was noted. Goods have left when something was shipped and nothing of it is promised any more; an order without goods counts
     from when it was placed.
     """
     if not wanted:
@@ -45,16 +45,18 @@ def note_windows(conn: Connection, shop_id: int, wanted: Sequence[tuple[int, int
 
 _WINDOWS = """
     with wanted as materialized (
-        select o.id, n.days, o.placed_at, o.financial_status, o.ships_from_channel, f.last_at
+        select o.id, n.days, o.placed_at, o.financial_status, o.ships_from_channel, f.last_at,
+            coalesce(c.window_from, %(window_from)s) as window_from
         from unnest(%(orders)b::int8[], %(days)b::int4[]) as n (order_id, days)
         join orders o on o.shop_id = %(shop)s and o.id = n.order_id
+        left join commission_windows c on c.shop_id = o.shop_id and c.order_id = o.id and c.days = n.days
         cross join lateral (
             select max(f.fulfilled_at) as last_at from fulfilments f
             where f.shop_id = o.shop_id and f.order_id = o.id and f.is_shipped
         ) f
     ), state as (
-        select w.id, w.days,
-            case when %(window_from)s = 'placed' then w.placed_at
+        select w.id, w.days, w.window_from,
+            case when w.window_from = 'placed' then w.placed_at
                 -- Only where something left is it worth asking for each line.
                 when w.last_at is not null then case when not exists (
                     select from order_lines l join reservations r on r.shop_id = l.shop_id and r.order_line_id = l.id
@@ -68,8 +70,8 @@ _WINDOWS = """
                 when w.financial_status = any(%(unpaid)b::text[]) then 'payment' end as waits_for
         from wanted w
     )
-    insert into commission_windows (shop_id, order_id, days, starts_at, closes_at, waits_for)
-    select %(shop)s, id, days, starts_at,
+    insert into commission_windows (shop_id, order_id, days, window_from, starts_at, closes_at, waits_for)
+    select %(shop)s, id, days, window_from, starts_at,
         case when waits_for is null then starts_at + make_interval(days => days) end,
         case when waits_for is null and starts_at is null then 'shipment' else waits_for end
     from state order by id, days

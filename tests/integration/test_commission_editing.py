@@ -27,6 +27,8 @@ from tests.factories import (
     make_facts,
     make_line,
     make_order,
+    make_refund,
+    make_refund_line,
     make_world,
     set_row,
 )
@@ -151,6 +153,31 @@ def test_settings_are_saved_with_what_they_were(engine: Engine, world: World) ->
         assert (details["before"]["return_window_days"], details["after"]["return_window_days"]) == (30, 21)
         with pytest.raises(BadInput, match="write shipped or placed"):
             editing.save_settings(conn, world.shop_id, Settings(14, "whenever", 0), ACTOR, NOW)
+
+
+def test_a_window_goes_on_counting_from_what_it_counted_from(engine: Engine, world: World) -> None:
+    def windows(conn: Connection) -> dict[str, tuple[str, bool]]:
+        rows = fetch(
+            conn,
+            """
+            select o.name, w.window_from, w.starts_at = o.placed_at as is_placed from commission_windows w
+            join orders o on o.shop_id = w.shop_id and o.id = w.order_id where w.shop_id = %(s)s
+            """,
+            s=world.shop_id,
+        )
+        return {row["name"]: (row["window_from"], bool(row["is_placed"])) for row in rows}
+
+    with unit_of_work(engine) as conn:
+        oak = party(conn, world, "OAK")
+        editing.save(conn, world.shop_id, ACTOR, NOW, rules=[FEE], assignments=[Assignment(0, "seller", oak)])
+        apply(conn, world, make_facts(make_order("1")))
+        editing.save_settings(conn, world.shop_id, Settings(14, "placed", 0), ACTOR, NOW)
+        apply(conn, world, make_facts(make_order("2")))
+        assert windows(conn) == {"#1": ("shipped", False), "#2": ("placed", True)}
+        # Whatever becomes of the first order later: it counts from when its goods leave.
+        refund = make_refund("1", [make_refund_line(units=1)], "r1", later(20))
+        apply(conn, world, make_facts(make_order("1", [make_line(units=2)], version_at=later(10)), refund))
+        assert windows(conn)["#1"] == ("shipped", False)
 
 
 def test_a_file_says_of_each_row_what_is_wrong_and_saves_nothing(engine: Engine, world: World) -> None:
