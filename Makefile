@@ -8,7 +8,7 @@ HERE := $(CURDIR)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up down test bench chaos fuzz check format lock clean
+.PHONY: help setup setup-dev up down test test-long bench chaos fuzz check format lock clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -28,8 +28,13 @@ down: $(VENV)/.setup ## Stop what runs here; data stays
 # more that only waits for the others. A file stays in one of them.
 JOBS := 3
 
-test: $(VENV)/.setup-dev ## Run the tests; ARGS="-k words" chooses some, JOBS=0 runs them one by one
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
+
+test: $(VENV)/.setup-dev ## Run what every change has to pass; ARGS="-k words" chooses some, JOBS=0 runs them one by one
+	$(PYTEST) --numprocesses $(JOBS) -m "not long" $(ARGS)
+
+test-long: $(VENV)/.setup-dev ## Run what takes minutes for one thing: whole files, outages, chaos, phones; before a release
+	$(PYTEST) --numprocesses $(JOBS) -m long $(ARGS)
 
 bench: $(VENV)/.setup ## Measure; ARGS="apply --json" chooses one (ingest, apply, plan, replay, hot_sku, scarce, quota, propagate, ledger, oversell)
 	$(BIN)/python -m bench $(ARGS)

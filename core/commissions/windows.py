@@ -27,8 +27,8 @@ def refresh_windows(conn: Connection, shop_id: int, order_ids: Collection[int]) 
 def note_windows(conn: Connection, shop_id: int, wanted: Sequence[tuple[int, int]]) -> None:
     """Note from when on what was earned of some (locked) orders is payable; `wanted`: each order, and days.
 
-    A window goes on counting from what it counted from when it was noted. Goods have left when something was shipped and nothing of it is promised any more; an order without goods counts
-    from when it was placed.
+    A window goes on counting from what it counted from when it was noted. Goods have left when something was shipped
+    and nothing of it is promised any more; an order without goods counts from when it was placed.
     """
     if not wanted:
         return

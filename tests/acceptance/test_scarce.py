@@ -30,7 +30,7 @@ from workers.replay import hurried, wait_until_in_step
 from workers.retail_file import read_invoices
 from workers.world import Control, quiet
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 ORDERS, GOODS = 528, 6
 BASKETS_PER_SECOND, LEAD = 1.5, 10

@@ -123,6 +123,7 @@ def test_the_median_counts_and_an_aim_is_met_or_missed() -> None:
     assert [(ratio.value, ratio.is_met) for ratio in report.ratios] == [(2.0, False), (2.0, True)]
 
 
+@pytest.mark.long
 def test_buyers_of_one_sku_are_held_against_a_lock_an_order_and_against_buyers_of_many(
     bench_servers: Servers,
 ) -> None:
@@ -135,6 +136,7 @@ def test_buyers_of_one_sku_are_held_against_a_lock_an_order_and_against_buyers_o
         assert any(word in name for name in names), word
 
 
+@pytest.mark.long
 def test_a_sale_is_followed_to_the_other_channels_beside_who_hears_and_who_asks(
     bench_servers: Servers,
 ) -> None:
@@ -148,6 +150,7 @@ def test_a_sale_is_followed_to_the_other_channels_beside_who_hears_and_who_asks(
     assert all(lags[f"{who} to the other shop: p50"] > 1.25 for who in ("ours", "floor", "baseline"))
 
 
+@pytest.mark.long
 def test_what_is_told_of_a_backlog_is_held_against_the_truth_and_screens_against_a_shop_without(
     bench_servers: Servers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

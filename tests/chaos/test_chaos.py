@@ -18,6 +18,7 @@ SEED = 20101201
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
 def test_what_was_accepted_is_booked_once_whatever_is_struck(tmp_path: Path) -> None:

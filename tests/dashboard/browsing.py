@@ -220,21 +220,29 @@ def _is_known(location: object) -> bool:
     return str(dict(location)["url"]).endswith(("/_stcore/health", "/_stcore/host-config"))  # type: ignore[call-overload]
 
 
-WIDTHS = [False, True]
+WIDTHS = [pytest.param(False, id="desktop"), pytest.param(True, id="phone", marks=pytest.mark.long)]
 """Whether on a phone: dark changes colours only and the phone places only, so that both at once show nothing new."""
-
-WIDTH_NAMES = ["desktop", "phone"]
 
 
 def looks(names: Iterable[str]) -> list[Any]:
     """(page, whether on a phone) as parameters of a test: each page on both widths; of its other states (`sku-doubt` of
-    `sku`), which are drawn by the same parts, each on one of them in turn. Where pictures are kept, all on both."""
+    `sku`), which are drawn by the same parts, each on one of them in turn. Where pictures are kept, all on both.
+
+    Every change has its pages looked at on a desk; on a phone, and in their other states, before a release.
+    """
     found, turn = [], 0
     for name in names:
-        widths = WIDTHS
+        widths = [False, True]
         if "-" in name and not KEPT:
             widths, turn = [bool(turn % 2)], turn + 1
-        found += [pytest.param(name, phone, id=f"{name}-{WIDTH_NAMES[phone]}") for phone in widths]
+        found += [
+            pytest.param(
+                *(name, phone),
+                id=f"{name}-{'phone' if phone else 'desktop'}",
+                marks=[pytest.mark.long] if phone or "-" in name else [],
+            )
+            for phone in widths
+        ]
     return found
 
 

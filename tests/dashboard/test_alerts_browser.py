@@ -53,11 +53,7 @@ PAGES = {
 }
 
 
-# Tables and timelines look alike on all pages: each is looked at once, what is this screen's own on both widths.
-LOOKS = [("alerts", False), ("alerts", True), ("alerts-one", True), ("alerts-said", False), ("alerts-channels", False)]
-
-
-@pytest.mark.parametrize(("name", "phone"), LOOKS)
+@pytest.mark.parametrize(("name", "phone"), browsing.looks(PAGES))
 def test_each_look_of_the_screen_is_sound(site: Site, browser: Browser, pictures: Path, name: str, phone: bool) -> None:
     address = site.address + PAGES[name].format(exposure=site.made.exposure, trial=site.trial)
     with browsing.visit(browser, address, phone=phone) as seen:

@@ -112,6 +112,7 @@ def test_what_is_chosen_is_in_the_address_and_survives_a_reload(sites: Sites, br
         assert seen.complaints == []
 
 
+@pytest.mark.long
 def test_choosing_a_row_opens_it_and_closing_lets_it_be_chosen_again(sites: Sites, browser: Browser) -> None:
     with browsing.visit(browser, f"{sites.day}/calls?show=Refused") as seen:
         seen.page.set_viewport_size({"width": 1280, "height": 3_400})
@@ -130,7 +131,7 @@ def test_choosing_a_row_opens_it_and_closing_lets_it_be_chosen_again(sites: Site
             assert "call=" not in seen.page.url
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_a_call_opens_by_its_address_survives_a_refresh_and_closes(
     sites: Sites, browser: Browser, pictures: Path, scheme: str
 ) -> None:

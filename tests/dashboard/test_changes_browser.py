@@ -35,9 +35,9 @@ def site(
 LOOKS = [
     ("orders", "light", False),
     ("order", "dark", False),
-    ("order", "light", True),
-    ("sku", "light", False),
-    ("overview", "light", False),
+    pytest.param("order", "light", True, marks=pytest.mark.long),
+    pytest.param("sku", "light", False, marks=pytest.mark.long),
+    pytest.param("overview", "light", False, marks=pytest.mark.long),
 ]
 
 

@@ -44,7 +44,11 @@ def site(
 
 @pytest.mark.parametrize(
     ("name", "scheme", "phone"),
-    [("shopify", "light", False), ("shadow", "dark", False), ("amazon", "light", True)],
+    [
+        ("shopify", "light", False),
+        ("shadow", "dark", False),
+        pytest.param("amazon", "light", True, marks=pytest.mark.long),
+    ],
 )
 def test_the_page_is_sound_in_every_look(
     site: Site, browser: Browser, pictures: Path, name: str, scheme: str, phone: bool

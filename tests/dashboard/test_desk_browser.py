@@ -176,6 +176,7 @@ def test_a_delivery_is_scanned_by_keyboard_alone_booked_and_undone(
     ]
 
 
+@pytest.mark.long
 def test_a_transfer_is_drafted_sent_and_received(floor: str, engine: Engine, browser: Browser, pictures: Path) -> None:
     with browsing.visit(browser, floor + "/desk?part=Transfer") as seen:
         page = seen.page
@@ -267,6 +268,7 @@ def test_a_return_of_an_order_is_taken_back_and_undone(
     assert on_hand(engine, "MUG") == 40
 
 
+@pytest.mark.long
 def test_a_delivery_by_file_and_a_count_and_a_return_are_each_undone(
     floor: str, engine: Engine, browser: Browser, pictures: Path
 ) -> None:

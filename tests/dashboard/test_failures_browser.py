@@ -86,17 +86,7 @@ PAGES = {
 }
 
 
-# What is not drawn by what other pages draw, too, is looked at on both widths.
-LOOKS = [
-    ("failures", False),
-    ("failures", True),
-    ("failures-empty", True),
-    ("failures-requeued", True),
-    ("failures-group", False),
-]
-
-
-@pytest.mark.parametrize(("name", "phone"), LOOKS)
+@pytest.mark.parametrize(("name", "phone"), browsing.looks(PAGES))
 def test_each_look_of_the_screen_is_sound(
     sites: Sites, browser: Browser, pictures: Path, name: str, phone: bool
 ) -> None:
@@ -247,6 +237,7 @@ def tab_to(page: Page, wanted: Locator) -> None:
     raise AssertionError("the keyboard does not reach it")
 
 
+@pytest.mark.long
 def test_by_keyboard_alone_while_the_page_refreshes_itself_and_the_facts_change(
     bench: Bench, browser: Browser, pictures: Path
 ) -> None:

@@ -42,7 +42,7 @@ def site(
     embedded.drop_database(home, database.name)
 
 
-@pytest.mark.parametrize("phone", browsing.WIDTHS, ids=browsing.WIDTH_NAMES)
+@pytest.mark.parametrize("phone", browsing.WIDTHS)
 def test_the_page_is_sound_in_each_look(site: Site, browser: Browser, pictures: Path, phone: bool) -> None:
     with browsing.visit(browser, f"{site.address}/reconciliation", phone=phone) as seen:
         expect(seen.page.get_by_text("things differ between us and")).to_be_visible()

@@ -49,7 +49,7 @@ def site(
     embedded.drop_database(home, database.name)
 
 
-@pytest.mark.parametrize("phone", browsing.WIDTHS, ids=browsing.WIDTH_NAMES)
+@pytest.mark.parametrize("phone", browsing.WIDTHS)
 def test_a_day_is_sound_in_every_look(site: Site, browser: Browser, pictures: Path, phone: bool) -> None:
     with browsing.visit(browser, f"{site.address}/reports?day={site.world.day}", phone=phone) as seen:
         browsing.assert_each_look_is_sound(seen, pictures, "reports")

@@ -241,6 +241,7 @@ def test_amazon_gets_at_most_a_fifth_of_one_category_and_it_is_undone(
     ]
 
 
+@pytest.mark.long
 def test_rules_that_changed_since_the_preview_are_not_saved_over_by_keyboard(desk: Desk, browser: Browser) -> None:
     with browsing.visit(browser, desk.address + "/rules?edit=new&see=yes&cap_units=3") as seen:
         page = seen.page

@@ -57,11 +57,7 @@ PAGES = {
 }
 
 
-# What is not drawn by what other pages draw, too, is looked at on both widths.
-LOOKS = [("runs", False), ("runs", True), ("runs-one", True), ("schedules", False), ("schedules-one", True)]
-
-
-@pytest.mark.parametrize(("name", "phone"), LOOKS)
+@pytest.mark.parametrize(("name", "phone"), browsing.looks(PAGES))
 def test_each_look_is_sound(site: Site, browser: Browser, pictures: Path, name: str, phone: bool) -> None:
     address = site.address + PAGES[name].format(failed=site.runs.failed)
     with browsing.visit(browser, address, phone=phone) as seen:

@@ -270,6 +270,7 @@ ATTEMPTS = 4
 """A call is tried so often within one job."""
 
 
+@pytest.mark.long
 def test_an_hour_without_shopify(trade: Trade, quiet_day: Calls) -> None:
     """Meanwhile it costs a few tries a push, and nobody else suffers; afterwards no more than a quiet day."""
     before, jobs, began = trade.calls(), trade.jobs(), time.monotonic()
@@ -287,6 +288,7 @@ def test_an_hour_without_shopify(trade: Trade, quiet_day: Calls) -> None:
     assert count(calls, "amazon", operation=PATCH) <= count(quiet_day, "amazon", operation=PATCH)
 
 
+@pytest.mark.long
 def test_a_token_that_expires_in_the_middle_of_a_batch(trade: Trade) -> None:
     """Each refused call is made once more, with a token that is fetched once for it, and nothing else is."""
     before = trade.calls()
@@ -305,6 +307,7 @@ def test_a_token_that_expires_in_the_middle_of_a_batch(trade: Trade) -> None:
     assert count(calls, "amazon", answered=True, operation=PATCH) == GOODS
 
 
+@pytest.mark.long
 def test_a_storm_of_429(trade: Trade, quiet_day: Calls) -> None:
     """Two calls of three are refused: what is answered is no more than on a quiet day, what is refused bounded."""
     before, jobs = trade.calls(), trade.jobs()
@@ -322,6 +325,7 @@ def test_a_storm_of_429(trade: Trade, quiet_day: Calls) -> None:
     assert count(calls, "shopify", answered=False) + count(calls, "amazon", answered=False) <= ATTEMPTS * tried
 
 
+@pytest.mark.long
 def test_a_lost_reply_on_every_fifth_write(trade: Trade, quiet_day: Calls) -> None:
     """Each is asked for again, with the same key, and applied once."""
     before, lost = trade.calls(), 0
@@ -338,5 +342,6 @@ def test_a_lost_reply_on_every_fifth_write(trade: Trade, quiet_day: Calls) -> No
     assert count(calls, "amazon", operation=PATCH) <= count(quiet_day, "amazon", operation=PATCH)
 
 
+@pytest.mark.long
 def test_what_befell_the_shop_leaves_no_trace_in_the_audit(trade: Trade) -> None:
     assert trade.system.cli_json("audit", "--settled")["clean"]

@@ -89,7 +89,7 @@ class Replayed:
         wait_until(lambda: self.in_step(SHOP) and self.in_step(DEMO), "everything is in step", 120)
 
 
-@pytest.fixture(scope="module", params=["quirks", "slice"])
+@pytest.fixture(scope="module", params=["quirks", pytest.param("slice", marks=pytest.mark.long)])
 def replayed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replayed]:
     folder = tmp_path_factory.mktemp("replayed")
     if request.param == "quirks":

@@ -53,6 +53,7 @@ def test_up_again_after_a_stop_and_after_a_kill_of_everything(make_system: MakeS
     system.stop()
 
 
+@pytest.mark.long
 def test_two_instances_side_by_side_share_nothing(make_system: MakeSystem) -> None:
     one, other = make_system(), make_system()
     one.process = one.begin("--no-demo")
