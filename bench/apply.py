@@ -281,7 +281,7 @@ _COPIED = {
         "order_id between {first} and {last}",
     ),
     "commission_windows": (
-        "shop_id, order_id, days, starts_at, closes_at, waits_for",
+        "shop_id, order_id, days, window_from, starts_at, closes_at, waits_for",
         "order_id between {first} and {last}",
     ),
 }
