@@ -49,7 +49,7 @@ def main() -> None:
         log_level="warning",
         access_log=False,
         proxy_headers=False,
-        # As long as vendors' proxies hold a connection: who sends on one that was just closed never learns what came of it.
+        # As long as vendors' proxies do: who sends on a connection that was just closed never learns what came of it.
         timeout_keep_alive=75,
         timeout_graceful_shutdown=2,
     )
