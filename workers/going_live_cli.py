@@ -26,6 +26,7 @@ from core.db import read_only, unit_of_work
 from core.inventory import comparison
 from core.inventory.comparison import ZEROED_MAX, Comparison, Difference, Verdict
 from core.messaging.doorbell import Lane, ring_resumed
+from core.spreadsheets import guarded
 from workers import console
 
 _SHOP = click.option("--shop", help="Name of the shop; needed where there are several.")
@@ -213,7 +214,7 @@ def _write_rows(conn: Connection, row: ConnectionRow, out: IO[str]) -> int:
 
 def _cell(value: Any) -> Any:
     """A spreadsheet would run what begins like a formula; a title or a code is what somebody typed at a channel."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    return guarded(value) if isinstance(value, str) else value
 
 
 def _as_json(found: Comparison, largest: list[Difference]) -> dict[str, Any]:
