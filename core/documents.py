@@ -158,7 +158,7 @@ class Incoming(Protocol):
         """Add some bytes. Raises TooLarge, StoreFull."""
         ...
 
-    def stat(self, now: datetime) -> Stat:
+    def stat(self) -> Stat:
         """What has come so far, safe on the disk."""
         ...
 
