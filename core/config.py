@@ -11,6 +11,8 @@ from core.errors import BadInput
 
 DEFAULT_HOME = ".switchyard"
 DEFAULT_PORT_BASE = 8500
+DOCUMENTS = "documents"
+"""In the home of an instance: files that people handed in or may fetch."""
 ANCHORS = "anchors"
 """In the home of an instance: each day's head of every ledger, outside of the database."""
 SECRET_KEYS_FILE = "secret_keys"
@@ -40,6 +42,7 @@ class Settings:
     metrics_token: str | None = None
     notices_inside: bool = False
     anchor_dir: Path = Path(DEFAULT_HOME) / ANCHORS
+    documents_dir: Path = Path(DEFAULT_HOME) / DOCUMENTS
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -61,6 +64,7 @@ class Settings:
             metrics_token=env.get("SWITCHYARD_METRICS_TOKEN") or None,
             notices_inside=env.get("SWITCHYARD_NOTICES_INSIDE") == "1",
             anchor_dir=Path(env.get("LEDGER_ANCHOR_DIR") or home / ANCHORS).absolute(),
+            documents_dir=Path(env.get("SWITCHYARD_DOCUMENTS_DIR") or home / DOCUMENTS).absolute(),
         )
 
 

@@ -12,7 +12,7 @@ revoke update, delete, truncate on
 from {role};
 revoke update, truncate on exposure_changes, channel_acts, alert_events, discrepancy_events from {role};
 revoke truncate on alerts from {role};
-revoke truncate on changes, change_legs, discrepancies from {role};
+revoke truncate on changes, change_legs, discrepancies, documents from {role};
 revoke delete, truncate on
     listing_writes, orders, order_lines, fulfilments, reservations, inbox_messages, policy_versions, channel_policies,
     stock_documents, stock_document_lines, shortages, write_stops,
