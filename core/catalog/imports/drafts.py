@@ -53,12 +53,12 @@ class VariantDraft:
     currency: str
     option_values: tuple[str, ...] = ()
     is_code_made: bool = False
-    barcode: str | None | Absent = ABSENT
-    price_minor: int | None | Absent = ABSENT
-    compare_at_minor: int | None | Absent = ABSENT
-    cost_minor: int | None | Absent = ABSENT
-    weight_grams: int | None | Absent = ABSENT
-    units: int | None | Absent = ABSENT
+    barcode: str | Absent | None = ABSENT
+    price_minor: int | Absent | None = ABSENT
+    compare_at_minor: int | Absent | None = ABSENT
+    cost_minor: int | Absent | None = ABSENT
+    weight_grams: int | Absent | None = ABSENT
+    units: int | Absent | None = ABSENT
     is_tracked: bool | Absent = ABSENT
     requires_shipping: bool | Absent = ABSENT
     taxable: bool | Absent = ABSENT
