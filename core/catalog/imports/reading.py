@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from core.catalog import barcodes
 from core.catalog.imports import cells, plans
 from core.catalog.imports.building import Builder
 from core.catalog.imports.mapping import FIELDS, Mapping, suggested
 from core.catalog.imports.plans import Form, Plan
 from core.catalog.imports.problems import Outcome, Problem
-from core.catalog.imports.spool import Kept, Spool
+from core.catalog.imports.spool import Kept, Spool, compared
 from core.errors import BadInput
 from core.money import CURRENCIES
 from core.spreadsheets import unguarded
@@ -113,8 +112,7 @@ class ProductFile:
                 found = next((written[at] for at in barcode_at if at < width and written[at].strip()), "")
                 key = _key(plan, spool, row, written, code)
                 barcode = cells.plain(found)
-                barcode = barcodes.gtin_of(barcode) or barcode
-                yield Kept(row.number, key, code or None, barcode or None, written, dict(row.odd), "")
+                yield Kept(row.number, key, code or None, compared(barcode), written, dict(row.odd), "")
             kept += 1
             if kept > self.rows_max:
                 raise UnreadableFile(f"{self.name} has more than {self.rows_max:,} rows: split it")
@@ -235,4 +233,6 @@ def _woocommerce_key(spool: Spool, row: Row, ref: str, code: str, parent: str, k
 
 def _unguarded(written: Sequence[str]) -> list[str]:
     """Cells without the apostrophe by which a formula was kept from running."""
+    if "'" not in "".join(written):
+        return list(written)
     return [unguarded(cell) if cell[:1] == "'" else cell for cell in written]
