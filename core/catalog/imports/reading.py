@@ -27,6 +27,8 @@ from core.tables.reading import TableFile, open_table
 from core.tables.values import Limits, Row, UnreadableFile
 
 ROWS_MAX = 500_000
+REASON = "reason"
+"""The last column of a file of refused rows; read past when such a file comes back."""
 
 _KNOWN_HEADS = plans.KNOWN_HEADS | {alias for aliases in FIELDS.values() for alias in aliases}
 
@@ -60,6 +62,7 @@ class ProductFile:
     """A file that was opened. `form` is None where it is not known and no mapping was given.
 
     `problems` are those of the file as a whole: columns that are not read. `suggested` is a mapping to begin with.
+    `has_reasons`: it is a file of refused rows that came back; its column of reasons is none of `heads`.
     """
 
     table: TableFile
@@ -72,6 +75,7 @@ class ProductFile:
     make_codes: bool
     rows_max: int
     plan: Plan | None
+    has_reasons: bool
     problems: tuple[Problem, ...] = ()
     progress: ReadingProgress = field(default_factory=ReadingProgress)
 
@@ -105,6 +109,8 @@ class ProductFile:
                 yield Kept(row.number, f"\0{row.number}", None, None, row.cells, {}, row.broken)
             else:
                 written = _unguarded(row.cells)
+                if self.has_reasons:
+                    del written[len(self.heads) : len(self.heads) + 1]
                 if not any(map(str.strip, written)) and not row.odd:
                     continue
                 width = len(written)
@@ -139,6 +145,9 @@ def open_products(
         raise BadInput(f"{currency} is no currency: use a code such as EUR")
     table = open_table(name, path, _KNOWN_HEADS, limits)
     heads_row, heads = _heads(table)
+    has_reasons = len(heads) > 1 and heads[-1].strip() == REASON
+    if has_reasons:
+        heads = heads[:-1]
     form = None if mapping else plans.recognised(name, heads)
     plan = plans.planned(form, heads) if form else None
     if mapping:
@@ -154,6 +163,7 @@ def open_products(
         make_codes=make_codes,
         rows_max=rows_max,
         plan=plan,
+        has_reasons=has_reasons,
         problems=tuple(_of_columns(plan, heads_row, currency)) if plan else (),
     )
 
