@@ -13,7 +13,7 @@ import io
 import re
 import zlib
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import IO, Literal, NamedTuple, cast
 
 from core.tables.values import Limits, Progress, Row, Source, UnreadableFile, normalized, opened, size_of
@@ -119,18 +119,24 @@ def why_broken(error: csv.Error) -> str:
     return f"a quotation mark is not closed or stands in the middle of a cell ({error})"
 
 
-def write(out: IO[bytes], lines: Iterable[Sequence[str]], worn: Dress) -> None:
-    """Cells in the same dress, so that they are read back as they are. What an encoding lacks is written in UTF-8."""
-    encoding = "utf-8-sig" if worn.encoding in ("utf-8", "cp1252") else worn.encoding
-    text = io.TextIOWrapper(out, encoding, newline="")
-    if encoding in ("utf-16-le", "utf-16-be"):
-        text.write("\ufeff")
-    if worn.names_separator:
-        text.write(f"sep={worn.separator}\r\n")
-    writer = csv.writer(text, delimiter=worn.separator)
-    for cells in lines:
-        writer.writerow(cells)
-    text.detach()
+class Writer:
+    """Writes cells in a dress, so that they are read back as they are; Windows text becomes UTF-8, which lacks nothing."""
+
+    def __init__(self, out: IO[bytes], worn: Dress) -> None:
+        encoding = "utf-8-sig" if worn.encoding in ("utf-8", "cp1252") else worn.encoding
+        self._text = io.TextIOWrapper(out, encoding, newline="")
+        if encoding in ("utf-16-le", "utf-16-be"):
+            self._text.write("\ufeff")
+        if worn.names_separator:
+            self._text.write(f"sep={worn.separator}\r\n")
+        self._writer = csv.writer(self._text, delimiter=worn.separator)
+
+    def add(self, cells: Sequence[str]) -> None:
+        self._writer.writerow(cells)
+
+    def close(self) -> None:
+        """Writes what is left; the file stays open."""
+        self._text.detach()
 
 
 class _Lines:

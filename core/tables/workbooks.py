@@ -11,7 +11,7 @@ import re
 import tempfile
 import zipfile
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import IO
@@ -59,22 +59,30 @@ def rows(name: str, source: Source, limits: Limits, progress: Progress) -> Itera
             raise UnreadableFile(damaged) from None
 
 
-def write(out: IO[bytes], lines: Iterable[Sequence[str]]) -> None:
-    """One sheet of texts. A character that a spreadsheet cannot keep is written as its escape."""
-    # A fifth of a second for who needs it: most processes never write a spreadsheet.
-    import openpyxl
+class Writer:
+    """Writes one sheet of texts. A character that a spreadsheet cannot keep is written as its escape."""
 
-    book = openpyxl.Workbook(write_only=True)
-    sheet = book.create_sheet("Rows")
-    for line in lines:
-        cells = []
-        for text in line:
-            cell = openpyxl.cell.WriteOnlyCell(sheet)
+    def __init__(self, out: IO[bytes]) -> None:
+        # A fifth of a second for who needs it: most processes never write a spreadsheet.
+        import openpyxl
+
+        self._out = out
+        self._cell = openpyxl.cell.WriteOnlyCell
+        self._book = openpyxl.Workbook(write_only=True)
+        self._sheet = self._book.create_sheet("Rows")
+
+    def add(self, cells: Sequence[str]) -> None:
+        row = []
+        for text in cells:
+            cell = self._cell(self._sheet)
             # Set as it is: a value that is assigned is looked at for a formula or a number.
             cell._value, cell.data_type = _escaped(text), "s"
-            cells.append(cell if text else None)
-        sheet.append(cells)
-    book.save(out)
+            row.append(cell if text else None)
+        self._sheet.append(row)
+
+    def close(self) -> None:
+        """Writes the whole; the file stays open."""
+        self._book.save(self._out)
 
 
 def _sheet_rows(name: str, packed: zipfile.ZipFile, texts: _Texts, limits: Limits, progress: Progress) -> Iterator[Row]:

@@ -49,6 +49,13 @@ class Case:
         place = self.plan.columns.get(name)
         return "" if place is None else self.text(row, place)
 
+    def first(self, rows: Sequence[Kept], place: int) -> str:
+        """The first of the cells of a column that is not blank."""
+        for row in rows:
+            if row.cells[place] and (text := self.text(row, place)):
+                return text
+        return ""
+
     def fault(self, row: Kept, place: int | None, fault: Fault) -> None:
         """Something wrong with a cell, or (`place` None) with the row."""
         value = "" if place is None else row.cells[place].strip()
@@ -191,10 +198,12 @@ class Builder:
         place = self.plan.columns[name]
         told, by = "", rows[0]
         for row in rows:
-            text = case.text(row, place)
+            if not row.cells[place]:
+                continue
+            text = words(case.text(row, place))
             if text and not told:
-                told, by = words(text), row
-            elif text and words(text) != told:
+                told, by = text, row
+            elif text and text != told:
                 case.fault(row, place, _contradiction(name, self.plan.heads[place].strip(), by.number, told))
         return told
 
@@ -202,7 +211,7 @@ class Builder:
         place = self.plan.columns.get("description")
         if place is None:
             return ABSENT
-        told = next((text for row in rows if (text := case.text(row, place))), "")
+        told = case.first(rows, place)
         if self.plan.form == "woocommerce":
             # Its exports write the end of a line as two characters.
             return (told or case.of(rows[0], "short_description")).replace("\\n", "\n")
@@ -228,7 +237,7 @@ class Builder:
     def _tags(self, case: Case, rows: Sequence[Kept]) -> tuple[str, ...] | Absent:
         place = self.plan.columns.get("tags")
         if place is not None:
-            told = next((text for row in rows if (text := case.text(row, place))), "")
+            told = case.first(rows, place)
             return tuple(dict.fromkeys(words(tag) for tag in self._parted(told)))
         if not self.plan.tags:
             return ABSENT
@@ -255,7 +264,7 @@ class Builder:
             elif text:
                 paths.append(text)
         if place is not None:
-            told = next((text for row in rows if (text := case.text(row, place))), "")
+            told = case.first(rows, place)
             if self.plan.form == "woocommerce":
                 paths += self._parted(told)
             else:
@@ -291,7 +300,7 @@ class Builder:
             for url in self._parted(case.text(row, lists)):
                 yield lists, url
         for at in (*((single,) if single is not None else ()), *self.plan.images):
-            if url := case.text(row, at):
+            if row.cells[at] and (url := case.text(row, at)):
                 yield at, url
 
     def _position(self, case: Case, row: Kept) -> float:
@@ -311,8 +320,7 @@ class Builder:
         facts: dict[str, Metafield] = {}
         for column in self.plan.metafields:
             if not column.is_of_variant:
-                told = next((text for row in rows if (text := case.text(row, column.place))), "")
-                facts[column.key] = Metafield(column.type, told)
+                facts[column.key] = Metafield(column.type, case.first(rows, column.place))
         if "metafield_key" in self.plan.columns:
             for row in rows:
                 if row.number not in sold and (named := variants.named_metafield(case, row)):

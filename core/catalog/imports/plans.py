@@ -161,7 +161,8 @@ KNOWN_HEADS = frozenset(head for table in _TABLES.values() for head in table)
 _OPTION = re.compile(r"(?:variant )?(?:option|attribute) ?(\d+) (name|value s|value)")
 _UNUSED = re.compile(
     r"option\d+ linked to|(included|price|compare at price) (international|\S+ ?\S*)"
-    r"|attribute \d+ (visible|global|default)|download \d+ (id|name|url)|(length|width|height) (mm|cm|m|in|inches|yd|yards)"
+    r"|attribute \d+ (visible|global|default)|download \d+ (id|name|url)"
+    r"|(length|width|height) (mm|cm|m|in|inches|yd|yards)"
     r"|price \w[\w ]* region \w{3}"
     r"|price .+ [a-z]{3}|sales channel \d+ (name|description|id)|product sales channel \d+"
 )

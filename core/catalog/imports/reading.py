@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from core.catalog import barcodes
 from core.catalog.imports import cells, plans
 from core.catalog.imports.building import Builder
 from core.catalog.imports.mapping import FIELDS, Mapping, suggested
 from core.catalog.imports.plans import Form, Plan
 from core.catalog.imports.problems import Outcome, Problem
-from core.catalog.imports.spool import Kept, Spool
+from core.catalog.imports.spool import Kept, Spool, compared
 from core.errors import BadInput
 from core.money import CURRENCIES
 from core.spreadsheets import unguarded
@@ -28,6 +27,8 @@ from core.tables.reading import TableFile, open_table
 from core.tables.values import Limits, Row, UnreadableFile
 
 ROWS_MAX = 500_000
+REASON = "reason"
+"""The last column of a file of refused rows; read past when such a file comes back."""
 
 _KNOWN_HEADS = plans.KNOWN_HEADS | {alias for aliases in FIELDS.values() for alias in aliases}
 
@@ -61,6 +62,7 @@ class ProductFile:
     """A file that was opened. `form` is None where it is not known and no mapping was given.
 
     `problems` are those of the file as a whole: columns that are not read. `suggested` is a mapping to begin with.
+    `has_reasons`: it is a file of refused rows that came back; its column of reasons is none of `heads`.
     """
 
     table: TableFile
@@ -73,6 +75,7 @@ class ProductFile:
     make_codes: bool
     rows_max: int
     plan: Plan | None
+    has_reasons: bool
     problems: tuple[Problem, ...] = ()
     progress: ReadingProgress = field(default_factory=ReadingProgress)
 
@@ -106,6 +109,8 @@ class ProductFile:
                 yield Kept(row.number, f"\0{row.number}", None, None, row.cells, {}, row.broken)
             else:
                 written = _unguarded(row.cells)
+                if self.has_reasons:
+                    del written[len(self.heads) : len(self.heads) + 1]
                 if not any(map(str.strip, written)) and not row.odd:
                     continue
                 width = len(written)
@@ -113,8 +118,7 @@ class ProductFile:
                 found = next((written[at] for at in barcode_at if at < width and written[at].strip()), "")
                 key = _key(plan, spool, row, written, code)
                 barcode = cells.plain(found)
-                barcode = barcodes.gtin_of(barcode) or barcode
-                yield Kept(row.number, key, code or None, barcode or None, written, dict(row.odd), "")
+                yield Kept(row.number, key, code or None, compared(barcode), written, dict(row.odd), "")
             kept += 1
             if kept > self.rows_max:
                 raise UnreadableFile(f"{self.name} has more than {self.rows_max:,} rows: split it")
@@ -141,6 +145,9 @@ def open_products(
         raise BadInput(f"{currency} is no currency: use a code such as EUR")
     table = open_table(name, path, _KNOWN_HEADS, limits)
     heads_row, heads = _heads(table)
+    has_reasons = len(heads) > 1 and heads[-1].strip() == REASON
+    if has_reasons:
+        heads = heads[:-1]
     form = None if mapping else plans.recognised(name, heads)
     plan = plans.planned(form, heads) if form else None
     if mapping:
@@ -156,6 +163,7 @@ def open_products(
         make_codes=make_codes,
         rows_max=rows_max,
         plan=plan,
+        has_reasons=has_reasons,
         problems=tuple(_of_columns(plan, heads_row, currency)) if plan else (),
     )
 
@@ -235,4 +243,6 @@ def _woocommerce_key(spool: Spool, row: Row, ref: str, code: str, parent: str, k
 
 def _unguarded(written: Sequence[str]) -> list[str]:
     """Cells without the apostrophe by which a formula was kept from running."""
+    if "'" not in "".join(written):
+        return list(written)
     return [unguarded(cell) if cell[:1] == "'" else cell for cell in written]

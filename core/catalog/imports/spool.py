@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import NamedTuple
 
+from core.catalog.barcodes import gtin_of
 from core.tables.values import Oddity
 
 _BETWEEN = "\x1f"
@@ -17,7 +18,7 @@ _AS_JSON = b"\x1e"
 
 
 class Kept(NamedTuple):
-    """A row put aside. `key` groups rows to products; `code` and `barcode` are compared with those of other rows."""
+    """A row put aside. `key` groups rows to products; no two rows should have one `code` or `barcode` (see `compared`)."""
 
     number: int
     key: str
@@ -26,6 +27,11 @@ class Kept(NamedTuple):
     cells: Sequence[str]
     odd: dict[int, Oddity]
     broken: str
+
+
+def compared(barcode: str) -> str | None:
+    """A barcode as it is compared with those of other rows: its 14 digits, else, marked as none, the word."""
+    return gtin_of(barcode) or (f"?{barcode}" if barcode else None)
 
 
 class Twin(NamedTuple):

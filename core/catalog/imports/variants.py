@@ -105,8 +105,10 @@ class VariantBuilder:
         for row in rows:
             table: dict[str, str] = {}
             for place, named_in, fixed in self.plan.options:
-                value = words(case.text(row, place))
-                name = fixed or (case.text(row, named_in) if named_in is not None else "") or slots.get(place, "")
+                value = words(case.text(row, place)) if row.cells[place] else ""
+                name = fixed
+                if named_in is not None:
+                    name = (row.cells[named_in] and case.text(row, named_in)) or slots[place]
                 if value and not name:
                     fault = Fault(
                         "is the value of an option without a name", "name the option in the product's first row"
@@ -199,7 +201,9 @@ class VariantBuilder:
         for place in self._barcodes:
             text = case.text(row, place)
             if text:
-                value, fault = self._barcode(text)
+                # That of most rows was read already, when it was compared.
+                is_read = text.zfill(14) == row.barcode
+                value, fault = (text, None) if is_read else self._barcode(text)
                 if fault:
                     case.fault(row, place, fault)
                 if value and row.barcode:
