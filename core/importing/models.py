@@ -95,9 +95,7 @@ import_items = Table(
     Column("product_id", BigInteger),
     Column("base_version", Integer),
     Column("document", JSONB, comment="the product as it is to be; null where it is rejected"),
-    Column(
-        "category_paths", JSONB, comment="the categories by name, made when it is applied; null: as they are"
-    ),
+    Column("category_paths", JSONB, comment="the categories by name, made when it is applied; null: as they are"),
     Column("differences", Integer, nullable=False),
     Column("units", JSONB, comment="stock on hand by code, as the file says"),
     Column("problems", JSONB, nullable=False),

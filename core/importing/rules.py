@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from core.catalog.categories.operations import BadCategory, checked_path
 from core.catalog.imports.drafts import ABSENT, Absent, Metafield, ProductDraft, VariantDraft
 from core.catalog.imports.problems import Problem
 from core.catalog.products.documents import Image, ProductDocument, VariantDocument
@@ -44,7 +45,7 @@ class Merged:
     problems: list[Problem] = field(default_factory=list)
     category_paths: tuple[tuple[str, ...], ...] | None = None
     units: dict[str, int] = field(default_factory=dict)
-    defined: dict[tuple[Owner, str], Definition] = field(default_factory=dict)
+    defined: dict[tuple[str, str], Definition] = field(default_factory=dict)
 
 
 def merged(
@@ -61,7 +62,7 @@ def merged(
     """
     found = Merged(None)
     if not isinstance(draft.categories, Absent):
-        found.category_paths = tuple(dict.fromkeys(draft.categories))
+        found.category_paths = _paths(found, draft, draft.categories)
     base = current or ProductDocument(draft.handle, "", ())
     document = replace(
         base,
@@ -80,11 +81,22 @@ def merged(
         metafields=_fields(found, "product", draft.row, draft.metafields, base.metafields, definitions, currency),
         variants=_variants(found, draft, base, definitions),
     )
-    known = {**definitions, **found.defined}
+    known: dict[tuple[str, str], Definition] = {**definitions, **found.defined}
     found.problems += _said(draft, flaws_of(document, known))
     if not any(problem.severity == "error" for problem in found.problems):
         found.document = document
     return found
+
+
+def _paths(found: Merged, draft: ProductDraft, told: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    paths = []
+    for path in told:
+        try:
+            paths.append(checked_path(path))
+        except BadCategory as error:
+            fix = "write the names from the top with > between them"
+            found.problems.append(Problem(draft.row, "categories", " > ".join(path)[:_SHOWN_MAX], str(error), fix))
+    return tuple(dict.fromkeys(paths))
 
 
 def _text(told: str | Absent, before: str) -> str:
@@ -122,6 +134,7 @@ def _variants(
 ) -> tuple[VariantDocument, ...]:
     """Ours in their order, changed where the file tells of them; then those that are new."""
     kept = {variant.code: variant for variant in base.variants}
+    has_options = draft.options is not ABSENT
     for told in draft.variants:
         if told.code is None:
             found.problems.append(
@@ -129,7 +142,7 @@ def _variants(
             )
             continue
         before = kept.get(told.code)
-        kept[told.code] = _variant(found, told, before, told.code, definitions, has_options=draft.options is not ABSENT)
+        kept[told.code] = _variant(found, told, before, told.code, definitions, has_options=has_options)
         if not isinstance(told.units, Absent) and told.units is not None:
             found.units[told.code] = told.units
     return tuple(kept.values())
@@ -170,7 +183,7 @@ def _variant(
     )
 
 
-def _or_before(told: int | None | Absent, before: int | None) -> int | None:
+def _or_before(told: int | Absent | None, before: int | None) -> int | None:
     return before if isinstance(told, Absent) else told
 
 

@@ -44,7 +44,7 @@ class CategoryInUse(BadInput):
 
 def ensure_paths(conn: Connection, shop_id: int, paths: Iterable[Path], now: datetime) -> dict[Path, int]:
     """The category at the end of each path of names from the top, made where there is none. Raises BadCategory."""
-    wanted = sorted({_checked(path) for path in paths})
+    wanted = sorted({checked_path(path) for path in paths})
     if not wanted:
         return {}
     lock(conn, shop_id)
@@ -55,7 +55,8 @@ def ensure_paths(conn: Connection, shop_id: int, paths: Iterable[Path], now: dat
     return {path: known[path] for path in wanted}
 
 
-def _checked(path: Path) -> Path:
+def checked_path(path: Path) -> Path:
+    """The path with its names as they are kept. Raises BadCategory where one cannot be."""
     if not 1 <= len(path) <= DEPTH_MAX:
         raise BadCategory(f"“{SEPARATOR.join(path)[:80]}” has {len(path)} levels: 1 to {DEPTH_MAX} are kept")
     return tuple(checked_name(name) for name in path)
