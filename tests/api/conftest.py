@@ -107,6 +107,8 @@ def dependencies(shop: Shop) -> Iterator[Dependencies]:
         queues=application.queue.queues,
         job_names=bootstrap.job_names(),
         verifier=bootstrap.webhook_verifier,
+        documents=application.documents,
+        dashboard_url=shop.settings.dashboard_url,
         clock=lambda: NOW,
         state_kept_seconds=0,
     )
@@ -157,6 +159,8 @@ def serving(settings: Settings) -> Iterator[Served]:
         "DATABASE_URL": settings.database_url,
         "REDIS_URL": settings.redis_url,
         "SWITCHYARD_SECRET_KEYS": ",".join(settings.secret_keys),
+        "SWITCHYARD_DOCUMENTS_DIR": str(settings.documents_dir),
+        "SWITCHYARD_DASHBOARD_URL": settings.dashboard_url,
     }
     ports = ["--port", str(port), "--metrics-port", str(metrics_port)]
     process = subprocess.Popen([sys.executable, "-m", "api", "--host", "127.0.0.1", *ports], cwd=ROOT, env=environment)
