@@ -148,11 +148,13 @@ class Served:
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[Served]:
-    """The API as a process, over these servers."""
+def serving(settings: Settings, port: int = 0) -> Iterator[Served]:
+    """The API as a process, over these servers; on this port, if it is given."""
     with socket.socket() as probe, socket.socket() as other:
-        for each in (probe, other):
-            each.bind(("127.0.0.1", 0))
+        # One that served here a moment ago has left its connections behind.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+        other.bind(("127.0.0.1", 0))
         port, metrics_port = probe.getsockname()[1], other.getsockname()[1]
     environment = {
         **os.environ,
