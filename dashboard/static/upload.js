@@ -31,6 +31,8 @@ class Upload {
     this.again = find(".again");
     this.phase = "idle";
     this.input.addEventListener("change", () => this.input.files.length && this.choose(this.input.files[0]));
+    // The same file may be chosen again: without this the browser would not say so.
+    this.input.addEventListener("click", () => (this.input.value = ""));
     this.again.addEventListener("click", () => this.ask());
     find(".cancel").addEventListener("click", () => this.cancel());
     for (const name of ["dragover", "dragleave", "drop"]) {
@@ -57,6 +59,7 @@ class Upload {
     event.preventDefault();
     this.box.classList.toggle("over", event.type === "dragover");
     if (event.type === "drop" && event.dataTransfer.files.length && !this.isBusy()) {
+      this.input.files = event.dataTransfer.files;
       this.choose(event.dataTransfer.files[0]);
     }
   }
@@ -135,11 +138,7 @@ class Upload {
     this.way.hidden = phase !== "sending";
     this.again.hidden = true;
     this.input.disabled = this.isBusy();
-    if (!this.isBusy()) {
-      // The same file may be chosen again: without this the browser would not say so.
-      this.input.value = "";
-      if (hadFocus) this.input.focus();
-    }
+    if (hadFocus && !this.isBusy()) this.input.focus();
   }
 
   isBusy() {
