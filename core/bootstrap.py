@@ -245,7 +245,7 @@ def make_application(settings: Settings, *, name: str = "switchyard") -> Applica
 
 def _made(settings: Settings, engine: Engine) -> Application:
     queue = RqJobQueue(settings.redis_url)
-    documents = LocalFolder(settings.documents_dir, settings.api_url, settings.secret_keys)
+    documents = LocalFolder(settings.documents_dir, settings.documents_url, settings.secret_keys)
     return Application(settings, engine, queue, Doorbell(queue), RqBroker(settings.redis_url), documents)
 
 

@@ -76,6 +76,7 @@ JOB_QUEUES: Mapping[str, str] = {
     "schedules.ring": "polls",
     "runs.sweep": "reports",
     "runs.prune": "reports",
+    "documents.prune": "reports",
     # Short, and somebody waits for what they do.
     "runs.recover": "polls",
     "failures.weigh": "lookups",

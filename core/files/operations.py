@@ -141,7 +141,10 @@ def readable(conn: Connection, shop_id: int, document_id: int, now: datetime) ->
 
 
 def forget(conn: Connection, store: DocumentStore, shop_id: int, document_id: int) -> bool:
-    """Delete a document's bytes, or no longer await them; that it was there stays on record. Says whether it was."""
+    """Delete a document's bytes, or no longer await them; that it was there stays on record. Says whether it was.
+
+    The bytes go at once. Should the caller's unit of work not be committed, they are missing, and this may be repeated.
+    """
     key = scalar(
         conn,
         """

@@ -50,6 +50,7 @@ MOVES_MONEY: Mapping[str, bool] = {
     "schedules.ring": False,
     "runs.sweep": False,
     "runs.prune": False,
+    "documents.prune": False,
     "runs.recover": False,
     "failures.weigh": False,
 }

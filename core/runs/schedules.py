@@ -78,6 +78,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule("failures.weigh", "failures.weigh", "add up which orders and SKUs hang on what failed", 15),
     Schedule("ledger.seal", "ledger.seal", "seal what was posted to the ledger", 60),
     Schedule("runs.prune", "runs.prune", "forget old runs and calls", 86400),
+    Schedule("documents.prune", "documents.prune", "delete files whose time is over", 3600),
     Schedule(
         "reports.correct", "reports.correct", "look for what came late to days reported before", daily_after_hour=3
     ),

@@ -48,6 +48,7 @@ FUNCTIONS: Mapping[str, str] = {
     "schedules.ring": "running a schedule now",
     "runs.sweep": "tidying up after runs",
     "runs.prune": "pruning old runs",
+    "documents.prune": "deleting files that are over",
     "runs.recover": "doing failed work again",
     "failures.weigh": "looking how far failures reach",
 }
