@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sandbox.mishaps import replay, whole_body
 
 FOLDER_VARIABLE = "SANDBOX_RECORD"
-VENDORS = ("/shopify/", "/amazon/")
+VENDORS = ("/shopify/", "/amazon/", "/klaviyo/")
 # What changes with the client or the connection and says nothing of the exchange.
 _PASSING = {"host", "content-length", "connection", "accept-encoding", "accept", "date", "server", "transfer-encoding"}
 _WORD = re.compile(r"[A-Za-z_]{1,40}")

@@ -41,9 +41,10 @@ VENDORS = {module.name for module in pkgutil.iter_modules(core.adapters.__path__
 def judges(contracts: Path) -> list[Judge]:
     """One for each vendor; a new one belongs here."""
     from tests.contracts.amazon import AmazonJudge
+    from tests.contracts.klaviyo import KlaviyoJudge
     from tests.contracts.shopify import ShopifyJudge
 
-    return [ShopifyJudge(contracts), AmazonJudge(contracts)]
+    return [ShopifyJudge(contracts), AmazonJudge(contracts), KlaviyoJudge(contracts)]
 
 
 class Court:
