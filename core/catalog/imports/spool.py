@@ -18,7 +18,7 @@ _AS_JSON = b"\x1e"
 
 
 class Kept(NamedTuple):
-    """A row put aside. `key` groups rows to products; no two rows should have one `code` or `barcode` (see `compared`)."""
+    """A row put aside. `key` groups rows to products; `code` and `barcode` (see `compared`) are looked for twice."""
 
     number: int
     key: str
