@@ -125,9 +125,8 @@ def _show(app: Application, run: Run) -> None:
     for group in groups:
         where = f"{group['column']}: " if group["column"] else ""
         times = f"{group['times']:,} times, first in row" if group["times"] > 1 else "row"
-        click.echo(
-            f"  {group['severity']}: {where}{group['sentence']} ({times} {group['first_row']:,}); {group['fix']}"
-        )
+        said = f"{where}{group['sentence']} ({times} {group['first_row']:,}); {group['fix']}"
+        click.echo(f"  {group['severity']}: {said}")
     if told.new_skus or told.priced or told.counted_skus:
         click.echo(
             f"  To come: {told.new_skus:,} new SKUs, {told.priced:,} prices; stock of {told.counted_skus:,} SKUs"
