@@ -60,6 +60,7 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
         icon=":material/percent:",
         url_path="commission-rules",
     )
+    imports = st.Page(SCREENS / "imports.py", title="Import", icon=":material/upload_file:", url_path="import")
     setup = st.Page(SCREENS / "setup.py", title="Set-up", icon=":material/settings:", url_path="setup")
     orders = st.Page(SCREENS / "orders.py", title="Orders", icon=":material/receipt_long:", url_path="orders")
     commissions = st.Page(
@@ -72,6 +73,7 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
         "Sync": [connections, mapping, runs, reconciliation, schedules, jobs, calls],
         "Stock": [skus, desk, rules],
         "Orders": [orders],
+        "Catalogue": [imports],
         "Money": [commissions, sellers, ledger, commission_rules],
         "Shop": [reports, setup],
     }

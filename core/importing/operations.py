@@ -91,7 +91,7 @@ def begin(
 def begin_once(
     conn: Connection, shop_id: int, document_id: int, settings: Settings, actor: Actor, now: datetime
 ) -> tuple[int, bool]:
-    """Begin an import of an uploaded file, and True; where one of it is under way or applied, that one, and False.
+    """Begin an import of an uploaded file, and True; where one of it is under way already, that one, and False.
 
     Raises core.documents.NoDocument, as `begin`.
     """

@@ -177,12 +177,12 @@ def runs(conn: Connection, shop_id: int, before: int | None = None, limit: int =
 
 
 def import_of(conn: Connection, shop_id: int, document_id: int) -> int | None:
-    """The import of an uploaded file that is under way, waits for a decision, or is applied; None where none is."""
+    """The import of an uploaded file that is under way or waits for a decision; None where none is."""
     found: int | None = scalar(
         conn,
         """
         select max(id) from import_runs where shop_id = %(shop)s and document_id = %(document)s
-            and state not in ('discarded', 'failed', 'undone')
+            and state not in ('applied', 'discarded', 'failed', 'undone')
         """,
         shop=shop_id,
         document=document_id,
