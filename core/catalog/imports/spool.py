@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import NamedTuple
 
-from core.catalog.barcodes import gtin_of
+from core.catalog import barcodes
+from core.catalog.barcodes import BadBarcode
 from core.tables.values import Oddity
 
 _BETWEEN = "\x1f"
@@ -31,7 +32,14 @@ class Kept(NamedTuple):
 
 def compared(barcode: str) -> str | None:
     """A barcode as it is compared with those of other rows: its 14 digits, else, marked as none, the word."""
-    return gtin_of(barcode) or (f"?{barcode}" if barcode else None)
+    if not barcode:
+        return None
+    # Not by gtin_of: what it remembers of a file in which each barcode is another is of no use.
+    try:
+        found = barcodes.read(barcode)
+    except BadBarcode:
+        return f"?{barcode}"
+    return found.gtin if found.is_shared else f"?{barcode}"
 
 
 class Twin(NamedTuple):
