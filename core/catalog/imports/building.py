@@ -74,6 +74,7 @@ class Builder:
 
     def __init__(self, plan: Plan, currency: str, spool: Spool, *, make_codes: bool) -> None:
         self.plan = plan
+        self._width = len(plan.heads)
         self.variants = variants.VariantBuilder(plan, currency, spool, make_codes=make_codes)
         self._truth: Callable[[str], Any] = lru_cache(256)(cells.truth)
 
@@ -92,7 +93,7 @@ class Builder:
         )
 
     def _check_whole(self, case: Case, row: Kept) -> None:
-        width = len(self.plan.heads)
+        width = self._width
         if row.broken:
             case.fault(row, None, Fault(row.broken, "correct the row in a text editor, or export the file again"))
         elif len(row.cells) > width:

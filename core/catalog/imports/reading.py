@@ -220,15 +220,18 @@ def _barcode_columns(plan: Plan) -> list[int]:
 
 def _key(plan: Plan, spool: Spool, row: Row, written: Sequence[str], code: str) -> str:
     """What the rows of one product have in common; of its own where a row is one."""
-
-    def cell(name: str) -> str:
-        place = plan.columns.get(name)
-        return written[place].strip() if place is not None and place < len(written) else ""
-
     if plan.form == "woocommerce":
-        return _woocommerce_key(spool, row, cell("product_id"), code, cell("parent"), cell("type").casefold())
-    word = cell("handle") or (cell("product_id") if plan.form == "medusa" else "")
+        ref, parent, kind = (_cell(plan, written, name) for name in ("product_id", "parent", "type"))
+        return _woocommerce_key(spool, row, ref, code, parent, kind.casefold())
+    word = _cell(plan, written, "handle")
+    if not word and plan.form == "medusa":
+        word = _cell(plan, written, "product_id")
     return word.casefold() or f"\0{row.number}"
+
+
+def _cell(plan: Plan, written: Sequence[str], name: str) -> str:
+    place = plan.columns.get(name)
+    return written[place].strip() if place is not None and place < len(written) else ""
 
 
 def _woocommerce_key(spool: Spool, row: Row, ref: str, code: str, parent: str, kind: str) -> str:
