@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import openpyxl
 import pytest
 
 from core.catalog.imports.drafts import ABSENT
 from core.catalog.imports.mapping import BadMapping, Mapping
 from core.catalog.imports.plans import NotProducts
+from core.catalog.imports.reading import ProductFile, open_products
 from core.errors import BadInput
 from core.tables.values import UnreadableFile
 from tests.catalog.reading import drafts, opened, outcomes, said
@@ -199,7 +205,39 @@ def test_files_of_other_things_say_what_they_are(heads: str, words: str) -> None
         opened(heads, "x")
 
 
+def workbook(folder: Path, *lines: list[Any]) -> ProductFile:
+    book = openpyxl.Workbook()
+    assert book.active is not None
+    for line in lines:
+        book.active.append(line)
+    book.save(folder / "file.xlsx")
+    return open_products(folder / "file.xlsx", "file.xlsx", "EUR")
+
+
+def test_cells_of_a_workbook_are_taken_for_what_they_are(tmp_path: Path) -> None:
+    heads = ["Handle", "Title", "Variant SKU", "Variant Price", "Variant Barcode", "Published", "Image Position"]
+    (product,) = drafts(list(workbook(tmp_path, heads, ["a", 2024, 100, 9.9, 4006381333931, True, "=1+1"]).outcomes()))
+    (variant,) = product.variants
+    assert (product.title, product.status) == ("2024", "active")
+    assert (variant.code, variant.price_minor, variant.barcode) == ("100", 990, "4006381333931")
+    lines = [["a", date(2024, 3, 1), "X", "=A1*2", 12345678901234567, "yes"], ["b", "B", "Y", "1,50", None, "perhaps"]]
+    assert said(list(workbook(tmp_path, heads, *lines).outcomes())) == [
+        "error 2 Variant Price: “=A1*2” is a formula",
+        "error 2 Variant Barcode: “12345678901234570” is a number too long for a spreadsheet to keep exactly",
+        "error 2 Title: “2024-03-01 00:00:00” is a date or a time",
+        "error 3 Published: “perhaps” is neither yes nor no",
+    ]
+
+
+def test_codes_are_made_the_same_when_reading_goes_on_after_a_row() -> None:
+    lines = (SHOPIFY, "a,A,Size,B C,,1,,", "a-b,AB,Size,C,,1,,")
+    (whole,) = said(list(opened(*lines, make_codes=True).outcomes()))
+    assert said(list(opened(*lines, make_codes=True).outcomes(after_row=2))) == [whole]
+
+
 def test_files_that_cannot_be_read_as_products() -> None:
+    with pytest.raises(UnreadableFile, match="has 5,001 rows of one product, “h”"):
+        outcomes(SHOPIFY, *(f"h,T,Size,{n},S{n},1,," for n in range(5001)))
     with pytest.raises(UnreadableFile, match="no row below them"):
         outcomes(SHOPIFY)
     with pytest.raises(UnreadableFile, match="more than 2 rows: split it"):

@@ -120,8 +120,9 @@ class Builder:
         options, made = self.variants.variants(case, handle, sold)
         facts = self._facts(case, products, {row.number for row in sold}, options)
         texts = {name: self._told(case, products, name) for name in _TEXTS if name in self.plan.columns}
-        if "title" in texts and not texts["title"]:
-            case.fault(products[0], self.plan.columns["title"], Fault("the product has no title", "fill it in"))
+        title = self.plan.columns.get("title")
+        if title is not None and not any(row.cells[title].strip() for row in products):
+            case.fault(products[0], title, Fault("the product has no title", "fill it in"))
         return ProductDraft(
             row=first.number,
             handle=handle,

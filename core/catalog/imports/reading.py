@@ -27,6 +27,8 @@ from core.tables.reading import TableFile, open_table
 from core.tables.values import Limits, Row, UnreadableFile
 
 ROWS_MAX = 500_000
+PRODUCT_ROWS_MAX = 5_000
+"""Of one product: shops have at most 2,048 variants, and rows for pictures besides."""
 REASON = "reason"
 """The last column of a file of refused rows; read past when such a file comes back."""
 
@@ -86,17 +88,29 @@ class ProductFile:
         """
         if not self.plan:
             raise NeedsMapping(self.name, self.heads, self.suggested)
+        self.progress.stage, self.progress.done, self.progress.total = "reading", 0, 0
         with Spool() as spool:
             spool.add(self._kept(self.plan, spool))
             spool.arrange()
-            if not spool.rows:
-                raise UnreadableFile(f"{self.name} names its columns and has no row below them")
+            self._check_sizes(spool)
             self.progress.stage, self.progress.done, self.progress.total = "checking", 0, spool.rows
             builder = Builder(self.plan, self.currency, spool, make_codes=self.make_codes)
-            for rows in spool.products(after_row):
+            # Codes that were made for products before that row are taken: they are made again.
+            for rows in spool.products(0 if self.make_codes else after_row):
                 outcome = builder.outcome(rows)
                 self.progress.done += len(rows)
-                yield outcome
+                if rows[0].number > after_row:
+                    yield outcome
+
+    def _check_sizes(self, spool: Spool) -> None:
+        key, rows = spool.largest()
+        if not rows:
+            raise UnreadableFile(f"{self.name} names its columns and has no row below them")
+        if rows > PRODUCT_ROWS_MAX:
+            raise UnreadableFile(
+                f"{self.name} has {rows:,} rows of one product, “{key}”; at most {PRODUCT_ROWS_MAX:,} are read: "
+                "is the column that tells products apart the right one?"
+            )
 
     def _kept(self, plan: Plan, spool: Spool) -> Iterator[Kept]:
         """The rows below the heads with what they are grouped by; blank ones are left out."""

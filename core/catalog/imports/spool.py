@@ -126,6 +126,13 @@ class Spool:
         (self.rows,) = self._conn.execute("select count(*) from rows").fetchone()
         (self.has_twins,) = self._conn.execute("select exists (select 1 from twins)").fetchone()
 
+    def largest(self) -> tuple[str, int]:
+        """The key that most rows have, and how many have it; nothing of nothing where there is no row."""
+        found = self._conn.execute(
+            "select key, count(*) from rows group by key order by count(*) desc, key limit 1"
+        ).fetchone()
+        return found or ("", 0)
+
     def products(self, after_row: int = 0) -> Iterator[list[Kept]]:
         """Each product's rows in the order of the file, products by their first; those after a row alone."""
         rows = self._conn.execute(
