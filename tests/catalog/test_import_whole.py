@@ -21,10 +21,10 @@ FILES = {
     "medusa_exported-products-semicolon.csv": ("imports", "USD", True, 2, 3, 0),
     "medusa_v1-template.csv": ("imports", "USD", True, 3, 5, 0),
     "medusa_invalid-column.csv": ("imports", "USD", True, 1, 1, 0),
-    "medusa_product-with-categories.csv": ("imports", "USD", True, 1, 1, 0),
+    "medusa_product-with-categories.csv": ("imports", "USD", True, 1, 2, 0),
     "spree_products_import.csv": ("imports", "USD", False, 2, 15, 0),
     "bestbuy_products_sample.json": ("catalog", "USD", False, 16, 16, 0),
-    "openfoodfacts_barcodes_a.csv.gz": ("catalog", "EUR", True, 5_334, 5_334, 266),
+    "openfoodfacts_barcodes_a.csv.gz": ("catalog", "EUR", True, 5_552, 5_552, 48),
 }
 OWN_FORM = ("bestbuy_products_sample.json", "openfoodfacts_barcodes_a.csv.gz")
 
