@@ -23,6 +23,7 @@ from core.adapters.notices import WebhookMessenger
 from core.adapters.probing import Overhearing
 from core.adapters.rq import JOB_QUEUES, RqJobQueue
 from core.adapters.rq_reading import RqBroker
+from core.adapters.storage import LocalFolder
 from core.clock import utc_now
 from core.config import MissingSetting, Settings
 from core.connections.checkup import Probe
@@ -31,6 +32,7 @@ from core.connections.queries import ConnectionRow
 from core.connections.switches import standing
 from core.connections.tokens import SealedShelf
 from core.db import engine_of_jobs, make_engine, read_only, unit_of_work
+from core.documents import ServedStore
 from core.letters import Answer, Attachment, Letter, SlackAddress
 from core.logs import bound_field
 from core.messaging import notice_channels
@@ -76,6 +78,7 @@ class Application:
     queue: RqJobQueue
     doorbell: Doorbell
     broker: Broker
+    documents: ServedStore
 
     @contextmanager
     def channel(self, connection: ConnectionRow) -> Iterator[SalesChannel]:
@@ -242,7 +245,8 @@ def make_application(settings: Settings, *, name: str = "switchyard") -> Applica
 
 def _made(settings: Settings, engine: Engine) -> Application:
     queue = RqJobQueue(settings.redis_url)
-    return Application(settings, engine, queue, Doorbell(queue), RqBroker(settings.redis_url))
+    documents = LocalFolder(settings.documents_dir, settings.documents_url, settings.secret_keys)
+    return Application(settings, engine, queue, Doorbell(queue), RqBroker(settings.redis_url), documents)
 
 
 @lru_cache(maxsize=1)

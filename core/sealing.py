@@ -5,9 +5,13 @@ Keys stand in SWITCHYARD_SECRET_KEYS, newest first: the newest seals, any of the
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode
 from collections.abc import Sequence
+from functools import lru_cache
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from core.errors import BadInput, Permanent
 
@@ -54,3 +58,13 @@ def unseal(keys: Sequence[str], token: bytes) -> str | None:
         return MultiFernet(fernets(keys)).decrypt(bytes(token)).decode()
     except InvalidToken:
         return None
+
+
+@lru_cache(maxsize=16)
+def derived(keys: tuple[str, ...], purpose: str) -> tuple[bytes, ...]:
+    """From each key one of 32 bytes for another purpose, newest first: what signs never seals, and says nothing of it.
+
+    Raises NoSecretKeys, BadSecretKey.
+    """
+    fernets(keys)
+    return tuple(HKDF(SHA256(), 32, salt=None, info=purpose.encode()).derive(urlsafe_b64decode(key)) for key in keys)

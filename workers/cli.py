@@ -42,6 +42,7 @@ from workers.doctor import doctor
 from workers.failures_cli import failures, parked
 from workers.feeds import settle_feed
 from workers.identifiers_cli import identifiers
+from workers.imports_cli import imports
 from workers.keys_cli import keys
 from workers.money_cli import money
 from workers.notices_cli import notices
@@ -96,6 +97,7 @@ cli.add_command(oversold)
 cli.add_command(alerts)
 cli.add_command(alert_limit)
 cli.add_command(keys)
+cli.add_command(imports)
 cli.add_command(money)
 cli.add_command(list_changes)
 cli.add_command(connect)

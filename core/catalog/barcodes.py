@@ -41,8 +41,7 @@ class Barcode:
 
 def check_digit(digits: str) -> int:
     """The GS1 check digit of a number without one: from the right, weights 3 and 1 in turn."""
-    total = sum(int(digit) * (3 if place % 2 == 0 else 1) for place, digit in enumerate(reversed(digits)))
-    return -total % 10
+    return -(3 * sum(map(int, digits[::-2])) + sum(map(int, digits[-2::-2]))) % 10
 
 
 def isbn10_check(digits: str) -> str:

@@ -7,11 +7,12 @@ grant execute on all functions in schema public to {role};
 revoke update, delete, truncate on
     stock_movements, audit_entries, fulfilment_lines, refunds, refund_lines, customer_returns, line_returns,
     count_entries, identifier_files, daily_reports, daily_report_markets, ledger_accounts, ledger_transactions,
-    ledger_entries, ledger_seals, ledger_anchors, commission_accruals, commission_terms, commission_versions
+    ledger_entries, ledger_seals, ledger_anchors, commission_accruals, commission_terms, commission_versions,
+    product_versions
 from {role};
 revoke update, truncate on exposure_changes, channel_acts, alert_events, discrepancy_events from {role};
 revoke truncate on alerts from {role};
-revoke truncate on changes, change_legs, discrepancies from {role};
+revoke truncate on changes, change_legs, discrepancies, documents from {role};
 revoke delete, truncate on
     listing_writes, orders, order_lines, fulfilments, reservations, inbox_messages, policy_versions, channel_policies,
     stock_documents, stock_document_lines, shortages, write_stops,

@@ -1,0 +1,200 @@
+"""Writes: the tree of categories. Whoever changes it writes the catalogue alone, as for products."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection
+from sqlalchemy.engine import RowMapping
+
+from core import audit
+from core.audit import Actor
+from core.catalog.products.writing import lock
+from core.db import execute, fetch, fetch_one, scalar
+from core.errors import BadInput
+
+NAME_MAX = 120
+DEPTH_MAX = 10
+SEPARATOR = " > "
+
+Path = tuple[str, ...]
+
+
+class NoCategory(BadInput):
+    """There is no such category, or it is gone."""
+
+    def __init__(self, category_id: int) -> None:
+        super().__init__(f"there is no category {category_id}: it may have been removed meanwhile")
+
+
+class BadCategory(BadInput):
+    """A name or a place in the tree that a category cannot have."""
+
+
+class CategoryInUse(BadInput):
+    """It has products or categories below it."""
+
+    def __init__(self, path: str, products: int, below: int) -> None:
+        super().__init__(
+            f"{path} was not removed: it has {products:,} products and {below:,} categories below it."
+            " Move them, or merge it into another one"
+        )
+
+
+def ensure_paths(conn: Connection, shop_id: int, paths: Iterable[Path], now: datetime) -> dict[Path, int]:
+    """The category at the end of each path of names from the top, made where there is none. Raises BadCategory."""
+    wanted = sorted({checked_path(path) for path in paths})
+    if not wanted:
+        return {}
+    lock(conn, shop_id)
+    known = _known(conn, shop_id)
+    for depth in range(1, max(map(len, wanted)) + 1):
+        fresh = sorted({path[:depth] for path in wanted if len(path) >= depth} - known.keys())
+        known |= _make(conn, shop_id, fresh, known, now)
+    return {path: known[path] for path in wanted}
+
+
+def checked_path(path: Path) -> Path:
+    """The path with its names as they are kept. Raises BadCategory where one cannot be."""
+    if not 1 <= len(path) <= DEPTH_MAX:
+        raise BadCategory(f"“{SEPARATOR.join(path)[:80]}” has {len(path)} levels: 1 to {DEPTH_MAX} are kept")
+    return tuple(checked_name(name) for name in path)
+
+
+def checked_name(name: str) -> str:
+    """The name without spaces around it. Raises BadCategory where it is none."""
+    found = " ".join(name.split())
+    if not found or len(found) > NAME_MAX or not found.isprintable() or SEPARATOR.strip() in found:
+        raise BadCategory(f"“{name[:60]}” is no name of a category: 1 to {NAME_MAX} characters, without >")
+    return found
+
+
+def _known(conn: Connection, shop_id: int) -> dict[Path, int]:
+    rows = fetch(conn, "select id, path from categories where shop_id = %(shop)s", shop=shop_id)
+    return {tuple(row["path"].split(SEPARATOR)): row["id"] for row in rows}
+
+
+def _make(
+    conn: Connection, shop_id: int, fresh: Sequence[Path], known: dict[Path, int], now: datetime
+) -> dict[Path, int]:
+    if not fresh:
+        return {}
+    rows = fetch(
+        conn,
+        """
+        insert into categories (shop_id, parent_id, name, path, depth, created_at)
+        select %(shop)s, parent_id, name, path, %(depth)s, %(now)s
+        from unnest(%(parents)b::int8[], %(names)b::text[], %(paths)b::text[]) as n (parent_id, name, path)
+        returning id, path
+        """,
+        shop=shop_id,
+        now=now,
+        depth=len(fresh[0]),
+        parents=[known.get(path[:-1]) for path in fresh],
+        names=[path[-1] for path in fresh],
+        paths=[SEPARATOR.join(path) for path in fresh],
+    )
+    return {tuple(row["path"].split(SEPARATOR)): row["id"] for row in rows}
+
+
+def create(conn: Connection, shop_id: int, parent_id: int | None, name: str, actor: Actor, now: datetime) -> int:
+    """Add a category under another one, or at the top. Raises BadCategory, NoCategory."""
+    lock(conn, shop_id)
+    parent = None if parent_id is None else _row(conn, shop_id, parent_id)
+    path = (*(() if parent is None else parent["path"].split(SEPARATOR)), checked_name(name))
+    if path in _known(conn, shop_id):
+        raise BadCategory(f"{SEPARATOR.join(path)} is there already")
+    category_id = ensure_paths(conn, shop_id, [path], now)[path]
+    _audit(conn, shop_id, actor, "create_category", category_id, now, path=SEPARATOR.join(path))
+    return category_id
+
+
+def move(
+    conn: Connection,
+    shop_id: int,
+    category_id: int,
+    parent_id: int | None,
+    name: str,
+    actor: Actor,
+    now: datetime,
+) -> None:
+    """Rename a category, or hang it elsewhere with all below it. Raises BadCategory, NoCategory."""
+    lock(conn, shop_id)
+    before = _row(conn, shop_id, category_id)
+    parent = None if parent_id is None else _row(conn, shop_id, parent_id)
+    if parent is not None and _is_below(parent["path"], before["path"]):
+        raise BadCategory(f"{before['path']} cannot hang below itself")
+    path = checked_name(name) if parent is None else parent["path"] + SEPARATOR + checked_name(name)
+    if path == before["path"]:
+        return
+    if scalar(
+        conn, "select count(*) from categories where shop_id = %(shop)s and path = %(path)s", shop=shop_id, path=path
+    ):
+        raise BadCategory(f"{path} is there already: merge them instead")
+    deeper = path.count(SEPARATOR) + 1 - before["depth"]
+    deepest = scalar(conn, f"select max(depth) from categories where {_SUBTREE}", shop=shop_id, path=before["path"])
+    if deepest + deeper > DEPTH_MAX:
+        raise BadCategory(f"the tree would be {deepest + deeper} levels deep; at most {DEPTH_MAX} are kept")
+    execute(
+        conn,
+        f"""
+        update categories set path = %(to)s || substr(path, length(%(path)s) + 1), depth = depth + %(deeper)s,
+            parent_id = case when id = %(id)s then %(parent)s else parent_id end,
+            name = case when id = %(id)s then %(name)s else name end
+        where {_SUBTREE}
+        """,
+        shop=shop_id,
+        path=before["path"],
+        to=path,
+        deeper=deeper,
+        id=category_id,
+        parent=parent_id,
+        name=checked_name(name),
+    )
+    _audit(conn, shop_id, actor, "move_category", category_id, now, before=before["path"], after=path)
+
+
+_SUBTREE = "shop_id = %(shop)s and (path = %(path)s or starts_with(path, %(path)s || ' > '))"
+
+
+def _is_below(path: str, above: str) -> bool:
+    return path == above or path.startswith(above + SEPARATOR)
+
+
+def remove(conn: Connection, shop_id: int, category_id: int, actor: Actor, now: datetime) -> None:
+    """Remove a category that nothing is in. Raises CategoryInUse, NoCategory."""
+    lock(conn, shop_id)
+    before = _row(conn, shop_id, category_id)
+    used = fetch_one(
+        conn,
+        """
+        select (select count(*) from product_categories where shop_id = %(shop)s and category_id = %(id)s) as products,
+            (select count(*) from categories where shop_id = %(shop)s and parent_id = %(id)s) as below
+        """,
+        shop=shop_id,
+        id=category_id,
+    )
+    assert used is not None, "counts always come"
+    if used["products"] or used["below"]:
+        raise CategoryInUse(before["path"], used["products"], used["below"])
+    execute(conn, "delete from categories where shop_id = %(shop)s and id = %(id)s", shop=shop_id, id=category_id)
+    _audit(conn, shop_id, actor, "remove_category", category_id, now, path=before["path"])
+
+
+def _row(conn: Connection, shop_id: int, category_id: int) -> RowMapping:
+    row = fetch_one(
+        conn,
+        "select id, parent_id, name, path, depth from categories where shop_id = %(shop)s and id = %(id)s for update",
+        shop=shop_id,
+        id=category_id,
+    )
+    if row is None:
+        raise NoCategory(category_id)
+    return row
+
+
+def _audit(
+    conn: Connection, shop_id: int, actor: Actor, act: str, category_id: int, now: datetime, **details: str
+) -> None:
+    audit.record(conn, shop_id, actor, act, f"category:{category_id}", now, **details)
