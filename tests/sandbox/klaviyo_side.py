@@ -48,8 +48,8 @@ def ref(kind: str, name: str) -> Entry:
     return {"type": f"catalog-{kind}", "id": compound(name)}
 
 
-def change(kind: str, name: str, **attributes: Any) -> Entry:
-    return ref(kind, name) | {"attributes": attributes}
+def change(kind: str, external_id: str, **attributes: Any) -> Entry:
+    return ref(kind, external_id) | {"attributes": attributes}
 
 
 class KlaviyoSide:
