@@ -181,7 +181,8 @@ def page(store: Store, call: Call, listing: Listing) -> Page:
 
 
 def _cursor(call: Call) -> tuple[str, int | None]:
-    given = call.query.get("page[cursor]")
+    # The vendor's own client cuts it out of an address together with the sign before it.
+    given = call.query.get("page[cursor]", "").lstrip("=")
     if not given:
         return "next", None
     try:
