@@ -53,10 +53,10 @@ def change(kind: str, external_id: str, **attributes: Any) -> Entry:
 
 
 class KlaviyoSide:
-    def __init__(self, world: Inside) -> None:
+    def __init__(self, world: Inside, name: str | None = None) -> None:
         self.world = world
         self.clock = world.clock
-        self.entry = world.post("/klaviyo", name=f"Account {next(_numbers)}")
+        self.entry = world.post("/klaviyo", name=name or f"Account {next(_numbers)}")
         self.public_key = self.entry["public_key"]
         self.http = world.client("/klaviyo/api")
         self.headers = self.headers_for(self.entry["private_key"])

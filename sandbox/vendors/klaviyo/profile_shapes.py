@@ -139,4 +139,7 @@ def _content_problems(attributes: dict[str, Any], at: str, now: float) -> Iterat
 def instant(text: str) -> datetime:
     """A time without offset is taken as UTC. Raises ValueError."""
     moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(str(error)) from None
