@@ -67,7 +67,8 @@ _IRREGULAR = {
     "womens": "woman", "knives": "knife", "shelves": "shelf", "scarves": "scarf", "leaves": "leaf", "feet": "foot",
     "teeth": "tooth", "mice": "mouse", "dice": "die", "lens": "lens", "gas": "gas", "canvas": "canvas",
     "christmas": "christmas", "series": "series", "movies": "movie", "cookies": "cookie", "ties": "tie", "pies": "pie",
-    "shoes": "shoe", "tv": "television", "tvs": "television", "jewellery": "jewelry", "tyre": "tire", "tyres": "tire",
+    "shoes": "shoe", "clothes": "clothing",
+    "tv": "television", "tvs": "television", "jewellery": "jewelry", "tyre": "tire", "tyres": "tire",
     "colour": "color", "aluminium": "aluminum", "grey": "gray",
 }  # fmt: skip
 """What no rule gets right, spellings of both sides of the Atlantic, and the one abbreviation that everybody writes."""
@@ -105,6 +106,7 @@ def _stem(token: str) -> str:
 _NAME_SHARE, _PLACE_SHARE = 0.72, 0.28
 _IN_PLACE = 0.35
 """What a word of the name counts where the entry has it above its own name only, or the other way round."""
+_STRANGE = 0.5
 _AS_GOOD = 0.03
 _DOUBTED_MAX = 69
 """The most that an entry gets, in percent, while another of the same name is in as good a place."""
@@ -180,10 +182,14 @@ class Index:
         return sum(self._weight(word) for word in words)
 
     def _weight(self, word: str) -> float:
-        """How much a word says: the fewer entries have it in their names, the more."""
+        """How much a word says: the fewer entries have it in their names, the more. One that none has anywhere, a
+        brand's or a campaign's, says less than it seems."""
         known = self._idf.get(word)
         if known is None:
-            known = self._idf[word] = log(1 + len(self.entries) / (1 + len(self._of_name.get(word, ()))))
+            known = log(1 + len(self.entries) / (1 + len(self._of_name.get(word, ()))))
+            if word not in self._of_name and word not in self._of_place:
+                known *= _STRANGE
+            self._idf[word] = known
         return known
 
     def _why(self, number: int, name: frozenset[str], place: frozenset[str]) -> tuple[str, ...]:
