@@ -7,7 +7,7 @@ import base64
 from functools import lru_cache
 from typing import Any
 
-from graphql import GraphQLError, GraphQLResolveInfo
+from graphql import GraphQLResolveInfo
 
 from sandbox.vendors.shopify.connections import bad_request, page_size
 
@@ -115,7 +115,7 @@ class Taxonomy:
         known = {each["id"]: each for each in categories()}
         for named in (childrenOf, descendantsOf, siblingsOf):
             if named is not None and named not in known:
-                raise GraphQLError("Invalid id", extensions={"code": "RESOURCE_NOT_FOUND"})
+                raise bad_request("Invalid id")
         if search is not None:
             wanted = search.casefold()
             found = [each for each in known.values() if wanted in each["fullName"].casefold()]
