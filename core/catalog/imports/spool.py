@@ -50,12 +50,12 @@ class Twin(NamedTuple):
 
 
 class Spool:
-    """A temporary SQLite file, gone when it is closed."""
+    """A temporary SQLite file: gone when it is closed, or when the process ends, however it ends."""
 
     def __init__(self) -> None:
-        descriptor, self._path = tempfile.mkstemp(prefix="switchyard-", suffix=".rows")
+        descriptor, path = tempfile.mkstemp(prefix="switchyard-", suffix=".rows")
         os.close(descriptor)
-        self._conn = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        self._conn = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         # It outlives nothing: what a crash leaves half written nobody reads.
         self._conn.executescript(
             """
@@ -69,6 +69,8 @@ class Spool:
             begin;
             """
         )
+        # It is open by now, and needs its name no more.
+        os.unlink(path)
         self.rows = 0
         self.has_twins = False
 
@@ -80,8 +82,6 @@ class Spool:
 
     def close(self) -> None:
         self._conn.close()
-        if os.path.exists(self._path):
-            os.unlink(self._path)
 
     def add(self, rows: Iterable[Kept]) -> None:
         """Puts rows aside; goes by as they come."""
