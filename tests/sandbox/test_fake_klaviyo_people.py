@@ -260,3 +260,29 @@ def test_whoever_waits_is_told_when_it_is_back(side: KlaviyoSide, inside: Inside
     assert all(wish["told_at"] for wish in inside.get(f"/klaviyo/{side.public_key}/wishes")["wishes"])
     variant["data"]["id"] = compound("z")
     assert code(side.call("POST", "back-in-stock-subscriptions", body)) == (404, "not_found")
+
+
+@pytest.mark.breaks_contract("body")
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [
+        ("profile-import", profile(email="a@b.test") | {"id": ["x"]}),
+        ("profile-import", profile(email="a@b.test") | {"meta": {"patch_properties": {"append": 3}}}),
+        ("profile-import", profile(email="a@b.test") | {"meta": [1]}),
+        ("events", event(profile={"data": profile(email="a@b.test", meta={"patch_properties": {"unset": 3}})})),
+        ("events", event(profile={"data": profile(email="a@b.test") | {"id": {}}})),
+        ("metric-aggregates", {"type": "metric-aggregate", "attributes": {"metric_id": "m", "timezone": {}}}),
+        (
+            "profile-merge",
+            {
+                "type": "profile-merge",
+                "id": "a",
+                "relationships": {"profiles": {"data": [{"type": "profile", "id": {}}]}},
+            },
+        ),
+    ],
+)
+def test_what_is_of_another_kind_is_refused(side: KlaviyoSide, path: str, data: dict[str, Any]) -> None:
+    answer = side.call("POST", path, {"data": data})
+    assert answer.status_code == 400
+    assert all(error["source"]["pointer"] for error in answer.json()["errors"])
