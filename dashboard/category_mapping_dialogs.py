@@ -33,7 +33,7 @@ def accept(viewer: people.Viewer, target: Target, one: Mapped, suggestion: Sugge
         components.failed(error, "accept")
         return
     components.say_later(
-        f"{formats.plain(one.category)} is {formats.plain(suggestion.path)}. It is taken back under History."
+        f"{formats.plain(one.category)} is {formats.plain(suggestion.path)}. Its page, under History, takes it back."
     )
     st.rerun()
 
