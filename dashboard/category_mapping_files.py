@@ -27,6 +27,7 @@ from dashboard import (
 
 Row = dict[str, Any]
 MEGABYTES_MAX = 5
+_IN_USE = '<span class="sy-pill sy-pill-ok">In use</span>'
 
 
 def draw(viewer: people.Viewer, target: Target, who: str, as_of: Any) -> None:
@@ -49,7 +50,7 @@ def _draw_loads(viewer: people.Viewer, target: Target, who: str, known: list[Row
     zone = viewer.shop.zone
     body = [
         (
-            f"{escape(row['version'])} {components.pill('ok') if row['replaced_at'] is None else ''}",
+            f"{escape(row['version'])} {_IN_USE if row['replaced_at'] is None else ''}",
             components.number(row["entries"]),
             escape(row["name"]),
             components.when(row["loaded_at"], as_of, zone),

@@ -24,12 +24,11 @@ from dashboard import (
 
 Row = Mapping[str, Any]
 
-_HISTORY, _TAXONOMY = "History", "Taxonomy"
-_PARTS: Mapping[str, State | None] = {
-    "Unmapped": "unmapped", "Broken": "broken", "Mapped": "mapped", "Inherited": "inherited", "Left out": "left_out",
-    "All": None,
+_TO_MAP, _HISTORY, _TAXONOMY = "To map", "History", "Taxonomy"
+_STATES: Mapping[str, State | None] = {
+    "Broken": "broken", "Mapped": "mapped", "Inherited": "inherited", "Left out": "left_out", "All": None,
 }  # fmt: skip
-_OF_KLAVIYO: Mapping[str, State | None] = {"Its own": "own", **{k: v for k, v in _PARTS.items() if k != "Unmapped"}}
+_PARTS = (_TO_MAP, *_STATES, _HISTORY, _TAXONOMY)
 _LEAST = (95, 90, 85, 80, 75, 70)
 _USUAL_LEAST = 85
 
@@ -98,7 +97,8 @@ def draw_accept_many(viewer: people.Viewer, target: Target, who: str) -> None:
 
 def draw_categories(viewer: people.Viewer, target: Target, who: str, part: str, figures: Figures) -> None:
     """A page of categories, each with what it is, what it may be, and what can be done."""
-    state = {**_PARTS, **_OF_KLAVIYO}[part]
+    # At Klaviyo what nobody mapped becomes a category of its own.
+    state: State | None = ("own" if target.kind == "klaviyo" else "unmapped") if part == _TO_MAP else _STATES[part]
     after = place()
     with components.panel("categories"):
         with st.skeleton(height=420):
@@ -146,7 +146,7 @@ def draw_one(
 def _draw_none(part: str, who: str, figures: Figures) -> None:
     if not figures.categories:
         components.empty("There are no categories yet", "They come with products, or are made on the page Categories.")
-    elif part == "Unmapped":
+    elif part == _TO_MAP:
         components.empty(
             "Every category has an answer", f"Each is mapped to {who}’s taxonomy, inherits, or is left out."
         )
@@ -215,20 +215,18 @@ def draw_list(viewer: people.Viewer, target: Target, who: str) -> None:
         answer, rest = category_mapping_words.headline(who, figures)
         components.headline(answer, rest, as_of, viewer.shop.zone)
         components.figures(category_mapping_words.gauges(target, figures))
+        part = st.segmented_control(
+            "Show", _PARTS, key="show", default=_TO_MAP, required=True, bind="query-params", on_change=first_page,
+            label_visibility="collapsed",
+        ) or _TO_MAP  # fmt: skip
         if taxonomy is None:
             _draw_not_loaded(target, who)
-        parts = [*(_OF_KLAVIYO if target.kind == "klaviyo" else _PARTS), _HISTORY, _TAXONOMY]
-        usual = _TAXONOMY if taxonomy is None and target.kind != "klaviyo" else parts[0]
-        part = st.segmented_control(
-            "Show", parts, key=f"show-{category_mapping_words.address(target)}", default=usual, required=True,
-            on_change=first_page, label_visibility="collapsed",
-        )  # fmt: skip
         if part == _HISTORY:
             draw_history(viewer, target, as_of)
-        elif part == _TAXONOMY:
+        elif part == _TAXONOMY or (part == _TO_MAP and taxonomy is None and target.kind != "klaviyo"):
             category_mapping_files.draw(viewer, target, who, as_of)
         else:
-            draw_categories(viewer, target, who, part or usual, figures)
+            draw_categories(viewer, target, who, part, figures)
 
 
 def _draw_not_loaded(target: Target, who: str) -> None:
@@ -238,9 +236,7 @@ def _draw_not_loaded(target: Target, who: str) -> None:
             " there."
         )
     else:
-        st.caption(
-            f"{who}’s taxonomy is not loaded yet: load its file under Taxonomy, and suggestions come by themselves."
-        )
+        st.caption(f"{who}’s taxonomy is not loaded yet: load its file, and suggestions come by themselves.")
 
 
 def draw() -> None:

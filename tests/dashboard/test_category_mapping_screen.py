@@ -31,8 +31,8 @@ def press(page: AppTest, label: str) -> AppTest:
     return page
 
 
-def show(page: AppTest, part: str, target: str = "google") -> AppTest:
-    page.segmented_control(key=f"show-{target}").set_value(part).run()
+def show(page: AppTest, part: str) -> AppTest:
+    page.segmented_control(key="show").set_value(part).run()
     assert not page.exception
     return page
 
