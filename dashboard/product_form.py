@@ -181,7 +181,9 @@ def _variant(reader: _Reader, row: Cells, before: VariantDocument, options: int)
     for value in values[options:]:
         if value:
             reader.say(code, "option_values", f"“{value}” belongs to an option without a name: name it, or empty it")
-    flags: dict[str, Any] = {name: getattr(before, name) if row.get(name) is None else bool(row[name]) for name in _FLAGS}
+    flags: dict[str, Any] = {
+        name: getattr(before, name) if row.get(name) is None else bool(row[name]) for name in _FLAGS
+    }
     return replace(
         before,
         currency=currency,

@@ -106,7 +106,10 @@ def _stem(token: str) -> str:
 _NAME_SHARE, _PLACE_SHARE = 0.72, 0.28
 _IN_PLACE = 0.35
 """What a word of the name counts where the entry has it above its own name only, or the other way round."""
+_OTHER_NAME_MAX = 0.9
+"""How alike a name can be at most that is not the same."""
 _STRANGE = 0.5
+"""What a word counts that no entry has anywhere."""
 _AS_GOOD = 0.03
 _DOUBTED_MAX = 69
 """The most that an entry gets, in percent, while another of the same name is in as good a place."""
@@ -164,7 +167,7 @@ class Index:
         # A word that one has in its name and the other above it is the same thing said elsewhere.
         shifted = self._sum((name - its_name) & its_place) + self._sum((its_name - name) & place)
         lengths = sqrt(self._sum(name) * self._length[number]) or 1.0
-        alike = min(1.0, (same + _IN_PLACE * shifted) / lengths)
+        alike = min(1.0 if name == its_name else _OTHER_NAME_MAX, (same + _IN_PLACE * shifted) / lengths)
         if name.isdisjoint(_BESIDES) != its_name.isdisjoint(_BESIDES):
             alike *= _BESIDES_SHARE
         return name == its_name, _NAME_SHARE * alike + _PLACE_SHARE * self._context(number, name, place)
