@@ -54,6 +54,7 @@ from workers.rules_cli import rules
 from workers.runs_cli import runs
 from workers.schedules_cli import schedules
 from workers.shipments_cli import confirm_shipment
+from workers.taxonomy_cli import taxonomy
 from workers.why import why
 from workers.world import Progress
 
@@ -113,6 +114,7 @@ cli.add_command(runs)
 cli.add_command(schedules)
 cli.add_command(notices)
 cli.add_command(report)
+cli.add_command(taxonomy)
 for command in going_live_cli.COMMANDS:
     cli.add_command(command)
 

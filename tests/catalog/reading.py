@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,24 +13,23 @@ from core.catalog.imports.mapping import Mapping
 from core.catalog.imports.problems import Outcome
 from core.catalog.imports.reading import ProductFile, open_products
 
+_FOLDER = tempfile.TemporaryDirectory()
+"""Gone when the tests are through."""
+_NUMBERS = itertools.count()
+
 
 def opened(
     *lines: str | Sequence[str], currency: str = "EUR", mapping: Mapping | None = None, **more: Any
 ) -> ProductFile:
     """A CSV of lines: a string is one as it is, a list its cells, none of which needs quotation marks."""
     text = "\n".join(line if isinstance(line, str) else ",".join(line) for line in lines)
-    with tempfile.NamedTemporaryFile(suffix=".csv", delete=False) as file:
-        file.write(text.encode())
-    return open_products(Path(file.name), "file.csv", currency, mapping, **more)
+    path = Path(_FOLDER.name) / f"{next(_NUMBERS)}.csv"
+    path.write_text(text, "utf-8", newline="")
+    return open_products(path, "file.csv", currency, mapping, **more)
 
 
 def outcomes(*lines: str | Sequence[str], **more: Any) -> list[Outcome]:
-    file = opened(*lines, **more)
-    try:
-        return list(file.outcomes())
-    finally:
-        assert isinstance(file.table.source, Path)
-        file.table.source.unlink()
+    return list(opened(*lines, **more).outcomes())
 
 
 def drafts(found: Sequence[Outcome]) -> list[ProductDraft]:

@@ -280,7 +280,7 @@ def peak(path: Path) -> int:
 @pytest.mark.parametrize("kind", ["csv", "xlsx"])
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, kind: str) -> None:
     peaks = []
-    for count in (4_000, 12_000):
+    for count in (2_000, 6_000) if kind == "xlsx" else (20_000, 60_000):
         lines = [["handle", "title", "price"], *([f"h-{n}", f"Title {n} " * 5, "1.50"] for n in range(count))]
         data = csv_file(lines, Dress("utf-8", ",", False, False)) if kind == "csv" else xlsx_file(lines)
         (tmp_path / str(count)).write_bytes(data)
