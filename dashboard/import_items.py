@@ -16,6 +16,7 @@ from dashboard import catalogue_words, components, formats, import_queries, impo
 from dashboard.import_queries import Names
 
 _LINES = 6
+_CELLS, _CELLS_LONG = 3, 80
 _APPLIED = ("applying", "applied", "stopped", "undoing", "undone")
 _FILTERS = {
     "all": ("All", "items"),
@@ -44,7 +45,8 @@ def draw(viewer: people.Viewer, run: Run, place: str | None) -> None:
     else:
         heads = [("Row", True), ("Product", False), (_head_of(run), False)]
         body = [_cells(viewer, run, item, names, page.on_hand, place) for item in page.rows]
-        components.table(heads, body, "Products of the file")
+        with st.container(key="import-items"):
+            components.table(heads, body, "Products of the file")
     if after is not None or page.more:
         components.pager(
             "items",
@@ -104,15 +106,24 @@ def _cells(
     viewer: people.Viewer, run: Run, item: Item, names: Names, on_hand: Mapping[str, int], place: str | None
 ) -> tuple[str, str, str]:
     look, word = import_words.ACTIONS[item.action]
-    title = escape(item.title or item.handle or "Rows of no product")
+    title = escape(item.title or item.handle or _cells_of(item) or "Rows of no product")
     if item.product_id is not None and item.action != "reject" and item.fate == "done" and item.undo_fate != "done":
         title = components.link("products", item.title or item.handle, viewer.where(product=str(item.product_id)))
     pill = f'<span class="sy-pill sy-pill-{look}">{escape(word)}</span>'
     about = f"<b>{title}</b><div class='sy-meta'>{escape(item.handle)}</div>{pill}"
-    lines = [*_fate_lines(run, item), *_problem_lines(item.problems)]
-    if item.action in ("create", "update", "unchanged"):
+    errors = [told for told in item.problems if told["severity"] == "error"]
+    warnings = [told for told in item.problems if told["severity"] != "error"]
+    lines = [*_fate_lines(run, item), *_problem_lines(errors)]
+    if item.action != "reject":
         lines += _change_lines(item, names, on_hand, place)
+    lines += _problem_lines(warnings)
     return formats.count(item.first_row), about, _list(lines) or '<span class="sy-muted">nothing</span>'
+
+
+def _cells_of(item: Item) -> str:
+    """Rejected rows have no title of their own: what they begin with."""
+    told = [cell.strip() for cell in item.cells if cell.strip()]
+    return formats.shortened(" · ".join(told[:_CELLS]), _CELLS_LONG)
 
 
 def _list(lines: Sequence[str]) -> str:
@@ -143,7 +154,7 @@ def _fate_lines(run: Run, item: Item) -> list[str]:
 
 def _problem_lines(problems: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = []
-    for told in sorted(problems, key=lambda one: (one["severity"] != "error", one["row"])):
+    for told in sorted(problems, key=lambda one: one["row"]):
         look, word = ("danger", "Error") if told["severity"] == "error" else ("attention", "Warning")
         where = f"Row {formats.count(told['row'])}"
         where += f", {told['column']}" if told["column"] else ""

@@ -64,9 +64,9 @@ def draw(viewer: people.Viewer, document_id: int, again: Run | None = None) -> N
     except SwitchyardError as error:
         if isinstance(error, import_queries.Unreadable):
             raise
-        _draw_unreadable(error)
+        _draw_unreadable(str(error))
         return
-    components.title("Read again" if again else "How it is read", seen.file_name)
+    components.title(seen.file_name, "is read again" if again else "is uploaded")
     steps(1)
     _draw_form(seen)
     key = f"import-{document_id}"
@@ -75,14 +75,19 @@ def draw(viewer: people.Viewer, document_id: int, again: Run | None = None) -> N
     if seen.form is None or start.mapping is not None:
         mapping = _draw_mapping(viewer, seen, start.mapping, key)
     settings = _draw_settings(viewer, start, mapping, key)
+    if mapping is not None and settings is not None and not settings.make_codes and "code" not in mapping.columns:
+        st.warning(
+            "No column gives the **SKU**, so that rows without one are rejected: choose it above, or have SKUs made.",
+            icon=":material/warning:",
+        )
     if settings is not None:
         _draw_begin(viewer, document_id, seen, settings, again)
 
 
-def _draw_unreadable(error: SwitchyardError) -> None:
+def _draw_unreadable(why: str) -> None:
     components.title("This file cannot be imported")
     with st.container(border=True, key="card-danger-unreadable"):
-        st.markdown(f"{formats.badge('danger', 'Cannot be read')} {formats.sentence(str(error))}")
+        st.markdown(f"{formats.badge('danger', 'Cannot be read')} {import_words.problem(why, why.split(' ')[0])}")
         st.caption("Nothing was changed. Correct the file, or choose another one.")
         if st.button("Choose another file", key="other-file", icon=":material/arrow_back:"):
             st.query_params.clear()
@@ -127,7 +132,7 @@ def _draw_mapping(viewer: people.Viewer, seen: Seen, given: Mapping | None, key:
 
 def _draw_settings(viewer: people.Viewer, start: Settings, mapping: Mapping | None, key: str) -> Settings | None:
     """None as long as a choice is missing."""
-    st.subheader("How it is read", anchor="settings")
+    st.subheader("Prices, SKUs and stock", anchor="settings")
     with st.container(horizontal=True, vertical_alignment="top", key=f"stack-{key}-settings", gap="large"):
         with st.container(width=300):
             currencies = sorted(CURRENCIES)

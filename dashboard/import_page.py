@@ -39,7 +39,7 @@ def draw(viewer: people.Viewer, import_id: int) -> None:
     if st.query_params.get("again") and run.state in ("read", "failed"):
         import_new.draw(viewer, run.document_id, run)
         return
-    components.title(f"Import {run.id}", run.file_name)
+    components.title(run.file_name, f"Import {run.id}")
     import_new.steps(_STEPS.get(run.state, len(import_words.STEPS)))
     if run.state in AT_WORK:
         watch(viewer, import_id)
@@ -81,7 +81,7 @@ def _draw_progress(viewer: people.Viewer, run: Run, now: datetime) -> None:
     with components.card("busy", f"import-{run.id}"):
         with st.container(width="stretch", gap="xxsmall"):
             stops = run.stop_asked_by is not None
-            shown = formats.badge("running", "Stopping") if stops else import_words.badge(run.state)
+            shown = formats.badge("running", "Stopping") if stops else import_words.badge(run)
             what = {
                 "reading": "The file is read; **nothing is changed**.",
                 "applying": "The file is being applied.",
@@ -134,7 +134,7 @@ def _draw_read(viewer: people.Viewer, run: Run, now: datetime, place: str | None
     has_work = bool(c["created"] or c["updated"]) or sets_stock
     with components.card("attention" if has_work else "unknown", f"import-{run.id}"):
         with st.container(width="stretch", gap="xxsmall"):
-            st.markdown(f"{import_words.badge(run.state)} **{import_words.headline(run)}** Nothing is changed yet.")
+            st.markdown(f"{import_words.badge(run)} **{import_words.headline(run)}** Nothing is changed yet.")
             lines = import_words.effects(run.effect, place) if run.effect else []
             st.markdown("\n".join(f"- {line}" for line in lines))
             _draw_about(viewer, run, now)
@@ -175,7 +175,7 @@ def _marked(number: int) -> str:
 def _draw_failed(viewer: people.Viewer, run: Run, now: datetime, place: str | None) -> None:
     with components.card("danger", f"import-{run.id}"):
         with st.container(width="stretch", gap="xxsmall"):
-            st.markdown(f"{import_words.badge(run.state)} {formats.sentence(run.problem)} **Nothing was changed.**")
+            st.markdown(f"{import_words.badge(run)} {import_words.problem(run.problem, run.file_name)} **Nothing was changed.**")
             _draw_about(viewer, run, now)
         with st.container(width="content", horizontal=True, key=f"acts-import-{run.id}"):
             if st.button("Discard…", key=f"discard-{run.id}"):
@@ -187,7 +187,7 @@ def _draw_failed(viewer: people.Viewer, run: Run, now: datetime, place: str | No
 def _draw_discarded(viewer: people.Viewer, run: Run, now: datetime, place: str | None) -> None:
     with components.card("unknown", f"import-{run.id}"):
         with st.container(width="stretch", gap="xxsmall"):
-            st.markdown(f"{import_words.badge(run.state)} Nothing came of this file, and **nothing was changed**.")
+            st.markdown(f"{import_words.badge(run)} Nothing came of this file, and **nothing was changed**.")
             _draw_about(viewer, run, now)
         _draw_once_more(run)
 
@@ -215,7 +215,7 @@ def _draw_applied(viewer: people.Viewer, run: Run, now: datetime, place: str | N
     with components.card("attention" if c["refused"] else "ok", f"import-{run.id}"):
         with st.container(width="stretch", gap="xxsmall"):
             st.markdown(
-                f"{import_words.badge(run.state)} **{formats.plural(c['applied'], 'product is', 'products are')} "
+                f"{import_words.badge(run)} **{formats.plural(c['applied'], 'product is', 'products are')} "
                 f"applied**, by {formats.plain(run.applied_by)} {formats.ago(run.applied_at, now, viewer.shop.zone)}."
                 f"{refused}"
             )
@@ -239,9 +239,9 @@ def _draw_stopped(viewer: people.Viewer, run: Run, now: datetime, place: str | N
             )
             if undoing:
                 said = f"**{formats.plural(c['undone'], 'product is', 'products are')} taken back**, the rest is not."
-            st.markdown(f"{import_words.badge(run.state)} {said}")
+            st.markdown(f"{import_words.badge(run)} {said}")
             if run.problem:
-                st.markdown(formats.sentence(run.problem))
+                st.markdown(import_words.problem(run.problem, run.file_name))
             st.progress(min(done / total, 1.0) if total else 0.0)
             _draw_about(viewer, run, now)
         with st.container(width="content", horizontal=True, key=f"acts-import-{run.id}"):
@@ -269,7 +269,7 @@ def _draw_undone(viewer: people.Viewer, run: Run, now: datetime, place: str | No
     with components.card("attention" if c["kept"] else "unknown", f"import-{run.id}"):
         with st.container(width="stretch", gap="xxsmall"):
             st.markdown(
-                f"{import_words.badge(run.state)} **{formats.plural(c['undone'], 'product is', 'products are')} taken "
+                f"{import_words.badge(run)} **{formats.plural(c['undone'], 'product is', 'products are')} taken "
                 f"back**, by {formats.plain(run.undone_by)} {formats.ago(run.undone_at, now, viewer.shop.zone)}.{kept}"
             )
             _draw_about(viewer, run, now)
@@ -280,6 +280,8 @@ def _draw_undone(viewer: people.Viewer, run: Run, now: datetime, place: str | No
 def _draw_outcome(run: Run) -> None:
     c = run.counts
     pairs = [(formats.count(c["applied"]), "applied"), (_marked(c["refused"]), "not applied")]
+    if run.state == "stopped":
+        pairs.append((formats.count(max(import_words.to_apply(run) - c["applied"] - c["refused"], 0)), "still to come"))
     if c["undone"] or c["kept"]:
         pairs += [(formats.count(c["undone"]), "taken back"), (_marked(c["kept"]), "kept")]
     pairs += [(formats.count(c["unchanged"]), "as they were"), (formats.count(c["rejected"]), "rejected, left out")]

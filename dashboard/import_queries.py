@@ -80,13 +80,14 @@ def page(shop_id: int, scope: str, before: int | None) -> Page:
 
 @st.cache_data(ttl=5, max_entries=100, show_spinner=False)
 def waiting(shop_id: int, scope: str) -> list[dict[str, Any]]:
-    """Files that were uploaded to be imported and are not, the newest of them."""
+    """Files that were uploaded to be imported within a day and are not, the newest of them."""
     found = _read(
         lambda conn: fetch(
             conn,
             """
             select id, file_name, created_by, stored_at, now() as as_of from documents d
             where shop_id = %(shop)s and kind = %(kind)s and state = 'stored' and expires_at > now()
+                and stored_at > now() - interval '1 day'
                 and not exists (select from import_runs r where r.shop_id = d.shop_id and r.document_id = d.id)
             order by id desc limit %(limit)s
             """,

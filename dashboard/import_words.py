@@ -100,14 +100,22 @@ _FATES = {
 }
 
 
-def state(name: str) -> tuple[str, str]:
+def state(run: Run) -> tuple[str, str]:
     """(the state as the whole dashboard shows it, our word for it)."""
-    return _STATES.get(name, ("unknown", name))
+    if run.state == "applied" and run.counts["refused"]:
+        return "attention", "Applied in part" if run.counts["applied"] else "Nothing applied"
+    return _STATES.get(run.state, ("unknown", run.state))
 
 
-def badge(name: str) -> str:
+def badge(run: Run) -> str:
     """As a Markdown badge."""
-    return formats.badge(*state(name))
+    return formats.badge(*state(run))
+
+
+def problem(said: str | None, file_name: str) -> str:
+    """Why a file as a whole cannot be read, as a sentence; a name at its beginning stays as it is written."""
+    text = (said or "it is not known why").rstrip(".")
+    return f"{formats.plain(text)}." if text.startswith(file_name) else formats.sentence(text)
 
 
 def counts(run: Run) -> str:
@@ -186,7 +194,7 @@ def effects(told: Effect, place: str | None) -> list[str]:
     if told.new_skus:
         lines.append(f"**{formats.plural(told.new_skus, 'SKU is', 'SKUs are')}** made.")
     if told.priced:
-        lines.append(f"**{formats.plural(told.priced, 'price changes', 'prices change')}** of SKUs that there are.")
+        lines.append(f"**{formats.plural(told.priced, 'price changes', 'prices change')}**.")
     if place is None:
         lines.append("**Stock is left alone**, whatever numbers the file has.")
         return lines
@@ -195,7 +203,9 @@ def effects(told: Effect, place: str | None) -> list[str]:
             f"Stock at **{formats.plain(place)}** is as the file says already, or the file says nothing of it."
         )
         return lines
-    moved = f"+{formats.count(told.units_up)} and {MINUS}{formats.count(told.units_down)} units"
+    up = [f"+{formats.count(told.units_up)}"] if told.units_up else []
+    down = [f"{MINUS}{formats.count(told.units_down)}"] if told.units_down else []
+    moved = f"{' and '.join(up + down)} units"
     lines.append(
         f"Stock on hand at **{formats.plain(place)}** is set for **{formats.plural(told.counted_skus, 'SKU')}**: "
         f"{moved}."

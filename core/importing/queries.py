@@ -217,7 +217,10 @@ def at_work(conn: Connection, quiet_since: datetime) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One product of a file, or rows that are none. `before` None: it is new, or was removed since."""
+    """One product of a file, or rows that are none. `before` None: it is new, or was removed since.
+
+    `cells` are those of its first row, of what is rejected.
+    """
 
     position: int
     first_row: int
@@ -234,6 +237,7 @@ class Item:
     detail: str | None
     version: int | None
     undo_fate: str | None
+    cells: Sequence[str] = ()
 
 
 SHOWN: Mapping[str, str] = {
@@ -284,6 +288,7 @@ def items(
             row["detail"],
             row["version"],
             row["undo_fate"],
+            row["rows"][0][1] if row["rows"] else (),
         )
         for row in rows
     ]

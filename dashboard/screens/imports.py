@@ -59,7 +59,7 @@ def draw_list(viewer: people.Viewer) -> None:
 
 
 def _cells(run: Run, viewer: people.Viewer, now: datetime) -> tuple[str, ...]:
-    name, word = import_words.state(run.state)
+    name, word = import_words.state(run)
     where = viewer.where(**{"import": str(run.id)})
     look = formats.state(name).look
     return (

@@ -42,7 +42,11 @@ def test_a_shop_that_never_imported_is_told_what_can_be(opened: Open, world: Imp
     page = opened("imports")
     assert not page.exception
     said = text_of(page)
-    for sentence in ("Nothing was imported yet", "Shopify, WooCommerce, Medusa or Spree", "Any other CSV, XLSX or JSON"):
+    for sentence in (
+        "Nothing was imported yet",
+        "Shopify, WooCommerce, Medusa or Spree",
+        "Any other CSV, XLSX or JSON",
+    ):
         assert sentence in said, sentence
 
 
