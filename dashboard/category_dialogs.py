@@ -125,9 +125,9 @@ def open_merge(viewer: people.Viewer, category: Category) -> None:
             return
         components.figures(
             [
-                (formats.count(plan.products), "products change"),
-                (formats.count(plan.moved), "categories hang elsewhere"),
-                (formats.count(plan.gone), "categories are gone"),
+                (formats.count(plan.products), "product changes" if plan.products == 1 else "products change"),
+                (formats.count(plan.moved), "category moves" if plan.moved == 1 else "categories move"),
+                (formats.count(plan.gone), "category is gone" if plan.gone == 1 else "categories are gone"),
             ]
         )
         st.caption("Each product gets a version. Merging cannot be taken back as a whole.")

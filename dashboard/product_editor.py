@@ -192,7 +192,7 @@ def _draw_variants(
         options = tuple(
             st.text_input(
                 f"Option {place}", name, key=draft.key(f"option-{place}"),
-                placeholder="Size" if place == 1 else "Colour", help="What the variants differ by; empty: nothing.",
+                placeholder=("Size", "Colour", "Material")[place - 1],
             ) or ""
             for place, name in enumerate(names, start=1)
         )  # fmt: skip

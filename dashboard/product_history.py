@@ -20,6 +20,7 @@ from dashboard.previews import Preview
 SHOWN = 6
 """Differences of one version in the history; the dialog of taking it back has all of them."""
 _LOOKS = {"created": "ok", "removed": "danger", "undone": "attention"}
+"""The others are edits: plain."""
 
 
 def draw(viewer: people.Viewer, product_id: int) -> None:
@@ -53,7 +54,7 @@ def _draw_change(viewer: people.Viewer, product_id: int, change: Change, when: s
     version = change.version
     names = catalogue_queries.names(viewer.shop.id, viewer.person.scope)
     said = words.said(change.before, version.document, *names)
-    with components.card(_LOOKS.get(version.act, "unknown"), f"version-{version.version}"):
+    with components.card(_LOOKS.get(version.act, "busy"), f"version-{version.version}"):
         with st.container(width="stretch", gap="xxsmall"):
             act = words.ACTS.get(version.act, version.act)
             undoes = f" version {version.undoes_version}" if version.undoes_version else ""

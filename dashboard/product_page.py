@@ -170,7 +170,7 @@ def _draw_variants(viewer: people.Viewer, stored: Stored) -> None:
     body = [_variant(viewer, document, variant, stock.get(variant.code)) for variant in shown]
     heads = [("SKU", False), *((name, False) for name in document.options), ("Barcode", False)]
     heads += [("Price", True), ("Before", True), ("Weight", True), ("Available", True), ("Stock", False)]
-    components.table(heads, body, f"Variants of {document.title}")
+    components.table(heads, body, f"Variants of {document.title}", dense=True)
     if not is_all:
         st.button(
             f"Show all {formats.count(len(document.variants))}", key="all-variants", type="tertiary",
@@ -195,25 +195,42 @@ def _variant(
 
 
 def _draw_fields(document: ProductDocument, definitions: Mapping[tuple[str, str], Definition]) -> None:
-    owners = [("product", "", document.metafields)]
-    owners += [("variant", variant.code, variant.metafields) for variant in document.variants[:VARIANTS_SHOWN]]
-    body = [
-        (
-            f"<b>{escape(definition.name if definition else key)}</b><br><span class='sy-meta'>{escape(key)}</span>",
-            escape(code or "The product"),
-            escape(definition.type.capitalize() if definition else formats.UNKNOWN),
-            _value(definition, value),
-        )
-        for owner, code, values in owners
-        for key, value in values.items()
-        for definition in (definitions.get((owner, key)),)
-    ]
-    if body:
+    if document.metafields:
         st.subheader("Metafields", anchor="metafields")
-        components.table([("Name", False), ("Of", False), ("Type", False), ("Value", False)], body, "Metafields")
+        body = [
+            (_field_name(key, definition), escape(definition.type.capitalize() if definition else formats.UNKNOWN),
+             _value(definition, value))
+            for key, value in document.metafields.items()
+            for definition in (definitions.get(("product", key)),)
+        ]  # fmt: skip
+        components.table([("Name", False), ("Type", False), ("Value", False)], body, "Metafields of the product")
+    shown = [variant for variant in document.variants[:VARIANTS_SHOWN] if variant.metafields]
+    if not shown:
+        return
+    st.subheader("Metafields of variants", anchor="variant-metafields")
+    keys = sorted({key for variant in shown for key in variant.metafields})
+    known = {key: definitions.get(("variant", key)) for key in keys}
+    heads = [("SKU", False)]
+    for key, definition in known.items():
+        heads.append((definition.name if definition else key, definition is not None and definition.type in _NUMBERS))
+    rows = [
+        (f"<b>{escape(variant.code)}</b>", *(_value(known[key], variant.metafields.get(key)) for key in keys))
+        for variant in shown
+    ]
+    components.table(heads, rows, "Metafields of the variants", dense=True)
+
+
+_NUMBERS = ("integer", "decimal", "money")
+
+
+def _field_name(key: str, definition: Definition | None) -> str:
+    named = escape(definition.name if definition else key)
+    return f"<b>{named}</b><br><span class='sy-meta'>{escape(key)}</span>"
 
 
 def _value(definition: Definition | None, value: Any) -> str:
+    if value is None:
+        return formats.UNKNOWN
     shown = str(value) if definition is None else catalogue_words.field_shown(definition.type, value)
     if definition is not None and definition.type == "colour":
         return f'<i class="sy-swatch" style="background:{escape(shown)}"></i> {escape(shown)}'

@@ -76,7 +76,8 @@ def draw_tree(viewer: people.Viewer, found: Page, *, is_search: bool, top: int) 
         )
         for row in found.rows
     ]
-    heads = [("Category", False), ("Directly", True), ("With those below", True), ("Below it", True)]
+    heads = [("Category", False), ("Products directly", True), ("Products with those below", True)]
+    heads.append(("Categories below", True))
     components.table(heads, body, f"{len(found.rows)} categories with their products")
 
 
@@ -165,8 +166,7 @@ def draw(viewer: people.Viewer) -> None:
         number = totals["categories"]
         with st.container(horizontal=True, horizontal_alignment="distribute", key="list-head"):
             with st.container(width="stretch", gap="xxsmall"):
-                counted = formats.plural(number, "category", "categories") if number else ""
-                components.title("Categories", counted)
+                components.title("Categories", formats.count(number) if number else "")
                 components.html(_without(viewer, totals["products_without"]))
             if number:
                 with st.container(width="content"):

@@ -1,4 +1,4 @@
-"""The Catalogue in a browser: every page in every look, a product edited and a version taken back by keyboard and hand."""
+"""The Catalogue in a browser: every page in every look, a product edited and that taken back, a category merged."""
 
 from __future__ import annotations
 
@@ -76,6 +76,7 @@ def test_the_page_is_sound_in_every_look(site: Site, browser: Browser, pictures:
 def type_in_cell(page: Page, row: int, times_right: int, text: str) -> None:
     """Into the table of variants, by keyboard: its cells are drawn, not elements."""
     table = page.get_by_test_id("stDataFrame").first
+    table.scroll_into_view_if_needed()
     box = table.bounding_box()
     assert box is not None
     page.mouse.click(box["x"] + 70, box["y"] + 35 * (row + 1) + 17)

@@ -121,7 +121,7 @@ def test_a_catalogue_on_every_page(opened: Open, conn: Connection) -> None:
     assert "£52.00" in said
     assert "#1B4D3E" in said
     assert "Price of SHIRT-SAN-S: £45.00 → £99.00" in said
-    assert "Taken back version 2" in said
+    assert "Took back version 2" in said
     assert "New price list \\<of the supplier\\>" in said
 
     page = opened("products", product=str(shirt), edit="yes")
@@ -151,7 +151,7 @@ def test_a_removed_product_shows_what_became_of_it(opened: Open, conn: Connectio
     assert "Product removed: Cup no. 00" in said
     catalogue_actions.undo(application(), world.shop, cup, 2, 2, ADA)
     catalogue_queries.forget()
-    assert "Taken back version 2" in text_of(opened("products", product=str(cup)))
+    assert "Took back version 2" in text_of(opened("products", product=str(cup)))
 
 
 def test_what_is_done_is_done_to_what_was_seen(conn: Connection, settings: None) -> None:
