@@ -73,8 +73,9 @@ def draw(viewer: people.Viewer, product_id: int | None) -> None:
             return
         is_new = not draft.base.version
         components.title("New product" if is_new else f"Edit {draft.base.document.title}")
-        _draw_wrong(draft, definitions)
         given = _draw_form(viewer, draft, definitions)
+        # Beside the button that said so, and by each field.
+        _draw_wrong(draft, definitions)
         _draw_buttons(viewer, draft, given, definitions)
 
 
@@ -200,7 +201,7 @@ def _draw_variants(
         fields.draw_flaws(draft.flaws, "", name)
     for flaw in draft.flaws:
         if flaw.code:
-            st.markdown(f":red[{formats.plain(fields.flaw_says(flaw, definitions))}]")
+            st.markdown(f":red[:material/error: {formats.plain(fields.flaw_says(flaw, definitions))}]")
     shown = product_form.columns(definitions)
     order = [c for c in shown if not c.startswith(OPTION) or options[int(c.removeprefix(OPTION)) - 1].strip()]
     config = st.column_config
@@ -267,8 +268,9 @@ def _draw_buttons(
             fields.open_new(viewer)
         with st.container(horizontal=True, width="content"):
             st.button("Cancel", key="cancel-edit", type="tertiary", on_click=leave)
-            if st.button("See what changes…", key="see-changes", type="primary"):
-                _see(viewer, draft, given, definitions)
+            wants_to_see = st.button("See what changes…", key="see-changes", type="primary")
+    if wants_to_see:
+        _see(viewer, draft, given, definitions)
 
 
 def _see(viewer: people.Viewer, draft: Draft, given: Typed, definitions: Mapping[tuple[str, str], Definition]) -> None:

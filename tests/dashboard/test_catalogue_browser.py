@@ -83,9 +83,10 @@ def type_in_cell(page: Page, row: int, times_right: int, text: str) -> None:
     for _ in range(times_right):
         page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
-    page.keyboard.press("Control+A")
-    page.keyboard.type(text)
-    page.keyboard.press("Enter")
+    field = page.locator("#portal textarea, #portal input").first
+    expect(field).to_be_focused()
+    field.fill(text)
+    field.press("Enter")
 
 
 def test_a_price_is_changed_a_mistake_is_explained_and_the_change_is_taken_back(
