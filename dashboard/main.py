@@ -60,6 +60,10 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
         icon=":material/percent:",
         url_path="commission-rules",
     )
+    products = st.Page(SCREENS / "products.py", title="Products", icon=":material/sell:", url_path="products")
+    categories = st.Page(
+        SCREENS / "categories.py", title="Categories", icon=":material/account_tree:", url_path="categories"
+    )
     setup = st.Page(SCREENS / "setup.py", title="Set-up", icon=":material/settings:", url_path="setup")
     orders = st.Page(SCREENS / "orders.py", title="Orders", icon=":material/receipt_long:", url_path="orders")
     commissions = st.Page(
@@ -79,6 +83,7 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
         "Catalogue": [categories_mapping],
         "Stock": [skus, desk, rules],
         "Orders": [orders],
+        "Catalogue": [products, categories],
         "Money": [commissions, sellers, ledger, commission_rules],
         "Shop": [reports, setup],
     }
