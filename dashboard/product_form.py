@@ -171,19 +171,20 @@ def _variants(
         if not code:
             reader.say("", CODE, f"row {number} of the variants has no code: give it one")
             continue
-        found.append(_variant(reader, row, known.get(code, VariantDocument(code, reader.currency)), options))
+        found.append(_variant(reader, row, known.get(code), options))
     return tuple(found)
 
 
-def _variant(reader: _Reader, row: Cells, before: VariantDocument, options: int) -> VariantDocument:
+def _variant(reader: _Reader, row: Cells, known: VariantDocument | None, options: int) -> VariantDocument:
+    before, is_known = known or VariantDocument(_text(row, CODE), reader.currency), known is not None
     code, currency = before.code, _text(row, CURRENCY).upper() or before.currency
     values = [_text(row, f"{OPTION}{place}") for place in range(1, OPTIONS_MAX + 1)]
     for value in values[options:]:
         if value:
             reader.say(code, "option_values", f"“{value}” belongs to an option without a name: name it, or empty it")
-    flags: dict[str, Any] = {
-        name: getattr(before, name) if row.get(name) is None else bool(row[name]) for name in _FLAGS
-    }
+    if row.get(STOCKED) is not None and bool(row[STOCKED]) != before.is_stocked and is_known:
+        reader.say(code, STOCKED, "whether its stock is counted was decided where it first appeared, and stays so")
+    flags: dict[str, Any] = {name: bool(row[name]) for name in _FLAGS if row.get(name) is not None}
     return replace(
         before,
         currency=currency,
