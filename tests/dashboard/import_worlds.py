@@ -12,7 +12,7 @@ from core.bootstrap import Application
 from core.catalog.products import operations as products
 from core.catalog.products import queries as catalogue
 from core.clock import utc_now
-from core.db import execute, read_only, scalar, unit_of_work
+from core.db import execute, fetch, read_only, unit_of_work
 from core.files import operations as files
 from core.importing import applying, holding, operations, queries, reading, undoing, uploads
 from core.importing.queries import Run, Settings
@@ -153,15 +153,11 @@ class Imports:
         with read_only(self.app.engine) as conn:
             return queries.run(conn, self.shop_id, import_id)
 
-    def titles(self) -> list[str]:
+    def handles(self) -> set[str]:
+        """Of the products that there are."""
         with read_only(self.app.engine) as conn:
-            return list(
-                scalar(
-                    conn,
-                    "select coalesce(array_agg(title order by title), '{}') from products where shop_id = %(s)s",
-                    s=self.shop_id,
-                )
-            )
+            rows = fetch(conn, "select handle from products where shop_id = %(s)s", s=self.shop_id)
+        return {row["handle"] for row in rows}
 
 
 def _fields(document: Any) -> dict[str, Any]:
