@@ -175,7 +175,9 @@ def _marked(number: int) -> str:
 def _draw_failed(viewer: people.Viewer, run: Run, now: datetime, place: str | None) -> None:
     with components.card("danger", f"import-{run.id}"):
         with st.container(width="stretch", gap="xxsmall"):
-            st.markdown(f"{import_words.badge(run)} {import_words.problem(run.problem, run.file_name)} **Nothing was changed.**")
+            st.markdown(
+                f"{import_words.badge(run)} {import_words.problem(run.problem, run.file_name)} **Nothing was changed.**"
+            )
             _draw_about(viewer, run, now)
         with st.container(width="content", horizontal=True, key=f"acts-import-{run.id}"):
             if st.button("Discard…", key=f"discard-{run.id}"):
