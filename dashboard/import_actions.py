@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from sqlalchemy import Connection, Engine
@@ -47,9 +48,10 @@ class Begun(NamedTuple):
 
 
 class Download(NamedTuple):
-    """A file that waits to be fetched: its link, and what it is called."""
+    """A file that waits to be fetched: its link, until when that is good, and what the file is called."""
 
     url: str
+    expires_at: datetime
     file_name: str
 
 
@@ -155,7 +157,7 @@ def prepare_rejected(app: Application, shop_id: int, import_id: int, by: str) ->
     document_id, name = uploads.store_rejected(app.engine, app.documents, shop_id, import_id, by, now)
     with unit_of_work(app.engine) as conn:
         link = files.download_link(conn, app.documents, shop_id, document_id, utc_now())
-    return Download(link.url, name)
+    return Download(link.url, link.expires_at, name)
 
 
 def _do(

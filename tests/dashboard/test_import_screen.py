@@ -13,7 +13,7 @@ from core import bootstrap
 from core.audit import Actor
 from core.catalog.imports.mapping import BadMapping, Mapping
 from core.connections.operations import new_key
-from core.db import fetch, read_only, unit_of_work
+from core.db import execute, fetch, read_only, unit_of_work
 from core.documents import NoDocument
 from core.errors import Retryable
 from core.files import operations as files
@@ -135,6 +135,26 @@ def test_a_file_of_its_own_form_is_mapped_and_that_is_remembered(opened: Open, w
     page = opened("imports", document=str(again))
     says(page, "Chosen as a file with these columns was mapped last.")
     assert page.selectbox(key=f"import-{again}-field-code").value == "Article no"
+
+
+def test_a_column_is_taken_once(opened: Open, world: Imports) -> None:
+    document_id = world.upload(OWN, "kiln.csv")
+    key = f"import-{document_id}"
+    page = opened("imports", document=str(document_id))
+    page.multiselect(key=f"{key}-metafields").set_value(["Lieferant", "Season"]).run()
+    page.selectbox(key=f"{key}-field-vendor").set_value("Lieferant").run()
+    says(page, "Not read: Article no, Lager, Farbe.")
+    page.multiselect(key=f"{key}-options").set_value(["Season"]).run()
+    says(page, "Options need a column for **Product**")
+    assert page.multiselect(key=f"{key}-metafields").value == []
+
+
+def test_a_file_that_was_read_long_ago_says_so(opened: Open, world: Imports) -> None:
+    import_id = world.read(SHOPIFY)
+    assert "Read 20 min ago" not in text_of(opened("imports", **{"import": str(import_id)}))
+    with unit_of_work(world.app.engine) as conn:
+        execute(conn, "update import_runs set read_at = now() - interval '20 minutes'")
+    says(opened("imports", **{"import": str(import_id)}), "Read 20 min ago. What was changed since is not overwritten")
 
 
 def test_what_was_typed_stays_when_it_is_refused(opened: Open, world: Imports) -> None:
@@ -405,6 +425,16 @@ def test_rejected_rows_are_a_file_that_is_fetched_by_a_link(world: Imports) -> N
 def test_every_state_and_field_has_its_words() -> None:
     assert import_words._STATES.keys() == operations.STATES.keys()
     assert {name for fields in import_words.GROUPS.values() for name in fields} == import_words.FIELDS.keys()
+
+
+def test_how_far_it_is_names_what_is_done_and_how_long_the_rest_takes(world: Imports) -> None:
+    run = replace(world.run(world.half_applied(CHANGED)), state="applying")
+    assert import_words.progress(run, 90.0) == "1 of 3 products applied · ≈ 1 min left"
+    assert import_words.progress(run, None) == "1 of 3 products applied"
+    assert import_words.share(run) == pytest.approx(1 / 3)
+    unread = replace(run, state="reading", rows_total=None)
+    assert (import_words.far(unread), import_words.share(unread)) == ((6, 0), 0.0)
+    assert import_words.progress(unread, None).startswith("The file is looked through")
 
 
 def _runs(world: Imports) -> list[queries.Run]:
