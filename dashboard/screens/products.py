@@ -158,7 +158,7 @@ def draw_table(viewer: people.Viewer, rows: Sequence[Row]) -> None:
         for row in rows
     ]
     heads = [("Product", False), ("Price", True), ("Status", False), ("Category", False), ("Vendor", False)]
-    components.table([*heads, ("Changed", False)], body, f"{len(rows)} products by title")
+    components.table([*heads, ("Changed", False)], body, f"{len(rows)} products by title", dense=True)
 
 
 def status_pill(status: str) -> str:
