@@ -193,9 +193,8 @@ def _draw_nothing(viewer: people.Viewer, filters: Filters, *, is_beyond: bool) -
     if filters == Filters() and not is_beyond and catalogue_queries.is_empty(viewer.shop.id, viewer.person.scope):
         components.empty(
             "There are no products yet",
-            "Import a file of them, read them from Shopify with the next sync, or make the first one here.",
+            "Import a file of them, read them from Shopify, or make the first one here. SKUs without one can become one.",
         )
-        st.button("New product…", key="first-product", icon=":material/add:", type="primary", on_click=open_new)
         return
     if is_beyond:
         components.empty("There are no more products", "They were changed or removed since this page was opened.")
