@@ -8,7 +8,21 @@ from collections.abc import Callable
 import click
 from rich.console import Console
 
-from bench import apply, backlog, hot_sku, ingest, ledger, oversell, plan, propagate, quota, reconcile, replay, servers
+from bench import (
+    apply,
+    backlog,
+    hot_sku,
+    imports,
+    ingest,
+    ledger,
+    oversell,
+    plan,
+    propagate,
+    quota,
+    reconcile,
+    replay,
+    servers,
+)
 from bench.report import Report
 from bench.scarce import measure as scarce
 
@@ -24,6 +38,7 @@ BENCHES: dict[str, Callable[..., Report]] = {
     "backlog": backlog.run,
     "reconcile": reconcile.run,
     "ledger": ledger.run,
+    "import": imports.run,
 }
 QUOTA = "quota"
 OVERSELL = "oversell"

@@ -71,9 +71,16 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
     )
     sellers = st.Page(SCREENS / "sellers.py", title="Sellers", icon=":material/storefront:", url_path="sellers")
     ledger = st.Page(SCREENS / "ledger.py", title="Ledger", icon=":material/menu_book:", url_path="ledger")
+    categories_mapping = st.Page(
+        SCREENS / "categories_mapping.py",
+        title="Category mapping",
+        icon=":material/account_tree:",
+        url_path="categories-mapping",
+    )
     return {
         "Now": [overview, oversell, failures, alerts],
         "Sync": [connections, mapping, runs, reconciliation, schedules, jobs, calls],
+        "Catalogue": [categories_mapping],
         "Stock": [skus, desk, rules],
         "Orders": [orders],
         "Catalogue": [products, categories],

@@ -44,7 +44,7 @@ def shape(value: Any, depth: int = 0) -> Any:
         return {name: shape(inner, depth + 1) for name, inner in value.items()}
     if isinstance(value, list):
         kinds = {orjson.dumps(shape(inner, depth + 1), option=orjson.OPT_SORT_KEYS) for inner in value}
-        size = len(value) if depth <= 2 or len(value) > 250 else min(len(value), 1)
+        size = len(value) if depth <= 2 or len(value) > 100 else min(len(value), 1)
         return ["list", size, *(kind.decode() for kind in sorted(kinds))]
     if isinstance(value, str):
         return _text_shape(value)
@@ -65,6 +65,13 @@ def _text_shape(text: str) -> str:
     if _FIGURES.fullmatch(text):
         return re.sub(r"\d+", "9", text)
     return "text"
+
+
+def _header_shape(name: str, text: str) -> Any:
+    """Of credentials: their scheme, and how many words there are."""
+    if name == "authorization":
+        return [text.partition(" ")[0], len(text.split())]
+    return _text_shape(text)
 
 
 def _asked_shape(text: str) -> Any:
@@ -94,10 +101,10 @@ def body_shape(body: bytes, content_type: str = "") -> Any:
 def call_digest(method: str, path: str, query: str, headers: dict[str, str], body: bytes) -> str:
     """Of everything about a request that a rule could be about."""
     steps = [step if _STEP.fullmatch(step) else _text_shape(step) for step in path.split("/")]
-    named = {name: _text_shape(text) for name, text in headers.items() if name not in _PASSING}
+    named = {name: _header_shape(name, text) for name, text in headers.items() if name not in _PASSING}
     asked = sorted(([name, _asked_shape(text)] for name, text in parse_qsl(query, keep_blank_values=True)), key=repr)
     content = body_shape(body, headers.get("content-type", ""))
-    return digest([method, steps, asked, named, content])
+    return digest([method, steps, asked, named, content, len(body) // 100_000])
 
 
 def digest(value: Any) -> str:

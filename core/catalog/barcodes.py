@@ -53,12 +53,12 @@ def isbn10_check(digits: str) -> str:
 def read(word: str) -> Barcode:
     """The barcode that a word is, spaces and hyphens aside. Raises BadBarcode."""
     digits = word.translate(_SPACERS)
-    if re.fullmatch("[0-9]{9}[0-9Xx]", digits):
+    if len(digits) == 10 and re.fullmatch("[0-9]{9}[0-9Xx]", digits):
         if isbn10_check(digits[:9]) != digits[9].upper():
             raise BadBarcode(word, f"as an ISBN-10 it would end in {isbn10_check(digits[:9])}: scan it again")
         body = "978" + digits[:9]
         return _barcode("ISBN-10", body + str(check_digit(body)))
-    if not re.fullmatch("[0-9]+", digits):
+    if not (digits.isascii() and digits.isdigit()):
         raise BadBarcode(word, "it has digits only, 8, 12, 13 or 14 of them (an ISBN-10 may end in X)")
     if len(digits) not in _KINDS:
         raise BadBarcode(

@@ -20,8 +20,8 @@ from core.files.queries import Document
 
 LINK_LIVES = timedelta(minutes=15)
 """How long an upload may wait to begin."""
-DOWNLOAD_LIVES = timedelta(minutes=5)
-"""A link to a document is made when a person asks for it, and followed at once."""
+DOWNLOAD_LIVES = timedelta(hours=1)
+"""A link to a document stands on a page that may be open for a while before somebody follows it."""
 KEEP_DAYS = 30
 KEEP_DAYS_MAX = 3_650
 BYTES_MAX = 5_000_000_000

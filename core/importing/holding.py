@@ -24,10 +24,10 @@ class AtAnotherStep(Anticipated):
     """The import was stopped, or somebody else has gone on with it."""
 
 
-def held(conn: Connection, shop_id: int, import_id: int, state: str) -> Run:
-    """The import, to work on a batch of it; a wish to stop is granted here. Raises AtAnotherStep."""
+def held(conn: Connection, shop_id: int, import_id: int, state: str, items: int | None = None) -> Run:
+    """The import, to work on a batch of it. Raises AtAnotherStep, also where others than `items` are read of it."""
     run = queries.run(conn, shop_id, import_id, for_update=True)
-    if run.state != state:
+    if run.state != state or (items is not None and run.counts["items"] != items):
         raise AtAnotherStep(f"import {import_id} is {run.state}")
     return run
 

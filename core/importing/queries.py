@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
 from core.catalog.imports.mapping import Mapping as ColumnMapping
+from core.catalog.imports.problems import FileRow, Outcome, Problem
 from core.catalog.products.documents import ProductDocument, from_json
 from core.db import fetch, fetch_one, scalar
 from core.errors import BadInput
@@ -329,10 +330,10 @@ def effect(conn: Connection, shop_id: int, import_id: int) -> Effect:
     return Effect(**{name: int(value) for name, value in row.items()})
 
 
-def rejected_rows(
+def rejected(
     conn: Connection, shop_id: int, import_id: int, after: int = -1, limit: int = 500
-) -> list[tuple[int, list[tuple[int, list[str]]], list[str]]]:
-    """(position, the item's rows with their number and cells, reasons) of what is not applied, in the file's order."""
+) -> list[tuple[int, Outcome]]:
+    """(position, outcome) of what was rejected, as it was read, in the file's order."""
     rows = fetch(
         conn,
         """
@@ -347,14 +348,16 @@ def rejected_rows(
         **{"import": import_id},
     )
     return [
-        (row["position"], [(number, cells) for number, cells in row["rows"]], [_reason(p) for p in row["problems"]])
+        (
+            row["position"],
+            Outcome(
+                None,
+                tuple(Problem(**told) for told in row["problems"]),
+                tuple(FileRow(number, tuple(cells)) for number, cells in row["rows"]),
+            ),
+        )
         for row in rows
     ]
-
-
-def _reason(problem: Mapping[str, Any]) -> str:
-    where = f"{problem['column']}: " if problem["column"] else ""
-    return f"{where}{problem['sentence']}; {problem['fix']}"
 
 
 # --- mappings ------------------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def merged(
     base = current or ProductDocument(draft.handle, "", ())
     document = replace(
         base,
-        title=_text(draft.title, base.title),
+        title=base.title if isinstance(draft.title, Absent) else _line(draft.title),
         description=_text(draft.description, base.description),
         vendor=_or_none(draft.vendor, base.vendor),
         product_type=_or_none(draft.product_type, base.product_type),
@@ -104,7 +104,12 @@ def _text(told: str | Absent, before: str) -> str:
 
 
 def _or_none(told: str | Absent, before: str | None) -> str | None:
-    return before if isinstance(told, Absent) else told.strip() or None
+    return before if isinstance(told, Absent) else _line(told) or None
+
+
+def _line(text: str) -> str:
+    """One line as people see it: spaces of every kind are one space, and what cannot be seen is left out."""
+    return "".join(char for char in " ".join(text.split()) if char.isprintable())
 
 
 def _images(draft: ProductDraft, base: ProductDocument) -> tuple[Image, ...]:

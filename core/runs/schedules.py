@@ -73,6 +73,7 @@ SCHEDULES: tuple[Schedule, ...] = (
         "sweep.reconciliation", "sweep.reconciliation", "look again at what differs; begin comparisons that are due", 30
     ),
     Schedule("sweep.subscriptions", "sweep.subscriptions", "look whether every channel still calls us", 3600),
+    Schedule("sweep.imports", "sweep.imports", "ring for imports that nobody works on", 30),
     Schedule("runs.sweep", "runs.sweep", "close runs whose worker is gone, queue forgotten syncs again", 60),
     Schedule("runs.recover", "runs.recover", "begin, at its pace, what people have done again; settle it", 15),
     Schedule("failures.weigh", "failures.weigh", "add up which orders and SKUs hang on what failed", 15),

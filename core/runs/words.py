@@ -46,6 +46,8 @@ FUNCTIONS: Mapping[str, str] = {
     "reports.daily": "the day’s report",
     "reports.correct": "correcting a day’s report",
     "schedules.ring": "running a schedule now",
+    "imports.work": "importing a file of products",
+    "sweep.imports": "looking for imports left behind",
     "runs.sweep": "tidying up after runs",
     "runs.prune": "pruning old runs",
     "documents.prune": "deleting files that are over",

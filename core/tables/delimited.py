@@ -120,7 +120,7 @@ def why_broken(error: csv.Error) -> str:
 
 
 class Writer:
-    """Writes cells in a dress, so that they are read back as they are; Windows text becomes UTF-8, which lacks nothing."""
+    """Writes cells in a dress, to be read back as they are. Windows text becomes UTF-8, which lacks nothing."""
 
     def __init__(self, out: IO[bytes], worn: Dress) -> None:
         encoding = "utf-8-sig" if worn.encoding in ("utf-8", "cp1252") else worn.encoding

@@ -96,7 +96,7 @@ class Upload {
     request.upload.onprogress = (event) => this.progress(event.loaded);
     request.onload = () => this.answered(request);
     request.onerror = () => this.fail(this.unreachable(link.url), true);
-    request.onabort = () => this.show("idle", "Cancelled: nothing was stored.");
+    request.onabort = () => this.cancelled();
     request.send(this.file);
   }
 
@@ -147,6 +147,11 @@ class Upload {
 
   cancel() {
     this.request?.abort();
+  }
+
+  cancelled() {
+    this.show("cancelled", "Cancelled: nothing was stored.");
+    this.input.value = "";
   }
 
   leave() {

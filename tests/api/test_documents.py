@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import http.client
 import os
@@ -20,8 +21,10 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
+from api import documents
 from core import bootstrap
 from core.clock import utc_now
 from core.connections.operations import new_key
@@ -131,7 +134,8 @@ def test_a_link_is_for_one_act_and_until_its_time(serve: Serve, desk: Desk) -> N
     assert put(here, announced.link).status_code == 201
     link = desk.download(announced)
     assert here.put(path_of(link), content=CSV, headers={"Content-Type": "text/csv"}).status_code == 403
-    assert late.get(path_of(link)).status_code == 410
+    later = serve(clock=lambda: NOW + operations.DOWNLOAD_LIVES)
+    assert (late.get(path_of(link)).status_code, later.get(path_of(link)).status_code) == (200, 410)
     assert (here.post(path_of(link)).status_code, here.delete(path_of(link)).status_code) == (405, 405)
     assert [here.get(path).status_code for path in ("/documents/", "/documents", "/documents/..%2f..")] == [
         404,
@@ -253,12 +257,12 @@ def test_a_full_disk_and_a_database_that_is_away_are_said_and_leave_nothing(
     api = serve()
 
     def full(*_: object) -> int:
-        raise OSError(28, "No space left on device", "/home/of/ours")
+        raise OSError(28, "No space left on device", "a folder of ours")
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", full)
         answer = put(api, announced.link)
-    assert (answer.status_code, answer.json()["error"]) == (507, str(StoreFull()))
+    assert (answer.status_code, answer.json()) == (507, {"error": str(StoreFull())})
     with monkeypatch.context() as patched:
         patched.setattr(os, "replace", full)
         assert put(api, announced.link).status_code == 507
@@ -281,6 +285,31 @@ def test_no_answer_and_no_line_repeats_a_link(
     assert (answer.status_code, answer.json()) == (500, {"error": "an unforeseen error"})
     assert "PUT /documents/{token} failed" in caplog.text
     assert path_of(announced.link).rpartition("/")[2] not in caplog.text
+    assert desk.files() == {}
+
+
+def test_an_upload_that_falls_silent_is_ended_and_leaves_nothing(
+    shop: Shop, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(documents, "SILENCE_SECONDS", 0.05)
+    link = desk.announce().link
+    said = iter([{"type": "http.request", "body": b"sku", "more_body": True}])
+
+    async def receive() -> dict[str, object]:
+        for message in said:
+            return message
+        return await asyncio.Event().wait()  # type: ignore[return-value]
+
+    token = path_of(link).rpartition("/")[2]
+    scope = {
+        "type": "http",
+        "method": "PUT",
+        "headers": [(b"content-type", b"text/csv")],
+        "path_params": {"token": token},
+    }
+    served = documents.Documents(shop.engine, desk.store, ORIGIN, lambda: NOW)  # type: ignore[arg-type]
+    answer = asyncio.run(served.answer(Request(scope, receive)))
+    assert (answer.status_code, b"in time" in bytes(answer.body)) == (408, True)
     assert desk.files() == {}
 
 

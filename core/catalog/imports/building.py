@@ -74,6 +74,7 @@ class Builder:
 
     def __init__(self, plan: Plan, currency: str, spool: Spool, *, make_codes: bool) -> None:
         self.plan = plan
+        self._width = len(plan.heads)
         self.variants = variants.VariantBuilder(plan, currency, spool, make_codes=make_codes)
         self._truth: Callable[[str], Any] = lru_cache(256)(cells.truth)
 
@@ -92,7 +93,7 @@ class Builder:
         )
 
     def _check_whole(self, case: Case, row: Kept) -> None:
-        width = len(self.plan.heads)
+        width = self._width
         if row.broken:
             case.fault(row, None, Fault(row.broken, "correct the row in a text editor, or export the file again"))
         elif len(row.cells) > width:
@@ -119,8 +120,9 @@ class Builder:
         options, made = self.variants.variants(case, handle, sold)
         facts = self._facts(case, products, {row.number for row in sold}, options)
         texts = {name: self._told(case, products, name) for name in _TEXTS if name in self.plan.columns}
-        if "title" in texts and not texts["title"]:
-            case.fault(products[0], self.plan.columns["title"], Fault("the product has no title", "fill it in"))
+        title = self.plan.columns.get("title")
+        if title is not None and not any(row.cells[title].strip() for row in products):
+            case.fault(products[0], title, Fault("the product has no title", "fill it in"))
         return ProductDraft(
             row=first.number,
             handle=handle,

@@ -94,7 +94,7 @@ class Mapping:
             raise BadMapping("the mapping is no JSON object: choose the columns again")
         mapping = cls(
             columns=_words(told, "columns"),
-            options=tuple(str(head) for head in told.get("options") or ()),
+            options=_heads(told),
             metafields=_words(told, "metafields"),
             weight_unit=cast(WeightUnit, told.get("weight_unit") or "g"),
             decimals=cast(Decimals, told.get("decimals")),
@@ -129,6 +129,13 @@ def _words(told: Dict[str, Any], key: str) -> dict[str, str]:
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise BadMapping(f"“{key}” of the mapping is no list of columns: choose the columns again")
     return dict(found)
+
+
+def _heads(told: Dict[str, Any]) -> tuple[str, ...]:
+    found = told.get("options") or []
+    if not isinstance(found, list) or not all(isinstance(head, str) for head in found):
+        raise BadMapping("“options” of the mapping is no list of columns: choose the columns again")
+    return tuple(found)
 
 
 def suggested(heads: Sequence[str]) -> Mapping:

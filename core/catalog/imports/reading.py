@@ -27,6 +27,8 @@ from core.tables.reading import TableFile, open_table
 from core.tables.values import Limits, Row, UnreadableFile
 
 ROWS_MAX = 500_000
+PRODUCT_ROWS_MAX = 5_000
+"""Of one product: shops have at most 2,048 variants, and rows for pictures besides."""
 REASON = "reason"
 """The last column of a file of refused rows; read past when such a file comes back."""
 
@@ -86,17 +88,29 @@ class ProductFile:
         """
         if not self.plan:
             raise NeedsMapping(self.name, self.heads, self.suggested)
+        self.progress.stage, self.progress.done, self.progress.total = "reading", 0, 0
         with Spool() as spool:
             spool.add(self._kept(self.plan, spool))
             spool.arrange()
-            if not spool.rows:
-                raise UnreadableFile(f"{self.name} names its columns and has no row below them")
+            self._check_sizes(spool)
             self.progress.stage, self.progress.done, self.progress.total = "checking", 0, spool.rows
             builder = Builder(self.plan, self.currency, spool, make_codes=self.make_codes)
-            for rows in spool.products(after_row):
+            # Codes that were made for products before that row are taken: they are made again.
+            for rows in spool.products(0 if self.make_codes else after_row):
                 outcome = builder.outcome(rows)
                 self.progress.done += len(rows)
-                yield outcome
+                if rows[0].number > after_row:
+                    yield outcome
+
+    def _check_sizes(self, spool: Spool) -> None:
+        key, rows = spool.largest()
+        if not rows:
+            raise UnreadableFile(f"{self.name} names its columns and has no row below them")
+        if rows > PRODUCT_ROWS_MAX:
+            raise UnreadableFile(
+                f"{self.name} has {rows:,} rows of one product, “{key}”; at most {PRODUCT_ROWS_MAX:,} are read: "
+                "is the column that tells products apart the right one?"
+            )
 
     def _kept(self, plan: Plan, spool: Spool) -> Iterator[Kept]:
         """The rows below the heads with what they are grouped by; blank ones are left out."""
@@ -220,15 +234,18 @@ def _barcode_columns(plan: Plan) -> list[int]:
 
 def _key(plan: Plan, spool: Spool, row: Row, written: Sequence[str], code: str) -> str:
     """What the rows of one product have in common; of its own where a row is one."""
-
-    def cell(name: str) -> str:
-        place = plan.columns.get(name)
-        return written[place].strip() if place is not None and place < len(written) else ""
-
     if plan.form == "woocommerce":
-        return _woocommerce_key(spool, row, cell("product_id"), code, cell("parent"), cell("type").casefold())
-    word = cell("handle") or (cell("product_id") if plan.form == "medusa" else "")
+        ref, parent, kind = (_cell(plan, written, name) for name in ("product_id", "parent", "type"))
+        return _woocommerce_key(spool, row, ref, code, parent, kind.casefold())
+    word = _cell(plan, written, "handle")
+    if not word and plan.form == "medusa":
+        word = _cell(plan, written, "product_id")
     return word.casefold() or f"\0{row.number}"
+
+
+def _cell(plan: Plan, written: Sequence[str], name: str) -> str:
+    place = plan.columns.get(name)
+    return written[place].strip() if place is not None and place < len(written) else ""
 
 
 def _woocommerce_key(spool: Spool, row: Row, ref: str, code: str, parent: str, kind: str) -> str:

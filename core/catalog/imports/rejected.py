@@ -56,7 +56,8 @@ class RejectedRows:
 
     def _write(self, cells: Sequence[str], reason: str) -> None:
         padded = (*cells[: self._width], *("",) * (self._width - len(cells)))
-        self._writer.add([guarded(cell) for cell in (*padded, reason)])
+        # Cells beyond the columns are what is wrong with such a row: they stay to be seen.
+        self._writer.add([guarded(cell) for cell in (*padded, reason, *cells[self._width :])])
 
 
 def suffix(file: ProductFile) -> str:

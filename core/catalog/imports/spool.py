@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import NamedTuple
 
-from core.catalog.barcodes import gtin_of
+from core.catalog import barcodes
+from core.catalog.barcodes import BadBarcode
 from core.tables.values import Oddity
 
 _BETWEEN = "\x1f"
@@ -18,7 +19,7 @@ _AS_JSON = b"\x1e"
 
 
 class Kept(NamedTuple):
-    """A row put aside. `key` groups rows to products; no two rows should have one `code` or `barcode` (see `compared`)."""
+    """A row put aside. `key` groups rows to products; `code` and `barcode` (see `compared`) are looked for twice."""
 
     number: int
     key: str
@@ -31,7 +32,14 @@ class Kept(NamedTuple):
 
 def compared(barcode: str) -> str | None:
     """A barcode as it is compared with those of other rows: its 14 digits, else, marked as none, the word."""
-    return gtin_of(barcode) or (f"?{barcode}" if barcode else None)
+    if not barcode:
+        return None
+    # Not by gtin_of: what it remembers of a file in which each barcode is another is of no use.
+    try:
+        found = barcodes.read(barcode)
+    except BadBarcode:
+        return f"?{barcode}"
+    return found.gtin if found.is_shared else f"?{barcode}"
 
 
 class Twin(NamedTuple):
@@ -42,12 +50,12 @@ class Twin(NamedTuple):
 
 
 class Spool:
-    """A temporary SQLite file, gone when it is closed."""
+    """A temporary SQLite file: gone when it is closed, or when the process ends, however it ends."""
 
     def __init__(self) -> None:
-        descriptor, self._path = tempfile.mkstemp(prefix="switchyard-", suffix=".rows")
+        descriptor, path = tempfile.mkstemp(prefix="switchyard-", suffix=".rows")
         os.close(descriptor)
-        self._conn = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        self._conn = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         # It outlives nothing: what a crash leaves half written nobody reads.
         self._conn.executescript(
             """
@@ -61,6 +69,8 @@ class Spool:
             begin;
             """
         )
+        # It is open by now, and needs its name no more.
+        os.unlink(path)
         self.rows = 0
         self.has_twins = False
 
@@ -72,8 +82,6 @@ class Spool:
 
     def close(self) -> None:
         self._conn.close()
-        if os.path.exists(self._path):
-            os.unlink(self._path)
 
     def add(self, rows: Iterable[Kept]) -> None:
         """Puts rows aside; goes by as they come."""
@@ -117,6 +125,13 @@ class Spool:
         )
         (self.rows,) = self._conn.execute("select count(*) from rows").fetchone()
         (self.has_twins,) = self._conn.execute("select exists (select 1 from twins)").fetchone()
+
+    def largest(self) -> tuple[str, int]:
+        """The key that most rows have, and how many have it; nothing of nothing where there is no row."""
+        found = self._conn.execute(
+            "select key, count(*) from rows group by key order by count(*) desc, key limit 1"
+        ).fetchone()
+        return found or ("", 0)
 
     def products(self, after_row: int = 0) -> Iterator[list[Kept]]:
         """Each product's rows in the order of the file, products by their first; those after a row alone."""

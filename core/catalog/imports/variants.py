@@ -188,11 +188,12 @@ class VariantBuilder:
     def _made(self, case: Case, handle: str, row: Kept, values: Sequence[str]) -> str | None:
         made = "-".join(filter(None, (cells.slug(word) for word in (handle, *values)))).upper()
         if not made:
-            case.fault(row, None, Fault("there is nothing to make a SKU from", "fill in the SKU, or a handle"))
+            fault = Fault("there is nothing to make a SKU from", "fill in the SKU, or a handle")
+            case.fault(row, self.plan.columns.get("code"), fault)
             return None
         if taken := self._spool.claim(made, row.number):
             fault = Fault(f"the SKU made for the variant, {made}, is that of row {taken} already", "fill in the SKU")
-            case.fault(row, None, fault)
+            case.fault(row, self.plan.columns.get("code"), fault)
         return made
 
     def _barcode_of(self, case: Case, row: Kept) -> str | Absent | None:

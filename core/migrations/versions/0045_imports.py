@@ -7,7 +7,7 @@ from alembic import op
 from core.migrations import sql_of
 
 revision = "0045"
-down_revision = "0041"
+down_revision = "0044"
 branch_labels = None
 depends_on = None
 

@@ -77,7 +77,7 @@ class CatalogueApi:
     def _get(self, kind: Kind, call: Call) -> Answer:
         row = self._find(call, kind)
         wanted = documents.fields(call, kind.type, kind.shown)
-        body = {"data": documents.sparse(record(call, row), wanted), "links": _self(call)}
+        body = {"data": documents.sparse(record(call, row), wanted), "links": self_link(call)}
         return Answer(200, body | self._included(call, kind, [row], [body["data"]]))
 
     def _list(self, kind: Kind, owner: Kind | None, call: Call) -> Answer:
@@ -124,7 +124,7 @@ class CatalogueApi:
         row = self._catalogue.find(call.account_id, kind, name)
         assert row is not None
         wanted = documents.fields(call, kind.type, kind.shown)
-        body = {"data": documents.sparse(record(call, row), wanted), "links": _self(call)}
+        body = {"data": documents.sparse(record(call, row), wanted), "links": self_link(call)}
         return Answer(201 if verb == "create" else 200, body)
 
     def _delete(self, kind: Kind, call: Call) -> Answer:
@@ -173,7 +173,7 @@ def resource_of(call: Call, problems: Callable[[Any], Iterator[Problem]]) -> dic
     return data
 
 
-def _self(call: Call) -> dict[str, str]:
+def self_link(call: Call) -> dict[str, str]:
     return {"self": documents.address(call, call.query)}
 
 

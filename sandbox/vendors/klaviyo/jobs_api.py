@@ -9,7 +9,7 @@ import orjson
 from sandbox.store import Store
 from sandbox.vendors.klaviyo import documents
 from sandbox.vendors.klaviyo.catalogue import Catalogue
-from sandbox.vendors.klaviyo.catalogue_api import PAGE_MAX, READ, WRITE, resource_of
+from sandbox.vendors.klaviyo.catalogue_api import PAGE_MAX, READ, WRITE, resource_of, self_link
 from sandbox.vendors.klaviyo.catalogue_views import JOB_FIELDS, job, job_type, record
 from sandbox.vendors.klaviyo.documents import Condition, Listing, Value
 from sandbox.vendors.klaviyo.gate import Answer, Call, Operation
@@ -47,7 +47,7 @@ class JobsApi:
         wanted = documents.fields(call, job_type(kind, verb), JOB_FIELDS)
         data = resource_of(call, lambda data: _problems(kind, verb, data))
         row = self._jobs.create(call.account, kind, verb, data["attributes"][kind.plural]["data"])
-        return Answer(202, {"data": documents.sparse(job(call, row), wanted), "links": _self(call)})
+        return Answer(202, {"data": documents.sparse(job(call, row), wanted), "links": self_link(call)})
 
     def _get(self, kind: Kind, verb: str, call: Call) -> Answer:
         wanted = documents.fields(call, job_type(kind, verb), JOB_FIELDS)
@@ -56,7 +56,7 @@ class JobsApi:
             raise Denied(404, not_found(f"A job with the id '{call.id}' does not exist.", "/data/id"))
         is_included = bool(documents.included(call, () if verb == "delete" else (kind.plural,)))
         data = documents.sparse(job(call, row, names=is_included), wanted)
-        body: dict[str, Any] = {"data": data, "links": _self(call)}
+        body: dict[str, Any] = {"data": data, "links": self_link(call)}
         if is_included:
             names = sorted(set(orjson.loads(row["names"])))
             shown = documents.fields(call, kind.type, kind.shown)
@@ -82,10 +82,6 @@ def _has_status(value: Value) -> Condition:
     if value not in STATUSES:
         raise bad_parameter(f"The status '{value}' is none of {', '.join(STATUSES)}.", "filter")
     return "status = ?", [value]
-
-
-def _self(call: Call) -> dict[str, str]:
-    return {"self": documents.address(call, call.query)}
 
 
 def _problems(kind: Kind, verb: str, data: Any) -> Iterator[Problem]:
