@@ -193,7 +193,7 @@ def _draw_nothing(viewer: people.Viewer, filters: Filters, *, is_beyond: bool) -
     if filters == Filters() and not is_beyond and catalogue_queries.is_empty(viewer.shop.id, viewer.person.scope):
         components.empty(
             "There are no products yet",
-            "Import a file of them, read them from Shopify, or make the first one here. SKUs without one can become one.",
+            "Import a file of them, read them from Shopify, or make one of a SKU without one.",
         )
         return
     if is_beyond:
