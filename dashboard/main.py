@@ -80,10 +80,9 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
     return {
         "Now": [overview, oversell, failures, alerts],
         "Sync": [connections, mapping, runs, reconciliation, schedules, jobs, calls],
-        "Catalogue": [categories_mapping],
         "Stock": [skus, desk, rules],
         "Orders": [orders],
-        "Catalogue": [products, categories],
+        "Catalogue": [products, categories, categories_mapping],
         "Money": [commissions, sellers, ledger, commission_rules],
         "Shop": [reports, setup],
     }
