@@ -25,6 +25,7 @@ from dashboard import (
     previews,
     product_form,
     product_history,
+    queries,
 )
 from dashboard import catalogue_words as words
 from dashboard import product_fields as fields
@@ -93,9 +94,8 @@ def _draft(
     if known is not None and known.base.product_id == (product_id or 0):
         return known
     if product_id is None:
-        code = st.query_params.get("new", "")
-        document = product_form.empty(viewer.shop.currency, "" if code == "yes" else code)
-        stored: Stored | None = Stored(0, 0, document)
+        sku = queries.sku(viewer.shop.id, st.query_params.get("new", ""))
+        stored: Stored | None = Stored(0, 0, product_form.empty(viewer.shop.currency, sku or {}))
     else:
         stored = catalogue_queries.newest(viewer.shop.id, product_id)
     if stored is None:

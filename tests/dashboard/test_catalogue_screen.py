@@ -128,6 +128,10 @@ def test_a_catalogue_on_every_page(opened: Open, conn: Connection) -> None:
     assert not page.exception
     assert page.text_input[1].value == "Linen shirt, washed"
 
+    page = opened("products", new="GIFT-WRAP")
+    assert not page.exception
+    assert page.text_input[1].value == "Gift wrapping"
+
     page = opened("categories")
     assert not page.exception
     said = text_of(page)
@@ -169,7 +173,7 @@ def test_what_is_done_is_done_to_what_was_seen(conn: Connection, settings: None)
     with pytest.raises(NothingToTakeBack, match="changed again since"):
         catalogue_queries.undo(shop, shirt, 4)
     with pytest.raises(NameTaken):
-        catalogue_actions.save(app, shop, product_form.empty("GBP", "SHIRT-PIN-M", "Another"), ADA)
+        catalogue_actions.save(app, shop, product_form.empty("GBP", {"code": "SHIRT-PIN-M", "title": "Another"}), ADA)
     at = world.categories
     with pytest.raises(CategoryInUse):
         catalogue_actions.remove_category(app, shop, at["Home"], ADA)
