@@ -60,6 +60,7 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
         icon=":material/percent:",
         url_path="commission-rules",
     )
+    imports = st.Page(SCREENS / "imports.py", title="Import", icon=":material/upload_file:", url_path="import")
     products = st.Page(SCREENS / "products.py", title="Products", icon=":material/sell:", url_path="products")
     categories = st.Page(
         SCREENS / "categories.py", title="Categories", icon=":material/category:", url_path="categories"
@@ -74,7 +75,7 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
     categories_mapping = st.Page(
         SCREENS / "categories_mapping.py",
         title="Category mapping",
-        icon=":material/account_tree:",
+        icon=":material/schema:",
         url_path="categories-mapping",
     )
     return {
@@ -82,7 +83,7 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
         "Sync": [connections, mapping, runs, reconciliation, schedules, jobs, calls],
         "Stock": [skus, desk, rules],
         "Orders": [orders],
-        "Catalogue": [products, categories, categories_mapping],
+        "Catalogue": [products, imports, categories, categories_mapping],
         "Money": [commissions, sellers, ledger, commission_rules],
         "Shop": [reports, setup],
     }
