@@ -63,7 +63,7 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
     imports = st.Page(SCREENS / "imports.py", title="Import", icon=":material/upload_file:", url_path="import")
     products = st.Page(SCREENS / "products.py", title="Products", icon=":material/sell:", url_path="products")
     categories = st.Page(
-        SCREENS / "categories.py", title="Categories", icon=":material/account_tree:", url_path="categories"
+        SCREENS / "categories.py", title="Categories", icon=":material/category:", url_path="categories"
     )
     setup = st.Page(SCREENS / "setup.py", title="Set-up", icon=":material/settings:", url_path="setup")
     orders = st.Page(SCREENS / "orders.py", title="Orders", icon=":material/receipt_long:", url_path="orders")
@@ -75,7 +75,7 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
     categories_mapping = st.Page(
         SCREENS / "categories_mapping.py",
         title="Category mapping",
-        icon=":material/account_tree:",
+        icon=":material/schema:",
         url_path="categories-mapping",
     )
     return {

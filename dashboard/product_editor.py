@@ -25,6 +25,7 @@ from dashboard import (
     previews,
     product_form,
     product_history,
+    queries,
 )
 from dashboard import catalogue_words as words
 from dashboard import product_fields as fields
@@ -93,9 +94,8 @@ def _draft(
     if known is not None and known.base.product_id == (product_id or 0):
         return known
     if product_id is None:
-        code = st.query_params.get("new", "")
-        document = product_form.empty(viewer.shop.currency, "" if code == "yes" else code)
-        stored: Stored | None = Stored(0, 0, document)
+        sku = queries.sku(viewer.shop.id, st.query_params.get("new", ""))
+        stored: Stored | None = Stored(0, 0, product_form.empty(viewer.shop.currency, sku or {}))
     else:
         stored = catalogue_queries.newest(viewer.shop.id, product_id)
     if stored is None:
@@ -279,7 +279,7 @@ def _see(viewer: people.Viewer, draft: Draft, given: Typed, definitions: Mapping
     draft.flaws, draft.clash = found.flaws, ()
     if found.document is None:
         st.rerun()
-    target = _on_top(viewer, draft, found.document)
+    target = on_top(viewer, draft, found.document)
     if target is None:
         st.rerun()
     before, after = target
@@ -295,7 +295,7 @@ def _see(viewer: people.Viewer, draft: Draft, given: Typed, definitions: Mapping
     st.info("Nothing would change: everything is as it was.", icon=":material/info:")
 
 
-def _on_top(viewer: people.Viewer, draft: Draft, mine: ProductDocument) -> tuple[Stored, ProductDocument] | None:
+def on_top(viewer: people.Viewer, draft: Draft, mine: ProductDocument) -> tuple[Stored, ProductDocument] | None:
     """The product as it is now, and what is typed on top of it; None: the same was changed meanwhile, and is noted."""
     base = draft.base
     if not base.version:

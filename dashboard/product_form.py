@@ -123,9 +123,13 @@ def amount(minor: int | None, currency: str) -> str:
     return "" if minor is None else str(to_major(minor, currency))
 
 
-def empty(currency: str, code: str = "", title: str = "") -> ProductDocument:
-    """What a new product begins as."""
-    return ProductDocument(handle_of(title), title, (VariantDocument(code, currency),))
+def empty(currency: str, sku: Mapping[str, Any]) -> ProductDocument:
+    """What a new product begins as; `sku` is a row of the one that it is made of, {}: of none."""
+    title = sku.get("title", "")
+    variant = VariantDocument(
+        sku.get("code", ""), currency, barcode=sku.get("barcode"), is_stocked=sku.get("is_stocked", True)
+    )
+    return ProductDocument(handle_of(title), title, (variant,))
 
 
 def handle_of(title: str) -> str:

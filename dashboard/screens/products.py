@@ -158,7 +158,7 @@ def draw_table(viewer: people.Viewer, rows: Sequence[Row]) -> None:
         for row in rows
     ]
     heads = [("Product", False), ("Price", True), ("Status", False), ("Category", False), ("Vendor", False)]
-    components.table([*heads, ("Changed", False)], body, f"{len(rows)} products by title")
+    components.table([*heads, ("Changed", False)], body, f"{len(rows)} products by title", dense=True)
 
 
 def status_pill(status: str) -> str:
@@ -193,9 +193,8 @@ def _draw_nothing(viewer: people.Viewer, filters: Filters, *, is_beyond: bool) -
     if filters == Filters() and not is_beyond and catalogue_queries.is_empty(viewer.shop.id, viewer.person.scope):
         components.empty(
             "There are no products yet",
-            "Import a file of them, read them from Shopify with the next sync, or make the first one here.",
+            "Import a file of them, read them from Shopify, or make one of a SKU without one.",
         )
-        st.button("New product…", key="first-product", icon=":material/add:", type="primary", on_click=open_new)
         return
     if is_beyond:
         components.empty("There are no more products", "They were changed or removed since this page was opened.")
