@@ -48,9 +48,14 @@ def draw(viewer: people.Viewer, import_id: int) -> None:
     place = _place(viewer, run)
     _CARDS[run.state](viewer, run, now, place)
     if run.counts["items"] and run.state != "discarded":
-        _draw_problems(viewer, run, now)
-        _draw_made(run)
+        # Before the decision what is wrong with the file comes first, afterwards what became of each product.
+        if run.state in ("read", "failed"):
+            _draw_problems(viewer, run, now)
+            _draw_made(run)
         import_items.draw(viewer, run, place)
+        if run.state not in ("read", "failed"):
+            _draw_problems(viewer, run, now)
+            _draw_made(run)
 
 
 def _place(viewer: people.Viewer, run: Run) -> str | None:
