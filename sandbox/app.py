@@ -15,6 +15,7 @@ from sandbox.courier import Courier
 from sandbox.duties import Duties
 from sandbox.faults import Faults
 from sandbox.hosts import ByHost
+from sandbox.klaviyo_desk import KlaviyoDesk
 from sandbox.mishaps import Mishaps
 from sandbox.outbox import Outbox
 from sandbox.recording import recorded
@@ -38,6 +39,7 @@ from sandbox.vendors.amazon.reports_api import ReportsApi
 from sandbox.vendors.amazon.sqs import Sqs
 from sandbox.vendors.amazon.sqs_queues import Queues
 from sandbox.vendors.amazon.static import StaticSandbox
+from sandbox.vendors.klaviyo.endpoint import Klaviyo
 from sandbox.vendors.shopify.deferred import handlers
 from sandbox.vendors.shopify.endpoint import Shopify
 from sandbox.world import DEMO_SELLER, DEMO_SHOP, found_world
@@ -70,6 +72,7 @@ def create_app(
     fba = Fba(store, listings, notices.tell)
     feeds = Feeds(store, outbox, listings, documents, seed, notices.tell)
     orders = Orders(store, outbox, listings, fba, seed, notices.tell)
+    klaviyo = Klaviyo(store, outbox, faults, seed)
     shoppers = Shoppers(store, clock, outbox, orders, seed)
     found_world(store, listings, seed)
     queues.serve_sellers()
@@ -79,7 +82,7 @@ def create_app(
 
     courier = Courier(store, clock, outbox)
     amazon_duties = listings.duties() | feeds.duties() | reports.duties() | orders.duties()
-    duties = Duties(store, clock, outbox, handlers(store, outbox) | amazon_duties)
+    duties = Duties(store, clock, outbox, handlers(store, outbox) | amazon_duties | klaviyo.duties())
     gate = Gate(store, clock, duties.settle)
     parts = Parts(store, clock, faults, outbox, courier, duties, listings, shoppers, queues, notices, orders, fba)
     control = Control(parts)
@@ -108,9 +111,10 @@ def create_app(
     )
     app = Starlette(
         routes=[
-            Mount("/_control", routes=control.routes()),
+            Mount("/_control", routes=[*control.routes(), *KlaviyoDesk(store, klaviyo, duties).routes()]),
             Mount("/shopify", routes=Shopify(store, clock, outbox, duties.settle).routes()),
             Mount("/amazon", routes=[route for api in amazon for route in api.routes()]),
+            Mount("/klaviyo", routes=klaviyo.routes(clock, duties.settle)),
             Mount("/amazon-static", routes=StaticSandbox.from_environment(store, clock).routes()),
             *Sqs(store, clock, faults, queues).routes(),
         ],

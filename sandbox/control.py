@@ -96,17 +96,17 @@ class Control:
             ("/faults", self.arm_fault),
         ]
         return [
-            *(Route(path, _reader(handler), methods=["GET"]) for path, handler in gets),
-            *(Route(path, _writer(handler), methods=["POST"]) for path, handler in posts),
+            *(Route(path, reader(handler), methods=["GET"]) for path, handler in gets),
+            *(Route(path, writer(handler), methods=["POST"]) for path, handler in posts),
             *(
-                Route(f"/shopify/{{domain}}/{path}", _writer(self._staff_route(path, act)), methods=["POST"])
+                Route(f"/shopify/{{domain}}/{path}", writer(self._staff_route(path, act)), methods=["POST"])
                 for path, act in self._staff.acts().items()
             ),
             *(
-                Route(f"/amazon/{{seller_id}}/{path}", _writer(self._central_route(path, act)), methods=["POST"])
+                Route(f"/amazon/{{seller_id}}/{path}", writer(self._central_route(path, act)), methods=["POST"])
                 for path, act in self._central.acts().items()
             ),
-            Route("/faults", _reader(self.disarm_faults), methods=["DELETE"]),
+            Route("/faults", reader(self.disarm_faults), methods=["DELETE"]),
         ]
 
     def _shop(self, request: Request) -> Row:
@@ -409,7 +409,7 @@ class Control:
         return {"disarmed": self._parts.faults.disarm_all()}
 
 
-def _reader(handler: Callable[[Request], Awaitable[Body]]) -> Callable[[Request], Awaitable[Response]]:
+def reader(handler: Callable[[Request], Awaitable[Body]]) -> Callable[[Request], Awaitable[Response]]:
     async def read(request: Request) -> Response:
         try:
             return answer(await handler(request))
@@ -419,7 +419,7 @@ def _reader(handler: Callable[[Request], Awaitable[Body]]) -> Callable[[Request]
     return read
 
 
-def _writer(handler: Callable[[Request, Body], Awaitable[Body]]) -> Callable[[Request], Awaitable[Response]]:
+def writer(handler: Callable[[Request, Body], Awaitable[Body]]) -> Callable[[Request], Awaitable[Response]]:
     async def write(request: Request) -> Response:
         try:
             given = orjson.loads(await request.body() or b"{}")

@@ -19,15 +19,17 @@ STATUSES = {
     502: "Bad Gateway",
     503: "Service Unavailable",
     504: "Gateway Timeout",
+    524: "A Timeout Occurred",
 }
 STATUS_KINDS = {f"http_{status}": status for status in STATUSES}
 ANSWER_KINDS = ("expired_token", "latency", "lost_reply", *STATUS_KINDS)
 # These are the vendor's own to answer, in the middle of his work.
 SUBMISSION_KINDS = ("lost_submission", "late_submission")
 FEED_KINDS = ("feed_stuck", "feed_fatal_none", "feed_fatal_some", "feed_fatal_all")
+JOB_KINDS = ("catalog_job_stuck", "catalog_job_cancelled", "catalog_entry_failed", "lost_event")
 INNER_KINDS = (
     "throttled", "idempotency_concurrent", "bulk_failed", "bulk_expired", "delete_failed", *SUBMISSION_KINDS,
-    *FEED_KINDS,
+    *FEED_KINDS, *JOB_KINDS,
 )  # fmt: skip
 DELIVERY_KINDS = ("duplicate_delivery", "delayed_delivery", "reordered_delivery", "lost_delivery")
 KINDS = ANSWER_KINDS + INNER_KINDS + DELIVERY_KINDS
@@ -37,6 +39,7 @@ DEFAULT_SECONDS = {
     "reordered_delivery": 5.0,
     "late_submission": 3600.0,
     "feed_stuck": 259_200.0,
+    "catalog_job_stuck": 3600.0,
 }
 
 

@@ -1,4 +1,5 @@
-"""Vendors by their own names: a call whose Host is a shop's domain, or one of Amazon's, goes there as at the vendor's.
+"""Vendors by their own names: a call whose Host is a shop's domain, or Amazon's or Klaviyo's, goes there as at the
+vendor's.
 
 A client that insists on such a name is led here by its proxy setting or its transport, without a change to it.
 """
@@ -10,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sandbox.store import Store
 
 AMAZON_LOGIN = "api.amazon.com"
+KLAVIYO = "a.klaviyo.com"
 AMAZON_API = re.compile(r"(sandbox\.)?sellingpartnerapi-(na|eu|fe)\.amazon\.com")
 
 
@@ -31,6 +33,8 @@ class ByHost:
     def _prefix(self, host: str, path: str) -> str:
         if host == AMAZON_LOGIN:
             return "/amazon"
+        if host == KLAVIYO:
+            return "/klaviyo"
         if found := AMAZON_API.fullmatch(host):
             # Addresses of documents, which were given out here, say where they are.
             if path.startswith("/amazon/"):

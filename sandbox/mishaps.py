@@ -12,7 +12,7 @@ from sandbox.clock import AnyClock
 from sandbox.faults import STATUS_KINDS, STATUSES, Faults
 from sandbox.store import Store
 
-SHOPIFY, AMAZON = "/shopify/", "/amazon/"
+SHOPIFY, AMAZON, KLAVIYO = "/shopify/", "/amazon/", "/klaviyo/"
 AMAZON_WORDS = {
     429: ("QuotaExceeded", "You exceeded your quota for the requested resource."),
     500: ("InternalFailure", "We encountered an internal error. Please try again."),
@@ -30,7 +30,7 @@ class Mishaps:
         self._faults = faults
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        vendor = scope["type"] == "http" and scope["path"].startswith((SHOPIFY, AMAZON))
+        vendor = scope["type"] == "http" and scope["path"].startswith((SHOPIFY, AMAZON, KLAVIYO))
         if not vendor or not self._faults.any_for_answers():
             await self._app(scope, receive, send)
             return
@@ -70,6 +70,11 @@ def _error(path: str, status: int) -> Response:
         code, message = AMAZON_WORDS.get(status, (plain.replace(" ", ""), plain))
         body = {"errors": [{"code": code, "message": message, "details": ""}]}
         headers = {"x-amzn-RequestId": str(uuid4())}
+    elif path.startswith(KLAVIYO):
+        code = "throttled" if status == 429 else plain.lower().replace(" ", "_")
+        error = {"id": str(uuid4()), "status": status, "code": code, "title": plain, "detail": plain, "source": {}}
+        body, headers = {"errors": [error]}, {"Retry-After": "2"} if status == 429 else {}
+        return Response(orjson.dumps(body), status, headers, "application/vnd.api+json")
     elif status == 429:
         # Whoever is told to slow down is told for how long.
         headers["Retry-After"] = "2.0"

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sandbox.mishaps import replay, whole_body
 
 FOLDER_VARIABLE = "SANDBOX_RECORD"
-VENDORS = ("/shopify/", "/amazon/")
+VENDORS = ("/shopify/", "/amazon/", "/klaviyo/")
 # What changes with the client or the connection and says nothing of the exchange.
 _PASSING = {"host", "content-length", "connection", "accept-encoding", "accept", "date", "server", "transfer-encoding"}
 _WORD = re.compile(r"[A-Za-z_]{1,40}")
@@ -44,7 +44,7 @@ def shape(value: Any, depth: int = 0) -> Any:
         return {name: shape(inner, depth + 1) for name, inner in value.items()}
     if isinstance(value, list):
         kinds = {orjson.dumps(shape(inner, depth + 1), option=orjson.OPT_SORT_KEYS) for inner in value}
-        size = len(value) if depth <= 2 or len(value) > 250 else min(len(value), 1)
+        size = len(value) if depth <= 2 or len(value) > 100 else min(len(value), 1)
         return ["list", size, *(kind.decode() for kind in sorted(kinds))]
     if isinstance(value, str):
         return _text_shape(value)
@@ -97,7 +97,7 @@ def call_digest(method: str, path: str, query: str, headers: dict[str, str], bod
     named = {name: _text_shape(text) for name, text in headers.items() if name not in _PASSING}
     asked = sorted(([name, _asked_shape(text)] for name, text in parse_qsl(query, keep_blank_values=True)), key=repr)
     content = body_shape(body, headers.get("content-type", ""))
-    return digest([method, steps, asked, named, content])
+    return digest([method, steps, asked, named, content, len(body) // 100_000])
 
 
 def digest(value: Any) -> str:

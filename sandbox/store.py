@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.tables import ADDED, TABLES
+from sandbox.vendors.klaviyo import tables as klaviyo
 
 Row = sqlite3.Row
 
@@ -48,6 +49,7 @@ FIRST_IDS = {
     "feed": 50_100_019_001,
     "feed_issue": 1,
     "report": 54_517_018_001,
+    **klaviyo.FIRST_IDS,
 }
 
 
@@ -65,7 +67,7 @@ class Store:
         # guard against the loss of power, which a sandbox need not survive.
         for pragma in ("journal_mode=wal", "synchronous=normal", "temp_store=memory", "cache_size=-65536"):
             self.db.execute(f"pragma {pragma}")
-        self.db.executescript(TABLES)
+        self.db.executescript(TABLES + klaviyo.TABLES)
         self._add_columns()
         self._depth = 0
         self._counters = {row["kind"]: row["value"] for row in self.db.execute("select kind, value from counters")}

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sandbox.mishaps import replay, whole_body
 
-VENDORS = ("/shopify/", "/amazon/")
+VENDORS = ("/shopify/", "/amazon/", "/klaviyo/")
 PATH = "/_control/calls"
 # Behind an escaped line break as often as not.
 _OPERATION = re.compile(rb"(?:query|mutation)\s+(\w+)")
@@ -18,7 +18,7 @@ _OPERATION = re.compile(rb"(?:query|mutation)\s+(\w+)")
 class Tally:
     """An ASGI layer; `GET /_control/calls` answers with a count by account, operation and status.
 
-    The account is the shop's domain or "amazon"; a call that got no answer has the status "lost".
+    The account is the shop's domain, "amazon" or "klaviyo"; a call that got no answer has the status "lost".
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -52,7 +52,7 @@ def _operation(vendor: str, method: str, rest: list[str], body: bytes) -> str:
     """The name of a GraphQL operation; of anything else the method and the step of the path that says what it is."""
     if found := _OPERATION.search(body):
         return found.group(1).decode()
-    words = [step for step in rest if step.replace("_", "").isalpha()] or [""]
+    words = [step for step in rest if re.sub("[_-]", "", step).isalpha()] or [""]
     return f"{method} {words[-1 if vendor == 'shopify' else 0]}"
 
 

@@ -7,11 +7,13 @@ from sandbox.store import Store
 from sandbox.vendors.amazon import marketplaces
 from sandbox.vendors.amazon.listings import Listings, open_seller
 from sandbox.vendors.amazon.sqs_queues import describe_queue
+from sandbox.vendors.klaviyo.accounts import every_account, open_account
 from sandbox.vendors.shopify.catalogue import Sample, shelve
 from sandbox.vendors.shopify.shops import gid, locations_of, open_shop
 
 DEMO_SHOP = "demo.myshopify.com"
 DEMO_SELLER = "A2DEMO7GOODS1"
+DEMO_ACCOUNT = "Demo Goods"
 LISTED_ON_AMAZON = 90
 # GS1 prefix 200 to 299 is for use inside a company, so none of these can be somebody's real article.
 BARCODE_PREFIX = "290"
@@ -157,7 +159,8 @@ def _stock(chance: random.Random) -> int:
 
 
 def found_world(store: Store, listings: Listings, seed: int) -> None:
-    """Fills an empty store once; a store that has a world is left alone."""
+    """Fills an empty store once; in a store that has a world only the account at Klaviyo is opened if it lacks."""
+    open_account(store, DEMO_ACCOUNT)
     if store.meta("founded"):
         return
     with store.transaction():
@@ -189,7 +192,7 @@ def described(store: Store, clock_factor: float) -> dict[str, Any]:
         describe_seller(store, row["seller_id"])
         for row in store.all("select seller_id from sellers order by seller_id")
     ]
-    return {"clock_factor": clock_factor, "shops": shops, "sellers": sellers}
+    return {"clock_factor": clock_factor, "shops": shops, "sellers": sellers, "klaviyo": every_account(store)}
 
 
 def describe_shop(store: Store, domain: str) -> dict[str, Any]:
