@@ -1,7 +1,7 @@
 """What a catalogue target is, a place that is told our catalogue and sells nothing: its protocol and values.
 
-As in core.ports: vendor words end in the adapters, all instants are aware UTC. External ids are ours, as text, and never
-change. What is sent goes in jobs that the target does at its leisure, each of entries of one kind and one verb.
+As in core.ports: vendor words end in the adapters, all instants are aware UTC. External ids are ours, as text, and
+never change. What is sent goes in jobs that the target does at its leisure, each of entries of one kind and one verb.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class CategoryContent:
 
 @dataclass(frozen=True, slots=True)
 class ItemContent:
-    """A product. `price` in major units, the lowest of its variants; None: none has one. `categories` by external id."""
+    """A product. `price` in major units, the lowest of its variants; None: none has one. `categories`: external ids."""
 
     title: str
     description: str
@@ -75,22 +75,6 @@ class TargetEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class TargetSent:
-    """What became of handing in a job: the target has it under `ref`; it surely never got it (unsent), or never will as
-    it stands (refused); or no sure answer came (unknown). `again_in`: seconds after which an unsent one may be tried."""
-
-    outcome: Literal["submitted", "unsent", "refused", "unknown"]
-    ref: str | None = None
-    code: str | None = None
-    detail: str | None = None
-    again_in: float | None = None
-
-
-JobState = Literal["queued", "processing", "complete", "cancelled"]
-OVER: frozenset[str] = frozenset({"complete", "cancelled"})
-
-
-@dataclass(frozen=True, slots=True)
 class TargetFault:
     """An entry that failed. `position` is its place in the job, None where the target does not say; `field` is what of
     it is wrong, as the rest of the pointer; `code` and `detail` are the target's words."""
@@ -99,6 +83,24 @@ class TargetFault:
     field: str
     code: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSent:
+    """What became of handing in a job: the target has it under `ref`; it surely never got it (unsent), or never will as
+    it stands (refused); or no sure answer came (unknown). `again_in`: seconds after which an unsent one may be tried.
+    `fault`: the entry for which it was refused, where the target names one."""
+
+    outcome: Literal["submitted", "unsent", "refused", "unknown"]
+    ref: str | None = None
+    code: str | None = None
+    detail: str | None = None
+    again_in: float | None = None
+    fault: TargetFault | None = None
+
+
+JobState = Literal["queued", "processing", "complete", "cancelled"]
+OVER: frozenset[str] = frozenset({"complete", "cancelled"})
 
 
 @dataclass(frozen=True, slots=True)

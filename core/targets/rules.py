@@ -15,7 +15,6 @@ import orjson
 
 from core.catalog.products.documents import ProductDocument, VariantDocument, digest_of, title_of
 from core.catalogue_target import (
-    CategoryContent,
     Content,
     ItemContent,
     Kind,
@@ -66,10 +65,8 @@ class Wanted:
     problem: tuple[str, str] | None = None
 
 
-def item(
-    document: ProductDocument, categories: Sequence[int], settings: TargetSettings
-) -> Wanted:
-    """What is told of a product. Its price is the lowest of its variants that are priced in the connection's currency."""
+def item(document: ProductDocument, categories: Sequence[int], settings: TargetSettings) -> Wanted:
+    """What is told of a product. Its price is the lowest that a variant has in the connection's currency."""
     url = address_of(document, settings)
     if url is None:
         return Wanted(None, _no_address(document))
@@ -101,7 +98,9 @@ def variant(
     if url is None:
         return Wanted(None, _no_address(document))
     if variant.price_minor is None:
-        return Wanted(None, ("no_price", f"{variant.code} has no price, and a variant is not told without one: price it"))
+        return Wanted(
+            None, ("no_price", f"{variant.code} has no price, and a variant is not told without one: price it")
+        )
     if variant.currency != settings.currency:
         words = f"{variant.code} is priced in {variant.currency}, and the connection takes {settings.currency}"
         return Wanted(None, ("other_currency", f"{words}: price it in {settings.currency}"))
@@ -200,8 +199,8 @@ def plain(html: str) -> str:
 
 
 def flat(facts: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
-    """Facts of any form as single values: lists as text with commas, money as an amount with its currency, the rest that
-    is nested as JSON. What says nothing is left out."""
+    """Facts of any form as single values: lists as text with commas, money as an amount with its currency, the rest
+    that is nested as JSON. What says nothing is left out."""
     found = {}
     for name, value in facts.items():
         one = _single(value)
@@ -279,7 +278,7 @@ def outcomes(verb: Verb, entries: int, told: TargetJob) -> list[EntryOutcome]:
         if fault.position is not None and fault.position < entries:
             named.setdefault(fault.position, fault)
     # Some count what failed among what is completed.
-    done = max(told.completed, told.completed + told.failed if told.completed < entries else told.completed)
+    done = told.completed if told.completed >= entries else told.completed + told.failed
     is_told = told.state == "complete" and told.failed == len(named) and done >= entries
     return [
         of_fault(verb, place, named[place]) if place in named else _of_rest(verb, place, is_told=is_told)

@@ -103,7 +103,7 @@ def _content(kind: Kind, said: Mapping[str, Any]) -> Content | None:
         name = said.get("name")
         return CategoryContent(name) if isinstance(name, str) else None
     price = _price(said.get("price"))
-    common = {
+    common: dict[str, Any] = {
         "title": _text(said.get("title")),
         "description": _text(said.get("description")),
         "url": _text(said.get("url")),

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from core.adapters import loose
 from core.adapters.base import ConnectionConfig, Deps, make_client
 from core.adapters.http import Call, Judgement, Permit, Quota, Urgency
 from core.adapters.judging import json_object, judge_status
@@ -155,11 +156,13 @@ class _Dialect:
 
 
 def first_error(answer: dict[str, Any] | None) -> tuple[str, str]:
-    """(code, detail) of {"errors": [{"code", "title", "detail"}]}."""
+    """(code, detail with the place behind it) of {"errors": [{"code", "title", "detail", "source": {"pointer"}}]}."""
     errors = (answer or {}).get("errors")
     if isinstance(errors, list) and errors and isinstance(errors[0], dict):
         said = errors[0]
-        return str(said.get("code") or ""), str(said.get("detail") or said.get("title") or "")[:300]
+        place = loose.at(said, "source", "pointer")
+        words = str(said.get("detail") or said.get("title") or "")[:300]
+        return str(said.get("code") or ""), f"{words} [{place}]" if place else words
     return "", ""
 
 

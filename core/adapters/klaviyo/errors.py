@@ -9,7 +9,9 @@ ERRORS = ErrorTable(
     {
         400: Meaning("refuse", "Klaviyo does not accept the request"),
         401: Meaning("grant", "Klaviyo does not accept the private key: enter one that holds"),
-        403: Meaning("grant", "the private key lacks a scope: catalogs:read, catalogs:write and accounts:read are needed"),
+        403: Meaning(
+            "grant", "the private key lacks a scope: catalogs:read, catalogs:write and accounts:read are needed"
+        ),
         404: Meaning("refuse", "Klaviyo knows nothing of that id"),
         409: Meaning("refuse", "there is one of that id already"),
         410: Meaning("refuse", "this revision of the interface is retired: update Switchyard"),

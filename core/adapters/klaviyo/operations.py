@@ -21,8 +21,9 @@ PLURALS: Mapping[Kind, str] = {"category": "categories", "item": "items", "varia
 class Tier:
     """How often an operation may be called: fixed windows of a second (burst) and of a minute (steady).
 
-    A bucket of `at_once` units that fills at `rate` a second fits into them wherever they begin: in a second it gives at
-    most at_once + rate, in a minute at most at_once + 60 rate. `steady` is what is counted on until an answer says more.
+    A bucket of `at_once` units that fills at `rate` a second fits into them wherever they begin: in a second it gives
+    at most at_once + rate, in a minute at most at_once + 60 rate. `steady` is what is counted on until an answer says
+    more.
     """
 
     burst: int

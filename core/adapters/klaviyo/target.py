@@ -46,7 +46,7 @@ PAGES_MAX = 100_000
 QUOTA_SECONDS = 10.0
 """Nobody waits longer for quota: whoever works a lane has other things to do meanwhile."""
 
-_POINTER = re.compile(r"/data/attributes/\w+/data/(\d+)(/.*)?")
+_POINTER = re.compile(r"/data/attributes/\w+/data/(\d+)(/[\w/]*)?")
 _STATES: Mapping[str, JobState] = {
     "queued": "queued",
     "processing": "processing",
@@ -104,7 +104,7 @@ class KlaviyoTarget:
         except WritesStopped as error:
             return TargetSent("unsent", code="WRITES_STOPPED", detail=error.why)
         except Refused as error:
-            return TargetSent("refused", code=error.code, detail=error.reason)
+            return TargetSent("refused", code=error.code, detail=error.reason, fault=_fault_of(error))
         except Throttled as error:
             return TargetSent("unsent", code="NO_QUOTA", detail=str(error), again_in=error.wait_seconds)
         except (Retryable, Permanent) as error:
@@ -155,9 +155,11 @@ class KlaviyoTarget:
         for page in self._pages(f"{reading(kind, verb)}s", {}):
             jobs = _jobs(job_type(kind, verb), page)
             times = [job.created_at for job in jobs]
-            goes_back = all(one >= other for one, other in zip([last or times[0], *times], times, strict=False)) if (
-                times
-            ) else False
+            goes_back = (
+                all(one >= other for one, other in zip([last or times[0], *times], times, strict=False))
+                if (times)
+                else False
+            )
             found += [job for job in jobs if job.created_at >= since]
             if goes_back and times[-1] < since:
                 break
@@ -228,6 +230,12 @@ def _job(operation: str, resource: Any) -> TargetJob:
         loose.instant(loose.at(said, "expires_at")),
         tuple(_fault(error) for error in loose.each(loose.at(said, "errors"))),
     )
+
+
+def _fault_of(error: Refused) -> TargetFault | None:
+    """The entry that a whole request was refused for, by the pointer that the client leaves in the reason."""
+    found = _POINTER.search(error.reason)
+    return None if found is None else TargetFault(int(found[1]), found[2] or "", error.code, error.reason)
 
 
 def _count(value: Any) -> int:
