@@ -8,7 +8,21 @@ from collections.abc import Callable
 import click
 from rich.console import Console
 
-from bench import apply, backlog, hot_sku, ingest, ledger, oversell, plan, propagate, quota, reconcile, replay, servers
+from bench import (
+    apply,
+    backlog,
+    catalogue,
+    hot_sku,
+    ingest,
+    ledger,
+    oversell,
+    plan,
+    propagate,
+    quota,
+    reconcile,
+    replay,
+    servers,
+)
 from bench.report import Report
 from bench.scarce import measure as scarce
 
@@ -20,6 +34,7 @@ BENCHES: dict[str, Callable[..., Report]] = {
     "hot_sku": hot_sku.run,
     "scarce": scarce.run,
     "quota": quota.run,
+    "catalogue": catalogue.run,
     "propagate": propagate.run,
     "backlog": backlog.run,
     "reconcile": reconcile.run,

@@ -39,24 +39,23 @@ class OpenJob:
 _COLUMNS = "id, kind, verb, state, entries, ref, sent_at"
 
 
-def take_due(conn: Connection, target: Target, now: datetime, *, over: bool = False) -> OpenJob | None:
-    """A job that is due to be looked at, taken from the others for a while; with `over` only one that was seen to have
-    ended, or that got lost."""
+def take_due(conn: Connection, target: Target, now: datetime) -> OpenJob | None:
+    """A job that is due to be looked at, taken from the others for a while: what was seen to have ended comes first."""
     row = fetch_one(
         conn,
         f"""
-        update target_jobs j set next_poll_at = %(until)s, polled_at = %(now)s
-        from (select id from target_jobs
+        with due as materialized (
+            select id from target_jobs
             where shop_id = %(shop)s and connection_id = %(connection)s and ended_at is null
                 and state in ('queued', 'processing', 'lost') and next_poll_at <= %(now)s
-                and (not %(over)s or is_over or state = 'lost')
-            order by is_over desc, next_poll_at limit 1 for no key update skip locked) due
+            order by is_over desc, next_poll_at limit 1 for no key update skip locked
+        )
+        update target_jobs j set next_poll_at = %(until)s, polled_at = %(now)s from due
         where j.shop_id = %(shop)s and j.id = due.id returning {", ".join(f"j.{c}" for c in _COLUMNS.split(", "))}
         """,
         **_of(target),
         now=now,
         until=now + LEASE,
-        over=over,
     )
     return None if row is None else OpenJob(**row)
 
@@ -81,11 +80,13 @@ def take_listed(conn: Connection, target: Target, at_least: int, now: datetime) 
     taken = execute(
         conn,
         """
-        update target_jobs set next_poll_at = %(until)s
-        where (shop_id, id) in (select shop_id, id from target_jobs
+        with due as materialized (
+            select id from target_jobs
             where shop_id = %(shop)s and connection_id = %(connection)s and kind = %(kind)s and verb = %(verb)s
                 and ended_at is null and state in ('queued', 'processing') and not is_over and next_poll_at <= %(now)s
-            order by id for no key update skip locked)
+            order by id for no key update skip locked
+        )
+        update target_jobs j set next_poll_at = %(until)s from due where j.shop_id = %(shop)s and j.id = due.id
         """,
         **_of(target),
         kind=row["kind"],
