@@ -43,6 +43,7 @@ from workers.failures_cli import failures, parked
 from workers.feeds import settle_feed
 from workers.identifiers_cli import identifiers
 from workers.keys_cli import keys
+from workers.klaviyo_cli import klaviyo
 from workers.money_cli import money
 from workers.notices_cli import notices
 from workers.oversold_cli import alert_limit, oversold
@@ -99,6 +100,7 @@ cli.add_command(keys)
 cli.add_command(money)
 cli.add_command(list_changes)
 cli.add_command(connect)
+cli.add_command(klaviyo)
 cli.add_command(doctor)
 cli.add_command(identifiers)
 cli.add_command(failures)
