@@ -53,7 +53,7 @@ def take_to_check(conn: Connection, target: Target, limit: int, now: datetime) -
             **_of(target),
             kind=kind,
             now=now,
-            until=now + LEASE,
+            until=now + LEASE / target.factor,
             limit=limit,
         )
         if rows:

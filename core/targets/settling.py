@@ -18,7 +18,7 @@ from core.targets.rules import EntryOutcome
 from core.targets.sending import WHOLE_JOB, entries_of
 
 LEASE = timedelta(minutes=1)
-"""Of our time: for so long whoever took a job to look at it has it alone."""
+"""Of the target's time: for so long whoever took a job to look at it has it alone. Two who look do no harm."""
 
 GONE = "its results could not be read before they expired"
 
@@ -55,7 +55,7 @@ def take_due(conn: Connection, target: Target, now: datetime) -> OpenJob | None:
         """,
         **_of(target),
         now=now,
-        until=now + LEASE,
+        until=now + LEASE / target.factor,
     )
     return None if row is None else OpenJob(**row)
 
@@ -92,7 +92,7 @@ def take_listed(conn: Connection, target: Target, at_least: int, now: datetime) 
         kind=row["kind"],
         verb=row["verb"],
         now=now,
-        until=now + LEASE,
+        until=now + LEASE / target.factor,
     )
     return (row["kind"], row["verb"]) if taken else None
 
