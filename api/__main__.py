@@ -26,6 +26,8 @@ def dependencies() -> Dependencies:
         queues=application.queue.queues,
         job_names=bootstrap.job_names(),
         verifier=bootstrap.webhook_verifier,
+        documents=application.documents,
+        dashboard_url=application.settings.dashboard_url,
     )
 
 

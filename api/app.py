@@ -19,13 +19,15 @@ from starlette.routing import Route
 
 from api.accounts import Accounts, load_account
 from api.description import describe
+from api.documents import Documents
 from api.exposition import KEPT_SECONDS, State
 from api.health import Health
 from api.ingest import Delivery, Writer
-from api.measures import Measured, Measures
+from api.measures import DOCUMENTS, Measured, Measures
 from api.webhooks import ShopifyWebhooks, Verify
 from core.clock import utc_now
 from core.db import read_only
+from core.documents import ServedStore
 from core.logs import bound
 from core.measures import Snapshot, read
 from core.messaging.doorbell import Doorbell, Lane
@@ -48,6 +50,8 @@ class Dependencies:
     queues: Callable[[], Sequence[QueueState]]
     job_names: Collection[str]
     verifier: Callable[[str], Verify]
+    documents: ServedStore
+    dashboard_url: str
     clock: Callable[[], datetime] = utc_now
     waiting_max: int = 2048
     state_kept_seconds: float = KEPT_SECONDS
@@ -116,6 +120,7 @@ def create_app(deps: Dependencies) -> Starlette:
         State(lambda: _snapshot(deps.engine), deps.queues, deps.job_names, deps.state_kept_seconds)
     )
     shopify = ShopifyWebhooks(accounts, deps.verifier("shopify"), writer, deps.clock)
+    documents = Documents(deps.engine, deps.documents, deps.dashboard_url, deps.clock)
     health = Health(deps.engine, deps.bell_answers)
 
     @contextlib.asynccontextmanager
@@ -144,6 +149,7 @@ def create_app(deps: Dependencies) -> Starlette:
     app = Starlette(
         routes=[
             Route("/webhooks/shopify/{connection}", receive_shopify, methods=["POST"]),
+            Route("/documents/{token}", documents.answer, methods=["PUT", "GET", "OPTIONS"]),
             Route("/healthz", health.alive, methods=["GET"]),
             Route("/readyz", health.ready, methods=["GET"]),
             Route("/openapi.json", describe, methods=["GET"]),
@@ -171,6 +177,12 @@ def _fields(request: Request) -> dict[str, object]:
     return {name: value[:_FIELD_CHARACTERS_MAX] for name, value in fields.items() if value is not None}
 
 
+def _shown(request: Request) -> str:
+    """The path that was asked for; the rest of a link to a document is a secret."""
+    path = request.url.path
+    return DOCUMENTS if path.startswith("/documents/") else path
+
+
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": str(error.detail).lower()}, error.status_code, error.headers)
@@ -178,5 +190,5 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 async def _failed(request: Request, error: Exception) -> Response:
     with bound(**_fields(request)):
-        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        log.error("%s %s failed", request.method, _shown(request), exc_info=error)
     return JSONResponse({"error": "an unforeseen error"}, 500)

@@ -39,8 +39,9 @@ DESCRIPTION: dict[str, Any] = {
     "info": {
         "title": "Switchyard",
         "version": "1",
-        "description": "What channels call. A 200 means that the delivery is committed; the same one again changes"
-        " nothing. Everything but 5xx is final: the same request is answered alike again.",
+        "description": "What channels call, and links to documents lead to. A 200 to a delivery means that it is"
+        " committed; the same one again changes nothing. Everything else but 5xx is final for it: the same is answered"
+        " alike again.",
     },
     "paths": {
         "/webhooks/shopify/{connection}": {
@@ -75,6 +76,47 @@ DESCRIPTION: dict[str, Any] = {
                     "503": _error("Not recorded: to be delivered again after the seconds of Retry-After."),
                 },
             }
+        },
+        "/documents/{token}": {
+            "parameters": [
+                {
+                    "name": "token",
+                    "in": "path",
+                    "required": True,
+                    "description": "The last part of a link that was given out: signed, for one act, until a moment.",
+                    "schema": {"type": "string", "minLength": 1},
+                }
+            ],
+            "put": {
+                "operationId": "uploadDocument",
+                "summary": "Store a file by a link for that: all of it or nothing, once.",
+                "requestBody": {"required": True, "content": {"*/*": {"schema": {}}}},
+                "responses": {
+                    "201": _json("Stored.", {"$ref": "#/components/schemas/Stored"}),
+                    "400": _error("The file did not arrive whole."),
+                    "403": _error("The link is none of ours, or not for this."),
+                    "408": _error("The file did not arrive in time."),
+                    "409": _error("A file was uploaded with this link before."),
+                    "410": _error("The link has expired, or nobody waits for the file any more."),
+                    "413": _error("The file is larger than the link is for."),
+                    "415": _error("The link is for a file of another type."),
+                    "503": _error("Not stored: to be sent again after the seconds of Retry-After."),
+                    "507": _error("There is no room left for documents."),
+                },
+            },
+            "get": {
+                "operationId": "downloadDocument",
+                "summary": "Fetch a file by a link for that, or parts of it (Range).",
+                "responses": {
+                    "200": {"description": "All of it.", "content": {"*/*": {}}},
+                    "206": {"description": "The parts that were asked for.", "content": {"*/*": {}}},
+                    "400": {"description": "The parts are not named as they should.", "content": {"text/plain": {}}},
+                    "403": _error("The link is none of ours, or not for this."),
+                    "410": _error("The link has expired, or the file was deleted."),
+                    "416": {"description": "There are no such parts.", "content": {"text/plain": {}}},
+                    "503": _error("To be asked again after the seconds of Retry-After."),
+                },
+            },
         },
         "/healthz": {
             "get": {
@@ -112,6 +154,16 @@ DESCRIPTION: dict[str, Any] = {
     "components": {
         "schemas": {
             "Error": _ERROR,
+            "Stored": {
+                "type": "object",
+                "required": ["bytes", "sha256", "state"],
+                "additionalProperties": False,
+                "properties": {
+                    "bytes": {"type": "integer", "minimum": 0},
+                    "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+                    "state": {"const": "stored"},
+                },
+            },
             "Ready": {
                 "type": "object",
                 "required": ["status", "degraded"],

@@ -18,6 +18,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 WEBHOOKS = "/webhooks/shopify/{connection}"
+DOCUMENTS = "/documents/{token}"
 _ROUTES = {"/healthz": "/healthz", "/readyz": "/readyz"}
 
 REASONS = {
@@ -88,7 +89,7 @@ class Measures:
 
     def answered(self, path: str, status: int, seconds: float) -> None:
         """A request was answered."""
-        route = WEBHOOKS if path.startswith("/webhooks/shopify/") else _ROUTES.get(path, "other")
+        route = _route(path)
         counter = self._by_answer.get((route, status))
         if counter is None:
             counter = self._by_answer[route, status] = self._requests.labels(route, str(status))
@@ -97,6 +98,13 @@ class Measures:
         self._by_route[route].observe(seconds)
         if status >= 400 and route == WEBHOOKS:
             self._refused.labels(REASONS.get(status, "error")).inc()
+
+
+def _route(path: str) -> str:
+    """What a path counts as; the rest of it is chosen by who asks."""
+    if path.startswith("/webhooks/shopify/"):
+        return WEBHOOKS
+    return DOCUMENTS if path.startswith("/documents/") else _ROUTES.get(path, "other")
 
 
 class Measured:

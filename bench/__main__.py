@@ -13,6 +13,7 @@ from bench import (
     backlog,
     catalogue,
     hot_sku,
+    imports,
     ingest,
     ledger,
     oversell,
@@ -39,6 +40,7 @@ BENCHES: dict[str, Callable[..., Report]] = {
     "backlog": backlog.run,
     "reconcile": reconcile.run,
     "ledger": ledger.run,
+    "import": imports.run,
 }
 QUOTA = "quota"
 OVERSELL = "oversell"

@@ -39,7 +39,7 @@ from core.logs import bound_field
 from core.messaging import notice_channels
 from core.messaging.doorbell import Doorbell
 from core.messaging.outbox import Outgoing, Sender
-from core.ports import Broker, Effect, Mailbox, Mentions, SalesChannel
+from core.ports import Broker, Effect, Mailbox, Mentions, SalesChannel, TaxonomySource
 from core.runs.operations import record_calls
 
 _CALLS_AT_ONCE = 50
@@ -98,6 +98,12 @@ class Application:
         """Where a connection's channel leaves its notifications, if it does; as `channel` otherwise."""
         with self._lent(connection) as (config, deps):
             yield registry.make_mailbox(config, deps)
+
+    @contextmanager
+    def taxonomy(self, connection: ConnectionRow) -> Iterator[TaxonomySource | None]:
+        """Who tells the categories that a connection's channel puts products into, if it does; as `channel` else."""
+        with self._lent(connection) as (config, deps):
+            yield registry.make_taxonomy(config, deps)
 
     @contextmanager
     def _lent(self, connection: ConnectionRow) -> Iterator[tuple[ConnectionConfig, Deps]]:
@@ -252,7 +258,7 @@ def make_application(settings: Settings, *, name: str = "switchyard") -> Applica
 
 def _made(settings: Settings, engine: Engine) -> Application:
     queue = RqJobQueue(settings.redis_url)
-    documents = LocalFolder(settings.documents_dir, settings.api_url, settings.secret_keys)
+    documents = LocalFolder(settings.documents_dir, settings.documents_url, settings.secret_keys)
     return Application(settings, engine, queue, Doorbell(queue), RqBroker(settings.redis_url), documents)
 
 

@@ -43,6 +43,7 @@ class Settings:
     notices_inside: bool = False
     anchor_dir: Path = Path(DEFAULT_HOME) / ANCHORS
     documents_dir: Path = Path(DEFAULT_HOME) / DOCUMENTS
+    documents_url: str = f"http://127.0.0.1:{DEFAULT_PORT_BASE + 1}"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -51,19 +52,21 @@ class Settings:
         home = Path(env.get("SWITCHYARD_HOME", DEFAULT_HOME)).absolute()
         database_url = _required(env, "DATABASE_URL", "run `switchyard up`, or point it at a PostgreSQL 15 or newer")
         base = port_base(env)
+        api_url = env.get("SWITCHYARD_API_URL", f"http://127.0.0.1:{base + 1}")
         return cls(
             home=home,
             database_url=_with_driver(database_url),
             migrate_url=_with_driver(env.get("DATABASE_MIGRATE_URL") or database_url),
             redis_url=_required(env, "REDIS_URL", "run `switchyard up`, or point it at a Redis 6.2 or newer"),
             dashboard_url=env.get("SWITCHYARD_DASHBOARD_URL", f"http://127.0.0.1:{base}"),
-            api_url=env.get("SWITCHYARD_API_URL", f"http://127.0.0.1:{base + 1}"),
+            api_url=api_url,
             sandbox_url=env.get("SWITCHYARD_SANDBOX_URL", f"http://127.0.0.1:{base + 2}"),
             secret_keys=_secret_keys(env, home),
             notice_url=env.get("SWITCHYARD_NOTICE_URL") or None,
             metrics_token=env.get("SWITCHYARD_METRICS_TOKEN") or None,
             notices_inside=env.get("SWITCHYARD_NOTICES_INSIDE") == "1",
             anchor_dir=Path(env.get("LEDGER_ANCHOR_DIR") or home / ANCHORS).absolute(),
+            documents_url=env.get("SWITCHYARD_DOCUMENTS_URL") or api_url,
             documents_dir=Path(env.get("SWITCHYARD_DOCUMENTS_DIR") or home / DOCUMENTS).absolute(),
         )
 

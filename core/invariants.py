@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from core.catalog.products.checks import CATALOGUE_CHECKS
 from core.commissions.commission_checks import COMMISSION_CHECKS
 from core.db import fetch
 from core.inventory.exposure_checks import EXPOSURE_CHECKS
@@ -529,6 +530,7 @@ CHECKS: tuple[Check, ...] = (
             *EXTERNAL_CHECKS,
             *FEED_CHECKS,
             *ORDER_CHECKS,
+            *CATALOGUE_CHECKS,
             *CHANGE_CHECKS,
             *LEDGER_CHECKS,
             *COMMISSION_CHECKS,

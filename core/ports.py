@@ -440,6 +440,16 @@ class Mailbox(Protocol):
         """Take messages out; returns those that could not be: they come again."""
 
 
+class TaxonomySource(Protocol):
+    """Whoever tells the categories of its own that products are put into.
+
+    Raises core.errors.Retryable when the same may succeed later, Permanent when a person must do something first.
+    """
+
+    def categories(self) -> Iterator[Sequence[tuple[str, str]]]:
+        """All of them, by page: the id as products name it, and the names from the top with > between them."""
+
+
 @dataclass(frozen=True, slots=True)
 class PackageSent:
     """A package the channel is to be told of. `items`: (the channel's id of the order's line, units).

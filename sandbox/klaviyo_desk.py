@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from sandbox.control import reader, writer
 from sandbox.duties import Duties
-from sandbox.errors import Refused
+from sandbox.errors import NotFound, Refused
 from sandbox.reading import Body, objects, text
 from sandbox.store import Row, Store
 from sandbox.vendors.klaviyo.accounts import (
@@ -42,6 +42,9 @@ class KlaviyoDesk:
             Route(f"{at}/catalogue", reader(self.catalogue), methods=["GET"]),
             Route(f"{at}/edits", writer(self.edit), methods=["POST"]),
             Route(f"{at}/jobs", reader(self.jobs), methods=["GET"]),
+            Route(f"{at}/events", reader(self.events), methods=["GET"]),
+            Route(f"{at}/wishes", reader(self.wishes), methods=["GET"]),
+            Route(f"{at}/wishes", writer(self.wish), methods=["POST"]),
         ]
 
     def _account(self, request: Request) -> Row:
@@ -122,6 +125,47 @@ class KlaviyoDesk:
         )
         names = ("ref", "kind", "verb", "status", "total", "completed", "failed", "created_at", "completed_at")
         return {"jobs": [{**{name: row[name] for name in names}, "names": orjson.loads(row["names"])} for row in rows]}
+
+    async def events(self, request: Request) -> Body:
+        """What was processed, in that order; `starts_flows` says whether a flow may send something because of it."""
+        self._duties.settle()
+        rows = self._store.all(
+            "select e.*, m.name, p.email, p.phone_number, p.external_id from klaviyo_events e, klaviyo_metrics m,"
+            " klaviyo_profiles p where e.account_id = ? and m.id = e.metric_id and p.id = e.profile_id"
+            " order by e.number",
+            (self._account(request)["id"],),
+        )
+        return {"events": [_event(row) for row in rows]}
+
+    async def wish(self, request: Request, given: Body) -> Body:
+        """Shoppers who want to hear when a variant is back: `{variant, email}`, by the variant's external id."""
+        account, klaviyo = self._account(request), self._klaviyo
+        wanted = [(text(entry, "variant"), text(entry, "email")) for entry in objects(given, "wishes")]
+        for variant, _ in wanted:
+            if klaviyo.catalogue.find(account["id"], VARIANT, variant) is None:
+                raise NotFound("variant", variant)
+        with self._store.transaction():
+            for variant, email in wanted:
+                profile, _ = klaviyo.profiles.upsert(account["id"], None, {"email": email})
+                klaviyo.events.wait_for(account["id"], variant, profile["id"], ["EMAIL"])
+        return {"wishes": len(wanted)}
+
+    async def wishes(self, request: Request) -> Body:
+        """Who waits for what, and whether he was told."""
+        self._duties.settle()
+        rows = self._store.all(
+            "select w.*, p.email from klaviyo_waiting w, klaviyo_profiles p where w.account_id = ?"
+            " and p.id = w.profile_id order by w.created_at, w.variant, p.number",
+            (self._account(request)["id"],),
+        )
+        names = ("variant", "email", "created_at", "told_at")
+        return {"wishes": [{name: row[name] for name in names} for row in rows]}
+
+
+def _event(row: Row) -> Body:
+    names = ("id", "name", "email", "phone_number", "external_id", "unique_id", "happened_at", "value")
+    described = {name: row[name] for name in names}
+    return {**described, "properties": orjson.loads(row["properties"]), "starts_flows": bool(row["starts_flows"])}
 
 
 def _kind(name: Any) -> Kind:

@@ -67,6 +67,13 @@ def _text_shape(text: str) -> str:
     return "text"
 
 
+def _header_shape(name: str, text: str) -> Any:
+    """Of credentials: their scheme, and how many words there are."""
+    if name == "authorization":
+        return [text.partition(" ")[0], len(text.split())]
+    return _text_shape(text)
+
+
 def _asked_shape(text: str) -> Any:
     """Of a query parameter: how many values its list has, and what kinds they are; a small number as it stands."""
     if _SMALL.fullmatch(text):
@@ -94,7 +101,7 @@ def body_shape(body: bytes, content_type: str = "") -> Any:
 def call_digest(method: str, path: str, query: str, headers: dict[str, str], body: bytes) -> str:
     """Of everything about a request that a rule could be about."""
     steps = [step if _STEP.fullmatch(step) else _text_shape(step) for step in path.split("/")]
-    named = {name: _text_shape(text) for name, text in headers.items() if name not in _PASSING}
+    named = {name: _header_shape(name, text) for name, text in headers.items() if name not in _PASSING}
     asked = sorted(([name, _asked_shape(text)] for name, text in parse_qsl(query, keep_blank_values=True)), key=repr)
     content = body_shape(body, headers.get("content-type", ""))
     return digest([method, steps, asked, named, content, len(body) // 100_000])

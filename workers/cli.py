@@ -42,6 +42,7 @@ from workers.doctor import doctor
 from workers.failures_cli import failures, parked
 from workers.feeds import settle_feed
 from workers.identifiers_cli import identifiers
+from workers.imports_cli import imports
 from workers.keys_cli import keys
 from workers.klaviyo_cli import klaviyo
 from workers.money_cli import money
@@ -54,6 +55,7 @@ from workers.rules_cli import rules
 from workers.runs_cli import runs
 from workers.schedules_cli import schedules
 from workers.shipments_cli import confirm_shipment
+from workers.taxonomy_cli import taxonomy
 from workers.why import why
 from workers.world import Progress
 
@@ -97,6 +99,7 @@ cli.add_command(oversold)
 cli.add_command(alerts)
 cli.add_command(alert_limit)
 cli.add_command(keys)
+cli.add_command(imports)
 cli.add_command(money)
 cli.add_command(list_changes)
 cli.add_command(connect)
@@ -113,6 +116,7 @@ cli.add_command(runs)
 cli.add_command(schedules)
 cli.add_command(notices)
 cli.add_command(report)
+cli.add_command(taxonomy)
 for command in going_live_cli.COMMANDS:
     cli.add_command(command)
 

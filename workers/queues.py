@@ -31,6 +31,8 @@ _ORDERED = (
     Queue("reconcile", 3600, purpose="compare channels with what we know, and heal"),
     # What is posted is sealed within a minute or two, whatever is compared or reported meanwhile.
     Queue("money", 900, purpose="release earnings; seal the ledger and put its heads on record outside"),
+    # A person waits for it, and a catalogue that is kept fresh must not wait for him.
+    Queue("imports", 3600, purpose="read, apply and take back files of products"),
     Queue("reports", 3600, purpose="reports of the day, nightly audit, housekeeping"),
 )
 

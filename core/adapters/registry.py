@@ -21,9 +21,10 @@ from core.adapters.shopify import ShopifyChannel, verify_signature
 from core.adapters.shopify.documents import API_VERSION as SHOPIFY_VERSION
 from core.adapters.shopify.mentions import mentions as shopify_mentions
 from core.adapters.shopify.parsing import parse as parse_shopify
+from core.adapters.shopify.taxonomy import ShopifyTaxonomy
 from core.catalogue_target import CatalogueTarget
 from core.errors import Permanent
-from core.ports import ChannelAccount, Facts, Mailbox, Mentions, SalesChannel
+from core.ports import ChannelAccount, Facts, Mailbox, Mentions, SalesChannel, TaxonomySource
 
 _CHANNELS: Mapping[str, Callable[[ConnectionConfig, Deps], SalesChannel]] = {
     "shopify": ShopifyChannel,
@@ -91,6 +92,11 @@ def make_mailbox(config: ConnectionConfig, deps: Deps) -> Mailbox | None:
     """
     queue = queue_of(config.settings) if config.vendor == "amazon" else None
     return None if queue is None else SqsMailbox(QueueClient(config, deps, queue))
+
+
+def make_taxonomy(config: ConnectionConfig, deps: Deps) -> TaxonomySource | None:
+    """Who tells the categories that the channel of a connection puts products into; None where it has none to tell."""
+    return ShopifyTaxonomy(config, deps) if config.vendor == "shopify" else None
 
 
 def queue_problem(config: ConnectionConfig, deps: Deps) -> str | None:

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 # Where a job waits, by name. Processes that only enqueue (api, dashboard) know this table and import no job;
 # the decorator of `workers.registry` refuses a declaration that disagrees with it.
 JOB_QUEUES: Mapping[str, str] = {
+    "imports.work": "imports",
+    "sweep.imports": "imports",
     "inbox.drain": "events",
     "sweep.inbox": "events",
     "stock.push": "stock",
@@ -83,6 +85,7 @@ JOB_QUEUES: Mapping[str, str] = {
     "schedules.ring": "polls",
     "runs.sweep": "reports",
     "runs.prune": "reports",
+    "documents.prune": "reports",
     # Short, and somebody waits for what they do.
     "runs.recover": "polls",
     "failures.weigh": "lookups",

@@ -45,14 +45,14 @@ _PIECE = 1 << 20
 
 
 class LocalFolder:
-    """A `core.documents.ServedStore` in the folder `root`, its links under `api_url`. Opens nothing until it is used.
+    """A `core.documents.ServedStore` in the folder `root`; browsers reach our API at `address`.
 
-    Raises OSError where the folder itself cannot be used.
+    Opens nothing until it is used. Raises OSError where the folder itself cannot be used.
     """
 
-    def __init__(self, root: Path, api_url: str, secret_keys: Sequence[str]) -> None:
+    def __init__(self, root: Path, address: str, secret_keys: Sequence[str]) -> None:
         self._root = root
-        self._api_url = api_url
+        self._address = address
         self._secret_keys = tuple(secret_keys)
 
     def put(self, key: str, chunks: Iterable[bytes], bytes_max: int) -> Stat:
@@ -157,7 +157,7 @@ class LocalFolder:
         fields = [claim.act, claim.key, claim.content_type, claim.bytes_max, claim.file_name, expires_at.timestamp()]
         text = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
         said = urlsafe_b64encode(text).rstrip(b"=").decode()
-        return f"{self._api_url.rstrip('/')}/documents/{said}.{_signature(self._signing()[0], said)}"
+        return f"{self._address.rstrip('/')}/documents/{said}.{_signature(self._signing()[0], said)}"
 
     def _signing(self) -> tuple[bytes, ...]:
         return derived(self._secret_keys, PURPOSE)

@@ -41,8 +41,7 @@ class Barcode:
 
 def check_digit(digits: str) -> int:
     """The GS1 check digit of a number without one: from the right, weights 3 and 1 in turn."""
-    total = sum(int(digit) * (3 if place % 2 == 0 else 1) for place, digit in enumerate(reversed(digits)))
-    return -total % 10
+    return -(3 * sum(map(int, digits[::-2])) + sum(map(int, digits[-2::-2]))) % 10
 
 
 def isbn10_check(digits: str) -> str:
@@ -54,12 +53,12 @@ def isbn10_check(digits: str) -> str:
 def read(word: str) -> Barcode:
     """The barcode that a word is, spaces and hyphens aside. Raises BadBarcode."""
     digits = word.translate(_SPACERS)
-    if re.fullmatch("[0-9]{9}[0-9Xx]", digits):
+    if len(digits) == 10 and re.fullmatch("[0-9]{9}[0-9Xx]", digits):
         if isbn10_check(digits[:9]) != digits[9].upper():
             raise BadBarcode(word, f"as an ISBN-10 it would end in {isbn10_check(digits[:9])}: scan it again")
         body = "978" + digits[:9]
         return _barcode("ISBN-10", body + str(check_digit(body)))
-    if not re.fullmatch("[0-9]+", digits):
+    if not (digits.isascii() and digits.isdigit()):
         raise BadBarcode(word, "it has digits only, 8, 12, 13 or 14 of them (an ISBN-10 may end in X)")
     if len(digits) not in _KINDS:
         raise BadBarcode(

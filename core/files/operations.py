@@ -20,8 +20,8 @@ from core.files.queries import Document
 
 LINK_LIVES = timedelta(minutes=15)
 """How long an upload may wait to begin."""
-DOWNLOAD_LIVES = timedelta(minutes=5)
-"""A link to a document is made when a person asks for it, and followed at once."""
+DOWNLOAD_LIVES = timedelta(hours=1)
+"""A link to a document stands on a page that may be open for a while before somebody follows it."""
 KEEP_DAYS = 30
 KEEP_DAYS_MAX = 3_650
 BYTES_MAX = 5_000_000_000
@@ -141,7 +141,10 @@ def readable(conn: Connection, shop_id: int, document_id: int, now: datetime) ->
 
 
 def forget(conn: Connection, store: DocumentStore, shop_id: int, document_id: int) -> bool:
-    """Delete a document's bytes, or no longer await them; that it was there stays on record. Says whether it was."""
+    """Delete a document's bytes, or no longer await them; that it was there stays on record. Says whether it was.
+
+    The bytes go at once. Should the caller's unit of work not be committed, they are missing, and this may be repeated.
+    """
     key = scalar(
         conn,
         """

@@ -48,8 +48,11 @@ MOVES_MONEY: Mapping[str, bool] = {
     "reconcile.orders": False,
     "reconcile.orders_nightly": False,
     "schedules.ring": False,
+    "imports.work": False,
+    "sweep.imports": False,
     "runs.sweep": False,
     "runs.prune": False,
+    "documents.prune": False,
     "runs.recover": False,
     "failures.weigh": False,
 }

@@ -46,8 +46,11 @@ FUNCTIONS: Mapping[str, str] = {
     "reports.daily": "the day’s report",
     "reports.correct": "correcting a day’s report",
     "schedules.ring": "running a schedule now",
+    "imports.work": "importing a file of products",
+    "sweep.imports": "looking for imports left behind",
     "runs.sweep": "tidying up after runs",
     "runs.prune": "pruning old runs",
+    "documents.prune": "deleting files that are over",
     "runs.recover": "doing failed work again",
     "failures.weigh": "looking how far failures reach",
 }

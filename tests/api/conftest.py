@@ -107,6 +107,8 @@ def dependencies(shop: Shop) -> Iterator[Dependencies]:
         queues=application.queue.queues,
         job_names=bootstrap.job_names(),
         verifier=bootstrap.webhook_verifier,
+        documents=application.documents,
+        dashboard_url=shop.settings.dashboard_url,
         clock=lambda: NOW,
         state_kept_seconds=0,
     )
@@ -146,17 +148,21 @@ class Served:
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[Served]:
-    """The API as a process, over these servers."""
+def serving(settings: Settings, port: int = 0) -> Iterator[Served]:
+    """The API as a process, over these servers; on this port, if it is given."""
     with socket.socket() as probe, socket.socket() as other:
-        for each in (probe, other):
-            each.bind(("127.0.0.1", 0))
+        # One that served here a moment ago has left its connections behind.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+        other.bind(("127.0.0.1", 0))
         port, metrics_port = probe.getsockname()[1], other.getsockname()[1]
     environment = {
         **os.environ,
         "DATABASE_URL": settings.database_url,
         "REDIS_URL": settings.redis_url,
         "SWITCHYARD_SECRET_KEYS": ",".join(settings.secret_keys),
+        "SWITCHYARD_DOCUMENTS_DIR": str(settings.documents_dir),
+        "SWITCHYARD_DASHBOARD_URL": settings.dashboard_url,
     }
     ports = ["--port", str(port), "--metrics-port", str(metrics_port)]
     process = subprocess.Popen([sys.executable, "-m", "api", "--host", "127.0.0.1", *ports], cwd=ROOT, env=environment)

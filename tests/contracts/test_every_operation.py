@@ -98,4 +98,7 @@ def test_every_document_is_answered_in_full(asking: Asking) -> None:
     assert ask("RESUBSCRIBE", id=made["id"], subscription=moved)["webhookSubscriptionUpdate"]["userErrors"] == []
     assert ask("UNSUBSCRIBE", id=made["id"])["webhookSubscriptionDelete"]["userErrors"] == []
 
+    top = ask("TAXONOMY_TOP", after=None)["taxonomy"]["categories"]["nodes"][0]
+    assert ask("TAXONOMY_BELOW", id=top["id"], after=None)["taxonomy"]["categories"]["nodes"]
+
     assert asking.answers.keys() == documents.ALL.keys()

@@ -145,6 +145,8 @@ def _open_shop(
         queues=application.queue.queues,
         job_names=bootstrap.job_names(),
         verifier=bootstrap.webhook_verifier,
+        documents=application.documents,
+        dashboard_url=application.settings.dashboard_url,
         clock=lambda: NOW,
     )
     triggered = {delivery.id: NOW + timedelta(seconds=place) for place, delivery in enumerate(everything)}

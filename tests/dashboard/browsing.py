@@ -50,16 +50,20 @@ def free_port() -> int:
 
 
 @contextmanager
-def serve(database_url: str, redis_url: str, folder: Path) -> Iterator[str]:
-    """The dashboard as it is started for people; yields its address."""
+def serve(
+    database_url: str, redis_url: str, folder: Path, app: str = "dashboard/app.py", **settings: str
+) -> Iterator[str]:
+    """The dashboard as it is started for people, with what settings are given; yields its address."""
     port = free_port()
-    command = [sys.executable, "-m", "streamlit", "run", "dashboard/app.py", "--server.port", str(port)]
+    settings.setdefault("SWITCHYARD_DASHBOARD_URL", f"http://127.0.0.1:{port}")
+    command = [sys.executable, "-m", "streamlit", "run", app, "--server.port", str(port)]
     environment = {
         **os.environ,
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
         "PYTHONPATH": str(ROOT),
         "SWITCHYARD_OPERATOR": "ada",
+        **settings,
     }
     with (folder / "dashboard.log").open("w") as log:
         process = subprocess.Popen(

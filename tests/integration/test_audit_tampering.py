@@ -36,6 +36,7 @@ from core.reconciliation import operations as reconciliation
 from core.reconciliation import runs as comparisons
 from core.reports import operations as reports
 from core.runs import operations as sync_runs
+from tests import tampered_catalogue
 from tests.commands import run_here
 from tests.conftest import ROOT, TestServers
 from tests.desks import Desk
@@ -495,6 +496,7 @@ TAMPERINGS = {
         "update commission_volumes set volume_minor = volume_minor - 1 where month = %(month)s and base = %(base)s",
         ("party_id",),
     ),
+    **{name: Tampering(*how) for name, how in tampered_catalogue.TAMPERINGS.items()},
 }
 
 
@@ -508,6 +510,7 @@ def build(engine: Engine) -> None:
     build_seller(engine)
     with unit_of_work(engine) as conn:
         shop_id = scalar(conn, "select shop_id from shops")
+        tampered_catalogue.build(conn, shop_id, ACTOR, NOW)
         reports.build(conn, shop_id, NOW.date(), reports.CLOCK, NOW + timedelta(days=1))
     compare_one(engine)
     fail_jobs(engine)

@@ -48,15 +48,15 @@ def ref(kind: str, name: str) -> Entry:
     return {"type": f"catalog-{kind}", "id": compound(name)}
 
 
-def change(kind: str, name: str, **attributes: Any) -> Entry:
-    return ref(kind, name) | {"attributes": attributes}
+def change(kind: str, external_id: str, **attributes: Any) -> Entry:
+    return ref(kind, external_id) | {"attributes": attributes}
 
 
 class KlaviyoSide:
-    def __init__(self, world: Inside) -> None:
+    def __init__(self, world: Inside, name: str | None = None) -> None:
         self.world = world
         self.clock = world.clock
-        self.entry = world.post("/klaviyo", name=f"Account {next(_numbers)}")
+        self.entry = world.post("/klaviyo", name=name or f"Account {next(_numbers)}")
         self.public_key = self.entry["public_key"]
         self.http = world.client("/klaviyo/api")
         self.headers = self.headers_for(self.entry["private_key"])

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.sandbox.klaviyo_side import KlaviyoSide, change, compound, new_category, new_item, new_variant, ref
+from tests.sandbox.klaviyo_side import (
+    MEDIA_TYPE,
+    REVISION,
+    KlaviyoSide,
+    change,
+    compound,
+    new_category,
+    new_item,
+    new_variant,
+    ref,
+)
 from tests.sandbox.outside import Inside
 
 DAY = 86_400
@@ -199,6 +211,28 @@ def test_faults_strike_jobs_and_entries(side: KlaviyoSide, inside: Inside) -> No
     assert side.job("item", "delete", stuck["id"])["status"] == "complete"
     assert side.failed("category", "create", new_category("good"), new_category("bad")) == [("1", "invalid")]
     assert side.failed("category", "create", new_category("bad")) == []
+
+
+def test_a_job_survives_a_restart(tmp_path: Path) -> None:
+    world = Inside(tmp_path)
+    side = KlaviyoSide(world, "Ours")
+    started = side.start("item", "create", [new_item("a"), new_item("a")]).json()["data"]["id"]
+    world.stop()
+    world = Inside(tmp_path)
+    again = KlaviyoSide(world, "Ours")
+    assert again.public_key == side.public_key
+    assert again.job("item", "create", started)["status"] == "queued"
+    again.clock.advance(10)
+    ended = again.job("item", "create", started)
+    assert (ended["completed_count"], ended["failed_count"]) == (1, 1)
+    world.stop()
+
+
+def test_the_first_day_has_an_account_to_connect_to(inside: Inside) -> None:
+    demo = inside.get("/world")["klaviyo"][0]
+    assert demo["name"] == "Demo Goods"
+    headers = {"Authorization": f"Klaviyo-API-Key {demo['private_key']}", "revision": REVISION, "Accept": MEDIA_TYPE}
+    assert inside.http.get("/klaviyo/api/catalog-items", headers=headers).json()["data"] == []
 
 
 def test_an_answer_that_is_lost_leaves_its_job_behind(side: KlaviyoSide, inside: Inside) -> None:

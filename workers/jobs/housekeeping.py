@@ -1,4 +1,4 @@
-"""Jobs: audit.nightly, runs.sweep, runs.prune."""
+"""Jobs: audit.nightly, runs.sweep, runs.prune, documents.prune."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from core.bootstrap import Application
 from core.clock import utc_now
 from core.db import read_only, unit_of_work
 from core.errors import BadInput, Permanent
+from core.files import operations as files
+from core.files.queries import UPLOAD_MAX
 from core.ledger import anchor_files
 from core.recovery import tallies
 from core.runs import failures, queries, retention, turns
@@ -27,6 +29,9 @@ log = logging.getLogger(__name__)
 
 PRUNE_SECONDS = 240.0
 """What is not forgotten by then is forgotten at the next turn."""
+
+DOCUMENTS_AT_ONCE = 100
+"""Their rows are locked while their bytes are deleted."""
 
 REQUEUE_SYNC_AFTER = timedelta(seconds=60)
 ADOPTED_AT_ONCE = 1000
@@ -118,3 +123,18 @@ def prune_runs() -> dict[str, Any]:
             counts[policy.kept.name] += gone
             is_more = gone == retention.BATCH
     return {name: count for name, count in counts.items() if count}
+
+
+@job("documents.prune", queue="reports", timeout=300)
+def prune_documents() -> dict[str, Any]:
+    """Delete documents whose time is over, those that were announced and never came, and what broken uploads left."""
+    app = bootstrap.application()
+    now = utc_now()
+    swept = app.documents.sweep(now - UPLOAD_MAX)
+    count, ends_at, is_more = 0, time.monotonic() + PRUNE_SECONDS, True
+    while is_more and time.monotonic() < ends_at:
+        with unit_of_work(app.engine) as conn:
+            gone = files.forget_over(conn, app.documents, now, DOCUMENTS_AT_ONCE)
+        count += gone
+        is_more = gone == DOCUMENTS_AT_ONCE
+    return {"documents": count, "left_behind": swept}

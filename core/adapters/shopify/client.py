@@ -40,6 +40,7 @@ URGENCIES: Mapping[str, Urgency] = {
     "compared_orders": "background",
     "export_state": "background",
     "exports": "background",
+    "taxonomy": "background",
     "subscriptions": "background",
 }
 """How urgent each read is where whoever makes it does not say; a write says it itself."""

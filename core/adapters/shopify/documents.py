@@ -450,6 +450,20 @@ mutation Unsubscribe($id: ID!) {
 }
 """
 
+_CATEGORIES = "{ pageInfo { hasNextPage endCursor } nodes { id fullName isArchived isLeaf } }"
+
+TAXONOMY_TOP = f"""
+query TaxonomyTop($after: String) {{
+  taxonomy {{ categories(first: 250, after: $after) {_CATEGORIES} }}
+}}
+"""
+
+TAXONOMY_BELOW = f"""
+query TaxonomyBelow($id: ID!, $after: String) {{
+  taxonomy {{ categories(first: 250, after: $after, descendantsOf: $id) {_CATEGORIES} }}
+}}
+"""
+
 ALL = {
     name: text
     for name, text in list(globals().items())

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
 from core import audit
 from core.audit import Actor
-from core.catalog.products.writing import lock
+from core.catalog.products.queries import stored
+from core.catalog.products.writing import Put, lock, put_products
 from core.db import execute, fetch, fetch_one, scalar
 from core.errors import BadInput
 
 NAME_MAX = 120
+MERGED_MAX = 20_000
+"""Products that change with one merge: it is done while somebody waits for it."""
+_BATCH = 500
 DEPTH_MAX = 10
 SEPARATOR = " > "
 
@@ -44,7 +50,7 @@ class CategoryInUse(BadInput):
 
 def ensure_paths(conn: Connection, shop_id: int, paths: Iterable[Path], now: datetime) -> dict[Path, int]:
     """The category at the end of each path of names from the top, made where there is none. Raises BadCategory."""
-    wanted = sorted({_checked(path) for path in paths})
+    wanted = sorted({checked_path(path) for path in paths})
     if not wanted:
         return {}
     lock(conn, shop_id)
@@ -55,7 +61,8 @@ def ensure_paths(conn: Connection, shop_id: int, paths: Iterable[Path], now: dat
     return {path: known[path] for path in wanted}
 
 
-def _checked(path: Path) -> Path:
+def checked_path(path: Path) -> Path:
+    """The path with its names as they are kept. Raises BadCategory where one cannot be."""
     if not 1 <= len(path) <= DEPTH_MAX:
         raise BadCategory(f"“{SEPARATOR.join(path)[:80]}” has {len(path)} levels: 1 to {DEPTH_MAX} are kept")
     return tuple(checked_name(name) for name in path)
@@ -131,6 +138,12 @@ def move(
         conn, "select count(*) from categories where shop_id = %(shop)s and path = %(path)s", shop=shop_id, path=path
     ):
         raise BadCategory(f"{path} is there already: merge them instead")
+    _hang(conn, shop_id, before, parent_id, path)
+    _audit(conn, shop_id, actor, "move_category", category_id, now, before=before["path"], after=path)
+
+
+def _hang(conn: Connection, shop_id: int, before: RowMapping, parent_id: int | None, path: str) -> None:
+    """Give a category, and with it all below it, a new place and name. Raises BadCategory where that is too deep."""
     deeper = path.count(SEPARATOR) + 1 - before["depth"]
     deepest = scalar(conn, f"select max(depth) from categories where {_SUBTREE}", shop=shop_id, path=before["path"])
     if deepest + deeper > DEPTH_MAX:
@@ -147,11 +160,10 @@ def move(
         path=before["path"],
         to=path,
         deeper=deeper,
-        id=category_id,
+        id=before["id"],
         parent=parent_id,
-        name=checked_name(name),
+        name=path.rpartition(SEPARATOR)[2],
     )
-    _audit(conn, shop_id, actor, "move_category", category_id, now, before=before["path"], after=path)
 
 
 _SUBTREE = "shop_id = %(shop)s and (path = %(path)s or starts_with(path, %(path)s || ' > '))"
@@ -179,6 +191,111 @@ def remove(conn: Connection, shop_id: int, category_id: int, actor: Actor, now: 
         raise CategoryInUse(before["path"], used["products"], used["below"])
     execute(conn, "delete from categories where shop_id = %(shop)s and id = %(id)s", shop=shop_id, id=category_id)
     _audit(conn, shop_id, actor, "remove_category", category_id, now, path=before["path"])
+
+
+class Merged(NamedTuple):
+    """What a merge did, or would do: products that are in another category after it, categories that are gone, and
+    categories that hang elsewhere."""
+
+    products: int
+    gone: int
+    moved: int
+
+
+def plan_merge(conn: Connection, shop_id: int, category_id: int, into_id: int) -> Merged:
+    """What merging one category into another would do. Raises BadCategory, NoCategory."""
+    fold = _fold(conn, shop_id, category_id, into_id)
+    return Merged(len(_products_in(conn, shop_id, fold.into)), len(fold.into), len(fold.moves))
+
+
+def merge(conn: Connection, shop_id: int, category_id: int, into_id: int, actor: Actor, now: datetime) -> Merged:
+    """Put all that is in a category, and all that is below it, into another one, and remove it.
+
+    Categories below it that have a namesake there are merged, too; the others hang there. Each product gets a version.
+    Raises BadCategory, NoCategory.
+    """
+    lock(conn, shop_id)
+    before, into = _row(conn, shop_id, category_id), _row(conn, shop_id, into_id)
+    plan_merge(conn, shop_id, category_id, into_id)
+    # Out of the way, lest one below it have its name and take its place.
+    _hang(conn, shop_id, before, before["parent_id"], f"{before['path']} being merged {category_id}")
+    fold = _fold(conn, shop_id, category_id, into_id)
+    for row, parent_id, path in fold.moves:
+        _hang(conn, shop_id, row, parent_id, path)
+    products = _products_in(conn, shop_id, fold.into)
+    for start in range(0, len(products), _BATCH):
+        _reclassify(conn, shop_id, products[start : start + _BATCH], fold.into, actor, now)
+    # Those below before those above.
+    for gone in reversed(fold.into):
+        execute(conn, "delete from categories where shop_id = %(shop)s and id = %(id)s", shop=shop_id, id=gone)
+    done = Merged(len(products), len(fold.into), len(fold.moves))
+    audit.record(
+        conn, shop_id, actor, "merge_category", f"category:{category_id}", now,
+        before=before["path"], after=into["path"], **done._asdict(),
+    )  # fmt: skip
+    return done
+
+
+class _Fold(NamedTuple):
+    """`into`: which category takes the place of each that is gone, the upper ones first. `moves`: what hangs elsewhere,
+    with its new parent and path."""
+
+    into: dict[int, int]
+    moves: list[tuple[RowMapping, int, str]]
+
+
+def _fold(conn: Connection, shop_id: int, category_id: int, into_id: int) -> _Fold:
+    rows = fetch(conn, "select id, parent_id, path, depth from categories where shop_id = %(shop)s", shop=shop_id)
+    by_id = {row["id"]: row for row in rows}
+    for wanted in (category_id, into_id):
+        if wanted not in by_id:
+            raise NoCategory(wanted)
+    source, target = by_id[category_id]["path"], by_id[into_id]["path"]
+    if _is_below(target, source):
+        raise BadCategory(f"{source} cannot be merged into itself or into a category below it")
+    ids = {row["path"]: row["id"] for row in rows if not _is_below(row["path"], source)}
+    fold, hung = _Fold({}, []), [""]
+    for row in sorted(
+        (row for row in rows if _is_below(row["path"], source)), key=lambda row: row["path"].split(SEPARATOR)
+    ):
+        path = target + row["path"].removeprefix(source)
+        if _is_below(row["path"], hung[-1]):
+            continue
+        if path in ids:
+            fold.into[row["id"]] = ids[path]
+        else:
+            fold.moves.append((row, fold.into[row["parent_id"]], path))
+            hung.append(row["path"])
+    return fold
+
+
+def _products_in(conn: Connection, shop_id: int, category_ids: Iterable[int]) -> list[int]:
+    rows = fetch(
+        conn,
+        """
+        select distinct product_id from product_categories
+        where shop_id = %(shop)s and category_id = any(%(ids)b::int8[]) order by 1 limit %(most)s
+        """,
+        shop=shop_id,
+        ids=sorted(category_ids),
+        most=MERGED_MAX + 1,
+    )
+    if len(rows) > MERGED_MAX:
+        raise BadCategory(
+            f"more than {MERGED_MAX:,} products would change at once: merge the categories below it one by one first,"
+            " or move it instead"
+        )
+    return [row["product_id"] for row in rows]
+
+
+def _reclassify(
+    conn: Connection, shop_id: int, product_ids: Sequence[int], into: Mapping[int, int], actor: Actor, now: datetime
+) -> None:
+    puts = []
+    for found in stored(conn, shop_id, product_ids).values():
+        kept = tuple(dict.fromkeys(into.get(one, one) for one in found.document.categories))
+        puts.append(Put(replace(found.document, categories=kept), found.product_id, found.version))
+    put_products(conn, shop_id, puts, "edited", actor, now)
 
 
 def _row(conn: Connection, shop_id: int, category_id: int) -> RowMapping:

@@ -60,6 +60,15 @@ products = Table(
     Index("ix_products_words", "words", postgresql_using="gin"),
     Index("ix_products_shop_id_title", "shop_id", "title", "id"),
     Index("ix_products_shop_id_updated_at", "shop_id", "updated_at", "id"),
+    Index("ix_products_shop_id_status", "shop_id", "status", "title", "id"),
+    Index(
+        *("ix_products_shop_id_vendor", "shop_id", "vendor", "title", "id"),
+        postgresql_where=text("vendor is not null"),
+    ),
+    Index(
+        *("ix_products_shop_id_product_type", "shop_id", "product_type", "title", "id"),
+        postgresql_where=text("product_type is not null"),
+    ),
 )
 
 variants = Table(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -92,15 +93,16 @@ def remove_product(
     return _put(conn, shop_id, Put(None, product_id, base_version), found.document, "removed", actor, now)
 
 
-def undo_version(
-    conn: Connection, shop_id: int, product_id: int, number: int, actor: Actor, now: datetime
-) -> PutResult:
-    """Take back what one version changed; what was changed of the product since, elsewhere, stays.
+class Undo(NamedTuple):
+    """What taking a version back would do: the product now and then (None: there is none), and the version now."""
 
-    Raises NothingToTakeBack where the same was changed again since or there is no such version, NameTaken where a
-    handle or code has become another product's.
-    """
-    lock(conn, shop_id)
+    now: ProductDocument | None
+    then: ProductDocument | None
+    version: int
+
+
+def plan_undo(conn: Connection, shop_id: int, product_id: int, number: int) -> Undo:
+    """What is left of a product without what one version changed. Raises NothingToTakeBack."""
     undone = queries.version(conn, shop_id, product_id, number)
     last = queries.last_version(conn, shop_id, product_id)
     if undone is None or last is None:
@@ -110,16 +112,37 @@ def undo_version(
     if undone.document is None or was is None or last.document is None:
         if last.version != number:
             raise NothingToTakeBack(f"the product was changed since version {number}: take that back first")
-        wanted = was
-    else:
-        wanted = taken_back(was, undone.document, last.document)
-        if wanted is None:
-            raise NothingToTakeBack(f"what version {number} changed was changed again since: edit it instead")
-        if wanted == last.document:
-            raise NothingToTakeBack(f"the product is already as it was before version {number}")
-    base = None if last.document is None else last.version
-    put = Put(wanted, product_id, base, undoes_version=number)
-    return _put(conn, shop_id, put, last.document, "undone", actor, now)
+        return Undo(last.document, was, last.version)
+    wanted = taken_back(was, undone.document, last.document)
+    if wanted is None:
+        raise NothingToTakeBack(f"what version {number} changed was changed again since: edit it instead")
+    if wanted == last.document:
+        raise NothingToTakeBack(f"the product is already as it was before version {number}")
+    return Undo(last.document, wanted, last.version)
+
+
+def undo_version(
+    conn: Connection,
+    shop_id: int,
+    product_id: int,
+    number: int,
+    actor: Actor,
+    now: datetime,
+    *,
+    seen_version: int | None = None,
+) -> PutResult:
+    """Take back what one version changed; what was changed of the product since, elsewhere, stays.
+
+    Raises NothingToTakeBack where the same was changed again since or there is no such version, NameTaken where a
+    handle or code has become another product's, ProductChanged where it is not at `seen_version` any more.
+    """
+    lock(conn, shop_id)
+    plan = plan_undo(conn, shop_id, product_id, number)
+    if seen_version not in (None, plan.version):
+        raise ProductChanged
+    base = None if plan.now is None else plan.version
+    put = Put(plan.then, product_id, base, undoes_version=number)
+    return _put(conn, shop_id, put, plan.now, "undone", actor, now)
 
 
 def _put(

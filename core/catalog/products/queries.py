@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
@@ -13,12 +13,14 @@ from sqlalchemy.engine import RowMapping
 from core.catalog.products.documents import ProductDocument, from_json
 from core.catalog.products.fields import STANDARD, Definition
 from core.catalog.products.words import tsquery_of
-from core.db import fetch, fetch_one, scalar
+from core.db import fetch, fetch_one, planned_each_time, scalar
 
 PAGE = 50
 COUNTED_MAX = 1_000
 """More are not counted: "more than 1,000" is as good an answer, and always a quick one."""
 HISTORY_PAGE = 20
+CHOICES_MAX = 500
+Choice = Literal["vendor", "product_type"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,13 @@ class Page:
     rows: Sequence[Mapping[str, Any]]
     counted: int
     after: tuple[str, int] | None
+
+
+class SkuPage(NamedTuple):
+    """SKUs by code; `more` says whether others follow."""
+
+    rows: Sequence[Mapping[str, Any]]
+    more: bool
 
 
 def stored(conn: Connection, shop_id: int, product_ids: Iterable[int]) -> dict[int, Stored]:
@@ -172,19 +181,33 @@ def search(
     of the two is decided by counting up to COUNTED_MAX: each is slow only where the other is quick.
     """
     where, params = _where(filters)
-    counted = scalar(
-        conn,
-        f"select count(*) from (select from products p where {where} limit %(most)s) found",
-        shop=shop_id,
-        most=COUNTED_MAX + 1,
-        **params,
-    )
-    beyond = "%(title)s::text is null or (p.title, p.id) > (%(title)s, %(id)s)"
-    fitting = f"select p.* from products p where {where} and ({beyond})"
-    if counted <= COUNTED_MAX:
+    if filters.category_id is not None:
+        params["categories"] = _with_those_below(conn, shop_id, filters.category_id)
+    with planned_each_time(conn):
+        counted = scalar(
+            conn,
+            f"select count(*) from (select from products p where {where} limit %(most)s) found",
+            shop=shop_id,
+            most=COUNTED_MAX + 1,
+            **params,
+        )
+        if after is not None:
+            where += " and (p.title, p.id) > (%(title)s, %(id)s)"
+            params |= {"title": after[0], "id": after[1]}
+        rows = _page(conn, shop_id, where, params, counted <= COUNTED_MAX, limit + 1)
+    page = [dict(row) for row in rows[:limit]]
+    following = (page[-1]["title"], page[-1]["id"]) if len(rows) > limit else None
+    return Page(page, counted, following)
+
+
+def _page(
+    conn: Connection, shop_id: int, where: str, params: Mapping[str, Any], are_few: bool, limit: int
+) -> Sequence[RowMapping]:
+    fitting = f"select p.* from products p where {where}"
+    if are_few:
         # As a set of its own: the planner must not walk all titles for a handful of products.
         fitting = f"with fits as materialized ({fitting}) select * from fits p"
-    rows = fetch(
+    return fetch(
         conn,
         f"""
         with page as ({fitting} order by p.title, p.id limit %(limit)s)
@@ -205,14 +228,25 @@ def search(
         order by p.title, p.id
         """,
         shop=shop_id,
-        title=None if after is None else after[0],
-        id=None if after is None else after[1],
-        limit=limit + 1,
+        limit=limit,
         **params,
     )
-    page = [dict(row) for row in rows[:limit]]
-    following = (page[-1]["title"], page[-1]["id"]) if len(rows) > limit else None
-    return Page(page, counted, following)
+
+
+def _with_those_below(conn: Connection, shop_id: int, category_id: int) -> list[int]:
+    rows = fetch(
+        conn,
+        """
+        with recursive below as (
+            select id from categories where shop_id = %(shop)s and id = %(category)s
+            union all
+            select c.id from categories c join below b on c.shop_id = %(shop)s and c.parent_id = b.id
+        ) select id from below
+        """,
+        shop=shop_id,
+        category=category_id,
+    )
+    return [row["id"] for row in rows]
 
 
 def _where(filters: Filters) -> tuple[str, dict[str, Any]]:
@@ -229,18 +263,52 @@ def _where(filters: Filters) -> tuple[str, dict[str, Any]]:
             params[name] = value
     if filters.category_id is not None:
         parts.append(
-            """
-            exists (select from product_categories k where k.shop_id = p.shop_id and k.product_id = p.id
-                and k.category_id in (with recursive below as (
-                    select id from categories where shop_id = %(shop)s and id = %(category)s
-                    union all
-                    select c.id from categories c join below b on c.shop_id = %(shop)s and c.parent_id = b.id
-                ) select id from below))
-            """
+            "exists (select from product_categories k where k.shop_id = p.shop_id and k.product_id = p.id"
+            " and k.category_id = any(%(categories)b::int8[]))"
         )
-        params["category"] = filters.category_id
     if filters.without_category:
         parts.append(
             "not exists (select from product_categories k where k.shop_id = p.shop_id and k.product_id = p.id)"
         )
     return " and ".join(parts), params
+
+
+# --- What lists are narrowed by --------------------------------------------------------------------------------------
+
+
+def choices(conn: Connection, shop_id: int, field: Choice, limit: int = CHOICES_MAX) -> list[str]:
+    """The vendors or types that a shop's products have, in order: a step in an index for each, however many have it."""
+    rows = fetch(
+        conn,
+        f"""
+        with recursive found (name, place) as (
+            (select {field}, 1 from products where shop_id = %(shop)s and {field} is not null order by 1 limit 1)
+            union all
+            select (
+                select p.{field} from products p
+                where p.shop_id = %(shop)s and p.{field} is not null and p.{field} > f.name order by 1 limit 1
+            ), f.place + 1
+            from found f where f.name is not null and f.place <= %(limit)s
+        ) select name from found where name is not null limit %(limit)s
+        """,
+        shop=shop_id,
+        limit=limit,
+    )
+    return [row["name"] for row in rows]
+
+
+def skus_without_product(conn: Connection, shop_id: int, after: str | None = None, limit: int = PAGE) -> SkuPage:
+    """SKUs that are no product's variant, by code: channels brought them, or their variant was taken out."""
+    rows = fetch(
+        conn,
+        """
+        select s.code, s.title, s.barcode, s.created_at from skus s
+        where s.shop_id = %(shop)s and not s.is_bundle and (%(after)s::text is null or s.code > %(after)s)
+            and not exists (select from variants v where v.shop_id = s.shop_id and v.sku_id = s.id)
+        order by s.code limit %(limit)s
+        """,
+        shop=shop_id,
+        after=after,
+        limit=limit + 1,
+    )
+    return SkuPage([dict(row) for row in rows[:limit]], len(rows) > limit)

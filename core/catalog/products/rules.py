@@ -15,6 +15,8 @@ from core.money import CURRENCIES
 TITLE_MAX = 255
 HANDLE_MAX = 255
 CODE_MAX = 255
+NAMED_MAX = 255
+"""Of a vendor or a type: lists go by them, and an index takes no longer ones."""
 TAGS_MAX = 250
 IMAGES_MAX = 250
 OPTIONS_MAX = 3
@@ -49,6 +51,9 @@ def _flaws_of_product(document: ProductDocument, definitions: Mapping[tuple[str,
             yield Flaw("", field, f"has a {field} of {len(text)} characters; at most {most} are allowed")
         elif text != text.strip() or not text.isprintable():
             yield Flaw("", field, f"its {field} begins or ends with a space, or has characters that cannot be seen")
+    for field, named in (("vendor", document.vendor), ("product_type", document.product_type)):
+        if named is not None and (not named.strip() or len(named) > NAMED_MAX):
+            yield Flaw("", field, f"has a {field.removeprefix('product_')} that is empty or longer than {NAMED_MAX}")
     if "/" in document.handle or any(char.isspace() for char in document.handle):
         yield Flaw("", "handle", "its handle has a space or a slash, which addresses cannot have: write - instead")
     if document.status not in STATUSES:

@@ -49,6 +49,13 @@ def _plain(values: Iterable[object]) -> Iterable[str]:
 
 
 def tsquery_of(typed: str) -> str | None:
-    """What somebody typed, as a tsquery: every word must begin one of the product's. None where there is no word."""
-    words = list(dict.fromkeys(words_of_text(typed)))[:_TYPED_MAX]
-    return " & ".join(f"'{word}':*" for word in words) or None
+    """What somebody typed, as a tsquery: every word must begin one of the product's. None where there is no word.
+
+    Of a code such as SKU-0771-M all parts but the last must be whole: parts that all codes have cost little then.
+    """
+    found: dict[str, None] = {}
+    for chunk in typed.split():
+        parts = words_of_text(chunk)
+        found.update(dict.fromkeys(f"'{part}'" for part in parts[:-1]))
+        found.update(dict.fromkeys(f"'{part}':*" for part in parts[-1:]))
+    return " & ".join(list(found)[:_TYPED_MAX]) or None

@@ -10,7 +10,7 @@ from sandbox.store import Store
 from sandbox.vendors.klaviyo.documents import filter_clauses
 from sandbox.vendors.klaviyo.problems import Denied, Problem, invalid
 from sandbox.vendors.klaviyo.profile_shapes import instant, resource_problems
-from sandbox.vendors.klaviyo.shapes import is_texts
+from sandbox.vendors.klaviyo.shapes import is_text, is_texts
 
 MEASUREMENTS = ("count", "sum_value", "unique")
 INTERVALS = ("day", "hour", "month", "week")
@@ -36,7 +36,7 @@ def query_problems(data: Any) -> Iterator[Problem]:
         yield invalid(f"The measurements are some of {', '.join(MEASUREMENTS)}.", f"{_AT}/measurements")
     if given.get("interval", "day") not in INTERVALS:
         yield invalid(f"The interval is one of {', '.join(INTERVALS)}.", f"{_AT}/interval")
-    if given.get("timezone", "UTC") not in available_timezones():
+    if not is_text(zone := given.get("timezone", "UTC")) or zone not in available_timezones():
         yield invalid("There is no such timezone.", f"{_AT}/timezone")
     if given.get("by"):
         yield invalid("Events here have no such dimension to group by.", f"{_AT}/by")

@@ -15,6 +15,8 @@ _CLAUSE = re.compile(r"\s*([a-z-]+)\(\s*([A-Za-z_.$][\w.$-]*)\s*,\s*")
 _TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"|\'((?:[^\'\\]|\\.)*)\'')
 _WORD = re.compile(r"[^\s,()\[\]\"']+")
 LIST_MAX = 100
+# SQLite knows no whole numbers beyond.
+NUMBER_MAX = 2**63 - 1
 
 Value = str | bool | list[str]
 Condition = tuple[str, list[Any]]
@@ -181,12 +183,13 @@ def page(store: Store, call: Call, listing: Listing) -> Page:
 
 
 def _cursor(call: Call) -> tuple[str, int | None]:
-    given = call.query.get("page[cursor]")
+    # The vendor's own client cuts it out of an address together with the sign before it.
+    given = call.query.get("page[cursor]", "").lstrip("=")
     if not given:
         return "next", None
     try:
         way, _, place = base64.urlsafe_b64decode(given + "=" * (-len(given) % 4)).decode("ascii").partition(":")
-        return {"next": "next", "prev": "prev"}[way], int(place)
+        return {"next": "next", "prev": "prev"}[way], min(int(place), NUMBER_MAX)
     except (ValueError, KeyError):
         raise bad_parameter("The page cursor is not one that was given here.", "page[cursor]") from None
 

@@ -125,7 +125,7 @@ class Events:
                 event.get("unique_id") or str(happened_at),
                 happened_at,
                 orjson.dumps(event["properties"]).decode(),
-                event.get("value"),
+                None if event.get("value") is None else float(event["value"]),
                 event.get("value_currency"),
                 not event.get("backfill"),
             ),

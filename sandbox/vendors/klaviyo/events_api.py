@@ -220,7 +220,7 @@ def _numbered(sign: str, value: Value) -> Condition:
     text = str(value)
     if not text.isascii() or not text.isdigit():
         raise bad_parameter(f"'{text}' is not a number of seconds.", "filter")
-    return f"happened_at {sign} ?", [int(text)]
+    return f"happened_at {sign} ?", [min(int(text), documents.NUMBER_MAX)]
 
 
 def _bulk_problems(data: Any, now: float) -> Iterator[Problem]:

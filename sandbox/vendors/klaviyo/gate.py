@@ -110,7 +110,7 @@ class Gate:
 
     def _find(self, request: Request) -> tuple[Operation, str, str]:
         """The id is taken from the raw path: it may itself hold escaped slashes."""
-        raw = request.scope.get("raw_path", b"").decode("ascii").split("?")[0]
+        raw = request.scope.get("raw_path", b"").decode("latin-1").split("?")[0]
         path = raw[raw.find("/api") :].rstrip("/")
         parts = path.split("/")[2:]
         item_id = unquote(parts[1]) if len(parts) > 1 else ""

@@ -113,7 +113,14 @@ def metric(call: Call, row: Row) -> dict[str, Any]:
 
 
 def account(call: Call, row: Row) -> dict[str, Any]:
-    address = dict.fromkeys(("address1", "address2", "city", "region", "country", "zip"))
+    address = {
+        "address1": "1 Mill Lane",
+        "address2": "",
+        "city": "Leeds",
+        "region": "West Yorkshire",
+        "country": "United Kingdom",
+        "zip": "LS1 1AA",
+    }
     return {
         "type": "account",
         "id": row["public_key"],

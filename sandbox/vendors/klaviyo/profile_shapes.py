@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sandbox.vendors.klaviyo.problems import Problem, invalid
-from sandbox.vendors.klaviyo.shapes import WORDS, Check, is_named, is_number, is_object, is_text, is_truth
+from sandbox.vendors.klaviyo.shapes import WORDS, Check, is_named, is_number, is_object, is_text, is_texts, is_truth
 
 IDENTIFIERS = ("email", "phone_number", "external_id", "anonymous_id")
 _KEPT: dict[str, Check] = {
@@ -81,7 +81,12 @@ def profile_problems(
     if found := list(resource_problems("profile", members, given, at)):
         yield from found
         return
+    if given.get("id") is not None and not is_named(given["id"]):
+        yield invalid("The id of a profile is text.", f"{at}/id")
     yield from field_problems("profile", known, given.get("attributes"), f"{at}/attributes")
+    if isinstance(given.get("attributes"), dict) and "meta" in given["attributes"]:
+        yield from _order_problems(given["attributes"]["meta"], f"{at}/attributes/meta")
+    yield from _order_problems(given.get("meta"), f"{at}/meta")
     attributes = given["attributes"] if isinstance(given.get("attributes"), dict) else {}
     email, phone = attributes.get("email"), attributes.get("phone_number")
     if isinstance(email, str) and not _EMAIL.fullmatch(email):
@@ -93,6 +98,25 @@ def profile_problems(
             yield invalid(f"'{name}' is not a valid field of a location.", f"{at}/attributes/location/{name}")
     if needs_identifier and not given.get("id") and not any(attributes.get(name) for name in (*IDENTIFIERS, "_kx")):
         yield invalid("One or more of the identifiers id, email, phone_number, external_id is needed.", at)
+
+
+def _order_problems(meta: Any, at: str) -> Iterator[Problem]:
+    """Of orders to change single properties."""
+    if meta is None:
+        return
+    if not isinstance(meta, dict) or meta.keys() - {"patch_properties", "patch_identifiers"}:
+        yield invalid("The meta of a profile is 'patch_properties' and 'patch_identifiers'.", at)
+        return
+    for name, orders in meta.items():
+        to = f"{at}/{name}"
+        if not isinstance(orders, dict) or orders.keys() - {"append", "unappend", "unset"}:
+            yield invalid("It says 'append', 'unappend' and 'unset'.", to)
+            continue
+        for word in ("append", "unappend"):
+            if orders.get(word) is not None and not is_object(orders[word]):
+                yield invalid(f"'{word}' is an object.", f"{to}/{word}")
+        if not is_texts(orders.get("unset", [])) and not is_text(orders["unset"]):
+            yield invalid("'unset' is a name or a list of names.", f"{to}/unset")
 
 
 def event_problems(given: Any, at: str, now: float, *, in_bulk: bool) -> Iterator[Problem]:
@@ -139,4 +163,7 @@ def _content_problems(attributes: dict[str, Any], at: str, now: float) -> Iterat
 def instant(text: str) -> datetime:
     """A time without offset is taken as UTC. Raises ValueError."""
     moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(str(error)) from None

@@ -17,7 +17,7 @@ from sandbox.vendors.klaviyo.problems import Denied, Problem, bad_parameter, inv
 from sandbox.vendors.klaviyo.profile_shapes import PROFILE, PROFILE_MAX, UPSERTED, instant, profile_problems
 from sandbox.vendors.klaviyo.profiles import Profiles
 from sandbox.vendors.klaviyo.quota import XS, L, M
-from sandbox.vendors.klaviyo.shapes import is_texts
+from sandbox.vendors.klaviyo.shapes import is_text, is_texts
 
 READ, WRITE = ("profiles:read",), ("profiles:write",)
 PAGE_MAX, PAGE_USUAL = 100, 20
@@ -261,7 +261,7 @@ def _merge_problems(data: Any) -> Iterator[Problem]:
     related = data["relationships"].get("profiles") if isinstance(data["relationships"], dict) else None
     entries = related.get("data") if isinstance(related, dict) else None
     one = entries[0] if isinstance(entries, list) and len(entries) == 1 else None
-    if not isinstance(one, dict) or one.keys() != {"type", "id"} or one["type"] != "profile":
+    if not isinstance(one, dict) or one.keys() != {"type", "id"} or one["type"] != "profile" or not is_text(one["id"]):
         yield invalid("Exactly one profile can be merged.", "/data/relationships/profiles/data")
 
 

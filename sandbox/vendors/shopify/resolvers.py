@@ -16,6 +16,7 @@ from sandbox.vendors.shopify.fulfilment_views import may_read_fulfilment_orders
 from sandbox.vendors.shopify.mutations import Mutations
 from sandbox.vendors.shopify.order_rows import order_horizon
 from sandbox.vendors.shopify.scopes import READS_FULFILMENT_ORDERS, check
+from sandbox.vendors.shopify.taxonomy import Taxonomy
 from sandbox.vendors.shopify.views import VARIANTS, View, Views
 
 ORDER_SORTS = {"ID": "id", "CREATED_AT": "created_at", "UPDATED_AT": "updated_at", "PROCESSED_AT": "processed_at"}
@@ -72,6 +73,9 @@ class Root(Mutations):
 
     def shop(self, info: GraphQLResolveInfo) -> View:
         return self._views.shop()
+
+    def taxonomy(self, info: GraphQLResolveInfo) -> Taxonomy:
+        return Taxonomy()
 
     def node(self, info: GraphQLResolveInfo, id: str) -> View | None:
         return self._views.node(id)

@@ -1,0 +1,81 @@
+"""What all long parts of an import share. A batch is a unit of work that holds the import's row and begins where the
+last one ended, whoever did that: so it may be killed at any moment and gone on with by another, and asked to stop
+between two batches."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection
+
+from core.audit import Actor
+from core.db import execute
+from core.errors import Anticipated
+from core.importing import queries
+from core.importing.queries import Run
+
+BATCH = 200
+"""Products in one unit of work: seconds, for which an edit of the catalogue may have to wait."""
+
+
+class AtAnotherStep(Anticipated):
+    """The import was stopped, or somebody else has gone on with it."""
+
+
+def held(conn: Connection, shop_id: int, import_id: int, state: str, items: int | None = None) -> Run:
+    """The import, to work on a batch of it. Raises AtAnotherStep, also where others than `items` are read of it."""
+    run = queries.run(conn, shop_id, import_id, for_update=True)
+    if run.state != state or (items is not None and run.counts["items"] != items):
+        raise AtAnotherStep(f"import {import_id} is {run.state}")
+    return run
+
+
+def granted_stop(conn: Connection, run: Run, now: datetime) -> bool:
+    """Whether somebody asked it to stop; it then has."""
+    if run.stop_asked_by is None:
+        return False
+    finish(conn, run, "discarded" if run.state == "reading" else "stopped", now)
+    return True
+
+
+def finish(conn: Connection, run: Run, state: str, now: datetime, stamp: str | None = None) -> None:
+    stamped = f", {stamp} = %(now)s" if stamp else ""
+    execute(
+        conn,
+        f"""
+        update import_runs set state = %(state)s, worked_at = %(now)s, stop_asked_by = null{stamped}
+        where shop_id = %(shop)s and id = %(id)s
+        """,
+        shop=run.shop_id,
+        id=run.id,
+        state=state,
+        now=now,
+    )
+
+
+def fail(conn: Connection, shop_id: int, import_id: int, why: str, now: datetime) -> None:
+    """Give up an import that cannot be read; what was read of it is shown, and nothing was applied."""
+    execute(
+        conn,
+        """
+        update import_runs set state = case when state = 'reading' then 'failed' else 'stopped' end, problem = %(why)s,
+            worked_at = %(now)s, stop_asked_by = null
+        where shop_id = %(shop)s and id = %(id)s and state in ('reading', 'applying', 'undoing')
+        """,
+        shop=shop_id,
+        id=import_id,
+        why=why,
+        now=now,
+    )
+
+
+def actor_of(run: Run, who: str) -> Actor:
+    """In whose name it is done: the run's `applied_by` or `undone_by`."""
+    return Actor(getattr(run, who) or run.created_by, run.reason)
+
+
+def storable(value: Any) -> str:
+    """JSON as PostgreSQL takes it: a text there has no NUL."""
+    return orjson.dumps(value).decode().replace("\\u0000", "")

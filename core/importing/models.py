@@ -1,0 +1,142 @@
+"""Tables: import_runs, import_items (one product of a file, or rows that are none), import_mappings."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from core.db import metadata
+
+
+def _count(name: str, comment: str | None = None) -> Column[int]:
+    return Column(name, Integer, nullable=False, server_default="0", comment=comment)
+
+
+import_runs = Table(
+    "import_runs",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("document_id", BigInteger, nullable=False, comment="the uploaded file"),
+    Column("file_name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column(
+        "settings", JSONB, nullable=False, comment="how it is read: mapping, currency, codes, what becomes of stock"
+    ),
+    Column("form", Text),
+    Column("problem", Text),
+    Column("stop_asked_by", Text, comment="who wants it to stop at the next batch"),
+    Column("rows_read", BigInteger, nullable=False, server_default="0"),
+    Column("rows_total", BigInteger),
+    _count("items"),
+    _count("created"),
+    _count("updated"),
+    _count("unchanged"),
+    _count("rejected"),
+    _count("warnings"),
+    _count("applied"),
+    _count("refused", "items that were not applied because the catalogue changed since they were read"),
+    _count("undone"),
+    _count("kept", "items that were not undone because they were changed since"),
+    Column("new_categories", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("new_metafields", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("created_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column(
+        "worked_at", DateTime(timezone=True), nullable=False, comment="the last sign of life of whoever works on it"
+    ),
+    Column("read_at", DateTime(timezone=True)),
+    Column("applied_by", Text),
+    Column("applied_at", DateTime(timezone=True)),
+    Column("undone_by", Text),
+    Column("undone_at", DateTime(timezone=True)),
+    PrimaryKeyConstraint("shop_id", "id"),
+    ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
+    CheckConstraint(
+        "state in ('reading', 'read', 'applying', 'applied', 'stopped', 'undoing', 'undone', 'discarded', 'failed')",
+        name="state",
+    ),
+    CheckConstraint("btrim(created_by) <> '' and btrim(reason) <> ''", name="said"),
+    Index("ix_import_runs_created_at", "shop_id", text("created_at desc"), text("id desc")),
+    Index(
+        "ix_import_runs_at_work",
+        "shop_id",
+        "id",
+        postgresql_where=text("state in ('reading', 'applying', 'undoing')"),
+    ),
+)
+
+import_items = Table(
+    "import_items",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("import_id", BigInteger, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("first_row", BigInteger, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("handle", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("product_id", BigInteger),
+    Column("base_version", Integer),
+    Column("document", JSONB, comment="the product as it is to be; null where it is rejected"),
+    Column("category_paths", JSONB, comment="the categories by name, made when it is applied; null: as they are"),
+    Column("differences", Integer, nullable=False),
+    Column("units", JSONB, comment="stock on hand by code, as the file says"),
+    Column("problems", JSONB, nullable=False),
+    Column("has_warnings", Boolean, nullable=False),
+    Column("rows", JSONB, comment="of what is rejected: its rows as the file has them"),
+    Column("fate", Text),
+    Column("detail", Text),
+    Column("version", Integer),
+    Column("undo_fate", Text),
+    PrimaryKeyConstraint("shop_id", "import_id", "position"),
+    ForeignKeyConstraint(["shop_id", "import_id"], ["import_runs.shop_id", "import_runs.id"]),
+    CheckConstraint("action in ('create', 'update', 'unchanged', 'reject')", name="action"),
+    CheckConstraint("fate in ('done', 'stale', 'handle_taken', 'code_taken', 'unbooked')", name="fate"),
+    CheckConstraint("undo_fate in ('done', 'changed')", name="undo_fate"),
+    Index(
+        "ix_import_items_to_apply",
+        "shop_id",
+        "import_id",
+        "position",
+        postgresql_where=text("fate is null and action in ('create', 'update')"),
+    ),
+    Index("ix_import_items_action", "shop_id", "import_id", "action", "position"),
+    Index(
+        "ix_import_items_product",
+        "shop_id",
+        "import_id",
+        "product_id",
+        postgresql_where=text("product_id is not null"),
+    ),
+)
+
+import_mappings = Table(
+    "import_mappings",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("heads_key", Text, nullable=False),
+    Column("mapping", JSONB, nullable=False),
+    Column("saved_by", Text, nullable=False),
+    Column("saved_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("shop_id", "id"),
+    ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
+    UniqueConstraint("shop_id", "heads_key"),
+)

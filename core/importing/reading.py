@@ -1,0 +1,235 @@
+"""Reading without effect: what each product of the file would change, noted a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from core.catalog.categories.operations import SEPARATOR
+from core.catalog.imports.drafts import ProductDraft
+from core.catalog.imports.problems import Outcome, Problem
+from core.catalog.products import queries as catalogue
+from core.catalog.products.documents import ProductDocument, to_json
+from core.catalog.products.fields import Definition
+from core.catalog.products.queries import Stored
+from core.catalog.products.rules import differences
+from core.db import execute, fetch
+from core.importing.holding import finish, storable
+from core.importing.queries import Run
+from core.importing.rules import Merged, merged, owner_of
+
+
+def last_row(conn: Connection, run: Run) -> int:
+    """The first row of the product that was read last, behind which reading goes on; 0 where none was."""
+    rows = fetch(
+        conn,
+        """
+        select first_row from import_items where shop_id = %(shop)s and import_id = %(import)s
+        order by position desc limit 1
+        """,
+        shop=run.shop_id,
+        **{"import": run.id},
+    )
+    return int(rows[0]["first_row"]) if rows else 0
+
+
+@dataclass(slots=True)
+class _Read:
+    """An outcome with what it comes to."""
+
+    outcome: Outcome
+    product_id: int | None = None
+    current: Stored | None = None
+    merged: Merged | None = None
+    extra: Problem | None = None
+
+
+def take_in(
+    conn: Connection,
+    run: Run,
+    outcomes: Sequence[Outcome],
+    file_problems: Iterable[Problem],
+    form: str,
+    rows_total: int,
+    now: datetime,
+) -> None:
+    """Note what the next products of the file would change; `file_problems` only with the first of them."""
+    reads = [_Read(outcome) for outcome in outcomes]
+    drafts = [read for read in reads if read.outcome.draft is not None]
+    _find_owners(conn, run, drafts)
+    known = catalogue.stored(conn, run.shop_id, [r.product_id for r in drafts if r.product_id is not None])
+    definitions = catalogue.definitions(conn, run.shop_id)
+    definitions |= {(d["owner"], d["key"]): Definition(**d) for d in run.new_metafields}  # type: ignore[arg-type]
+    category_ids = _known_categories(conn, run.shop_id)
+    for read in drafts:
+        if read.extra is None:
+            read.current = known.get(read.product_id or 0)
+            current = None if read.current is None else read.current.document
+            assert read.outcome.draft is not None
+            read.merged = merged(current, read.outcome.draft, definitions, category_ids, run.settings.currency)
+            definitions |= read.merged.defined
+    position = run.counts["items"]
+    rows = [_row_of(read, position + place) for place, read in enumerate(reads)]
+    if position == 0 and rows:
+        general = [asdict(problem) for problem in file_problems]
+        rows[0]["problems"] = general + rows[0]["problems"]
+        rows[0]["has_warnings"] = rows[0]["has_warnings"] or any(p["severity"] == "warning" for p in general)
+    _insert(conn, run, rows)
+    _count_read(conn, run, reads, rows, category_ids, form, rows_total, now)
+
+
+def _find_owners(conn: Connection, run: Run, drafts: Sequence[_Read]) -> None:
+    told = [read.outcome.draft for read in drafts if read.outcome.draft is not None]
+    by_handle = catalogue.ids_by_handle(conn, run.shop_id, [draft.handle for draft in told])
+    codes = [variant.code for draft in told for variant in draft.variants if variant.code is not None]
+    by_code = catalogue.products_of_codes(conn, run.shop_id, codes)
+    for read, draft in zip(drafts, told, strict=True):
+        read.product_id, read.extra = owner_of(draft, by_handle, by_code)
+    taken = _taken_before(conn, run, [r.product_id for r in drafts if r.product_id is not None])
+    for read, draft in zip(drafts, told, strict=True):
+        if read.product_id is None:
+            continue
+        if read.product_id in taken:
+            read.extra = _again(draft, taken[read.product_id])
+        taken.setdefault(read.product_id, draft.row)
+
+
+def _taken_before(conn: Connection, run: Run, product_ids: Sequence[int]) -> dict[int, int]:
+    """By product, the row at which the file told of it before."""
+    rows = fetch(
+        conn,
+        """
+        select product_id, min(first_row) as first_row from import_items
+        where shop_id = %(shop)s and import_id = %(import)s and product_id = any(%(ids)b::int8[]) group by 1
+        """,
+        shop=run.shop_id,
+        ids=sorted(set(product_ids)),
+        **{"import": run.id},
+    )
+    return {row["product_id"]: row["first_row"] for row in rows}
+
+
+def _again(draft: ProductDraft, row: int) -> Problem:
+    return Problem(
+        draft.row,
+        "",
+        draft.handle[:60],
+        f"its SKUs are of the same product of ours as those at row {row}",
+        "give all rows of one product the same handle",
+    )
+
+
+def _known_categories(conn: Connection, shop_id: int) -> dict[tuple[str, ...], int]:
+    rows = fetch(conn, "select id, path from categories where shop_id = %(shop)s", shop=shop_id)
+    return {tuple(row["path"].split(SEPARATOR)): row["id"] for row in rows}
+
+
+def _row_of(read: _Read, position: int) -> dict[str, Any]:
+    outcome, found = read.outcome, read.merged
+    problems = [*outcome.problems, *([read.extra] if read.extra else []), *(found.problems if found else [])]
+    after = None if found is None else found.document
+    before = None if read.current is None else read.current.document
+    told = [] if after is None else differences(before, after)
+    new_paths = _new_paths(found, before, after)
+    changed = len(told) + bool(new_paths)
+    action = "reject" if after is None else "create" if before is None else "update" if changed else "unchanged"
+    draft = outcome.draft
+    return {
+        "position": position,
+        "first_row": outcome.rows[0].number if outcome.rows else 0,
+        "action": action,
+        "handle": after.handle if after is not None else "" if draft is None else draft.handle,
+        "title": after.title if after is not None else _title_of(draft),
+        "product_id": read.product_id if after is not None else None,
+        "base_version": None if read.current is None or after is None else read.current.version,
+        "document": None if after is None else to_json(after),
+        "category_paths": [list(path) for path in found.category_paths]
+        if found is not None and after is not None and found.category_paths is not None
+        else None,
+        "differences": changed,
+        "units": found.units if found is not None and found.units and after is not None else None,
+        "problems": [asdict(problem) for problem in problems],
+        "has_warnings": any(problem.severity == "warning" for problem in problems),
+        "rows": [[row.number, list(row.cells)] for row in outcome.rows] if action == "reject" else None,
+    }
+
+
+def _new_paths(
+    found: Merged | None, before: ProductDocument | None, after: ProductDocument | None
+) -> list[tuple[str, ...]]:
+    """Categories that the product would be in and that there are not yet."""
+    if found is None or after is None or found.category_paths is None:
+        return []
+    return list(found.category_paths) if len(found.category_paths) > len(after.categories) else []
+
+
+def _title_of(draft: ProductDraft | None) -> str:
+    return draft.title if draft is not None and isinstance(draft.title, str) else ""
+
+
+def _insert(conn: Connection, run: Run, rows: Sequence[Mapping[str, Any]]) -> None:
+    execute(
+        conn,
+        """
+        insert into import_items (shop_id, import_id, position, first_row, action, handle, title, product_id,
+            base_version, document, category_paths, differences, units, problems, has_warnings, rows)
+        select %(shop)s, %(import)s, r.position, r.first_row, r.action, r.handle, r.title, r.product_id, r.base_version,
+            r.document, r.category_paths, r.differences, r.units, r.problems, r.has_warnings, r.rows
+        from jsonb_to_recordset(%(rows)s::jsonb) as r (position int4, first_row int8, action text, handle text,
+            title text, product_id int8, base_version int4, document jsonb, category_paths jsonb, differences int4,
+            units jsonb, problems jsonb, has_warnings bool, rows jsonb)
+        """,
+        shop=run.shop_id,
+        rows=storable(rows),
+        **{"import": run.id},
+    )
+
+
+def _count_read(
+    conn: Connection,
+    run: Run,
+    reads: Sequence[_Read],
+    rows: Sequence[Mapping[str, Any]],
+    category_ids: Mapping[tuple[str, ...], int],
+    form: str,
+    rows_total: int,
+    now: datetime,
+) -> None:
+    kept = [read.merged for read in reads if read.merged is not None and read.merged.document is not None]
+    paths = {SEPARATOR.join(p) for one in kept for p in one.category_paths or () if p not in category_ids}
+    defined = {key: definition for one in kept for key, definition in one.defined.items()}
+    actions = [row["action"] for row in rows]
+    execute(
+        conn,
+        """
+        update import_runs set worked_at = %(now)s, form = %(form)s, rows_total = %(total)s,
+            rows_read = rows_read + %(rows)s, items = items + %(items)s, created = created + %(created)s,
+            updated = updated + %(updated)s, unchanged = unchanged + %(unchanged)s, rejected = rejected + %(rejected)s,
+            warnings = warnings + %(warnings)s, new_metafields = new_metafields || %(fields)s::jsonb,
+            new_categories = array(select distinct unnest(new_categories || %(paths)b::text[]) order by 1)
+        where shop_id = %(shop)s and id = %(import)s
+        """,
+        shop=run.shop_id,
+        now=now,
+        form=form,
+        total=rows_total,
+        rows=sum(len(read.outcome.rows) for read in reads),
+        items=len(rows),
+        created=actions.count("create"),
+        updated=actions.count("update"),
+        unchanged=actions.count("unchanged"),
+        rejected=actions.count("reject"),
+        warnings=sum(bool(row["has_warnings"]) for row in rows),
+        fields=storable([asdict(definition) for definition in defined.values()]),
+        paths=sorted(paths),
+        **{"import": run.id},
+    )
+
+
+def finish_reading(conn: Connection, run: Run, now: datetime) -> None:
+    """All of the file is read: a person decides."""
+    finish(conn, run, "read", now, "read_at")
