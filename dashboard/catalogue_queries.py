@@ -115,7 +115,7 @@ def history(shop_id: int, scope: str, product_id: int, before: int | None) -> Hi
     """A page of a product's versions, each with what was before it."""
     with _reading() as conn:
         found = queries.history(conn, shop_id, product_id, before, HISTORY_PAGE + 1)
-    documents = [*(version.document for version in found[1:]), None]
+    documents = [version.document for version in found[1:]] + [None] * bool(found)
     changes = [Change(version, was) for version, was in zip(found, documents, strict=True)]
     return History(changes[:HISTORY_PAGE], len(found) > HISTORY_PAGE)
 
@@ -125,6 +125,11 @@ def definitions(shop_id: int, scope: str) -> dict[tuple[str, str], Definition]:
     """The metafields that products and variants may have, by owner and key."""
     with _reading() as conn:
         return queries.definitions(conn, shop_id)
+
+
+def now() -> datetime:
+    """The moment that ages are counted from."""
+    return database_time()
 
 
 def undo(shop_id: int, product_id: int, number: int) -> Undo:

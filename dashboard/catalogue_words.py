@@ -53,7 +53,7 @@ ACTS = {
     "created": "Created",
     "edited": "Edited",
     "imported": "Imported",
-    "undone": "Taken back",
+    "undone": "Took back",
     "read": "Read from a channel",
     "removed": "Removed",
 }

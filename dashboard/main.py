@@ -60,6 +60,11 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
         icon=":material/percent:",
         url_path="commission-rules",
     )
+    imports = st.Page(SCREENS / "imports.py", title="Import", icon=":material/upload_file:", url_path="import")
+    products = st.Page(SCREENS / "products.py", title="Products", icon=":material/sell:", url_path="products")
+    categories = st.Page(
+        SCREENS / "categories.py", title="Categories", icon=":material/category:", url_path="categories"
+    )
     setup = st.Page(SCREENS / "setup.py", title="Set-up", icon=":material/settings:", url_path="setup")
     orders = st.Page(SCREENS / "orders.py", title="Orders", icon=":material/receipt_long:", url_path="orders")
     commissions = st.Page(
@@ -67,11 +72,18 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
     )
     sellers = st.Page(SCREENS / "sellers.py", title="Sellers", icon=":material/storefront:", url_path="sellers")
     ledger = st.Page(SCREENS / "ledger.py", title="Ledger", icon=":material/menu_book:", url_path="ledger")
+    categories_mapping = st.Page(
+        SCREENS / "categories_mapping.py",
+        title="Category mapping",
+        icon=":material/schema:",
+        url_path="categories-mapping",
+    )
     return {
         "Now": [overview, oversell, failures, alerts],
         "Sync": [connections, mapping, runs, reconciliation, schedules, jobs, calls],
         "Stock": [skus, desk, rules],
         "Orders": [orders],
+        "Catalogue": [products, imports, categories, categories_mapping],
         "Money": [commissions, sellers, ledger, commission_rules],
         "Shop": [reports, setup],
     }

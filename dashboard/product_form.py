@@ -123,9 +123,13 @@ def amount(minor: int | None, currency: str) -> str:
     return "" if minor is None else str(to_major(minor, currency))
 
 
-def empty(currency: str, code: str = "", title: str = "") -> ProductDocument:
-    """What a new product begins as."""
-    return ProductDocument(handle_of(title), title, (VariantDocument(code, currency),))
+def empty(currency: str, sku: Mapping[str, Any]) -> ProductDocument:
+    """What a new product begins as; `sku` is a row of the one that it is made of, {}: of none."""
+    title = sku.get("title", "")
+    variant = VariantDocument(
+        sku.get("code", ""), currency, barcode=sku.get("barcode"), is_stocked=sku.get("is_stocked", True)
+    )
+    return ProductDocument(handle_of(title), title, (variant,))
 
 
 def handle_of(title: str) -> str:
@@ -171,17 +175,20 @@ def _variants(
         if not code:
             reader.say("", CODE, f"row {number} of the variants has no code: give it one")
             continue
-        found.append(_variant(reader, row, known.get(code, VariantDocument(code, reader.currency)), options))
+        found.append(_variant(reader, row, known.get(code), options))
     return tuple(found)
 
 
-def _variant(reader: _Reader, row: Cells, before: VariantDocument, options: int) -> VariantDocument:
+def _variant(reader: _Reader, row: Cells, known: VariantDocument | None, options: int) -> VariantDocument:
+    before, is_known = known or VariantDocument(_text(row, CODE), reader.currency), known is not None
     code, currency = before.code, _text(row, CURRENCY).upper() or before.currency
     values = [_text(row, f"{OPTION}{place}") for place in range(1, OPTIONS_MAX + 1)]
     for value in values[options:]:
         if value:
             reader.say(code, "option_values", f"“{value}” belongs to an option without a name: name it, or empty it")
-    flags: dict[str, Any] = {name: getattr(before, name) if row.get(name) is None else bool(row[name]) for name in _FLAGS}
+    if row.get(STOCKED) is not None and bool(row[STOCKED]) != before.is_stocked and is_known:
+        reader.say(code, STOCKED, "whether its stock is counted was decided where it first appeared, and stays so")
+    flags: dict[str, Any] = {name: bool(row[name]) for name in _FLAGS if row.get(name) is not None}
     return replace(
         before,
         currency=currency,

@@ -91,7 +91,7 @@ def status(as_json: bool, shop: str | None) -> None:
                     "connection": None if target.connection_id is None else names[target.connection_id],
                     "version": None if living is None else living["version"],
                     "entries": None if living is None else living["entries"],
-                    **found.by_state,
+                    **{str(state): many for state, many in found.by_state.items()},
                     "products_concerned": found.products_concerned,
                 }
             )

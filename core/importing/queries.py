@@ -62,8 +62,26 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class Effect:
+    """What applying would do besides: SKUs and listings. `units_up`, `units_down`: stock on hand at the location.
+
+    `listings` show stock of the SKUs whose number changes.
+    """
+
+    new_skus: int
+    priced: int
+    counted_skus: int
+    units_up: int
+    units_down: int
+    listings: int
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
-    """An import as it is now; counts as its columns name them."""
+    """An import as it is now; counts as its columns name them.
+
+    `effect`: what applying the rest would do besides, as it was when the file was read, or the import stopped.
+    """
 
     shop_id: int
     id: int
@@ -82,6 +100,8 @@ class Run:
     rows_total: int | None = None
     new_categories: Sequence[str] = ()
     new_metafields: Sequence[Mapping[str, str]] = ()
+    effect: Effect | None = None
+    read_at: datetime | None = None
     applied_by: str | None = None
     applied_at: datetime | None = None
     undone_by: str | None = None
@@ -117,6 +137,7 @@ _PLAIN = (
     "rows_total",
     "new_categories",
     "new_metafields",
+    "read_at",
     "applied_by",
     "applied_at",
     "undone_by",
@@ -155,11 +176,26 @@ def runs(conn: Connection, shop_id: int, before: int | None = None, limit: int =
     return [_run_of(row) for row in rows]
 
 
+def import_of(conn: Connection, shop_id: int, document_id: int) -> int | None:
+    """The import of an uploaded file that is under way or waits for a decision; None where none is."""
+    found: int | None = scalar(
+        conn,
+        """
+        select max(id) from import_runs where shop_id = %(shop)s and document_id = %(document)s
+            and state not in ('applied', 'discarded', 'failed', 'undone')
+        """,
+        shop=shop_id,
+        document=document_id,
+    )
+    return found
+
+
 def _run_of(row: RowMapping) -> Run:
     return Run(
         **{name: row[name] for name in _PLAIN},
         settings=Settings.from_json(row["settings"]),
         counts={name: row[name] for name in COUNTS},
+        effect=None if row["effect"] is None else Effect(**row["effect"]),
     )
 
 
@@ -181,7 +217,10 @@ def at_work(conn: Connection, quiet_since: datetime) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One product of a file, or rows that are none. `before` None: it is new, or was removed since."""
+    """One product of a file, or rows that are none. `before` None: it is new, or was removed since.
+
+    `cells` are those of its first row, of what is rejected.
+    """
 
     position: int
     first_row: int
@@ -198,6 +237,7 @@ class Item:
     detail: str | None
     version: int | None
     undo_fate: str | None
+    cells: Sequence[str] = ()
 
 
 SHOWN: Mapping[str, str] = {
@@ -248,6 +288,7 @@ def items(
             row["detail"],
             row["version"],
             row["undo_fate"],
+            row["rows"][0][1] if row["rows"] else (),
         )
         for row in rows
     ]
@@ -256,18 +297,15 @@ def items(
 def problem_groups(conn: Connection, shop_id: int, import_id: int, limit: int = 100) -> Sequence[RowMapping]:
     """What is wrong with the file's rows, by column and sentence without its particulars: how often, and where first.
 
-    Columns: severity, column, sentence, fix, times, first_row; errors first, then the most frequent.
+    Columns: severity, column, sentence (that of the first row), fix, times, first_row; errors first, then the most
+    frequent. Counted while the file is read.
     """
     return fetch(
         conn,
         """
-        select p ->> 'severity' as severity, p ->> 'column' as "column",
-            min(p ->> 'sentence') as sentence, p ->> 'fix' as fix, count(*) as times,
-            min((p ->> 'row')::int8) as first_row
-        from import_items i cross join lateral jsonb_array_elements(i.problems) p
-        where i.shop_id = %(shop)s and i.import_id = %(import)s and i.problems <> '[]'
-        group by 1, 2, 4, regexp_replace(p ->> 'sentence', '“[^”]*”|[0-9]+', '…', 'g')
-        order by 1, 5 desc, 6 limit %(limit)s
+        select severity, column_name as "column", sentence, fix, times, first_row from import_problem_groups
+        where shop_id = %(shop)s and import_id = %(import)s
+        order by severity, times desc, first_row limit %(limit)s
         """,
         shop=shop_id,
         limit=limit,
@@ -275,24 +313,11 @@ def problem_groups(conn: Connection, shop_id: int, import_id: int, limit: int = 
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """What applying would do besides: SKUs and listings. `units_up`, `units_down`: stock on hand at the location.
-
-    `listings` show stock of the SKUs whose number changes; `products_by_connection` are those that a connection is told
-    of, by its name.
-    """
-
-    new_skus: int
-    priced: int
-    counted_skus: int
-    units_up: int
-    units_down: int
-    listings: int
-
-
 def effect(conn: Connection, shop_id: int, import_id: int) -> Effect:
-    """Recomputed from what was read and from stock as it is now; only of what is still to be applied."""
+    """Recomputed from what was read and from stock as it is now; only of what is still to be applied.
+
+    Of a large file that takes a second: pages show `Run.effect`.
+    """
     row = fetch_one(
         conn,
         """

@@ -136,7 +136,7 @@ def test_rows_left_empty_are_no_variants_and_new_ones_are() -> None:
 
 
 def test_a_new_product_gets_its_address_from_its_title() -> None:
-    base = form.empty("GBP", "MUG-1")
+    base = form.empty("GBP", {"code": "MUG-1"})
     typed = form.typed(base, DEFINITIONS)
     found = form.read(replace(typed, texts={**typed.texts, "title": "Stone mug, grey"}), base, DEFINITIONS, "GBP")
     assert found.document == ProductDocument("stone-mug-grey", "Stone mug, grey", (VariantDocument("MUG-1", "GBP"),))
