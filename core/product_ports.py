@@ -56,7 +56,8 @@ class ShownVariant:
 class ShownProduct:
     """A product whole, with every variant, as the channel shows it at `version_at` (its own time of the last change).
 
-    `category` is the channel's own word for what it is; no options: it has one variant.
+    `category` is the channel's own word for what it is; no options: it has one variant. `other_media` are the channel's
+    names for videos and the like, which are not kept here and must not get lost there.
     """
 
     ref: str
@@ -73,6 +74,7 @@ class ShownProduct:
     tags: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     images: tuple[ShownImage, ...] = ()
+    other_media: tuple[str, ...] = ()
     metafields: Mapping[str, ShownField] = field(default_factory=dict)
     seo_title: str | None = None
     seo_description: str | None = None
@@ -102,13 +104,16 @@ class FieldProblem:
     sentence: str
 
 
-ProductOutcome = Literal["confirmed", "refused", "unsent", "unknown"]
+ProductOutcome = Literal["confirmed", "refused", "partly", "unsent", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class ProductResult:
-    """What became of a write. unsent: it surely did not leave. A write may take several calls: after anything but
-    unsent the product is to be read again, since a part of it may be done."""
+    """What became of a write, which may take several calls.
+
+    unsent: nothing of it left. partly: some calls succeeded, and the rest surely did not leave. refused: the channel
+    objects to one call, of those before it nothing is said. After anything but unsent the product is to be read again.
+    """
 
     outcome: ProductOutcome
     ref: str | None = None
@@ -137,8 +142,8 @@ class ProductChannel(Protocol):
     def product_changes(self, since: datetime | None) -> Iterator[Sequence[ProductChange]]:
         """Products changed at or after `since`, oldest change first, a page at a time; None: all there are."""
 
-    def read_products(self, refs: Sequence[str]) -> Sequence[ShownProduct]:
-        """Some products whole, as they are now; those that are gone are left out."""
+    def read_products(self, refs: Sequence[str], *, in_background: bool = False) -> Sequence[ShownProduct]:
+        """Some products whole, as they are now; those that are gone are left out. In the background: nobody waits."""
 
     def find_product(self, handle: str) -> ShownProduct | None:
         """The product of a handle, if there is one."""

@@ -22,6 +22,7 @@ from core.adapters.shopify.parsing import parse as parse_shopify
 from core.adapters.shopify.taxonomy import ShopifyTaxonomy
 from core.errors import Permanent
 from core.ports import Facts, Mailbox, Mentions, SalesChannel, TaxonomySource
+from core.product_ports import ProductChannel
 
 _CHANNELS: Mapping[str, Callable[[ConnectionConfig, Deps], SalesChannel]] = {
     "shopify": ShopifyChannel,
@@ -61,6 +62,12 @@ def make_channel(config: ConnectionConfig, deps: Deps) -> SalesChannel:
     if make is None:
         raise UnknownVendor(config.vendor)
     return make(config, deps)
+
+
+def make_products(config: ConnectionConfig, deps: Deps) -> ProductChannel | None:
+    """The products of a connection; None for a channel that keeps none of its own. Raises UnknownVendor."""
+    channel = make_channel(config, deps)
+    return channel.products if isinstance(channel, ShopifyChannel) else None
 
 
 BodyParser = Callable[[str, bytes, datetime | None], Facts | None]
