@@ -42,7 +42,7 @@ def read_whole(app: Application, row: ConnectionRow, channel: ProductChannel, te
         if not refs:
             break
         after = refs[-1]
-        counts += _take_in(app, row, channel, refs)
+        counts.update(_take_in(app, row, channel, refs))
     with unit_of_work(app.engine) as conn:
         operations.note_read_to(conn, row, None, began_at)
     return counts
@@ -64,7 +64,7 @@ def _read(
     for page in channel.product_changes(since):
         for start in range(0, len(page), READ_AT_ONCE):
             part = page[start : start + READ_AT_ONCE]
-            counts += _take_in(app, row, channel, [change.ref for change in part])
+            counts.update(_take_in(app, row, channel, [change.ref for change in part]))
             with unit_of_work(app.engine) as conn:
                 # Only ever to a change that was read, never to "now".
                 operations.note_read_to(conn, row, max(change.version_at for change in part))
@@ -92,10 +92,10 @@ def keep_in_step(app: Application, row: ConnectionRow, channel: ProductChannel, 
     counts: Counts = Counter()
     # Before anybody has read all of it, it is not known whose what is.
     if reading is not None and reading.whole_read_at is not None:
-        counts += read_changes(app, row, channel, reading.read_to)
-        counts += _judge_changed(app, row)
+        counts.update(read_changes(app, row, channel, reading.read_to))
         _link_new(app, row)
-        counts += _write(app, row, channel, ends_at)
+        counts.update(_judge_changed(app, row))
+        counts.update(_write(app, row, channel, ends_at))
     for state in ("in_step", "to_push", "asks"):
         del counts[state]
     with read_only(app.engine) as conn:
@@ -138,7 +138,8 @@ def _write(app: Application, row: ConnectionRow, channel: ProductChannel, ends_a
             try:
                 outcome = write_one(app, row, channel, link_id)
             except WritesHeld:
-                return counts + Counter({"writes_stopped": 1})
+                counts["writes_stopped"] += 1
+                return counts
             counts[outcome] += 1
             if time.monotonic() > ends_at:
                 break

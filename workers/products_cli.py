@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
@@ -69,7 +70,7 @@ def status(shop: str | None, as_json: bool) -> None:
     app = console.application()
     shop_id = console.shop_of(app, shop)
     with read_only(app.engine) as conn:
-        found = []
+        found: list[dict[str, Any]] = []
         for row in connections.connections_of(conn, shop_id):
             reading = queries.reading(conn, row)
             if reading is None:

@@ -309,7 +309,8 @@ def standing(conn: Connection, row: ConnectionRow) -> dict[str, int]:
         conn,
         """
         select count(*) filter (where state = 'in_step') as in_step,
-            count(*) filter (where state = 'differs') as differs, count(*) filter (where state = 'asks') as asks, count(*) filter (where state = 'gone') as gone,
+            count(*) filter (where state = 'differs') as differs, count(*) filter (where state = 'asks') as asks,
+            count(*) filter (where state = 'gone') as gone,
             (select count(*) from product_pushes p where p.shop_id = %(shop)s and p.connection_id = %(connection)s
                 and p.outcome is null) as open_pushes
         from product_links where shop_id = %(shop)s and connection_id = %(connection)s
