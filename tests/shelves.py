@@ -50,18 +50,19 @@ def make_document(**changed: Any) -> ProductDocument:
 class Shelf:
     """One shop of ours and one there; `world` has no clock of its own to wait for."""
 
-    def __init__(self, world: Inside, engine: Engine, *, is_sku_source: bool = True) -> None:
+    def __init__(
+        self, world: Inside, engine: Engine, *, is_sku_source: bool = True, clock_factor: float = 1000
+    ) -> None:
         self.world = world
         self.engine = engine
         self.shop: ShopSide = world.shop()
-        self.is_held: str | None = None
         new = NewConnection(
             vendor="shopify",
             name=unique("Shopify"),
             base_url=f"{world.url}/shopify/{self.shop.domain}",
             account_ref=self.shop.domain,
             guarantee_class="A",
-            settings={"clock_factor": 1000, "is_sku_source": is_sku_source},
+            settings={"clock_factor": clock_factor, "is_sku_source": is_sku_source},
             secrets={},
         )
         with unit_of_work(engine) as conn:
@@ -70,6 +71,8 @@ class Shelf:
         with read_only(engine) as conn:
             self.row: ConnectionRow = connection_row(conn, shop_id, made)
         self.channel = ShopifyChannel(self._config(), self._deps())
+        # What the jobs are given: a test may stand in between.
+        self.reached: ProductChannel = self.channel.products
 
     def _config(self) -> ConnectionConfig:
         row, entry = self.row, self.shop.entry
@@ -95,7 +98,7 @@ class Shelf:
 
     @contextmanager
     def products(self, _row: ConnectionRow) -> Iterator[ProductChannel]:
-        yield self.channel.products
+        yield self.reached
 
     # There ----------------------------------------------------------------------------------------------------------
 
@@ -148,10 +151,10 @@ class Shelf:
             operations.set_masters(conn, self.row, chosen, Actor("Ada", "a test"), utc_now())
 
     def read(self) -> dict[str, int]:
-        return dict(read_whole(self.app, self.row, self.channel.products, lambda _done: None))
+        return dict(read_whole(self.app, self.row, self.reached, lambda _done: None))
 
     def turn(self) -> dict[str, int]:
-        return dict(keep_in_step(self.app, self.row, self.channel.products, 30))
+        return dict(keep_in_step(self.app, self.row, self.reached, 30))
 
     def rows(self, sql: str, **params: Any) -> list[dict[str, Any]]:
         with read_only(self.engine) as conn:
