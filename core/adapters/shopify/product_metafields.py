@@ -50,7 +50,8 @@ def written(field: ShownField) -> tuple[str, str]:
 def read(type_: str, text: str) -> ShownField | None:
     """What a value is here; None for a type that is not kept, or a value that is not of its type."""
     ours = OURS.get(type_)
-    if ours is None:
+    # A NUL, which JSON writes so, is what the database cannot hold.
+    if ours is None or "\\u0000" in text:
         return None
     try:
         return ShownField(ours, _READERS.get(ours, str)(text))

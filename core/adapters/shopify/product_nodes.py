@@ -90,8 +90,8 @@ class Item(Node):
 
 
 class Selected(Node):
-    name: str
-    value: str
+    name: Whole
+    value: Whole
 
 
 class Variant(Node):
@@ -122,18 +122,18 @@ class Category(Node):
 
 
 class Option(Node):
-    name: str
+    name: Whole
 
 
 class Product(Node):
     legacy_resource_id: Id
-    handle: str
-    title: str
+    handle: Whole
+    title: Whole
     description_html: Whole = ""
     vendor: OptionalText = None
     product_type: OptionalText = None
     status: str
-    tags: Annotated[tuple[str, ...], OrEmpty] = ()
+    tags: Annotated[tuple[Whole, ...], OrEmpty] = ()
     online_store_url: OptionalText = None
     updated_at: Instant
     seo: Seo = Seo()
