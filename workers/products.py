@@ -60,7 +60,7 @@ def _read(
     since: datetime | None,
     tell: Callable[[int], None],
 ) -> Counts:
-    counts: Counts = Counter()
+    counts: Counts = Counter({"read": 0})
     for page in channel.product_changes(since):
         for start in range(0, len(page), READ_AT_ONCE):
             part = page[start : start + READ_AT_ONCE]

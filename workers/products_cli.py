@@ -15,7 +15,7 @@ from core.db import read_only, unit_of_work
 from core.errors import BadInput
 from core.publication import operations, queries
 from core.publication.rules import FIELDS
-from core.runs import operations as runs
+from core.runs import control
 from workers import console
 
 _SHOP = click.option("--shop", help="Name of the shop; needed where there are several.")
@@ -40,7 +40,7 @@ def read(connection: str, reason: str, shop: str | None) -> None:
     row = console.connection_of(app, shop, connection)
     with unit_of_work(app.engine) as conn:
         actor = Actor(console.person(), reason)
-        run_id = runs.request_sync(conn, row.shop_id, row.id, "read_products", "click", actor, utc_now())
+        run_id = control.start(conn, row.shop_id, row.id, "read_products", actor, utc_now())
     said = console.ring(app, "products.read", shop_id=row.shop_id, connection_id=row.id, sync_run_id=run_id)
     click.echo(f"Reading the products of {row.name} is asked for (run {run_id}). {said}")
 
