@@ -7,7 +7,7 @@ from alembic import op
 from core.migrations import sql_of
 
 revision = "0043"
-down_revision = "0049"
+down_revision = "0042"
 branch_labels = None
 depends_on = None
 
