@@ -24,6 +24,7 @@ from core.adapters.probing import Overhearing
 from core.adapters.rq import JOB_QUEUES, RqJobQueue
 from core.adapters.rq_reading import RqBroker
 from core.adapters.storage import LocalFolder
+from core.catalogue_target import CatalogueTarget
 from core.clock import utc_now
 from core.config import MissingSetting, Settings
 from core.connections.checkup import Probe
@@ -39,6 +40,7 @@ from core.messaging import notice_channels
 from core.messaging.doorbell import Doorbell
 from core.messaging.outbox import Outgoing, Sender
 from core.ports import Broker, Effect, Mailbox, Mentions, SalesChannel, TaxonomySource
+from core.product_ports import ProductChannel
 from core.runs.operations import record_calls
 
 _CALLS_AT_ONCE = 50
@@ -87,6 +89,12 @@ class Application:
             yield registry.make_channel(config, deps)
 
     @contextmanager
+    def target(self, connection: ConnectionRow) -> Iterator[CatalogueTarget]:
+        """The adapter of a connection that is told the catalogue; as `channel` otherwise."""
+        with self._lent(connection) as (config, deps):
+            yield registry.make_target(config, deps)
+
+    @contextmanager
     def mailbox(self, connection: ConnectionRow) -> Iterator[Mailbox | None]:
         """Where a connection's channel leaves its notifications, if it does; as `channel` otherwise."""
         with self._lent(connection) as (config, deps):
@@ -97,6 +105,12 @@ class Application:
         """Who tells the categories that a connection's channel puts products into, if it does; as `channel` else."""
         with self._lent(connection) as (config, deps):
             yield registry.make_taxonomy(config, deps)
+
+    @contextmanager
+    def products(self, connection: ConnectionRow) -> Iterator[ProductChannel | None]:
+        """The products of a connection's channel, if it keeps any; as `channel` otherwise."""
+        with self._lent(connection) as (config, deps):
+            yield registry.make_products(config, deps)
 
     @contextmanager
     def _lent(self, connection: ConnectionRow) -> Iterator[tuple[ConnectionConfig, Deps]]:
@@ -163,7 +177,7 @@ class Application:
             held=lambda _effect: "it is only looked at",
         )
         try:
-            account = registry.make_channel(config, deps).about()
+            account = registry.account(config, deps)
         finally:
             ear.close()
             log.flush()

@@ -33,8 +33,11 @@ RUN_JOBS: Mapping[str, str] = {
     "read_notices": "notices.read",
     "check_subscriptions": "connection.subscriptions",
     "read_external": "connection.external",
+    "read_products": "products.read",
+    "push_products": "products.push",
     "reconcile_stock": "reconcile.stock",
     "reconcile_orders": "reconcile.orders",
+    "sync_target": "targets.full",
 }
 """By the kind of a sync run that can be asked for: the job that does it."""
 

@@ -69,9 +69,12 @@ SCHEDULES: tuple[Schedule, ...] = (
         "commissions.catch_up", "commissions.catch_up", "book money of earlier orders; bring sums by day together", 3600
     ),
     Schedule("sweep.external", "sweep.external", "read what channels keep in warehouses of their own", 900),
+    Schedule("sweep.products", "sweep.products", "keep products at channels in step: read changes, write ours", 60),
     Schedule(
         "sweep.reconciliation", "sweep.reconciliation", "look again at what differs; begin comparisons that are due", 30
     ),
+    Schedule("sweep.targets", "sweep.targets", "tell targets what differs in the catalogue and in stock", 60),
+    Schedule("sync.targets", "sync.targets", "read all that targets hold, and compare it", 21600),
     Schedule("sweep.subscriptions", "sweep.subscriptions", "look whether every channel still calls us", 3600),
     Schedule("sweep.imports", "sweep.imports", "ring for imports that nobody works on", 30),
     Schedule("runs.sweep", "runs.sweep", "close runs whose worker is gone, queue forgotten syncs again", 60),
