@@ -12,14 +12,16 @@ import pytest
 
 from core.adapters.storage import LocalFolder
 from core.catalog.imports.plans import NotProducts
-from core.db import execute
+from core.db import execute, fetch
 from core.files import operations as files
 from core.importing import holding, operations, queries, reading, uploads
 from core.importing.queries import Settings
 from core.importing.uploads import Seen
 from core.inventory.operations import open_location
+from core.targets.queries import TARGET_CLASS
 from tests.catalog.conftest import ANNA, Catalogue
 from tests.catalog.test_importing import HEADS, MUGS, Importer
+from tests.factories import make_connection
 
 WRONG = f"""{HEADS},Cost Center
 mug,Mug,,,,Size,S,MUG-S,twelve,,active,
@@ -93,6 +95,35 @@ def test_what_applying_would_do_is_kept_when_it_was_read_and_when_it_stops(impor
     assert stopped.effect == queries.effect(importer.conn, shop_id, import_id)
     assert stopped.effect is not None
     assert (stopped.effect.new_skus, stopped.effect.counted_skus) == (1, 1)
+
+
+def test_connections_that_would_be_told_are_counted(importer: Importer) -> None:
+    importer.whole(MUGS)
+    conn, shop_id = importer.conn, importer.catalogue.shop_id
+    told = {"guarantee_class": TARGET_CLASS, "vendor": "klaviyo", "name": "Klaviyo"}
+    target = make_connection(conn, shop_id, locations={}, **told)
+        conn, shop_id, guarantee_class=TARGET_CLASS, vendor="klaviyo", name="Klaviyo", locations={}
+    )
+    channel = make_connection(conn, shop_id, name="Shopify UK", locations={})
+    make_connection(conn, shop_id, name="Told of nothing", locations={})
+    for row in fetch(conn, "select id from products where shop_id = %(s)s", s=shop_id):
+        execute(
+            conn,
+            """
+            insert into product_links (shop_id, connection_id, product_id, state, next_at, created_at, updated_at)
+            values (%(shop)s, %(connection)s, %(product)s, 'in_step', now(), now(), now())
+            """,
+            shop=shop_id,
+            connection=channel.id,
+            product=row["id"],
+        )
+    cups = "cup,Cup,,,,Title,Default Title,CUP,1.00,,active\n"
+    import_id = importer.begin(MUGS.replace("9.50", "9.90") + cups)
+    effect = importer.read(import_id).effect
+    assert effect is not None
+    assert effect.products_by_connection == {target.name: 2, channel.name: 1}
+    assert importer.apply(import_id).counts["applied"] == 2
+    assert queries.effect(conn, shop_id, import_id).products_by_connection == {}
 
 
 def test_what_cannot_go_on_says_what_is_left(importer: Importer) -> None:

@@ -18,7 +18,7 @@ from core.documents import NoDocument
 from core.errors import Retryable
 from core.files import operations as files
 from core.importing import operations, queries
-from core.importing.queries import Settings
+from core.importing.queries import Effect, Settings
 from dashboard import import_actions, import_words
 from tests.dashboard import import_worlds
 from tests.dashboard.conftest import Open, text_of
@@ -435,6 +435,14 @@ def test_how_far_it_is_names_what_is_done_and_how_long_the_rest_takes(world: Imp
     unread = replace(run, state="reading", rows_total=None)
     assert (import_words.far(unread), import_words.share(unread)) == ((6, 0), 0.0)
     assert import_words.progress(unread, None).startswith("The file is looked through")
+
+
+def test_connections_that_are_told_are_named() -> None:
+    told = Effect(0, 0, 0, 0, 0, 0, {"Klaviyo": 1_200, "Shopify UK": 1})
+    assert import_words.effects(told, None)[0] == (
+        "Connections are told, as far as it is ours to decide there: **Klaviyo** of 1,200 products, **Shopify UK** of "
+        "1 product."
+    )
 
 
 def _runs(world: Imports) -> list[queries.Run]:
