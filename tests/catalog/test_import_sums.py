@@ -100,8 +100,7 @@ def test_what_applying_would_do_is_kept_when_it_was_read_and_when_it_stops(impor
 def test_connections_that_would_be_told_are_counted(importer: Importer) -> None:
     importer.whole(MUGS)
     conn, shop_id = importer.conn, importer.catalogue.shop_id
-    told = {"guarantee_class": TARGET_CLASS, "vendor": "klaviyo", "name": "Klaviyo"}
-    target = make_connection(conn, shop_id, locations={}, **told)
+    target = make_connection(
         conn, shop_id, guarantee_class=TARGET_CLASS, vendor="klaviyo", name="Klaviyo", locations={}
     )
     channel = make_connection(conn, shop_id, name="Shopify UK", locations={})
