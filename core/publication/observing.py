@@ -158,9 +158,11 @@ def _told(conn: Connection, row: ConnectionRow, fresh: Sequence[ShownProduct]) -
     that is new here, or a sentence that says why that cannot be told."""
     codes = {variant.code for one in fresh for variant in one.variants if variant.code}
     owners = products.products_of_codes(conn, row.shop_id, codes)
+    # One that was deleted there may have been made there anew.
     links = {
         link.product_id: link
         for link in queries.links_of(conn, row, product_ids=[owner for owner in owners.values() if owner])
+        if link.state != "gone"
     }
     found: dict[str, int | str | None] = {}
     taken_by: dict[int, str] = {}

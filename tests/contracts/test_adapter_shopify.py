@@ -113,7 +113,7 @@ def test_what_a_document_costs_is_known_before_it_is_sent(schema: GraphQLSchema,
     fragments = {node.name.value: node for node in parts if isinstance(node, FragmentDefinitionNode)}
     for sizes in _sizes(name):
         given = {key: [f"gid://{n}" for n in range(size)] if key == "ids" else size for key, size in sizes.items()}
-        given["id"] = "gid://0"
+        given |= {"id": "gid://0", "handle": "mug"}
         assert requested_cost(documents.ALL[name], given) == Meter(schema, fragments, given).requested(operation)
 
 

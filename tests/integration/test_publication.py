@@ -337,6 +337,19 @@ def test_what_is_gone_on_either_side_asks(shelf: Shelf) -> None:
     assert shelf.all_ours() == []
 
 
+def test_what_is_deleted_there_and_made_again_is_the_same_product(shelf: Shelf) -> None:
+    mine, _ = placed(shelf)
+    for code in ("SHIRT-M", "SHIRT-L"):
+        shelf.shop.control("deletion", sku=code)
+    shelf.read()
+    assert (shelf.link()["state"], len(shelf.all_ours())) == ("gone", 1)
+    again = shelf.put(handle="shirt", **theirs("M", "L", vendor="Acme"))
+    shelf.turn()
+    link = shelf.link()
+    assert (link["product_id"], link["channel_ref"], link["state"]) == (mine, again.rpartition("/")[2], "in_step")
+    assert shelf.ours(mine).document.vendor == "Acme"
+
+
 def test_metafields_of_other_apps_stay_and_ours_come_and_go(shelf: Shelf) -> None:
     mine, there = placed(shelf, metafields="ours")
     other = {"ownerId": there, "namespace": "other", "key": "app", "type": "single_line_text_field", "value": "theirs"}
