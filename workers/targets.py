@@ -48,6 +48,9 @@ PLANS_EVERY = 5.0
 GIVES_UP_AFTER = 6.0
 """A drain that has only waited for so long ends: it is rung when the next job is due to be looked at."""
 
+LEAST_IDLE = 2.0
+"""Of our time: however much a target hurries, our own machine takes its time."""
+
 NO_QUOTA_FOR = timedelta(seconds=2)
 REFUSED_FOR = timedelta(seconds=30)
 """How long entries rest that could not be handed in: for want of quota, or because too many jobs are in progress."""
@@ -124,7 +127,7 @@ class Seat:
     def _look_whether_done(self) -> None:
         """Nothing more to do for this hand now: for all of them, where nothing is in flight, or it takes its time."""
         idle = self.clock() - self._worked_at
-        is_over = self.problem is not None or idle > self.seconds(GIVES_UP_AFTER)
+        is_over = self.problem is not None or idle > max(self.seconds(GIVES_UP_AFTER), LEAST_IDLE)
         self._is_done = self._is_done or is_over or (idle > self.seconds(IDLE) and self._due() == 0)
 
     # --- planning ------------------------------------------------------------------------------------------------

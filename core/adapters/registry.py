@@ -61,8 +61,17 @@ class UnknownVendor(Permanent):
         super().__init__(f"no adapter for {vendor!r}: known are {', '.join(VENDORS)}")
 
 
+class SellsNothing(Permanent):
+    """A target was asked for what only channels have."""
+
+    def __init__(self, vendor: str) -> None:
+        super().__init__(f"{vendor} is told the catalogue and sells nothing: it has no listings and no orders to read")
+
+
 def make_channel(config: ConnectionConfig, deps: Deps) -> SalesChannel:
-    """The channel of a connection. Raises UnknownVendor."""
+    """The channel of a connection. Raises UnknownVendor, or SellsNothing for a target."""
+    if config.vendor in _TARGETS:
+        raise SellsNothing(config.vendor)
     make = _CHANNELS.get(config.vendor)
     if make is None:
         raise UnknownVendor(config.vendor)
