@@ -146,9 +146,9 @@ def history_item(row: Row, zone: str, as_of: Any, about: str = "") -> str:
         if row["ended_at"]
         else ""
     )
-    return (
-        f'<li class="sy-is-{look}">{components.when(row["mapped_at"], as_of, zone)}'
-        f"<b>{about}{escape(category_mapping_words.said(row))}</b>"
-        f"<span>{escape(category_mapping_words.source(row))} · {escape(row['mapped_by'])}: {escape(row['reason'])}"
-        f"{ended}</span></li>"
-    )
+    said = escape(category_mapping_words.said(row))
+    told = f"{escape(category_mapping_words.source(row))} · {escape(row['mapped_by'])}: {escape(row['reason'])}"
+    when = components.when(row["mapped_at"], as_of, zone)
+    if about:
+        said, told = about, f'{said}<div class="sy-meta">{told}</div>'
+    return f'<li class="sy-is-{look}">{when}<b>{said}</b><span>{told}{ended}</span></li>'

@@ -74,7 +74,7 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
     categories_mapping = st.Page(
         SCREENS / "categories_mapping.py",
         title="Category mapping",
-        icon=":material/account_tree:",
+        icon=":material/schema:",
         url_path="categories-mapping",
     )
     return {

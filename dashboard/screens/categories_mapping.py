@@ -174,7 +174,7 @@ def draw_history(viewer: people.Viewer, target: Target, as_of: Any) -> None:
 
         def named(row: Row) -> str:
             where = viewer.where(target=page, category=str(row["category_id"]))
-            return f"{components.link('categories-mapping', row['category_path'], where)}: "
+            return components.link("categories-mapping", row["category_path"], where)
 
         items = "".join(
             category_mapping_page.history_item(dict(row), viewer.shop.zone, as_of, named(row)) for row in past

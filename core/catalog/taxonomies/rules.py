@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import log, sqrt
+from heapq import nlargest
+from math import fsum, log, sqrt
 from typing import Literal
 
 from core.errors import BadInput
@@ -113,6 +114,8 @@ _STRANGE = 0.5
 _AS_GOOD = 0.03
 _DOUBTED_MAX = 69
 """The most that an entry gets, in percent, while another of the same name is in as good a place."""
+_LOOKED_AT = 120
+"""Of so many entries name and place are compared in full."""
 _WORTH_TELLING = 30
 """Below so many percent a likeness is chance."""
 _BESIDES, _BESIDES_SHARE = frozenset({"accessory", "part"}), 0.85
@@ -134,7 +137,7 @@ class Index:
             for word in place - name:
                 self._of_place[word].append(number)
         self._idf: dict[str, float] = {}
-        self._length = [self._sum(name) for name in self._names]
+        self._length = [self._sum(name) or 1.0 for name in self._names]
 
     def suggest(self, path: str, most: int = SUGGESTED) -> list[Suggestion]:
         """The entries that a category with this path is most like, the likeliest first; those of its name before all
@@ -155,10 +158,21 @@ class Index:
             if (percent := min(round(score * 100), _DOUBTED_MAX if is_doubted else 100)) >= _WORTH_TELLING
         ]
 
-    def _like(self, name: frozenset[str]) -> set[int]:
-        """Entries that share a word with the name: in their own name, or above it where they share none there."""
-        shared = {number for word in name for number in self._of_name.get(word, ())}
-        return shared or {number for word in name for number in self._of_place.get(word, ())}
+    def _like(self, name: frozenset[str]) -> Sequence[int]:
+        """Entries that share a word with the name: in their own name, or above it where they share none there. Of
+        many only those whose names are most alike: the others cannot come first."""
+        shared: defaultdict[int, float] = defaultdict(float)
+        for word in sorted(name):
+            weight = self._weight(word)
+            for number in self._of_name.get(word, ()):
+                shared[number] += weight
+        if not shared:
+            return sorted({number for word in name for number in self._of_place.get(word, ())})[:_LOOKED_AT]
+        alike = {
+            number: (self._names[number] == name, same / sqrt(self._length[number]), -number)
+            for number, same in shared.items()
+        }
+        return nlargest(_LOOKED_AT, alike, key=alike.__getitem__)
 
     def _score(self, number: int, name: frozenset[str], place: frozenset[str]) -> tuple[bool, float]:
         """Whether it has the very name, and how alike name and place are, from 0 to 1."""
@@ -182,7 +196,8 @@ class Index:
         return sqrt(both / told) if told else 1.0
 
     def _sum(self, words: Iterable[str]) -> float:
-        return sum(self._weight(word) for word in words)
+        # Exact, so that no order of a set matters: what was previewed is what is accepted, in any process.
+        return fsum(self._weight(word) for word in words)
 
     def _weight(self, word: str) -> float:
         """How much a word says: the fewer entries have it in their names, the more. One that none has anywhere, a
