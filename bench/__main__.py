@@ -11,6 +11,7 @@ from rich.console import Console
 from bench import (
     apply,
     backlog,
+    catalogue,
     hot_sku,
     imports,
     ingest,
@@ -34,6 +35,7 @@ BENCHES: dict[str, Callable[..., Report]] = {
     "hot_sku": hot_sku.run,
     "scarce": scarce.run,
     "quota": quota.run,
+    "catalogue": catalogue.run,
     "propagate": propagate.run,
     "backlog": backlog.run,
     "reconcile": reconcile.run,

@@ -51,6 +51,25 @@ class SharedTime:
             for done in [pool.submit(self._working, one) for one in work]:
                 done.result()
 
+    def together(self, work: Sequence[Callable[[], None]]) -> None:
+        """The same within the work of one who is at work, and who waits for all of it meanwhile."""
+        left = [len(work)]
+        with self._changed:
+            self._at_work += len(work) - 1
+        with ThreadPoolExecutor(len(work)) as pool:
+            for done in [pool.submit(self._helping, one, left) for one in work]:
+                done.result()
+
+    def _helping(self, one: Callable[[], None], left: list[int]) -> None:
+        try:
+            one()
+        finally:
+            with self._changed:
+                left[0] -= 1
+                # The last one leaves its place to whoever waits for them.
+                if left[0]:
+                    self._rest()
+
     def _working(self, one: Callable[[], None]) -> None:
         try:
             one()

@@ -24,6 +24,7 @@ from core.adapters.probing import Overhearing
 from core.adapters.rq import JOB_QUEUES, RqJobQueue
 from core.adapters.rq_reading import RqBroker
 from core.adapters.storage import LocalFolder
+from core.catalogue_target import CatalogueTarget
 from core.clock import utc_now
 from core.config import MissingSetting, Settings
 from core.connections.checkup import Probe
@@ -85,6 +86,12 @@ class Application:
         """The adapter of a connection; its calls are on record when the block ends, however it ends."""
         with self._lent(connection) as (config, deps):
             yield registry.make_channel(config, deps)
+
+    @contextmanager
+    def target(self, connection: ConnectionRow) -> Iterator[CatalogueTarget]:
+        """The adapter of a connection that is told the catalogue; as `channel` otherwise."""
+        with self._lent(connection) as (config, deps):
+            yield registry.make_target(config, deps)
 
     @contextmanager
     def mailbox(self, connection: ConnectionRow) -> Iterator[Mailbox | None]:
@@ -163,7 +170,7 @@ class Application:
             held=lambda _effect: "it is only looked at",
         )
         try:
-            account = registry.make_channel(config, deps).about()
+            account = registry.account(config, deps)
         finally:
             ear.close()
             log.flush()

@@ -15,23 +15,28 @@ from core.adapters.amazon.notifications import SqsMailbox
 from core.adapters.amazon.parsing import parse as parse_amazon
 from core.adapters.amazon.queues import BadQueue, QueueClient, policy_problem, queue_of
 from core.adapters.base import ConnectionConfig, Deps
+from core.adapters.klaviyo import KlaviyoTarget
+from core.adapters.klaviyo.operations import REVISION as KLAVIYO_REVISION
 from core.adapters.shopify import ShopifyChannel, verify_signature
 from core.adapters.shopify.documents import API_VERSION as SHOPIFY_VERSION
 from core.adapters.shopify.mentions import mentions as shopify_mentions
 from core.adapters.shopify.parsing import parse as parse_shopify
 from core.adapters.shopify.taxonomy import ShopifyTaxonomy
+from core.catalogue_target import CatalogueTarget
 from core.errors import Permanent
-from core.ports import Facts, Mailbox, Mentions, SalesChannel, TaxonomySource
+from core.ports import ChannelAccount, Facts, Mailbox, Mentions, SalesChannel, TaxonomySource
 
 _CHANNELS: Mapping[str, Callable[[ConnectionConfig, Deps], SalesChannel]] = {
     "shopify": ShopifyChannel,
     "amazon": AmazonSellerChannel,
 }
 
-VENDORS = tuple(_CHANNELS)
-"""Names a connection's `vendor` may have."""
+_TARGETS: Mapping[str, Callable[[ConnectionConfig, Deps], CatalogueTarget]] = {"klaviyo": KlaviyoTarget}
 
-API_VERSIONS: Mapping[str, str] = {"shopify": SHOPIFY_VERSION, "amazon": AMAZON_VERSION}
+VENDORS = (*_CHANNELS, *_TARGETS)
+"""Names a connection's `vendor` may have: channels, which sell, and targets, which are told the catalogue."""
+
+API_VERSIONS: Mapping[str, str] = {"shopify": SHOPIFY_VERSION, "amazon": AMAZON_VERSION, "klaviyo": KLAVIYO_REVISION}
 """By vendor: the version of its API that we ask for. What answered is in the view connection_versions."""
 
 verifiers: Mapping[str, Callable[[Sequence[str], bytes, str | None], bool]] = {"shopify": verify_signature}
@@ -61,6 +66,19 @@ def make_channel(config: ConnectionConfig, deps: Deps) -> SalesChannel:
     if make is None:
         raise UnknownVendor(config.vendor)
     return make(config, deps)
+
+
+def make_target(config: ConnectionConfig, deps: Deps) -> CatalogueTarget:
+    """The target of a connection. Raises UnknownVendor."""
+    make = _TARGETS.get(config.vendor)
+    if make is None:
+        raise UnknownVendor(config.vendor)
+    return make(config, deps)
+
+
+def account(config: ConnectionConfig, deps: Deps) -> ChannelAccount:
+    """Whose account a connection's credentials open, be it a channel or a target. Raises UnknownVendor."""
+    return (make_target(config, deps) if config.vendor in _TARGETS else make_channel(config, deps)).about()
 
 
 BodyParser = Callable[[str, bytes, datetime | None], Facts | None]
@@ -108,7 +126,7 @@ def parser(vendor: str, currency: str, settings: Mapping[str, Any] = MappingProx
     """
     if vendor == "shopify":
         return lambda topic, body, triggered_at: parse_shopify(topic, body, triggered_at, currency)
-    if vendor not in VENDORS:
+    if vendor not in _CHANNELS:
         raise UnknownVendor(vendor)
     marketplace = str(settings.get("marketplace_id") or "")
     return lambda topic, body, triggered_at: parse_amazon(topic, body, triggered_at, currency, marketplace)

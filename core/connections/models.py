@@ -116,7 +116,7 @@ connections = Table(
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
     UniqueConstraint("shop_id", "name"),
-    CheckConstraint("guarantee_class in ('A', 'B', 'C', 'D')", name="guarantee_class"),
+    CheckConstraint("guarantee_class in ('A', 'B', 'C', 'D', 'T')", name="guarantee_class"),
     CheckConstraint("state in ('active', 'paused')", name="state"),
     CheckConstraint("write_mode in ('live', 'shadow')", name="write_mode"),
 )

@@ -69,11 +69,11 @@ def connection(conn: Connection, shop_id: int, connection_id: int) -> Connection
 
 
 def all_connections(conn: Connection) -> list[ConnectionRow]:
-    """Every active connection of every shop, for sweeps and polls."""
+    """Every active channel of every shop, for sweeps and polls; what only is told the catalogue sells nothing."""
     rows = fetch(
         conn,
         f"select {_COLUMNS} from connections c join shops s using (shop_id)"
-        " where c.state = 'active' order by c.shop_id, c.id",
+        " where c.state = 'active' and c.guarantee_class <> 'T' order by c.shop_id, c.id",
     )
     return [ConnectionRow(**row) for row in rows]
 

@@ -40,7 +40,16 @@ FLAG_SECONDS = 30
 LOCK_IDLE_SECONDS = 180
 
 # The job that drains a lane of each kind.
-LANE_JOBS = {"events": "inbox.drain", "stock": "stock.push", "stock-check": "stock.check"}
+LANE_JOBS = {
+    "events": "inbox.drain",
+    "stock": "stock.push",
+    "stock-check": "stock.check",
+    # The seats of a target: any of them does all there is to do, several do it at once.
+    "targets": "targets.drain",
+    "targets-2": "targets.drain_2",
+    "targets-3": "targets.drain_3",
+    "targets-4": "targets.drain_4",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ RUN_JOBS: Mapping[str, str] = {
     "read_external": "connection.external",
     "reconcile_stock": "reconcile.stock",
     "reconcile_orders": "reconcile.orders",
+    "sync_target": "targets.full",
 }
 """By the kind of a sync run that can be asked for: the job that does it."""
 

@@ -177,6 +177,13 @@ KEPT: tuple[Kept, ...] = (
         _oldest("discrepancies", "shop_id, id", "resolved_at", "state = 'resolved'"),
     ),
     Kept(
+        "target_jobs",
+        "jobs that told targets the catalogue, with what became of their entries",
+        30,
+        7,
+        _of_connections("target_jobs", "ended_at"),
+    ),
+    Kept(
         "sync_turns",
         "turns of syncs, counted by hour",
         90,

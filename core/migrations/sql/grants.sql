@@ -17,5 +17,5 @@ revoke delete, truncate on
     listing_writes, orders, order_lines, fulfilments, reservations, inbox_messages, policy_versions, channel_policies,
     stock_documents, stock_document_lines, shortages, write_stops,
     sku_identifiers, shipment_confirmations, channel_feeds, notice_channels, parties, party_assignments,
-    commission_rules, chargebacks, payout_holds, adjustments, taxonomies, category_mappings
+    commission_rules, chargebacks, payout_holds, adjustments, taxonomies, category_mappings, target_entries
 from {role};

@@ -1,0 +1,227 @@
+"""Reading back what a target holds: of ids in doubt, and of everything page by page.
+
+What is read is believed only of entries that are in no job, and that were not confirmed since it was asked for. Of what
+others wrote only what is ours is touched: it is told again. Ids that are none of ours are left alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Connection
+
+from core.catalogue_target import KINDS, Kind, TargetRecord
+from core.db import execute, fetch
+from core.targets import contents, rules
+from core.targets.contents import Made, Target
+from core.targets.settling import LEASE
+
+Verdict = Literal["in_step", "differs", "adopted", "stale", "gone", "there"]
+"""As it should be; otherwise than it should be; there though we did not know; there and should not be; not there;
+there, and what it should show cannot be told now."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What an entry is from now on."""
+
+    id: int
+    verdict: Verdict
+    is_known: bool
+    confirmed_hash: str | None
+    linked: tuple[int, ...]
+
+
+def take_to_check(conn: Connection, target: Target, limit: int, now: datetime) -> tuple[Kind, list[str]] | None:
+    """Some ids of one kind that are to be read back, taken from the others for a while: what hangs on others last."""
+    for kind in KINDS:
+        rows = fetch(
+            conn,
+            """
+            with due as materialized (
+                select id from target_entries where shop_id = %(shop)s and connection_id = %(connection)s
+                    and work = 'check' and kind = %(kind)s and next_at <= %(now)s
+                order by next_at, id limit %(limit)s for no key update skip locked
+            )
+            update target_entries e set next_at = %(until)s from due
+            where e.shop_id = %(shop)s and e.id = due.id returning e.external_id
+            """,
+            **_of(target),
+            kind=kind,
+            now=now,
+            until=now + LEASE,
+            limit=limit,
+        )
+        if rows:
+            return kind, sorted(row["external_id"] for row in rows)
+    return None
+
+
+def note_read(
+    conn: Connection,
+    target: Target,
+    kind: Kind,
+    asked: Sequence[str],
+    records: Iterable[TargetRecord],
+    asked_at: datetime,
+    now: datetime,
+) -> Counter[str]:
+    """What was read of some ids, absence among it; returns verdicts counted."""
+    return _note(conn, target, kind, asked, {one.external_id: one for one in records}, asked_at, now, is_whole=True)
+
+
+def note_page(
+    conn: Connection,
+    target: Target,
+    kind: Kind,
+    records: Sequence[TargetRecord],
+    asked_at: datetime,
+    now: datetime,
+) -> Counter[str]:
+    """What a page of everything shows; `foreign` counts what is none of ours."""
+    held = {one.external_id: one for one in records}
+    counts = _note(conn, target, kind, sorted(held), held, asked_at, now, is_whole=False)
+    known = fetch(
+        conn,
+        """
+        select count(*) as found from target_entries
+        where shop_id = %(shop)s and connection_id = %(connection)s and kind = %(kind)s
+            and external_id = any(%(ids)b::text[])
+        """,
+        **_of(target),
+        kind=kind,
+        ids=sorted(held),
+    )
+    counts["foreign"] += len(held) - known[0]["found"]
+    return counts
+
+
+def doubt_unread(conn: Connection, target: Target, kind: Kind, began_at: datetime, now: datetime) -> int:
+    """What should be there and was on no page since then: read back, since only that proves it. Returns how many."""
+    return execute(
+        conn,
+        """
+        with missing as materialized (
+            select id from target_entries where shop_id = %(shop)s and connection_id = %(connection)s
+                and kind = %(kind)s and is_known and open_job_id is null and not to_check
+                and coalesce(read_at, '-infinity') < %(began)s and coalesce(confirmed_at, '-infinity') < %(began)s
+            order by id for no key update
+        )
+        update target_entries e set to_check = true, next_at = %(now)s from missing
+        where e.shop_id = %(shop)s and e.id = missing.id
+        """,
+        **_of(target),
+        kind=kind,
+        began=began_at,
+        now=now,
+    )
+
+
+def _note(
+    conn: Connection,
+    target: Target,
+    kind: Kind,
+    asked: Sequence[str],
+    held: dict[str, TargetRecord],
+    asked_at: datetime,
+    now: datetime,
+    *,
+    is_whole: bool,
+) -> Counter[str]:
+    rows = fetch(
+        conn,
+        """
+        select id, entity_id, external_id, parent_id, desired_hash, confirmed_hash, is_known, linked_ids, to_check
+        from target_entries
+        where shop_id = %(shop)s and connection_id = %(connection)s and kind = %(kind)s
+            and external_id = any(%(ids)b::text[]) and open_job_id is null
+            and coalesce(confirmed_at, '-infinity') < %(asked)s
+        order by id for no key update
+        """,
+        **_of(target),
+        kind=kind,
+        ids=list(asked),
+        asked=asked_at,
+    )
+    wanted = [row["entity_id"] for row in rows if row["desired_hash"] is not None and row["external_id"] in held]
+    made = contents.of_entities(conn, target, kind, wanted)
+    told = [
+        _judged(row, held.get(row["external_id"]), made.get(row["entity_id"]))
+        for row in rows
+        if is_whole or row["external_id"] in held
+    ]
+    _tell(conn, target, told, now)
+    if kind == "item":
+        _tell_variants(conn, target, [one.id for one in told], now)
+    return Counter(one.verdict for one in told)
+
+
+def _judged(row: Any, record: TargetRecord | None, made: Made | None) -> _Told:
+    if record is None:
+        return _Told(row["id"], "gone", False, None, ())
+    # What a variant hangs on cannot be read, and cannot change there: untold by us, it is what it is to be.
+    linked = tuple(row["linked_ids"]) or ((row["parent_id"],) if row["parent_id"] is not None else ())
+    if row["desired_hash"] is None:
+        return _Told(row["id"], "stale", True, None, linked)
+    if made is None or made.content is None:
+        return _Told(row["id"], "there", True, row["confirmed_hash"], linked)
+    is_as_wanted = rules.shows(made.content, record.content) and (made.kind != "item" or linked == made.linked)
+    if is_as_wanted:
+        return _Told(row["id"], "in_step" if row["is_known"] else "adopted", True, made.hash, linked)
+    if row["confirmed_hash"] not in (None, made.hash) and not row["to_check"]:
+        # What it was told before may well be what it shows: it is about to be told the new content whole.
+        return _Told(row["id"], "there", True, row["confirmed_hash"], linked)
+    return _Told(row["id"], "differs" if row["is_known"] else "adopted", True, None, linked)
+
+
+def _tell(conn: Connection, target: Target, told: Sequence[_Told], now: datetime) -> None:
+    execute(
+        conn,
+        """
+        update target_entries e set is_known = n.known, confirmed_hash = n.hash, linked_ids = n.linked::int8[],
+            to_check = false, read_at = %(now)s, next_at = case when e.to_check then %(now)s else e.next_at end,
+            absent_at = case when n.known then null else %(now)s end
+        from unnest(%(ids)b::int8[], %(known)b::bool[], %(hashes)b::text[], %(linked)b::text[])
+            as n (id, known, hash, linked)
+        where e.shop_id = %(shop)s and e.id = n.id
+        """,
+        shop=target.shop_id,
+        ids=[one.id for one in told],
+        known=[one.is_known for one in told],
+        hashes=[one.confirmed_hash for one in told],
+        linked=["{" + ",".join(map(str, one.linked)) + "}" for one in told],
+        now=now,
+    )
+
+
+def _tell_variants(conn: Connection, target: Target, item_ids: Sequence[int], now: datetime) -> None:
+    """Variants of items that are there may come; with an item that is gone its variants went as well, which is read."""
+    execute(
+        conn,
+        """
+        with changed as materialized (
+            select v.id, not i.is_known as waits, not i.is_known and v.is_known
+                and v.linked_ids[1] = i.entity_id as is_doubted
+            from target_entries i
+            join target_entries v on v.shop_id = i.shop_id and v.connection_id = i.connection_id
+                and v.parent_id = i.entity_id and v.kind = 'variant'
+            where i.shop_id = %(shop)s and i.id = any(%(ids)b::int8[])
+                and (v.waits = i.is_known or (not i.is_known and v.is_known and v.open_job_id is null))
+            order by v.id for no key update of v
+        )
+        update target_entries v set waits = c.waits, to_check = v.to_check or (c.is_doubted and v.open_job_id is null),
+            next_at = least(v.next_at, %(now)s)
+        from changed c where v.shop_id = %(shop)s and v.id = c.id
+        """,
+        shop=target.shop_id,
+        ids=list(item_ids),
+        now=now,
+    )
+
+
+def _of(target: Target) -> dict[str, int]:
+    return {"shop": target.shop_id, "connection": target.connection_id}

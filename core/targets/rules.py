@@ -1,0 +1,326 @@
+"""Pure rules: what a target is told of a product, and what the answers to a job mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+from html.parser import HTMLParser
+from typing import Any, Literal
+from urllib.parse import quote
+
+import orjson
+
+from core.catalog.products.documents import ProductDocument, VariantDocument, digest_of, title_of
+from core.catalogue_target import (
+    Content,
+    ItemContent,
+    Kind,
+    TargetFault,
+    TargetJob,
+    VariantContent,
+    Verb,
+)
+from core.money import to_major
+
+FORMAT = 1
+"""Part of every hash: raised when the same content is to be told in other words, so that all of it is told again."""
+DESCRIPTION_MAX = 20_000
+METADATA_BYTES_MAX = 100_000
+TRIES_MAX = 3
+"""So often an entry fails before it waits for a person, or for other content."""
+BACKOFF = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30))
+"""Of the target's time: how long an entry rests after it failed once, twice, and more often."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSettings:
+    """What a connection says of how it is told. `storefront_url` is the shop's address, without a slash behind it."""
+
+    currency: str
+    storefront_url: str | None
+    is_hidden_without_stock: bool
+
+    @property
+    def basis(self) -> str:
+        """What stands for them where a hash was made of them."""
+        return digest_of([FORMAT, self.currency, self.storefront_url, self.is_hidden_without_stock])
+
+
+def settings_of(settings: Mapping[str, Any], currency: str) -> TargetSettings:
+    """The settings of a connection; `currency` is its shop's."""
+    address = str(settings.get("storefront_url") or "").rstrip("/")
+    return TargetSettings(
+        str(settings.get("currency") or currency), address or None, bool(settings.get("hide_out_of_stock"))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an id is to show, or why it cannot be told: (code, words)."""
+
+    content: Content | None
+    problem: tuple[str, str] | None = None
+
+
+def item(document: ProductDocument, categories: Sequence[int], settings: TargetSettings) -> Wanted:
+    """What is told of a product. Its price is the lowest that a variant has in the connection's currency."""
+    url = address_of(document, settings)
+    if url is None:
+        return Wanted(None, _no_address(document))
+    prices = [
+        to_major(variant.price_minor, variant.currency)
+        for variant in document.variants
+        if variant.price_minor is not None and variant.currency == settings.currency
+    ]
+    facts = {"vendor": document.vendor, "product_type": document.product_type, "tags": list(document.tags)}
+    return _checked(
+        ItemContent(
+            title=document.title,
+            description=described(document),
+            url=url,
+            price=min(prices, default=None),
+            images=tuple(image.url for image in document.images),
+            is_published=document.status == "active",
+            metadata=flat({**facts, **document.metafields}),
+            categories=tuple(str(one) for one in categories),
+        )
+    )
+
+
+def variant(
+    document: ProductDocument, variant: VariantDocument, product_id: int, units: int, settings: TargetSettings
+) -> Wanted:
+    """What is told of one of a product's variants; one without stock by nature is never hidden for want of it."""
+    url = address_of(document, settings)
+    if url is None:
+        return Wanted(None, _no_address(document))
+    if variant.price_minor is None:
+        return Wanted(
+            None, ("no_price", f"{variant.code} has no price, and a variant is not told without one: price it")
+        )
+    if variant.currency != settings.currency:
+        words = f"{variant.code} is priced in {variant.currency}, and the connection takes {settings.currency}"
+        return Wanted(None, ("other_currency", f"{words}: price it in {settings.currency}"))
+    options = dict(zip(document.options, variant.option_values, strict=False))
+    before = variant.compare_at_minor
+    facts = {
+        **options,
+        "barcode": variant.barcode,
+        "compare_at_price": None if before is None else float(to_major(before, variant.currency)),
+    }
+    pictures = (variant.image_url,) if variant.image_url else tuple(image.url for image in document.images[:1])
+    return _checked(
+        VariantContent(
+            title=title_of(document, variant),
+            description=described(document),
+            url=url,
+            sku=variant.code,
+            units=units,
+            is_hidden_without_stock=settings.is_hidden_without_stock and variant.is_stocked,
+            price=to_major(variant.price_minor, variant.currency),
+            images=pictures,
+            is_published=document.status == "active",
+            metadata=flat({**facts, **variant.metafields}),
+            item=str(product_id),
+        )
+    )
+
+
+def address_of(document: ProductDocument, settings: TargetSettings) -> str | None:
+    """The product's page: its own, or made of the shop's address and the handle; None where there is neither."""
+    if document.url:
+        return document.url
+    if settings.storefront_url is None:
+        return None
+    return f"{settings.storefront_url}/products/{quote(document.handle, safe='')}"
+
+
+def _no_address(document: ProductDocument) -> tuple[str, str]:
+    words = f"{document.title} has no address of its own, and the connection names no shop to make one of"
+    return "no_url", f"{words}: give the product an address, or the connection its setting storefront_url"
+
+
+def _checked(content: ItemContent | VariantContent) -> Wanted:
+    size = len(orjson.dumps(dict(content.metadata)))
+    if size <= METADATA_BYTES_MAX:
+        return Wanted(content)
+    words = f"its metafields come to {size:,} bytes, and {METADATA_BYTES_MAX:,} are taken: shorten them"
+    return Wanted(None, ("metadata_too_large", words))
+
+
+def described(document: ProductDocument) -> str:
+    """The description as plain text; the title where there is none, since something has to stand there."""
+    return plain(document.description)[:DESCRIPTION_MAX] or document.title
+
+
+_BLOCKS = frozenset({"p", "div", "br", "li", "ul", "ol", "tr", "table", "h1", "h2", "h3", "h4", "h5", "h6", "section"})
+_UNSEEN = frozenset({"script", "style", "template", "head"})
+
+
+class _Text(HTMLParser):
+    """Collects what a reader sees."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.parts: list[str] = []
+        self._unseen = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in _UNSEEN:
+            self._unseen += 1
+        elif tag in _BLOCKS:
+            self.parts.append("\n")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in _UNSEEN:
+            self._unseen = max(0, self._unseen - 1)
+        elif tag in _BLOCKS:
+            self.parts.append("\n")
+
+    def handle_data(self, data: str) -> None:
+        if not self._unseen:
+            self.parts.append(data)
+
+
+def plain(html: str) -> str:
+    """The text of some HTML, a line for each block; text without any is left as it is but for spaces."""
+    if "<" not in html and "&" not in html:
+        text = html
+    else:
+        reader = _Text()
+        reader.feed(html)
+        reader.close()
+        text = "".join(reader.parts)
+    lines = (re.sub(r"\s+", " ", line).strip() for line in text.replace("\x00", "").splitlines())
+    return "\n".join(line for line in lines if line)
+
+
+def flat(facts: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
+    """Facts of any form as single values: lists as text with commas, money as an amount with its currency, the rest
+    that is nested as JSON. What says nothing is left out."""
+    found = {}
+    for name, value in facts.items():
+        one = _single(value)
+        if one is not None and one != "":
+            found[str(name)] = one
+    return found
+
+
+def _single(value: Any) -> str | int | float | bool | None:
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    if isinstance(value, Mapping) and value.keys() == {"amount_minor", "currency"}:
+        return f"{to_major(value['amount_minor'], value['currency'])} {value['currency']}"
+    if isinstance(value, (list, tuple)) and all(isinstance(one, (str, int, float)) for one in value):
+        return ", ".join(str(one) for one in value)
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def hash_of(content: Content) -> str:
+    """Stands for a content; the same one has the same, whatever the scale of its price."""
+    return digest_of([FORMAT, type(content).__name__, asdict(content, dict_factory=_plain)])
+
+
+def _plain(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    return {
+        name: str(value.normalize()) if isinstance(value, Decimal) else dict(value) if name == "metadata" else value
+        for name, value in pairs
+    }
+
+
+def shows(wanted: Content, held: Content | None) -> bool:
+    """Whether what a target holds is what it should show, as far as can be read: links cannot."""
+    if isinstance(wanted, ItemContent):
+        wanted = replace(wanted, categories=())
+    elif isinstance(wanted, VariantContent):
+        wanted = replace(wanted, item="")
+    return wanted == held
+
+
+# --- what the answers to a job mean ----------------------------------------------------------------------------------
+
+Next = Literal["confirmed", "check", "update", "create", "failed"]
+"""What an entry is from then on: as it was sent; to be read back; to be sent by the other verb; to be sent again later.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryOutcome:
+    """What became of the entry at `position`. `doubted` is what it is linked with and the target does not know."""
+
+    position: int
+    outcome: Literal["ok", "failed", "unknown"]
+    next: Next
+    code: str | None = None
+    field: str | None = None
+    detail: str | None = None
+    doubted: Literal["item", "category"] | None = None
+    doubted_place: int = 0
+
+
+_ITS_ID = frozenset({"/attributes/external_id", "/id"})
+_LINK = re.compile(r"/relationships/(item|categories)/data(?:/(\d+))?(?:/id)?")
+_CONFLICTS = frozenset({"conflict", "duplicate", "duplicate_id", "already_exists"})
+_MISSING = frozenset({"not_found", "does_not_exist"})
+
+
+def outcomes(verb: Verb, entries: int, told: TargetJob) -> list[EntryOutcome]:
+    """Every entry's outcome, by position.
+
+    That a job is complete says nothing of its entries. Where its counts do not add up to what was sent, or it failed
+    more than it names, nobody can say which of the others were done: they are unknown, and read back.
+    """
+    named: dict[int, TargetFault] = {}
+    for fault in told.faults:
+        if fault.position is not None and fault.position < entries:
+            named.setdefault(fault.position, fault)
+    # Some count what failed among what is completed.
+    done = told.completed if told.completed >= entries else told.completed + told.failed
+    is_told = told.state == "complete" and told.failed == len(named) and done >= entries
+    return [
+        of_fault(verb, place, named[place]) if place in named else _of_rest(verb, place, is_told=is_told)
+        for place in range(entries)
+    ]
+
+
+def _of_rest(verb: Verb, position: int, *, is_told: bool) -> EntryOutcome:
+    if not is_told:
+        return unknown(position, "UNCLEAR", "the target does not tell what became of it")
+    # That something is gone is proven by reading it, and by nothing else.
+    return EntryOutcome(position, "ok", "check" if verb == "delete" else "confirmed")
+
+
+def unknown(position: int, code: str, detail: str) -> EntryOutcome:
+    """Nobody can say: the id is read back."""
+    return EntryOutcome(position, "unknown", "check", code, None, detail)
+
+
+def of_fault(verb: Verb, position: int, fault: TargetFault) -> EntryOutcome:
+    """By where the fault is and by what was tried: the codes are published nowhere, and are kept for the log."""
+    said = (fault.code, fault.field, fault.detail)
+    if fault.field in _ITS_ID or (not fault.field and fault.code in _CONFLICTS | _MISSING):
+        following: Mapping[Verb, Next] = {"create": "update", "update": "create", "delete": "check"}
+        return EntryOutcome(position, "failed", following[verb], *said)
+    link = _LINK.fullmatch(fault.field)
+    if link is not None:
+        whose: Literal["item", "category"] = "item" if link[1] == "item" else "category"
+        return EntryOutcome(position, "failed", "failed", *said, whose, int(link[2] or 0))
+    return EntryOutcome(position, "failed", "failed", *said)
+
+
+def rest_after(failures: int, factor: float) -> timedelta:
+    """How long (of our time) an entry rests that has failed so often."""
+    return BACKOFF[min(failures, len(BACKOFF)) - 1] / factor
+
+
+def first_look(kind: Kind, factor: float) -> timedelta:
+    """When (of our time) a job is first looked at after it was handed in."""
+    return timedelta(seconds=2) / factor
+
+
+def next_look(age: timedelta, factor: float) -> timedelta:
+    """When a job that has not ended is looked at again: after a quarter of its age, a second to a minute."""
+    return min(max(age / 4, timedelta(seconds=1) / factor), timedelta(minutes=1) / factor)

@@ -1,0 +1,409 @@
+"""What became of jobs: their entries told, set-based, and what is to be looked at next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection
+
+from core.catalogue_target import OVER, JobState, Kind, TargetFault, TargetJob, Verb
+from core.db import execute, fetch, fetch_one
+from core.targets import rules
+from core.targets.contents import Target
+from core.targets.rules import EntryOutcome
+from core.targets.sending import WHOLE_JOB, entries_of
+
+LEASE = timedelta(minutes=1)
+"""Of our time: for so long whoever took a job to look at it has it alone."""
+
+GONE = "its results could not be read before they expired"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenJob:
+    """A job that has not ended."""
+
+    id: int
+    kind: Kind
+    verb: Verb
+    state: str
+    entries: int
+    ref: str | None
+    sent_at: datetime
+
+
+_COLUMNS = "id, kind, verb, state, entries, ref, sent_at"
+
+
+def take_due(conn: Connection, target: Target, now: datetime) -> OpenJob | None:
+    """A job that is due to be looked at, taken from the others for a while: what was seen to have ended comes first."""
+    row = fetch_one(
+        conn,
+        f"""
+        with due as materialized (
+            select id from target_jobs
+            where shop_id = %(shop)s and connection_id = %(connection)s and ended_at is null
+                and state in ('queued', 'processing', 'lost') and next_poll_at <= %(now)s
+            order by is_over desc, next_poll_at limit 1 for no key update skip locked
+        )
+        update target_jobs j set next_poll_at = %(until)s, polled_at = %(now)s from due
+        where j.shop_id = %(shop)s and j.id = due.id returning {", ".join(f"j.{c}" for c in _COLUMNS.split(", "))}
+        """,
+        **_of(target),
+        now=now,
+        until=now + LEASE,
+    )
+    return None if row is None else OpenJob(**row)
+
+
+def take_listed(conn: Connection, target: Target, at_least: int, now: datetime) -> tuple[Kind, Verb] | None:
+    """A kind and verb of which so many jobs are due that listing what is unfinished costs less than asking for each;
+    all of them are taken for a while."""
+    row = fetch_one(
+        conn,
+        """
+        select kind, verb from target_jobs
+        where shop_id = %(shop)s and connection_id = %(connection)s and ended_at is null
+            and state in ('queued', 'processing') and not is_over and next_poll_at <= %(now)s
+        group by 1, 2 having count(*) >= %(least)s order by count(*) desc, 1, 2 limit 1
+        """,
+        **_of(target),
+        now=now,
+        least=at_least,
+    )
+    if row is None:
+        return None
+    taken = execute(
+        conn,
+        """
+        with due as materialized (
+            select id from target_jobs
+            where shop_id = %(shop)s and connection_id = %(connection)s and kind = %(kind)s and verb = %(verb)s
+                and ended_at is null and state in ('queued', 'processing') and not is_over and next_poll_at <= %(now)s
+            order by id for no key update skip locked
+        )
+        update target_jobs j set next_poll_at = %(until)s from due where j.shop_id = %(shop)s and j.id = due.id
+        """,
+        **_of(target),
+        kind=row["kind"],
+        verb=row["verb"],
+        now=now,
+        until=now + LEASE,
+    )
+    return (row["kind"], row["verb"]) if taken else None
+
+
+def note_listed(
+    conn: Connection,
+    target: Target,
+    kind: Kind,
+    verb: Verb,
+    unfinished: dict[str, JobState],
+    asked_at: datetime,
+    now: datetime,
+) -> int:
+    """What a list of unfinished jobs tells of ours that had been handed in before it was asked for; returns how many
+    are over and are to be read one by one."""
+    rows = fetch(
+        conn,
+        """
+        select id, ref, sent_at from target_jobs
+        where shop_id = %(shop)s and connection_id = %(connection)s and kind = %(kind)s and verb = %(verb)s
+            and ended_at is null and state in ('queued', 'processing') and not is_over and sent_at < %(asked)s
+        order by id for no key update
+        """,
+        **_of(target),
+        kind=kind,
+        verb=verb,
+        asked=asked_at - timedelta(seconds=1) / target.factor,
+    )
+    over = [row["id"] for row in rows if row["ref"] not in unfinished]
+    execute(
+        conn,
+        """
+        update target_jobs set is_over = true, next_poll_at = %(now)s, polled_at = %(now)s
+        where shop_id = %(shop)s and id = any(%(ids)b::int8[])
+        """,
+        shop=target.shop_id,
+        ids=over,
+        now=now,
+    )
+    going = [row for row in rows if row["ref"] in unfinished]
+    execute(
+        conn,
+        """
+        update target_jobs j set state = n.state, polled_at = %(now)s, next_poll_at = n.at
+        from unnest(%(ids)b::int8[], %(states)b::text[], %(at)b::timestamptz[]) as n (id, state, at)
+        where j.shop_id = %(shop)s and j.id = n.id
+        """,
+        shop=target.shop_id,
+        ids=[row["id"] for row in going],
+        states=[unfinished[row["ref"]] for row in going],
+        at=[now + rules.next_look(now - row["sent_at"], target.factor) for row in going],
+        now=now,
+    )
+    return len(over)
+
+
+def note_unlisted(conn: Connection, target: Target, kind: Kind, verb: Verb, now: datetime) -> None:
+    """What was taken to be listed could not be: it is looked at again soon."""
+    execute(
+        conn,
+        """
+        update target_jobs set next_poll_at = %(at)s
+        where shop_id = %(shop)s and connection_id = %(connection)s and kind = %(kind)s and verb = %(verb)s
+            and ended_at is null and state in ('queued', 'processing') and next_poll_at > %(at)s
+        """,
+        **_of(target),
+        kind=kind,
+        verb=verb,
+        at=now + timedelta(seconds=5) / target.factor,
+    )
+
+
+def note_look(conn: Connection, target: Target, job: OpenJob, told: TargetJob | None, now: datetime) -> None:
+    """A job was looked at and has not ended, or nothing could be learnt of it now."""
+    execute(
+        conn,
+        """
+        update target_jobs set state = coalesce(%(state)s, state), is_over = false, polled_at = %(now)s,
+            next_poll_at = %(at)s, expires_at = coalesce(%(expires)s, expires_at)
+        where shop_id = %(shop)s and id = %(id)s and ended_at is null
+        """,
+        shop=target.shop_id,
+        id=job.id,
+        state=None if told is None else told.state,
+        now=now,
+        at=now + rules.next_look(now - job.sent_at, target.factor),
+        expires=None if told is None else told.expires_at,
+    )
+
+
+def settle(conn: Connection, target: Target, job: OpenJob, told: TargetJob, now: datetime) -> dict[str, int]:
+    """Tell the entries of a job that is over, and end it; returns outcomes counted. A second time nothing is told."""
+    assert told.state in OVER, "what has not ended is not settled"
+    return _end(conn, target, job, told.state, rules.outcomes(job.verb, job.entries, told), None, told.expires_at, now)
+
+
+def give_up(conn: Connection, target: Target, job: OpenJob, why: str, now: datetime) -> dict[str, int]:
+    """End a job of which nothing can be learnt any more: what of it was done is read back, id by id."""
+    lost = [rules.unknown(place, "LOST", why) for place in range(job.entries)]
+    return _end(conn, target, job, "lost", lost, why, None, now)
+
+
+def refuse(conn: Connection, target: Target, job: OpenJob, fault: TargetFault, now: datetime) -> dict[str, int]:
+    """End a job that the target refused as a whole: by the entry it names, the others come again; where it names none,
+    each is tried alone."""
+    place = fault.position
+    if place is not None:
+        told = [rules.of_fault(job.verb, place, fault)]
+    else:
+        told = [
+            EntryOutcome(one, "failed", "failed", WHOLE_JOB if job.entries > 1 else fault.code, None, fault.detail)
+            for one in range(job.entries)
+        ]
+    return _end(conn, target, job, "cancelled", told, fault.detail, None, now, others="unsent")
+
+
+def _end(
+    conn: Connection,
+    target: Target,
+    job: OpenJob,
+    state: str,
+    told: Sequence[EntryOutcome],
+    why: str | None,
+    expires_at: datetime | None,
+    now: datetime,
+    others: str | None = None,
+) -> dict[str, int]:
+    # Entries before their job, as everybody locks them.
+    fetch(
+        conn,
+        """
+        select id from target_entries where shop_id = %(shop)s and open_job_id = %(job)s
+        order by id for no key update
+        """,
+        shop=target.shop_id,
+        job=job.id,
+    )
+    open_ones = {row["position"]: row for row in entries_of(conn, target.shop_id, job.id)}
+    rows = [_row(open_ones[one.position], one) for one in told if one.position in open_ones]
+    named = {one.position for one in told}
+    if others is not None:
+        rows += [_unsent(row) for place, row in open_ones.items() if place not in named]
+    counts = {name: sum(row["outcome"] == name for row in rows) for name in ("ok", "failed", "unknown")}
+    ended = execute(
+        conn,
+        """
+        update target_jobs set state = %(state)s, ended_at = %(now)s, polled_at = %(now)s, next_poll_at = null,
+            is_over = true, succeeded = %(ok)s, failed = %(failed)s, unknown = %(unknown)s,
+            expires_at = coalesce(%(expires)s, expires_at), reason = coalesce(%(why)s, reason)
+        where shop_id = %(shop)s and id = %(id)s and ended_at is null
+        """,
+        shop=target.shop_id,
+        id=job.id,
+        state=state,
+        now=now,
+        expires=expires_at,
+        why=None if why is None else why[:500],
+        **counts,
+    )
+    if not ended:
+        return {}
+    text = orjson.dumps(rows).decode()
+    _note_outcomes(conn, target, job, text)
+    _tell_entries(conn, target, job, text, now)
+    _doubt_links(conn, target, told, open_ones, now)
+    return counts
+
+
+def _row(row: Any, one: EntryOutcome) -> dict[str, Any]:
+    return {
+        "position": one.position,
+        "entry_id": row["entry_id"],
+        "outcome": one.outcome,
+        "next": one.next,
+        "code": one.code,
+        "field": one.field,
+        "detail": None if one.detail is None else one.detail[:500],
+    }
+
+
+def _unsent(row: Any) -> dict[str, Any]:
+    empty = dict.fromkeys(("code", "field", "detail"))
+    return {"position": row["position"], "entry_id": row["entry_id"], "outcome": "unsent", "next": "again", **empty}
+
+
+_ROWS = """
+    jsonb_to_recordset(%(rows)s::jsonb) as r (position int4, entry_id int8, outcome text, next text, code text,
+        field text, detail text)
+"""
+
+
+def _note_outcomes(conn: Connection, target: Target, job: OpenJob, rows: str) -> None:
+    execute(
+        conn,
+        f"""
+        update target_job_entries j set outcome = r.outcome, code = r.code, field = r.field, detail = r.detail
+        from {_ROWS} where j.shop_id = %(shop)s and j.job_id = %(job)s and j.position = r.position
+            and j.outcome is null
+        """,
+        shop=target.shop_id,
+        job=job.id,
+        rows=rows,
+    )
+
+
+def _tell_entries(conn: Connection, target: Target, job: OpenJob, rows: str, now: datetime) -> None:
+    """What each entry is from now on. One that moves to the other verb has failed as well: should it go back and forth,
+    it ends with a person."""
+    execute(
+        conn,
+        f"""
+        update target_entries e set
+            open_job_id = null,
+            is_known = case r.next when 'confirmed' then true when 'update' then true when 'create' then false
+                else e.is_known end,
+            confirmed_hash = case r.next when 'confirmed' then j.hash when 'update' then null when 'create' then null
+                else e.confirmed_hash end,
+            linked_ids = case when %(verb)s = 'delete' then e.linked_ids when r.next in ('confirmed', 'update') then
+                case when %(verb)s = 'update' and e.kind = 'variant' then e.linked_ids else j.linked_ids end
+                when r.outcome = 'unknown' and %(verb)s = 'create' then j.linked_ids else e.linked_ids end,
+            to_check = r.next = 'check',
+            confirmed_at = case r.next when 'confirmed' then %(now)s else e.confirmed_at end,
+            absent_at = case when r.next in ('confirmed', 'update') then null else e.absent_at end,
+            failures = case when r.outcome = 'failed' then e.failures + 1 when r.outcome = 'ok' then 0
+                else e.failures end,
+            is_held = r.outcome = 'failed' and r.next <> 'check' and e.failures + 1 >= %(tries)s,
+            -- What cannot be told by its content stays so, whatever became of what was told before.
+            problem_kind = case when e.problem_kind = 'content' then 'content' when n.is_refused then 'refused'
+                when r.outcome = 'unknown' then e.problem_kind end,
+            problem_code = case when e.problem_kind = 'content' then e.problem_code
+                when n.is_refused then coalesce(nullif(r.code, ''), 'refused')
+                when r.outcome = 'unknown' then e.problem_code end,
+            problem = case when e.problem_kind = 'content' then e.problem
+                when n.is_refused then coalesce(nullif(r.detail, ''), 'the target did not take it and did not say why')
+                when r.outcome = 'unknown' then e.problem end,
+            next_at = case when r.next = 'failed' or (r.outcome = 'failed' and e.failures > 0)
+                then %(now)s + (%(rests)b::interval[])[least(e.failures + 1, cardinality(%(rests)b::interval[]))]
+                else %(now)s end
+        from {_ROWS}
+        join target_job_entries j on j.shop_id = %(shop)s and j.job_id = %(job)s and j.position = r.position
+        join target_entries was on was.shop_id = %(shop)s and was.id = r.entry_id
+        -- One that only moves to the other verb is no failure to be shown, the first time.
+        cross join lateral (select r.outcome = 'failed' and r.next <> 'check'
+            and (r.next = 'failed' or was.failures > 0) as is_refused) n
+        where e.shop_id = %(shop)s and e.id = r.entry_id and e.open_job_id = %(job)s
+        """,
+        shop=target.shop_id,
+        job=job.id,
+        verb=job.verb,
+        rows=rows,
+        tries=rules.TRIES_MAX,
+        rests=[rules.rest_after(times, target.factor) for times in range(1, len(rules.BACKOFF) + 1)],
+        now=now,
+    )
+    if job.kind == "item" and job.verb != "delete":
+        _let_variants_go(conn, target, job, now)
+
+
+def _let_variants_go(conn: Connection, target: Target, job: OpenJob, now: datetime) -> None:
+    """Variants of items that are there now need not wait any more; of items that are not, they do."""
+    execute(
+        conn,
+        """
+        with changed as materialized (
+            select v.id, not i.is_known as waits from target_job_entries j
+            join target_entries i on i.shop_id = j.shop_id and i.id = j.entry_id
+            join target_entries v on v.shop_id = i.shop_id and v.connection_id = i.connection_id
+                and v.parent_id = i.entity_id and v.kind = 'variant'
+            where j.shop_id = %(shop)s and j.job_id = %(job)s and v.waits = i.is_known
+            order by v.id for no key update of v
+        )
+        update target_entries v set waits = changed.waits, next_at = least(v.next_at, %(now)s) from changed
+        where v.shop_id = %(shop)s and v.id = changed.id
+        """,
+        shop=target.shop_id,
+        job=job.id,
+        now=now,
+    )
+
+
+def _doubt_links(
+    conn: Connection, target: Target, told: Sequence[EntryOutcome], open_ones: dict[int, Any], now: datetime
+) -> None:
+    """What an entry is linked with and the target says it does not know is read back: it may be gone there."""
+    doubted = set()
+    for one in told:
+        linked = open_ones[one.position]["linked_ids"] if one.position in open_ones else []
+        if one.doubted is not None and one.doubted_place < len(linked):
+            doubted.add((one.doubted, linked[one.doubted_place]))
+    if not doubted:
+        return
+    ordered = sorted(doubted)
+    execute(
+        conn,
+        """
+        with told as materialized (
+            select e.id from target_entries e
+            join unnest(%(kinds)b::text[], %(ids)b::int8[]) as n (kind, entity_id)
+                on n.kind = e.kind and n.entity_id = e.entity_id
+            where e.shop_id = %(shop)s and e.connection_id = %(connection)s and e.is_known and e.open_job_id is null
+            order by e.id for no key update of e
+        )
+        update target_entries e set to_check = true, next_at = %(now)s from told
+        where e.shop_id = %(shop)s and e.id = told.id
+        """,
+        **_of(target),
+        kinds=[kind for kind, _ in ordered],
+        ids=[entity_id for _, entity_id in ordered],
+        now=now,
+    )
+
+
+def _of(target: Target) -> dict[str, int]:
+    return {"shop": target.shop_id, "connection": target.connection_id}
