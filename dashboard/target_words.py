@@ -13,6 +13,7 @@ from core.catalogue_target import KINDS
 from core.runs.schedules import SCHEDULES
 from core.targets.sending import WHOLE_JOB
 from dashboard import formats
+from dashboard.schedule_words import next_turn
 from dashboard.target_queries import Flow, Standing
 
 Row = Mapping[str, Any]
@@ -255,15 +256,13 @@ def found_by(run: Row) -> str:
     return f"{'; '.join(parts)}."
 
 
-def next_full(last_asked_at: datetime | None, is_paused: bool, now: datetime) -> str:
-    """When the clock asks for the next full sync."""
-    every = next(one.every_seconds or 0 for one in SCHEDULES if one.name == FULL_SCHEDULE)
-    if is_paused:
-        return f"none: its schedule, every {formats.duration(every)}, is paused"
-    if last_asked_at is None:
-        return f"with the next turn of its schedule, every {formats.duration(every)}"
-    seconds = every - (now - last_asked_at).total_seconds()
-    return "now" if seconds < 1 else f"in {formats.duration(seconds)}"
+def next_full(standing: Row, zone: str) -> str:
+    """When the clock asks for the next full sync; `standing` as dashboard.schedule_queries has it of FULL_SCHEDULE."""
+    schedule = next(one for one in SCHEDULES if one.name == FULL_SCHEDULE)
+    due, is_due = next_turn(schedule, standing, zone)
+    if due is None:
+        return "none by itself: its schedule is paused"
+    return "now" if is_due else f"{formats.moment(due, standing['as_of'], zone)}, {soon(due, standing['as_of'])}"
 
 
 # --- failures ---------------------------------------------------------------------------------------------------------
