@@ -14,7 +14,6 @@ from dashboard import (
     schedule_queries,
     syncing,
     target_dialogs,
-    target_queries,
     target_words,
 )
 from dashboard.target_queries import Flow, Page
@@ -34,10 +33,10 @@ _SHARES = (
 def draw_kinds(each: Mapping[str, Kind], total: Kind) -> None:
     """One bar of all, then a row for each kind."""
     components.html(_bar(total, large=True))
-    heads = [("Kind", False), ("Of", False), *((words, True) for _, _, words in _SHARES), ("In all", True)]
+    heads = [("Kind", False), ("How far", False), *((words, True) for _, _, words in _SHARES), ("In all", True)]
     body = [
         (
-            f"<b>{escape(target_words.PLURALS[kind])}</b> <span class='sy-meta'>{escape(target_words.OF_OURS[kind])}</span>",
+            f"<b>{escape(target_words.PLURALS[kind])}</b>",
             _bar(stands),
             *(_quiet(getattr(stands, name)) for name, _, _ in _SHARES),
             components.number(stands.total),

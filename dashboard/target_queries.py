@@ -305,8 +305,8 @@ def entries(shop_id: int, scope: str, connection_id: int, product_id: int, after
                 order by e.id limit {PAGE + 1}
             )
         )
-        select m.id as entry_id, m.kind, m.external_id, m.desired_hash, m.confirmed_hash, m.is_known, m.to_check, m.waits,
-            m.open_job_id, m.work, m.is_held, m.failures, m.problem_kind, m.problem, m.next_at, m.confirmed_at,
+        select m.id as entry_id, m.kind, m.external_id, m.desired_hash, m.confirmed_hash, m.to_check,
+            m.waits, m.open_job_id, m.work, m.is_held, m.failures, m.problem_kind, m.problem, m.next_at, m.confirmed_at,
             s.code, s.title, job.job_id, job.verb, job.state as job_state, job.outcome, job.detail,
             coalesce(job.ended_at, job.sent_at, job.planned_at) as job_at, now() as as_of
         from mine m

@@ -22,7 +22,6 @@ FULL_SCHEDULE = "sync.targets"
 ENTRIES_A_JOB = 100
 """As many entries as Klaviyo takes in one job."""
 PLURALS = {"category": "Categories", "item": "Items", "variant": "Variants"}
-OF_OURS = {"category": "our categories", "item": "our products", "variant": "our SKUs"}
 VERBS = {"create": "Add", "update": "Change", "delete": "Remove", "check": "Read back"}
 _UNDER_WAY = ("in_flight", "checking")
 
@@ -90,8 +89,11 @@ def causes(found: Standing) -> list[Cause]:
         Cause(
             code,
             is_content,
-            *(sum(row[name] for row in group) for name in ("entries", "held", "under_way", "to_requeue")),
-            min(row["first_id"] for row in group),
+            entries=sum(row["entries"] for row in group),
+            held=sum(row["held"] for row in group),
+            under_way=sum(row["under_way"] for row in group),
+            to_requeue=sum(row["to_requeue"] for row in group),
+            first_id=min(row["first_id"] for row in group),
         )
         for (code, is_content), group in by_code.items()
     ]
@@ -214,7 +216,7 @@ _JOB_STATES = {
 
 def job_state(row: Row) -> str:
     """Where a job is."""
-    return "Ended, to be read" if row["is_over"] else _JOB_STATES.get(row["state"], row["state"])
+    return "Ended, to be read" if row["is_over"] else _JOB_STATES.get(row["state"], str(row["state"]))
 
 
 def soon(instant: datetime | None, now: datetime) -> str:
