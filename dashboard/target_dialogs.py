@@ -52,8 +52,8 @@ def requeue_cause(viewer: people.Viewer, target: Row, cause: Cause) -> None:
         about=f"**{formats.plain(words)}**",
         figures=[
             (formats.count(cause.to_requeue), "tried again now"),
-            (formats.count(cause.held), "waiting for a person"),
-            (formats.count(cause.under_way), "being tried already"),
+            (formats.count(cause.held), "of them waited for a person"),
+            *([(formats.count(cause.under_way), "being tried already")] if cause.under_way else []),
         ],
         number=cause.to_requeue,
         code=cause.code,

@@ -29,8 +29,10 @@ def draw_causes(viewer: people.Viewer, target: Row, causes: Sequence[Cause]) -> 
         target["connection_id"],
         tuple(cause.first_id for cause in ordered[:CAUSES_MAX]),
     )
-    for place, cause in enumerate(ordered[:CAUSES_MAX]):
-        _draw_card(viewer, target, cause, examples.get(cause.first_id), is_first=place == 0)
+    # The first that waits for a person has the one primary button.
+    worst = next((cause for cause in ordered if cause.to_requeue and cause.held), None)
+    for cause in ordered[:CAUSES_MAX]:
+        _draw_card(viewer, target, cause, examples.get(cause.first_id), is_worst=cause is worst)
     if len(ordered) > CAUSES_MAX:
         st.caption(f"And {formats.plural(len(ordered) - CAUSES_MAX, 'cause')} with fewer entries.")
 
@@ -49,26 +51,34 @@ def _in_kept_order(connection_id: int, causes: Sequence[Cause]) -> list[Cause]:
     return sorted(causes, key=lambda cause: order.index((cause.code, cause.is_content)))
 
 
-def _draw_card(viewer: people.Viewer, target: Row, cause: Cause, example: Row | None, *, is_first: bool) -> None:
+def _draw_card(viewer: people.Viewer, target: Row, cause: Cause, example: Row | None, *, is_worst: bool) -> None:
     key = formats.key(cause.code, cause.is_content)
     with components.card("attention" if cause.is_content or cause.held else "busy", f"cause-{key}"):
         with st.container(width="stretch", gap="xxsmall"):
             st.markdown(f"**{formats.plain(target_words.cause(cause.code, is_content=cause.is_content))}**")
             components.html(f'<div class="sy-meta">{escape(target_words.counted(cause))}</div>')
             if example is not None:
-                said = escape(formats.shortened(example["problem"], 240))
-                components.html(f"<div>For example {thing(viewer, example)}: {said}</div>")
+                components.html(f'<div class="sy-next">For example {_example(viewer, example)}</div>')
             st.caption(f"→ {formats.plain(target_words.next_step(cause))}")
         with st.container(width="content", horizontal=True, vertical_alignment="center", key=f"acts-cause-{key}"):
             components.open_here("Show each", f"open-cause-{key}", cause=cause.code)
             if cause.to_requeue:
-                draw_requeue(viewer, target, cause, f"requeue-{key}", is_first=is_first)
+                draw_requeue(viewer, target, cause, f"requeue-{key}", is_worst=is_worst)
 
 
-def draw_requeue(viewer: people.Viewer, target: Row, cause: Cause, key: str, *, is_first: bool) -> None:
+def _example(viewer: people.Viewer, row: Row) -> str:
+    said = formats.shortened(row["problem"], 240)
+    # Many a sentence of ours begins with what it is about.
+    about = (row["title"] if row["kind"] == "item" else None) or row["named"]
+    if said.startswith(about):
+        return f"{thing(viewer, row)}{escape(said.removeprefix(about))}"
+    return f"{thing(viewer, row)}: {escape(said)}"
+
+
+def draw_requeue(viewer: people.Viewer, target: Row, cause: Cause, key: str, *, is_worst: bool) -> None:
     """The button that asks about all of a cause."""
     if st.button(f"Requeue {formats.count(cause.to_requeue)}…", key=key, icon=":material/replay:",
-                 type="primary" if is_first and cause.held else "secondary"):  # fmt: skip
+                 type="primary" if is_worst else "secondary"):  # fmt: skip
         target_dialogs.requeue_cause(viewer, target, cause)
 
 
@@ -98,7 +108,7 @@ def draw_cause(viewer: people.Viewer, target: Row, causes: Sequence[Cause], code
             st.caption(f"{target_words.counted(cause)}. → {formats.plain(target_words.next_step(cause))}")
         if cause.to_requeue:
             with st.container(width="content"):
-                draw_requeue(viewer, target, cause, "requeue-cause", is_first=True)
+                draw_requeue(viewer, target, cause, "requeue-cause", is_worst=True)
     with st.container(border=True, key="sy-rows-target"):
         for row in page.rows:
             _draw_row(viewer, target, row)

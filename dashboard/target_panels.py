@@ -77,7 +77,7 @@ def draw_full(viewer: people.Viewer, target: Row, runs: Sequence[Row], total: Ki
         with st.container(width="stretch", gap="xxsmall"):
             st.markdown("**Full sync**: all that Klaviyo holds, read and compared")
             if running is not None:
-                syncing.draw_progress({**running, "connection": target["name"]})
+                _draw_progress(viewer, running)
             components.html(f'<div class="sy-meta">{_last(viewer, done)}</div>')
             if running is None and runs and runs[0]["state"] in ("failed", "cancelled"):
                 st.markdown(_ended_badly(runs[0], zone))
@@ -87,6 +87,17 @@ def draw_full(viewer: people.Viewer, target: Row, runs: Sequence[Row], total: Ki
             if st.button(label, key="sync-all", icon=":material/sync:", disabled=running is not None,
                          help=None if running is None else "One is running: it does the same"):  # fmt: skip
                 target_dialogs.sync_all(viewer, target, total)
+
+
+def _draw_progress(viewer: people.Viewer, run: Row) -> None:
+    total = run["total"] or 0
+    st.progress(min(run["done"] / total, 1.0) if total else 0.0, text=syncing.progress_text(run))
+    where = viewer.where(run=str(run["sync_run_id"]))
+    said = escape(f"{run['requested_by']}: {run['reason']}")
+    link = components.link("runs", f"Run {run['sync_run_id']}", where)
+    components.html(f'<div class="sy-meta">Asked for by {said} · {link}</div>')
+    if run["error"]:
+        st.caption(f"Attempt {run['attempts']} ended: {formats.sentence(run['error'])} It is tried again by itself.")
 
 
 def _last(viewer: people.Viewer, run: Row | None) -> str:
@@ -112,12 +123,21 @@ def _next(viewer: people.Viewer) -> str:
 # --- what is under way ------------------------------------------------------------------------------------------------
 
 
-def draw_jobs(viewer: people.Viewer, page: Page, total: Kind, flow: Flow, by_quota: float | None, turn: Turn,
-              is_later: bool) -> None:  # fmt: skip
+def draw_jobs(
+    viewer: people.Viewer,
+    page: Page,
+    total: Kind,
+    flow: Flow,
+    by_quota: float | None,
+    turn: Turn,
+    *,
+    is_later: bool,
+    is_stopped: bool,
+) -> None:
     """The queue in a sentence, then the jobs that have not ended."""
     st.subheader("Under way", anchor="under-way")
     left = target_words.seconds_left(total, flow)
-    st.caption(formats.plain(target_words.queue(total, flow, left, by_quota)))
+    st.caption(formats.plain(target_words.queue(total, flow, left, by_quota, is_stopped=is_stopped)))
     if not page.rows and not is_later:
         return
     zone = viewer.shop.zone

@@ -200,7 +200,8 @@ def quota(shop_id: int, scope: str, connection_id: int) -> list[dict[str, Any]]:
                 and l.called_at > now() - interval '{QUOTA_SECONDS} seconds'
         ) used
         where o.shop_id = %(shop)s and o.connection_id = %(connection)s
-            and greatest(o.last_ok_at, o.last_bad_at) > now() - interval '1 day'
+            -- Neither of both: it was only told to wait.
+            and coalesce(greatest(o.last_ok_at, o.last_bad_at), now()) > now() - interval '1 day'
         order by used.calls desc, o.operation
         """,
         shop=shop_id,

@@ -186,8 +186,8 @@ def limit(row: Row) -> tuple[int, int] | None:
     return (int(said[1]), int(said[2])) if said and int(said[2]) else None
 
 
-def queue(total: Kind, flow: Flow, left: float | None, by_quota: float | None) -> str:
-    """The queue in one sentence or two."""
+def queue(total: Kind, flow: Flow, left: float | None, by_quota: float | None, *, is_stopped: bool) -> str:
+    """The queue in some sentences."""
     if not total.on_their_way:
         return "Nothing waits and nothing is under way."
     parts = [
@@ -195,6 +195,9 @@ def queue(total: Kind, flow: Flow, left: float | None, by_quota: float | None) -
         f" {formats.count(total.in_flight)} {'is' if total.in_flight == 1 else 'are'} in flight"
         f" in {formats.plural(flow.jobs, 'job')}."
     ]
+    if is_stopped:
+        parts.append("What is in flight ends by itself; what waits goes once writes are resumed.")
+        return " ".join(parts)
     if left is not None:
         rate = formats.rate(flow.confirmed / max(flow.seconds, 1.0) * 60)
         parts.append(f"At the pace of the last minutes, {rate} a minute, {formats.estimate(max(left, 1))} left.")

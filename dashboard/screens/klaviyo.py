@@ -96,9 +96,14 @@ def draw_standing(viewer: people.Viewer, target: Row) -> None:
     with components.panel("target-jobs"):
         after = position("jobs")
         page = target_queries.jobs(shop, scope, number, after)
-        target_panels.draw_jobs(viewer, page, total, flow, by_quota, turn, bool(after))
+        if total.total:
+            target_panels.draw_jobs(
+                viewer, page, total, flow, by_quota, turn,
+                is_later=bool(after), is_stopped=target_words.stop(target) is not None,
+            )  # fmt: skip
     with components.panel("target-quota"):
-        target_panels.draw_quota(viewer, target, quota)
+        if total.total or quota:
+            target_panels.draw_quota(viewer, target, quota)
 
 
 def draw_obstacle(viewer: people.Viewer, target: Row) -> None:
