@@ -245,7 +245,7 @@ class Seat:
 
     def _look_at_one(self) -> bool:
         with unit_of_work(self.engine) as conn:
-            job = settling.take_due(conn, self.target, self.now())
+            job = settling.take_due(conn, self.target, LIST_FROM, self.now())
         if job is None:
             return False
         try:

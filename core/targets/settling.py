@@ -39,8 +39,11 @@ class OpenJob:
 _COLUMNS = "id, kind, verb, state, entries, ref, sent_at"
 
 
-def take_due(conn: Connection, target: Target, now: datetime) -> OpenJob | None:
-    """A job that is due to be looked at, taken from the others for a while: what was seen to have ended comes first."""
+def take_due(conn: Connection, target: Target, list_from: int, now: datetime) -> OpenJob | None:
+    """A job that is due to be looked at, taken from the others for a while: what was seen to have ended comes first.
+
+    Of a kind of which so many are open that they are listed, only what is over, or got lost.
+    """
     row = fetch_one(
         conn,
         f"""
@@ -48,6 +51,11 @@ def take_due(conn: Connection, target: Target, now: datetime) -> OpenJob | None:
             select id from target_jobs
             where shop_id = %(shop)s and connection_id = %(connection)s and ended_at is null
                 and state in ('queued', 'processing', 'lost') and next_poll_at <= %(now)s
+                and (is_over or state = 'lost' or (kind, verb) not in (
+                    select o.kind, o.verb from target_jobs o
+                    where o.shop_id = %(shop)s and o.connection_id = %(connection)s and o.ended_at is null
+                        and o.state in ('queued', 'processing') and not o.is_over
+                    group by 1, 2 having count(*) >= %(least)s))
             order by is_over desc, next_poll_at limit 1 for no key update skip locked
         )
         update target_jobs j set next_poll_at = %(until)s, polled_at = %(now)s from due
@@ -55,21 +63,22 @@ def take_due(conn: Connection, target: Target, now: datetime) -> OpenJob | None:
         """,
         **_of(target),
         now=now,
+        least=list_from,
         until=now + LEASE / target.factor,
     )
     return None if row is None else OpenJob(**row)
 
 
 def take_listed(conn: Connection, target: Target, at_least: int, now: datetime) -> tuple[Kind, Verb] | None:
-    """A kind and verb of which so many jobs are due that listing what is unfinished costs less than asking for each;
-    all of them are taken for a while."""
+    """A kind and verb of which so many jobs are open that listing what is unfinished costs less than asking for each,
+    once one of them is due; those that soon would be are taken for a while with it."""
     row = fetch_one(
         conn,
         """
         select kind, verb from target_jobs
         where shop_id = %(shop)s and connection_id = %(connection)s and ended_at is null
-            and state in ('queued', 'processing') and not is_over and next_poll_at <= %(now)s
-        group by 1, 2 having count(*) >= %(least)s order by count(*) desc, 1, 2 limit 1
+            and state in ('queued', 'processing') and not is_over
+        group by 1, 2 having count(*) >= %(least)s and min(next_poll_at) <= %(now)s order by count(*) desc, 1, 2 limit 1
         """,
         **_of(target),
         now=now,
@@ -83,7 +92,7 @@ def take_listed(conn: Connection, target: Target, at_least: int, now: datetime) 
         with due as materialized (
             select id from target_jobs
             where shop_id = %(shop)s and connection_id = %(connection)s and kind = %(kind)s and verb = %(verb)s
-                and ended_at is null and state in ('queued', 'processing') and not is_over and next_poll_at <= %(now)s
+                and ended_at is null and state in ('queued', 'processing') and not is_over and next_poll_at <= %(soon)s
             order by id for no key update skip locked
         )
         update target_jobs j set next_poll_at = %(until)s from due where j.shop_id = %(shop)s and j.id = due.id
@@ -91,7 +100,7 @@ def take_listed(conn: Connection, target: Target, at_least: int, now: datetime) 
         **_of(target),
         kind=row["kind"],
         verb=row["verb"],
-        now=now,
+        soon=now + timedelta(seconds=1) / target.factor,
         until=now + LEASE / target.factor,
     )
     return (row["kind"], row["verb"]) if taken else None
