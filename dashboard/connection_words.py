@@ -28,6 +28,10 @@ PROMISES: Mapping[str, tuple[str, str]] = {
         "It sells from a location of its own, which no other channel shares.",
     ),
     "D": ("Its stock is not ours.", "It is only read; nothing is ever written to it."),
+    "T": (
+        "It sells nothing.",
+        "It is told the catalogue and what is in stock, reads back what is in doubt, and is compared every six hours.",
+    ),
 }
 """By guarantee class: what the channel can do, and what we therefore promise."""
 

@@ -60,9 +60,10 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
         icon=":material/percent:",
         url_path="commission-rules",
     )
+    imports = st.Page(SCREENS / "imports.py", title="Import", icon=":material/upload_file:", url_path="import")
     products = st.Page(SCREENS / "products.py", title="Products", icon=":material/sell:", url_path="products")
     categories = st.Page(
-        SCREENS / "categories.py", title="Categories", icon=":material/account_tree:", url_path="categories"
+        SCREENS / "categories.py", title="Categories", icon=":material/category:", url_path="categories"
     )
     setup = st.Page(SCREENS / "setup.py", title="Set-up", icon=":material/settings:", url_path="setup")
     orders = st.Page(SCREENS / "orders.py", title="Orders", icon=":material/receipt_long:", url_path="orders")
@@ -83,7 +84,7 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
         "Sync": [connections, mapping, runs, reconciliation, schedules, jobs, calls],
         "Stock": [skus, desk, rules],
         "Orders": [orders],
-        "Catalogue": [products, categories, categories_mapping, klaviyo],
+        "Catalogue": [products, imports, categories, categories_mapping, klaviyo],
         "Money": [commissions, sellers, ledger, commission_rules],
         "Shop": [reports, setup],
     }

@@ -279,7 +279,7 @@ def _see(viewer: people.Viewer, draft: Draft, given: Typed, definitions: Mapping
     draft.flaws, draft.clash = found.flaws, ()
     if found.document is None:
         st.rerun()
-    target = _on_top(viewer, draft, found.document)
+    target = on_top(viewer, draft, found.document)
     if target is None:
         st.rerun()
     before, after = target
@@ -295,7 +295,7 @@ def _see(viewer: people.Viewer, draft: Draft, given: Typed, definitions: Mapping
     st.info("Nothing would change: everything is as it was.", icon=":material/info:")
 
 
-def _on_top(viewer: people.Viewer, draft: Draft, mine: ProductDocument) -> tuple[Stored, ProductDocument] | None:
+def on_top(viewer: people.Viewer, draft: Draft, mine: ProductDocument) -> tuple[Stored, ProductDocument] | None:
     """The product as it is now, and what is typed on top of it; None: the same was changed meanwhile, and is noted."""
     base = draft.base
     if not base.version:

@@ -1,9 +1,9 @@
-"""A shop whose catalogue a fake Klaviyo is told: the real adapter over the sandbox, on a clock that is moved by hand."""
+"""A shop whose catalogue a fake Klaviyo is told: the real adapter over the sandbox, on a clock moved by hand."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,8 @@ from core.connections.queries import ConnectionRow
 from core.db import fetch, fetch_one, unit_of_work
 from core.inventory import operations as inventory
 from core.inventory.operations import Adjustment
-from core.targets import queries
+from core.targets import queries, sending
+from core.targets.operations import NothingToRequeue, requeue
 from tests.factories import ACTOR, BASELINE, make_connection, make_shop, unique
 from tests.sandbox.klaviyo_side import KlaviyoSide
 from tests.sandbox.outside import Inside
@@ -174,7 +175,7 @@ class TargetWorld:
     def work(self, seat: Seat | None = None, rounds: int = 400) -> Seat:
         """Until nothing is left to do but what waits for its time, or for a person."""
         seat = seat or self.seat()
-        self._recover(seat)
+        self.recover(seat)
         quiet = 0
         for _ in range(rounds):
             if self.turn(seat):
@@ -186,14 +187,18 @@ class TargetWorld:
             self.pass_time(1.0)
         raise AssertionError(f"it does not come to rest: {self.rows('select * from target_jobs_open')}")
 
-    def _recover(self, seat: Seat) -> None:
-        from core.targets import sending
-
+    def recover(self, seat: Seat) -> None:
+        """As whoever takes a seat begins."""
         with unit_of_work(self.engine) as conn:
             sending.recover(conn, seat.target, seat.number, self.now())
 
     def _is_open(self) -> bool:
         return bool(self.rows("select 1 from target_jobs where shop_id = %(shop)s and ended_at is null"))
+
+    def try_again(self) -> None:
+        """A person has tried again what failed too often."""
+        with unit_of_work(self.engine) as conn, suppress(NothingToRequeue):
+            requeue(conn, self.shop_id, self.row.id, ACTOR, self.now())
 
     # --- what should be there --------------------------------------------------------------------------------------
 
@@ -235,6 +240,20 @@ class TargetWorld:
             "items": {r["id"]: (r["title"], r["price"], r["published"], r["categories"]) for r in items},
             "variants": {r["id"]: (r["code"], r["price"], r["units"], r["item"]) for r in variants},
         }
+
+    def wanted_by_what_can_be_told(self) -> dict[str, dict[str, tuple[Any, ...]]]:
+        """The same, with variants that lost their price left as they were last told."""
+        wanted = self.wanted()
+        shown = self.shown()["variants"]
+        for row in self.rows(
+            """
+            select external_id from target_entries
+            where shop_id = %(shop)s and problem_kind = 'content' and is_known
+            """
+        ):
+            if row["external_id"] in shown:
+                wanted["variants"][row["external_id"]] = shown[row["external_id"]]
+        return wanted
 
     def shown(self) -> dict[str, dict[str, tuple[Any, ...]]]:
         """The same of what the target holds, but for what others put there."""

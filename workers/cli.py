@@ -44,9 +44,11 @@ from workers.feeds import settle_feed
 from workers.identifiers_cli import identifiers
 from workers.imports_cli import imports
 from workers.keys_cli import keys
+from workers.klaviyo_cli import klaviyo
 from workers.money_cli import money
 from workers.notices_cli import notices
 from workers.oversold_cli import alert_limit, oversold
+from workers.products_cli import products
 from workers.reconcile_cli import reconcile
 from workers.reports_cli import report
 from workers.retention_cli import retention
@@ -102,12 +104,14 @@ cli.add_command(imports)
 cli.add_command(money)
 cli.add_command(list_changes)
 cli.add_command(connect)
+cli.add_command(klaviyo)
 cli.add_command(doctor)
 cli.add_command(identifiers)
 cli.add_command(failures)
 cli.add_command(parked)
 cli.add_command(confirm_shipment)
 reconcile.add_command(reconcile_orders_cli.orders)
+cli.add_command(products)
 cli.add_command(reconcile)
 cli.add_command(retention)
 cli.add_command(runs)

@@ -13,6 +13,7 @@ from core.errors import BadInput
 from core.policies import operations as policies
 from workers import console
 from workers.connect_amazon_cli import amazon
+from workers.connect_klaviyo_cli import klaviyo
 from workers.connecting import MODES, Asked, Choice, connect_now, held_subscriptions, read_soon, said, say, subscribe
 
 _DOMAIN = re.compile(r"[a-z0-9][a-z0-9-]*\.myshopify\.com")
@@ -24,6 +25,7 @@ def connect() -> None:
 
 
 connect.add_command(amazon)
+connect.add_command(klaviyo)
 
 
 @connect.command()

@@ -2,54 +2,28 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
 from core.audit import Actor
 from core.bootstrap import Application
-from core.catalog.imports.reading import NeedsMapping, ProductFile, open_products
-from core.catalog.imports.rejected import RejectedRows, suffix
+from core.catalog.imports.reading import NeedsMapping
 from core.clock import utc_now
 from core.db import count_catalogue, read_only, unit_of_work
 from core.errors import Anticipated, BadInput, Permanent
 from core.files import operations as files
-from core.importing import applying, holding, operations, queries, reading, undoing
+from core.importing import applying, holding, operations, queries, reading, undoing, uploads
 from core.importing.holding import BATCH, AtAnotherStep
 from core.importing.queries import Run, Settings
 from core.messaging.doorbell import Lane, lane_lock
 from workers.jobs.inbox import ring_pushes
-
-KIND = "catalogue_import"
-BYTES_MAX = 500_000_000
-"""Of an uploaded file."""
 
 LOCK_SECONDS = 3_600
 """As long as the job: a file of half a million rows is put aside before the first of its products is known."""
 
 Tell = Callable[[Run], None]
 """Shown how far it is, after each batch."""
-
-
-@contextmanager
-def local_file(app: Application, run: Run) -> Iterator[Path]:
-    """The uploaded file on this machine's disk, for the time. Raises core.documents.NoDocument."""
-    with read_only(app.engine) as conn:
-        document = files.readable(conn, run.shop_id, run.document_id, utc_now())
-    with tempfile.TemporaryDirectory(prefix="switchyard-import-") as folder:
-        path = Path(folder) / f"file{Path(run.file_name).suffix[:10]}"
-        with app.documents.open(document.key) as source, path.open("wb") as target:
-            shutil.copyfileobj(source, target, 1 << 20)
-        yield path
-
-
-def opened(path: Path, run: Run) -> ProductFile:
-    """The file of an import, by its settings. Raises as open_products does."""
-    told = run.settings
-    return open_products(path, run.file_name, told.currency, told.mapping, make_codes=told.make_codes)
 
 
 def carry_on(app: Application, shop_id: int, import_id: int, tell: Tell = lambda _run: None) -> Run:
@@ -81,8 +55,8 @@ def _carry_on(app: Application, shop_id: int, import_id: int, tell: Tell) -> Non
 
 
 def _read(app: Application, run: Run, tell: Tell) -> None:
-    with local_file(app, run) as path:
-        file = opened(path, run)
+    with uploads.local_run_file(app.engine, app.documents, run, utc_now()) as path:
+        file = uploads.opened(path, run)
         if file.plan is None:
             raise NeedsMapping(file.name, file.heads, file.suggested)
         with read_only(app.engine) as conn:
@@ -145,10 +119,10 @@ def begin_with(app: Application, shop_id: int, path: Path, name: str, settings: 
         raise BadInput(f"{name} is empty: there is nothing to import")
     with unit_of_work(app.engine) as conn:
         announced = files.announce(
-            conn, app.documents, shop_id, KIND, name, None, min(size, BYTES_MAX), actor.name, utc_now()
+            conn, app.documents, shop_id, uploads.KIND, name, None, min(size, uploads.BYTES_MAX), actor.name, utc_now()
         )
     with path.open("rb") as source:
-        stat = app.documents.put(announced.key, iter(lambda: source.read(1 << 20), b""), BYTES_MAX)
+        stat = app.documents.put(announced.key, iter(lambda: source.read(1 << 20), b""), uploads.BYTES_MAX)
     with unit_of_work(app.engine) as conn:
         files.stored(conn, announced.key, stat, utc_now())
         return operations.begin(conn, shop_id, announced.document_id, name, settings, actor, utc_now())
@@ -161,17 +135,4 @@ def write_rejected(app: Application, shop_id: int, import_id: int, folder: Path)
     """
     with read_only(app.engine) as conn:
         run = queries.run(conn, shop_id, import_id)
-    if not run.counts["rejected"]:
-        raise BadInput(f"import {import_id} rejected no row")
-    with local_file(app, run) as path:
-        file = opened(path, run)
-        target = folder / f"{Path(run.file_name).stem[:80]}-rejected{suffix(file)}"
-        with RejectedRows(file, target) as out:
-            after: int | None = -1
-            while after is not None:
-                with read_only(app.engine) as conn:
-                    some = queries.rejected(conn, shop_id, import_id, after)
-                for _, outcome in some:
-                    out.add(outcome)
-                after = some[-1][0] if some else None
-            return target, out.rows
+    return uploads.write_rejected(app.engine, app.documents, run, folder, utc_now())

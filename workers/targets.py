@@ -44,8 +44,12 @@ LIST_FROM = 3
 EMPTY_FOR = 1.0
 """A kind of which nothing was ready is not asked for again sooner."""
 IDLE = 0.25
+PLANS_EVERY = 5.0
 GIVES_UP_AFTER = 6.0
 """A drain that has only waited for so long ends: it is rung when the next job is due to be looked at."""
+
+LEAST_IDLE = 2.0
+"""Of our time: however much a target hurries, our own machine takes its time."""
 
 NO_QUOTA_FOR = timedelta(seconds=2)
 REFUSED_FOR = timedelta(seconds=30)
@@ -76,6 +80,7 @@ class Seat:
     _ends_at: float = 0.0
     _worked_at: float = 0.0
     _is_done: bool = False
+    _plans_at: float = 0.0
     _rests: dict[tuple[Kind, Verb], float] = field(default_factory=dict)
 
     @property
@@ -98,7 +103,7 @@ class Seat:
         if not self._is_anything_due():
             # As on most days: nothing has changed, and nobody is asked anything.
             return +self.counts
-        hands: list[Callable[[], int]] = [self.plan, *[self.send] * SENDERS, *[self.look] * LOOKERS]
+        hands: list[Callable[[], int]] = [self.plan_again, *[self.send] * SENDERS, *[self.look] * LOOKERS]
         self.together([lambda hand=hand: self._use(hand) for hand in hands])  # type: ignore[misc]
         return +self.counts
 
@@ -122,7 +127,7 @@ class Seat:
     def _look_whether_done(self) -> None:
         """Nothing more to do for this hand now: for all of them, where nothing is in flight, or it takes its time."""
         idle = self.clock() - self._worked_at
-        is_over = self.problem is not None or idle > self.seconds(GIVES_UP_AFTER)
+        is_over = self.problem is not None or idle > max(self.seconds(GIVES_UP_AFTER), LEAST_IDLE)
         self._is_done = self._is_done or is_over or (idle > self.seconds(IDLE) and self._due() == 0)
 
     # --- planning ------------------------------------------------------------------------------------------------
@@ -135,6 +140,15 @@ class Seat:
         if planned >= planning.PLANNED_AT_ONCE:
             # Else the next of them would be sought as if there were none yet.
             count_grown_tables(self.engine)
+        return planned
+
+    def plan_again(self) -> int:
+        """The same, and not again at once where nothing differed: every level of the shop is looked at for it."""
+        if self.clock() < self._plans_at:
+            return 0
+        planned = self.plan()
+        if not planned:
+            self._plans_at = self.clock() + self.seconds(PLANS_EVERY)
         return planned
 
     # --- sending -------------------------------------------------------------------------------------------------

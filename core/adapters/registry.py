@@ -25,6 +25,7 @@ from core.adapters.shopify.taxonomy import ShopifyTaxonomy
 from core.catalogue_target import CatalogueTarget
 from core.errors import Permanent
 from core.ports import ChannelAccount, Facts, Mailbox, Mentions, SalesChannel, TaxonomySource
+from core.product_ports import ProductChannel
 
 _CHANNELS: Mapping[str, Callable[[ConnectionConfig, Deps], SalesChannel]] = {
     "shopify": ShopifyChannel,
@@ -60,8 +61,17 @@ class UnknownVendor(Permanent):
         super().__init__(f"no adapter for {vendor!r}: known are {', '.join(VENDORS)}")
 
 
+class SellsNothing(Permanent):
+    """A target was asked for what only channels have."""
+
+    def __init__(self, vendor: str) -> None:
+        super().__init__(f"{vendor} is told the catalogue and sells nothing: it has no listings and no orders to read")
+
+
 def make_channel(config: ConnectionConfig, deps: Deps) -> SalesChannel:
-    """The channel of a connection. Raises UnknownVendor."""
+    """The channel of a connection. Raises UnknownVendor, or SellsNothing for a target."""
+    if config.vendor in _TARGETS:
+        raise SellsNothing(config.vendor)
     make = _CHANNELS.get(config.vendor)
     if make is None:
         raise UnknownVendor(config.vendor)
@@ -79,6 +89,12 @@ def make_target(config: ConnectionConfig, deps: Deps) -> CatalogueTarget:
 def account(config: ConnectionConfig, deps: Deps) -> ChannelAccount:
     """Whose account a connection's credentials open, be it a channel or a target. Raises UnknownVendor."""
     return (make_target(config, deps) if config.vendor in _TARGETS else make_channel(config, deps)).about()
+
+
+def make_products(config: ConnectionConfig, deps: Deps) -> ProductChannel | None:
+    """The products of a connection; None for a channel that keeps none of its own. Raises UnknownVendor."""
+    channel = make_channel(config, deps)
+    return channel.products if isinstance(channel, ShopifyChannel) else None
 
 
 BodyParser = Callable[[str, bytes, datetime | None], Facts | None]

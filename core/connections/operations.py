@@ -131,8 +131,10 @@ def connect(
     row = conn.exec_driver_sql(
         """
         insert into connections (shop_id, vendor, name, base_url, account_ref, guarantee_class, settings, write_mode,
-            created_at)
-        values (%(shop)s, %(vendor)s, %(name)s, %(base_url)s, %(account)s, %(class)s, %(settings)s, %(mode)s, %(now)s)
+            reads_orders, created_at)
+        values (%(shop)s, %(vendor)s, %(name)s, %(base_url)s, %(account)s, %(class)s, %(settings)s, %(mode)s,
+            -- What only is told the catalogue has no orders that could be read.
+            %(class)s <> 'T', %(now)s)
         on conflict (shop_id, name) do update set base_url = excluded.base_url, account_ref = excluded.account_ref,
             settings = connections.settings || excluded.settings
         returning id, (xmax = 0) as is_new

@@ -4,6 +4,7 @@ between two batches."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -53,6 +54,19 @@ def finish(conn: Connection, run: Run, state: str, now: datetime, stamp: str | N
         state=state,
         now=now,
     )
+    if state in ("read", "stopped"):
+        _note_effect(conn, run.shop_id, run.id)
+
+
+def _note_effect(conn: Connection, shop_id: int, import_id: int) -> None:
+    """Keep what applying the rest would do: who decides looks at it again and again."""
+    execute(
+        conn,
+        "update import_runs set effect = %(effect)s::jsonb where shop_id = %(shop)s and id = %(id)s",
+        shop=shop_id,
+        id=import_id,
+        effect=storable(asdict(queries.effect(conn, shop_id, import_id))),
+    )
 
 
 def fail(conn: Connection, shop_id: int, import_id: int, why: str, now: datetime) -> None:
@@ -69,6 +83,8 @@ def fail(conn: Connection, shop_id: int, import_id: int, why: str, now: datetime
         why=why,
         now=now,
     )
+    if queries.run(conn, shop_id, import_id).state == "stopped":
+        _note_effect(conn, shop_id, import_id)
 
 
 def actor_of(run: Run, who: str) -> Actor:

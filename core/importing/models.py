@@ -1,4 +1,5 @@
-"""Tables: import_runs, import_items (one product of a file, or rows that are none), import_mappings."""
+"""Tables: import_runs, import_items (one product of a file, or rows that are none), import_problem_groups,
+import_mappings."""
 
 from __future__ import annotations
 
@@ -55,6 +56,7 @@ import_runs = Table(
     _count("kept", "items that were not undone because they were changed since"),
     Column("new_categories", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("new_metafields", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("effect", JSONB, comment="what applying the rest would do besides, as it was when it was read or stopped"),
     Column("created_by", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
@@ -125,6 +127,31 @@ import_items = Table(
         "product_id",
         postgresql_where=text("product_id is not null"),
     ),
+    Index("ix_import_items_warnings", "shop_id", "import_id", "position", postgresql_where=text("has_warnings")),
+    Index("ix_import_items_refused", "shop_id", "import_id", "position", postgresql_where=text("fate <> 'done'")),
+    Index(
+        "ix_import_items_kept",
+        "shop_id",
+        "import_id",
+        "position",
+        postgresql_where=text("undo_fate = 'changed'"),
+    ),
+)
+
+import_problem_groups = Table(
+    "import_problem_groups",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("import_id", BigInteger, nullable=False),
+    Column("key", Text, nullable=False, comment="what those of one group have in common, as a hash"),
+    Column("severity", Text, nullable=False),
+    Column("column_name", Text, nullable=False),
+    Column("sentence", Text, nullable=False, comment="that of the first row"),
+    Column("fix", Text, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("first_row", BigInteger, nullable=False),
+    PrimaryKeyConstraint("shop_id", "import_id", "key"),
+    ForeignKeyConstraint(["shop_id", "import_id"], ["import_runs.shop_id", "import_runs.id"]),
 )
 
 import_mappings = Table(

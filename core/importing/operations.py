@@ -18,6 +18,7 @@ from core.db import execute, scalar
 from core.errors import Anticipated, BadInput
 from core.importing import queries
 from core.importing.queries import Run, Settings, heads_key
+from core.importing.uploads import uploaded
 from core.money import CURRENCIES
 
 
@@ -87,24 +88,48 @@ def begin(
     return int(import_id)
 
 
+def begin_once(
+    conn: Connection, shop_id: int, document_id: int, settings: Settings, actor: Actor, now: datetime
+) -> tuple[int, bool]:
+    """Begin an import of an uploaded file, and True; where one of it is under way already, that one, and False.
+
+    Raises core.documents.NoDocument, as `begin`.
+    """
+    # Whoever sends the same file twice at once waits here for the first.
+    scalar(
+        conn,
+        "select id from documents where shop_id = %(shop)s and id = %(id)s for update",
+        shop=shop_id,
+        id=document_id,
+    )
+    document = uploaded(conn, shop_id, document_id, now)
+    known = queries.import_of(conn, shop_id, document_id)
+    if known is not None:
+        return known, False
+    return begin(conn, shop_id, document_id, document.file_name, settings, actor, now), True
+
+
 def read_again(conn: Connection, shop_id: int, import_id: int, settings: Settings, actor: Actor, now: datetime) -> None:
-    """Read the file anew, with other settings or against the catalogue as it is now. Raises NotNow."""
+    """Read the file anew, with other settings or against the catalogue as it is now. Raises NotNow.
+
+    Where it is being read by these settings already, that goes on.
+    """
     run = queries.run(conn, shop_id, import_id, for_update=True)
+    if run.state == "reading" and run.settings == settings:
+        return
     if run.state not in ("read", "failed", "reading"):
         raise NotNow(run, "read again")
-    execute(
-        conn,
-        "delete from import_items where shop_id = %(shop)s and import_id = %(id)s",
-        shop=shop_id,
-        id=import_id,
-    )
+    for table in ("import_items", "import_problem_groups"):
+        execute(
+            conn, f"delete from {table} where shop_id = %(shop)s and import_id = %(id)s", shop=shop_id, id=import_id
+        )
     zeros = ", ".join(f"{name} = 0" for name in queries.COUNTS)
     execute(
         conn,
         f"""
         update import_runs set state = 'reading', settings = %(settings)s, problem = null, form = null,
-            stop_asked_by = null, rows_total = null, new_categories = '{{}}', new_metafields = '[]', read_at = null,
-            worked_at = %(now)s, {zeros}
+            stop_asked_by = null, rows_total = null, new_categories = '{{}}', new_metafields = '[]', effect = null,
+            read_at = null, worked_at = %(now)s, {zeros}
         where shop_id = %(shop)s and id = %(id)s
         """,
         shop=shop_id,

@@ -16,6 +16,7 @@ from core.catalog.products.documents import ProductDocument, from_json
 from core.db import fetch, fetch_one, scalar
 from core.errors import BadInput
 from core.tables.values import normalized
+from core.targets.queries import targets_of
 
 PAGE = 50
 AT_WORK = ("reading", "applying", "undoing")
@@ -62,8 +63,28 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class Effect:
+    """What applying would do besides: SKUs and listings. `units_up`, `units_down`: stock on hand at the location.
+
+    `listings` show stock of the SKUs whose number changes. `products_by_connection`: of how many products a connection
+    is told, as far as they are ours to decide there; by its name, those that are told of none left out.
+    """
+
+    new_skus: int
+    priced: int
+    counted_skus: int
+    units_up: int
+    units_down: int
+    listings: int
+    products_by_connection: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
-    """An import as it is now; counts as its columns name them."""
+    """An import as it is now; counts as its columns name them.
+
+    `effect`: what applying the rest would do besides, as it was when the file was read, or the import stopped.
+    """
 
     shop_id: int
     id: int
@@ -82,6 +103,8 @@ class Run:
     rows_total: int | None = None
     new_categories: Sequence[str] = ()
     new_metafields: Sequence[Mapping[str, str]] = ()
+    effect: Effect | None = None
+    read_at: datetime | None = None
     applied_by: str | None = None
     applied_at: datetime | None = None
     undone_by: str | None = None
@@ -117,6 +140,7 @@ _PLAIN = (
     "rows_total",
     "new_categories",
     "new_metafields",
+    "read_at",
     "applied_by",
     "applied_at",
     "undone_by",
@@ -155,11 +179,26 @@ def runs(conn: Connection, shop_id: int, before: int | None = None, limit: int =
     return [_run_of(row) for row in rows]
 
 
+def import_of(conn: Connection, shop_id: int, document_id: int) -> int | None:
+    """The import of an uploaded file that is under way or waits for a decision; None where none is."""
+    found: int | None = scalar(
+        conn,
+        """
+        select max(id) from import_runs where shop_id = %(shop)s and document_id = %(document)s
+            and state not in ('applied', 'discarded', 'failed', 'undone')
+        """,
+        shop=shop_id,
+        document=document_id,
+    )
+    return found
+
+
 def _run_of(row: RowMapping) -> Run:
     return Run(
         **{name: row[name] for name in _PLAIN},
         settings=Settings.from_json(row["settings"]),
         counts={name: row[name] for name in COUNTS},
+        effect=None if row["effect"] is None else Effect(**row["effect"]),
     )
 
 
@@ -181,7 +220,10 @@ def at_work(conn: Connection, quiet_since: datetime) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One product of a file, or rows that are none. `before` None: it is new, or was removed since."""
+    """One product of a file, or rows that are none. `before` None: it is new, or was removed since.
+
+    `cells` are those of its first row, of what is rejected.
+    """
 
     position: int
     first_row: int
@@ -198,6 +240,7 @@ class Item:
     detail: str | None
     version: int | None
     undo_fate: str | None
+    cells: Sequence[str] = ()
 
 
 SHOWN: Mapping[str, str] = {
@@ -248,6 +291,7 @@ def items(
             row["detail"],
             row["version"],
             row["undo_fate"],
+            row["rows"][0][1] if row["rows"] else (),
         )
         for row in rows
     ]
@@ -256,18 +300,15 @@ def items(
 def problem_groups(conn: Connection, shop_id: int, import_id: int, limit: int = 100) -> Sequence[RowMapping]:
     """What is wrong with the file's rows, by column and sentence without its particulars: how often, and where first.
 
-    Columns: severity, column, sentence, fix, times, first_row; errors first, then the most frequent.
+    Columns: severity, column, sentence (that of the first row), fix, times, first_row; errors first, then the most
+    frequent. Counted while the file is read.
     """
     return fetch(
         conn,
         """
-        select p ->> 'severity' as severity, p ->> 'column' as "column",
-            min(p ->> 'sentence') as sentence, p ->> 'fix' as fix, count(*) as times,
-            min((p ->> 'row')::int8) as first_row
-        from import_items i cross join lateral jsonb_array_elements(i.problems) p
-        where i.shop_id = %(shop)s and i.import_id = %(import)s and i.problems <> '[]'
-        group by 1, 2, 4, regexp_replace(p ->> 'sentence', '“[^”]*”|[0-9]+', '…', 'g')
-        order by 1, 5 desc, 6 limit %(limit)s
+        select severity, column_name as "column", sentence, fix, times, first_row from import_problem_groups
+        where shop_id = %(shop)s and import_id = %(import)s
+        order by severity, times desc, first_row limit %(limit)s
         """,
         shop=shop_id,
         limit=limit,
@@ -275,24 +316,11 @@ def problem_groups(conn: Connection, shop_id: int, import_id: int, limit: int = 
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """What applying would do besides: SKUs and listings. `units_up`, `units_down`: stock on hand at the location.
-
-    `listings` show stock of the SKUs whose number changes; `products_by_connection` are those that a connection is told
-    of, by its name.
-    """
-
-    new_skus: int
-    priced: int
-    counted_skus: int
-    units_up: int
-    units_down: int
-    listings: int
-
-
 def effect(conn: Connection, shop_id: int, import_id: int) -> Effect:
-    """Recomputed from what was read and from stock as it is now; only of what is still to be applied."""
+    """Recomputed from what was read and from stock as it is now; only of what is still to be applied.
+
+    Of a large file that takes a second: pages show `Run.effect`.
+    """
     row = fetch_one(
         conn,
         """
@@ -327,7 +355,33 @@ def effect(conn: Connection, shop_id: int, import_id: int) -> Effect:
         **{"import": import_id},
     )
     assert row is not None, "sums always come"
-    return Effect(**{name: int(value) for name, value in row.items()})
+    told = _products_by_connection(conn, shop_id, import_id)
+    return Effect(**{name: int(value) for name, value in row.items()}, products_by_connection=told)
+
+
+def _products_by_connection(conn: Connection, shop_id: int, import_id: int) -> dict[str, int]:
+    """Targets are told of every product; a channel of those that it has."""
+    rows = fetch(
+        conn,
+        """
+        with open as materialized (
+            select product_id from import_items
+            where shop_id = %(shop)s and import_id = %(import)s and fate is null and action in ('create', 'update')
+        ), told as (
+            select l.connection_id, count(*) as products from open o
+            join product_links l on l.shop_id = %(shop)s and l.product_id = o.product_id group by 1
+            union all
+            select t.id, (select count(*) from open) from unnest(%(targets)b::int8[]) t (id)
+        )
+        select c.name, t.products from told t
+        join connections c on c.shop_id = %(shop)s and c.id = t.connection_id and c.state = 'active'
+        where t.products > 0 order by c.name
+        """,
+        shop=shop_id,
+        targets=targets_of(conn, shop_id),
+        **{"import": import_id},
+    )
+    return {row["name"]: row["products"] for row in rows}
 
 
 def rejected(

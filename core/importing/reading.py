@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Connection
@@ -79,6 +81,7 @@ def take_in(
         rows[0]["problems"] = general + rows[0]["problems"]
         rows[0]["has_warnings"] = rows[0]["has_warnings"] or any(p["severity"] == "warning" for p in general)
     _insert(conn, run, rows)
+    _count_problems(conn, run, [problem for row in rows for problem in row["problems"]])
     _count_read(conn, run, reads, rows, category_ids, form, rows_total, now)
 
 
@@ -185,6 +188,41 @@ def _insert(conn: Connection, run: Run, rows: Sequence[Mapping[str, Any]]) -> No
         """,
         shop=run.shop_id,
         rows=storable(rows),
+        **{"import": run.id},
+    )
+
+
+_PARTICULARS = re.compile("“[^”]*”|[0-9]+")
+_WORD = 4
+"""Shorter cells are found in any sentence."""
+
+
+def _count_problems(conn: Connection, run: Run, problems: Sequence[Mapping[str, Any]]) -> None:
+    """Add to the groups of what is wrong: alike but for what is in quotation marks, numbers and the cell itself."""
+    groups: dict[str, dict[str, Any]] = {}
+    for told in problems:
+        sentence, value = told["sentence"], told["value"]
+        alike = _PARTICULARS.sub("…", sentence.replace(value, "…") if len(value) >= _WORD else sentence)
+        words = storable([told["severity"], told["column"], told["fix"], alike])
+        group = {**told, "key": sha256(words.encode()).hexdigest()[:32], "times": 0}
+        known = groups.setdefault(group["key"], group)
+        known["times"] += 1
+        if told["row"] < known["row"]:
+            known |= {"row": told["row"], "sentence": sentence}
+    execute(
+        conn,
+        """
+        insert into import_problem_groups as g (shop_id, import_id, key, severity, column_name, sentence, fix, times,
+            first_row)
+        select %(shop)s, %(import)s, r.key, r.severity, r."column", r.sentence, r.fix, r.times, r."row"
+        from jsonb_to_recordset(%(groups)s::jsonb) as r (key text, severity text, "column" text, sentence text,
+            fix text, times int4, "row" int8)
+        on conflict (shop_id, import_id, key) do update set times = g.times + excluded.times,
+            sentence = case when excluded.first_row < g.first_row then excluded.sentence else g.sentence end,
+            first_row = least(g.first_row, excluded.first_row)
+        """,
+        shop=run.shop_id,
+        groups=storable(list(groups.values())),
         **{"import": run.id},
     )
 

@@ -18,7 +18,7 @@ from core.catalogue_target import KINDS, Kind, TargetRecord
 from core.db import execute, fetch
 from core.targets import contents, rules
 from core.targets.contents import Made, Target
-from core.targets.settling import LEASE
+from core.targets.settling import LEASE, let_wait
 
 Verdict = Literal["in_step", "differs", "adopted", "stale", "gone", "there"]
 """As it should be; otherwise than it should be; there though we did not know; there and should not be; not there;
@@ -53,7 +53,7 @@ def take_to_check(conn: Connection, target: Target, limit: int, now: datetime) -
             **_of(target),
             kind=kind,
             now=now,
-            until=now + LEASE,
+            until=now + LEASE / target.factor,
             limit=limit,
         )
         if rows:
@@ -156,7 +156,7 @@ def _note(
     ]
     _tell(conn, target, told, now)
     if kind == "item":
-        _tell_variants(conn, target, [one.id for one in told], now)
+        _tell_variants(conn, target, told, {row["id"]: row["entity_id"] for row in rows}, now)
     return Counter(one.verdict for one in told)
 
 
@@ -198,27 +198,28 @@ def _tell(conn: Connection, target: Target, told: Sequence[_Told], now: datetime
     )
 
 
-def _tell_variants(conn: Connection, target: Target, item_ids: Sequence[int], now: datetime) -> None:
+def _tell_variants(
+    conn: Connection, target: Target, told: Sequence[_Told], products: dict[int, int], now: datetime
+) -> None:
     """Variants of items that are there may come; with an item that is gone its variants went as well, which is read."""
+    gone = [products[one.id] for one in told if not one.is_known]
+    let_wait(conn, target, [products[one.id] for one in told if one.is_known], now, waits=False)
+    let_wait(conn, target, gone, now, waits=True)
+    if not gone:
+        return
     execute(
         conn,
         """
-        with changed as materialized (
-            select v.id, not i.is_known as waits, not i.is_known and v.is_known
-                and v.linked_ids[1] = i.entity_id as is_doubted
-            from target_entries i
-            join target_entries v on v.shop_id = i.shop_id and v.connection_id = i.connection_id
-                and v.parent_id = i.entity_id and v.kind = 'variant'
-            where i.shop_id = %(shop)s and i.id = any(%(ids)b::int8[])
-                and (v.waits = i.is_known or (not i.is_known and v.is_known and v.open_job_id is null))
-            order by v.id for no key update of v
+        with doubted as materialized (
+            select id from target_entries where shop_id = %(shop)s and connection_id = %(connection)s
+                and kind = 'variant' and is_known and linked_ids[1] = any(%(ids)b::int8[]) and open_job_id is null
+            order by id for no key update
         )
-        update target_entries v set waits = c.waits, to_check = v.to_check or (c.is_doubted and v.open_job_id is null),
-            next_at = least(v.next_at, %(now)s)
-        from changed c where v.shop_id = %(shop)s and v.id = c.id
+        update target_entries v set to_check = true, next_at = least(v.next_at, %(now)s) from doubted
+        where v.shop_id = %(shop)s and v.id = doubted.id
         """,
-        shop=target.shop_id,
-        ids=list(item_ids),
+        **_of(target),
+        ids=gone,
         now=now,
     )
 

@@ -18,7 +18,7 @@ from core.targets.rules import EntryOutcome
 from core.targets.sending import WHOLE_JOB, entries_of
 
 LEASE = timedelta(minutes=1)
-"""Of our time: for so long whoever took a job to look at it has it alone."""
+"""Of the target's time: for so long whoever took a job to look at it has it alone. Two who look do no harm."""
 
 GONE = "its results could not be read before they expired"
 
@@ -55,7 +55,7 @@ def take_due(conn: Connection, target: Target, now: datetime) -> OpenJob | None:
         """,
         **_of(target),
         now=now,
-        until=now + LEASE,
+        until=now + LEASE / target.factor,
     )
     return None if row is None else OpenJob(**row)
 
@@ -92,7 +92,7 @@ def take_listed(conn: Connection, target: Target, at_least: int, now: datetime) 
         kind=row["kind"],
         verb=row["verb"],
         now=now,
-        until=now + LEASE,
+        until=now + LEASE / target.factor,
     )
     return (row["kind"], row["verb"]) if taken else None
 
@@ -353,22 +353,39 @@ def _tell_entries(conn: Connection, target: Target, job: OpenJob, rows: str, now
 
 def _let_variants_go(conn: Connection, target: Target, job: OpenJob, now: datetime) -> None:
     """Variants of items that are there now need not wait any more; of items that are not, they do."""
+    items = fetch(
+        conn,
+        """
+        select i.entity_id, i.is_known from target_job_entries j
+        join target_entries i on i.shop_id = j.shop_id and i.id = j.entry_id
+        where j.shop_id = %(shop)s and j.job_id = %(job)s
+        """,
+        shop=target.shop_id,
+        job=job.id,
+    )
+    let_wait(conn, target, [row["entity_id"] for row in items if row["is_known"]], now, waits=False)
+    let_wait(conn, target, [row["entity_id"] for row in items if not row["is_known"]], now, waits=True)
+
+
+def let_wait(conn: Connection, target: Target, product_ids: Sequence[int], now: datetime, *, waits: bool) -> None:
+    """Whether the variants of some products wait for them."""
+    if not product_ids:
+        return
+    # By a list, and not by a join: what the tables hold changes faster than the server counts it.
     execute(
         conn,
         """
         with changed as materialized (
-            select v.id, not i.is_known as waits from target_job_entries j
-            join target_entries i on i.shop_id = j.shop_id and i.id = j.entry_id
-            join target_entries v on v.shop_id = i.shop_id and v.connection_id = i.connection_id
-                and v.parent_id = i.entity_id and v.kind = 'variant'
-            where j.shop_id = %(shop)s and j.job_id = %(job)s and v.waits = i.is_known
-            order by v.id for no key update of v
+            select id from target_entries where shop_id = %(shop)s and connection_id = %(connection)s
+                and parent_id = any(%(ids)b::int8[]) and waits <> %(waits)s
+            order by id for no key update
         )
-        update target_entries v set waits = changed.waits, next_at = least(v.next_at, %(now)s) from changed
+        update target_entries v set waits = %(waits)s, next_at = least(v.next_at, %(now)s) from changed
         where v.shop_id = %(shop)s and v.id = changed.id
         """,
-        shop=target.shop_id,
-        job=job.id,
+        **_of(target),
+        ids=list(product_ids),
+        waits=waits,
         now=now,
     )
 

@@ -114,7 +114,8 @@ def test_a_long_tree_is_read_level_by_level_and_page_by_page(
 
 
 def test_choices_and_skus_of_no_product(catalogue: Catalogue) -> None:
-    for handle, vendor, kind in (("a", "Zeta", "Hat"), ("b", "Åkesson", None), ("c", "Zeta", "Bag"), ("d", None, "Hat")):
+    named = (("a", "Zeta", "Hat"), ("b", "Åkesson", None), ("c", "Zeta", "Bag"), ("d", None, "Hat"))
+    for handle, vendor, kind in named:
         document = ProductDocument(handle, handle, (VariantDocument(handle, "GBP"),), vendor=vendor, product_type=kind)
         catalogue.save(document)
     conn, shop = catalogue.conn, catalogue.shop_id

@@ -23,6 +23,9 @@ MAIN = Path(__file__).resolve().parents[2] / "dashboard" / "main.py"
 
 Open = Callable[..., AppTest]
 
+ADDRESSES = {"imports": "import"}
+"""Of pages whose file is called otherwise."""
+
 # Each page under test looks through all that is installed for components: once is enough, it takes half a second.
 manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
 
@@ -65,7 +68,7 @@ def opened(settings: None) -> Open:
         if screen:
             # Straight to it, as a link leads there: a page has the name of its file, with hyphens for words.
             page.switch_page(f"screens/{screen}.py")
-            page._page_hash = calc_hash(screen.replace("_", "-"))
+            page._page_hash = calc_hash(ADDRESSES.get(screen, screen.replace("_", "-")))
         return page.run()
 
     return go

@@ -12,7 +12,7 @@ from core.catalog.categories.operations import BadCategory, CategoryInUse
 from core.catalog.products import operations
 from core.catalog.products.operations import NameTaken, NothingToTakeBack, ProductChanged
 from core.catalog.products.queries import Filters
-from dashboard import catalogue_actions, catalogue_queries, product_form, queries
+from dashboard import catalogue_actions, catalogue_queries, people, product_editor, product_form, queries
 from dashboard.actions import application
 from tests.dashboard import catalogue_worlds, seed
 from tests.dashboard.conftest import Open, text_of
@@ -186,3 +186,27 @@ def test_what_is_done_is_done_to_what_was_seen(conn: Connection, settings: None)
     assert catalogue_queries.paths(shop, "all")[light] == "Lights"
     found = catalogue_queries.products(shop, "all", Filters(category_id=light), None)
     assert found.counted == 18
+
+
+def test_what_is_typed_goes_on_top_of_what_others_changed_and_what_collides_is_said(
+    conn: Connection, settings: None
+) -> None:
+    world = catalogue_worlds.full(conn)
+    app, shop, shirt = application(), world.shop, world.products["linen-shirt"]
+    viewer = people.Viewer(people.Person("ada", "admin", "all"), people.Shop(shop, "Harbour", "Europe/London", "GBP"))
+    base = catalogue_queries.newest(shop, shirt)
+    assert base is not None
+    mine = replace(base.document, title="Mine")
+    draft = product_editor.Draft(base, product_form.typed(mine, {}))
+    assert product_editor.on_top(viewer, draft, mine) == (base, mine)
+    theirs = replace(base.document, vendor="Theirs")
+    catalogue_actions.save(app, shop, theirs, ADA, shirt, base.version)
+    found = product_editor.on_top(viewer, draft, mine)
+    assert found is not None
+    assert (found[0].version, found[1]) == (base.version + 1, replace(theirs, title="Mine"))
+    catalogue_actions.save(app, shop, replace(theirs, title="Theirs"), ADA, shirt, base.version + 1)
+    assert product_editor.on_top(viewer, draft, mine) is None
+    assert "Title: Linen shirt, washed → Theirs" in [one.sentence for one in draft.clash]
+    catalogue_actions.remove(app, shop, shirt, base.version + 2, ADA)
+    assert product_editor.on_top(viewer, draft, mine) is None
+    assert draft.clash[0].sentence == "Product removed: Linen shirt, washed"

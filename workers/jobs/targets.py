@@ -78,6 +78,8 @@ def _drain(shop_id: int, connection_id: int, number: int) -> dict[str, Any]:
             seat = Seat(app.engine, queries.target_of(row), api, number)
             _ring_others(app, row, seat, number)
             counts = seat.drain(DRAIN_SECONDS)
+        # What was planned meanwhile is for them, too.
+        _ring_others(app, row, seat, number)
         _note(app, row, seat)
         with read_only(app.engine) as conn:
             is_live = switches.may_write(conn, shop_id, connection_id)
@@ -121,7 +123,7 @@ def ring_all() -> dict[str, Any]:
         rows = queries.all_targets(conn)
     for row in rows:
         app.doorbell.ring(lane_of(row, 1))
-    return {"rung": 0, "targets": len(rows)} if not rows else {"rung": len(rows)}
+    return {"rung": len(rows)}
 
 
 @job("sync.targets", queue="polls", timeout=30)
