@@ -3,15 +3,20 @@ which it is not told of, and what Google calls them. Nothing is decided where no
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from sqlalchemy import Connection
 
+from core.audit import Actor
 from core.catalog.products.documents import digest_of
 from core.catalog.taxonomies import queries as taxonomies
+from core.catalog.taxonomies.loading import AlreadyLoaded, load_told
 from core.catalog.taxonomies.rules import Target as Taxonomy
 from core.db import scalar
+
+READER = Actor("the comparison", "its categories were read with everything else")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +61,20 @@ def answers(conn: Connection, shop_id: int, connection_id: int, category_ids: Co
         frozenset(each.category_id for each in own if each.state == "left_out"),
         {each.category_id: each.path for each in google if each.state in answered and each.path is not None},
     )
+
+
+def note_account(
+    conn: Connection, shop_id: int, connection_id: int, told: Sequence[tuple[str, str]], now: datetime
+) -> bool:
+    """Keep what categories an account has besides ours, as (id, name), to be mapped to; says whether they changed."""
+    taxonomy = Taxonomy("klaviyo", connection_id)
+    if not told and taxonomies.living(conn, shop_id, taxonomy) is None:
+        return False
+    name = scalar(
+        conn, "select name from connections where shop_id = %(s)s and id = %(id)s", s=shop_id, id=connection_id
+    )
+    try:
+        load_told(conn, shop_id, taxonomy, name, told, READER, now)
+    except AlreadyLoaded:
+        return False
+    return True
