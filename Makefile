@@ -36,7 +36,7 @@ test: $(VENV)/.setup-dev ## Run what every change has to pass; ARGS="-k words" c
 test-long: $(VENV)/.setup-dev ## Run what takes minutes for one thing: whole files, outages, chaos, phones; before a release
 	$(PYTEST) --numprocesses $(JOBS) -m long $(ARGS)
 
-bench: $(VENV)/.setup ## Measure; ARGS="apply --json" chooses one (ingest, apply, plan, replay, hot_sku, scarce, quota, catalogue, propagate, ledger, oversell)
+bench: $(VENV)/.setup ## Measure; ARGS="apply --json" chooses one (ingest, apply, plan, replay, hot_sku, scarce, quota, catalogue, import, propagate, ledger, oversell)
 	$(BIN)/python -m bench $(ARGS)
 
 chaos: $(VENV)/.setup-dev ## Strike a whole running system; ARGS="--seed 7 --blows 120 --report chaos.json"

@@ -40,6 +40,7 @@ from core.messaging import notice_channels
 from core.messaging.doorbell import Doorbell
 from core.messaging.outbox import Outgoing, Sender
 from core.ports import Broker, Effect, Mailbox, Mentions, SalesChannel, TaxonomySource
+from core.product_ports import ProductChannel
 from core.runs.operations import record_calls
 
 _CALLS_AT_ONCE = 50
@@ -104,6 +105,12 @@ class Application:
         """Who tells the categories that a connection's channel puts products into, if it does; as `channel` else."""
         with self._lent(connection) as (config, deps):
             yield registry.make_taxonomy(config, deps)
+
+    @contextmanager
+    def products(self, connection: ConnectionRow) -> Iterator[ProductChannel | None]:
+        """The products of a connection's channel, if it keeps any; as `channel` otherwise."""
+        with self._lent(connection) as (config, deps):
+            yield registry.make_products(config, deps)
 
     @contextmanager
     def _lent(self, connection: ConnectionRow) -> Iterator[tuple[ConnectionConfig, Deps]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from sqlalchemy import Connection, Engine
@@ -47,9 +48,10 @@ class Begun(NamedTuple):
 
 
 class Download(NamedTuple):
-    """A file that waits to be fetched: its link, and what it is called."""
+    """A file that waits to be fetched: its link, until when that is good, and what the file is called."""
 
     url: str
+    expires_at: datetime
     file_name: str
 
 
@@ -78,7 +80,7 @@ def begin(
         import_id, is_new = operations.begin_once(conn, shop_id, document_id, settings, actor, now)
     if not is_new:
         return Begun(import_id, f"This file is imported already, as import {import_id}: here it is.")
-    return Begun(import_id, f"The file is read. {_when(ring(app, shop_id, import_id))}")
+    return Begun(import_id, _when("The dry run", ring(app, shop_id, import_id)))
 
 
 def read_again(
@@ -97,7 +99,7 @@ def read_again(
         _remember(conn, shop_id, settings, heads, actor, remember=remember)
         operations.read_again(conn, shop_id, import_id, settings, actor, utc_now())
 
-    return Begun(import_id, _do(app, shop_id, import_id, act, "The file is read again."))
+    return Begun(import_id, _do(app, shop_id, import_id, act, "The dry run", rings=True))
 
 
 def _remember(
@@ -116,7 +118,7 @@ def apply(app: Application, shop_id: int, import_id: int, actor: Actor) -> str:
     def act(conn: Connection) -> None:
         operations.apply(conn, shop_id, import_id, actor, utc_now())
 
-    return _do(app, shop_id, import_id, act, "It is being applied.")
+    return _do(app, shop_id, import_id, act, "Applying it", rings=True)
 
 
 def undo(app: Application, shop_id: int, import_id: int, actor: Actor) -> str:
@@ -125,7 +127,7 @@ def undo(app: Application, shop_id: int, import_id: int, actor: Actor) -> str:
     def act(conn: Connection) -> None:
         operations.undo(conn, shop_id, import_id, actor, utc_now())
 
-    return _do(app, shop_id, import_id, act, "It is being taken back.")
+    return _do(app, shop_id, import_id, act, "Taking it back", rings=True)
 
 
 def stop(app: Application, shop_id: int, import_id: int, actor: Actor) -> str:
@@ -134,7 +136,7 @@ def stop(app: Application, shop_id: int, import_id: int, actor: Actor) -> str:
     def act(conn: Connection) -> None:
         operations.stop(conn, shop_id, import_id, actor, utc_now())
 
-    return _do(app, shop_id, import_id, act, "It stops at its next batch.", rings=False)
+    return _do(app, shop_id, import_id, act, "It stops at its next batch.")
 
 
 def discard(app: Application, shop_id: int, import_id: int, actor: Actor) -> str:
@@ -143,7 +145,7 @@ def discard(app: Application, shop_id: int, import_id: int, actor: Actor) -> str
     def act(conn: Connection) -> None:
         operations.discard(conn, shop_id, import_id, actor, utc_now())
 
-    return _do(app, shop_id, import_id, act, "Discarded. Nothing was changed.", rings=False)
+    return _do(app, shop_id, import_id, act, "Discarded. Nothing was changed.")
 
 
 def prepare_rejected(app: Application, shop_id: int, import_id: int, by: str) -> Download:
@@ -155,23 +157,23 @@ def prepare_rejected(app: Application, shop_id: int, import_id: int, by: str) ->
     document_id, name = uploads.store_rejected(app.engine, app.documents, shop_id, import_id, by, now)
     with unit_of_work(app.engine) as conn:
         link = files.download_link(conn, app.documents, shop_id, document_id, utc_now())
-    return Download(link.url, name)
+    return Download(link.url, link.expires_at, name)
 
 
 def _do(
-    app: Application, shop_id: int, import_id: int, act: Callable[[Connection], None], said: str, *, rings: bool = True
+    app: Application, shop_id: int, import_id: int, act: Callable[[Connection], None], said: str, *, rings: bool = False
 ) -> str:
-    """What was done; or, where somebody was faster, what the import is by now."""
+    """What was done; or, where somebody was faster, what the import is by now. `rings`: `said` is what begins now."""
     try:
         with unit_of_work(app.engine) as conn:
             act(conn)
     except NotNow as overtaken:
         return f"Nothing was done: {overtaken}."
-    return f"{said} {_when(ring(app, shop_id, import_id))}" if rings else said
+    return _when(said, ring(app, shop_id, import_id)) if rings else said
 
 
-def _when(is_rung: bool) -> str:
-    return "It begins within seconds." if is_rung else "Redis does not answer: it begins when Redis is back."
+def _when(what: str, is_rung: bool) -> str:
+    return f"{what} begins within seconds." if is_rung else f"Redis does not answer: {what.lower()} begins later."
 
 
 def ring(app: Application, shop_id: int, import_id: int) -> bool:

@@ -104,7 +104,7 @@ def undo(run: Run, place: str | None) -> None:
                 (formats.count(changed), "changed since"),
             ],
             lines,
-            "Channels are told of the products as they were before." if c["applied"] else None,
+            None,
             "Take it back",
             "The prices were those of last year",
             lambda actor: _told(import_actions.undo(import_actions.application(), shop_id, run.id, actor)),

@@ -15,8 +15,8 @@ from core.tables.values import normalized
 from dashboard import components, formats, import_words
 
 NONE = ""
-_DECIMALS: dict[Literal[".", ","] | None, str] = {
-    None: "As each number tells",
+_DECIMALS: dict[Literal["", ".", ","], str] = {
+    "": "As each number tells",
     ".": "1,234.50",
     ",": "1.234,50",
 }
@@ -36,9 +36,9 @@ def draw(seen: Seen, start: Mapping, key: str) -> Mapping:
     columns: dict[str, str] = {}
     for place, (group, fields) in enumerate(import_words.GROUPS.items()):
         first = {name: column(start.columns.get(name)) for name in fields}
-        found = sum(1 for head in first.values() if head)
+        found = sum(1 for name, head in first.items() if st.session_state.get(f"{key}-field-{name}", head))
         beside = f" · {found} of {len(fields)} chosen" if found else " · nothing chosen"
-        with st.expander(f"{group}{beside}", expanded=place < 2 or found > 0, key=f"{key}-group-{place}"):
+        with st.expander(f"{group}{beside}", expanded=place < 2 or any(first.values()), key=f"{key}-group-{place}"):
             for name in fields:
                 chosen = _draw_field(seen, heads, name, first[name], key)
                 if chosen:
@@ -132,7 +132,7 @@ def _draw_reading(start: Mapping, has_weight: bool, key: str) -> tuple[WeightUni
         decimals = st.selectbox(
             "How numbers are written",
             list(_DECIMALS),
-            index=list(_DECIMALS).index(start.decimals),
+            index=list(_DECIMALS).index(start.decimals or ""),
             format_func=_DECIMALS.__getitem__,
             key=f"{key}-decimals",
             width=220,
@@ -156,4 +156,4 @@ def _draw_reading(start: Mapping, has_weight: bool, key: str) -> tuple[WeightUni
             width=220,
             help="Tags and pictures, such as blue, clay.",
         )
-    return unit, decimals, separator
+    return unit, decimals or None, separator

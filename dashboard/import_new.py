@@ -90,7 +90,8 @@ def _draw_unreadable(why: str) -> None:
         st.markdown(f"{formats.badge('danger', 'Cannot be read')} {import_words.problem(why, why.split(' ')[0])}")
         st.caption("Nothing was changed. Correct the file, or choose another one.")
         if st.button("Choose another file", key="other-file", icon=":material/arrow_back:"):
-            st.query_params.clear()
+            for name in ("document", "import", "again"):
+                st.query_params.pop(name, None)
             st.rerun()
 
 

@@ -24,6 +24,7 @@ from dashboard import (
 )
 
 QUIET_SECONDS = 90
+OLD_SECONDS = 15 * 60
 _STEPS = {"reading": 2, "read": 2, "failed": 2, "discarded": 2, "applying": 3, "stopped": 3}
 _LISTED = 40
 
@@ -47,9 +48,14 @@ def draw(viewer: people.Viewer, import_id: int) -> None:
     place = _place(viewer, run)
     _CARDS[run.state](viewer, run, now, place)
     if run.counts["items"] and run.state != "discarded":
-        _draw_problems(viewer, run)
-        _draw_made(run)
+        # Before the decision what is wrong with the file comes first, afterwards what became of each product.
+        if run.state in ("read", "failed"):
+            _draw_problems(viewer, run, now)
+            _draw_made(run)
         import_items.draw(viewer, run, place)
+        if run.state not in ("read", "failed"):
+            _draw_problems(viewer, run, now)
+            _draw_made(run)
 
 
 def _place(viewer: people.Viewer, run: Run) -> str | None:
@@ -138,6 +144,11 @@ def _draw_read(viewer: people.Viewer, run: Run, now: datetime, place: str | None
             lines = import_words.effects(run.effect, place) if run.effect else []
             st.markdown("\n".join(f"- {line}" for line in lines))
             _draw_about(viewer, run, now)
+            if run.read_at is not None and (now - run.read_at).total_seconds() > OLD_SECONDS:
+                st.caption(
+                    f"Read {formats.ago(run.read_at, now, viewer.shop.zone)}. What was changed since is not "
+                    "overwritten; read it again to compare it with the catalogue, and with stock, as they are now."
+                )
         with st.container(width="content", horizontal=True, key=f"acts-import-{run.id}"):
             if st.button("Discard…", key=f"discard-{run.id}"):
                 import_dialogs.discard(run)
@@ -175,7 +186,9 @@ def _marked(number: int) -> str:
 def _draw_failed(viewer: people.Viewer, run: Run, now: datetime, place: str | None) -> None:
     with components.card("danger", f"import-{run.id}"):
         with st.container(width="stretch", gap="xxsmall"):
-            st.markdown(f"{import_words.badge(run)} {import_words.problem(run.problem, run.file_name)} **Nothing was changed.**")
+            st.markdown(
+                f"{import_words.badge(run)} {import_words.problem(run.problem, run.file_name)} **Nothing was changed.**"
+            )
             _draw_about(viewer, run, now)
         with st.container(width="content", horizontal=True, key=f"acts-import-{run.id}"):
             if st.button("Discard…", key=f"discard-{run.id}"):
@@ -291,7 +304,7 @@ def _draw_outcome(run: Run) -> None:
 # --- what is wrong, and what would be made --------------------------------------------------------------------------
 
 
-def _draw_problems(viewer: people.Viewer, run: Run) -> None:
+def _draw_problems(viewer: people.Viewer, run: Run, now: datetime) -> None:
     found = import_queries.groups(viewer.shop.id, viewer.person.scope, run.id, run.worked_at)
     if not found:
         return
@@ -303,7 +316,7 @@ def _draw_problems(viewer: people.Viewer, run: Run) -> None:
             st.caption("An error keeps its product out, with all of its rows; a warning does not.")
         if run.counts["rejected"]:
             with st.container(width="content"):
-                _draw_download(viewer, run)
+                _draw_download(viewer, run, now)
     heads = [("", False), ("Column", False), ("What is wrong, and the repair", False), ("Times", True),
              ("First in row", True)]  # fmt: skip
     shown = found[: import_queries.GROUPS]
@@ -324,11 +337,11 @@ def _draw_problems(viewer: people.Viewer, run: Run) -> None:
         st.caption(f"The worst and most frequent {len(shown)}; the rest stands beside its product, below.")
 
 
-def _draw_download(viewer: people.Viewer, run: Run) -> None:
+def _draw_download(viewer: people.Viewer, run: Run, now: datetime) -> None:
     """Made when it is asked for; then a link that the browser fetches it by."""
     key = f"rejected-{run.id}-{run.read_at}"
     ready = st.session_state.get(key)
-    if ready is not None:
+    if ready is not None and ready.expires_at > now:
         st.link_button(f"Save {ready.file_name}", ready.url, icon=":material/download:", type="secondary")
         return
     if not st.button(

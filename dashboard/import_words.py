@@ -195,6 +195,12 @@ def effects(told: Effect, place: str | None) -> list[str]:
         lines.append(f"**{formats.plural(told.new_skus, 'SKU is', 'SKUs are')}** made.")
     if told.priced:
         lines.append(f"**{formats.plural(told.priced, 'price changes', 'prices change')}**.")
+    if told.products_by_connection:
+        named = [
+            f"**{formats.plain(name)}** of {formats.plural(products, 'product')}"
+            for name, products in told.products_by_connection.items()
+        ]
+        lines.append(f"Connections are told, as far as it is ours to decide there: {', '.join(named)}.")
     if place is None:
         lines.append("**Stock is left alone**, whatever numbers the file has.")
         return lines

@@ -78,12 +78,13 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
         icon=":material/schema:",
         url_path="categories-mapping",
     )
+    klaviyo = st.Page(SCREENS / "klaviyo.py", title="Klaviyo", icon=":material/mail:", url_path="klaviyo")
     return {
         "Now": [overview, oversell, failures, alerts],
         "Sync": [connections, mapping, runs, reconciliation, schedules, jobs, calls],
         "Stock": [skus, desk, rules],
         "Orders": [orders],
-        "Catalogue": [products, imports, categories, categories_mapping],
+        "Catalogue": [products, imports, categories, categories_mapping, klaviyo],
         "Money": [commissions, sellers, ledger, commission_rules],
         "Shop": [reports, setup],
     }

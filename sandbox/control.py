@@ -27,7 +27,16 @@ from sandbox.vendors.amazon.listings import Listings, find_seller, open_seller
 from sandbox.vendors.amazon.notices import KINDS, Notices
 from sandbox.vendors.amazon.orders import Orders
 from sandbox.vendors.amazon.sqs_queues import Queues
-from sandbox.vendors.shopify import bodies, catalogue, fulfilments, inventory, order_rows, orders, returns
+from sandbox.vendors.shopify import (
+    bodies,
+    catalogue,
+    fulfilments,
+    inventory,
+    order_rows,
+    orders,
+    product_bodies,
+    returns,
+)
 from sandbox.vendors.shopify.shops import find_shop, gid, home_location, open_shop
 
 # Work between two breaths of the event loop, so that API calls and deliveries go on during a long call.
@@ -168,13 +177,13 @@ class Control:
                     shop,
                     act,
                     "products/create",
-                    lambda product=entry.product_id: bodies.product_body(self._store, shop, product),  # type: ignore[misc]
+                    lambda product=entry.product_id: product_bodies.product_body(self._store, shop, product),  # type: ignore[misc]
                 )
             self._outbox.tell(
                 shop,
                 act,
                 "products/update",
-                lambda product=entry.product_id: bodies.product_body(self._store, shop, product),  # type: ignore[misc]
+                lambda product=entry.product_id: product_bodies.product_body(self._store, shop, product),  # type: ignore[misc]
             )
             if entry.created:
                 inventory.announce(self._store, self._outbox, shop, act, [(entry.item_id, location)])

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 
@@ -14,9 +15,12 @@ from sandbox.vendors.shopify import (
     drafts,
     fulfilment_orders,
     inventory,
+    metafields,
     order_edits,
     order_rows,
     places,
+    product_bodies,
+    product_set,
     scopes,
 )
 from sandbox.vendors.shopify.adjust_quantities import stock
@@ -53,6 +57,7 @@ class Staff:
             "hold": self.hold,
             "release": self.release,
             "deletion": self.delete_product,
+            "product": self.put_product,
             "order/deletion": self.delete_order,
             "app": self.change_app,
             "uninstallation": self.uninstall,
@@ -158,6 +163,28 @@ class Staff:
         product = places.delete_product(self._store, self._outbox, shop, text(given, "sku"))
         return {"product_id": gid("Product", product)}
 
+    def put_product(self, shop: Row, given: Body) -> Body:
+        """Types a product, its variants or metafields over, by the forms of productSet and its neighbours.
+
+        `product` is its id, or `handle`; what is asked in vain is refused with the vendor's own words.
+        """
+        product = given.get("product")
+        identifier = {"id": product} if product is not None else {"handle": text(given, "handle")}
+        if given.get("input") is not None:
+            made, errors = product_set.put(self._store, self._outbox, shop, identifier, given["input"])
+            _refuse(errors)
+            product = gid("Product", made or 0)
+        if given.get("variants") is not None:
+            _, errors = product_set.change_variants(
+                self._store, self._outbox, shop, str(product), objects(given, "variants")
+            )
+            _refuse(errors)
+        if given.get("metafields") is not None:
+            _, concerned, errors = metafields.set_many(self._store, shop, objects(given, "metafields"))
+            _refuse(errors)
+            product_bodies.announce_all(self._store, self._outbox, shop, concerned)
+        return {"product_id": product}
+
     def change_app(self, shop: Row, given: Body) -> Body:
         """The owner grants other scopes, ends the tokens or rotates the secret."""
         if (wanted := given.get("scopes")) is not None:
@@ -192,3 +219,9 @@ class Staff:
         if given.get("location_id") is None:
             return home_location(self._store, shop["id"])
         return places.find_location(self._store, shop, given["location_id"])
+
+
+def _refuse(errors: list[dict[str, Any]]) -> None:
+    """Raises Refused with the first of the vendor's objections."""
+    if errors:
+        raise Refused("invalid_product", f"{'.'.join(errors[0]['field'] or ())}: {errors[0]['message']}")

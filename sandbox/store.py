@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sandbox.tables import ADDED, TABLES
+from sandbox.tables import ADDED, LOOSENED, TABLES
 from sandbox.vendors.klaviyo import tables as klaviyo
 
 Row = sqlite3.Row
@@ -32,6 +32,10 @@ FIRST_IDS = {
     "fulfillment_event": 12_300_000_000_001,
     "fulfillment_order": 6_700_000_000_001,
     "fulfillment_order_line": 14_500_000_000_001,
+    "media": 33_100_000_000_001,
+    "option": 9_900_000_000_001,
+    "option_value": 3_700_000_000_001,
+    "metafield": 27_100_000_000_001,
     "hold": 2_400_000_000_001,
     "draft": 1_200_000_000_001,
     "order_edit": 3_300_000_000_001,
@@ -67,6 +71,7 @@ class Store:
         # guard against the loss of power, which a sandbox need not survive.
         for pragma in ("journal_mode=wal", "synchronous=normal", "temp_store=memory", "cache_size=-65536"):
             self.db.execute(f"pragma {pragma}")
+        self._loosen()
         self.db.executescript(TABLES + klaviyo.TABLES)
         self._add_columns()
         self._depth = 0
@@ -77,6 +82,14 @@ class Store:
         for table, column, kind in ADDED:
             if column not in {row["name"] for row in self.db.execute(f"pragma table_info({table})")}:
                 self.db.execute(f"alter table {table} add column {column} {kind}")
+
+    def _loosen(self) -> None:
+        """A world founded by an earlier version let a SKU be of one variant only, which the vendor does not."""
+        made = self.db.execute("select sql from sqlite_master where name = 'variants'").fetchone()
+        if made is None or "unique (shop_id, sku)" not in made["sql"]:
+            return
+        for statement in LOOSENED:
+            self.db.execute(statement)
 
     def close(self) -> None:
         self.db.close()

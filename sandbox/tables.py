@@ -25,11 +25,17 @@ create index if not exists products_by_update on products (shop_id, updated_at, 
 create table if not exists variants (
     id integer primary key, shop_id integer not null, product_id integer not null, item_id integer not null unique,
     sku text not null, barcode text, price text not null, policy text not null, tracked integer not null,
-    created_at text not null, updated_at text not null, unique (shop_id, sku)
+    created_at text not null, updated_at text not null
 );
+create index if not exists variants_by_sku on variants (shop_id, sku);
 create index if not exists variants_by_product on variants (product_id);
 create index if not exists variants_by_update on variants (shop_id, updated_at, id);
 create index if not exists variants_by_shop on variants (shop_id, id);
+create table if not exists metafields (
+    id integer primary key, owner text not null, owner_id integer not null, namespace text not null, key text not null,
+    type text not null, value text not null, created_at text not null, updated_at text not null,
+    unique (owner, owner_id, namespace, key)
+);
 create table if not exists levels (
     item_id integer not null, location_id integer not null, shop_id integer not null,
     available integer not null, committed integer not null, opening integer not null,
@@ -272,6 +278,21 @@ ADDED = (
     ("shops", "old_secret_until", "real"),
     ("locations", "active", "integer not null default 1"),
     ("levels", "active", "integer not null default 1"),
+    ("products", "description_html", "text not null default ''"),
+    ("products", "tags", "text not null default '[]'"),
+    ("products", "options", "text not null default '[]'"),
+    ("products", "media", "text not null default '[]'"),
+    ("products", "seo_title", "text"),
+    ("products", "seo_description", "text"),
+    ("variants", "compare_at", "text"),
+    ("variants", "taxable", "integer not null default 1"),
+    ("variants", "requires_shipping", "integer not null default 1"),
+    ("variants", "weight_value", "real not null default 0"),
+    ("variants", "weight_unit", "text not null default 'KILOGRAMS'"),
+    ("variants", "cost", "text"),
+    ("variants", "option_values", "text not null default '[]'"),
+    ("variants", "position", "integer not null default 1"),
+    ("variants", "media_id", "integer"),
     ("orders", "edited", "integer not null default 0"),
     ("orders", "source_name", "text not null default 'web'"),
     ("orders", "discount", "text not null default '0.00'"),
@@ -295,4 +316,18 @@ ADDED = (
     ("sellers", "access_key_id", "text"),
     ("sellers", "queue_arn", "text"),
     ("sellers", "further_marketplaces", "text not null default '[]'"),
+)
+
+# Of a world founded by an earlier version: its variants go into a table where several may have one SKU, or none.
+LOOSENED = (
+    "drop index if exists variants_by_product",
+    "drop index if exists variants_by_update",
+    "drop index if exists variants_by_shop",
+    "create table loose_variants (id integer primary key, shop_id integer not null, product_id integer not null,"
+    " item_id integer not null unique, sku text not null, barcode text, price text not null, policy text not null,"
+    " tracked integer not null, created_at text not null, updated_at text not null)",
+    "insert into loose_variants select id, shop_id, product_id, item_id, sku, barcode, price, policy, tracked,"
+    " created_at, updated_at from variants",
+    "drop table variants",
+    "alter table loose_variants rename to variants",
 )

@@ -48,6 +48,7 @@ from workers.klaviyo_cli import klaviyo
 from workers.money_cli import money
 from workers.notices_cli import notices
 from workers.oversold_cli import alert_limit, oversold
+from workers.products_cli import products
 from workers.reconcile_cli import reconcile
 from workers.reports_cli import report
 from workers.retention_cli import retention
@@ -110,6 +111,7 @@ cli.add_command(failures)
 cli.add_command(parked)
 cli.add_command(confirm_shipment)
 reconcile.add_command(reconcile_orders_cli.orders)
+cli.add_command(products)
 cli.add_command(reconcile)
 cli.add_command(retention)
 cli.add_command(runs)

@@ -27,7 +27,7 @@ from core.inventory.planner import Mode
 from core.policies import operations as policies
 from core.runs import operations as runs
 from core.runs import queries as run_queries
-from workers import demo_parties
+from workers import demo_catalogue, demo_parties
 from workers.jobs.subscriptions import check_subscriptions
 
 CONTROL_SECONDS = 120
@@ -212,7 +212,10 @@ DEMO_ACTOR = Actor("switchyard up", "connect the sandbox's demo shop")
 
 
 def connect_demo(app: Application, progress: Progress, *, shoppers: bool = True) -> Pair:
-    """Connect the sandbox's demo shop and let shoppers buy there and at Amazon at a gentle pace."""
+    """Connect the sandbox's demo shop and let shoppers buy there and at Amazon at a gentle pace.
+
+    Its products are read into the catalogue, of which its Klaviyo account is told.
+    """
     control = Control(app.settings.sandbox_url)
     world = control.get("/world")
     shop = next(entry for entry in world["shops"] if entry["domain"].startswith("demo."))
@@ -221,6 +224,7 @@ def connect_demo(app: Application, progress: Progress, *, shoppers: bool = True)
     with unit_of_work(app.engine) as conn:
         # Before anybody buys: what is booked earlier has no seller.
         demo_parties.set_up(conn, pair.shop_id, shop["currency"], DEMO_ACTOR, utc_now())
+    demo_catalogue.set_up(app, control.url, world, pair.shopify, DEMO_ACTOR)
     at_shop = {"domain": shop["domain"], "pace_per_minute": DEMO_PACE_PER_MINUTE}
     at_amazon = {"seller_id": seller_id, "pace_per_minute": DEMO_PACE_AT_AMAZON}
     for crowd in (at_shop, at_amazon):

@@ -25,6 +25,7 @@ from core.adapters.shopify.taxonomy import ShopifyTaxonomy
 from core.catalogue_target import CatalogueTarget
 from core.errors import Permanent
 from core.ports import ChannelAccount, Facts, Mailbox, Mentions, SalesChannel, TaxonomySource
+from core.product_ports import ProductChannel
 
 _CHANNELS: Mapping[str, Callable[[ConnectionConfig, Deps], SalesChannel]] = {
     "shopify": ShopifyChannel,
@@ -88,6 +89,12 @@ def make_target(config: ConnectionConfig, deps: Deps) -> CatalogueTarget:
 def account(config: ConnectionConfig, deps: Deps) -> ChannelAccount:
     """Whose account a connection's credentials open, be it a channel or a target. Raises UnknownVendor."""
     return (make_target(config, deps) if config.vendor in _TARGETS else make_channel(config, deps)).about()
+
+
+def make_products(config: ConnectionConfig, deps: Deps) -> ProductChannel | None:
+    """The products of a connection; None for a channel that keeps none of its own. Raises UnknownVendor."""
+    channel = make_channel(config, deps)
+    return channel.products if isinstance(channel, ShopifyChannel) else None
 
 
 BodyParser = Callable[[str, bytes, datetime | None], Facts | None]

@@ -16,9 +16,9 @@ from core.audit import Actor
 from core.catalog.imports.mapping import Mapping as ColumnMapping
 from core.db import execute, scalar
 from core.errors import Anticipated, BadInput
-from core.files import operations as files
 from core.importing import queries
 from core.importing.queries import Run, Settings, heads_key
+from core.importing.uploads import uploaded
 from core.money import CURRENCIES
 
 
@@ -102,7 +102,7 @@ def begin_once(
         shop=shop_id,
         id=document_id,
     )
-    document = files.readable(conn, shop_id, document_id, now)
+    document = uploaded(conn, shop_id, document_id, now)
     known = queries.import_of(conn, shop_id, document_id)
     if known is not None:
         return known, False

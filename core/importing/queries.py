@@ -16,6 +16,7 @@ from core.catalog.products.documents import ProductDocument, from_json
 from core.db import fetch, fetch_one, scalar
 from core.errors import BadInput
 from core.tables.values import normalized
+from core.targets.queries import targets_of
 
 PAGE = 50
 AT_WORK = ("reading", "applying", "undoing")
@@ -65,7 +66,8 @@ class Settings:
 class Effect:
     """What applying would do besides: SKUs and listings. `units_up`, `units_down`: stock on hand at the location.
 
-    `listings` show stock of the SKUs whose number changes.
+    `listings` show stock of the SKUs whose number changes. `products_by_connection`: of how many products a connection
+    is told, as far as they are ours to decide there; by its name, those that are told of none left out.
     """
 
     new_skus: int
@@ -74,6 +76,7 @@ class Effect:
     units_up: int
     units_down: int
     listings: int
+    products_by_connection: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,7 +355,33 @@ def effect(conn: Connection, shop_id: int, import_id: int) -> Effect:
         **{"import": import_id},
     )
     assert row is not None, "sums always come"
-    return Effect(**{name: int(value) for name, value in row.items()})
+    told = _products_by_connection(conn, shop_id, import_id)
+    return Effect(**{name: int(value) for name, value in row.items()}, products_by_connection=told)
+
+
+def _products_by_connection(conn: Connection, shop_id: int, import_id: int) -> dict[str, int]:
+    """Targets are told of every product; a channel of those that it has."""
+    rows = fetch(
+        conn,
+        """
+        with open as materialized (
+            select product_id from import_items
+            where shop_id = %(shop)s and import_id = %(import)s and fate is null and action in ('create', 'update')
+        ), told as (
+            select l.connection_id, count(*) as products from open o
+            join product_links l on l.shop_id = %(shop)s and l.product_id = o.product_id group by 1
+            union all
+            select t.id, (select count(*) from open) from unnest(%(targets)b::int8[]) t (id)
+        )
+        select c.name, t.products from told t
+        join connections c on c.shop_id = %(shop)s and c.id = t.connection_id and c.state = 'active'
+        where t.products > 0 order by c.name
+        """,
+        shop=shop_id,
+        targets=targets_of(conn, shop_id),
+        **{"import": import_id},
+    )
+    return {row["name"]: row["products"] for row in rows}
 
 
 def rejected(

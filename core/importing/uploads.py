@@ -21,9 +21,10 @@ from core.catalog.imports.plans import Form
 from core.catalog.imports.reading import ProductFile, open_products
 from core.catalog.imports.rejected import RejectedRows, suffix
 from core.db import read_only, unit_of_work
-from core.documents import DocumentStore
+from core.documents import DocumentStore, NoDocument
 from core.errors import BadInput
 from core.files import operations as files
+from core.files.queries import Document
 from core.importing import queries
 from core.importing.queries import Run
 from core.spreadsheets import unguarded
@@ -102,9 +103,17 @@ def opened(path: Path, run: Run) -> ProductFile:
     return open_products(path, run.file_name, told.currency, told.mapping, make_codes=told.make_codes)
 
 
+def uploaded(conn: Connection, shop_id: int, document_id: int, now: datetime) -> Document:
+    """A file that was uploaded to be imported. Raises core.documents.NoDocument."""
+    found = files.readable(conn, shop_id, document_id, now)
+    if found.kind != KIND:
+        raise NoDocument
+    return found
+
+
 def look(conn: Connection, store: DocumentStore, shop_id: int, document_id: int, currency: str, now: datetime) -> Seen:
     """What an uploaded file is. Raises UnreadableFile, NotProducts, core.documents.NoDocument."""
-    document = files.readable(conn, shop_id, document_id, now)
+    document = uploaded(conn, shop_id, document_id, now)
     with local_file(store, document.key, document.file_name, whole=False) as path:
         file = open_products(path, document.file_name, currency)
         return Seen(file.name, file.heads, file.form, file.suggested, _samples(file), file.has_reasons)

@@ -34,6 +34,9 @@ MOVES_MONEY: Mapping[str, bool] = {
     "sweep.alerts": False,
     "connection.sync": False,
     "connection.test": False,
+    "products.read": False,
+    "products.push": False,
+    "sweep.products": False,
     # They post what is already owed or already payable, each once by its key; nothing is paid out.
     "commissions.release": False,
     "commissions.catch_up": False,

@@ -23,7 +23,11 @@ class NotToBeDoneAgain(Anticipated):
     """The run did not fail, or is of a kind that comes about by events only."""
 
 
-_STARTS = {"sync_connection": "start_sync", "test_connection": "test_connection"}
+_STARTS = {
+    "sync_connection": "start_sync",
+    "test_connection": "test_connection",
+    "read_products": "read_products",
+}
 """By the kind that a person begins as such: the act that is on record for it."""
 
 

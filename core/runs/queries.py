@@ -33,6 +33,8 @@ RUN_JOBS: Mapping[str, str] = {
     "read_notices": "notices.read",
     "check_subscriptions": "connection.subscriptions",
     "read_external": "connection.external",
+    "read_products": "products.read",
+    "push_products": "products.push",
     "reconcile_stock": "reconcile.stock",
     "reconcile_orders": "reconcile.orders",
     "sync_target": "targets.full",

@@ -69,6 +69,7 @@ SCHEDULES: tuple[Schedule, ...] = (
         "commissions.catch_up", "commissions.catch_up", "book money of earlier orders; bring sums by day together", 3600
     ),
     Schedule("sweep.external", "sweep.external", "read what channels keep in warehouses of their own", 900),
+    Schedule("sweep.products", "sweep.products", "keep products at channels in step: read changes, write ours", 60),
     Schedule(
         "sweep.reconciliation", "sweep.reconciliation", "look again at what differs; begin comparisons that are due", 30
     ),

@@ -31,7 +31,7 @@ from graphql import (
 )
 
 from core.adapters.registry import API_VERSIONS
-from core.adapters.shopify import catalogue, documents, subscriptions
+from core.adapters.shopify import catalogue, documents, product_documents, subscriptions
 from core.adapters.shopify.cost import requested_cost
 from core.adapters.shopify.parsing import SUBSCRIBED
 from core.adapters.shopify.parsing import parse as parse_body
@@ -113,7 +113,7 @@ def test_what_a_document_costs_is_known_before_it_is_sent(schema: GraphQLSchema,
     fragments = {node.name.value: node for node in parts if isinstance(node, FragmentDefinitionNode)}
     for sizes in _sizes(name):
         given = {key: [f"gid://{n}" for n in range(size)] if key == "ids" else size for key, size in sizes.items()}
-        given["id"] = "gid://0"
+        given |= {"id": "gid://0", "handle": "mug"}
         assert requested_cost(documents.ALL[name], given) == Meter(schema, fragments, given).requested(operation)
 
 
@@ -176,6 +176,8 @@ def _sizes(name: str) -> list[dict[str, int]]:
         return [{"levels": n, "first": catalogue.variants_per_page(n)} for n in (1, 2, 10, 50)]
     if name == "SOME_ORDERS":
         return [{"ids": documents.ORDERS_AT_ONCE}]
+    if name == "SOME_PRODUCTS":
+        return [{"ids": product_documents.PRODUCTS_AT_ONCE}]
     if name == "ORDERS_BEHIND":
         return [{"ids": documents.ARRAY_MAX}]
     if name == "ITEMS":

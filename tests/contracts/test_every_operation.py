@@ -91,6 +91,8 @@ def test_every_document_is_answered_in_full(asking: Asking) -> None:
     given = {"name": "available", "reason": "correction", "quantities": [element]}
     assert ask("SET_QUANTITIES", input=given, key="k")["inventorySetQuantities"]["userErrors"] == []
 
+    _products(asking)
+
     wanted = {"uri": "https://us.test/hooks"}
     assert ask("SUBSCRIBE", topic="ORDERS_CREATE", subscription=wanted)["webhookSubscriptionCreate"]
     (made,) = ask("SUBSCRIPTIONS", after=None)["webhookSubscriptions"]["nodes"]
@@ -102,3 +104,35 @@ def test_every_document_is_answered_in_full(asking: Asking) -> None:
     assert ask("TAXONOMY_BELOW", id=top["id"], after=None)["taxonomy"]["categories"]["nodes"]
 
     assert asking.answers.keys() == documents.ALL.keys()
+
+
+def _products(asking: Asking) -> None:
+    """A product made, changed and read to its end."""
+    ask = asking.ask
+    chosen = [{"optionName": "Size", "name": "M"}]
+    variant = {"sku": "C-M", "price": "9.50", "optionValues": chosen, "inventoryItem": {"cost": "4.10"}}
+    whole = {
+        "title": "Shirt",
+        "productOptions": [{"name": "Size", "values": [{"name": "M"}]}],
+        "variants": [variant],
+        "files": [{"originalSource": "https://pictures.test/a.jpg", "alt": "front"}],
+    }
+    made = ask("SET_PRODUCT", identifier=None, input=whole)["productSet"]
+    assert made["userErrors"] == []
+    product = f"gid://shopify/Product/{made['product']['legacyResourceId']}"
+    assert ask("PRODUCT_OF_HANDLE", handle="shirt")["productByIdentifier"] == made["product"]
+    assert len(ask("PRODUCT_CHANGES", query=None, after=None)["products"]["nodes"]) == 3
+    (shown,) = ask("SOME_PRODUCTS", ids=[product])["nodes"]
+    assert shown["media"]["nodes"][0]["image"]["url"].startswith("https://cdn.shopify.com/")
+    assert ask("PRODUCT_MEDIA", id=product, after=None)["product"]["media"]["nodes"]
+    (found,) = ask("PRODUCT_VARIANTS", id=product, after=None)["product"]["variants"]["nodes"]
+    assert found["inventoryItem"]["unitCost"] == {"amount": "4.10", "currencyCode": "GBP"}
+    changed = [{"id": f"gid://shopify/ProductVariant/{found['legacyResourceId']}", "price": "8.00"}]
+    assert ask("CHANGE_VARIANTS", product=product, variants=changed)["productVariantsBulkUpdate"]["userErrors"] == []
+    key = {"ownerId": product, "namespace": "details", "key": "supplier_id"}
+    field = {**key, "type": "single_line_text_field", "value": "ACME-7"}
+    assert ask("SET_METAFIELDS", metafields=[field])["metafieldsSet"]["userErrors"] == []
+    assert [node["value"] for node in ask("METAFIELDS", id=product, after=None)["node"]["metafields"]["nodes"]] == [
+        "ACME-7"
+    ]
+    assert ask("DELETE_METAFIELDS", metafields=[key])["metafieldsDelete"]["deletedMetafields"] == [key]

@@ -81,7 +81,7 @@ def test_the_client_reads_the_scopes_that_the_grant_told(side: ShopSide, session
     listed = [scope.handle for scope in shopify.AccessScope.find()]
     assert shopify.ApiAccess(listed) == session.access_scopes
     assert session.access_scopes.covers(shopify.ApiAccess("read_inventory,write_inventory,read_orders"))
-    assert not session.access_scopes.covers(shopify.ApiAccess("write_products"))
+    assert not session.access_scopes.covers(shopify.ApiAccess("write_locations"))
 
 
 def test_the_client_sets_quantities_once_per_key(side: ShopSide, session: shopify.Session) -> None:

@@ -15,7 +15,16 @@ from sandbox.faults import Faults
 from sandbox.outbox import Outbox, unpacked
 from sandbox.staff import Staff
 from sandbox.store import Row, Store
-from sandbox.vendors.shopify import bodies, bulk, fulfilments, inventory, orders, returns, subscriptions
+from sandbox.vendors.shopify import (
+    bodies,
+    bulk,
+    fulfilments,
+    inventory,
+    orders,
+    product_bodies,
+    returns,
+    subscriptions,
+)
 from sandbox.vendors.shopify.catalogue import Sample, shelve
 from sandbox.vendors.shopify.deferred import handlers
 from sandbox.vendors.shopify.orders import WantedLine, WantedOrder
@@ -50,7 +59,7 @@ def told(tmp_path: Path) -> Iterator[dict[str, Any]]:
         "refunds_create": body["refunds"][0],
         "fulfillments_create": body["fulfillments"][0],
         "inventory_levels_update": _level(store, shop, made.item_id),
-        "products_update": bodies.product_body(store, shop, made.product_id),
+        "products_update": product_bodies.product_body(store, shop, made.product_id),
     }
     store.close()
 

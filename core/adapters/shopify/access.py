@@ -31,10 +31,11 @@ ORDERS_SHOWN_FOR = timedelta(days=60)
 ADVISED: Mapping[str, str] = {
     READ_ALL_ORDERS: "to see changes of orders older than 60 days",
     "read_merchant_managed_fulfillment_orders": "to see what is to be shipped from the shop's own locations",
+    "write_products": "to write products that are mastered here",
     "read_third_party_fulfillment_orders": "to see what is to be shipped by fulfilment services",
     "read_assigned_fulfillment_orders": "to see what is to be shipped from locations of our own app",
 }
-"""Without one of these something stays unseen, and Shopify does not say so."""
+"""Without one of these something stays unseen, and Shopify does not say so; or cannot be written."""
 
 FULFILMENT_ORDER_SCOPES = tuple(scope for scope in ADVISED if scope.endswith("_fulfillment_orders"))
 

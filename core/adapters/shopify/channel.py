@@ -13,6 +13,7 @@ from core.adapters.shopify.client import GraphQL
 from core.adapters.shopify.exports import Exports
 from core.adapters.shopify.fulfilment_orders import FulfilmentOrders
 from core.adapters.shopify.orders import Orders
+from core.adapters.shopify.products import Products
 from core.adapters.shopify.quantities import Quantities
 from core.bulk import BulkRoad
 from core.ports import (
@@ -55,6 +56,8 @@ class ShopifyChannel:
         self._exports = Exports(self._graphql, config, deps)
         self._orders = Orders(self._graphql, deps.now)
         self._fulfilment_orders = FulfilmentOrders(self._graphql)
+        self.products = Products(self._graphql, config.currency)
+        """What the shop sells, as products; a ProductChannel."""
         self._quantities = Quantities(self._graphql, self._catalogue.levels, deps.now, deps.sleep)
 
     def about(self) -> ChannelAccount:

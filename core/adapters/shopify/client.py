@@ -36,6 +36,7 @@ URGENCIES: Mapping[str, Urgency] = {
     "variants": "background",
     "variant_count": "background",
     "item_levels": "background",
+    "product_changes": "background",
     "export": "background",
     "compared_orders": "background",
     "export_state": "background",

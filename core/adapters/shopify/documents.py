@@ -6,6 +6,8 @@ Cost: a scalar 0, an object 1, a connection its size times its node, a mutation 
 
 from __future__ import annotations
 
+from core.adapters.shopify import product_documents
+
 API_VERSION = "2026-10"
 ARRAY_MAX = 250
 """Elements of any list that is handed in."""
@@ -468,5 +470,5 @@ ALL = {
     name: text
     for name, text in list(globals().items())
     if name.isupper() and not name.startswith("_") and isinstance(text, str) and "{" in text
-}
+} | product_documents.ALL
 """By name: for the tests that hold each against the vendor's schema and rules."""

@@ -65,3 +65,24 @@ _OBJECTIONS = {
 }
 
 ERRORS = ErrorTable(_STATUSES, _CODES, _OBJECTIONS)
+
+# userErrors[].code: of productSet, productVariantsBulkUpdate and metafieldsSet. What is not here is as Shopify says it.
+PRODUCT_WORDS = {
+    "CAPABILITY_VIOLATION": "a rule of the metafield's definition at Shopify does not allow the value",
+    "DUPLICATED_METAFIELD_VALUE": "the metafield must be unique at Shopify, and another product has the value",
+    "DUPLICATED_OPTION_NAME": "two options have the same name",
+    "DUPLICATED_OPTION_VALUE": "an option has the same value twice",
+    "HANDLE_NOT_UNIQUE": "another product of the shop has that handle",
+    "INVALID_INPUT": "Shopify does not accept the value",
+    "INVALID_METAFIELD": "Shopify does not accept the metafield",
+    "INVALID_TYPE": "Shopify keeps the metafield in another type",
+    "INVALID_VALUE": "Shopify keeps the metafield in another type, or allows other values only",
+    "INVALID_VARIANT": "Shopify does not accept the variant",
+    "NEGATIVE_PRICE_VALUE": "a price is below nothing",
+    "OPTIONS_OVER_LIMIT": "Shopify allows three options at most",
+    "PRODUCT_DOES_NOT_EXIST": "Shopify has no such product any more",
+    "PRODUCT_SUSPENDED": "Shopify has suspended the product",
+    "PRODUCT_VARIANT_DOES_NOT_EXIST": "Shopify has no such variant any more",
+    "VARIANTS_OVER_LIMIT": "the product has more variants than Shopify allows",
+}
+"""What happened, in words; Shopify's own come behind."""

@@ -7,7 +7,7 @@ from alembic import op
 from core.migrations import sql_of
 
 revision = "0044"
-down_revision = "0042"
+down_revision = "0043"
 branch_labels = None
 depends_on = None
 

@@ -23,69 +23,6 @@ def level_body(item_id: int, location_id: int, available: int | None, updated_at
     }
 
 
-def product_body(store: Store, shop: Row, product_id: int) -> Body:
-    product = store.one("select * from products where id = ?", (product_id,))
-    assert product is not None
-    zone = shop["timezone"]
-    variants = store.all(
-        "select v.*, (select sum(available) from levels l where l.item_id = v.item_id) as available"
-        " from variants v where product_id = ? order by id",
-        (product_id,),
-    )
-    rendered = [_variant(row, position, zone) for position, row in enumerate(variants, 1)]
-    return {
-        "admin_graphql_api_id": gid("Product", product_id),
-        "body_html": "",
-        "created_at": with_offset(product["created_at"], zone),
-        "handle": product["handle"],
-        "id": product_id,
-        "product_type": product["product_type"],
-        "published_at": with_offset(product["created_at"], zone),
-        "template_suffix": None,
-        "title": product["title"],
-        "updated_at": with_offset(product["updated_at"], zone),
-        "vendor": product["vendor"],
-        "status": product["status"].lower(),
-        "published_scope": "web",
-        "tags": "",
-        "variants": rendered,
-        "options": [{"name": "Title", "product_id": product_id, "position": 1, "values": ["Default Title"]}],
-        "images": [],
-        "image": None,
-        "media": [],
-        "variant_gids": [
-            {"admin_graphql_api_id": variant["admin_graphql_api_id"], "updated_at": variant["updated_at"]}
-            for variant in rendered
-        ],
-        "has_variants_that_requires_components": False,
-    }
-
-
-def _variant(row: Row, position: int, zone: str) -> Body:
-    return {
-        "admin_graphql_api_id": gid("ProductVariant", row["id"]),
-        "barcode": row["barcode"],
-        "compare_at_price": None,
-        "created_at": with_offset(row["created_at"], zone),
-        "id": row["id"],
-        "inventory_policy": row["policy"].lower(),
-        "position": position,
-        "price": row["price"],
-        "product_id": row["product_id"],
-        "sku": row["sku"],
-        "taxable": True,
-        "title": "Default Title",
-        "updated_at": with_offset(row["updated_at"], zone),
-        "option1": "Default Title",
-        "option2": None,
-        "option3": None,
-        "image_id": None,
-        "inventory_item_id": row["item_id"],
-        "inventory_quantity": row["available"] or 0,
-        "old_inventory_quantity": row["available"] or 0,
-    }
-
-
 def fulfillable(line: Row) -> int:
     """Units neither shipped nor taken off the order."""
     return int(line["quantity"] - line["fulfilled"] - line["removed"])

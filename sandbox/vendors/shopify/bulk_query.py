@@ -209,6 +209,13 @@ class _Pager(Visitor):
     def leave_field(self, *_: Any) -> None:
         self._depth -= 1
 
+    def enter_fragment_definition(self, *_: Any) -> None:
+        # What a fragment selects hangs below the root.
+        self._depth += 1
+
+    def leave_fragment_definition(self, *_: Any) -> None:
+        self._depth -= 1
+
 
 def _page_field() -> FieldNode:
     text = f"query($first: Int!, $after: String) {{ x(first: $first, after: $after) {{ {PAGE_KEY}: pageInfo"

@@ -91,25 +91,31 @@ def shelve(store: Store, shop: Row, samples: list[Sample]) -> list[Shelved]:
 
 def _add(store: Store, shop_id: int, location: int, sample: Sample, now: str) -> Shelved:
     product, variant, item = (store.next_id(kind) for kind in ("product", "variant", "item"))
-    store.run(
-        "insert into products values (?, ?, ?, ?, ?, ?, 'ACTIVE', ?, ?)",
-        (product, shop_id, sample.title, _handle(sample.title), sample.vendor, sample.product_type, now, now),
+    store.insert(
+        "products",
+        id=product,
+        shop_id=shop_id,
+        title=sample.title,
+        handle=_handle(sample.title),
+        vendor=sample.vendor,
+        product_type=sample.product_type,
+        status="ACTIVE",
+        created_at=now,
+        updated_at=now,
     )
-    store.run(
-        "insert into variants values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            variant,
-            shop_id,
-            product,
-            item,
-            sample.sku,
-            sample.barcode,
-            sample.price,
-            sample.policy,
-            sample.tracked,
-            now,
-            now,
-        ),
+    store.insert(
+        "variants",
+        id=variant,
+        shop_id=shop_id,
+        product_id=product,
+        item_id=item,
+        sku=sample.sku,
+        barcode=sample.barcode,
+        price=sample.price,
+        policy=sample.policy,
+        tracked=sample.tracked,
+        created_at=now,
+        updated_at=now,
     )
     if sample.tracked:
         store.run(

@@ -1,5 +1,9 @@
-"""What a query costs: a scalar 0, an object 1, a connection its size times its node, a mutation 10."""
+"""What a query costs: a scalar 0, an object 1, a connection its size times its node, a mutation 10.
 
+What productSet is given costs by itself: so much a variant, a file, a metafield, as the descriptions of its input say.
+"""
+
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,11 +21,13 @@ from graphql import (
     SelectionSetNode,
     get_named_type,
     is_leaf_type,
+    value_from_ast_untyped,
 )
 from graphql.execution.values import get_argument_values
 
 MAX_QUERY_COST = 1000
 MUTATION_COST = 10
+INPUT_COSTS = {"variants": 0.2, "files": 1.9, "file": 0.6, "metafields": 0.4}
 ABSENT = object()
 
 Composite = GraphQLObjectType | GraphQLInterfaceType
@@ -64,8 +70,14 @@ class Meter:
         root = self._schema.get_root_type(operation.operation)
         assert root is not None
         if operation.operation == OperationType.MUTATION:
-            return MUTATION_COST * sum(1 for _ in self._fields(operation.selection_set, root))
+            return sum(MUTATION_COST + self._given(node) for node in self._fields(operation.selection_set, root))
         return self._selections(operation.selection_set, root, data)
+
+    def _given(self, node: FieldNode) -> int:
+        if node.name.value != "productSet":
+            return 0
+        given = {one.name.value: value_from_ast_untyped(one.value, self._variables) for one in node.arguments}
+        return math.ceil(_weight(given.get("input")))
 
     def _selections(self, selections: SelectionSetNode | None, parent: Composite, data: Any) -> int:
         if selections is None or data is None:
@@ -168,6 +180,19 @@ class Meter:
             if arguments.get(name) is not None:
                 return max(0, int(arguments[name]))
         return len(arguments["ids"]) if "ids" in arguments else 1
+
+
+def _weight(given: Any) -> float:
+    """What an input costs, with all that lies in it."""
+    if isinstance(given, list):
+        return sum(_weight(each) for each in given)
+    if not isinstance(given, dict):
+        return 0.0
+    total = 0.0
+    for name, value in given.items():
+        count = len(value) if isinstance(value, list) else int(bool(value))
+        total += INPUT_COSTS.get(name, 0.0) * count + _weight(value)
+    return total
 
 
 def _is_connection(node: FieldNode, parent: GraphQLObjectType) -> bool:

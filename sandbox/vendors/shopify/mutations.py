@@ -16,6 +16,7 @@ from sandbox.vendors.shopify.adjust_quantities import activate, adjust_quantitie
 from sandbox.vendors.shopify.connections import bad_request
 from sandbox.vendors.shopify.idempotency import Outcome, once
 from sandbox.vendors.shopify.orders import instant
+from sandbox.vendors.shopify.product_mutations import ProductMutations
 from sandbox.vendors.shopify.scopes import WRITES_FULFILMENT_ORDERS, check
 from sandbox.vendors.shopify.set_quantities import set_quantities
 from sandbox.vendors.shopify.shops import gid, number_of
@@ -26,7 +27,7 @@ Given = dict[str, Any]
 KEYED = frozenset(("inventoryActivate", "inventoryAdjustQuantities", "inventorySetQuantities", "refundCreate"))
 
 
-class Mutations:
+class Mutations(ProductMutations):
     """The part of the root value that writes."""
 
     _store: Store

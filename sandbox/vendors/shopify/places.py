@@ -6,7 +6,7 @@ from sandbox.clock import utc_now, with_offset
 from sandbox.errors import NotFound, Refused
 from sandbox.outbox import Act, Outbox
 from sandbox.store import Row, Store
-from sandbox.vendors.shopify import bodies, fulfilment_orders, inventory
+from sandbox.vendors.shopify import bodies, fulfilment_orders, inventory, metafields, product_bodies
 from sandbox.vendors.shopify.inventory import Move, Moves
 from sandbox.vendors.shopify.order_rows import find_order, touch
 from sandbox.vendors.shopify.shops import gid, locations_of, number_of
@@ -143,13 +143,15 @@ def delete_product(store: Store, outbox: Outbox, shop: Row, sku: str) -> int:
         product, item = variant["product_id"], variant["item_id"]
         store.run("delete from variants where id = ?", (variant["id"],))
         store.run("delete from levels where item_id = ?", (item,))
+        metafields.forget(store, "ProductVariant", variant["id"])
         act = outbox.act()
         gone = {"id": item, "admin_graphql_api_id": gid("InventoryItem", item)}
         outbox.tell(shop, act, "inventory_items/delete", lambda: gone)
         if store.one("select 1 from variants where product_id = ? limit 1", (product,)):
             store.run("update products set updated_at = ? where id = ?", (utc_now(store), product))
-            outbox.tell(shop, act, "products/update", lambda: bodies.product_body(store, shop, product))
+            outbox.tell(shop, act, "products/update", lambda: product_bodies.product_body(store, shop, product))
         else:
             store.run("delete from products where id = ?", (product,))
+            metafields.forget(store, "Product", product)
             outbox.tell(shop, act, "products/delete", lambda: {"id": product})
     return int(product)

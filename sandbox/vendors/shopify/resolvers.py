@@ -15,9 +15,10 @@ from sandbox.vendors.shopify.connections import Source, search
 from sandbox.vendors.shopify.fulfilment_views import may_read_fulfilment_orders
 from sandbox.vendors.shopify.mutations import Mutations
 from sandbox.vendors.shopify.order_rows import order_horizon
+from sandbox.vendors.shopify.product_views import VARIANTS
 from sandbox.vendors.shopify.scopes import READS_FULFILMENT_ORDERS, check
 from sandbox.vendors.shopify.taxonomy import Taxonomy
-from sandbox.vendors.shopify.views import VARIANTS, View, Views
+from sandbox.vendors.shopify.views import View, Views
 
 ORDER_SORTS = {"ID": "id", "CREATED_AT": "created_at", "UPDATED_AT": "updated_at", "PROCESSED_AT": "processed_at"}
 ORDER_TERMS = {
@@ -42,6 +43,8 @@ PRODUCT_SORTS = {"ID": "id", "TITLE": "title", "CREATED_AT": "created_at", "UPDA
 PRODUCT_TERMS = {
     "id": "id",
     "title": "title",
+    "handle": "handle",
+    "status": "status",
     "vendor": "vendor",
     "created_at": "created_at",
     "updated_at": "updated_at",
@@ -94,6 +97,12 @@ class Root(Mutations):
     def product(self, info: GraphQLResolveInfo, id: str) -> View | None:
         check(self._shop, "product", "read_products")
         return self._views.product_by_gid(id)
+
+    def productByIdentifier(self, info: GraphQLResolveInfo, identifier: dict[str, str]) -> View | None:
+        check(self._shop, "productByIdentifier", "read_products")
+        if "handle" in identifier:
+            return self._views.product_by_handle(identifier["handle"])
+        return self._views.product_by_gid(identifier["id"])
 
     def productVariant(self, info: GraphQLResolveInfo, id: str) -> View | None:
         check(self._shop, "productVariant", "read_products")

@@ -19,6 +19,7 @@ DEFAULT = (
     "write_inventory",
     "write_merchant_managed_fulfillment_orders",
     "write_orders",
+    "write_products",
 )
 # Granted on request only: without it an order older than sixty days is not there.
 ALL_ORDERS = "read_all_orders"
@@ -32,7 +33,6 @@ KNOWN = frozenset(
         "read_third_party_fulfillment_orders",
         "write_draft_orders",
         "write_locations",
-        "write_products",
     )
 )
 READS_FULFILMENT_ORDERS = ("read_merchant_managed_fulfillment_orders",)

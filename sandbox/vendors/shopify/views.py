@@ -11,8 +11,9 @@ from sandbox.store import Row
 from sandbox.vendors.shopify import bodies, charges, inventory, subscriptions
 from sandbox.vendors.shopify.bulk import bulk_view
 from sandbox.vendors.shopify.connections import Source
-from sandbox.vendors.shopify.fulfilment_views import FulfilmentViews, View, may_read_fulfilment_orders, money_bag
+from sandbox.vendors.shopify.fulfilment_views import View, may_read_fulfilment_orders, money_bag
 from sandbox.vendors.shopify.order_rows import order_horizon
+from sandbox.vendors.shopify.product_views import VARIANTS, ProductViews
 from sandbox.vendors.shopify.scopes import check, listed
 from sandbox.vendors.shopify.shops import gid, number_of
 
@@ -27,11 +28,6 @@ NODE_SCOPES = {
     "ProductVariant": ("read_products",),
     "Refund": ("read_orders",),
 }
-
-VARIANTS = (
-    "select v.*, p.title as product_title, p.status, p.vendor, p.product_type"
-    " from variants v join products p on p.id = v.product_id"
-)
 
 
 def _tax_lines(line: Row, currency: str) -> list[View]:
@@ -50,7 +46,7 @@ def _refunded_carriage(refund: Row, currency: str) -> View:
     }
 
 
-class Views(FulfilmentViews):
+class Views(ProductViews):
     """The objects of one shop, as its app may see them."""
 
     def shop(self) -> View:
@@ -100,6 +96,10 @@ class Views(FulfilmentViews):
 
     def product_by_gid(self, product_gid: str) -> View | None:
         row = self._one("select * from products where shop_id = ? and id = ?", number_of(product_gid, "Product"))
+        return None if row is None else self.product(row)
+
+    def product_by_handle(self, handle: str) -> View | None:
+        row = self._store.one("select * from products where shop_id = ? and handle = ?", (self._shop["id"], handle))
         return None if row is None else self.product(row)
 
     def variant_by_gid(self, variant_gid: str) -> View | None:
@@ -167,55 +167,17 @@ class Views(FulfilmentViews):
             "shipsInventory": True,
         }
 
-    def product(self, row: Row) -> View:
-        product_id = row["id"]
-        return {
-            "__typename": "Product",
-            "id": gid("Product", product_id),
-            "legacyResourceId": product_id,
-            "title": row["title"],
-            "handle": row["handle"],
-            "vendor": row["vendor"],
-            "productType": row["product_type"],
-            "status": row["status"],
-            "tags": [],
-            "createdAt": row["created_at"],
-            "updatedAt": row["updated_at"],
-            "variants": lambda info, **arguments: self._variants_of(product_id, arguments),
-            "totalInventory": lambda info: self._total_inventory(product_id),
-            "tracksInventory": lambda info: bool(
-                self._store.value("select max(tracked) from variants where product_id = ?", (product_id,))
-            ),
-        }
-
-    def variant(self, row: Row) -> View:
-        return {
-            "__typename": "ProductVariant",
-            "id": gid("ProductVariant", row["id"]),
-            "legacyResourceId": row["id"],
-            "sku": row["sku"],
-            "barcode": row["barcode"],
-            "title": "Default Title",
-            "displayName": row["product_title"],
-            "price": row["price"],
-            "position": 1,
-            "inventoryPolicy": row["policy"],
-            "createdAt": row["created_at"],
-            "updatedAt": row["updated_at"],
-            "inventoryQuantity": lambda info: self._total_inventory(row["product_id"]),
-            "inventoryItem": lambda info: self._item_of(row),
-            "product": lambda info: self.product_by_gid(gid("Product", row["product_id"])),
-        }
-
     def item(self, row: Row) -> View:
         """An inventory item out of its variant's row."""
         return {
             "__typename": "InventoryItem",
             "id": gid("InventoryItem", row["item_id"]),
             "legacyResourceId": row["item_id"],
-            "sku": row["sku"],
+            "sku": row["sku"] or None,
             "tracked": bool(row["tracked"]),
-            "requiresShipping": True,
+            "requiresShipping": bool(row["requires_shipping"]),
+            "measurement": self.measurement(row),
+            "unitCost": self.cost(row),
             "createdAt": row["created_at"],
             "updatedAt": row["updated_at"],
             "variant": lambda info: self.variant(row),
@@ -378,10 +340,6 @@ class Views(FulfilmentViews):
 
     def _one(self, sql: str, number: int | None) -> Row | None:
         return None if number is None else self._store.one(sql, (self._shop["id"], number))
-
-    def _variants_of(self, product_id: int, arguments: dict[str, Any]) -> View:
-        source = Source(f"{VARIANTS} where v.product_id = ?", [product_id], "id", "id")
-        return self.page(source, arguments, self.variant)
 
     def _total_inventory(self, product_id: int) -> int:
         total = self._store.value(

@@ -6,11 +6,11 @@ from alembic import op
 
 from core.migrations import sql_of
 
-revision = "0049"
+revision = "0047"
 down_revision = "0046"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    op.execute(sql_of("0049_import_sums.sql"))
+    op.execute(sql_of("0047_import_sums.sql"))

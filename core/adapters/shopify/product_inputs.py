@@ -1,0 +1,194 @@
+"""What of a product is to be written, as Shopify's inputs: only what differs, and every list complete.
+
+productSet deletes whatever of a given list is not in it (the description of productSet in the Admin schema). So the
+values of variants that are there go by productVariantsBulkUpdate, metafields by metafieldsSet and metafieldsDelete:
+each leaves alone what it does not name. Only where variants come, go, change places or option values is their list
+given, with every variant that was read; and only where pictures differ that of the files, with the videos among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.adapters.shopify.ids import gid
+from core.adapters.shopify.product_metafields import written
+from core.money import to_major
+from core.product_ports import ProductWrite, ShownField, ShownProduct, ShownVariant
+
+Input = dict[str, Any]
+_PLAIN = {
+    "title": "title",
+    "handle": "handle",
+    "description": "descriptionHtml",
+    "vendor": "vendor",
+    "product_type": "productType",
+}
+_SEO = {"seo_title": "title", "seo_description": "description"}
+
+FIELDS: Mapping[str, str] = {
+    **{theirs: ours for ours, theirs in _PLAIN.items()},
+    "status": "status",
+    "tags": "tags",
+    "seo": "seo_title",
+    "files": "images",
+    "file": "image_url",
+    "mediaId": "image_url",
+    "productOptions": "options",
+    "optionValues": "option_values",
+    "metafields": "metafields",
+    "price": "price_minor",
+    "compareAtPrice": "compare_at_minor",
+    "barcode": "barcode",
+    "taxable": "taxable",
+    "sku": "code",
+    "cost": "metafields.inventory.cost",
+    "weight": "weight_grams",
+    "requiresShipping": "requires_shipping",
+    "tracked": "is_stocked",
+}
+"""The field of our documents that an input's name is about; what is not here is about the variants as a whole."""
+
+
+def product_input(write: ProductWrite) -> Input:
+    """Of productSet; empty where nothing of it differs."""
+    after, before = write.after, write.before
+    found: Input = {
+        theirs: getattr(after, ours) or ""
+        for ours, theirs in _PLAIN.items()
+        if before is None or getattr(after, ours) != getattr(before, ours)
+    }
+    if before is not None and "handle" in found:
+        # Addresses that people know go on leading there.
+        found["redirectNewHandle"] = True
+    if before is None or after.status != before.status:
+        found["status"] = after.status.upper()
+    if before is None or after.tags != before.tags:
+        found["tags"] = list(after.tags)
+    if before is None or any(getattr(after, name) != getattr(before, name) for name in _SEO):
+        found["seo"] = {theirs: getattr(after, ours) or "" for ours, theirs in _SEO.items()}
+    if (after.images != before.images) if before is not None else after.images:
+        found["files"] = [_file(image.ref, image.url, image.alt) for image in after.images]
+        found["files"] += [{"id": ref} for ref in after.other_media]
+    if before is None and after.metafields:
+        found["metafields"] = _metafields(after.metafields)
+    if _is_other_set(write):
+        found["productOptions"] = _options(after)
+        found["variants"] = [_listed(after, variant) for variant in after.variants]
+    return found
+
+
+def _file(ref: str, url: str | None, alt: str) -> Input:
+    return (
+        {"id": gid("MediaImage", ref), "alt": alt}
+        if ref
+        else {"originalSource": url, "alt": alt, "contentType": "IMAGE"}
+    )
+
+
+def _is_other_set(write: ProductWrite) -> bool:
+    """Whether variants come, go, change places or option values."""
+    after, before = write.after, write.before
+    if before is None or after.options != before.options:
+        return True
+    return [(v.ref, v.option_values) for v in after.variants] != [(v.ref, v.option_values) for v in before.variants]
+
+
+def _options(product: ShownProduct) -> list[Input]:
+    """Every option with every value that a variant has, each in the order of first use."""
+    if not product.options:
+        return [{"name": "Title", "values": [{"name": "Default Title"}]}]
+    return [
+        {
+            "name": name,
+            "values": [{"name": value} for value in dict.fromkeys(v.option_values[at] for v in product.variants)],
+        }
+        for at, name in enumerate(product.options)
+    ]
+
+
+def _listed(product: ShownProduct, variant: ShownVariant) -> Input:
+    """A variant in the complete list: one that is there by its id, a new one whole."""
+    names, values = product.options or ("Title",), variant.option_values or ("Default Title",)
+    chosen = [{"optionName": name, "name": value} for name, value in zip(names, values, strict=True)]
+    if variant.ref:
+        return {"id": gid("ProductVariant", variant.ref), "optionValues": chosen}
+    found = {"optionValues": chosen, **_values(variant, None, product.currency)}
+    found["sku"] = variant.code
+    found["inventoryItem"] = {**found.get("inventoryItem", {}), "tracked": variant.is_stocked}
+    if variant.metafields:
+        found["metafields"] = _metafields(variant.metafields)
+    return found
+
+
+def variant_inputs(write: ProductWrite) -> list[tuple[ShownVariant, Input]]:
+    """Of productVariantsBulkUpdate, with the variant that each is of: values of variants that are there."""
+    before = {} if write.before is None else {variant.ref: variant for variant in write.before.variants}
+    found = []
+    for variant in write.after.variants:
+        if variant.ref in before:
+            values = _values(variant, before[variant.ref], write.after.currency)
+            if values:
+                found.append((variant, {"id": gid("ProductVariant", variant.ref), **values}))
+    return found
+
+
+def _values(after: ShownVariant, before: ShownVariant | None, currency: str) -> Input:
+    """What differs of a variant's values; of a new one all that it has."""
+
+    def differs(name: str) -> bool:
+        value = getattr(after, name)
+        return value is not None if before is None else value != getattr(before, name)
+
+    found: Input = {name: getattr(after, name) for name in ("barcode", "taxable") if differs(name)}
+    if differs("price_minor") and after.price_minor is not None:
+        found["price"] = _amount(after.price_minor, currency)
+    if differs("compare_at_minor"):
+        found["compareAtPrice"] = _amount(after.compare_at_minor, currency)
+    if before is not None and differs("image_ref"):
+        found["mediaId"] = None if after.image_ref is None else gid("MediaImage", after.image_ref)
+    item: Input = {}
+    if differs("cost_minor"):
+        item["cost"] = _amount(after.cost_minor, currency)
+    if differs("requires_shipping"):
+        item["requiresShipping"] = after.requires_shipping
+    if differs("weight_grams"):
+        item["measurement"] = {"weight": {"value": float(after.weight_grams or 0), "unit": "GRAMS"}}
+    return found | ({"inventoryItem": item} if item else {})
+
+
+def _amount(minor: int | None, currency: str) -> str | None:
+    return None if minor is None else format(to_major(minor, currency), "f")
+
+
+def _metafields(fields: Mapping[str, ShownField]) -> list[Input]:
+    found = []
+    for full, field in sorted(fields.items()):
+        namespace, key = full.split(".", 1)
+        type_, value = written(field)
+        found.append({"namespace": namespace, "key": key, "type": type_, "value": value})
+    return found
+
+
+def metafield_inputs(write: ProductWrite) -> tuple[list[tuple[str, Input]], list[Input]]:
+    """What is to be set, each with the code of its variant ("" for the product), and what is to be deleted.
+
+    Of what is there already: a new product, and a new variant, come with theirs.
+    """
+    if write.before is None:
+        return [], []
+    owners = [("", gid("Product", write.before.ref), write.before.metafields, write.after.metafields)]
+    before = {variant.ref: variant for variant in write.before.variants}
+    owners += [
+        (variant.code or "", gid("ProductVariant", variant.ref), before[variant.ref].metafields, variant.metafields)
+        for variant in write.after.variants
+        if variant.ref in before
+    ]
+    set_, deleted = [], []
+    for code, owner, old, new in owners:
+        changed = {key: field for key, field in new.items() if old.get(key) != field}
+        set_ += [(code, {"ownerId": owner, **one}) for one in _metafields(changed)]
+        for full in sorted(old.keys() - new.keys()):
+            namespace, key = full.split(".", 1)
+            deleted.append({"ownerId": owner, "namespace": namespace, "key": key})
+    return set_, deleted

@@ -1,0 +1,239 @@
+"""Products of one shop: read whole, and written so that nothing is lost that was not read.
+
+Sources: shopify.dev/docs/api/admin-graphql/latest/mutations/productSet, .../productVariantsBulkUpdate,
+.../metafieldsSet.
+
+None of these calls takes an idempotency key, so a call without an answer is never repeated: whoever sent it reads the
+product again. A new product is set without an identifier: were its handle taken, Shopify would refuse it, where with
+one it would write over what is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from core.adapters.http import OutcomeUnknown, Refused, Throttled, Unauthorised, Unreachable, Urgency, WritesStopped
+from core.adapters.shopify import documents, product_documents, product_nodes
+from core.adapters.shopify.client import GraphQL
+from core.adapters.shopify.errors import PRODUCT_WORDS
+from core.adapters.shopify.ids import gid
+from core.adapters.shopify.product_inputs import (
+    FIELDS,
+    Input,
+    metafield_inputs,
+    product_input,
+    variant_inputs,
+)
+from core.adapters.shopify.reading import as_model, pages, walk
+from core.errors import Permanent, Retryable
+from core.product_ports import (
+    FieldProblem,
+    ProductChange,
+    ProductOutcome,
+    ProductResult,
+    ProductWrite,
+    ShownProduct,
+)
+
+
+class Products:
+    """Reads and writes the products of one shop."""
+
+    products_per_read = product_documents.PRODUCTS_AT_ONCE
+
+    def __init__(self, graphql: GraphQL, currency: str) -> None:
+        self._graphql = graphql
+        self._currency = currency
+
+    # Reading ---------------------------------------------------------------------------------------------------------
+
+    def product_changes(self, since: datetime | None) -> Iterator[Sequence[ProductChange]]:
+        """Products by their last change, at or after `since`."""
+        query = None if since is None else _changed_since(since)
+        for page in walk(
+            self._graphql,
+            "product_changes",
+            product_documents.PRODUCT_CHANGES,
+            ("products",),
+            {"query": query},
+            lambda node: f"updated_at:>='{node['updatedAt']}'",
+        ):
+            found = [as_model(product_nodes.Change, node, "product_changes") for node in page]
+            yield [ProductChange(node.legacy_resource_id, node.updated_at) for node in found]
+
+    def read_products(self, refs: Sequence[str], *, in_background: bool = False) -> Sequence[ShownProduct]:
+        """Products whole; those that are gone are left out."""
+        urgency: Urgency | None = "background" if in_background else None
+        wanted = list(dict.fromkeys(refs))
+        found: list[ShownProduct] = []
+        for start in range(0, len(wanted), self.products_per_read):
+            ids = [gid("Product", ref) for ref in wanted[start : start + self.products_per_read]]
+            document = product_documents.SOME_PRODUCTS
+            answer = self._graphql.run("some_products", document, {"ids": ids}, urgency=urgency)
+            for node in answer.get("nodes") or []:
+                # A deleted product is null; an id of something else is an empty object.
+                if node:
+                    self._complete(node)
+                    found.append(
+                        product_nodes.shown_of(as_model(product_nodes.Product, node, "some_products"), self._currency)
+                    )
+        return found
+
+    def find_product(self, handle: str) -> ShownProduct | None:
+        """The product of a handle, if there is one."""
+        answer = self._graphql.run("product_of_handle", product_documents.PRODUCT_OF_HANDLE, {"handle": handle})
+        node = answer.get("productByIdentifier")
+        found = self.read_products([str(node["legacyResourceId"])]) if node else ()
+        return found[0] if found else None
+
+    def _complete(self, node: dict[str, Any]) -> None:
+        """Read on where a product has more of something than the page showed."""
+        owner = gid("Product", str(node["legacyResourceId"]))
+        self._rest(
+            node["variants"], "product_variants", product_documents.PRODUCT_VARIANTS, ("product", "variants"), owner
+        )
+        self._rest(node["media"], "product_media", product_documents.PRODUCT_MEDIA, ("product", "media"), owner)
+        self._rest(node["metafields"], "metafields", product_documents.METAFIELDS, ("node", "metafields"), owner)
+        for variant in node["variants"]["nodes"]:
+            owner = gid("ProductVariant", str(variant["legacyResourceId"]))
+            self._rest(variant["metafields"], "metafields", product_documents.METAFIELDS, ("node", "metafields"), owner)
+
+    def _rest(self, shown: dict[str, Any], name: str, document: str, path: tuple[str, ...], owner: str) -> None:
+        info = shown["pageInfo"]
+        if info["hasNextPage"]:
+            for page in pages(self._graphql, name, document, path, {"id": owner}, info["endCursor"]):
+                shown["nodes"] = [*shown["nodes"], *page]
+
+    # Writing ---------------------------------------------------------------------------------------------------------
+
+    def write_product(self, write: ProductWrite) -> ProductResult:
+        """Up to four kinds of call, each with what differs; the first that does not succeed is the last."""
+        problem = _too_large(write)
+        if problem is not None:
+            return ProductResult("refused", None, "TOO_LARGE", problem.sentence, (problem,))
+        ref, calls = None if write.before is None else write.before.ref, _calls(write)
+        for number, call in enumerate(calls):
+            result = self._send(call, is_first=number == 0)
+            if result.outcome != "confirmed":
+                return ProductResult(result.outcome, ref, result.code, result.detail, result.problems)
+            ref = ref or result.ref
+        return ProductResult("confirmed", ref)
+
+    def _send(self, call: _Call, *, is_first: bool) -> ProductResult:
+        # What surely did not leave leaves a part undone, unless nothing has left before it.
+        unsent: ProductOutcome = "unsent" if is_first else "partly"
+        try:
+            answer = self._graphql.run(call.name, call.document, call.variables, "once", "normal")
+        except OutcomeUnknown as error:
+            return ProductResult("unknown", None, "NO_ANSWER", str(error))
+        except Throttled as error:
+            return ProductResult(unsent, None, "THROTTLED", str(error))
+        except Unreachable as error:
+            return ProductResult(unsent, None, "UNREACHABLE", str(error))
+        except WritesStopped as error:
+            return ProductResult(unsent, None, "WRITES_STOPPED", error.why)
+        except Unauthorised as error:
+            return ProductResult("refused", None, "UNAUTHORISED", error.reason)
+        except Refused as error:
+            return ProductResult("refused", None, error.code, error.reason)
+        except (Retryable, Permanent) as error:
+            # Before the call could leave: no token was to be had.
+            return ProductResult(unsent, None, "NO_TOKEN", str(error))
+        payload = answer.get(call.root)
+        if not isinstance(payload, dict):
+            return ProductResult("unknown", None, "NO_RESULT", "an answer without its result")
+        problems = tuple(_problem(call, error) for error in payload.get("userErrors") or [])
+        if problems:
+            code = str(payload["userErrors"][0].get("code") or "USER_ERROR")
+            return ProductResult("refused", None, code, "; ".join(one.sentence for one in problems)[:500], problems)
+        product = payload.get("product")
+        return ProductResult("confirmed", str(product["legacyResourceId"]) if isinstance(product, dict) else None)
+
+
+_LISTS = ("variants", "metafields")
+
+
+class _Call:
+    """One mutation; `codes` says whose each element of its list is, `fields` what it is about where that is known."""
+
+    def __init__(
+        self, name: str, document: str, variables: Input, root: str, codes: Sequence[str], fields: Sequence[str] = ()
+    ) -> None:
+        self.name = name
+        self.document = document
+        self.variables = variables
+        self.root = root
+        self.codes = codes
+        self.fields = fields
+
+
+def _calls(write: ProductWrite) -> list[_Call]:
+    """In this order: an option's value must be there before what hangs on it, and a field is set before one goes."""
+    found, whole = [], product_input(write)
+    if whole:
+        identifier = None if write.before is None else {"id": gid("Product", write.before.ref)}
+        codes = [variant.code or "" for variant in write.after.variants]
+        variables: Input = {"identifier": identifier, "input": whole}
+        found.append(_Call("set_product", product_documents.SET_PRODUCT, variables, "productSet", codes))
+    values = variant_inputs(write)
+    for start in range(0, len(values), documents.ARRAY_MAX):
+        part = values[start : start + documents.ARRAY_MAX]
+        assert write.before is not None, "a new product's variants come with it"
+        variables = {"product": gid("Product", write.before.ref), "variants": [given for _, given in part]}
+        codes = [variant.code or "" for variant, _ in part]
+        found.append(
+            _Call("change_variants", product_documents.CHANGE_VARIANTS, variables, "productVariantsBulkUpdate", codes)
+        )
+    set_, deleted = metafield_inputs(write)
+    for start in range(0, len(set_), product_documents.METAFIELDS_AT_ONCE):
+        chunk = set_[start : start + product_documents.METAFIELDS_AT_ONCE]
+        keys = [f"metafields.{given['namespace']}.{given['key']}" for _, given in chunk]
+        variables = {"metafields": [given for _, given in chunk]}
+        codes = [code for code, _ in chunk]
+        found.append(_Call("set_metafields", product_documents.SET_METAFIELDS, variables, "metafieldsSet", codes, keys))
+    for start in range(0, len(deleted), documents.ARRAY_MAX):
+        gone = deleted[start : start + documents.ARRAY_MAX]
+        variables = {"metafields": gone}
+        keys = [f"metafields.{one['namespace']}.{one['key']}" for one in gone]
+        found.append(
+            _Call("delete_metafields", product_documents.DELETE_METAFIELDS, variables, "metafieldsDelete", [], keys)
+        )
+    return found
+
+
+def _too_large(write: ProductWrite) -> FieldProblem | None:
+    """Shopify takes no list of more than 250 in one call, and productSet's lists cannot be given in parts."""
+    given = product_input(write)
+    names = {"variants": "variants", "files": "images", "metafields": "metafields"}
+    for name, ours in names.items():
+        count = len(given.get(name) or ())
+        if count > documents.ARRAY_MAX:
+            sentence = (
+                f"has {count:,} {ours}; Shopify takes at most {documents.ARRAY_MAX} in one call, and the list cannot be"
+                f" given in parts: change its {ours} at Shopify, or split the product"
+            )
+            return FieldProblem("", ours, sentence)
+    return None
+
+
+def _problem(call: _Call, error: Any) -> FieldProblem:
+    """`field` is like ["input", "variants", "3", "price"]; the number says whose it is, the last name what it is of."""
+    error = error if isinstance(error, dict) else {}
+    path = [str(step) for step in error.get("field") or []]
+    # Metafields of the product and of a variant have numbers too: the first one that follows `variants` is a variant's.
+    place = next((int(step) for at, step in enumerate(path) if step.isdigit() and path[at - 1] in _LISTS), None)
+    code = call.codes[place] if place is not None and place < len(call.codes) else ""
+    if call.fields:
+        field = call.fields[place] if place is not None and place < len(call.fields) else "metafields"
+    else:
+        field = next((FIELDS[step] for step in reversed(path) if step in FIELDS), "variants" if code else "")
+        code = code if "variants" in path else ""
+    message, said = str(error.get("message") or "")[:300], str(error.get("code") or "USER_ERROR")
+    words = PRODUCT_WORDS.get(said)
+    return FieldProblem(code, field, f"{words} ({message})" if words else message or said)
+
+
+def _changed_since(moment: datetime) -> str:
+    return f"updated_at:>='{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}'"

@@ -1,0 +1,457 @@
+"""What a channel shows of its products, taken in: linked to ours, kept as seen, judged, and read into ours.
+
+One way for a reading, for what is read back after a write, and for a product that changed here: the channel's product
+as it was last seen and ours as it is are compared, what the channel is master of is put into ours, and what is left to
+write is noted at the link. For the holder of the connection's lane: nobody else observes or writes its products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection
+
+from core.audit import Actor
+from core.catalog.products import operations as catalogue
+from core.catalog.products import queries as products
+from core.catalog.products.documents import ProductDocument, digest_of
+from core.catalog.products.fields import Definition
+from core.catalog.products.queries import Stored
+from core.catalog.products.rules import flaws_of
+from core.catalog.products.writing import Put, lock, put_products
+from core.connections.queries import ConnectionRow
+from core.db import execute, fetch
+from core.product_ports import ShownProduct
+from core.publication import queries, settling
+from core.publication import shown as forms
+from core.publication.queries import Link, Push
+from core.publication.rules import (
+    CORRECTIONS_MAX,
+    Ground,
+    fields_said,
+    key_of,
+    problem_of,
+    taken,
+    to_do,
+    undefined,
+    wanted,
+)
+
+REMOVED = "it was removed here, and is still at the channel: archive or delete it there, or take the removal back"
+DELETED = (
+    "it was deleted at the channel: remove it here too, or have it made there anew with `switchyard products release`"
+)
+
+
+@dataclass(slots=True)
+class Work:
+    """A product at its channel on its way through: `fields` are what its link becomes."""
+
+    link: Link
+    shown: ShownProduct | None
+    ours: Stored | None
+    ground: Ground
+    push: Push | None
+    put: Put | None = None
+    fields: dict[str, Any] | None = None
+    is_new: bool = False
+    has_changed: bool = False
+    is_settled: bool = False
+    is_observed: bool = False
+
+    def becomes(self, state: str, problem: str | None = None, **fields: Any) -> None:
+        self.fields = {"state": state, "problem": problem and problem[:500], **fields}
+
+
+def observe(conn: Connection, row: ConnectionRow, shown: Sequence[ShownProduct], now: datetime) -> dict[str, int]:
+    """Take in products as the channel shows them now; returns how many are new here, changed here, in which state.
+
+    An observation that is older than what was seen is passed over.
+    """
+    lock(conn, row.shop_id)
+    linked = _linked(conn, row, list({one.ref: one for one in shown}.values()), now)
+    return _work(conn, row, linked, now, is_observed=True)
+
+
+def judge(conn: Connection, row: ConnectionRow, link_ids: Sequence[int], now: datetime) -> dict[str, int]:
+    """Judge links anew by what was seen, as their products are now here."""
+    lock(conn, row.shop_id)
+    found = [queries.link(conn, row, link_id, locks=True) for link_id in sorted(link_ids)]
+    known = [(link, link.shown) for link in found if link is not None and link.product_id is not None]
+    # Whose these are may be told by now.
+    strange = [link.shown for link in found if link is not None and link.product_id is None and link.shown is not None]
+    return _work(conn, row, [*known, *_linked(conn, row, strange, now)], now, is_observed=False)
+
+
+def link_new(conn: Connection, row: ConnectionRow, product_ids: Iterable[int], now: datetime) -> int:
+    """Links for products of ours that the channel is to have and that are not there yet; returns how many."""
+    return execute(
+        conn,
+        """
+        insert into product_links (shop_id, connection_id, product_id, state, next_at, created_at, updated_at)
+        select %(shop)s, %(connection)s, id, 'differs', %(now)s, %(now)s, %(now)s
+        from unnest(%(ids)b::int8[]) id order by id
+        on conflict (shop_id, connection_id, product_id) do nothing
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+        ids=sorted(product_ids),
+        now=now,
+    )
+
+
+def note_gone(conn: Connection, row: ConnectionRow, refs: Sequence[str], now: datetime) -> int:
+    """The channel has these no more. What was never told to be ours is forgotten; returns how many were ours."""
+    execute(
+        conn,
+        """
+        delete from product_links where shop_id = %(shop)s and connection_id = %(connection)s
+            and channel_ref = any(%(refs)b::text[]) and product_id is null
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+        refs=sorted(refs),
+    )
+    links = queries.links_of(conn, row, refs)
+    for push in queries.open_pushes(conn, row.shop_id, [link.id for link in links]).values():
+        settling.close(conn, row.shop_id, push.id, "lost", "the product was deleted at the channel", now)
+    return execute(
+        conn,
+        """
+        update product_links set state = 'gone', problem = %(problem)s, updated_at = %(now)s
+        where shop_id = %(shop)s and id = any(%(ids)b::int8[])
+        """,
+        shop=row.shop_id,
+        ids=[link.id for link in links],
+        problem=DELETED,
+        now=now,
+    )
+
+
+# --- Which is which --------------------------------------------------------------------------------------------------
+
+
+def _linked(
+    conn: Connection, row: ConnectionRow, shown: Sequence[ShownProduct], now: datetime
+) -> list[tuple[Link, ShownProduct | None]]:
+    """The link of each product that is not older than what was seen, made where there is none."""
+    known = {link.channel_ref: link for link in queries.links_of(conn, row, [one.ref for one in shown])}
+    fresh = [one for one in shown if known.get(one.ref) is None or known[one.ref].product_id is None]
+    told = _told(conn, row, fresh)
+    found: list[tuple[Link, ShownProduct | None]] = []
+    for one in shown:
+        link = known.get(one.ref)
+        if link is not None and link.shown is not None and one.version_at < link.shown.version_at:
+            continue
+        if link is None or link.product_id is None:
+            link = _link_to(conn, row, one, link, told.get(one.ref), now)
+        found.append((link, one))
+    return found
+
+
+def _told(conn: Connection, row: ConnectionRow, fresh: Sequence[ShownProduct]) -> dict[str, int | str | None]:
+    """By reference, whose the channel's products are by the codes of their variants: a product of ours, None for one
+    that is new here, or a sentence that says why that cannot be told."""
+    codes = {variant.code for one in fresh for variant in one.variants if variant.code}
+    owners = products.products_of_codes(conn, row.shop_id, codes)
+    # One that was deleted there may have been made there anew.
+    links = {
+        link.product_id: link
+        for link in queries.links_of(conn, row, product_ids=[owner for owner in owners.values() if owner])
+        if link.state != "gone"
+    }
+    found: dict[str, int | str | None] = {}
+    taken_by: dict[int, str] = {}
+    for one in fresh:
+        problem = problem_of(one)
+        if problem is not None:
+            found[one.ref] = problem
+            continue
+        ours = {owners.get(str(v.code)) for v in one.variants} - {None}
+        if len(ours) > 1:
+            found[one.ref] = "its SKUs belong to several products here: bring them together here, or split it there"
+            continue
+        owner = next(iter(ours), None)
+        other = None if owner is None else taken_by.get(owner) or (links[owner].channel_ref if owner in links else None)
+        if other is not None and other != one.ref:
+            found[one.ref] = f"its SKUs are those of a product here that is already product {other} of the channel"
+            continue
+        if owner is not None:
+            taken_by[owner] = one.ref
+        found[one.ref] = owner
+    return found
+
+
+def _link_to(
+    conn: Connection,
+    row: ConnectionRow,
+    one: ShownProduct,
+    link: Link | None,
+    told: int | str | None,
+    now: datetime,
+) -> Link:
+    """The link of a product of the channel's, to ours where that could be told."""
+    product_id = told if isinstance(told, int) else None
+    waiting = [] if product_id is None else queries.links_of(conn, row, product_ids=[product_id])
+    if waiting:
+        # It was to be made there, and is there: what is left of an earlier sight of it would stand in the way.
+        if link is not None:
+            execute(
+                conn,
+                "delete from product_links where shop_id = %(shop)s and id = %(id)s",
+                shop=row.shop_id,
+                id=link.id,
+            )
+        _set(conn, row, waiting[0].id, now, channel_ref=one.ref)
+        return replace(waiting[0], channel_ref=one.ref)
+    if link is None:
+        made = fetch(
+            conn,
+            """
+            insert into product_links (shop_id, connection_id, product_id, channel_ref, state, problem, next_at,
+                created_at, updated_at)
+            values (%(shop)s, %(connection)s, %(product)s, %(ref)s, 'asks', 'it is being read', %(now)s, %(now)s,
+                %(now)s)
+            returning id
+            """,
+            shop=row.shop_id,
+            connection=row.id,
+            product=product_id,
+            ref=one.ref,
+            now=now,
+        )
+        found = queries.link(conn, row, made[0]["id"])
+        assert found is not None
+        return replace(found, problem=told if isinstance(told, str) else None)
+    if product_id is not None:
+        _set(conn, row, link.id, now, product_id=product_id)
+    return replace(link, product_id=product_id, problem=told if isinstance(told, str) else None)
+
+
+def _set(conn: Connection, row: ConnectionRow, link_id: int, now: datetime, **fields: Any) -> None:
+    """Names come from this module."""
+    marks = ", ".join(f"{name} = %({name})s" for name in fields)
+    execute(
+        conn,
+        f"update product_links set {marks}, updated_at = %(now)s where shop_id = %(shop)s and id = %(id)s",
+        shop=row.shop_id,
+        id=link_id,
+        now=now,
+        **fields,
+    )
+
+
+# --- Judging ---------------------------------------------------------------------------------------------------------
+
+
+def _work(
+    conn: Connection,
+    row: ConnectionRow,
+    linked: Sequence[tuple[Link, ShownProduct | None]],
+    now: datetime,
+    *,
+    is_observed: bool,
+) -> dict[str, int]:
+    ground = queries.ground(conn, row)
+    ground = _with_new_fields(conn, row, linked, ground, now)
+    stored = products.stored(conn, row.shop_id, [link.product_id for link, _ in linked if link.product_id])
+    pushes = queries.open_pushes(conn, row.shop_id, [link.id for link, _ in linked])
+    works = []
+    for link, shown in linked:
+        own = replace(ground, names=link.names, may_drop=link.may_drop)
+        ours, push = stored.get(link.product_id or 0), pushes.get(link.id)
+        works.append(Work(link, shown, ours, own, push, is_observed=is_observed))
+    for work in works:
+        settling.settle(conn, row, work, now)
+    _take(conn, row, works, now)
+    for work in works:
+        if work.fields is None:
+            _judge(row, work, now)
+    _keep(conn, row, works, now)
+    return _counted(works)
+
+
+def _with_new_fields(
+    conn: Connection,
+    row: ConnectionRow,
+    linked: Sequence[tuple[Link, ShownProduct | None]],
+    ground: Ground,
+    now: datetime,
+) -> Ground:
+    """Metafields that the channel is master of, and that the shop does not define yet, are defined."""
+    found = {
+        one
+        for link, shown in linked
+        if shown is not None
+        for one in undefined(shown, ground, is_new=link.product_id is None)
+    }
+    types = dict(ground.types)
+    actor = Actor("reading", f"a metafield of {row.name}")
+    for owner, key, type_ in sorted(found):
+        if (owner, key) in types:
+            continue
+        name = key.split(".", 1)[1].replace("_", " ").replace("-", " ").strip().capitalize() or key
+        catalogue.define_metafield(conn, row.shop_id, Definition(owner, key, name, type_), actor, now)
+        types[(owner, key)] = type_
+    return replace(ground, types=types)
+
+
+def _take(conn: Connection, row: ConnectionRow, works: Sequence[Work], now: datetime) -> None:
+    """Put into our products what the channel is master of; what cannot be put is said at the link."""
+    definitions = products.definitions(conn, row.shop_id)
+    for work in works:
+        document = _to_take(work)
+        if document is None:
+            continue
+        flaws = flaws_of(document, definitions)
+        if flaws:
+            said = f"{flaws[0].code} {flaws[0].sentence}".strip()
+            work.becomes("asks", f"it cannot be read as the channel shows it: {said}", judged_version=None)
+        else:
+            work.put = _put_of(work, document)
+    puts = [work for work in works if work.put is not None]
+    if not puts:
+        return
+    actor = Actor("reading", f"read from {row.name}")
+    results = put_products(conn, row.shop_id, [work.put for work in puts if work.put], "read", actor, now)
+    for work, result in zip(puts, results, strict=True):
+        if result.fate == "done":
+            assert result.product_id is not None
+            work.has_changed, work.is_new = True, work.link.product_id is None
+            work.link = replace(work.link, product_id=result.product_id)
+        elif result.fate == "stale":
+            # Somebody saved it meanwhile: it is judged again, by what it is then.
+            work.becomes(work.link.state, work.link.problem, judged_version=None)
+        else:
+            kind = result.fate.removesuffix("_taken")
+            work.becomes(
+                "asks",
+                f"it cannot be read: another product here has the {kind} {result.detail}",
+                judged_version=None,
+            )
+    fresh = products.stored(conn, row.shop_id, [w.link.product_id for w in puts if w.link.product_id])
+    for work in puts:
+        work.ours = fresh.get(work.link.product_id or 0)
+
+
+def _put_of(work: Work, document: ProductDocument) -> Put:
+    if work.ours is None:
+        return Put(document)
+    return Put(document, work.ours.product_id, work.ours.version)
+
+
+def _to_take(work: Work) -> ProductDocument | None:
+    """What our product is to become; None where it is as it should be, or cannot be told."""
+    link, shown = work.link, work.shown
+    if shown is None or work.fields is not None:
+        return None
+    problem = problem_of(shown)
+    if link.product_id is None:
+        why = problem or link.problem
+        if why is None and work.ground.masters.of("variants") != "channel":
+            why = (
+                "it is at the channel and not here: make it here with the same SKUs, or let the channel be master of"
+                " the variants"
+            )
+        if why is not None:
+            work.becomes("asks", why, judged_version=0)
+            return None
+        return taken(None, shown, work.ground)
+    if work.ours is None:
+        work.becomes("asks", REMOVED, judged_version=0)
+        return None
+    if problem is not None:
+        work.becomes("asks", problem, judged_version=work.ours.version)
+        return None
+    document = taken(work.ours.document, shown, work.ground)
+    return None if document == work.ours.document else document
+
+
+def _judge(row: ConnectionRow, work: Work, now: datetime) -> None:
+    """What is left to write, by our product as it is now."""
+    link, ours = work.link, work.ours
+    if ours is None:
+        work.becomes("asks", REMOVED, judged_version=0)
+        return
+    want = wanted(ours.document, work.shown, work.ground, row.currency)
+    things = to_do(want.product, work.shown)
+    desired = digest_of(forms.to_json(want.product))
+    note = "; ".join(want.notes) or None
+    fields: dict[str, Any] = {"judged_version": ours.version, "desired_hash": desired}
+    if not things:
+        fields |= {"confirmed_hash": desired, "failures": 0}
+        work.becomes("asks" if note else "in_step", note, **fields)
+    elif desired == link.refused_hash:
+        work.becomes("asks", link.problem or "the channel refuses it", **fields)
+    elif link.corrections >= CORRECTIONS_MAX and key_of(things) == link.correction_key:
+        said = fields_said(things)
+        work.becomes(
+            "asks",
+            f"{said} was set right at the channel {link.corrections} times and changed back each time: let the channel"
+            " be master of it, or find out who changes it and release the product",
+            **fields,
+        )
+    else:
+        held = work.push.sent_at + settling.late(row) if work.push is not None and not work.is_settled else None
+        kept = link.next_at if link.state == "differs" and link.desired_hash == desired else now
+        work.becomes("differs", note, **fields, next_at=held or kept)
+
+
+def _keep(conn: Connection, row: ConnectionRow, works: Sequence[Work], now: datetime) -> None:
+    """Write what links have become."""
+    rows = []
+    for work in works:
+        assert work.fields is not None, "every product was judged"
+        link = work.link
+        seen = None if work.shown is None else forms.to_json(work.shown)
+        rows.append(
+            {
+                "id": link.id,
+                "product_id": link.product_id,
+                "seen": seen,
+                "seen_hash": None if seen is None else digest_of(seen),
+                "is_observed": work.is_observed,
+                "version_at": None if work.shown is None else work.shown.version_at.isoformat(),
+                "names": dict(work.ground.names),
+                "desired_hash": link.desired_hash,
+                "confirmed_hash": link.confirmed_hash,
+                "failures": link.failures,
+                "next_at": link.next_at,
+                "corrections": link.corrections,
+                "correction_key": link.correction_key,
+                **work.fields,
+            }
+        )
+    execute(
+        conn,
+        """
+        update product_links l set product_id = r.product_id, seen = r.seen, seen_hash = r.seen_hash,
+            version_at = r.version_at, seen_at = case when r.is_observed then %(now)s::timestamptz else l.seen_at end,
+            names = r.names, judged_version = r.judged_version, desired_hash = r.desired_hash,
+            confirmed_hash = r.confirmed_hash, state = r.state, problem = r.problem, failures = r.failures,
+            next_at = r.next_at, corrections = r.corrections, correction_key = r.correction_key, updated_at = %(now)s
+        from jsonb_to_recordset(%(rows)s::jsonb) as r (id int8, product_id int8, seen jsonb, seen_hash text,
+            version_at timestamptz, names jsonb, judged_version int4, desired_hash text, confirmed_hash text,
+            state text, problem text, failures int4, next_at timestamptz, corrections int4, correction_key text,
+            is_observed bool)
+        where l.shop_id = %(shop)s and l.id = r.id
+        """,
+        shop=row.shop_id,
+        rows=orjson.dumps(rows).decode(),
+        now=now,
+    )
+
+
+def _counted(works: Sequence[Work]) -> dict[str, int]:
+    states = [work.fields["state"] for work in works if work.fields is not None]
+    return {
+        "created": sum(work.is_new for work in works),
+        "changed": sum(work.has_changed and not work.is_new for work in works),
+        "in_step": states.count("in_step"),
+        "to_push": states.count("differs"),
+        "asks": states.count("asks"),
+    }

@@ -1,0 +1,175 @@
+"""Writes: decide masters, note how far is read, and let a product go on that waits for a person.
+
+What a channel shows is taken in by `observing`, what it should show goes out by `pushing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from core import audit
+from core.audit import Actor
+from core.catalog.products import queries as products
+from core.connections.queries import ConnectionRow
+from core.db import execute
+from core.errors import Anticipated
+from core.publication import queries
+from core.publication.queries import Link, UnknownLink
+from core.publication.rules import check_master
+
+
+class NothingToRelease(Anticipated):
+    """The product waits for nobody."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"nothing was changed: {why}")
+
+
+def set_masters(
+    conn: Connection, row: ConnectionRow, chosen: Mapping[str, str], actor: Actor, now: datetime
+) -> dict[str, str]:
+    """Decide who is master of some fields at a connection; what stands already is left out of what is returned.
+
+    Every product of the connection is judged anew. Raises BadInput for a field or a master that there is not.
+    """
+    for field, master in chosen.items():
+        check_master(field, master)
+    before = queries.masters(conn, row)
+    changed = {
+        field: master
+        for field, master in chosen.items()
+        if field not in before.decided or before.decided[field] != master
+    }
+    for field, master in changed.items():
+        execute(
+            conn,
+            """
+            insert into product_field_masters (shop_id, connection_id, field, master, decided_by, decided_at)
+            values (%(shop)s, %(connection)s, %(field)s, %(master)s, %(by)s, %(now)s)
+            on conflict (shop_id, connection_id, field) do update
+                set master = excluded.master, decided_by = excluded.decided_by, decided_at = excluded.decided_at
+            """,
+            shop=row.shop_id,
+            connection=row.id,
+            field=field,
+            master=master,
+            by=actor.name,
+            now=now,
+        )
+    if changed:
+        begin_reading(conn, row, now)
+        execute(
+            conn,
+            """
+            update product_links set judged_version = null, refused_hash = null, corrections = 0, correction_key = null
+            where shop_id = %(shop)s and connection_id = %(connection)s
+            """,
+            shop=row.shop_id,
+            connection=row.id,
+        )
+        said = {field: {"before": before.of(field), "after": master} for field, master in changed.items()}
+        audit.record(conn, row.shop_id, actor, "set_product_masters", f"connection:{row.id}", now, fields=said)
+    return changed
+
+
+def begin_reading(conn: Connection, row: ConnectionRow, now: datetime) -> None:
+    """Keep the connection's products in step from now on; safe to repeat."""
+    execute(
+        conn,
+        """
+        insert into product_readings (shop_id, connection_id, created_at) values (%(shop)s, %(connection)s, %(now)s)
+        on conflict (shop_id, connection_id) do nothing
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+        now=now,
+    )
+
+
+def note_read_to(
+    conn: Connection, row: ConnectionRow, read_to: datetime | None, whole_read_at: datetime | None = None
+) -> None:
+    """Up to which change of the channel's its products are read; never back."""
+    execute(
+        conn,
+        """
+        update product_readings set read_to = greatest(read_to, %(to)s::timestamptz),
+            whole_read_at = coalesce(%(whole)s::timestamptz, whole_read_at)
+        where shop_id = %(shop)s and connection_id = %(connection)s
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+        to=read_to,
+        whole=whole_read_at,
+    )
+
+
+def release(conn: Connection, row: ConnectionRow, product_id: int, actor: Actor, now: datetime) -> None:
+    """Let a product that waits for a person be tried again; one that was deleted there is made anew, where we are
+    master of the variants. Raises UnknownLink, NothingToRelease."""
+    link = queries.link_of_product(conn, row, product_id)
+    if link.state not in ("asks", "gone"):
+        raise NothingToRelease("the product waits for nobody")
+    if link.state == "gone" and queries.masters(conn, row).of("variants") != "ours":
+        raise NothingToRelease(
+            "the product was deleted there, and the channel is master of which variants there are: decide that first"
+        )
+    gone = ", channel_ref = null, seen = null, seen_hash = null, version_at = null, names = '{}'"
+    execute(
+        conn,
+        f"""
+        update product_links set judged_version = null, refused_hash = null, corrections = 0, correction_key = null,
+            failures = 0, next_at = %(now)s, state = 'differs', problem = null, updated_at = %(now)s
+            {gone if link.state == "gone" else ""}
+        where shop_id = %(shop)s and id = %(id)s
+        """,
+        shop=row.shop_id,
+        id=link.id,
+        now=now,
+    )
+    audit.record(
+        conn, row.shop_id, actor, "release_product", f"product:{product_id}", now, connection=row.id, was=link.problem
+    )
+
+
+def allow_drops(conn: Connection, row: ConnectionRow, product_id: int, actor: Actor, now: datetime) -> list[str]:
+    """Allow that the variants which the channel has now beside ours are deleted there; returns what they are called.
+
+    Of those that come later nothing is said. Raises UnknownLink, NothingToRelease.
+    """
+    link = queries.link_of_product(conn, row, product_id)
+    beside = _beside(conn, row, link, product_id)
+    if not beside:
+        raise NothingToRelease("the channel has no variants of it beside those that are here")
+    execute(
+        conn,
+        """
+        update product_links set may_drop = array(select distinct unnest(may_drop || %(refs)b::text[]) order by 1),
+            judged_version = null, updated_at = %(now)s
+        where shop_id = %(shop)s and id = %(id)s
+        """,
+        shop=row.shop_id,
+        id=link.id,
+        refs=sorted(beside),
+        now=now,
+    )
+    said = sorted(beside.values())
+    subject = f"product:{product_id}"
+    audit.record(conn, row.shop_id, actor, "allow_variant_drops", subject, now, connection=row.id, variants=said)
+    return said
+
+
+def _beside(conn: Connection, row: ConnectionRow, link: Link, product_id: int) -> dict[str, str]:
+    """By reference, what the channel's variants are called that are not ours."""
+    ours = products.stored(conn, row.shop_id, [product_id]).get(product_id)
+    if ours is None or link.shown is None:
+        raise UnknownLink(f"product {product_id}")
+    codes = {variant.code for variant in ours.document.variants}
+    return {
+        variant.ref: variant.code or " / ".join(variant.option_values)
+        for variant in link.shown.variants
+        if variant.code not in codes
+    }

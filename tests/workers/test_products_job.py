@@ -1,0 +1,158 @@
+"""Products by job and by command: asked for, read with progress, kept in step, decided, released."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import Engine
+
+from core import bootstrap
+from core.clock import utc_now
+from core.db import unit_of_work
+from core.errors import BadInput, Retryable
+from core.messaging.doorbell import lane_lock
+from core.runs import control
+from core.runs.kinds import business
+from tests.adapters.floor import Bell
+from tests.factories import ACTOR
+from tests.sandbox.outside import Inside
+from tests.shelves import Shelf
+from workers import console
+from workers.cli import cli
+from workers.jobs import products as jobs
+from workers.products import lane_of
+
+
+class Desk(Shelf):
+    """A shelf that stands for the application, and the commands of one who sits at it."""
+
+    queue = Bell()
+
+    def run(self, *words: str) -> str:
+        """What a command says. Raises what it raises."""
+        result = CliRunner().invoke(cli, ["products", *words], catch_exceptions=False, standalone_mode=False)
+        if result.exception is not None:
+            raise result.exception
+        return result.output
+
+    def ask(self) -> dict[str, int]:
+        """What the command rings with."""
+        self.run("read", self.name, "--reason", "a test")
+        return self.queue.rung("products.read")[-1]  # type: ignore[return-value]
+
+    @property
+    def name(self) -> str:
+        return self.row.name
+
+    def run_row(self, run_id: int) -> dict[str, Any]:
+        (row,) = self.rows("select * from sync_runs where shop_id = %(shop)s and id = %(id)s", id=run_id)
+        return row
+
+
+@pytest.fixture
+def desk(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    world = Inside(tmp_path)
+    made = Desk(world, engine)
+    made.queue = Bell()
+    monkeypatch.setattr(bootstrap, "application", lambda: made)
+    monkeypatch.setattr(console, "application", lambda: made)
+    monkeypatch.setenv("SWITCHYARD_OPERATOR", "ada")
+    yield made
+    world.stop()
+
+
+def test_products_are_read_by_a_run_that_tells_how_far_it_is(desk: Desk) -> None:
+    desk.shop.stock(*(f"S{number}" for number in range(25)))
+    with pytest.raises(BadInput, match="never read"):
+        desk.run("push", desk.name)
+    asked = desk.ask()
+    counts = jobs.read_products(**asked)
+    row = desk.run_row(asked["sync_run_id"])
+    assert (row["state"], row["kind"], row["requested_by"]) == ("done", "read_products", "ada")
+    assert (row["done"], row["counts"]["created"]) == (25, 25)
+    assert business("products.read", counts) == "worked"
+    assert jobs.read_products(**asked) == {"superseded": True}
+    assert jobs.sweep_products() == {"connections": 1}
+    assert desk.queue.rung("products.push") == [{"shop_id": desk.row.shop_id, "connection_id": desk.row.id}]
+    assert "25 in step" in desk.run("status")
+    assert jobs.push_products(**desk.queue.rung("products.push")[0])["in_step"] == 25  # type: ignore[arg-type]
+
+
+def test_one_at_a_time_reads_or_writes_a_connections_products(desk: Desk) -> None:
+    asked = desk.ask()
+    names = {"shop_id": desk.row.shop_id, "connection_id": desk.row.id}
+    with lane_lock(desk.engine, lane_of(**names)) as held:
+        assert held
+        assert jobs.push_products(**names) == {"busy": True}
+        assert "waiting" in jobs.read_products(**asked)
+    assert desk.run_row(asked["sync_run_id"])["state"] == "queued"
+    assert jobs.read_products(**asked)["read"] == 0
+
+
+def test_a_reading_is_stopped_failed_and_done_again(desk: Desk) -> None:
+    desk.shop.stock("MUG")
+    asked = desk.ask()
+    desk.world.faults(kind="http_503", match="ProductChanges")
+    with pytest.raises(Retryable):
+        jobs.read_products(**asked)
+    assert desk.run_row(asked["sync_run_id"])["state"] == "failed"
+    desk.world.http.delete("/_control/faults")
+    again = desk.ask()
+    # Asked for while it reads: it stops at the next step that it tells.
+    desk.reached = Stopping(desk, again["sync_run_id"])
+    assert jobs.read_products(**again) == {"cancelled": True}
+    assert desk.run_row(again["sync_run_id"])["state"] == "cancelled"
+    desk.reached = desk.channel.products
+    assert jobs.read_products(**desk.ask())["in_step"] == 1
+
+
+class Stopping:
+    """A channel during whose reading somebody stops the run."""
+
+    def __init__(self, desk: Desk, run_id: int) -> None:
+        self._desk = desk
+        self._run_id = run_id
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "read_products":
+            with unit_of_work(self._desk.engine) as conn:
+                control.cancel(conn, self._desk.row.shop_id, self._run_id, ACTOR, utc_now())
+        return getattr(self._desk.channel.products, name)
+
+
+def test_masters_are_decided_and_products_released_by_command(desk: Desk) -> None:
+    desk.shop.stock("MUG")
+    jobs.read_products(**desk.ask())
+    assert "title                channel" in desk.run("master", desk.name)
+    with pytest.raises(BadInput, match="--reason"):
+        desk.run("master", desk.name, "title", "ours")
+    assert "title: ours" in desk.run("master", desk.name, "title", "ours", "--reason", "we write them")
+    assert desk.run("master", desk.name, "title", "ours", "--reason", "again") == "That stands already.\n"
+    said = json.loads(desk.run("master", desk.name, "--json"))
+    assert {one["field"]: one["master"] for one in said}["title"] == "ours"
+    (ours,) = desk.all_ours()
+    desk.save(replace(ours.document, title="Cup"), ours.product_id)
+    (there,) = desk.made()
+    names = {"shop_id": desk.row.shop_id, "connection_id": desk.row.id}
+    assert jobs.push_products(**names)["written"] == 1
+    assert desk.there(there)["title"] == "Cup"
+    assert "decided" in desk.run("master", desk.name, "--all", "ours", "--reason", "all of it").casefold()
+    desk.put(there, productOptions=[{"name": "Size", "values": [{"name": "M"}, {"name": "L"}]}], variants=[
+        {"id": desk.there(there)["variants"]["nodes"][0]["id"], "optionValues": [{"optionName": "Size", "name": "M"}]},
+        {"sku": "MUG-L", "optionValues": [{"optionName": "Size", "name": "L"}]},
+    ])  # fmt: skip
+    jobs.push_products(**names)
+    assert "MUG-L" in desk.run("status")
+    (asking,) = json.loads(desk.run("status", "--json"))[0]["asking"]
+    assert asking["state"] == "asks"
+    assert "MUG-L" in desk.run("allow-drops", desk.name, str(ours.product_id), "--reason", "not sold any more")
+    jobs.push_products(**names)
+    assert [one["sku"] for one in desk.there(there)["variants"]["nodes"]] == ["MUG"]
+    with pytest.raises(BadInput, match="not linked"):
+        desk.run("release", desk.name, "999", "--reason", "x")

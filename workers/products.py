@@ -1,0 +1,188 @@
+"""Products of a connection: read them, judge what changed, write what differs. For whoever holds its lane."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from core.bootstrap import Application
+from core.catalog.products import queries as catalogue
+from core.clock import utc_now
+from core.connections.queries import ConnectionRow
+from core.db import read_only, unit_of_work
+from core.messaging.doorbell import Lane
+from core.product_ports import ProductChannel, ShownProduct
+from core.publication import observing, operations, pushing, queries
+from core.publication.pushing import WritesHeld
+
+READ_AT_ONCE = 20
+ROUNDS_MAX = 3
+"""So often one product is written in one turn: a picture must be there before a variant can have it."""
+
+Counts = Counter[str]
+
+
+def lane_of(shop_id: int, connection_id: int) -> Lane:
+    """Whoever reads or writes the products of a connection does it alone."""
+    return Lane("products", shop_id, connection_id)
+
+
+def read_whole(app: Application, row: ConnectionRow, channel: ProductChannel, tell: Callable[[int], None]) -> Counts:
+    """Read every product that the channel has, and find out which it has no more. `tell` may raise to stop it."""
+    began_at = utc_now()
+    with unit_of_work(app.engine) as conn:
+        operations.begin_reading(conn, row, began_at)
+    counts = _read(app, row, channel, None, tell)
+    after = ""
+    while True:
+        with read_only(app.engine) as conn:
+            refs = queries.refs_not_seen_since(conn, row, began_at, after, READ_AT_ONCE)
+        if not refs:
+            break
+        after = refs[-1]
+        counts.update(_take_in(app, row, channel, refs))
+    with unit_of_work(app.engine) as conn:
+        operations.note_read_to(conn, row, None, began_at)
+    return counts
+
+
+def read_changes(app: Application, row: ConnectionRow, channel: ProductChannel, since: datetime | None) -> Counts:
+    """Read what the channel changed since."""
+    return _read(app, row, channel, since, lambda _done: None)
+
+
+def _read(
+    app: Application,
+    row: ConnectionRow,
+    channel: ProductChannel,
+    since: datetime | None,
+    tell: Callable[[int], None],
+) -> Counts:
+    counts: Counts = Counter({"read": 0})
+    for page in channel.product_changes(since):
+        for start in range(0, len(page), READ_AT_ONCE):
+            part = page[start : start + READ_AT_ONCE]
+            counts.update(_take_in(app, row, channel, [change.ref for change in part]))
+            with unit_of_work(app.engine) as conn:
+                # Only ever to a change that was read, never to "now".
+                operations.note_read_to(conn, row, max(change.version_at for change in part))
+            tell(counts["read"])
+    return counts
+
+
+def _take_in(app: Application, row: ConnectionRow, channel: ProductChannel, refs: Sequence[str]) -> Counts:
+    """Read some products and take them in; what is not there any more is noted."""
+    shown = channel.read_products(refs, in_background=True)
+    gone = sorted(set(refs) - {one.ref for one in shown})
+    counts: Counts = Counter({"read": len(shown)})
+    with unit_of_work(app.engine) as conn:
+        counts.update(observing.observe(conn, row, shown, utc_now()))
+        if gone:
+            counts["gone"] += observing.note_gone(conn, row, gone, utc_now())
+    return counts
+
+
+def keep_in_step(app: Application, row: ConnectionRow, channel: ProductChannel, seconds: float) -> Counts:
+    """One turn: read what the channel changed, judge what changed here, write what differs, for at most so long."""
+    ends_at = time.monotonic() + seconds
+    with read_only(app.engine) as conn:
+        reading = queries.reading(conn, row)
+    counts: Counts = Counter()
+    # Before anybody has read all of it, it is not known whose what is.
+    if reading is not None and reading.whole_read_at is not None:
+        counts.update(read_changes(app, row, channel, reading.read_to))
+        _link_new(app, row)
+        counts.update(_judge_changed(app, row))
+        counts.update(_write(app, row, channel, ends_at))
+    for state in ("in_step", "to_push", "asks"):
+        del counts[state]
+    with read_only(app.engine) as conn:
+        counts.update(queries.standing(conn, row))
+    return counts
+
+
+def _judge_changed(app: Application, row: ConnectionRow) -> Counts:
+    counts: Counts = Counter()
+    after = 0
+    while True:
+        with read_only(app.engine) as conn:
+            ids = queries.to_judge(conn, row, after)
+        if not ids:
+            return counts
+        after = ids[-1]
+        with unit_of_work(app.engine) as conn:
+            counts.update(observing.judge(conn, row, ids, utc_now()))
+
+
+def _link_new(app: Application, row: ConnectionRow) -> None:
+    """Where we say which variants there are, the channel is to have every product of ours."""
+    with unit_of_work(app.engine) as conn:
+        if queries.masters(conn, row).of("variants") != "ours":
+            return
+        while ids := queries.unlinked_products(conn, row):
+            observing.link_new(conn, row, ids, utc_now())
+
+
+def _write(app: Application, row: ConnectionRow, channel: ProductChannel, ends_at: float) -> Counts:
+    counts: Counts = Counter()
+    turns: Counter[int] = Counter()
+    while time.monotonic() < ends_at:
+        with read_only(app.engine) as conn:
+            ids = [one for one in queries.due(conn, row, utc_now()) if turns[one] < ROUNDS_MAX]
+        if not ids:
+            return counts
+        for link_id in ids:
+            turns[link_id] += 1
+            try:
+                outcome = write_one(app, row, channel, link_id)
+            except WritesHeld:
+                counts["writes_stopped"] += 1
+                return counts
+            counts[outcome] += 1
+            if time.monotonic() > ends_at:
+                break
+    return counts
+
+
+def write_one(app: Application, row: ConnectionRow, channel: ProductChannel, link_id: int) -> str:
+    """Bring one product to what it should show: read it, write what differs then, read it back.
+
+    Returns what came of it: nothing, written, or what the channel answered. Raises WritesHeld, and what reading raises:
+    what was written is then still open, and settled by whoever reads the product next.
+    """
+    read = _look(app, row, channel, link_id)
+    with unit_of_work(app.engine) as conn:
+        if read is not None:
+            observing.observe(conn, row, [read], utc_now())
+    with unit_of_work(app.engine) as conn:
+        planned = pushing.plan(conn, row, link_id, utc_now())
+    if planned is None:
+        return "nothing"
+    result = channel.write_product(planned.write)
+    with unit_of_work(app.engine) as conn:
+        pushing.note_result(conn, row, planned, result, utc_now())
+    if result.outcome != "unsent":
+        read = _look(app, row, channel, link_id)
+        if read is not None:
+            with unit_of_work(app.engine) as conn:
+                observing.observe(conn, row, [read], utc_now())
+    return "written" if result.outcome == "confirmed" else result.outcome
+
+
+def _look(app: Application, row: ConnectionRow, channel: ProductChannel, link_id: int) -> ShownProduct | None:
+    """A product as the channel shows it now, by its reference or, before it has one, by our handle."""
+    with read_only(app.engine) as conn:
+        link = queries.link(conn, row, link_id)
+        if link is None or link.product_id is None:
+            return None
+        ours = catalogue.stored(conn, row.shop_id, [link.product_id]).get(link.product_id)
+    if link.channel_ref is None:
+        return None if ours is None else channel.find_product(ours.document.handle)
+    found = channel.read_products([link.channel_ref])
+    if not found:
+        with unit_of_work(app.engine) as conn:
+            observing.note_gone(conn, row, [link.channel_ref], utc_now())
+        return None
+    return found[0]
