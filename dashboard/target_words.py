@@ -121,7 +121,10 @@ def stopped_by(row: Row, zone: str) -> str:
     elif row["is_stopped"]:
         who, why, at = row["stopped_by"], row["stop_reason"], row["stopped_at"]
     else:
-        return "What differs is compared and not told. It is told once the connection is live."
+        return (
+            "What differs is planned and compared, and nothing is told. Run “switchyard klaviyo live --reason …” once"
+            " that is right."
+        )
     if who is None:
         return "What differs is told once it is resumed."
     return f"By {who}, {formats.ago(at, row['as_of'], zone)}: {why}. What differs is told once it is resumed."
