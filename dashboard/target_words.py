@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from math import ceil
+from shlex import quote
 from typing import Any, NamedTuple
 
 from core.catalogue_target import KINDS
@@ -122,8 +123,8 @@ def stopped_by(row: Row, zone: str) -> str:
         who, why, at = row["stopped_by"], row["stop_reason"], row["stopped_at"]
     else:
         return (
-            "What differs is planned and compared, and nothing is told. Run “switchyard klaviyo live --reason …” once"
-            " that is right."
+            "What differs is planned and compared, and nothing is told. Once that is right, “switchyard klaviyo live"
+            f" {quote(row['name'])} --reason …” has it told."
         )
     if who is None:
         return "What differs is told once it is resumed."
