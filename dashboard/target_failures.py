@@ -58,7 +58,7 @@ def _draw_card(viewer: people.Viewer, target: Row, cause: Cause, example: Row | 
             st.markdown(f"**{formats.plain(target_words.cause(cause.code, is_content=cause.is_content))}**")
             components.html(f'<div class="sy-meta">{escape(target_words.counted(cause))}</div>')
             if example is not None:
-                components.html(f'<div class="sy-next">For example {_example(viewer, example)}</div>')
+                components.html(f'<div class="sy-example">For example {_example(viewer, example)}</div>')
             st.caption(f"→ {formats.plain(target_words.next_step(cause))}")
         with st.container(width="content", horizontal=True, vertical_alignment="center", key=f"acts-cause-{key}"):
             components.open_here("Show each", f"open-cause-{key}", cause=cause.code)

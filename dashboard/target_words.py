@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from math import ceil
+from shlex import quote
 from typing import Any, NamedTuple
 
 from core.catalogue_target import KINDS
@@ -121,7 +122,10 @@ def stopped_by(row: Row, zone: str) -> str:
     elif row["is_stopped"]:
         who, why, at = row["stopped_by"], row["stop_reason"], row["stopped_at"]
     else:
-        return "What differs is compared and not told. It is told once the connection is live."
+        return (
+            "What differs is planned and compared, and nothing is told. Once that is right, “switchyard klaviyo live"
+            f" {quote(row['name'])} --reason …” has it told."
+        )
     if who is None:
         return "What differs is told once it is resumed."
     return f"By {who}, {formats.ago(at, row['as_of'], zone)}: {why}. What differs is told once it is resumed."

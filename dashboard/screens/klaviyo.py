@@ -63,8 +63,8 @@ def draw_none(viewer: people.Viewer) -> None:
     components.title("Klaviyo")
     components.empty(
         "Klaviyo is not connected",
-        "Run “switchyard connect klaviyo” and give it a private key that may write the catalogue. Products, their"
-        " variants and categories are told from then on.",
+        "Run “switchyard connect klaviyo” with a private key that may write the catalogue. It begins in shadow mode:"
+        " this page then shows what would be told before anything is.",
     )
 
 

@@ -108,6 +108,8 @@ def test_what_stops_it_comes_first(opened: Open, conn: Connection, change: dict[
     assert not page.exception
     said = text_of(page).replace("<span>", "")
     assert says in said
+    if says == "Klaviyo is in shadow mode.":
+        assert "switchyard klaviyo live Klaviyo" in said
     if change is None:
         assert "By ben, 9 min ago\\: Wrong prices" in said
 
