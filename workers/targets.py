@@ -17,12 +17,22 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from core.catalogue_target import OVER, CatalogueTarget, Kind, TargetFault, TargetSent, Verb
+from core.catalogue_target import (
+    OVER,
+    CatalogueTarget,
+    CategoryContent,
+    Kind,
+    TargetFault,
+    TargetRecord,
+    TargetSent,
+    Verb,
+)
 from core.clock import utc_now
 from core.connections import switches
 from core.db import count_grown_tables, read_only, unit_of_work
 from core.errors import Permanent, Retryable
 from core.targets import checking, planning, queries, seeking, sending, settling
+from core.targets.answers import note_account
 from core.targets.contents import Target
 from core.targets.sending import Limits, Planned
 from core.targets.settling import OpenJob
@@ -336,11 +346,14 @@ def read_everything(
     for kind, _ in expected:
         began_at = seat.now()
         after: str | None = None
+        theirs: list[TargetRecord] = []
         while True:
             asked_at = seat.now()
             page = seat.api.page(kind, after)
             with unit_of_work(seat.engine) as conn:
                 counts.update(checking.note_page(conn, seat.target, kind, page.records, asked_at, seat.now()))
+                if kind == "category":
+                    theirs += checking.foreign(conn, seat.target, kind, page.records)
             done += len(page.records)
             tell(f"reading {kind} records", done, max(total, done))
             after = page.next
@@ -348,5 +361,10 @@ def read_everything(
                 break
         with unit_of_work(seat.engine) as conn:
             counts["missing"] += checking.doubt_unread(conn, seat.target, kind, began_at, seat.now())
+            if kind == "category":
+                named = [
+                    (one.external_id, one.content.name) for one in theirs if isinstance(one.content, CategoryContent)
+                ]
+                note_account(conn, seat.target.shop_id, seat.target.connection_id, named, seat.now())
     counts["read"] = done
     return +counts

@@ -85,10 +85,17 @@ def note_page(
     """What a page of everything shows; `foreign` counts what is none of ours."""
     held = {one.external_id: one for one in records}
     counts = _note(conn, target, kind, sorted(held), held, asked_at, now, is_whole=False)
-    known = fetch(
+    counts["foreign"] += len(foreign(conn, target, kind, records))
+    return counts
+
+
+def foreign(conn: Connection, target: Target, kind: Kind, records: Sequence[TargetRecord]) -> list[TargetRecord]:
+    """Those that are none of ours, each once."""
+    held = {one.external_id: one for one in records}
+    rows = fetch(
         conn,
         """
-        select count(*) as found from target_entries
+        select external_id from target_entries
         where shop_id = %(shop)s and connection_id = %(connection)s and kind = %(kind)s
             and external_id = any(%(ids)b::text[])
         """,
@@ -96,8 +103,8 @@ def note_page(
         kind=kind,
         ids=sorted(held),
     )
-    counts["foreign"] += len(held) - known[0]["found"]
-    return counts
+    ours = {row["external_id"] for row in rows}
+    return [one for name, one in held.items() if name not in ours]
 
 
 def doubt_unread(conn: Connection, target: Target, kind: Kind, began_at: datetime, now: datetime) -> int:

@@ -14,6 +14,7 @@ from core.catalog.products.queries import Stored
 from core.catalogue_target import CategoryContent, Content, Kind
 from core.db import fetch
 from core.targets import rules
+from core.targets.answers import Answers, answers
 from core.targets.rules import TargetSettings, Wanted
 
 
@@ -25,6 +26,13 @@ class Target:
     connection_id: int
     settings: TargetSettings
     factor: float = 1.0
+    answered: str = ""
+    """What stands for what was decided of categories."""
+
+    @property
+    def basis(self) -> str:
+        """What stands for all that an item's hash is made of besides its product."""
+        return self.settings.basis + self.answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +64,11 @@ def of_products(conn: Connection, target: Target, product_ids: Iterable[int]) ->
     ids = sorted(set(product_ids))
     found = products.stored(conn, target.shop_id, ids)
     skus = _skus(conn, target.shop_id, ids)
-    linked = _categories(conn, target.shop_id, ids)
+    named = {category for one in found.values() for category in one.document.categories}
+    said = answers(conn, target.shop_id, target.connection_id, named) if named else Answers()
     made: list[Made] = []
-    for product_id, one in found.items():
-        made.append(_item(target, one, linked.get(product_id, ())))
+    for one in found.values():
+        made.append(_item(target, one, said))
         made += _variants(target, one, skus)
     return made
 
@@ -89,18 +98,30 @@ def of_categories(conn: Connection, target: Target, category_ids: Sequence[int] 
         shop=target.shop_id,
         ids=None if category_ids is None else sorted(category_ids),
     )
-    return [Made("category", row["id"], Wanted(CategoryContent(row["path"])), text=row["path"]) for row in rows]
+    said = answers(conn, target.shop_id, target.connection_id, [row["id"] for row in rows]) if rows else Answers()
+    told = set(said.told([row["id"] for row in rows]))
+    return [
+        Made("category", row["id"], Wanted(CategoryContent(row["path"])), text=row["path"])
+        for row in rows
+        if row["id"] in told
+    ]
 
 
-def _item(target: Target, stored: Stored, categories: tuple[int, ...]) -> Made:
-    wanted = rules.item(stored.document, categories, target.settings)
+def _item(target: Target, stored: Stored, said: Answers) -> Made:
+    categories = sorted(stored.document.categories)
+    own = said.told(categories)
+    others = {said.refs[one] for one in categories if one in said.refs}
+    # The main category goes first, where Google has it.
+    google = next((said.google[one] for one in stored.document.categories if one in said.google), None)
+    names = (*map(str, own), *sorted(others))
+    wanted = rules.item(stored.document, names, target.settings, google)
     return Made(
         "item",
         stored.product_id,
         wanted,
         version=stored.version,
-        text=target.settings.basis,
-        linked=categories,
+        text=target.basis,
+        linked=own,
     )
 
 
@@ -141,19 +162,6 @@ def _skus(conn: Connection, shop_id: int, product_ids: Sequence[int]) -> dict[tu
         ids=list(product_ids),
     )
     return {(row["product_id"], row["code"]): (row["sku_id"], row["units"]) for row in rows}
-
-
-def _categories(conn: Connection, shop_id: int, product_ids: Sequence[int]) -> dict[int, tuple[int, ...]]:
-    rows = fetch(
-        conn,
-        """
-        select product_id, array_agg(category_id order by category_id) as ids from product_categories
-        where shop_id = %(shop)s and product_id = any(%(ids)b::int8[]) group by 1
-        """,
-        shop=shop_id,
-        ids=list(product_ids),
-    )
-    return {row["product_id"]: tuple(row["ids"]) for row in rows}
 
 
 def _products_of(conn: Connection, shop_id: int, sku_ids: Sequence[int]) -> list[int]:

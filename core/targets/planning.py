@@ -7,6 +7,7 @@ finding what has to be looked at again is one comparison of sets, and nothing is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlalchemy import Connection
 
 from core.db import execute, fetch, scalar
 from core.targets import contents
+from core.targets.answers import answers
 from core.targets.contents import Made, Target
 
 PLANNED_AT_ONCE = 1_000
@@ -31,6 +33,7 @@ def plan(conn: Connection, target: Target, now: datetime, limit: int = PLANNED_A
         connection=target.connection_id,
     ):
         return 0
+    target = replace(target, answered=answers(conn, target.shop_id, target.connection_id).token)
     return (
         _plan_categories(conn, target, now)
         + _plan_removed(conn, target, limit, now)
@@ -72,7 +75,7 @@ def _plan_products(conn: Connection, target: Target, limit: int, now: datetime) 
         order by p.id limit %(limit)s
         """,
         **_of(target),
-        basis=target.settings.basis,
+        basis=target.basis,
         limit=limit,
     )
     ids = [row["id"] for row in rows]

@@ -65,8 +65,13 @@ class Wanted:
     problem: tuple[str, str] | None = None
 
 
-def item(document: ProductDocument, categories: Sequence[int], settings: TargetSettings) -> Wanted:
-    """What is told of a product. Its price is the lowest that a variant has in the connection's currency."""
+def item(
+    document: ProductDocument, categories: Sequence[str], settings: TargetSettings, google: str | None = None
+) -> Wanted:
+    """What is told of a product. Its price is the lowest that a variant has in the connection's currency.
+
+    `categories` are the target's ids of its categories; `google` is what Google calls its main one.
+    """
     url = address_of(document, settings)
     if url is None:
         return Wanted(None, _no_address(document))
@@ -75,7 +80,12 @@ def item(document: ProductDocument, categories: Sequence[int], settings: TargetS
         for variant in document.variants
         if variant.price_minor is not None and variant.currency == settings.currency
     ]
-    facts = {"vendor": document.vendor, "product_type": document.product_type, "tags": list(document.tags)}
+    facts = {
+        "vendor": document.vendor,
+        "product_type": document.product_type,
+        "tags": list(document.tags),
+        "google_product_category": google,
+    }
     return _checked(
         ItemContent(
             title=document.title,
@@ -85,7 +95,7 @@ def item(document: ProductDocument, categories: Sequence[int], settings: TargetS
             images=tuple(image.url for image in document.images),
             is_published=document.status == "active",
             metadata=flat({**facts, **document.metafields}),
-            categories=tuple(str(one) for one in categories),
+            categories=tuple(categories),
         )
     )
 

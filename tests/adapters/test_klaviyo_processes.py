@@ -57,15 +57,12 @@ class Shop:
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
         assert process.stdin is not None
-        process.stdin.write(json.dumps(given).encode())
-        process.stdin.close()
+        process.stdin.write(json.dumps(given).encode() + b"\n")
+        process.stdin.flush()
         return process
 
     def finish(self) -> None:
-        process = self.start()
-        assert process.wait(120) == 0
-        assert process.stdout is not None
-        process.stdout.close()
+        end(let_go(self.start()))
 
     def held(self) -> dict[str, Any]:
         found: dict[str, Any] = self.control.get(f"/klaviyo/{self.account['public_key']}/catalogue")
@@ -110,12 +107,26 @@ def shop(process_database: tuple[Engine, str], sandbox: SandboxControl, redis_ur
     return Shop(engine, url, redis_url, sandbox, account, row)
 
 
-def test_two_processes_tell_everything_once(shop: Shop) -> None:
-    processes = [shop.start(seat) for seat in (1, 2)]
+def let_go(*processes: subprocess.Popen[bytes]) -> list[subprocess.Popen[bytes]]:
+    """All of them at once, when each is ready."""
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begins\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.close()
+    return list(processes)
+
+
+def end(processes: list[subprocess.Popen[bytes]]) -> None:
     for process in processes:
         assert process.wait(120) == 0
         assert process.stdout is not None
         process.stdout.close()
+
+
+def test_two_processes_tell_everything_once(shop: Shop) -> None:
+    end(let_go(*[shop.start(seat) for seat in (1, 2)]))
     shop.finish()
     shop.check()
     told = shop.rows(
@@ -132,13 +143,12 @@ def test_two_processes_tell_everything_once(shop: Shop) -> None:
 
 def kill_at(shop: Shop, seconds: float) -> bool:
     """Whether it was still at work then."""
-    process = shop.start()
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"begins\n"
+    (process,) = let_go(shop.start())
     time.sleep(seconds)
     was_at_work = process.poll() is None
     process.kill()
     process.wait(10)
+    assert process.stdout is not None
     process.stdout.close()
     return was_at_work
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from io import BytesIO
 from typing import Any
 
 import httpx
@@ -11,9 +12,13 @@ import pytest
 from sqlalchemy import Engine, create_engine
 
 from core import embedded
+from core.catalog.taxonomies import operations as answering
+from core.catalog.taxonomies import queries as taxonomies
+from core.catalog.taxonomies.loading import load_file
+from core.catalog.taxonomies.rules import Target as Taxonomy
 from core.catalogue_target import TargetFault, TargetSent
 from core.connections import switches
-from core.db import unit_of_work
+from core.db import scalar, unit_of_work
 from core.targets import sending, settling
 from core.targets.operations import NothingToRequeue, requeue
 from core.targets.sending import Planned
@@ -442,3 +447,68 @@ def test_a_job_refused_for_one_entry_fails_that_one_alone(world: TargetWorld) ->
     world.pass_time(100)
     world.work()
     assert world.shown() == world.wanted()
+
+
+# --- what people decided of categories -------------------------------------------------------------------------------
+
+
+def compared(world: TargetWorld) -> None:
+    """Everything read once, the account's own categories among it."""
+    read_everything(world.seat(), lambda *_: None, [("category", 0), ("item", 0), ("variant", 0)])
+
+
+def linked(world: TargetWorld, product_id: int) -> list[str]:
+    return sorted(world.held()["items"][str(product_id)]["categories"])
+
+
+def test_a_category_of_ours_may_be_one_that_the_account_has_already(world: TargetWorld) -> None:
+    mugs, bowls = world.category("Home", "Mugs"), world.category("Home", "Bowls")
+    product = world.save(make_product("mug", "MUG-1", categories=(mugs, bowls)))
+    theirs = [{"kind": "category", "verb": "create", "id": "winter", "attributes": {"name": "Winter table"}}]
+    world.side.control("edits", edits=theirs)
+    world.work()
+    assert linked(world, product) == sorted([str(mugs), str(bowls)])
+    compared(world)
+    target = Taxonomy("klaviyo", world.row.id)
+    with unit_of_work(world.engine) as conn:
+        assert [entry.ref for entry in taxonomies.entries(conn, world.shop_id, target)] == ["winter"]
+        answering.map_category(conn, world.shop_id, target, bowls, "winter", ACTOR, BASELINE)
+    world.work()
+    assert linked(world, product) == sorted([str(mugs), "winter"])
+    assert str(bowls) not in world.held()["categories"]
+    sent = len(world.calls)
+    world.work()
+    assert len(world.calls) == sent
+    compared(world)
+    world.work()
+    assert linked(world, product) == sorted([str(mugs), "winter"])
+
+
+def test_a_category_that_is_left_out_is_not_there_and_comes_back_when_it_is_not(world: TargetWorld) -> None:
+    mugs = world.category("Home", "Mugs")
+    product = world.save(make_product("mug", "MUG-1", categories=(mugs,)))
+    world.work()
+    target = Taxonomy("klaviyo", world.row.id)
+    with unit_of_work(world.engine) as conn:
+        home = scalar(conn, "select parent_id from categories where id = %(id)s", id=mugs)
+        answering.leave_out(conn, world.shop_id, target, home, ACTOR, BASELINE)
+    world.work()
+    assert (linked(world, product), world.held()["categories"]) == ([], {})
+    with unit_of_work(world.engine) as conn:
+        answering.keep_own(conn, world.shop_id, target, mugs, ACTOR, BASELINE)
+    world.work()
+    assert (linked(world, product), list(world.held()["categories"])) == ([str(mugs)], [str(mugs)])
+
+
+def test_what_google_calls_a_category_goes_with_its_products(world: TargetWorld) -> None:
+    mugs = world.category("Home", "Mugs")
+    product = world.save(make_product("mug", "MUG-1", categories=(mugs,)))
+    world.work()
+    text = "# Google_Product_Taxonomy_Version: 2021-09-21\n1 - Home\n2 - Home > Drinkware\n"
+    target = Taxonomy("google")
+    with unit_of_work(world.engine) as conn:
+        load_file(conn, world.shop_id, "google", "taxonomy.txt", BytesIO(text.encode()), ACTOR, BASELINE)
+        answering.map_category(conn, world.shop_id, target, mugs, "2", ACTOR, BASELINE)
+    world.work()
+    told = world.held()["items"][str(product)]["attributes"]["custom_metadata"]
+    assert told["google_product_category"] == "Home > Drinkware"

@@ -30,7 +30,7 @@ MUG = ProductDocument(
 
 
 def told_item(document: ProductDocument) -> ItemContent:
-    content = rules.item(document, (7,), SETTINGS).content
+    content = rules.item(document, ("7",), SETTINGS).content
     assert isinstance(content, ItemContent)
     return content
 

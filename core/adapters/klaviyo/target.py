@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -154,16 +155,12 @@ class KlaviyoTarget:
         last: datetime | None = None
         for page in self._pages(f"{reading(kind, verb)}s", {}):
             jobs = _jobs(job_type(kind, verb), page)
-            times = [job.created_at for job in jobs]
-            goes_back = (
-                all(one >= other for one, other in zip([last or times[0], *times], times, strict=False))
-                if (times)
-                else False
-            )
+            times = [*([last] if last else []), *(job.created_at for job in jobs)]
+            goes_back = all(one >= other for one, other in pairwise(times))
             found += [job for job in jobs if job.created_at >= since]
-            if goes_back and times[-1] < since:
+            if times and goes_back and times[-1] < since:
                 break
-            last = times[-1] if times else last
+            last = times[-1] if times else None
         return found
 
     def records(self, kind: Kind, external_ids: Sequence[str]) -> Sequence[TargetRecord]:
