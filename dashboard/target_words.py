@@ -314,7 +314,7 @@ def cause(code: str, *, is_content: bool) -> str:
 
 def next_step(found: Cause) -> str:
     """What to do about it."""
-    if found.code in _CAUSES:
+    if found.code in _CAUSES and not (found.code == WHOLE_JOB and found.held):
         return _CAUSES[found.code][1]
     if found.is_content:
         return "Change the product: it is told by itself then."
