@@ -35,6 +35,24 @@ case
 end
 """
 
+_STATE = """
+case
+    when open_job_id is not null then 'in_flight'
+    when to_check then 'checking'
+    when problem_kind = 'content' then 'problem'
+    when is_held then 'held'
+    when case
+        when desired_hash is null then is_known
+        when is_known then confirmed_hash is distinct from desired_hash
+            or (kind = 'variant' and linked_ids <> array[parent_id])
+        else not waits
+    end then case when failures > 0 then 'failed' else 'waits' end
+    when waits and desired_hash is not null then 'waits'
+    when desired_hash is null then 'gone'
+    else 'in_step'
+end
+"""
+
 target_entries = Table(
     "target_entries",
     metadata,
@@ -114,6 +132,13 @@ target_entries = Table(
         Computed(_WORK, persisted=True),
         comment="what is to be done with it next; null: nothing, or it is in a job",
     ),
+    Column(
+        "state",
+        Text,
+        Computed(_STATE, persisted=True),
+        nullable=False,
+        comment="how it stands, as people count it: see the view target_entry_states",
+    ),
     PrimaryKeyConstraint("shop_id", "id"),
     UniqueConstraint("shop_id", "connection_id", "kind", "entity_id", name="uq_target_entries_entity"),
     UniqueConstraint("shop_id", "connection_id", "kind", "external_id", name="uq_target_entries_external_id"),
@@ -135,6 +160,7 @@ target_entries = Table(
         "id",
         postgresql_where=text("work is not null"),
     ),
+    Index("ix_target_entries_state", "shop_id", "connection_id", "kind", "state"),
     Index(
         "ix_target_entries_parent",
         "shop_id",

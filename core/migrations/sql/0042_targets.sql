@@ -42,6 +42,23 @@ create table target_entries (
             when confirmed_hash is distinct from desired_hash then 'update'
         end
     ) stored,
+    state text not null generated always as (
+        case
+            when open_job_id is not null then 'in_flight'
+            when to_check then 'checking'
+            when problem_kind = 'content' then 'problem'
+            when is_held then 'held'
+            when case
+                when desired_hash is null then is_known
+                when is_known then confirmed_hash is distinct from desired_hash
+                    or (kind = 'variant' and linked_ids <> array[parent_id])
+                else not waits
+            end then case when failures > 0 then 'failed' else 'waits' end
+            when waits and desired_hash is not null then 'waits'
+            when desired_hash is null then 'gone'
+            else 'in_step'
+        end
+    ) stored,
     constraint pk_target_entries primary key (shop_id, id),
     constraint uq_target_entries_entity unique (shop_id, connection_id, kind, entity_id),
     constraint uq_target_entries_external_id unique (shop_id, connection_id, kind, external_id),
@@ -70,6 +87,8 @@ comment on column target_entries.is_held is 'failed so often that it waits for a
 comment on column target_entries.problem_kind is 'content: it cannot be told as it is, change it here; refused: the target did not take it';
 comment on column target_entries.absent_at is 'when it was read and was not there: a tombstone';
 comment on column target_entries.work is 'what is to be done with it next; null: nothing, or it is in a job';
+comment on column target_entries.state is 'how it stands, as people count it: see the view target_entry_states';
+create index ix_target_entries_state on target_entries (shop_id, connection_id, kind, state);
 create index ix_target_entries_work on target_entries (shop_id, connection_id, work, kind, next_at, id)
     where work is not null;
 create index ix_target_entries_parent on target_entries (shop_id, connection_id, parent_id) where parent_id is not null;
@@ -216,21 +235,8 @@ left join lateral (
 --   state  in_step; waits (for its turn, or for what it hangs on); in_flight; checking (is read back); failed (tried
 --          again by itself); held (waits for a person, or for other content); problem (cannot be told as it is); gone
 create view target_entry_states with (security_invoker = true) as
-select e.shop_id, e.connection_id, e.kind, n.state, count(*) as entries
-from target_entries e
-cross join lateral (
-    select case
-        when e.open_job_id is not null then 'in_flight'
-        when e.to_check then 'checking'
-        when e.problem_kind = 'content' then 'problem'
-        when e.is_held then 'held'
-        when e.work is not null and e.failures > 0 then 'failed'
-        when e.work is not null or e.waits and e.desired_hash is not null then 'waits'
-        when e.desired_hash is null then 'gone'
-        else 'in_step'
-    end as state
-) n
-group by e.shop_id, e.connection_id, e.kind, n.state;
+select e.shop_id, e.connection_id, e.kind, e.state, count(*) as entries
+from target_entries e group by e.shop_id, e.connection_id, e.kind, e.state;
 
 -- What targets do not take or cannot be told, with the cause in words; ask for a connection, by (problem_code, entry_id).
 create view target_failures with (security_invoker = true) as
