@@ -117,6 +117,21 @@ class Seat:
         self.together([lambda hand=hand: self._use(hand) for hand in hands])  # type: ignore[misc]
         return +self.counts
 
+    def goes_on(self) -> tuple[bool, datetime | None]:
+        """After a drain: whether another is to follow at once, and else when one is, (False, None) for when it is rung.
+
+        One that did nothing leaves what it could not do (what waits for others to go first) to the next ring; one that
+        met what holds for every job leaves everything to it.
+        """
+        if self.problem is not None:
+            return False, None
+        with read_only(self.engine) as conn:
+            target = self.target
+            is_live = switches.may_write(conn, target.shop_id, target.connection_id)
+            if +self.counts and queries.ready(conn, target, self.now(), may_write=is_live):
+                return True, None
+            return False, queries.next_poll_at(conn, target)
+
     def _is_anything_due(self) -> bool:
         return bool(self.plan()) or self._due() > 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -447,6 +447,42 @@ def test_a_job_refused_for_one_entry_fails_that_one_alone(world: TargetWorld) ->
     world.pass_time(100)
     world.work()
     assert world.shown() == world.wanted()
+
+
+def one_after_another(hands: Sequence[Callable[[], None]]) -> None:
+    for hand in hands:
+        hand()
+
+
+def test_a_drain_that_could_do_nothing_does_not_ask_for_another(world: TargetWorld) -> None:
+    product = world.save(make_product("mug", "MUG-1"))
+    world.work()
+    world.side.world.faults(kind="catalog_entry_failed", match=f"delete variant {world.sku_id('MUG-1')}", count=3)
+    world.remove(product)
+    for _ in range(4):
+        world.work()
+        world.pass_time(3600)
+    # The item's delete is due, and cannot go while its variant waits for a person.
+    assert (world.entry("item", product)["work"], world.entry("item", product)["is_known"]) == ("delete", True)
+    seat = world.seat()
+    seat.together = one_after_another
+    assert seat.drain(20) == {}
+    assert seat.goes_on() == (False, None)
+    world.save(make_product("bowl", "BOWL-1"))
+    assert seat.plan()
+    assert seat.goes_on() == (True, None)
+
+
+def test_a_drain_that_met_a_wrong_key_is_not_rung_for_its_open_jobs(world: TargetWorld) -> None:
+    world.save(make_product("mug", "MUG-1"))
+    seat = world.seat()
+    seat.plan()
+    seat.api.ready_in("item", "create")
+    world.pass_time(2)
+    assert seat.send()
+    assert seat.goes_on()[1] is not None
+    seat.problem = "the private key opens nothing"
+    assert seat.goes_on() == (False, None)
 
 
 # --- what people decided of categories -------------------------------------------------------------------------------
