@@ -162,7 +162,9 @@ def _note(
         if is_whole or row["external_id"] in held
     ]
     _tell(conn, target, told, now)
-    if kind == "item":
+    if kind == "category":
+        _forget_links(conn, target, [row["entity_id"] for row in rows if row["id"] in _gone(told)], now)
+    elif kind == "item":
         _tell_variants(conn, target, told, {row["id"]: row["entity_id"] for row in rows}, now)
     return Counter(one.verdict for one in told)
 
@@ -201,6 +203,33 @@ def _tell(conn: Connection, target: Target, told: Sequence[_Told], now: datetime
         known=[one.is_known for one in told],
         hashes=[one.confirmed_hash for one in told],
         linked=["{" + ",".join(map(str, one.linked)) + "}" for one in told],
+        now=now,
+    )
+
+
+def _gone(told: Sequence[_Told]) -> set[int]:
+    return {one.id for one in told if not one.is_known}
+
+
+def _forget_links(conn: Connection, target: Target, category_ids: Sequence[int], now: datetime) -> None:
+    """With a category that is gone the links with it went as well: should it come back, its items are told again."""
+    if not category_ids:
+        return
+    execute(
+        conn,
+        """
+        with unlinked as materialized (
+            select id from target_entries where shop_id = %(shop)s and connection_id = %(connection)s
+                and kind = 'item' and is_known and linked_ids && %(ids)b::int8[] and open_job_id is null
+            order by id for no key update
+        )
+        update target_entries i set confirmed_hash = null, next_at = least(i.next_at, %(now)s),
+            linked_ids = array(select one from unnest(i.linked_ids) with ordinality as n (one, place)
+                where one <> all(%(ids)b::int8[]) order by place)
+        from unlinked where i.shop_id = %(shop)s and i.id = unlinked.id
+        """,
+        **_of(target),
+        ids=list(category_ids),
         now=now,
     )
 

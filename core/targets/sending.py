@@ -67,7 +67,9 @@ _READY = {
             and v.kind = 'variant' and v.is_known and v.linked_ids[1] = e.entity_id)""",
     ("category", "delete"): """not exists (
         select from target_entries i where i.shop_id = e.shop_id and i.connection_id = e.connection_id
-            and i.kind = 'item' and i.is_known and i.linked_ids @> array[e.entity_id])""",
+            and i.kind = 'item' and i.is_known and i.linked_ids @> array[e.entity_id]
+            -- One that is told nothing may never leave it: the link goes with the category (core.targets.checking).
+            and (i.open_job_id is not null or not (i.is_held or coalesce(i.problem_kind = 'content', false))))""",
 }
 _CATEGORIES_ARE_THERE = """not exists (
     select from product_categories p join target_entries k on k.shop_id = p.shop_id

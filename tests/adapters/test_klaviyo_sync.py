@@ -288,6 +288,39 @@ def test_a_variant_that_moves_is_deleted_and_made_again(world: TargetWorld) -> N
     assert world.shown() == world.wanted()
 
 
+def test_a_variant_that_moves_and_cannot_be_told_is_not_left_where_it_was(world: TargetWorld) -> None:
+    first = world.save(make_product("mug", "MUG-1", "MUG-2"))
+    world.work()
+    world.change(first, variants=make_product("mug", "MUG-1").variants)
+    beaker = make_product("beaker", "MUG-2")
+    unpriced = tuple(replace(one, price_minor=None) for one in beaker.variants)
+    second = world.save(replace(beaker, variants=unpriced))
+    world.work()
+    assert list(world.held()["variants"]) == [str(world.sku_id("MUG-1"))]
+    assert world.entry("variant", world.sku_id("MUG-2"))["state"] == "problem"
+    world.price(second, "MUG-2", 300)
+    world.work()
+    assert world.shown() == world.wanted()
+
+
+def test_an_item_that_is_held_keeps_no_category_that_is_to_go(world: TargetWorld) -> None:
+    mugs = world.category("Mugs")
+    product = world.save(make_product("mug", "MUG-1", categories=(mugs,)))
+    world.work()
+    world.side.world.faults(kind="catalog_entry_failed", match=f"update item {product}", count=3)
+    world.change(product, categories=())
+    for _ in range(4):
+        world.work()
+        world.pass_time(3600)
+    assert world.entry("item", product)["state"] == "held"
+    assert world.held()["categories"] == {}
+    # It is to be as it was told last, and its link went with the category.
+    world.change(product, categories=(mugs,))
+    world.work()
+    assert linked(world, product) == [str(mugs)]
+    assert world.shown() == world.wanted()
+
+
 def test_what_cannot_be_told_says_why_and_keeps_nobody(world: TargetWorld) -> None:
     product = world.save(make_product("mug", "MUG-1", "MUG-2"))
     world.price(product, "MUG-1", None)
