@@ -22,7 +22,7 @@ from core.targets.settling import LEASE, let_wait
 
 Verdict = Literal["in_step", "differs", "adopted", "stale", "gone", "there"]
 """As it should be; otherwise than it should be; there though we did not know; there and should not be; not there;
-there, and what it should show cannot be told now."""
+there, and what it should show cannot be told now, or is about to be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,13 +178,15 @@ def _judged(row: Any, record: TargetRecord | None, made: Made | None) -> _Told:
         return _Told(row["id"], "stale", True, None, linked)
     if made is None or made.content is None:
         return _Told(row["id"], "there", True, row["confirmed_hash"], linked)
-    is_as_wanted = rules.shows(made.content, record.content) and (made.kind != "item" or linked == made.linked)
-    if is_as_wanted:
+    shows = rules.shows(made.content, record.content)
+    # An item's categories cannot be read: only having been told them proves them.
+    if shows and (made.kind != "item" or row["confirmed_hash"] == made.hash):
         return _Told(row["id"], "in_step" if row["is_known"] else "adopted", True, made.hash, linked)
     if row["confirmed_hash"] not in (None, made.hash) and not row["to_check"]:
         # What it was told before may well be what it shows: it is about to be told the new content whole.
         return _Told(row["id"], "there", True, row["confirmed_hash"], linked)
-    return _Told(row["id"], "differs" if row["is_known"] else "adopted", True, None, linked)
+    verdict: Verdict = "adopted" if not row["is_known"] else "there" if shows else "differs"
+    return _Told(row["id"], verdict, True, None, linked)
 
 
 def _tell(conn: Connection, target: Target, told: Sequence[_Told], now: datetime) -> None:

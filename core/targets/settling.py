@@ -317,8 +317,9 @@ def _tell_entries(conn: Connection, target: Target, job: OpenJob, rows: str, now
             open_job_id = null,
             is_known = case r.next when 'confirmed' then true when 'update' then true when 'create' then false
                 else e.is_known end,
-            confirmed_hash = case r.next when 'confirmed' then j.hash when 'update' then null when 'create' then null
-                else e.confirmed_hash end,
+            -- Of what cannot be read nobody can say then whether it is as it was, or as it was to be.
+            confirmed_hash = case when r.next = 'confirmed' then j.hash when r.next in ('update', 'create') then null
+                when r.outcome = 'unknown' and %(verb)s = 'update' then null else e.confirmed_hash end,
             linked_ids = case when %(verb)s = 'delete' then e.linked_ids when r.next in ('confirmed', 'update') then
                 case when %(verb)s = 'update' and e.kind = 'variant' then e.linked_ids else j.linked_ids end
                 when r.outcome = 'unknown' and %(verb)s = 'create' then j.linked_ids else e.linked_ids end,

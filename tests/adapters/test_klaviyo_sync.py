@@ -553,6 +553,55 @@ def test_a_category_of_ours_may_be_one_that_the_account_has_already(world: Targe
     assert linked(world, product) == sorted([str(mugs), "winter"])
 
 
+def another_of_the_accounts(world: TargetWorld, category_id: int, ref: str) -> None:
+    with unit_of_work(world.engine) as conn:
+        answering.map_category(conn, world.shop_id, Taxonomy("klaviyo", world.row.id), category_id, ref, ACTOR, BASELINE)
+
+
+def with_accounts_own(world: TargetWorld, *names: str) -> None:
+    edits = [{"kind": "category", "verb": "create", "id": one, "attributes": {"name": one.title()}} for one in names]
+    world.side.control("edits", edits=edits)
+    compared(world)
+
+
+def test_a_comparison_does_not_take_another_mapping_for_told(world: TargetWorld) -> None:
+    mugs = world.category("Mugs")
+    product = world.save(make_product("mug", "MUG-1", categories=(mugs,)))
+    world.work()
+    with_accounts_own(world, "summer", "winter")
+    another_of_the_accounts(world, mugs, "summer")
+    world.work()
+    assert linked(world, product) == ["summer"]
+    another_of_the_accounts(world, mugs, "winter")
+    assert world.seat().plan()
+    compared(world)
+    world.work()
+    assert linked(world, product) == ["winter"]
+
+
+def test_a_mapping_that_is_taken_back_after_a_lost_update_is_told_again(world: TargetWorld) -> None:
+    mugs = world.category("Mugs")
+    product = world.save(make_product("mug", "MUG-1", categories=(mugs,)))
+    world.work()
+    with_accounts_own(world, "summer", "winter")
+    another_of_the_accounts(world, mugs, "summer")
+    world.work()
+    another_of_the_accounts(world, mugs, "winter")
+    world.side.control("pace", kept_seconds=5)
+    seat = world.seat()
+    seat.plan()
+    seat.api.ready_in("item", "update")
+    world.pass_time(2)
+    assert seat.send()
+    world.pass_time(100)
+    assert linked(world, product) == ["winter"]
+    another_of_the_accounts(world, mugs, "summer")
+    world.work(seat)
+    world.side.control("pace", kept_seconds=86_400)
+    assert "lost" in [job["state"] for job in world.jobs()]
+    assert linked(world, product) == ["summer"]
+
+
 def test_a_category_that_is_left_out_is_not_there_and_comes_back_when_it_is_not(world: TargetWorld) -> None:
     mugs = world.category("Home", "Mugs")
     product = world.save(make_product("mug", "MUG-1", categories=(mugs,)))
