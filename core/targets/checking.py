@@ -190,14 +190,28 @@ def _judged(row: Any, record: TargetRecord | None, made: Made | None) -> _Told:
 
 
 def _tell(conn: Connection, target: Target, told: Sequence[_Told], now: datetime) -> None:
+    """What is as it should be has not failed, whatever was said of it; what is not, and failed before, rests."""
     execute(
         conn,
         """
         update target_entries e set is_known = n.known, confirmed_hash = n.hash, linked_ids = n.linked::int8[],
-            to_check = false, read_at = %(now)s, next_at = case when e.to_check then %(now)s else e.next_at end,
-            absent_at = case when n.known then null else %(now)s end
-        from unnest(%(ids)b::int8[], %(known)b::bool[], %(hashes)b::text[], %(linked)b::text[])
-            as n (id, known, hash, linked)
+            to_check = false, read_at = %(now)s,
+            absent_at = case when n.known then null else %(now)s end,
+            next_at = case when not e.to_check then e.next_at
+                when e.failures > 1 and not n.is_right
+                    then %(now)s + (%(rests)b::interval[])[least(e.failures, cardinality(%(rests)b::interval[]))]
+                else %(now)s end,
+            failures = case when n.is_right then 0 else e.failures end,
+            is_held = e.is_held and not n.is_right,
+            problem_kind = case when n.is_right then nullif(e.problem_kind, 'refused') else e.problem_kind end,
+            problem_code = case when n.is_right and e.problem_kind = 'refused' then null else e.problem_code end,
+            problem = case when n.is_right and e.problem_kind = 'refused' then null else e.problem end
+        from (select t.*, was.desired_hash is not distinct from t.hash
+                and t.known = (was.desired_hash is not null)
+                and (was.kind <> 'variant' or not t.known or t.linked::int8[] = array[was.parent_id]) as is_right
+            from unnest(%(ids)b::int8[], %(known)b::bool[], %(hashes)b::text[], %(linked)b::text[])
+                as t (id, known, hash, linked)
+            join target_entries was on was.shop_id = %(shop)s and was.id = t.id) n
         where e.shop_id = %(shop)s and e.id = n.id
         """,
         shop=target.shop_id,
@@ -205,6 +219,7 @@ def _tell(conn: Connection, target: Target, told: Sequence[_Told], now: datetime
         known=[one.is_known for one in told],
         hashes=[one.confirmed_hash for one in told],
         linked=["{" + ",".join(map(str, one.linked)) + "}" for one in told],
+        rests=rules.rests(target.factor),
         now=now,
     )
 

@@ -196,6 +196,43 @@ def test_three_failures_wait_for_a_person_or_for_other_content(world: TargetWorl
     assert world.shown() == world.wanted()
 
 
+def without_places(request: httpx.Request, response: httpx.Response) -> None:
+    """The target's faults as if they named nobody."""
+    if b"catalog-item-bulk" in response.content and b'"pointer"' in response.content:
+        response._content = response.content.replace(b"/data/attributes/items/data/", b"/data/attributes/items/")
+        response.headers["content-length"] = str(len(response.content))
+
+
+@pytest.mark.parametrize("verb", ["create", "update"])
+def test_faults_that_name_nobody_wait_for_a_person_as_well(world: TargetWorld, verb: str) -> None:
+    product = world.save(make_product("mug", "MUG-1"))
+    if verb == "update":
+        world.work()
+        world.change(product, title="Beaker")
+    world.after = without_places
+    world.side.world.faults(kind="catalog_entry_failed", match=f"{verb} item {product}", count=4)
+
+    def sent() -> int:
+        return sum((job["kind"], job["verb"]) == ("item", verb) for job in world.jobs())
+
+    before = sent()
+    world.work()
+    # Once again when it was read, and then not before it has rested.
+    assert sent() == before + 2
+    for _ in range(4):
+        world.work()
+        world.pass_time(3600)
+    entry = world.entry("item", product)
+    assert (entry["failures"], entry["state"]) == (3, "held")
+    assert (entry["problem_kind"], entry["problem"]) == ("refused", "The entry could not be processed.")
+    assert sent() == before + 3
+    world.try_again()
+    world.work()
+    world.try_again()
+    world.work()
+    assert world.shown() == world.wanted()
+
+
 def test_a_failed_entry_is_mapped_by_its_place_and_the_others_go_through(world: TargetWorld) -> None:
     ids = [world.save(make_product(f"p{n}", f"P{n}")) for n in range(5)]
     world.side.world.faults(kind="catalog_entry_failed", match=f"create item {ids[3]}", count=1)
@@ -555,7 +592,9 @@ def test_a_category_of_ours_may_be_one_that_the_account_has_already(world: Targe
 
 def another_of_the_accounts(world: TargetWorld, category_id: int, ref: str) -> None:
     with unit_of_work(world.engine) as conn:
-        answering.map_category(conn, world.shop_id, Taxonomy("klaviyo", world.row.id), category_id, ref, ACTOR, BASELINE)
+        answering.map_category(
+            conn, world.shop_id, Taxonomy("klaviyo", world.row.id), category_id, ref, ACTOR, BASELINE
+        )
 
 
 def with_accounts_own(world: TargetWorld, *names: str) -> None:
