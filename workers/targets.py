@@ -219,7 +219,8 @@ class Seat:
             now = self.now()
             if sent.outcome == "submitted" and sent.ref is not None:
                 look_at = sending.first_look_at(target, planned.kind, now)
-                sending.note_ref(conn, target, planned.job_id, sent.ref, look_at)
+                if not sending.note_ref(conn, target, planned.job_id, sent.ref, look_at):
+                    sending.note_lost(conn, target, planned.job_id, "the id it got is another job's", now)
             elif sent.outcome == "unknown":
                 sending.note_lost(conn, target, planned.job_id, sent.detail or "no answer came", now)
             elif sent.outcome == "refused" and not _is_for_later(sent):
@@ -310,8 +311,7 @@ class Seat:
             target.factor,
         )
         with unit_of_work(self.engine) as conn:
-            if found.verdict == "ours" and found.ref is not None:
-                sending.note_ref(conn, target, job.id, found.ref, self.now())
+            if found.ref is not None and sending.note_ref(conn, target, job.id, found.ref, self.now()):
                 self.counts["found_again"] += 1
             elif found.verdict == "never":
                 why = "no reply came, and the target has no such job"

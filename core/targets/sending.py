@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from psycopg.errors import UniqueViolation
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from core.catalogue_target import Kind, TargetEntry, Verb
 from core.connections import switches
@@ -297,18 +299,26 @@ def mark_sent(conn: Connection, target: Target, job_id: int, now: datetime) -> b
 
 
 def note_ref(conn: Connection, target: Target, job_id: int, ref: str, look_at: datetime) -> bool:
-    """The target has it, under this id; it is looked at then. False where that is known already, or it has ended."""
-    changed = execute(
-        conn,
-        """
-        update target_jobs set ref = %(ref)s, state = 'queued', next_poll_at = %(look)s, reason = null
-        where shop_id = %(shop)s and id = %(id)s and ref is null and ended_at is null and state in ('sent', 'lost')
-        """,
-        shop=target.shop_id,
-        id=job_id,
-        ref=ref,
-        look=look_at,
-    )
+    """The target has it, under this id; it is looked at then. False where that is known already, it has ended, or the
+    id is another job's."""
+    try:
+        with conn.begin_nested():
+            changed = execute(
+                conn,
+                """
+                update target_jobs set ref = %(ref)s, state = 'queued', next_poll_at = %(look)s, reason = null
+                where shop_id = %(shop)s and id = %(id)s and ref is null and ended_at is null
+                    and state in ('sent', 'lost')
+                """,
+                shop=target.shop_id,
+                id=job_id,
+                ref=ref,
+                look=look_at,
+            )
+    except IntegrityError as error:
+        if not isinstance(error.orig, UniqueViolation):
+            raise
+        return False
     return changed == 1
 
 
