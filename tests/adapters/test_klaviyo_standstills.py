@@ -101,3 +101,52 @@ def test_an_id_that_is_another_jobs_leaves_the_job_lost(world: TargetWorld) -> N
     seat = world.work()
     assert (len(answered), seat.counts["found_again"]) == (1, 1)
     assert world.shown() == world.wanted()
+
+
+# --- what can no longer be told --------------------------------------------------------------------------------------
+
+
+def test_a_variant_that_lost_its_price_is_deleted_and_comes_back_with_one(world: TargetWorld) -> None:
+    product = world.save(make_product("mug", "MUG-1", "MUG-2"))
+    world.stock("MUG-2", 5)
+    world.work()
+    world.price(product, "MUG-2", None)
+    world.work()
+    assert list(world.held()["variants"]) == [str(world.sku_id("MUG-1"))]
+    gone = world.entry("variant", world.sku_id("MUG-2"))
+    assert (gone["state"], gone["problem_code"], gone["work"]) == ("problem", "no_price", None)
+    assert gone["absent_at"] is not None
+    world.stock("MUG-2", -2)
+    sent = len(world.jobs())
+    world.work()
+    assert len(world.jobs()) == sent
+    world.price(product, "MUG-2", 300)
+    world.work()
+    assert world.shown() == world.wanted()
+
+
+def test_nothing_of_an_archived_product_stays_published(world: TargetWorld) -> None:
+    product = world.save(make_product("mug", "MUG-1", "MUG-2"))
+    world.work()
+    world.price(product, "MUG-2", None)
+    world.change(product, status="archived")
+    world.work()
+    held = world.held()
+    assert [one["attributes"]["published"] for one in held["items"].values()] == [False]
+    assert {id_: one["attributes"]["published"] for id_, one in held["variants"].items()} == {
+        str(world.sku_id("MUG-1")): False
+    }
+
+
+def test_a_variants_delete_that_is_held_is_tried_again_by_a_person(world: TargetWorld) -> None:
+    product = world.save(make_product("mug", "MUG-1", "MUG-2"))
+    world.work()
+    world.side.world.faults(kind="catalog_entry_failed", match=f"delete variant {world.sku_id('MUG-2')}", count=3)
+    world.price(product, "MUG-2", None)
+    for _ in range(4):
+        world.work()
+        world.pass_time(3600)
+    assert world.entry("variant", world.sku_id("MUG-2"))["state"] == "held"
+    world.try_again()
+    world.work()
+    assert world.shown() == world.wanted()
