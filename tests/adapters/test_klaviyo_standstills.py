@@ -150,3 +150,25 @@ def test_a_variants_delete_that_is_held_is_tried_again_by_a_person(world: Target
     world.try_again()
     world.work()
     assert world.shown() == world.wanted()
+
+
+# --- what others hang on ---------------------------------------------------------------------------------------------
+
+
+def test_a_category_that_is_refused_keeps_no_product_out_and_is_linked_once_it_is_taken(world: TargetWorld) -> None:
+    mugs, bowls = world.category("Mugs"), world.category("Bowls")
+    product = world.save(make_product("mug", "MUG-1", categories=(mugs, bowls)))
+    world.side.world.faults(kind="catalog_entry_failed", match=f"create category {mugs}", count=3)
+    for _ in range(4):
+        world.work()
+        world.pass_time(3600)
+    assert world.entry("category", mugs)["state"] == "held"
+    assert world.held()["items"][str(product)]["categories"] == [str(bowls)]
+    assert list(world.held()["variants"]) == [str(world.sku_id("MUG-1"))]
+    assert world.entry("item", product)["failures"] == 0
+    sent = len(world.jobs())
+    world.work()
+    assert len(world.jobs()) == sent
+    world.try_again()
+    world.work()
+    assert world.shown() == world.wanted()
