@@ -38,7 +38,7 @@ def test_every_queue_and_lane_has_jobs() -> None:
     assert set(JOB_QUEUES.values()) == set(QUEUES)
     for queue, name in LANE_JOBS.items():
         # The seats of a target are lanes of one queue.
-        assert JOB_QUEUES[name] == ("catalog" if queue.startswith("targets") else queue)
+        assert JOB_QUEUES[name] == ("targets" if queue.startswith("targets") else queue)
 
 
 @pytest.mark.parametrize(
