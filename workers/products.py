@@ -14,7 +14,7 @@ from core.connections.queries import ConnectionRow
 from core.db import read_only, unit_of_work
 from core.messaging.doorbell import Lane
 from core.product_ports import ProductChannel, ShownProduct
-from core.publication import observing, operations, pushing, queries
+from core.publication import observing, operations, pushing, queries, settling
 from core.publication.pushing import WritesHeld
 
 READ_AT_ONCE = 20
@@ -130,7 +130,7 @@ def _write(app: Application, row: ConnectionRow, channel: ProductChannel, ends_a
     turns: Counter[int] = Counter()
     while time.monotonic() < ends_at:
         with read_only(app.engine) as conn:
-            ids = [one for one in queries.due(conn, row, utc_now()) if turns[one] < ROUNDS_MAX]
+            ids = queries.due(conn, row, utc_now(), [one for one, had in turns.items() if had >= ROUNDS_MAX])
         if not ids:
             return counts
         for link_id in ids:
@@ -152,12 +152,17 @@ def write_one(app: Application, row: ConnectionRow, channel: ProductChannel, lin
     Returns what came of it: nothing, written, or what the channel answered. Raises WritesHeld, and what reading raises:
     what was written is then still open, and settled by whoever reads the product next.
     """
+    looked_at = utc_now()
     read = _look(app, row, channel, link_id)
     with unit_of_work(app.engine) as conn:
         if read is not None:
             observing.observe(conn, row, [read], utc_now())
     with unit_of_work(app.engine) as conn:
+        settling.settle_unmade(conn, row, link_id, looked_at)
+    with unit_of_work(app.engine) as conn:
         planned = pushing.plan(conn, row, link_id, utc_now())
+        if planned is None:
+            pushing.put_off(conn, row, link_id, utc_now())
     if planned is None:
         return "nothing"
     result = channel.write_product(planned.write)
@@ -172,13 +177,17 @@ def write_one(app: Application, row: ConnectionRow, channel: ProductChannel, lin
 
 
 def _look(app: Application, row: ConnectionRow, channel: ProductChannel, link_id: int) -> ShownProduct | None:
-    """A product as the channel shows it now, by its reference or, before it has one, by our handle."""
+    """A product as the channel shows it now, by its reference or, before it has one, by the handle that it was or is to
+    be made with."""
     with read_only(app.engine) as conn:
         link = queries.link(conn, row, link_id)
         if link is None or link.product_id is None:
             return None
         ours = catalogue.stored(conn, row.shop_id, [link.product_id]).get(link.product_id)
+        push = queries.open_pushes(conn, row.shop_id, [link_id]).get(link_id)
     if link.channel_ref is None:
+        if push is not None:
+            return channel.find_product(push.wanted.handle)
         return None if ours is None else channel.find_product(ours.document.handle)
     found = channel.read_products([link.channel_ref])
     if not found:

@@ -142,6 +142,21 @@ def note_result(conn: Connection, row: ConnectionRow, planned: Planned, result: 
         )
 
 
+def put_off(conn: Connection, row: ConnectionRow, link_id: int, now: datetime) -> None:
+    """Leave a product alone for a while that is due and of which nothing can be sent now: others are due too."""
+    execute(
+        conn,
+        """
+        update product_links set next_at = %(next)s, updated_at = %(now)s
+        where shop_id = %(shop)s and id = %(id)s and state = 'differs' and next_at <= %(now)s
+        """,
+        shop=row.shop_id,
+        id=link_id,
+        next=now + BACKOFF_FIRST,
+        now=now,
+    )
+
+
 def backoff(failures: int) -> timedelta:
     """How long a product is left alone after so many failures in a row."""
     return min(BACKOFF_FIRST * 2 ** min(failures, 10), BACKOFF_MAX)

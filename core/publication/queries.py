@@ -204,18 +204,21 @@ def unlinked_products(conn: Connection, row: ConnectionRow, limit: int = PAGE) -
     return [one["id"] for one in rows]
 
 
-def due(conn: Connection, row: ConnectionRow, now: datetime, limit: int = PAGE) -> list[int]:
-    """Links to write, the longest due first."""
+def due(
+    conn: Connection, row: ConnectionRow, now: datetime, turned: Iterable[int] = (), limit: int = PAGE
+) -> list[int]:
+    """Links to write but those that had their turns, the longest due first."""
     rows = fetch(
         conn,
         """
         select id from product_links where shop_id = %(shop)s and connection_id = %(connection)s
-            and state = 'differs' and next_at <= %(now)s
+            and state = 'differs' and next_at <= %(now)s and id <> all(%(turned)b::int8[])
         order by next_at, id limit %(limit)s
         """,
         shop=row.shop_id,
         connection=row.id,
         now=now,
+        turned=sorted(turned),
         limit=limit,
     )
     return [one["id"] for one in rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,19 +12,20 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 
 from core import embedded
-from core.catalog.products.documents import Image, VariantDocument
+from core.catalog.products.documents import Image, ProductDocument, VariantDocument
 from core.catalog.products.fields import COST, Definition
-from core.catalog.products.operations import define_metafield, remove_product
+from core.catalog.products.operations import define_metafield, remove_product, save_product
 from core.clock import utc_now
 from core.connections import switches
 from core.db import execute, read_only, unit_of_work
 from core.errors import BadInput
-from core.publication import operations, queries
+from core.publication import observing, operations, queries, settling
 from core.publication.operations import NothingToRelease
 from tests.conftest import TestServers
 from tests.factories import ACTOR
 from tests.sandbox.outside import Inside
 from tests.shelves import Shelf, make_document
+from workers.products import write_one
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,11 @@ def placed(shelf: Shelf, **masters: str) -> tuple[int, str]:
     if masters:
         shelf.master(**masters)
     return int(shelf.link()["product_id"]), there
+
+
+def coded(code: str) -> ProductDocument:
+    """A product of one variant."""
+    return make_document(handle=code.lower(), options=(), variants=(VariantDocument(code, "GBP", price_minor=2500),))
 
 
 def test_an_existing_shop_gets_its_catalogue_by_reading_once(shelf: Shelf) -> None:
@@ -291,6 +298,84 @@ def test_where_we_say_which_products_there_are_ours_are_made_there(shelf: Shelf)
         operations.release(conn, shelf.row, mine, ACTOR, utc_now())
     shelf.turn()
     assert len(shelf.made()) == 1
+
+
+def test_a_product_that_never_arrived_is_made_once_it_can_arrive_no_more(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.read()
+    shelf.master(**dict.fromkeys(["title", "variants", "price", "weight"], "ours"))
+    monkeypatch.setattr("core.publication.settling.LATE", timedelta(days=1))
+    shelf.world.faults(kind="http_502", match="SetProduct", count=1)
+    mine = shelf.save(make_document())
+    shelf.turn()
+    (push,) = shelf.pushes()
+    assert (push["outcome"], push["before"], shelf.made()) == (None, None, [])
+    # Left alone for as long as it may still arrive.
+    assert shelf.link(mine)["next_at"] == push["sent_at"] + settling.late(shelf.row)
+    # A new handle here does not make it be sought by that one only.
+    shelf.save(replace(shelf.ours(mine).document, handle="linen-shirt"), mine)
+    monkeypatch.setattr("core.publication.settling.LATE", timedelta())
+    shelf.turn()
+    assert [one["outcome"] for one in shelf.pushes()] == ["lost", "confirmed"]
+    (there,) = shelf.made()
+    assert shelf.link(mine)["channel_ref"] == there.rpartition("/")[2]
+
+
+def test_a_product_that_arrived_late_is_found_by_the_handle_it_was_sent_with(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.read()
+    shelf.master(**dict.fromkeys(["title", "variants", "price", "weight", "handle"], "ours"))
+    monkeypatch.setattr("core.publication.settling.LATE", timedelta(days=1))
+    shelf.world.faults(kind="http_502", match="SetProduct", count=1)
+    mine = shelf.save(make_document())
+    shelf.turn()
+    there = shelf.put(handle="shirt", **theirs("M", "L"))
+    shelf.save(replace(shelf.ours(mine).document, handle="linen-shirt"), mine)
+    monkeypatch.setattr("core.publication.settling.LATE", timedelta())
+    with unit_of_work(shelf.engine) as conn:
+        execute(conn, "update product_links set next_at = now() where shop_id = %(shop)s", shop=shelf.row.shop_id)
+    # Not by what changed there, which shows late.
+    write_one(shelf.app, shelf.row, shelf.reached, shelf.link(mine)["id"])
+    assert shelf.made() == [there]
+    assert shelf.link(mine)["channel_ref"] == there.rpartition("/")[2]
+
+
+def test_what_is_not_to_be_written_now_lets_the_others_pass(shelf: Shelf) -> None:
+    mine, _ = placed(shelf, title="ours")
+    shelf.save(replace(shelf.ours(mine).document, title="Linen shirt"), mine)
+    with unit_of_work(shelf.engine) as conn:
+        execute(
+            conn,
+            """
+            update product_links set state = 'differs', next_at = now(), version_at = now() + interval '1 year'
+            where shop_id = %(shop)s
+            """,
+            shop=shelf.row.shop_id,
+        )
+    link = shelf.link()
+    # Not judged since it was saved, and what is read is older than what was seen.
+    assert write_one(shelf.app, shelf.row, shelf.reached, link["id"]) == "nothing"
+    with read_only(shelf.engine) as conn:
+        assert queries.due(conn, shelf.row, utc_now()) == []
+        assert queries.due(conn, shelf.row, shelf.link()["next_at"]) == [link["id"]]
+        assert queries.due(conn, shelf.row, shelf.link()["next_at"], turned=[link["id"]]) == []
+
+
+def test_what_had_its_turns_leaves_its_place_to_the_next(shelf: Shelf) -> None:
+    shelf.read()
+    with unit_of_work(shelf.engine) as conn:
+        mine = [
+            save_product(conn, shelf.row.shop_id, one, ACTOR, utc_now()).product_id
+            for one in (coded("A"), coded("B"), coded("C"))
+        ]
+        observing.link_new(conn, shelf.row, [one for one in mine if one], utc_now())
+        first = queries.due(conn, shelf.row, utc_now(), limit=2)
+        left = queries.due(conn, shelf.row, utc_now(), turned=first, limit=2)
+    assert sorted([*first, *left]) == [one["id"] for one in shelf.rows(
+        "select id from product_links where shop_id = %(shop)s order by id")]  # fmt: skip
+    assert len(left) == 1
 
 
 def test_what_the_channel_refuses_is_said_and_not_sent_again(shelf: Shelf) -> None:
