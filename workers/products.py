@@ -10,10 +10,12 @@ from datetime import datetime
 from core.bootstrap import Application
 from core.catalog.products import queries as catalogue
 from core.clock import utc_now
+from core.connections import operations as connections
 from core.connections.queries import ConnectionRow
 from core.db import read_only, unit_of_work
+from core.logs import mask
 from core.messaging.doorbell import Lane
-from core.product_ports import ProductChannel, ShownProduct
+from core.product_ports import ProductChannel, ProductResult, ShownProduct
 from core.publication import observing, operations, pushing, queries, settling
 from core.publication.pushing import WritesHeld
 
@@ -149,8 +151,9 @@ def _write(app: Application, row: ConnectionRow, channel: ProductChannel, ends_a
 def write_one(app: Application, row: ConnectionRow, channel: ProductChannel, link_id: int) -> str:
     """Bring one product to what it should show: read it, write what differs then, read it back.
 
-    Returns what came of it: nothing, written, or what the channel answered. Raises WritesHeld, and what reading raises:
-    what was written is then still open, and settled by whoever reads the product next.
+    Returns what came of it: nothing, written, or what the channel answered. Raises WritesHeld, also where the channel
+    lets us write nothing at all, and what reading raises: what was written is then still open, and settled by whoever
+    reads the product next.
     """
     looked_at = utc_now()
     read = _look(app, row, channel, link_id)
@@ -173,7 +176,21 @@ def write_one(app: Application, row: ConnectionRow, channel: ProductChannel, lin
         if read is not None:
             with unit_of_work(app.engine) as conn:
                 observing.observe(conn, row, [read], utc_now())
+    _note_problem(app, row, result)
     return "written" if result.outcome == "confirmed" else result.outcome
+
+
+def _note_problem(app: Application, row: ConnectionRow, result: ProductResult) -> None:
+    """What the connection as a whole suffers from; nothing any more once the channel took or judged something."""
+    if result.holds_all:
+        why = f"it does not let us write products ({mask(result.detail or 'no reason given')})"
+        held = WritesHeld(row, f"{why}: grant the right there, and all of them go on by themselves")
+        with unit_of_work(app.engine) as conn:
+            connections.note_problem(conn, row.shop_id, row.id, str(held), utc_now())
+        raise held
+    if result.outcome in ("confirmed", "refused"):
+        with unit_of_work(app.engine) as conn:
+            connections.note_problem(conn, row.shop_id, row.id, None, utc_now())
 
 
 def _look(app: Application, row: ConnectionRow, channel: ProductChannel, link_id: int) -> ShownProduct | None:

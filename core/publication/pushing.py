@@ -29,10 +29,10 @@ AGAIN_SOON = timedelta(seconds=2)
 
 
 class WritesHeld(Anticipated):
-    """Nothing may be written to the connection now: it is paused, stopped or in shadow mode."""
+    """Nothing may be written to the connection now: a switch holds it, or the channel does not let us."""
 
-    def __init__(self, row: ConnectionRow) -> None:
-        super().__init__(f"nothing is written to {row.name} now: it is paused, stopped or in shadow mode")
+    def __init__(self, row: ConnectionRow, why: str = "it is paused, stopped or in shadow mode") -> None:
+        super().__init__(f"nothing is written to {row.name} now: {why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,8 @@ def note_result(conn: Connection, row: ConnectionRow, planned: Planned, result: 
             problem=f"the channel does not accept it: {sentence}"[:500],
             hash=refused,
         )
-    else:
+    elif not result.holds_all:
+        # Else it is no failure of this product's, and it goes on by itself as soon as we are let.
         wait = AGAIN_SOON if result.outcome == "partly" else backoff(link.failures)
         _update(
             conn,

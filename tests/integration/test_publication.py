@@ -411,6 +411,30 @@ def test_a_switch_holds_every_write(shelf: Shelf, how: str) -> None:
     assert shelf.there(there)["title"] == "Shirt"
 
 
+def test_a_right_that_is_missing_is_the_connections_problem_and_no_products(shelf: Shelf) -> None:
+    mine, there = placed(shelf, title="ours")
+    second = shelf.put(handle="other", **theirs("S"))
+    shelf.read()
+    for one in shelf.all_ours():
+        shelf.save(replace(one.document, title="Linen shirt"), one.product_id)
+    found = shelf.shop.data("{ currentAppInstallation { accessScopes { handle } } }")
+    scopes = [one["handle"] for one in found["currentAppInstallation"]["accessScopes"]]
+    shelf.shop.control("app", scopes=[one for one in scopes if one != "write_products"])
+    for turn in (1, 2):
+        counts = shelf.turn()
+        assert (counts["writes_stopped"], counts["differs"], counts["asks"]) == (1, 2, 0)
+        assert [push["outcome"] for push in shelf.pushes()] == ["unsent"] * turn
+    (row,) = shelf.rows("select last_error from connections where shop_id = %(shop)s")
+    assert "does not let us write products" in row["last_error"]
+    assert "write_products" in row["last_error"]
+    # Nobody does anything here.
+    shelf.shop.control("app", scopes=scopes)
+    assert shelf.turn()["in_step"] == 2
+    assert (shelf.there(there)["title"], shelf.there(second)["title"]) == ("Linen shirt", "Linen shirt")
+    assert shelf.link(mine)["failures"] == 0
+    assert shelf.rows("select last_error from connections where shop_id = %(shop)s") == [{"last_error": None}]
+
+
 def test_what_is_gone_on_either_side_asks(shelf: Shelf) -> None:
     mine, there = placed(shelf)
     with unit_of_work(shelf.engine) as conn:
