@@ -20,6 +20,7 @@ from core.publication import observing, operations, pushing, queries, settling
 from core.publication.pushing import WritesHeld
 
 READ_AT_ONCE = 20
+LINK_AT_ONCE = 1000
 ROUNDS_MAX = 3
 """So often one product is written in one turn: a picture must be there before a variant can have it."""
 
@@ -120,11 +121,17 @@ def _judge_changed(app: Application, row: ConnectionRow) -> Counts:
 
 def _link_new(app: Application, row: ConnectionRow) -> None:
     """Where we say which variants there are, the channel is to have every product of ours."""
-    with unit_of_work(app.engine) as conn:
+    with read_only(app.engine) as conn:
         if queries.masters(conn, row).of("variants") != "ours":
             return
-        while ids := queries.unlinked_products(conn, row):
+    after = 0
+    while True:
+        with unit_of_work(app.engine) as conn:
+            ids = queries.unlinked_products(conn, row, after, LINK_AT_ONCE)
+            if not ids:
+                return
             observing.link_new(conn, row, ids, utc_now())
+        after = ids[-1]
 
 
 def _write(app: Application, row: ConnectionRow, channel: ProductChannel, ends_at: float) -> Counts:

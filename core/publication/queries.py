@@ -187,18 +187,19 @@ def to_judge(conn: Connection, row: ConnectionRow, after: int, limit: int = PAGE
     return [one["id"] for one in rows]
 
 
-def unlinked_products(conn: Connection, row: ConnectionRow, limit: int = PAGE) -> list[int]:
-    """Products of ours that the connection has no link of."""
+def unlinked_products(conn: Connection, row: ConnectionRow, after: int, limit: int) -> list[int]:
+    """Products of ours that the connection has no link of, by id."""
     rows = fetch(
         conn,
         """
-        select p.id from products p where p.shop_id = %(shop)s and not exists (
+        select p.id from products p where p.shop_id = %(shop)s and p.id > %(after)s and not exists (
             select from product_links l where l.shop_id = p.shop_id and l.connection_id = %(connection)s
                 and l.product_id = p.id)
         order by p.id limit %(limit)s
         """,
         shop=row.shop_id,
         connection=row.id,
+        after=after,
         limit=limit,
     )
     return [one["id"] for one in rows]

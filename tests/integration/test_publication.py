@@ -8,15 +8,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 
+import workers.products
 from core import embedded
 from core.catalog.products.documents import Image, ProductDocument, VariantDocument
 from core.catalog.products.fields import COST, Definition
 from core.catalog.products.operations import define_metafield, remove_product, save_product
 from core.clock import utc_now
 from core.connections import switches
+from core.connections.queries import ConnectionRow
 from core.db import execute, read_only, unit_of_work
 from core.errors import BadInput
 from core.publication import observing, operations, queries, settling
@@ -361,6 +363,32 @@ def test_what_is_not_to_be_written_now_lets_the_others_pass(shelf: Shelf) -> Non
         assert queries.due(conn, shelf.row, utc_now()) == []
         assert queries.due(conn, shelf.row, shelf.link()["next_at"]) == [link["id"]]
         assert queries.due(conn, shelf.row, shelf.link()["next_at"], turned=[link["id"]]) == []
+
+
+def test_new_products_are_linked_a_batch_at_a_time_from_where_the_last_ended(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.read()
+    shelf.master(variants="ours")
+    mine = [shelf.save(coded(f"NEW-{number}")) for number in range(5)]
+    monkeypatch.setattr(workers.products, "LINK_AT_ONCE", 2)
+    began, unlinked = [], queries.unlinked_products
+
+    def breaking(conn: Connection, row: ConnectionRow, after: int, limit: int) -> list[int]:
+        began.append(after)
+        if len(began) == 3:
+            raise ConnectionResetError
+        return unlinked(conn, row, after, limit)
+
+    monkeypatch.setattr(queries, "unlinked_products", breaking)
+    with pytest.raises(ConnectionResetError):
+        shelf.turn()
+    # What was linked before stays, and is not looked at again.
+    assert began == [0, mine[1], mine[3]]
+    linked = "select product_id from product_links where shop_id = %(shop)s order by 1"
+    assert [one["product_id"] for one in shelf.rows(linked)] == mine[:4]
+    shelf.turn()
+    assert [one["product_id"] for one in shelf.rows(linked)] == mine
 
 
 def test_what_had_its_turns_leaves_its_place_to_the_next(shelf: Shelf) -> None:

@@ -16,7 +16,7 @@ from core import bootstrap
 from core.clock import utc_now
 from core.db import unit_of_work
 from core.errors import BadInput, Retryable
-from core.messaging.doorbell import lane_lock
+from core.messaging.doorbell import Doorbell, lane_lock
 from core.runs import control
 from core.runs.kinds import business
 from tests.adapters.floor import Bell
@@ -33,6 +33,10 @@ class Desk(Shelf):
     """A shelf that stands for the application, and the commands of one who sits at it."""
 
     queue = Bell()
+
+    @property
+    def doorbell(self) -> Doorbell:
+        return Doorbell(self.queue)  # type: ignore[arg-type]
 
     def run(self, *words: str) -> str:
         """What a command says. Raises what it raises."""
@@ -93,6 +97,21 @@ def test_one_at_a_time_reads_or_writes_a_connections_products(desk: Desk) -> Non
         assert "waiting" in jobs.read_products(**asked)
     assert desk.run_row(asked["sync_run_id"])["state"] == "queued"
     assert jobs.read_products(**asked)["read"] == 0
+
+
+def test_at_most_one_turn_waits_for_a_worker(desk: Desk) -> None:
+    jobs.read_products(**desk.ask())
+    for _ in range(3):
+        assert jobs.sweep_products() == {"connections": 1}
+    (asked,) = desk.queue.rung("products.push")
+    # Also one that finds another at work makes room for the next.
+    with lane_lock(desk.engine, lane_of(desk.row.shop_id, desk.row.id)):
+        assert jobs.push_products(**asked) == {"busy": True}  # type: ignore[arg-type]
+    for turn in (2, 3):
+        jobs.sweep_products()
+        jobs.sweep_products()
+        assert len(desk.queue.rung("products.push")) == turn
+        jobs.push_products(**asked)  # type: ignore[arg-type]
 
 
 def test_a_reading_is_stopped_failed_and_done_again(desk: Desk) -> None:

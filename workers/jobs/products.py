@@ -21,6 +21,8 @@ from workers.registry import job
 PUSH_SECONDS = 240
 """A turn that takes longer goes on with the next one."""
 READ_IDLE_SECONDS = 3700
+RING_STANDS = 900
+"""Seconds that one turn may wait for a worker before another is queued: a ring that got lost is repeated then."""
 
 NO_PRODUCTS = "this kind of channel keeps no products of its own"
 
@@ -79,12 +81,14 @@ def _read(app: Application, row: ConnectionRow, run_id: int) -> dict[str, Any]:
 @job("products.push", queue="catalog", timeout=600)
 def push_products(*, shop_id: int, connection_id: int, sync_run_id: int | None = None) -> dict[str, Any]:
     """Keep the products of a channel in step: read what changed there, write what differs by what changed here."""
-    app = bootstrap.application()
+    app, lane = bootstrap.application(), lane_of(shop_id, connection_id)
+    # It waits no more, whatever comes of it: the next one may be queued.
+    app.doorbell.answer(lane)
     with read_only(app.engine) as conn:
         row = connections.connection(conn, shop_id, connection_id)
     if row.state != "active":
         return {"paused": True}
-    with lane_lock(app.engine, lane_of(shop_id, connection_id), PUSH_SECONDS + 400) as held:
+    with lane_lock(app.engine, lane, PUSH_SECONDS + 400) as held:
         if not held:
             return {"busy": True}
         with app.products(row) as channel:
@@ -93,10 +97,10 @@ def push_products(*, shop_id: int, connection_id: int, sync_run_id: int | None =
 
 @job("sweep.products", queue="polls", timeout=30)
 def sweep_products() -> dict[str, Any]:
-    """Ring for every connection whose products are kept in step."""
+    """Ring for every connection whose products are kept in step, and for which no turn waits already."""
     app = bootstrap.application()
     with read_only(app.engine) as conn:
         found = queries.connections_to_follow(conn)
     for shop_id, connection_id in found:
-        app.queue.enqueue("products.push", shop_id=shop_id, connection_id=connection_id)
+        app.doorbell.ring(lane_of(shop_id, connection_id), RING_STANDS)
     return {"connections": len(found)}
