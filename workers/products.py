@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from core.bootstrap import Application
@@ -13,6 +14,7 @@ from core.clock import utc_now
 from core.connections import operations as connections
 from core.connections.queries import ConnectionRow
 from core.db import read_only, unit_of_work
+from core.errors import Anticipated
 from core.logs import mask
 from core.messaging.doorbell import Lane
 from core.product_ports import ProductChannel, ProductResult, ShownProduct
@@ -32,28 +34,50 @@ def lane_of(shop_id: int, connection_id: int) -> Lane:
     return Lane("products", shop_id, connection_id)
 
 
-def read_whole(app: Application, row: ConnectionRow, channel: ProductChannel, tell: Callable[[int], None]) -> Counts:
-    """Read every product that the channel has, and find out which it has no more. `tell` may raise to stop it."""
-    began_at = utc_now()
+class MoreToRead(Anticipated):
+    """The time is up, and not all products are read: the next reading goes on where this one was."""
+
+    def __init__(self, done: int) -> None:
+        super().__init__(f"{done:,} products are read so far: it goes on from there")
+
+
+def read_whole(
+    app: Application,
+    row: ConnectionRow,
+    channel: ProductChannel,
+    tell: Callable[[int], None],
+    seconds: float = math.inf,
+) -> Counts:
+    """Read every product that the channel has, and find out which it has no more; returns what all of it counted.
+
+    Takes up a reading that did not come to its end. `tell` may raise to stop it. Raises MoreToRead after so long.
+    """
+    ends_at = time.monotonic() + seconds
     with unit_of_work(app.engine) as conn:
-        operations.begin_reading(conn, row, began_at)
-    counts = _read(app, row, channel, None, tell)
+        whole = operations.begin_whole(conn, row, utc_now())
+    counts: Counts = Counter({"read": 0, **whole.counts})
+
+    def note(to: datetime | None = None) -> None:
+        with unit_of_work(app.engine) as conn:
+            operations.note_whole(conn, row, to, counts)
+        tell(counts["read"])
+        if time.monotonic() > ends_at:
+            raise MoreToRead(counts["read"])
+
+    for to in _read(app, row, channel, whole.read_to, counts, whole.began_at):
+        note(to)
     after = ""
     while True:
         with read_only(app.engine) as conn:
-            refs = queries.refs_not_seen_since(conn, row, began_at, after, READ_AT_ONCE)
+            refs = queries.refs_not_seen_since(conn, row, whole.began_at, after, READ_AT_ONCE)
         if not refs:
             break
         after = refs[-1]
         counts.update(_take_in(app, row, channel, refs))
+        note()
     with unit_of_work(app.engine) as conn:
-        operations.note_read_to(conn, row, None, began_at)
+        operations.finish_whole(conn, row)
     return counts
-
-
-def read_changes(app: Application, row: ConnectionRow, channel: ProductChannel, since: datetime | None) -> Counts:
-    """Read what the channel changed since."""
-    return _read(app, row, channel, since, lambda _done: None)
 
 
 def _read(
@@ -61,18 +85,29 @@ def _read(
     row: ConnectionRow,
     channel: ProductChannel,
     since: datetime | None,
-    tell: Callable[[int], None],
-) -> Counts:
-    counts: Counts = Counter({"read": 0})
+    counts: Counts,
+    began_at: datetime | None = None,
+) -> Iterator[datetime]:
+    """Take in what the channel changed since, some at a time: the time of the last change of them, once they are.
+
+    What was seen since `began_at` as it is now is not read again: the last second before an end is told anew.
+    """
     for page in channel.product_changes(since):
         for start in range(0, len(page), READ_AT_ONCE):
             part = page[start : start + READ_AT_ONCE]
-            counts.update(_take_in(app, row, channel, [change.ref for change in part]))
+            refs = [change.ref for change in part]
+            if began_at is not None:
+                with read_only(app.engine) as conn:
+                    seen = queries.refs_seen_since(conn, row, began_at, part)
+                refs = [ref for ref in refs if ref not in seen]
+            if not refs:
+                continue
+            counts.update(_take_in(app, row, channel, refs))
+            newest = max(change.version_at for change in part)
             with unit_of_work(app.engine) as conn:
                 # Only ever to a change that was read, never to "now".
-                operations.note_read_to(conn, row, max(change.version_at for change in part))
-            tell(counts["read"])
-    return counts
+                operations.note_read_to(conn, row, newest)
+            yield newest
 
 
 def _take_in(app: Application, row: ConnectionRow, channel: ProductChannel, refs: Sequence[str]) -> Counts:
@@ -95,7 +130,11 @@ def keep_in_step(app: Application, row: ConnectionRow, channel: ProductChannel, 
     counts: Counts = Counter()
     # Before anybody has read all of it, it is not known whose what is.
     if reading is not None and reading.whole_read_at is not None:
-        counts.update(read_changes(app, row, channel, reading.read_to))
+        counts["read"] = 0
+        for _ in _read(app, row, channel, reading.read_to, counts):
+            if time.monotonic() > ends_at:
+                # The next turn goes on there.
+                break
         _link_new(app, row)
         counts.update(_judge_changed(app, row))
         counts.update(_write(app, row, channel, ends_at))

@@ -14,7 +14,7 @@ from core.catalog.products import queries as products
 from core.connections.queries import ConnectionRow
 from core.db import fetch, fetch_one
 from core.errors import BadInput
-from core.product_ports import ShownProduct
+from core.product_ports import ProductChange, ShownProduct
 from core.publication import shown as forms
 from core.publication.rules import FIELDS, Ground, Masters
 
@@ -270,6 +270,27 @@ def refs_not_seen_since(conn: Connection, row: ConnectionRow, since: datetime, a
         limit=limit,
     )
     return [one["channel_ref"] for one in rows]
+
+
+def refs_seen_since(
+    conn: Connection, row: ConnectionRow, since: datetime, changes: Sequence[ProductChange]
+) -> set[str]:
+    """Of changed products of the channel, those that were seen since then as that change left them, or later."""
+    rows = fetch(
+        conn,
+        """
+        select l.channel_ref from product_links l
+        join unnest(%(refs)b::text[], %(versions)b::timestamptz[]) c(ref, version_at) on c.ref = l.channel_ref
+        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.seen_at >= %(since)s
+            and l.version_at >= c.version_at
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+        since=since,
+        refs=[change.ref for change in changes],
+        versions=[change.version_at for change in changes],
+    )
+    return {one["channel_ref"] for one in rows}
 
 
 @dataclass(frozen=True, slots=True)
