@@ -103,6 +103,19 @@ def test_a_short_row_is_a_row_whose_last_cells_are_empty() -> None:
     assert (product.variants[0].code, product.variants[0].barcode) == ("X", None)
 
 
+def test_a_position_that_is_no_number_comes_last() -> None:
+    digits = "9" * 5_000
+    found = outcomes(
+        "Handle,Title,Variant SKU,Image Src,Image Position",
+        f"a,A,X,https://x.example/1.jpg,{digits}",
+        "a,,,https://x.example/2.jpg,2",
+    )
+    assert said(found) == [f"warning 2 Image Position: “{'9' * 59}…” is no position"]
+    (product,) = drafts(found)
+    assert product.images is not ABSENT
+    assert [image.url[-5:] for image in product.images] == ["2.jpg", "1.jpg"]
+
+
 def test_codes_are_made_of_handle_and_options_and_never_twice() -> None:
     found = outcomes(SHOPIFY, "a,A,Size,B C,,1,,", "a-b,AB,Size,C,,1,,", "d,D,,,,1,,", "e,E,,,D,1,,", make_codes=True)
     made = [outcome.draft.variants[0].code if outcome.draft else None for outcome in found]

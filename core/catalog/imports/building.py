@@ -309,7 +309,7 @@ class Builder:
         text = case.of(row, "image_position")
         if not text:
             return float("inf")
-        if text.isascii() and text.isdigit():
+        if text.isascii() and text.isdigit() and len(text) < 10:
             return int(text)
         fix = "write 1 for the first picture; it comes last as it is"
         case.fault(row, self.plan.columns["image_position"], Fault("is no position", fix, "warning"))
