@@ -259,3 +259,31 @@ def test_files_that_cannot_be_read_as_products() -> None:
         opened(SHOPIFY, "a", currency="XYZ")
     with pytest.raises(UnreadableFile, match="is empty"):
         opened("")
+
+
+# --- encodings ---------------------------------------------------------------------------------------------------
+
+
+def from_bytes(folder: Path, data: bytes) -> ProductFile:
+    (folder / "file.csv").write_bytes(data)
+    return open_products(folder / "file.csv", "file.csv", "EUR")
+
+
+def test_a_row_in_another_encoding_is_refused_alone(tmp_path: Path) -> None:
+    lines = [SHOPIFY, *(f"h{n},Käse,,,S{n},1,," for n in range(9)), "c,Caf\udce9,,,C,1,,", "d,D\0,,,D,1,,"]
+    file = from_bytes(tmp_path, "\n".join(lines).encode("utf-8", "surrogateescape"))
+    found = list(file.outcomes())
+    assert file.problems == ()
+    assert said(found) == [
+        "error 11 Title: “Café” has letters in another encoding than the file, which is UTF-8",
+        "error 12 Title: “D” has a character that no text can have (a zero byte or half a letter)",
+    ]
+    assert {outcome.draft.title for outcome in found if outcome.draft} == {"Käse"}
+
+
+def test_an_encoding_that_was_guessed_is_told(tmp_path: Path) -> None:
+    file = from_bytes(tmp_path, f"{SHOPIFY}\na,Käse,,,A,1,,\n".encode("cp1252"))
+    (problem,) = file.problems
+    assert (problem.row, problem.severity) == (1, "warning")
+    assert problem.sentence == "the file is no UTF-8 and was read as Windows text (Western European)"
+    assert drafts(list(file.outcomes()))[0].title == "Käse"

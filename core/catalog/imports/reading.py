@@ -63,8 +63,8 @@ class ReadingProgress:
 class ProductFile:
     """A file that was opened. `form` is None where it is not known and no mapping was given.
 
-    `problems` are those of the file as a whole: columns that are not read. `suggested` is a mapping to begin with.
-    `has_reasons`: it is a file of refused rows that came back; its column of reasons is none of `heads`.
+    `problems` are those of the file as a whole: a guessed encoding, columns that are not read. `suggested` is a mapping
+    to begin with. `has_reasons`: it is a file of refused rows that came back; its column of reasons is none of `heads`.
     """
 
     table: TableFile
@@ -178,7 +178,7 @@ def open_products(
         rows_max=rows_max,
         plan=plan,
         has_reasons=has_reasons,
-        problems=tuple(_of_columns(plan, heads_row, currency)) if plan else (),
+        problems=(*_of_encoding(table, heads_row), *(_of_columns(plan, heads_row, currency) if plan else ())),
     )
 
 
@@ -197,6 +197,13 @@ def _heads(table: TableFile) -> tuple[int, tuple[str, ...]]:
                 )
             return row.number, tuple(heads)
     raise UnreadableFile(f"{table.name} has no table: the first row names the columns, such as SKU and price")
+
+
+def _of_encoding(table: TableFile, heads_row: int) -> Iterator[Problem]:
+    if table.dress and table.dress.encoding == "cp1252":
+        sentence = "the file is no UTF-8 and was read as Windows text (Western European)"
+        fix = "look at letters such as é and ü; if they came out wrong, save the file as “CSV UTF-8” and upload that"
+        yield Problem(heads_row, "", "", sentence, fix, severity="warning")
 
 
 def _of_columns(plan: Plan, heads_row: int, currency: str) -> Iterator[Problem]:
