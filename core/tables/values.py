@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -43,6 +43,8 @@ class Row(NamedTuple):
     `odd` are the cells, by their place from 0, that are no plain text or number. `broken` says why a row cannot be told
     apart into cells; its only cell is then its first line, and `swallowed` the number of lines below that it took for
     its own. Those are given out as rows again.
+    `pointed` are the cells that are stored as numbers with three decimals, of which the text alone does not tell
+    whether its point parts thousands.
     """
 
     number: int
@@ -50,6 +52,7 @@ class Row(NamedTuple):
     odd: Mapping[int, Oddity] = {}
     broken: str = ""
     swallowed: int = 0
+    pointed: Collection[int] = ()
 
 
 @dataclass(frozen=True, slots=True)

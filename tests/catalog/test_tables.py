@@ -188,6 +188,12 @@ def test_a_sheet_that_no_spreadsheet_writes_is_refused(xml: str) -> None:
         rows(with_sheet(xml))
 
 
+def test_a_number_of_thousands_of_digits_is_named_and_spoils_no_other() -> None:
+    sheet = SHEET.format(f"<row><c><v>{'9' * 5_000}</v></c><c><v>1.125</v></c><c><v>2.5</v></c></row>")
+    (row,) = rows(with_sheet(sheet))
+    assert (row.odd, list(row.cells[1:]), row.pointed) == ({0: Oddity.ERROR}, ["1.125", "2.5"], [1])
+
+
 def test_a_workbook_that_unpacks_to_too_much_is_not_unpacked() -> None:
     with pytest.raises(UnreadableFile, match="unpacks to more"):
         rows(by_openpyxl(["x"]), unpacked_max=1000)

@@ -56,13 +56,13 @@ _NO = frozenset(("false", "no", "n", "0", "off", "-", "nein", "falsch", "non", "
 _PLAIN = re.compile(r"\d{1,12}(?:\.(\d{1,2}))?", re.ASCII)
 _AROUND = re.compile(r"([^\d.,'()+\-−]*)\s*(\(?[+\-−]?\s*[\d.,'’\s]*\d[\d.,'’\s]*\)?-?)\s*(\D*)", re.ASCII)
 _WEIGHED = re.compile(r"(.*?\d)\s*([a-zA-Z]*)\.?")
-_SPACES = re.compile("[\\s\u00a0\u202f'’]")
-_GROUPED = re.compile(r"\d{1,3}(?:[.,]\d{3})+", re.ASCII)
+SPACES = re.compile("[\\s\u00a0\u202f'’]")
+GROUPED = re.compile(r"\d{1,3}(?:[.,]\d{3})+", re.ASCII)
 _SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?[eE]\+?\d+", re.ASCII)
 _AMOUNT_MAX = 10**15
 _DIGITS_MAX = 18
 """Of a number before its decimals: more are a barcode, or a slip."""
-_NUMBER_MAX = 100
+NUMBER_MAX = 100
 """Characters of a number with its currency or unit: to look for one in a whole text takes long."""
 _UNITS_MAX = 2**31 - 1
 
@@ -92,7 +92,7 @@ def amount(text: str, currency: str, decimals: Decimals) -> tuple[int | None, Fa
     if simple and exponent(currency) == 2:
         whole, _, part = text.partition(".")
         return int(whole) * 100 + int(part.ljust(2, "0") if part else 0), None
-    found = _AROUND.fullmatch(text.replace("\u00a0", " ")) if len(text) <= _NUMBER_MAX else None
+    found = _AROUND.fullmatch(text.replace("\u00a0", " ")) if len(text) <= NUMBER_MAX else None
     if not found:
         return None, _no_number(text, "an amount")
     for sign in (found.group(1).strip(), found.group(3).strip()):
@@ -106,10 +106,10 @@ def amount(text: str, currency: str, decimals: Decimals) -> tuple[int | None, Fa
 
 def number(text: str, decimals: Decimals) -> tuple[Decimal | None, Fault | None]:
     """A number with any separators; None for an empty cell. What can be read in two ways is a fault."""
-    bare = _SPACES.sub("", text)
+    bare = SPACES.sub("", text)
     if not bare:
         return None, None
-    if len(bare) > _NUMBER_MAX:
+    if len(bare) > NUMBER_MAX:
         return None, _no_number(bare, "a number")
     is_negative = bare[0] in "-−(" or bare[-1] == "-"
     digits = bare.strip("-−+()")
@@ -119,11 +119,11 @@ def number(text: str, decimals: Decimals) -> tuple[Decimal | None, Fault | None]
     whole, _, part = digits.rpartition(point) if point else (digits, "", "")
     if point and digits.count(point) > 1:
         # 1.234.567: the same separator twice parts thousands.
-        if other in digits or not _GROUPED.fullmatch(digits):
+        if other in digits or not GROUPED.fullmatch(digits):
             return None, _no_number(text, "a number")
         whole, part = digits, ""
     elif point and other in whole:
-        if not _GROUPED.fullmatch(whole):
+        if not GROUPED.fullmatch(whole):
             return None, _no_number(text, "a number")
     elif point and len(part) == 3 and 1 <= len(whole) <= 3 and whole.strip("0"):
         if decimals is None:
@@ -184,7 +184,7 @@ def weight(text: str, unit: str, decimals: Decimals) -> tuple[int | None, Fault 
     text = plain(text)
     if not text:
         return None, None
-    found = _WEIGHED.fullmatch(text.replace("\u00a0", " ")) if len(text) <= _NUMBER_MAX else None
+    found = _WEIGHED.fullmatch(text.replace("\u00a0", " ")) if len(text) <= NUMBER_MAX else None
     if not found:
         return None, _no_number(text, "a weight")
     named = found.group(2).casefold() or unit.strip().casefold() or "g"
