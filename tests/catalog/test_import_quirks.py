@@ -254,7 +254,7 @@ def test_of_a_comma_between_thousands_of_an_export_it_is_told() -> None:
 
 def test_a_number_that_is_stored_as_one_has_a_point_whatever_the_mapping_says(tmp_path: Path) -> None:
     comma = replace(WEIGHED, decimals=",")
-    lines = [["sku", "name", "price", "kg"], [1.125, "A", 1.125, 1.125], ["B", "B", "1.125", "1,125"]]
+    lines: list[list[Any]] = [["sku", "name", "price", "kg"], [1.125, "A", 1.125, 1.125], ["B", "B", "1.125", "1,125"]]
     found = drafts(list(workbook(tmp_path, *lines, mapping=comma).outcomes()))
     assert [(v.code, v.price_minor, v.weight_grams) for d in found for v in d.variants] == [
         ("1.125", 113, 1_125), ("B", 112_500, 1_125)]  # fmt: skip

@@ -24,6 +24,13 @@ def test_a_decimal_that_is_kept_is_one(text: str, kept: str) -> None:
     check("decimal", kept, "EUR")
 
 
+def test_json_has_no_zero_byte_and_may_tell_of_one() -> None:
+    assert parsed("json", r'{"a": "\\u0000"}', "EUR") == {"a": r"\u0000"}
+    for text in (r'{"a": "x\u0000"}', r'["\\\u0000"]'):
+        with pytest.raises(BadField, match="has a zero byte"):
+            parsed("json", text, "EUR")
+
+
 def test_a_barcode_has_a_length() -> None:
     def flaws(barcode: str) -> list[tuple[str, str, str]]:
         document = ProductDocument("a", "A", (VariantDocument("A-1", "EUR", barcode=barcode),))

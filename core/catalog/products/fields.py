@@ -43,6 +43,7 @@ _TEXT_MAX = 5_000
 _JSON_MAX = 100_000
 _DIGITS_MAX = 40
 """Characters of a decimal."""
+_ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _TRUE = frozenset({"true", "yes", "y", "1", "on"})
 _FALSE = frozenset({"false", "no", "n", "0", "off"})
 
@@ -208,6 +209,8 @@ def _json(text: str, _currency: str) -> Any:
         raise BadField(f"is no JSON: {error}") from None
     if len(text) > _JSON_MAX:
         raise BadField(f"has {len(text):,} characters; at most {_JSON_MAX:,} are kept")
+    if _ZERO.search(text):
+        raise BadField("has a zero byte (\\u0000), which no text can have: leave it out")
     return value
 
 
