@@ -16,6 +16,7 @@ from core.db import execute
 from core.errors import Anticipated
 from core.importing import queries
 from core.importing.queries import Run
+from core.tables import values
 
 BATCH = 200
 """Products in one unit of work: seconds, for which an edit of the catalogue may have to wait."""
@@ -93,5 +94,19 @@ def actor_of(run: Run, who: str) -> Actor:
 
 
 def storable(value: Any) -> str:
-    """JSON as PostgreSQL takes it: a text there has no NUL."""
-    return orjson.dumps(value).decode().replace("\\u0000", "")
+    """JSON as PostgreSQL takes it: a text there has no zero bytes and no half letters."""
+    try:
+        written = orjson.dumps(value)
+    except TypeError:
+        # Half a letter; what is no JSON at all is refused again.
+        return orjson.dumps(_cleaned(value)).decode()
+    # Found in a text that tells of it, too, which is cleaned for nothing.
+    return (orjson.dumps(_cleaned(value)) if b"\\u0000" in written else written).decode()
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return values.storable(value)
+    if isinstance(value, dict):
+        return {_cleaned(key): _cleaned(part) for key, part in value.items()}
+    return [_cleaned(part) for part in value] if isinstance(value, list | tuple) else value
