@@ -242,20 +242,6 @@ class TargetWorld:
             "variants": {r["id"]: (r["code"], r["price"], r["units"], r["item"]) for r in variants},
         }
 
-    def wanted_by_what_can_be_told(self) -> dict[str, dict[str, tuple[Any, ...]]]:
-        """The same, with variants that lost their price left as they were last told."""
-        wanted = self.wanted()
-        shown = self.shown()["variants"]
-        for row in self.rows(
-            """
-            select external_id from target_entries
-            where shop_id = %(shop)s and problem_kind = 'content' and is_known
-            """
-        ):
-            if row["external_id"] in shown:
-                wanted["variants"][row["external_id"]] = shown[row["external_id"]]
-        return wanted
-
     def shown(self) -> dict[str, dict[str, tuple[Any, ...]]]:
         """The same of what the target holds, but for what others put there."""
         held = self.held()

@@ -117,6 +117,21 @@ class Seat:
         self.together([lambda hand=hand: self._use(hand) for hand in hands])  # type: ignore[misc]
         return +self.counts
 
+    def goes_on(self) -> tuple[bool, datetime | None]:
+        """After a drain: whether another is to follow at once, and else when one is, (False, None) for when it is rung.
+
+        One that did nothing leaves what it could not do (what waits for others to go first) to the next ring; one that
+        met what holds for every job leaves everything to it.
+        """
+        if self.problem is not None:
+            return False, None
+        with read_only(self.engine) as conn:
+            target = self.target
+            is_live = switches.may_write(conn, target.shop_id, target.connection_id)
+            if +self.counts and queries.ready(conn, target, self.now(), may_write=is_live):
+                return True, None
+            return False, queries.next_poll_at(conn, target)
+
     def _is_anything_due(self) -> bool:
         return bool(self.plan()) or self._due() > 0
 
@@ -204,7 +219,8 @@ class Seat:
             now = self.now()
             if sent.outcome == "submitted" and sent.ref is not None:
                 look_at = sending.first_look_at(target, planned.kind, now)
-                sending.note_ref(conn, target, planned.job_id, sent.ref, look_at)
+                if not sending.note_ref(conn, target, planned.job_id, sent.ref, look_at):
+                    sending.note_lost(conn, target, planned.job_id, "the id it got is another job's", now)
             elif sent.outcome == "unknown":
                 sending.note_lost(conn, target, planned.job_id, sent.detail or "no answer came", now)
             elif sent.outcome == "refused" and not _is_for_later(sent):
@@ -295,8 +311,7 @@ class Seat:
             target.factor,
         )
         with unit_of_work(self.engine) as conn:
-            if found.verdict == "ours" and found.ref is not None:
-                sending.note_ref(conn, target, job.id, found.ref, self.now())
+            if found.ref is not None and sending.note_ref(conn, target, job.id, found.ref, self.now()):
                 self.counts["found_again"] += 1
             elif found.verdict == "never":
                 why = "no reply came, and the target has no such job"

@@ -22,7 +22,7 @@ from core.targets.settling import LEASE, let_wait
 
 Verdict = Literal["in_step", "differs", "adopted", "stale", "gone", "there"]
 """As it should be; otherwise than it should be; there though we did not know; there and should not be; not there;
-there, and what it should show cannot be told now."""
+there, and what it should show cannot be told now, or is about to be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,9 @@ def _note(
         if is_whole or row["external_id"] in held
     ]
     _tell(conn, target, told, now)
-    if kind == "item":
+    if kind == "category":
+        _forget_links(conn, target, [row["entity_id"] for row in rows if row["id"] in _gone(told)], now)
+    elif kind == "item":
         _tell_variants(conn, target, told, {row["id"]: row["entity_id"] for row in rows}, now)
     return Counter(one.verdict for one in told)
 
@@ -176,24 +178,40 @@ def _judged(row: Any, record: TargetRecord | None, made: Made | None) -> _Told:
         return _Told(row["id"], "stale", True, None, linked)
     if made is None or made.content is None:
         return _Told(row["id"], "there", True, row["confirmed_hash"], linked)
-    is_as_wanted = rules.shows(made.content, record.content) and (made.kind != "item" or linked == made.linked)
-    if is_as_wanted:
+    shows = rules.shows(made.content, record.content)
+    # An item's categories cannot be read: only having been told them proves them.
+    if shows and (made.kind != "item" or row["confirmed_hash"] == made.hash):
         return _Told(row["id"], "in_step" if row["is_known"] else "adopted", True, made.hash, linked)
     if row["confirmed_hash"] not in (None, made.hash) and not row["to_check"]:
         # What it was told before may well be what it shows: it is about to be told the new content whole.
         return _Told(row["id"], "there", True, row["confirmed_hash"], linked)
-    return _Told(row["id"], "differs" if row["is_known"] else "adopted", True, None, linked)
+    verdict: Verdict = "adopted" if not row["is_known"] else "there" if shows else "differs"
+    return _Told(row["id"], verdict, True, None, linked)
 
 
 def _tell(conn: Connection, target: Target, told: Sequence[_Told], now: datetime) -> None:
+    """What is as it should be has not failed, whatever was said of it; what is not, and failed before, rests."""
     execute(
         conn,
         """
         update target_entries e set is_known = n.known, confirmed_hash = n.hash, linked_ids = n.linked::int8[],
-            to_check = false, read_at = %(now)s, next_at = case when e.to_check then %(now)s else e.next_at end,
-            absent_at = case when n.known then null else %(now)s end
-        from unnest(%(ids)b::int8[], %(known)b::bool[], %(hashes)b::text[], %(linked)b::text[])
-            as n (id, known, hash, linked)
+            to_check = false, read_at = %(now)s,
+            absent_at = case when n.known then null else %(now)s end,
+            next_at = case when not e.to_check then e.next_at
+                when e.failures > 1 and not n.is_right
+                    then %(now)s + (%(rests)b::interval[])[least(e.failures, cardinality(%(rests)b::interval[]))]
+                else %(now)s end,
+            failures = case when n.is_right then 0 else e.failures end,
+            is_held = e.is_held and not n.is_right,
+            problem_kind = case when n.is_right then nullif(e.problem_kind, 'refused') else e.problem_kind end,
+            problem_code = case when n.is_right and e.problem_kind = 'refused' then null else e.problem_code end,
+            problem = case when n.is_right and e.problem_kind = 'refused' then null else e.problem end
+        from (select t.*, was.desired_hash is not distinct from t.hash
+                and t.known = (was.desired_hash is not null)
+                and (was.kind <> 'variant' or not t.known or t.linked::int8[] = array[was.parent_id]) as is_right
+            from unnest(%(ids)b::int8[], %(known)b::bool[], %(hashes)b::text[], %(linked)b::text[])
+                as t (id, known, hash, linked)
+            join target_entries was on was.shop_id = %(shop)s and was.id = t.id) n
         where e.shop_id = %(shop)s and e.id = n.id
         """,
         shop=target.shop_id,
@@ -201,6 +219,34 @@ def _tell(conn: Connection, target: Target, told: Sequence[_Told], now: datetime
         known=[one.is_known for one in told],
         hashes=[one.confirmed_hash for one in told],
         linked=["{" + ",".join(map(str, one.linked)) + "}" for one in told],
+        rests=rules.rests(target.factor),
+        now=now,
+    )
+
+
+def _gone(told: Sequence[_Told]) -> set[int]:
+    return {one.id for one in told if not one.is_known}
+
+
+def _forget_links(conn: Connection, target: Target, category_ids: Sequence[int], now: datetime) -> None:
+    """With a category that is gone the links with it went as well: should it come back, its items are told again."""
+    if not category_ids:
+        return
+    execute(
+        conn,
+        """
+        with unlinked as materialized (
+            select id from target_entries where shop_id = %(shop)s and connection_id = %(connection)s
+                and kind = 'item' and is_known and linked_ids && %(ids)b::int8[] and open_job_id is null
+            order by id for no key update
+        )
+        update target_entries i set confirmed_hash = null, next_at = least(i.next_at, %(now)s),
+            linked_ids = array(select one from unnest(i.linked_ids) with ordinality as n (one, place)
+                where one <> all(%(ids)b::int8[]) order by place)
+        from unlinked where i.shop_id = %(shop)s and i.id = unlinked.id
+        """,
+        **_of(target),
+        ids=list(category_ids),
         now=now,
     )
 

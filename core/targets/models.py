@@ -27,9 +27,11 @@ _WORK = """
 case
     when open_job_id is not null then null
     when to_check then 'check'
-    when problem_kind = 'content' or is_held then null
+    when is_held then null
+    when is_known and kind = 'variant' and (linked_ids <> array[parent_id]
+        or problem_kind = 'content') then 'delete'
+    when problem_kind = 'content' then null
     when desired_hash is null then case when is_known then 'delete' end
-    when is_known and kind = 'variant' and linked_ids <> array[parent_id] then 'delete'
     when not is_known then case when not waits then 'create' end
     when confirmed_hash is distinct from desired_hash then 'update'
 end
@@ -39,12 +41,12 @@ _STATE = """
 case
     when open_job_id is not null then 'in_flight'
     when to_check then 'checking'
-    when problem_kind = 'content' then 'problem'
     when is_held then 'held'
+    when problem_kind = 'content' and not (is_known and kind = 'variant') then 'problem'
     when case
         when desired_hash is null then is_known
-        when is_known then confirmed_hash is distinct from desired_hash
-            or (kind = 'variant' and linked_ids <> array[parent_id])
+        when is_known then confirmed_hash is distinct from desired_hash or (kind = 'variant'
+            and (linked_ids <> array[parent_id] or problem_kind = 'content'))
         else not waits
     end then case when failures > 0 then 'failed' else 'waits' end
     when waits and desired_hash is not null then 'waits'

@@ -61,7 +61,7 @@ def requeue(
         """
         with failed as materialized (
             select id from target_entries where shop_id = %(shop)s and connection_id = %(connection)s
-                and problem_kind = 'refused' and open_job_id is null
+                and (problem_kind = 'refused' or is_held) and open_job_id is null
                 and (%(code)s::text is null or problem_code = %(code)s)
                 and (%(ids)b::int8[] is null or id = any(%(ids)b::int8[]))
             order by id for no key update

@@ -148,7 +148,8 @@ def _plan_units(conn: Connection, target: Target, limit: int, now: datetime) -> 
 
 
 def write(conn: Connection, target: Target, made: Sequence[Made], now: datetime) -> None:
-    """Note what entries are to show. What cannot be told says why, and is left at the target as it is there."""
+    """Note what entries are to show. What cannot be told says why; an item is left at the target as it is there, a
+    variant is deleted: its stock would be an old one, and nobody could withdraw it."""
     if not made:
         return
     _lock(conn, target, made)

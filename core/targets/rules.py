@@ -30,7 +30,7 @@ FORMAT = 1
 DESCRIPTION_MAX = 20_000
 METADATA_BYTES_MAX = 100_000
 TRIES_MAX = 3
-"""So often an entry fails before it waits for a person, or for other content."""
+"""So often an entry fails, or nobody can say what became of it, before it waits for a person, or for other content."""
 BACKOFF = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30))
 """Of the target's time: how long an entry rests after it failed once, twice, and more often."""
 
@@ -281,24 +281,29 @@ def outcomes(verb: Verb, entries: int, told: TargetJob) -> list[EntryOutcome]:
     """Every entry's outcome, by position.
 
     That a job is complete says nothing of its entries. Where its counts do not add up to what was sent, or it failed
-    more than it names, nobody can say which of the others were done: they are unknown, and read back.
+    more than it names, nobody can say which of the others were done: they are unknown, and read back. A fault that
+    names none of them may be of any: it is what is said of each.
     """
     named: dict[int, TargetFault] = {}
+    nobodys: TargetFault | None = None
     for fault in told.faults:
         if fault.position is not None and fault.position < entries:
             named.setdefault(fault.position, fault)
+        else:
+            nobodys = nobodys or fault
     # Some count what failed among what is completed.
     done = told.completed if told.completed >= entries else told.completed + told.failed
     is_told = told.state == "complete" and told.failed == len(named) and done >= entries
     return [
-        of_fault(verb, place, named[place]) if place in named else _of_rest(verb, place, is_told=is_told)
+        of_fault(verb, place, named[place]) if place in named else _of_rest(verb, place, nobodys, is_told=is_told)
         for place in range(entries)
     ]
 
 
-def _of_rest(verb: Verb, position: int, *, is_told: bool) -> EntryOutcome:
+def _of_rest(verb: Verb, position: int, nobodys: TargetFault | None, *, is_told: bool) -> EntryOutcome:
     if not is_told:
-        return unknown(position, "UNCLEAR", "the target does not tell what became of it")
+        code, detail = (nobodys.code, nobodys.detail) if nobodys is not None else ("", "")
+        return unknown(position, code or "UNCLEAR", detail or "the target does not tell what became of it")
     # That something is gone is proven by reading it, and by nothing else.
     return EntryOutcome(position, "ok", "check" if verb == "delete" else "confirmed")
 
@@ -324,6 +329,11 @@ def of_fault(verb: Verb, position: int, fault: TargetFault) -> EntryOutcome:
 def rest_after(failures: int, factor: float) -> timedelta:
     """How long (of our time) an entry rests that has failed so often."""
     return BACKOFF[min(failures, len(BACKOFF)) - 1] / factor
+
+
+def rests(factor: float) -> list[timedelta]:
+    """The same after one failure, two, and so on; after more than that it is the last."""
+    return [rest_after(times, factor) for times in range(1, len(BACKOFF) + 1)]
 
 
 def first_look(kind: Kind, factor: float) -> timedelta:

@@ -2,6 +2,7 @@
 
 The target has no key by which it would know a repetition, so a lost job is never handed in again before it is known
 what became of it. One that has as many entries, was created since and is nobody's we know is ours if the ids in it are.
+Of a delete nobody can say: its ids are read back once everything that it might be has ended.
 """
 
 from __future__ import annotations
@@ -43,21 +44,19 @@ def search(
 ) -> Found:
     """Decide by the target's `jobs` of that kind that are nobody's; `names_in` asks for the ids in one of them.
 
-    Deletes do not tell their ids: the only one of its size is taken for ours. While one that might be is unfinished and
-    does not say whose it is, nothing is decided; nor while the request may still be on its way.
+    While one that might be ours is unfinished and does not say whose it is, nothing is decided; nor while the request
+    may still be on its way. Deletes never tell their ids, and as many entries say nothing: once none of them that might
+    be is unfinished, what they did is read back.
     """
-    alike = [one for one in jobs if one.total == job.entries]
     is_open = False
-    silent: list[TargetJob] = []
-    for one in alike:
-        told = names_in(one.ref)
-        if told and told <= names:
-            return Found("ours", one.ref)
-        if not told:
-            silent.append(one)
-            is_open = is_open or one.state not in OVER
-    if job.verb == "delete" and len(silent) == 1:
-        return Found("ours", silent[0].ref)
+    for one in jobs:
+        if job.verb == "delete":
+            is_open = is_open or (one.state not in OVER and one.created_at <= job.sent_at + ON_ITS_WAY + CLOCKS)
+        elif one.total == job.entries:
+            told = names_in(one.ref)
+            if told and told <= names:
+                return Found("ours", one.ref)
+            is_open = is_open or (not told and one.state not in OVER)
     if is_open or now - job.sent_at < ON_ITS_WAY / factor:
         return Found("wait")
     return Found("never")

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from psycopg.errors import UniqueViolation
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from core.catalogue_target import Kind, TargetEntry, Verb
 from core.connections import switches
@@ -67,7 +69,9 @@ _READY = {
             and v.kind = 'variant' and v.is_known and v.linked_ids[1] = e.entity_id)""",
     ("category", "delete"): """not exists (
         select from target_entries i where i.shop_id = e.shop_id and i.connection_id = e.connection_id
-            and i.kind = 'item' and i.is_known and i.linked_ids @> array[e.entity_id])""",
+            and i.kind = 'item' and i.is_known and i.linked_ids @> array[e.entity_id]
+            -- One that is told nothing may never leave it: the link goes with the category (core.targets.checking).
+            and (i.open_job_id is not null or not (i.is_held or coalesce(i.problem_kind = 'content', false))))""",
 }
 _CATEGORIES_ARE_THERE = """not exists (
     select from product_categories p join target_entries k on k.shop_id = p.shop_id
@@ -295,18 +299,26 @@ def mark_sent(conn: Connection, target: Target, job_id: int, now: datetime) -> b
 
 
 def note_ref(conn: Connection, target: Target, job_id: int, ref: str, look_at: datetime) -> bool:
-    """The target has it, under this id; it is looked at then. False where that is known already, or it has ended."""
-    changed = execute(
-        conn,
-        """
-        update target_jobs set ref = %(ref)s, state = 'queued', next_poll_at = %(look)s, reason = null
-        where shop_id = %(shop)s and id = %(id)s and ref is null and ended_at is null and state in ('sent', 'lost')
-        """,
-        shop=target.shop_id,
-        id=job_id,
-        ref=ref,
-        look=look_at,
-    )
+    """The target has it, under this id; it is looked at then. False where that is known already, it has ended, or the
+    id is another job's."""
+    try:
+        with conn.begin_nested():
+            changed = execute(
+                conn,
+                """
+                update target_jobs set ref = %(ref)s, state = 'queued', next_poll_at = %(look)s, reason = null
+                where shop_id = %(shop)s and id = %(id)s and ref is null and ended_at is null
+                    and state in ('sent', 'lost')
+                """,
+                shop=target.shop_id,
+                id=job_id,
+                ref=ref,
+                look=look_at,
+            )
+    except IntegrityError as error:
+        if not isinstance(error.orig, UniqueViolation):
+            raise
+        return False
     return changed == 1
 
 

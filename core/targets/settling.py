@@ -265,7 +265,7 @@ def _end(
         return {}
     text = orjson.dumps(rows).decode()
     _note_outcomes(conn, target, job, text)
-    _tell_entries(conn, target, job, text, now)
+    _tell_entries(conn, target, job, text, now, is_lost=state == "lost")
     _doubt_links(conn, target, told, open_ones, now)
     return counts
 
@@ -307,9 +307,11 @@ def _note_outcomes(conn: Connection, target: Target, job: OpenJob, rows: str) ->
     )
 
 
-def _tell_entries(conn: Connection, target: Target, job: OpenJob, rows: str, now: datetime) -> None:
-    """What each entry is from now on. One that moves to the other verb has failed as well: should it go back and forth,
-    it ends with a person."""
+def _tell_entries(conn: Connection, target: Target, job: OpenJob, rows: str, now: datetime, *, is_lost: bool) -> None:
+    """What each entry is from now on. One that moves to the other verb has failed as well, and so has one of which
+    nobody can say what became of it until a read proves otherwise: should it go back and forth, it ends with a person.
+
+    What is read back is read at once, and rests after that (core.targets.checking)."""
     execute(
         conn,
         f"""
@@ -317,17 +319,18 @@ def _tell_entries(conn: Connection, target: Target, job: OpenJob, rows: str, now
             open_job_id = null,
             is_known = case r.next when 'confirmed' then true when 'update' then true when 'create' then false
                 else e.is_known end,
-            confirmed_hash = case r.next when 'confirmed' then j.hash when 'update' then null when 'create' then null
-                else e.confirmed_hash end,
+            -- Of what cannot be read nobody can say then whether it is as it was, or as it was to be.
+            confirmed_hash = case when r.next = 'confirmed' then j.hash when r.next in ('update', 'create') then null
+                when r.outcome = 'unknown' and %(verb)s = 'update' then null else e.confirmed_hash end,
             linked_ids = case when %(verb)s = 'delete' then e.linked_ids when r.next in ('confirmed', 'update') then
                 case when %(verb)s = 'update' and e.kind = 'variant' then e.linked_ids else j.linked_ids end
                 when r.outcome = 'unknown' and %(verb)s = 'create' then j.linked_ids else e.linked_ids end,
             to_check = r.next = 'check',
             confirmed_at = case r.next when 'confirmed' then %(now)s else e.confirmed_at end,
             absent_at = case when r.next in ('confirmed', 'update') then null else e.absent_at end,
-            failures = case when r.outcome = 'failed' then e.failures + 1 when r.outcome = 'ok' then 0
+            failures = case when r.outcome in ('failed', 'unknown') then e.failures + 1 when r.outcome = 'ok' then 0
                 else e.failures end,
-            is_held = r.outcome = 'failed' and r.next <> 'check' and e.failures + 1 >= %(tries)s,
+            is_held = n.is_counted and e.failures + 1 >= %(tries)s,
             -- What cannot be told by its content stays so, whatever became of what was told before.
             problem_kind = case when e.problem_kind = 'content' then 'content' when n.is_refused then 'refused'
                 when r.outcome = 'unknown' then e.problem_kind end,
@@ -337,14 +340,15 @@ def _tell_entries(conn: Connection, target: Target, job: OpenJob, rows: str, now
             problem = case when e.problem_kind = 'content' then e.problem
                 when n.is_refused then coalesce(nullif(r.detail, ''), 'the target did not take it and did not say why')
                 when r.outcome = 'unknown' then e.problem end,
-            next_at = case when r.next = 'failed' or (r.outcome = 'failed' and e.failures > 0)
+            next_at = case when r.next = 'failed' or (r.outcome = 'failed' and r.next <> 'check' and e.failures > 0)
                 then %(now)s + (%(rests)b::interval[])[least(e.failures + 1, cardinality(%(rests)b::interval[]))]
                 else %(now)s end
         from {_ROWS}
         join target_job_entries j on j.shop_id = %(shop)s and j.job_id = %(job)s and j.position = r.position
         join target_entries was on was.shop_id = %(shop)s and was.id = r.entry_id
         -- One that only moves to the other verb is no failure to be shown, the first time.
-        cross join lateral (select r.outcome = 'failed' and r.next <> 'check'
+        cross join lateral (select r.outcome in ('failed', 'unknown') and not %(lost)s as is_counted) c
+        cross join lateral (select c.is_counted, r.outcome in ('failed', 'unknown')
             and (r.next = 'failed' or was.failures > 0) as is_refused) n
         where e.shop_id = %(shop)s and e.id = r.entry_id and e.open_job_id = %(job)s
         """,
@@ -353,7 +357,9 @@ def _tell_entries(conn: Connection, target: Target, job: OpenJob, rows: str, now
         verb=job.verb,
         rows=rows,
         tries=rules.TRIES_MAX,
-        rests=[rules.rest_after(times, target.factor) for times in range(1, len(rules.BACKOFF) + 1)],
+        rests=rules.rests(target.factor),
+        # Where a request did not come through that says nothing of what was in it.
+        lost=is_lost,
         now=now,
     )
     if job.kind == "item" and job.verb != "delete":

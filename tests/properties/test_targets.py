@@ -160,7 +160,7 @@ class Telling(RuleBasedStateMachine):
         world.work(seat)
         world.try_again()
         world.work(seat)
-        assert world.shown() == world.wanted_by_what_can_be_told()
+        assert world.shown() == world.wanted()
         assert world.open_twice() == []
         assert world.rows("select 1 from target_entries where shop_id = %(shop)s and open_job_id is not null") == []
         calls = len(world.calls)

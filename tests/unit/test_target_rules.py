@@ -110,6 +110,13 @@ def test_a_job_that_failed_more_than_it_names_leaves_the_rest_in_doubt() -> None
     ]
 
 
+def test_a_fault_that_names_no_entry_is_said_of_each() -> None:
+    told = rules.outcomes("create", 3, job(TargetFault(None, "", "too_fast", "Come later"), failed=3, completed=0))
+    assert {(one.outcome, one.next, one.code, one.detail) for one in told} == {
+        ("unknown", "check", "too_fast", "Come later")
+    }
+
+
 def test_a_cancelled_job_leaves_all_of_it_in_doubt_and_a_delete_is_proven_by_reading() -> None:
     assert {one.next for one in rules.outcomes("create", 3, job(state="cancelled", completed=1))} == {"check"}
     assert {(one.outcome, one.next) for one in rules.outcomes("delete", 3, job())} == {("ok", "check")}

@@ -81,12 +81,8 @@ def _drain(shop_id: int, connection_id: int, number: int) -> dict[str, Any]:
         # What was planned meanwhile is for them, too.
         _ring_others(app, row, seat, number)
         _note(app, row, seat)
-        with read_only(app.engine) as conn:
-            is_live = switches.may_write(conn, shop_id, connection_id)
-            left = 0 if seat.problem else queries.ready(conn, seat.target, utc_now(), may_write=is_live)
-            next_at = queries.next_poll_at(conn, seat.target)
-        held.has_more = left > 0
-        if next_at is not None and not held.has_more:
+        held.has_more, next_at = seat.goes_on()
+        if next_at is not None:
             app.doorbell.ring_at(lane, max(next_at, utc_now()) + RING_AHEAD)
     if counts:
         log.info("target told", extra={"counts": dict(counts)})

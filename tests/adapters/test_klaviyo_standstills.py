@@ -1,0 +1,152 @@
+"""The catalogue at a fake Klaviyo when things go wrong there: nothing is told, and nothing is left, for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import Engine, create_engine
+
+from core import embedded
+from core.catalogue_target import TargetEntry, TargetJob
+from core.targets import seeking
+from core.targets.settling import OpenJob
+from tests.conftest import TestServers
+from tests.sandbox.outside import Inside
+from tests.targeting import TargetWorld, add_target, make_product
+
+
+@pytest.fixture(scope="module")
+def telling_engine(servers: TestServers, template_database: embedded.Database) -> Iterator[Engine]:
+    """One database for all of these: every test has a shop of its own."""
+    database = embedded.create_database(servers.home, "standstills", template=template_database.name)
+    engine = create_engine(database.url, pool_size=10)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
+    inside = Inside(tmp_path_factory.mktemp("klaviyo"))
+    yield inside
+    inside.stop()
+
+
+@pytest.fixture
+def world(telling_engine: Engine, outside: Inside) -> TargetWorld:
+    return add_target(telling_engine, outside)
+
+
+# --- lost deletes ----------------------------------------------------------------------------------------------------
+
+
+def test_a_lost_delete_takes_no_job_for_its_own_by_size(world: TargetWorld) -> None:
+    sent_at = world.now()
+    lost = OpenJob(1, "variant", "delete", "lost", 2, None, sent_at)
+
+    def found(*states: str, seconds: float, created: float = 0.0) -> str:
+        jobs = [
+            TargetJob(f"r{n}", state, 2, 0, 0, sent_at + timedelta(seconds=created), None)  # type: ignore[arg-type]
+            for n, state in enumerate(states)
+        ]
+        now = sent_at + timedelta(seconds=seconds)
+        return seeking.search(lost, frozenset({"1", "2"}), jobs, lambda ref: frozenset(), now).verdict
+
+    assert found("complete", seconds=1) == "wait"
+    assert found("complete", seconds=60) == "never"
+    assert found("complete", "processing", seconds=60) == "wait"
+    # One that was made when it could no longer have arrived is not it.
+    assert found("complete", "processing", seconds=600, created=300) == "never"
+
+
+def test_a_lost_delete_beside_somebody_elses_of_its_size_is_in_one_job_at_a_time(world: TargetWorld) -> None:
+    ids = [world.save(make_product(f"p{n}", f"P{n}")) for n in range(2)]
+    world.work()
+    world.side.control("pace", processing_seconds=20)
+    theirs = world.side.world
+    world.remove(ids[0])
+    theirs.faults(kind="lost_reply", match="variant-bulk-delete-jobs", count=1)
+    seat = world.seat()
+    for _ in range(4):
+        world.turn(seat)
+        world.pass_time(1)
+    assert world.jobs()[-1]["state"] == "lost"
+    somebody = world.api()
+    somebody.ready_in("variant", "delete")
+    world.pass_time(2)
+    assert somebody.submit("variant", "delete", [TargetEntry(str(world.sku_id("P1")))]).outcome == "submitted"
+    world.work(seat)
+    world.side.control("pace", processing_seconds=3)
+    assert seat.counts["found_again"] == 0
+    assert list(world.held()["items"]) == [str(ids[1])]
+
+
+def test_an_id_that_is_another_jobs_leaves_the_job_lost(world: TargetWorld) -> None:
+    world.save(make_product("mug", "MUG-1"))
+    world.work()
+    taken = world.jobs()[0]["ref"]
+    world.save(make_product("bowl", "BOWL-1"))
+    answered: list[Any] = []
+
+    def mistake(request: httpx.Request, response: httpx.Response) -> None:
+        if request.method == "POST" and not answered:
+            answered.append(response.json()["data"]["id"])
+            response._content = response.content.replace(answered[0].encode(), taken.encode())
+            response.headers["content-length"] = str(len(response.content))
+
+    world.after = mistake
+    seat = world.work()
+    assert (len(answered), seat.counts["found_again"]) == (1, 1)
+    assert world.shown() == world.wanted()
+
+
+# --- what can no longer be told --------------------------------------------------------------------------------------
+
+
+def test_a_variant_that_lost_its_price_is_deleted_and_comes_back_with_one(world: TargetWorld) -> None:
+    product = world.save(make_product("mug", "MUG-1", "MUG-2"))
+    world.stock("MUG-2", 5)
+    world.work()
+    world.price(product, "MUG-2", None)
+    world.work()
+    assert list(world.held()["variants"]) == [str(world.sku_id("MUG-1"))]
+    gone = world.entry("variant", world.sku_id("MUG-2"))
+    assert (gone["state"], gone["problem_code"], gone["work"]) == ("problem", "no_price", None)
+    assert gone["absent_at"] is not None
+    world.stock("MUG-2", -2)
+    sent = len(world.jobs())
+    world.work()
+    assert len(world.jobs()) == sent
+    world.price(product, "MUG-2", 300)
+    world.work()
+    assert world.shown() == world.wanted()
+
+
+def test_nothing_of_an_archived_product_stays_published(world: TargetWorld) -> None:
+    product = world.save(make_product("mug", "MUG-1", "MUG-2"))
+    world.work()
+    world.price(product, "MUG-2", None)
+    world.change(product, status="archived")
+    world.work()
+    held = world.held()
+    assert [one["attributes"]["published"] for one in held["items"].values()] == [False]
+    assert {id_: one["attributes"]["published"] for id_, one in held["variants"].items()} == {
+        str(world.sku_id("MUG-1")): False
+    }
+
+
+def test_a_variants_delete_that_is_held_is_tried_again_by_a_person(world: TargetWorld) -> None:
+    product = world.save(make_product("mug", "MUG-1", "MUG-2"))
+    world.work()
+    world.side.world.faults(kind="catalog_entry_failed", match=f"delete variant {world.sku_id('MUG-2')}", count=3)
+    world.price(product, "MUG-2", None)
+    for _ in range(4):
+        world.work()
+        world.pass_time(3600)
+    assert world.entry("variant", world.sku_id("MUG-2"))["state"] == "held"
+    world.try_again()
+    world.work()
+    assert world.shown() == world.wanted()
