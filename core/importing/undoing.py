@@ -63,15 +63,18 @@ def _last(conn: Connection, run: Run, limit: int) -> list[RowMapping]:
     rows = fetch(
         conn,
         """
+        with last as materialized (
+            select position, product_id, version, base_version from import_items
+            where shop_id = %(shop)s and import_id = %(import)s and fate in ('done', 'unbooked')
+                and version is not null and undo_fate is null and position < %(before)s
+            order by position desc limit %(limit)s
+        )
         select i.position, i.product_id, i.version, a.document as after, b.document as before
-        from import_items i
-        join product_versions a on a.shop_id = i.shop_id and a.product_id = i.product_id and a.version = i.version
-        left join product_versions b on b.shop_id = i.shop_id and b.product_id = i.product_id
+        from last i
+        join product_versions a on a.shop_id = %(shop)s and a.product_id = i.product_id and a.version = i.version
+        left join product_versions b on b.shop_id = %(shop)s and b.product_id = i.product_id
             and b.version = i.base_version
-        where i.shop_id = %(shop)s and i.import_id = %(import)s and i.fate in ('done', 'unbooked')
-            and i.version is not null and i.undo_fate is null
-            and i.position < %(before)s
-        order by i.position desc limit %(limit)s
+        order by i.position desc
         """,
         shop=run.shop_id,
         before=_BEHIND_ALL if run.undone_to is None else run.undone_to,
