@@ -113,6 +113,7 @@ class ProductResult:
 
     unsent: nothing of it left. partly: some calls succeeded, and the rest surely did not leave. refused: the channel
     objects to one call, of those before it nothing is said. After anything but unsent the product is to be read again.
+    `holds_all`: we are not allowed to write there at all, until a person lets us.
     """
 
     outcome: ProductOutcome
@@ -120,6 +121,7 @@ class ProductResult:
     code: str | None = None
     detail: str | None = None
     problems: tuple[FieldProblem, ...] = ()
+    holds_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)

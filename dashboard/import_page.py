@@ -235,6 +235,7 @@ def _draw_applied(viewer: people.Viewer, run: Run, now: datetime, place: str | N
             _draw_about(viewer, run, now)
         with st.container(width="content", horizontal=True, key=f"acts-import-{run.id}"):
             if c["refused"]:
+                _draw_download(viewer, run, now)
                 _draw_once_more(run)
             if st.button("Undo…", key=f"undo-{run.id}", icon=":material/undo:", disabled=not c["applied"]):
                 import_dialogs.undo(run, place)
@@ -243,7 +244,7 @@ def _draw_applied(viewer: people.Viewer, run: Run, now: datetime, place: str | N
 
 def _draw_stopped(viewer: people.Viewer, run: Run, now: datetime, place: str | None) -> None:
     c = run.counts
-    undoing = run.undone_by is not None and c["undone"] + c["kept"] > 0
+    undoing = run.undone_by is not None
     with components.card("attention", f"import-{run.id}"):
         with st.container(width="stretch", gap="xxsmall"):
             done, total = c["applied"] + c["refused"], import_words.to_apply(run)
@@ -255,9 +256,13 @@ def _draw_stopped(viewer: people.Viewer, run: Run, now: datetime, place: str | N
             st.markdown(f"{import_words.badge(run)} {said}")
             if run.problem:
                 st.markdown(import_words.problem(run.problem, run.file_name))
+            if kept := import_words.stock_kept(run):
+                st.markdown(kept)
             st.progress(min(done / total, 1.0) if total else 0.0)
             _draw_about(viewer, run, now)
         with st.container(width="content", horizontal=True, key=f"acts-import-{run.id}"):
+            if c["refused"]:
+                _draw_download(viewer, run, now)
             if st.button(
                 "Undo the rest…" if undoing else "Undo…",
                 key=f"undo-{run.id}",
@@ -274,19 +279,25 @@ def _draw_stopped(viewer: people.Viewer, run: Run, now: datetime, place: str | N
 def _draw_undone(viewer: people.Viewer, run: Run, now: datetime, place: str | None) -> None:
     c = run.counts
     kept = (
-        f" **{formats.plural(c['kept'], 'product was', 'products were')} kept**, since the same was changed again: "
-        "they are listed below."
+        f" **{formats.plural(c['kept'], 'product was', 'products were')} kept**: they are listed below, each with its "
+        "reason."
         if c["kept"]
         else " The catalogue is as it was before."
     )
-    with components.card("attention" if c["kept"] else "unknown", f"import-{run.id}"):
+    stock = import_words.stock_kept(run)
+    with components.card("attention" if c["kept"] or stock else "unknown", f"import-{run.id}"):
         with st.container(width="stretch", gap="xxsmall"):
             st.markdown(
                 f"{import_words.badge(run)} **{formats.plural(c['undone'], 'product is', 'products are')} taken "
                 f"back**, by {formats.plain(run.undone_by)} {formats.ago(run.undone_at, now, viewer.shop.zone)}.{kept}"
             )
+            if stock:
+                st.markdown(stock)
             _draw_about(viewer, run, now)
-        _draw_once_more(run)
+        with st.container(width="content", horizontal=True, key=f"acts-import-{run.id}"):
+            if c["refused"]:
+                _draw_download(viewer, run, now)
+            _draw_once_more(run)
     _draw_outcome(run)
 
 
@@ -314,7 +325,8 @@ def _draw_problems(viewer: people.Viewer, run: Run, now: datetime) -> None:
         with st.container(width="stretch", gap=None):
             st.subheader("What is wrong with its rows", anchor="problems")
             st.caption("An error keeps its product out, with all of its rows; a warning does not.")
-        if run.counts["rejected"]:
+        # Where something was not applied, one file has both, and is offered with what can be done about it.
+        if run.counts["rejected"] and not run.counts["refused"]:
             with st.container(width="content"):
                 _draw_download(viewer, run, now)
     heads = [("", False), ("Column", False), ("What is wrong, and the repair", False), ("Times", True),
@@ -339,7 +351,7 @@ def _draw_problems(viewer: people.Viewer, run: Run, now: datetime) -> None:
 
 def _draw_download(viewer: people.Viewer, run: Run, now: datetime) -> None:
     """Made when it is asked for; then a link that the browser fetches it by."""
-    key = f"rejected-{run.id}-{run.read_at}"
+    key = f"rejected-{run.id}-{run.read_at}-{run.counts['refused']}"
     ready = st.session_state.get(key)
     if ready is not None and ready.expires_at > now:
         st.link_button(f"Save {ready.file_name}", ready.url, icon=":material/download:", type="secondary")

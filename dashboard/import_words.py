@@ -92,9 +92,14 @@ _FATES = {
         "a SKU of it has become a variant of another product since the file was read",
         "import the file again, or give the variant another SKU in it",
     ),
+    "failed": (
+        *("danger", "Not applied"),
+        "it could not be written",
+        "take it out of the rejected rows, correct it, and import it again",
+    ),
     "unbooked": (
         *("attention", "Stock not set"),
-        "the product is applied, and its stock was left as it is",
+        "the product is applied, and not all of its stock could be set",
         "count it in at the Desk",
     ),
 }
@@ -178,6 +183,14 @@ def headline(run: Run) -> str:
     return f"Applying this file {' and '.join(parts)}."
 
 
+def stock_kept(run: Run) -> str:
+    """What stock an undo left as it was set, as Markdown in a line; "" where it left none."""
+    if not run.stock_kept:
+        return ""
+    more = f" And {formats.count(len(run.stock_kept) - 1)} more at the Desk." if len(run.stock_kept) > 1 else ""
+    return f"**Not all stock was taken back.** {formats.sentence(run.stock_kept[0])}{more}"
+
+
 def verb(run: Run) -> str:
     """The button that applies, saying what it does."""
     c = run.counts
@@ -235,8 +248,12 @@ def fate(item: Item) -> tuple[str, str, str, str]:
             "the same was changed again after it was applied, and that was not to be lost",
             "take it back by hand, on the product’s own page",
         )
-    if item.fate in ("handle_taken", "code_taken") and item.detail:
-        why = f"{why}: {item.detail}"
-    if item.fate == "unbooked" and item.detail:
-        why = f"{why}: {item.detail}"
+    if item.undo_fate == "barred":
+        return (
+            *("attention", "Kept"),
+            f"it cannot be as it was before: {item.undo_detail}",
+            "take it back by hand, on the product’s own page",
+        )
+    if item.detail:
+        why = f"{why}: {item.detail}" if why else item.detail
     return look, word, why, fix

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
+
+from sqlalchemy import Connection
 
 from core.audit import Actor
 from core.bootstrap import Application
@@ -29,7 +31,9 @@ Tell = Callable[[Run], None]
 def carry_on(app: Application, shop_id: int, import_id: int, tell: Tell = lambda _run: None) -> Run:
     """Do what the import's step asks for, to its end or until somebody stops it; returns it as it is then.
 
-    One at a time: where another process is at it, nothing is done. What cannot be read is given up, with the reason.
+    One at a time: where another process is at it, nothing is done. What cannot be read is given up, with the reason;
+    so is what our program fails at, and that error is raised all the same, once. What may succeed later (a lost
+    connection, a deadlock) is raised and leaves the import as it is, to be gone on with.
     """
     # An import is a lane of its own.
     with lane_lock(app.engine, Lane("imports", shop_id, import_id), LOCK_SECONDS) as is_ours:
@@ -40,18 +44,41 @@ def carry_on(app: Application, shop_id: int, import_id: int, tell: Tell = lambda
 
 
 def _carry_on(app: Application, shop_id: int, import_id: int, tell: Tell) -> None:
-    with read_only(app.engine) as conn:
-        run = queries.run(conn, shop_id, import_id)
-    step = {"reading": _read, "applying": _apply, "undoing": _undo}.get(run.state)
-    if step is None:
-        return
+    while True:
+        with unit_of_work(app.engine) as conn:
+            run = queries.run(conn, shop_id, import_id, for_update=True)
+            # Before anything else: what follows may be what it is to be stopped for.
+            is_over = run.state not in _STEPS or holding.granted_stop(conn, run, utc_now())
+        if is_over or not _has_moved(app, run, tell):
+            return
+
+
+def _has_moved(app: Application, run: Run, tell: Tell) -> bool:
+    """Do one step; True where the import was set to another, or its file to be read anew, under our hands."""
     try:
-        step(app, run, tell)
+        _STEPS[run.state](app, run, tell)
     except AtAnotherStep:
-        return
+        with read_only(app.engine) as conn:
+            now = queries.run(conn, run.shop_id, run.id)
+        return (now.state, now.generation) != (run.state, run.generation)
     except (Anticipated, Permanent) as error:
         with unit_of_work(app.engine) as conn:
-            holding.fail(conn, shop_id, import_id, str(error), utc_now())
+            holding.fail(conn, run.shop_id, run.id, str(error), utc_now())
+    except Exception as error:
+        if holding.is_broken(error):
+            with unit_of_work(app.engine) as conn:
+                holding.fail(conn, run.shop_id, run.id, _broken_off(conn, run, error), utc_now())
+        raise
+    return False
+
+
+def _broken_off(conn: Connection, run: Run, error: Exception) -> str:
+    """Where an import came to when our program failed, and by what kind of error; nothing of what the rows say."""
+    if run.state != "reading":
+        return holding.why(error)
+    row = reading.last_row(conn, run)
+    place = f"among the next {BATCH} products behind row {row:,}" if row else f"among its first {BATCH} products"
+    return f"{run.file_name} was read up to row {row:,}; {place} {holding.why(error)}"
 
 
 def _read(app: Application, run: Run, tell: Tell) -> None:
@@ -63,9 +90,14 @@ def _read(app: Application, run: Run, tell: Tell) -> None:
             outcomes = file.outcomes(reading.last_row(conn, run))
         items, is_over = run.counts["items"], False
         while not is_over:
+            with unit_of_work(app.engine) as conn:
+                held = holding.held(conn, run.shop_id, run.id, "reading", items, run.generation)
+                is_over = holding.granted_stop(conn, held, utc_now())
+            if is_over:
+                break
             some = list(islice(outcomes, BATCH))
             with unit_of_work(app.engine) as conn:
-                held = holding.held(conn, run.shop_id, run.id, "reading", items)
+                held = holding.held(conn, run.shop_id, run.id, "reading", items, run.generation)
                 is_over = holding.granted_stop(conn, held, utc_now())
                 if not is_over and some:
                     total = file.progress.total
@@ -101,6 +133,13 @@ def _undo(app: Application, run: Run, tell: Tell) -> None:
     _ring(app, run)
 
 
+_STEPS: Mapping[str, Callable[[Application, Run, Tell], None]] = {
+    "reading": _read,
+    "applying": _apply,
+    "undoing": _undo,
+}
+
+
 def _tell(app: Application, run: Run, tell: Tell) -> None:
     with read_only(app.engine) as conn:
         tell(queries.run(conn, run.shop_id, run.id))
@@ -129,7 +168,8 @@ def begin_with(app: Application, shop_id: int, path: Path, name: str, settings: 
 
 
 def write_rejected(app: Application, shop_id: int, import_id: int, folder: Path) -> tuple[Path, int]:
-    """The rejected rows of an import as a file of the same form with a reason column; (where, how many rows).
+    """The rows of an import that were rejected or not applied, as a file of the same form with a reason column; (where,
+    how many rows).
 
     Raises core.documents.NoDocument where the uploaded file is gone, BadInput where nothing was rejected.
     """

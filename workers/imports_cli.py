@@ -116,9 +116,13 @@ def _show(app: Application, run: Run) -> None:
         f" {counts['updated']:,} changed, {counts['unchanged']:,} as they are, {counts['rejected']:,} rejected."
     )
     if run.applied_by:
-        click.echo(f"  {counts['applied']:,} applied, {counts['refused']:,} not: changed since they were read.")
+        refused = f"{counts['refused']:,} not: `switchyard imports rejected` says why" if counts["refused"] else "0 not"
+        click.echo(f"  {counts['applied']:,} applied, {refused}.")
     if run.undone_by:
         click.echo(f"  {counts['undone']:,} taken back, {counts['kept']:,} kept: changed again since.")
+    if run.stock_kept:
+        more = f" And {len(run.stock_kept) - 1:,} more." if len(run.stock_kept) > 1 else ""
+        click.echo(f"  Stock that was set and is kept: {run.stock_kept[0]}{more}")
     with read_only(app.engine) as conn:
         groups = queries.problem_groups(conn, run.shop_id, run.id, _SHOWN)
         told = queries.effect(conn, run.shop_id, run.id)
@@ -216,7 +220,8 @@ def discard(import_id: int, shop: str | None, reason: str) -> None:
 @click.option("--into", type=_FOLDER, default=Path("."), help="A folder.")
 @_SHOP
 def rejected(import_id: int, into: Path, shop: str | None) -> None:
-    """Write the rejected rows into a file of the same form, with a reason column: correct it and read it again."""
+    """Write the rows that were rejected, or read and not applied, into a file of the same form, with a reason column:
+    correct it and read it again."""
     app = console.application()
     path, rows = importing.write_rejected(app, console.shop_of(app, shop), import_id, into)
     click.echo(f"{rows:,} rows written to {path}.")

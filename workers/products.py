@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from core.bootstrap import Application
 from core.catalog.products import queries as catalogue
 from core.clock import utc_now
+from core.connections import operations as connections
 from core.connections.queries import ConnectionRow
 from core.db import read_only, unit_of_work
+from core.errors import Anticipated
+from core.logs import mask
 from core.messaging.doorbell import Lane
-from core.product_ports import ProductChannel, ShownProduct
-from core.publication import observing, operations, pushing, queries
+from core.product_ports import ProductChannel, ProductResult, ShownProduct
+from core.publication import observing, operations, pushing, queries, settling
 from core.publication.pushing import WritesHeld
 
 READ_AT_ONCE = 20
+LINK_AT_ONCE = 1000
 ROUNDS_MAX = 3
 """So often one product is written in one turn: a picture must be there before a variant can have it."""
 
@@ -29,28 +34,50 @@ def lane_of(shop_id: int, connection_id: int) -> Lane:
     return Lane("products", shop_id, connection_id)
 
 
-def read_whole(app: Application, row: ConnectionRow, channel: ProductChannel, tell: Callable[[int], None]) -> Counts:
-    """Read every product that the channel has, and find out which it has no more. `tell` may raise to stop it."""
-    began_at = utc_now()
+class MoreToRead(Anticipated):
+    """The time is up, and not all products are read: the next reading goes on where this one was."""
+
+    def __init__(self, done: int) -> None:
+        super().__init__(f"{done:,} products are read so far: it goes on from there")
+
+
+def read_whole(
+    app: Application,
+    row: ConnectionRow,
+    channel: ProductChannel,
+    tell: Callable[[int], None],
+    seconds: float = math.inf,
+) -> Counts:
+    """Read every product that the channel has, and find out which it has no more; returns what all of it counted.
+
+    Takes up a reading that did not come to its end. `tell` may raise to stop it. Raises MoreToRead after so long.
+    """
+    ends_at = time.monotonic() + seconds
     with unit_of_work(app.engine) as conn:
-        operations.begin_reading(conn, row, began_at)
-    counts = _read(app, row, channel, None, tell)
+        whole = operations.begin_whole(conn, row, utc_now())
+    counts: Counts = Counter({"read": 0, **whole.counts})
+
+    def note(to: datetime | None = None) -> None:
+        with unit_of_work(app.engine) as conn:
+            operations.note_whole(conn, row, to, counts)
+        tell(counts["read"])
+        if time.monotonic() > ends_at:
+            raise MoreToRead(counts["read"])
+
+    for to in _read(app, row, channel, whole.read_to, counts, whole.began_at):
+        note(to)
     after = ""
     while True:
         with read_only(app.engine) as conn:
-            refs = queries.refs_not_seen_since(conn, row, began_at, after, READ_AT_ONCE)
+            refs = queries.refs_not_seen_since(conn, row, whole.began_at, after, READ_AT_ONCE)
         if not refs:
             break
         after = refs[-1]
         counts.update(_take_in(app, row, channel, refs))
+        note()
     with unit_of_work(app.engine) as conn:
-        operations.note_read_to(conn, row, None, began_at)
+        operations.finish_whole(conn, row)
     return counts
-
-
-def read_changes(app: Application, row: ConnectionRow, channel: ProductChannel, since: datetime | None) -> Counts:
-    """Read what the channel changed since."""
-    return _read(app, row, channel, since, lambda _done: None)
 
 
 def _read(
@@ -58,18 +85,29 @@ def _read(
     row: ConnectionRow,
     channel: ProductChannel,
     since: datetime | None,
-    tell: Callable[[int], None],
-) -> Counts:
-    counts: Counts = Counter({"read": 0})
+    counts: Counts,
+    began_at: datetime | None = None,
+) -> Iterator[datetime]:
+    """Take in what the channel changed since, some at a time: the time of the last change of them, once they are.
+
+    What was seen since `began_at` as it is now is not read again: the last second before an end is told anew.
+    """
     for page in channel.product_changes(since):
         for start in range(0, len(page), READ_AT_ONCE):
             part = page[start : start + READ_AT_ONCE]
-            counts.update(_take_in(app, row, channel, [change.ref for change in part]))
+            refs = [change.ref for change in part]
+            if began_at is not None:
+                with read_only(app.engine) as conn:
+                    seen = queries.refs_seen_since(conn, row, began_at, part)
+                refs = [ref for ref in refs if ref not in seen]
+            if not refs:
+                continue
+            counts.update(_take_in(app, row, channel, refs))
+            newest = max(change.version_at for change in part)
             with unit_of_work(app.engine) as conn:
                 # Only ever to a change that was read, never to "now".
-                operations.note_read_to(conn, row, max(change.version_at for change in part))
-            tell(counts["read"])
-    return counts
+                operations.note_read_to(conn, row, newest)
+            yield newest
 
 
 def _take_in(app: Application, row: ConnectionRow, channel: ProductChannel, refs: Sequence[str]) -> Counts:
@@ -92,7 +130,11 @@ def keep_in_step(app: Application, row: ConnectionRow, channel: ProductChannel, 
     counts: Counts = Counter()
     # Before anybody has read all of it, it is not known whose what is.
     if reading is not None and reading.whole_read_at is not None:
-        counts.update(read_changes(app, row, channel, reading.read_to))
+        counts["read"] = 0
+        for _ in _read(app, row, channel, reading.read_to, counts):
+            if time.monotonic() > ends_at:
+                # The next turn goes on there.
+                break
         _link_new(app, row)
         counts.update(_judge_changed(app, row))
         counts.update(_write(app, row, channel, ends_at))
@@ -118,11 +160,17 @@ def _judge_changed(app: Application, row: ConnectionRow) -> Counts:
 
 def _link_new(app: Application, row: ConnectionRow) -> None:
     """Where we say which variants there are, the channel is to have every product of ours."""
-    with unit_of_work(app.engine) as conn:
+    with read_only(app.engine) as conn:
         if queries.masters(conn, row).of("variants") != "ours":
             return
-        while ids := queries.unlinked_products(conn, row):
+    after = 0
+    while True:
+        with unit_of_work(app.engine) as conn:
+            ids = queries.unlinked_products(conn, row, after, LINK_AT_ONCE)
+            if not ids:
+                return
             observing.link_new(conn, row, ids, utc_now())
+        after = ids[-1]
 
 
 def _write(app: Application, row: ConnectionRow, channel: ProductChannel, ends_at: float) -> Counts:
@@ -130,7 +178,7 @@ def _write(app: Application, row: ConnectionRow, channel: ProductChannel, ends_a
     turns: Counter[int] = Counter()
     while time.monotonic() < ends_at:
         with read_only(app.engine) as conn:
-            ids = [one for one in queries.due(conn, row, utc_now()) if turns[one] < ROUNDS_MAX]
+            ids = queries.due(conn, row, utc_now(), [one for one, had in turns.items() if had >= ROUNDS_MAX])
         if not ids:
             return counts
         for link_id in ids:
@@ -149,15 +197,21 @@ def _write(app: Application, row: ConnectionRow, channel: ProductChannel, ends_a
 def write_one(app: Application, row: ConnectionRow, channel: ProductChannel, link_id: int) -> str:
     """Bring one product to what it should show: read it, write what differs then, read it back.
 
-    Returns what came of it: nothing, written, or what the channel answered. Raises WritesHeld, and what reading raises:
-    what was written is then still open, and settled by whoever reads the product next.
+    Returns what came of it: nothing, written, or what the channel answered. Raises WritesHeld, also where the channel
+    lets us write nothing at all, and what reading raises: what was written is then still open, and settled by whoever
+    reads the product next.
     """
+    looked_at = utc_now()
     read = _look(app, row, channel, link_id)
     with unit_of_work(app.engine) as conn:
         if read is not None:
             observing.observe(conn, row, [read], utc_now())
     with unit_of_work(app.engine) as conn:
+        settling.settle_unmade(conn, row, link_id, looked_at)
+    with unit_of_work(app.engine) as conn:
         planned = pushing.plan(conn, row, link_id, utc_now())
+        if planned is None:
+            pushing.put_off(conn, row, link_id, utc_now())
     if planned is None:
         return "nothing"
     result = channel.write_product(planned.write)
@@ -168,17 +222,35 @@ def write_one(app: Application, row: ConnectionRow, channel: ProductChannel, lin
         if read is not None:
             with unit_of_work(app.engine) as conn:
                 observing.observe(conn, row, [read], utc_now())
+    _note_problem(app, row, result)
     return "written" if result.outcome == "confirmed" else result.outcome
 
 
+def _note_problem(app: Application, row: ConnectionRow, result: ProductResult) -> None:
+    """What the connection as a whole suffers from; nothing any more once the channel took or judged something."""
+    if result.holds_all:
+        why = f"it does not let us write products ({mask(result.detail or 'no reason given')})"
+        held = WritesHeld(row, f"{why}: grant the right there, and all of them go on by themselves")
+        with unit_of_work(app.engine) as conn:
+            connections.note_problem(conn, row.shop_id, row.id, str(held), utc_now())
+        raise held
+    if result.outcome in ("confirmed", "refused"):
+        with unit_of_work(app.engine) as conn:
+            connections.note_problem(conn, row.shop_id, row.id, None, utc_now())
+
+
 def _look(app: Application, row: ConnectionRow, channel: ProductChannel, link_id: int) -> ShownProduct | None:
-    """A product as the channel shows it now, by its reference or, before it has one, by our handle."""
+    """A product as the channel shows it now, by its reference or, before it has one, by the handle that it was or is to
+    be made with."""
     with read_only(app.engine) as conn:
         link = queries.link(conn, row, link_id)
         if link is None or link.product_id is None:
             return None
         ours = catalogue.stored(conn, row.shop_id, [link.product_id]).get(link.product_id)
+        push = queries.open_pushes(conn, row.shop_id, [link_id]).get(link_id)
     if link.channel_ref is None:
+        if push is not None:
+            return channel.find_product(push.wanted.handle)
         return None if ours is None else channel.find_product(ours.document.handle)
     found = channel.read_products([link.channel_ref])
     if not found:

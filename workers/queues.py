@@ -27,6 +27,8 @@ _ORDERED = (
     Queue("polls", 180, purpose="ask channels for orders; confirm shipments; watch exposure; relay the outbox"),
     # As many as orders are placed: in one line with the polls they kept everything else there waiting.
     Queue("lookups", 180, purpose="ask channels for what they only hinted at"),
+    # A price is told within minutes, whatever is read as a whole meanwhile; two of a target's seats work at once.
+    Queue("targets", 120, workers=2, purpose="tell targets, such as Klaviyo, the catalogue"),
     Queue("catalog", 3600, purpose="read whole catalogues and levels"),
     Queue("reconcile", 3600, purpose="compare channels with what we know, and heal"),
     # What is posted is sealed within a minute or two, whatever is compared or reported meanwhile.

@@ -16,6 +16,9 @@ from typing import Literal
 
 from core.errors import BadInput
 
+WORD_MAX = 64
+"""Characters of a barcode, a number of one's own too: an index holds it."""
+
 BarcodeKind = Literal["GTIN-8", "GTIN-12", "GTIN-13", "GTIN-14", "ISBN-10"]
 
 _KINDS: dict[int, BarcodeKind] = {8: "GTIN-8", 12: "GTIN-12", 13: "GTIN-13", 14: "GTIN-14"}

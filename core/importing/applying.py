@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,62 +18,113 @@ from core.catalog.products.documents import from_json
 from core.catalog.products.fields import Definition
 from core.catalog.products.writing import Put, lock, put_products
 from core.db import execute, fetch
-from core.desk import operations as desk
-from core.desk.booking import Item
-from core.desk.rules import LINES_MAX
 from core.errors import Anticipated
-from core.importing.holding import BATCH, actor_of, finish, storable
+from core.importing.counting import set_stock
+from core.importing.holding import BATCH, actor_of, finish, is_broken, storable, why
 from core.importing.queries import Run
+
+log = logging.getLogger(__name__)
 
 
 def apply_batch(conn: Connection, run: Run, now: datetime, limit: int = BATCH) -> int:
     """Apply the next products; returns how many there were. 0: all are, and the import says so.
 
-    What was changed since it was read is not applied, and is told by itself.
+    What was changed since it was read is not applied, and is told by itself; so is what cannot be written at all.
     """
     lock(conn, run.shop_id)
-    rows = fetch(
-        conn,
-        """
-        select position, product_id, base_version, document, category_paths, units, action from import_items
-        where shop_id = %(shop)s and import_id = %(import)s and fate is null
-            and (action in ('create', 'update') or (action = 'unchanged' and units is not null and %(counts)s))
-        order by position limit %(limit)s
-        """,
-        shop=run.shop_id,
-        limit=limit,
-        counts=run.settings.location_id is not None,
-        **{"import": run.id},
-    )
+    rows = _next(conn, run, limit)
     if not rows:
         finish(conn, run, "applied", now, "applied_at")
         return 0
     actor = actor_of(run, "applied_by")
     _define(conn, run, actor, now)
+    _apply_apart(conn, run, rows, actor, now)
+    execute(
+        conn,
+        """
+        update import_runs set applied_to = %(position)s, worked_at = %(now)s
+        where shop_id = %(shop)s and id = %(import)s
+        """,
+        shop=run.shop_id,
+        position=rows[-1]["position"],
+        now=now,
+        **{"import": run.id},
+    )
+    return len(rows)
+
+
+def _next(conn: Connection, run: Run, limit: int) -> Sequence[RowMapping]:
+    """Items behind those that are applied: what changes, and what stays as it is where stock is set.
+
+    Each of the two has an index of its own. Behind a position: what is applied stands in them still for a while.
+    """
+    columns = "position, product_id, base_version, document, category_paths, units, action"
+    mine = "shop_id = %(shop)s and import_id = %(import)s and fate is null and position > %(after)s"
+    return fetch(
+        conn,
+        f"""
+        select * from (
+            (select {columns} from import_items where {mine} and action in ('create', 'update')
+                order by position limit %(limit)s)
+            union all
+            (select {columns} from import_items where {mine} and action = 'unchanged' and units is not null
+                and %(counts)s order by position limit %(limit)s)
+        ) next order by position limit %(limit)s
+        """,
+        shop=run.shop_id,
+        after=-1 if run.applied_to is None else run.applied_to,
+        limit=limit,
+        counts=run.settings.location_id is not None,
+        **{"import": run.id},
+    )
+
+
+def _apply_apart(conn: Connection, run: Run, rows: Sequence[RowMapping], actor: Actor, now: datetime) -> None:
+    """Apply items together; where that fails by one of them, all the others, and note that one with the reason."""
+    try:
+        with conn.begin_nested():
+            _apply(conn, run, rows, actor, now)
+    except Exception as error:
+        if not (isinstance(error, Anticipated) or is_broken(error)):
+            raise
+        if len(rows) > 1:
+            middle = len(rows) // 2
+            _apply_apart(conn, run, rows[:middle], actor, now)
+            _apply_apart(conn, run, rows[middle:], actor, now)
+            return
+        position = rows[0]["position"]
+        if not isinstance(error, Anticipated):
+            log.exception("import %d: its product at position %d cannot be applied", run.id, position)
+        _note_fates(conn, run, [_fate(rows[0], "failed", why(error))], now)
+
+
+def _apply(conn: Connection, run: Run, rows: Sequence[RowMapping], actor: Actor, now: datetime) -> None:
     changing = [row for row in rows if row["action"] != "unchanged"]
     puts = _puts(conn, run, changing, now)
     results = put_products(conn, run.shop_id, puts, "imported", actor, now, import_id=run.id)
-    fates: list[dict[str, Any]] = [
-        {
-            "position": row["position"],
-            "fate": result.fate,
-            "detail": result.detail or None,
-            "version": result.version if result.fate == "done" else None,
-            "product_id": result.product_id,
-        }
+    fates = [
+        _fate(row, result.fate, result.detail or None)
+        | {"version": result.version if result.fate == "done" else None, "product_id": result.product_id}
         for row, result in zip(changing, results, strict=True)
     ]
-    fates += [
-        {"position": row["position"], "fate": "done", "detail": None, "version": None, "product_id": row["product_id"]}
-        for row in rows
-        if row["action"] == "unchanged"
-    ]
-    unbooked = _set_stock(conn, run, rows, fates, actor, now)
+    fates += [_fate(row, "done") for row in rows if row["action"] == "unchanged"]
+    done = {fate["position"] for fate in fates if fate["fate"] == "done"}
+    counted = set_stock(conn, run, [row for row in rows if row["position"] in done], actor, now)
     for fate in fates:
-        if unbooked and fate["fate"] == "done" and fate["position"] in unbooked.positions:
-            fate |= {"fate": "unbooked", "detail": unbooked.why}
+        told = counted.get(fate["position"])
+        if told is not None:
+            fate |= {"fate": "done" if told.is_set else "unbooked", "detail": told.said}
     _note_fates(conn, run, fates, now)
-    return len(rows)
+
+
+def _fate(row: RowMapping, fate: str, detail: str | None = None) -> dict[str, Any]:
+    return {
+        "position": row["position"],
+        "fate": fate,
+        "detail": detail,
+        "version": None,
+        "product_id": row["product_id"],
+    }
 
 
 def _define(conn: Connection, run: Run, actor: Actor, now: datetime) -> None:
@@ -95,55 +146,6 @@ def _puts(conn: Connection, run: Run, rows: Sequence[RowMapping], now: datetime)
             told["categories"] = [ids[tuple(path)] for path in row["category_paths"]]
         puts.append(Put(from_json(told), row["product_id"], row["base_version"]))
     return puts
-
-
-@dataclass(frozen=True, slots=True)
-class _Unbooked:
-    """Items whose stock was not set, and why; the products are applied all the same."""
-
-    positions: frozenset[int]
-    why: str
-
-
-def _set_stock(
-    conn: Connection,
-    run: Run,
-    rows: Sequence[RowMapping],
-    fates: Sequence[dict[str, Any]],
-    actor: Actor,
-    now: datetime,
-) -> _Unbooked | None:
-    """Bring what is on hand to the file's numbers, by documents of the desk; or say why it was refused."""
-    location_id = run.settings.location_id
-    done = {fate["position"] for fate in fates if fate["fate"] == "done"}
-    units = {code: number for row in rows if row["position"] in done for code, number in (row["units"] or {}).items()}
-    if location_id is None or not units:
-        return None
-    items = [
-        Item(row["code"], units[row["code"]] - row["on_hand"])
-        for row in fetch(
-            conn,
-            """
-            select s.code, coalesce(k.on_hand, 0) as on_hand from skus s
-            left join stock_levels k on k.shop_id = s.shop_id and k.sku_id = s.id and k.location_id = %(location)s
-            where s.shop_id = %(shop)s and s.code = any(%(codes)b::text[]) and s.is_stocked and not s.is_bundle
-            order by s.code
-            """,
-            shop=run.shop_id,
-            location=location_id,
-            codes=sorted(units),
-        )
-        if units[row["code"]] != row["on_hand"]
-    ]
-    key = f"import:{run.id}:{rows[0]['position']}"
-    try:
-        with conn.begin_nested():
-            for start in range(0, len(items), LINES_MAX):
-                some, part = items[start : start + LINES_MAX], f"{key}:{start}"
-                desk.adjust(conn, run.shop_id, location_id, some, part, actor, now, reference=run.file_name[:100])
-    except Anticipated as error:
-        return _Unbooked(frozenset(row["position"] for row in rows if row["units"]), str(error))
-    return None
 
 
 def _note_fates(conn: Connection, run: Run, fates: Sequence[Mapping[str, Any]], now: datetime) -> None:

@@ -26,9 +26,12 @@ class NotNow(Anticipated):
     """The import is at another step by now."""
 
     def __init__(self, run: Run, wanted: str) -> None:
-        super().__init__(
-            f"import {run.id} cannot be {wanted}: it is {STATES.get(run.state, run.state)}. Look at it again"
-        )
+        state = STATES.get(run.state, run.state)
+        if run.state == "stopped" and run.undone_by is not None:
+            state = "taken back in part. Take back the rest of it, and import the file again"
+        else:
+            state += ". Look at it again"
+        super().__init__(f"import {run.id} cannot be {wanted}: it is {state}")
 
 
 STATES = {
@@ -127,9 +130,9 @@ def read_again(conn: Connection, shop_id: int, import_id: int, settings: Setting
     execute(
         conn,
         f"""
-        update import_runs set state = 'reading', settings = %(settings)s, problem = null, form = null,
-            stop_asked_by = null, rows_total = null, new_categories = '{{}}', new_metafields = '[]', effect = null,
-            read_at = null, worked_at = %(now)s, {zeros}
+        update import_runs set state = 'reading', generation = generation + 1, settings = %(settings)s, problem = null,
+            form = null, stop_asked_by = null, rows_total = null, new_categories = '{{}}', new_metafields = '[]',
+            effect = null, read_at = null, worked_at = %(now)s, {zeros}
         where shop_id = %(shop)s and id = %(id)s
         """,
         shop=shop_id,
@@ -162,9 +165,12 @@ def remember_mapping(
 
 
 def apply(conn: Connection, shop_id: int, import_id: int, actor: Actor, now: datetime) -> None:
-    """Have what was read applied, or go on with it. Ring `imports.work` after the commit. Raises NotNow."""
+    """Have what was read applied, or go on with it. Ring `imports.work` after the commit.
+
+    Raises NotNow, also where taking it back has begun.
+    """
     run = queries.run(conn, shop_id, import_id, for_update=True)
-    if run.state not in ("read", "stopped"):
+    if run.state not in ("read", "stopped") or run.undone_by is not None:
         raise NotNow(run, "applied")
     _move_on(conn, run, "applying", now, "applied_by", actor)
     audit.record(conn, shop_id, actor, "apply_import", f"import:{import_id}", now, items=run.counts["items"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Connection
@@ -84,6 +86,8 @@ class Run:
     """An import as it is now; counts as its columns name them.
 
     `effect`: what applying the rest would do besides, as it was when the file was read, or the import stopped.
+    `generation`: how often it was begun to be read. `stock_kept`: of each document of stock that was not taken back,
+    why.
     """
 
     shop_id: int
@@ -109,6 +113,11 @@ class Run:
     applied_at: datetime | None = None
     undone_by: str | None = None
     undone_at: datetime | None = None
+    generation: int = 0
+    applied_to: int | None = None
+    undone_to: int | None = None
+    stock_undone_to: int | None = None
+    stock_kept: Sequence[str] = ()
 
 
 COUNTS = (
@@ -145,6 +154,11 @@ _PLAIN = (
     "applied_at",
     "undone_by",
     "undone_at",
+    "generation",
+    "applied_to",
+    "undone_to",
+    "stock_undone_to",
+    "stock_kept",
 )
 
 
@@ -240,6 +254,7 @@ class Item:
     detail: str | None
     version: int | None
     undo_fate: str | None
+    undo_detail: str | None = None
     cells: Sequence[str] = ()
 
 
@@ -251,7 +266,7 @@ SHOWN: Mapping[str, str] = {
     "reject": "i.action = 'reject'",
     "warnings": "i.has_warnings",
     "refused": "i.fate <> 'done'",
-    "kept": "i.undo_fate = 'changed'",
+    "kept": "i.undo_fate <> 'done'",
 }
 """What a list of items may be narrowed to."""
 
@@ -291,6 +306,7 @@ def items(
             row["detail"],
             row["version"],
             row["undo_fate"],
+            row["undo_detail"],
             row["rows"][0][1] if row["rows"] else (),
         )
         for row in rows
@@ -414,12 +430,28 @@ def rejected(
     ]
 
 
+def refused(conn: Connection, shop_id: int, import_id: int) -> dict[int, tuple[str, str]]:
+    """(fate, detail) of what was read and not applied, by its first row in the file, in the file's order."""
+    rows = fetch(
+        conn,
+        """
+        select first_row, fate, coalesce(detail, '') as detail from import_items
+        where shop_id = %(shop)s and import_id = %(import)s and fate <> 'done' and fate <> 'unbooked'
+        order by position
+        """,
+        shop=shop_id,
+        **{"import": import_id},
+    )
+    return {row["first_row"]: (row["fate"], row["detail"]) for row in rows}
+
+
 # --- mappings ------------------------------------------------------------------------------------------------------
 
 
 def heads_key(heads: Sequence[str]) -> str:
-    """What files of the same columns have in common, in whatever order."""
-    return "|".join(sorted({normalized(head) for head in heads if head.strip()}))
+    """What files of the same columns have in common, in whatever order: a hash, however many columns there are."""
+    words = sorted({normalized(head) for head in heads if head.strip()})
+    return sha256(json.dumps(words).encode()).hexdigest()
 
 
 def remembered_mapping(conn: Connection, shop_id: int, heads: Sequence[str]) -> ColumnMapping | None:

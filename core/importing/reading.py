@@ -22,7 +22,7 @@ from core.catalog.products.rules import differences
 from core.db import execute, fetch
 from core.importing.holding import finish, storable
 from core.importing.queries import Run
-from core.importing.rules import Merged, merged, owner_of
+from core.importing.rules import KnownSku, Merged, merged, owner_of
 
 
 def last_row(conn: Connection, run: Run) -> int:
@@ -67,13 +67,16 @@ def take_in(
     definitions = catalogue.definitions(conn, run.shop_id)
     definitions |= {(d["owner"], d["key"]): Definition(**d) for d in run.new_metafields}  # type: ignore[arg-type]
     category_ids = _known_categories(conn, run.shop_id)
+    skus = _skus_of_nobody(conn, run, drafts)
     for read in drafts:
         if read.extra is None:
             read.current = known.get(read.product_id or 0)
             current = None if read.current is None else read.current.document
             assert read.outcome.draft is not None
-            read.merged = merged(current, read.outcome.draft, definitions, category_ids, run.settings.currency)
-            definitions |= read.merged.defined
+            read.merged = merged(current, read.outcome.draft, definitions, category_ids, run.settings.currency, skus)
+            if read.merged.document is not None:
+                # What a rejected product brings is not defined when the import is applied.
+                definitions |= read.merged.defined
     position = run.counts["items"]
     rows = [_row_of(read, position + place) for place, read in enumerate(reads)]
     if position == 0 and rows:
@@ -99,6 +102,22 @@ def _find_owners(conn: Connection, run: Run, drafts: Sequence[_Read]) -> None:
         if read.product_id in taken:
             read.extra = _again(draft, taken[read.product_id])
         taken.setdefault(read.product_id, draft.row)
+
+
+def _skus_of_nobody(conn: Connection, run: Run, drafts: Sequence[_Read]) -> dict[str, KnownSku]:
+    """What is known of SKUs that the file names and no product has."""
+    told = [read.outcome.draft for read in drafts if read.outcome.draft is not None]
+    rows = fetch(
+        conn,
+        """
+        select s.code, s.barcode, s.is_stocked from skus s
+        where s.shop_id = %(shop)s and s.code = any(%(codes)b::text[])
+            and not exists (select from variants v where v.shop_id = s.shop_id and v.sku_id = s.id)
+        """,
+        shop=run.shop_id,
+        codes=sorted({variant.code for draft in told for variant in draft.variants if variant.code is not None}),
+    )
+    return {row["code"]: KnownSku(row["barcode"], row["is_stocked"]) for row in rows}
 
 
 def _taken_before(conn: Connection, run: Run, product_ids: Sequence[int]) -> dict[int, int]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from core.catalog.categories.operations import BadCategory, checked_path
 from core.catalog.imports.drafts import ABSENT, Absent, Metafield, ProductDraft, VariantDraft
-from core.catalog.imports.problems import Problem
+from core.catalog.imports.problems import Problem, Severity
 from core.catalog.products.documents import Image, ProductDocument, VariantDocument
 from core.catalog.products.fields import COST, KEY, TYPES, BadField, Definition, Owner, parsed
 from core.catalog.products.rules import Flaw, flaws_of
@@ -48,17 +49,27 @@ class Merged:
     defined: dict[tuple[str, str], Definition] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class KnownSku:
+    """What is known of a SKU that belongs to no product yet: a channel or the desk brought it."""
+
+    barcode: str | None
+    is_stocked: bool
+
+
 def merged(
     current: ProductDocument | None,
     draft: ProductDraft,
     definitions: Mapping[tuple[str, str], Definition],
     category_ids: Mapping[tuple[str, ...], int],
     currency: str,
+    skus: Mapping[str, KnownSku] = MappingProxyType({}),
 ) -> Merged:
     """What the file tells is so afterwards, and what it does not tell stays; variants that it does not name stay too.
 
     A handle of ours is never changed by a file: addresses hang on it. `category_ids` are those known by path: what is
-    not among them is made when the import is applied.
+    not among them is made when the import is applied. `skus` are those of its codes that no product has: what the file
+    does not tell of them stays, too.
     """
     found = Merged(None)
     if not isinstance(draft.categories, Absent):
@@ -79,7 +90,7 @@ def merged(
         seo_description=_or_none(draft.seo_description, base.seo_description),
         categories=_categories(found.category_paths, base, category_ids),
         metafields=_fields(found, "product", draft.row, draft.metafields, base.metafields, definitions, currency),
-        variants=_variants(found, draft, base, definitions),
+        variants=_variants(found, draft, base, definitions, skus),
     )
     known: dict[tuple[str, str], Definition] = {**definitions, **found.defined}
     found.problems += _said(draft, flaws_of(document, known))
@@ -136,6 +147,7 @@ def _variants(
     draft: ProductDraft,
     base: ProductDocument,
     definitions: Mapping[tuple[str, str], Definition],
+    skus: Mapping[str, KnownSku],
 ) -> tuple[VariantDocument, ...]:
     """Ours in their order, changed where the file tells of them; then those that are new."""
     kept = {variant.code: variant for variant in base.variants}
@@ -146,25 +158,35 @@ def _variants(
                 Problem(told.row, "", "", "the variant has no SKU", "give it one, or let codes be made of the handle")
             )
             continue
-        before = kept.get(told.code)
-        kept[told.code] = _variant(found, told, before, told.code, definitions, has_options=has_options)
+        before = kept.get(told.code) or _of_sku(told, skus.get(told.code))
+        is_ours = told.code in kept
+        kept[told.code] = _variant(found, told, before, definitions, has_options=has_options or not is_ours)
         if not isinstance(told.units, Absent) and told.units is not None:
             found.units[told.code] = told.units
     return tuple(kept.values())
 
 
+def _of_sku(told: VariantDraft, known: KnownSku | None) -> VariantDocument:
+    """A variant to begin with, of what is known of its SKU."""
+    assert told.code is not None
+    if known is not None:
+        return VariantDocument(told.code, told.currency, barcode=known.barcode, is_stocked=known.is_stocked)
+    is_stocked = True if isinstance(told.is_tracked, Absent) else told.is_tracked
+    return VariantDocument(told.code, told.currency, is_stocked=is_stocked)
+
+
 def _variant(
     found: Merged,
     told: VariantDraft,
-    before: VariantDocument | None,
-    code: str,
+    base: VariantDocument,
     definitions: Mapping[tuple[str, str], Definition],
     *,
     has_options: bool,
 ) -> VariantDocument:
-    base = before or VariantDocument(code, told.currency)
-    values = told.option_values if has_options or before is None else base.option_values
+    values = told.option_values if has_options else base.option_values
     is_priced = not isinstance(told.price_minor, Absent) or not isinstance(told.compare_at_minor, Absent)
+    if is_priced and told.currency != base.currency:
+        _refuse_half_a_change(found, told, base)
     metafields = _fields(found, "variant", told.row, told.metafields, base.metafields, definitions, told.currency)
     if not isinstance(told.cost_minor, Absent):
         metafields.pop(COST, None)
@@ -178,7 +200,6 @@ def _variant(
         price_minor=_or_before(told.price_minor, base.price_minor),
         compare_at_minor=_or_before(told.compare_at_minor, base.compare_at_minor),
         weight_grams=_or_before(told.weight_grams, base.weight_grams),
-        is_stocked=told.is_tracked if before is None and not isinstance(told.is_tracked, Absent) else base.is_stocked,
         requires_shipping=base.requires_shipping
         if isinstance(told.requires_shipping, Absent)
         else told.requires_shipping,
@@ -186,6 +207,22 @@ def _variant(
         image_url=base.image_url if isinstance(told.image_url, Absent) else told.image_url or None,
         metafields=metafields,
     )
+
+
+def _refuse_half_a_change(found: Merged, told: VariantDraft, base: VariantDocument) -> None:
+    """A price in another currency leaves no number of the old one behind."""
+    for name, minor in (("price_minor", base.price_minor), ("compare_at_minor", base.compare_at_minor)):
+        if minor is not None and isinstance(getattr(told, name), Absent):
+            what = "price" if name == "price_minor" else "price before"
+            found.problems.append(
+                Problem(
+                    told.row,
+                    "",
+                    base.code[:_SHOWN_MAX],
+                    f"its {what} is in {base.currency}, and the file has prices in {told.currency} but not this one",
+                    f"give the column of this price, too, or import the file with {base.currency}",
+                )
+            )
 
 
 def _or_before(told: int | Absent | None, before: int | None) -> int | None:
@@ -208,9 +245,14 @@ def _fields(
             if not text.strip():
                 continue
             if not KEY.fullmatch(key):
-                found.problems.append(_bad_field(row, key, text, "is no key of a metafield", "name it namespace.key"))
+                # Another system's own: the product is right without it.
+                fix = "name it namespace.key, in small letters, if it is needed"
+                found.problems.append(
+                    _bad_field(row, key, text, "is no key of a metafield and is left out", fix, "warning")
+                )
                 continue
-            definition = Definition(owner, key, _name_of(key), type_ if type_ in TYPES else "text")
+            plain = "multiline" if "\n" in text.strip() else "text"
+            definition = Definition(owner, key, _name_of(key), type_ if type_ in TYPES else plain)
             found.defined[owner, key] = definition
         try:
             value = parsed(definition.type, text, currency)
@@ -228,8 +270,8 @@ def _name_of(key: str) -> str:
     return key.rpartition(".")[2].replace("_", " ").replace("-", " ").capitalize()
 
 
-def _bad_field(row: int, key: str, text: str, sentence: str, fix: str) -> Problem:
-    return Problem(row, key, text[:_SHOWN_MAX], sentence, fix)
+def _bad_field(row: int, key: str, text: str, sentence: str, fix: str, severity: Severity = "error") -> Problem:
+    return Problem(row, key, text[:_SHOWN_MAX], sentence, fix, severity)
 
 
 def _said(draft: ProductDraft, flaws: Iterable[Flaw]) -> list[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import heapq
 import shutil
 import tempfile
 import zlib
@@ -18,6 +19,7 @@ from sqlalchemy import Connection, Engine
 
 from core.catalog.imports.mapping import Mapping as ColumnMapping
 from core.catalog.imports.plans import Form
+from core.catalog.imports.problems import Outcome, Problem
 from core.catalog.imports.reading import ProductFile, open_products
 from core.catalog.imports.rejected import RejectedRows, suffix
 from core.db import read_only, unit_of_work
@@ -141,31 +143,78 @@ def local_run_file(
         yield path
 
 
+_REFUSALS: Mapping[str, tuple[str, str]] = {
+    "stale": (
+        "was not applied: somebody changed the product after the file was read",
+        "import this row again: it is then compared with the product as it is now",
+    ),
+    "handle_taken": (
+        "was not applied: its handle is another product's by now",
+        "import this row again, or write another handle",
+    ),
+    "code_taken": (
+        "was not applied: a SKU of it is a variant of another product by now",
+        "import this row again, or write another SKU",
+    ),
+    "failed": ("was not applied", "import this row again once that is put right"),
+}
+"""By fate, what is said of rows that were read and not applied, and what to do."""
+
+
 def write_rejected(engine: Engine, store: DocumentStore, run: Run, folder: Path, now: datetime) -> tuple[Path, int]:
-    """The rejected rows of an import as a file of the same form with a reason column; (where, how many rows).
+    """The rows of an import that were rejected, and those that were read and then not applied, as a file of the same
+    form with a reason column; (where, how many rows).
 
     Raises core.documents.NoDocument where the uploaded file is gone, BadInput where nothing was rejected.
     """
-    if not run.counts["rejected"]:
+    with read_only(engine) as conn:
+        refused = queries.refused(conn, run.shop_id, run.id)
+    if not run.counts["rejected"] and not refused:
         raise BadInput(f"import {run.id} rejected no row")
-    with local_run_file(engine, store, run, now, whole=False) as path:
+    # Cells of what was read well are in the file alone.
+    with local_run_file(engine, store, run, now, whole=bool(refused)) as path:
         file = opened(path, run)
         target = folder / f"{Path(run.file_name).stem[:80]}-rejected{suffix(file)}"
+        parts = (_rejected(engine, run), _refused(file, refused))
         with RejectedRows(file, target) as out:
-            after: int | None = -1
-            while after is not None:
-                with read_only(engine) as conn:
-                    some = queries.rejected(conn, run.shop_id, run.id, after)
-                for _, outcome in some:
-                    out.add(outcome)
-                after = some[-1][0] if some else None
+            for outcome in heapq.merge(*parts, key=lambda one: one.rows[0].number):
+                out.add(outcome)
             return target, out.rows
+
+
+def _rejected(engine: Engine, run: Run) -> Iterator[Outcome]:
+    """What was rejected when it was read, in the file's order."""
+    after: int | None = -1
+    while after is not None:
+        with read_only(engine) as conn:
+            some = queries.rejected(conn, run.shop_id, run.id, after)
+        for _, outcome in some:
+            yield outcome
+        after = some[-1][0] if some else None
+
+
+def _refused(file: ProductFile, refused: Mapping[int, tuple[str, str]]) -> Iterator[Outcome]:
+    """What was read and then not applied, by its first row, read once more; in the file's order."""
+    left = dict(refused)
+    if not left:
+        return
+    for outcome in file.outcomes(min(left) - 1):
+        told = left.pop(outcome.rows[0].number, None)
+        if told is not None:
+            yield Outcome(None, tuple(_refusal(row.number, *told) for row in outcome.rows), outcome.rows)
+        if not left:
+            return
+
+
+def _refusal(row: int, fate: str, detail: str) -> Problem:
+    sentence, fix = _REFUSALS[fate]
+    return Problem(row, "", "", f"{sentence}: {detail}" if detail else sentence, fix)
 
 
 def store_rejected(
     engine: Engine, store: DocumentStore, shop_id: int, import_id: int, by: str, now: datetime
 ) -> tuple[int, str]:
-    """The rejected rows as a document that a browser may fetch for some days; its id, and what it is called.
+    """The file of `write_rejected` as a document that a browser may fetch for some days; its id, and what it is called.
 
     Raises as `write_rejected`, StoreFull.
     """

@@ -49,6 +49,7 @@ LANE_JOBS = {
     "targets-2": "targets.drain_2",
     "targets-3": "targets.drain_3",
     "targets-4": "targets.drain_4",
+    "products": "products.push",
 }
 
 
@@ -94,10 +95,13 @@ class Doorbell:
     def __init__(self, bell: Bell) -> None:
         self._bell = bell
 
-    def ring(self, lane: Lane) -> bool:
-        """Say that there is work in `lane`; returns False when nobody could be told."""
+    def ring(self, lane: Lane, stands: int = FLAG_SECONDS) -> bool:
+        """Say that there is work in `lane`; returns False when nobody could be told.
+
+        The flag falls by itself after `stands` seconds: longer than the job waits for a worker, where none may pile up.
+        """
         try:
-            if not self._bell.raise_flag(_flag(lane), FLAG_SECONDS, only_if_down=True):
+            if not self._bell.raise_flag(_flag(lane), stands, only_if_down=True):
                 return True
             self._enqueue(lane)
         except Retryable as error:

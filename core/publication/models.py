@@ -32,6 +32,17 @@ product_readings = Table(
         comment="the channel's time of the newest change that was read; the next reading begins there",
     ),
     Column("whole_read_at", DateTime(timezone=True), comment="when all of them were last read"),
+    Column(
+        "whole_began_at",
+        DateTime(timezone=True),
+        comment="when the reading of all of them began that is not done yet",
+    ),
+    Column(
+        "whole_to",
+        DateTime(timezone=True),
+        comment="the channel's time of the last change that it took in: it goes on there",
+    ),
+    Column("whole_counts", JSONB, nullable=False, server_default=text("'{}'"), comment="what it has counted so far"),
     Column("created_at", DateTime(timezone=True), nullable=False),
     PrimaryKeyConstraint("shop_id", "connection_id"),
     ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),

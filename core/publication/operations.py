@@ -6,19 +6,23 @@ What a channel shows is taken in by `observing`, what it should show goes out by
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
+from psycopg.types.json import Jsonb
 from sqlalchemy import Connection
 
 from core import audit
 from core.audit import Actor
 from core.catalog.products import queries as products
 from core.connections.queries import ConnectionRow
-from core.db import execute
+from core.db import execute, fetch_one
 from core.errors import Anticipated
 from core.publication import queries
 from core.publication.queries import Link, UnknownLink
 from core.publication.rules import check_master
+
+TAKEN_UP_WITHIN = timedelta(days=1)
 
 
 class NothingToRelease(Anticipated):
@@ -89,21 +93,83 @@ def begin_reading(conn: Connection, row: ConnectionRow, now: datetime) -> None:
     )
 
 
-def note_read_to(
-    conn: Connection, row: ConnectionRow, read_to: datetime | None, whole_read_at: datetime | None = None
-) -> None:
+def note_read_to(conn: Connection, row: ConnectionRow, read_to: datetime) -> None:
     """Up to which change of the channel's its products are read; never back."""
     execute(
         conn,
         """
-        update product_readings set read_to = greatest(read_to, %(to)s::timestamptz),
-            whole_read_at = coalesce(%(whole)s::timestamptz, whole_read_at)
+        update product_readings set read_to = greatest(read_to, %(to)s::timestamptz)
         where shop_id = %(shop)s and connection_id = %(connection)s
         """,
         shop=row.shop_id,
         connection=row.id,
         to=read_to,
-        whole=whole_read_at,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WholeReading:
+    """A reading of all products, begun or taken up: `read_to` is the channel's time of the last change it took in."""
+
+    began_at: datetime
+    read_to: datetime | None
+    counts: Mapping[str, int]
+
+
+def begin_whole(conn: Connection, row: ConnectionRow, now: datetime) -> WholeReading:
+    """Begin to read all products, or take up the reading that did not come to its end; safe to repeat.
+
+    One that began long ago is begun anew: what was deleted since it was met would not be found out.
+    """
+    begin_reading(conn, row, now)
+    found = fetch_one(
+        conn,
+        """
+        update product_readings r set whole_began_at = case when fresh then whole_began_at else %(now)s end,
+            whole_to = case when fresh then whole_to end,
+            whole_counts = case when fresh then whole_counts else '{}' end
+        from (
+            select coalesce(whole_began_at > %(since)s, false) as fresh from product_readings
+            where shop_id = %(shop)s and connection_id = %(connection)s
+        ) f
+        where r.shop_id = %(shop)s and r.connection_id = %(connection)s
+        returning r.whole_began_at, r.whole_to, r.whole_counts
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+        now=now,
+        since=now - TAKEN_UP_WITHIN,
+    )
+    assert found is not None
+    return WholeReading(found["whole_began_at"], found["whole_to"], found["whole_counts"])
+
+
+def note_whole(conn: Connection, row: ConnectionRow, to: datetime | None, counts: Mapping[str, int]) -> None:
+    """How far the reading of all products is, and what it has counted; `to` None: its place stays."""
+    execute(
+        conn,
+        """
+        update product_readings set whole_to = greatest(whole_to, %(to)s::timestamptz), whole_counts = %(counts)s
+        where shop_id = %(shop)s and connection_id = %(connection)s
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+        to=to,
+        counts=Jsonb(dict(counts)),
+    )
+
+
+def finish_whole(conn: Connection, row: ConnectionRow) -> None:
+    """All products were read, as they were when that began or since."""
+    execute(
+        conn,
+        """
+        update product_readings set whole_read_at = whole_began_at, whole_began_at = null, whole_to = null,
+            whole_counts = '{}'
+        where shop_id = %(shop)s and connection_id = %(connection)s and whole_began_at is not null
+        """,
+        shop=row.shop_id,
+        connection=row.id,
     )
 
 

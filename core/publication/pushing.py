@@ -29,10 +29,10 @@ AGAIN_SOON = timedelta(seconds=2)
 
 
 class WritesHeld(Anticipated):
-    """Nothing may be written to the connection now: it is paused, stopped or in shadow mode."""
+    """Nothing may be written to the connection now: a switch holds it, or the channel does not let us."""
 
-    def __init__(self, row: ConnectionRow) -> None:
-        super().__init__(f"nothing is written to {row.name} now: it is paused, stopped or in shadow mode")
+    def __init__(self, row: ConnectionRow, why: str = "it is paused, stopped or in shadow mode") -> None:
+        super().__init__(f"nothing is written to {row.name} now: {why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,8 @@ def note_result(conn: Connection, row: ConnectionRow, planned: Planned, result: 
             problem=f"the channel does not accept it: {sentence}"[:500],
             hash=refused,
         )
-    else:
+    elif not result.holds_all:
+        # Else it is no failure of this product's, and it goes on by itself as soon as we are let.
         wait = AGAIN_SOON if result.outcome == "partly" else backoff(link.failures)
         _update(
             conn,
@@ -140,6 +141,21 @@ def note_result(conn: Connection, row: ConnectionRow, planned: Planned, result: 
             problem=said and said[:500],
             next=now + wait,
         )
+
+
+def put_off(conn: Connection, row: ConnectionRow, link_id: int, now: datetime) -> None:
+    """Leave a product alone for a while that is due and of which nothing can be sent now: others are due too."""
+    execute(
+        conn,
+        """
+        update product_links set next_at = %(next)s, updated_at = %(now)s
+        where shop_id = %(shop)s and id = %(id)s and state = 'differs' and next_at <= %(now)s
+        """,
+        shop=row.shop_id,
+        id=link_id,
+        next=now + BACKOFF_FIRST,
+        now=now,
+    )
 
 
 def backoff(failures: int) -> timedelta:

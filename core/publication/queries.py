@@ -14,7 +14,7 @@ from core.catalog.products import queries as products
 from core.connections.queries import ConnectionRow
 from core.db import fetch, fetch_one
 from core.errors import BadInput
-from core.product_ports import ShownProduct
+from core.product_ports import ProductChange, ShownProduct
 from core.publication import shown as forms
 from core.publication.rules import FIELDS, Ground, Masters
 
@@ -187,35 +187,39 @@ def to_judge(conn: Connection, row: ConnectionRow, after: int, limit: int = PAGE
     return [one["id"] for one in rows]
 
 
-def unlinked_products(conn: Connection, row: ConnectionRow, limit: int = PAGE) -> list[int]:
-    """Products of ours that the connection has no link of."""
+def unlinked_products(conn: Connection, row: ConnectionRow, after: int, limit: int) -> list[int]:
+    """Products of ours that the connection has no link of, by id."""
     rows = fetch(
         conn,
         """
-        select p.id from products p where p.shop_id = %(shop)s and not exists (
+        select p.id from products p where p.shop_id = %(shop)s and p.id > %(after)s and not exists (
             select from product_links l where l.shop_id = p.shop_id and l.connection_id = %(connection)s
                 and l.product_id = p.id)
         order by p.id limit %(limit)s
         """,
         shop=row.shop_id,
         connection=row.id,
+        after=after,
         limit=limit,
     )
     return [one["id"] for one in rows]
 
 
-def due(conn: Connection, row: ConnectionRow, now: datetime, limit: int = PAGE) -> list[int]:
-    """Links to write, the longest due first."""
+def due(
+    conn: Connection, row: ConnectionRow, now: datetime, turned: Iterable[int] = (), limit: int = PAGE
+) -> list[int]:
+    """Links to write but those that had their turns, the longest due first."""
     rows = fetch(
         conn,
         """
         select id from product_links where shop_id = %(shop)s and connection_id = %(connection)s
-            and state = 'differs' and next_at <= %(now)s
+            and state = 'differs' and next_at <= %(now)s and id <> all(%(turned)b::int8[])
         order by next_at, id limit %(limit)s
         """,
         shop=row.shop_id,
         connection=row.id,
         now=now,
+        turned=sorted(turned),
         limit=limit,
     )
     return [one["id"] for one in rows]
@@ -266,6 +270,27 @@ def refs_not_seen_since(conn: Connection, row: ConnectionRow, since: datetime, a
         limit=limit,
     )
     return [one["channel_ref"] for one in rows]
+
+
+def refs_seen_since(
+    conn: Connection, row: ConnectionRow, since: datetime, changes: Sequence[ProductChange]
+) -> set[str]:
+    """Of changed products of the channel, those that were seen since then as that change left them, or later."""
+    rows = fetch(
+        conn,
+        """
+        select l.channel_ref from product_links l
+        join unnest(%(refs)b::text[], %(versions)b::timestamptz[]) c(ref, version_at) on c.ref = l.channel_ref
+        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.seen_at >= %(since)s
+            and l.version_at >= c.version_at
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+        since=since,
+        refs=[change.ref for change in changes],
+        versions=[change.version_at for change in changes],
+    )
+    return {one["channel_ref"] for one in rows}
 
 
 @dataclass(frozen=True, slots=True)

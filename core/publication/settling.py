@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from core.catalog.products import queries as products
 from core.connections.queries import ConnectionRow
 from core.db import execute
+from core.publication import queries
 from core.publication.rules import ToDo, key_of, names_learned, to_do, wanted
 
 if TYPE_CHECKING:
@@ -82,6 +83,31 @@ def settle(conn: Connection, row: ConnectionRow, work: Work, now: datetime) -> N
     else:
         return
     work.is_settled = True
+
+
+def settle_unmade(conn: Connection, row: ConnectionRow, link_id: int, looked_at: datetime) -> None:
+    """End the open write of a product that was to be made, and was not to be found when it was looked for.
+
+    Until it can arrive no more the product is left alone: nothing is there to be read, and nothing else may be sent.
+    """
+    link = queries.link(conn, row, link_id, locks=True)
+    push = queries.open_pushes(conn, row.shop_id, [link_id]).get(link_id)
+    if link is None or link.channel_ref is not None or push is None or push.before is not None:
+        return
+    ends_at = push.sent_at + late(row)
+    if looked_at >= ends_at:
+        close(conn, row.shop_id, push.id, "lost", "it never showed at the channel", looked_at)
+        return
+    execute(
+        conn,
+        """
+        update product_links set next_at = %(at)s, updated_at = %(now)s where shop_id = %(shop)s and id = %(id)s
+        """,
+        shop=row.shop_id,
+        id=link_id,
+        at=ends_at,
+        now=looked_at,
+    )
 
 
 def _places(things: list[ToDo]) -> set[tuple[str, str]]:

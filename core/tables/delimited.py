@@ -25,8 +25,17 @@ Encoding = Literal["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp
 _CHUNK = 1 << 18
 _LINE_MAX = 16_000_000
 """Characters of one line: a file without line ends must not be taken into memory whole."""
+_CELL_MAX = 600_000
+"""Characters of one cell: descriptions are kept up to 500,000, and a longer one is still named at its cell."""
+_ZEROS_MAX = 8
+"""Zero bytes that a text may have wherever it comes from; a larger one may have one in a thousand."""
+_SURE = 2
+"""So many times more letters than broken bytes make a text UTF-8: by chance Windows text has hardly one such letter."""
 _NOT_CP1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
 _GZIP = b"\x1f\x8b"
+
+# It holds for the whole process: nothing else in it reads CSV with a limit in mind.
+csv.field_size_limit(_CELL_MAX)
 
 
 class Dress(NamedTuple):
@@ -179,17 +188,19 @@ def _line(name: str, text: io.TextIOWrapper) -> str:
 
 
 def _text(source: Source, encoding: Encoding) -> io.TextIOWrapper:
-    return io.TextIOWrapper(unpacked(source), _decoder(encoding), newline="")
+    return _decoded(unpacked(source), encoding)
 
 
 def _as_text(file: IO[bytes], worn: Dress) -> io.TextIOWrapper:
-    raw = cast(IO[bytes], gzip.GzipFile(fileobj=file)) if worn.is_gzip else file
-    return io.TextIOWrapper(raw, _decoder(worn.encoding), newline="")
+    return _decoded(cast(IO[bytes], gzip.GzipFile(fileobj=file)) if worn.is_gzip else file, worn.encoding)
 
 
-def _decoder(encoding: Encoding) -> str:
-    # A byte order mark is no part of the first head, whichever encoding it marks.
-    return "utf-8-sig" if encoding == "utf-8" else encoding
+def _decoded(file: IO[bytes], encoding: Encoding) -> io.TextIOWrapper:
+    """Bytes that are no UTF-8 become lone surrogates, by which their cells are known (see `values.whole`)."""
+    if encoding in ("utf-8", "utf-8-sig"):
+        # A byte order mark is no part of the first head, whichever encoding it marks.
+        return io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
+    return io.TextIOWrapper(file, encoding, newline="")
 
 
 def _separator(name: str, first: str, known_heads: Collection[str]) -> str:
@@ -217,25 +228,46 @@ def _encoding(name: str, source: Source, limits: Limits) -> Encoding:
 def _encoding_of(name: str, file: IO[bytes], limits: Limits) -> Encoding:
     chunk = file.read(_CHUNK)
     wide = _wide(chunk)
-    utf8: codecs.IncrementalDecoder | None = codecs.getincrementaldecoder("utf-8")()
-    is_cp1252, is_marked, size = True, chunk.startswith(codecs.BOM_UTF8), 0
+    is_cp1252, is_marked = True, chunk.startswith(codecs.BOM_UTF8)
+    size, zeros, read = 0, 0, _AsUtf8()
     while chunk:
         size += len(chunk)
         if size > limits.unpacked_max:
             raise UnreadableFile(f"{name} unpacks to more than {limits.unpacked_max / 1e6:,.0f} MB: split it")
         if not wide:
-            if b"\0" in chunk:
+            zeros += chunk.count(0)
+            if zeros > max(_ZEROS_MAX, size // 1_000):
                 raise UnreadableFile(f"{name} is neither CSV nor .xlsx")
-            utf8 = _still(utf8, chunk)
+            read.add(chunk)
             is_cp1252 = is_cp1252 and not _NOT_CP1252.search(chunk)
         chunk = file.read(_CHUNK)
     if wide:
         return wide
-    if _still(utf8, b"", final=True):
-        return "utf-8-sig" if is_marked else "utf-8"
+    broken = size - read.size
+    if is_marked:
+        return "utf-8-sig"
+    if not broken or read.letters > _SURE * broken:
+        return "utf-8"
     if is_cp1252:
         return "cp1252"
     raise UnreadableFile(f"{name} is neither UTF-8 nor Windows text: save it as “CSV UTF-8”")
+
+
+class _AsUtf8:
+    """Bytes looked at as UTF-8: `size` is that of what can be read so, `letters` those beyond ASCII among it."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.letters = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")("ignore")
+
+    def add(self, chunk: bytes) -> None:
+        text = self._decoder.decode(chunk)
+        if text.isascii():
+            self.size += len(text)
+        else:
+            self.size += len(text.encode())
+            self.letters += len(text) - len(text.encode("ascii", "ignore"))
 
 
 def _wide(chunk: bytes) -> Encoding | None:
@@ -248,15 +280,3 @@ def _wide(chunk: bytes) -> Encoding | None:
         if all(head[::2]) and not any(head[1::2]):
             return "utf-16-le"
     return None
-
-
-def _still(
-    decoder: codecs.IncrementalDecoder | None, chunk: bytes, *, final: bool = False
-) -> codecs.IncrementalDecoder | None:
-    """The decoder as long as all of the file was its encoding, else None."""
-    if decoder:
-        try:
-            decoder.decode(chunk, final)
-        except UnicodeDecodeError:
-            return None
-    return decoder

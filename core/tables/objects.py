@@ -17,7 +17,12 @@ _OBJECT_MAX = 4_000_000
 """Characters of one object."""
 _SPACE = " \t\r\n"
 
-_DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
+
+class _Number(str):
+    """A number with decimals as it is written."""
+
+
+_DECODER = json.JSONDecoder(parse_float=_Number, parse_int=str, parse_constant=str)
 """Numbers stay as they are written: a barcode keeps its digits, a price its decimals."""
 
 
@@ -43,7 +48,12 @@ def rows(name: str, source: Source, limits: Limits, progress: Progress) -> Itera
             raise UnreadableFile(f"{name} has more than {limits.columns_max:,} different keys: it is no table")
     yield Row(1, list(heads))
     for number, found in enumerate(_objects(name, source, limits, progress), start=2):
-        yield Row(number, [_cell(found.get(head)) for head in heads])
+        pointed = [place for place, head in enumerate(heads) if _is_pointed(found.get(head))]
+        yield Row(number, [_cell(found.get(head)) for head in heads], pointed=pointed)
+
+
+def _is_pointed(value: Any) -> bool:
+    return isinstance(value, _Number) and value[-4:-3] == "."
 
 
 def _cell(value: Any) -> str:

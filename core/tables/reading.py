@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from core.tables import delimited, objects, workbooks
 from core.tables.delimited import Dress
-from core.tables.values import Limits, Progress, Row, Source, UnreadableFile, opened, size_of
+from core.tables.values import Limits, Progress, Row, Source, UnreadableFile, opened, size_of, whole
 
 Kind = Literal["csv", "xlsx", "json"]
 
@@ -27,11 +28,12 @@ class TableFile:
     def rows(self) -> Iterator[Row]:
         """All rows from the first, also those before the heads; blank rows of a CSV too. Raises UnreadableFile."""
         if self.kind == "xlsx":
-            return workbooks.rows(self.name, self.source, self.limits, self.progress)
+            return map(whole, workbooks.rows(self.name, self.source, self.limits, self.progress))
         if self.kind == "json":
-            return objects.rows(self.name, self.source, self.limits, self.progress)
+            return map(whole, objects.rows(self.name, self.source, self.limits, self.progress))
         assert self.dress
-        return delimited.rows(self.name, self.source, self.dress, self.progress)
+        rows = delimited.rows(self.name, self.source, self.dress, self.progress)
+        return map(partial(whole, has_bytes=True), rows)
 
 
 def open_table(name: str, source: Source, known_heads: Collection[str] = (), limits: Limits | None = None) -> TableFile:

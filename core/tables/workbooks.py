@@ -28,6 +28,8 @@ _PENDING_MAX = 8_000_000
 """Bytes of one tag."""
 _EXACT = 10**15
 """A spreadsheet keeps fifteen digits of a number."""
+_DIGITS_MAX = 400
+"""Of a stored number: the largest that a spreadsheet has needs 309."""
 _DATE_FORMATS = {*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)}
 _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
 _TO_ESCAPE = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)")
@@ -276,6 +278,7 @@ class _Sheet:
         self._number = 0
         self._cells: list[str] = []
         self._odd: dict[int, Oddity] = {}
+        self._pointed: list[int] = []
         self._column = -1
         self._kind = ""
         self._style = ""
@@ -304,7 +307,7 @@ class _Sheet:
             if number <= self._number:
                 raise _Damaged
             self._number, self._column = number, -1
-            self._cells, self._odd = [], {}
+            self._cells, self._odd, self._pointed = [], {}, []
         elif tag == "rPh":
             self._phonetic += 1
 
@@ -320,7 +323,7 @@ class _Sheet:
         if tag == "c":
             self._put()
         elif tag == "row":
-            self.rows.append(Row(self._number, self._cells, self._odd))
+            self.rows.append(Row(self._number, self._cells, self._odd, pointed=self._pointed))
         elif tag == "rPh":
             self._phonetic -= 1
         self._into = None
@@ -341,6 +344,8 @@ class _Sheet:
         cells.append(text)
         if oddity:
             self._odd[column] = oddity
+        elif self._kind == "n" and text[-4:-3] == ".":
+            self._pointed.append(column)
 
     def _content(self, value: str) -> tuple[str, Oddity | None]:
         if self._formula is not None:
@@ -366,7 +371,7 @@ class _Sheet:
 @lru_cache(maxsize=4096)
 def number_text(value: str) -> tuple[str, Oddity | None]:
     """A stored number as it is written: whole where it is whole."""
-    whole = int(value) if value.lstrip("-").isdecimal() else None
+    whole = int(value) if len(value) <= _DIGITS_MAX and value.lstrip("-").isdecimal() else None
     if whole is None:
         number = float(value)
         if not number.is_integer():

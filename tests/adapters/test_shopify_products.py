@@ -336,3 +336,11 @@ def test_every_type_of_metafield_goes_there_and_comes_back(
 )
 def test_a_metafield_that_is_none_of_ours_is_left_out(type_: str, text: str) -> None:
     assert product_metafields.read(type_, text) is None
+
+
+def test_a_right_that_is_missing_is_no_products_fault(pair: Pair) -> None:
+    before = pair.read(pair.put(**sized("M")))
+    pair.shop.control("app", scopes=["read_products"])
+    result = pair.write(before, replace(before, title="Linen shirt"))
+    assert (result.outcome, result.code, result.holds_all) == ("unsent", "UNAUTHORISED", True)
+    assert pair.read(before.ref).title == "Shirt"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,19 @@ def test_a_short_row_is_a_row_whose_last_cells_are_empty() -> None:
     assert (product.variants[0].code, product.variants[0].barcode) == ("X", None)
 
 
+def test_a_position_that_is_no_number_comes_last() -> None:
+    digits = "9" * 5_000
+    found = outcomes(
+        "Handle,Title,Variant SKU,Image Src,Image Position",
+        f"a,A,X,https://x.example/1.jpg,{digits}",
+        "a,,,https://x.example/2.jpg,2",
+    )
+    assert said(found) == [f"warning 2 Image Position: “{'9' * 59}…” is no position"]
+    (product,) = drafts(found)
+    assert product.images is not ABSENT
+    assert [image.url[-5:] for image in product.images] == ["2.jpg", "1.jpg"]
+
+
 def test_codes_are_made_of_handle_and_options_and_never_twice() -> None:
     found = outcomes(SHOPIFY, "a,A,Size,B C,,1,,", "a-b,AB,Size,C,,1,,", "d,D,,,,1,,", "e,E,,,D,1,,", make_codes=True)
     made = [outcome.draft.variants[0].code if outcome.draft else None for outcome in found]
@@ -182,6 +196,81 @@ def test_a_number_that_can_be_read_in_two_ways_is_refused_until_the_mapping_says
     assert problem.fix == "write 1234 or 1.2340, or choose the decimal separator of the file"
 
 
+WEIGHED = Mapping({**OWN.columns, "weight": "kg"}, weight_unit="kg")
+WOO = "ID,Type,SKU,Name,Weight (kg),Regular price,Stock"
+TWOFOLD = "can be read in two ways, as thousands or with three decimals"
+
+
+def numbers(*lines: str, **more: Any) -> list[tuple[int | None, int | None] | None]:
+    """Price and weight of each product; None of one that is refused."""
+    return [
+        (outcome.draft.variants[0].price_minor or None, outcome.draft.variants[0].weight_grams or None)
+        if outcome.draft
+        else None
+        for outcome in outcomes(*lines, **more)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("other", "price", "kilograms", "expected"),
+    [
+        ("12,50", "1.234", "1,125", (123_400, 1_125)),
+        ("12.50", "1,234", "1.125", (123_400, 1_125)),
+        ("1.234.567", "1.234", "0,5", (123_400, 500)),
+        ("1 234,50 €", "1.234", "0,125", (123_400, 125)),
+        ("€1,234.50", "1,234", "0.125", (123_400, 125)),
+        ("12", "1.234", "1", None),
+        ("12,50", "1.234", "0.5", None),
+        ("call us, 12.50", "1.234", "1", None),
+    ],
+)
+def test_the_numbers_that_can_be_read_in_one_way_tell_how_the_others_are(
+    other: str, price: str, kilograms: str, expected: tuple[int, int] | None
+) -> None:
+    found = numbers("sku;name;price;kg", f"A;A;{other};", f"B;B;{price};{kilograms}", mapping=WEIGHED)
+    assert found[1] == expected
+
+
+def test_in_an_export_a_comma_is_decimals_or_thousands_only_where_the_file_says_so() -> None:
+    refused = outcomes(WOO, '1,simple,A,A,"1,125",12,1', '2,simple,B,B,,"1,234",', '3,simple,C,C,,,"1,000"')
+    assert [outcome.draft for outcome in refused] == [None] * 3
+    assert said(refused)[:2] == [
+        f"error 2 Weight (kg): “1,125” {TWOFOLD}", f"error 3 Regular price: “1,234” {TWOFOLD}"]  # fmt: skip
+    assert numbers(WOO, '1,simple,A,A,"1,125","12,50",1', '2,simple,B,B,,"1,234",') == [(1_250, 1_125), (123, None)]
+    # The export's own point beside the commas of a person.
+    assert numbers(WOO, '1,simple,A,A,1.125,"12,50",1', '2,simple,B,B,,"1,234",') == [None, None]
+    assert numbers(WOO, "1,simple,A,A,1.125,12,1", "2,simple,B,B,,1200,") == [(1_200, 1_125), (120_000, None)]
+
+
+def test_of_a_comma_between_thousands_of_an_export_it_is_told() -> None:
+    found = outcomes(WOO, '1,simple,A,A,"1,125",12.50,1', '2,simple,B,B,,"1,234.00","1,000"')
+    assert [(p.row, p.sentence, p.fix, p.severity) for outcome in found for p in outcome.problems] == [
+        (row, f"“{text}” is taken as {digits}: the file has points before decimals",
+         f"write {digits}; if the comma stands before decimals, write {digits[0]}.{digits[1:]}", "warning")
+        for row, text, digits in ((2, "1,125", "1125"), (3, "1,000", "1000"))
+    ]  # fmt: skip
+    assert [draft.variants[0].weight_grams for draft in drafts(found)] == [1_125_000, None]
+
+
+def test_a_number_that_is_stored_as_one_has_a_point_whatever_the_mapping_says(tmp_path: Path) -> None:
+    comma = replace(WEIGHED, decimals=",")
+    lines: list[list[Any]] = [["sku", "name", "price", "kg"], [1.125, "A", 1.125, 1.125], ["B", "B", "1.125", "1,125"]]
+    found = drafts(list(workbook(tmp_path, *lines, mapping=comma).outcomes()))
+    assert [(v.code, v.price_minor, v.weight_grams) for d in found for v in d.variants] == [
+        ("1.125", 113, 1_125), ("B", 112_500, 1_125)]  # fmt: skip
+    path = tmp_path / "file.json"
+    path.write_text('[{"sku": "A", "name": "A", "price": 1.125, "kg": "1.125"}]')
+    (product,) = drafts(list(open_products(path, "file.json", "EUR", comma).outcomes()))
+    assert (product.variants[0].price_minor, product.variants[0].weight_grams) == (113, 1_125_000)
+
+
+def test_a_number_beyond_all_measure_is_named_in_a_workbook(tmp_path: Path) -> None:
+    heads = ["Handle", "Title", "Variant SKU", "Variant Price"]
+    (told,) = said(list(workbook(tmp_path, heads, ["a", "A", "X", 1e300]).outcomes()))
+    assert told.startswith("error 2 Variant Price: “1")
+    assert told.endswith("is a number too long for a spreadsheet to keep exactly")
+
+
 def test_a_mapping_of_another_file_is_refused() -> None:
     with pytest.raises(BadMapping, match="the file has no column “price”: choose the columns again"):
         opened("sku,name", "A,Tee", mapping=OWN)
@@ -205,13 +294,13 @@ def test_files_of_other_things_say_what_they_are(heads: str, words: str) -> None
         opened(heads, "x")
 
 
-def workbook(folder: Path, *lines: list[Any]) -> ProductFile:
+def workbook(folder: Path, *lines: list[Any], mapping: Mapping | None = None) -> ProductFile:
     book = openpyxl.Workbook()
     assert book.active is not None
     for line in lines:
         book.active.append(line)
     book.save(folder / "file.xlsx")
-    return open_products(folder / "file.xlsx", "file.xlsx", "EUR")
+    return open_products(folder / "file.xlsx", "file.xlsx", "EUR", mapping)
 
 
 def test_cells_of_a_workbook_are_taken_for_what_they_are(tmp_path: Path) -> None:
@@ -246,3 +335,31 @@ def test_files_that_cannot_be_read_as_products() -> None:
         opened(SHOPIFY, "a", currency="XYZ")
     with pytest.raises(UnreadableFile, match="is empty"):
         opened("")
+
+
+# --- encodings ---------------------------------------------------------------------------------------------------
+
+
+def from_bytes(folder: Path, data: bytes) -> ProductFile:
+    (folder / "file.csv").write_bytes(data)
+    return open_products(folder / "file.csv", "file.csv", "EUR")
+
+
+def test_a_row_in_another_encoding_is_refused_alone(tmp_path: Path) -> None:
+    lines = [SHOPIFY, *(f"h{n},Käse,,,S{n},1,," for n in range(9)), "c,Caf\udce9,,,C,1,,", "d,D\0,,,D,1,,"]
+    file = from_bytes(tmp_path, "\n".join(lines).encode("utf-8", "surrogateescape"))
+    found = list(file.outcomes())
+    assert file.problems == ()
+    assert said(found) == [
+        "error 11 Title: “Café” has letters in another encoding than the file, which is UTF-8",
+        "error 12 Title: “D” has a character that no text can have (a zero byte or half a letter)",
+    ]
+    assert {outcome.draft.title for outcome in found if outcome.draft} == {"Käse"}
+
+
+def test_an_encoding_that_was_guessed_is_told(tmp_path: Path) -> None:
+    file = from_bytes(tmp_path, f"{SHOPIFY}\na,Käse,,,A,1,,\n".encode("cp1252"))
+    (problem,) = file.problems
+    assert (problem.row, problem.severity) == (1, "warning")
+    assert problem.sentence == "the file is no UTF-8 and was read as Windows text (Western European)"
+    assert drafts(list(file.outcomes()))[0].title == "Käse"

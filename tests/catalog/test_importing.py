@@ -11,7 +11,7 @@ from core.catalog.imports.mapping import Mapping
 from core.catalog.products import queries as products
 from core.catalog.products.documents import VariantDocument
 from core.catalog.products.fields import COST
-from core.db import fetch, scalar
+from core.db import execute, fetch, scalar
 from core.importing import holding, operations, queries
 from core.importing.holding import AtAnotherStep
 from core.importing.operations import NotNow
@@ -235,3 +235,50 @@ def test_steps_out_of_turn_are_refused_in_words(importer: Importer) -> None:
     with pytest.raises(NotNow, match="it is discarded"):
         operations.apply(conn, shop_id, import_id, ANNA, now)
     assert importer.documents() == {}
+
+
+def test_what_a_channel_told_of_a_sku_stays_where_the_file_is_silent(importer: Importer) -> None:
+    conn, shop_id = importer.conn, importer.catalogue.shop_id
+    execute(
+        conn,
+        """
+        insert into skus (shop_id, code, title, barcode, is_stocked, created_at)
+        values (%(s)s, 'CH-1', 'Of the channel', '4006381333931', false, %(now)s)
+        """,
+        s=shop_id,
+        now=importer.catalogue.now,
+    )
+    importer.whole("Handle,Title,Variant SKU,Variant Price\nchair,Chair,CH-1,12.00\n")
+    (chair,) = importer.documents().values()
+    assert chair.variants == (
+        VariantDocument("CH-1", "GBP", barcode="4006381333931", price_minor=1200, is_stocked=False),
+    )
+    assert scalar(conn, "select barcode from skus where shop_id = %(s)s", s=shop_id) == "4006381333931"
+
+
+def test_a_price_in_another_currency_leaves_no_number_of_the_old_one(importer: Importer) -> None:
+    importer.whole("Handle,Title,Variant SKU,Variant Price,Variant Compare At Price\nmug,Mug,MUG,10.00,20.00\n")
+    import_id = importer.begin("Handle,Variant SKU,Variant Price\nmug,MUG,1500\n", currency="JPY")
+    assert importer.read(import_id).counts["rejected"] == 1
+    assert "its price before is in GBP" in " ".join(importer.problems(import_id))
+    both = importer.whole(
+        "Handle,Variant SKU,Variant Price,Variant Compare At Price\nmug,MUG,1500,2000\n", currency="JPY"
+    )
+    assert both.counts["applied"] == 1
+    (mug,) = importer.documents().values()
+    assert mug.variants == (VariantDocument("MUG", "JPY", price_minor=1500, compare_at_minor=2000),)
+
+
+def test_only_what_is_applied_defines_metafields(importer: Importer) -> None:
+    head = "Handle,Title,Variant SKU,Colour (product.metafields.custom.colour),Note (product.metafields.custom.Note)"
+    text = f'{head}\nbad,{"x" * 300},BAD,red,\ngood,Good,GOOD,"deep\nred",hello\n'
+    import_id = importer.begin(text)
+    run = importer.read(import_id)
+    assert (run.counts["rejected"], run.counts["created"]) == (1, 1)
+    importer.apply(import_id)
+    found = products.definitions(importer.conn, importer.catalogue.shop_id)
+    assert found["product", "custom.colour"].type == "multiline"
+    good = importer.documents()["good"]
+    assert good.metafields == {"custom.colour": "deep\nred"}
+    product_id = products.ids_by_handle(importer.conn, importer.catalogue.shop_id, ["good"])["good"]
+    assert importer.catalogue.save(replace(good, title="Better"), product_id, 1).fate == "done"

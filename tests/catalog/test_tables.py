@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from core.tables import delimited, workbooks
 from core.tables.delimited import SEPARATORS, Dress, Encoding
 from core.tables.reading import open_table
-from core.tables.values import Limits, Oddity, Row, UnreadableFile
+from core.tables.values import Limits, Oddity, Row, UnreadableFile, whole
 
 
 def csv_file(lines: Iterable[Sequence[str]], dress: Dress) -> bytes:
@@ -188,6 +188,12 @@ def test_a_sheet_that_no_spreadsheet_writes_is_refused(xml: str) -> None:
         rows(with_sheet(xml))
 
 
+def test_a_number_of_thousands_of_digits_is_named_and_spoils_no_other() -> None:
+    sheet = SHEET.format(f"<row><c><v>{'9' * 5_000}</v></c><c><v>1.125</v></c><c><v>2.5</v></c></row>")
+    (row,) = rows(with_sheet(sheet))
+    assert (row.odd, list(row.cells[1:]), row.pointed) == ({0: Oddity.ERROR}, ["1.125", "2.5"], [1])
+
+
 def test_a_workbook_that_unpacks_to_too_much_is_not_unpacked() -> None:
     with pytest.raises(UnreadableFile, match="unpacks to more"):
         rows(by_openpyxl(["x"]), unpacked_max=1000)
@@ -233,6 +239,65 @@ def test_a_quotation_mark_never_closed_breaks_its_row_alone() -> None:
 def test_a_line_without_end_is_not_taken_into_memory() -> None:
     with pytest.raises(UnreadableFile, match="line of more than"):
         rows(b"a,b\n" + b"x," * 9_000_000)
+
+
+# --- characters that cannot be kept --------------------------------------------------------------------------------
+
+
+def test_a_byte_of_another_encoding_names_its_cell_and_spoils_no_other() -> None:
+    lines = ["name,maker", *["Käse,Müller"] * 50, "Caf\udce9,Müller", "Öl,Müller"]
+    found = rows("\n".join(lines).encode("utf-8", "surrogateescape"))
+    assert [(row.number, row.odd) for row in found if row.odd] == [(52, {0: Oddity.GARBLED})]
+    assert [list(row.cells) for row in found[50:]] == [["Käse", "Müller"], ["Café", "Müller"], ["Öl", "Müller"]]
+    marked = rows(b"\xef\xbb\xbfname\ncaf\xe9\n")
+    assert (list(marked[0].cells), list(marked[1].cells), marked[1].odd) == (["name"], ["café"], {0: Oddity.GARBLED})
+
+
+def test_windows_text_with_a_letter_that_could_be_utf_8_stays_windows_text() -> None:
+    data = "name\n«CAFÉ»\nÉté\nà la crème\n".encode("cp1252")
+    assert cells(data) == [["name"], ["«CAFÉ»"], ["Été"], ["à la crème"]]
+
+
+def test_a_zero_byte_names_its_cell_and_many_are_no_text() -> None:
+    found = rows(b"a,b\n1,x\0y\n2,\\u0000\n")
+    assert [(list(row.cells), row.odd) for row in found] == [
+        (["a", "b"], {}), (["1", "xy"], {1: Oddity.UNKEPT}), (["2", "\\u0000"], {})]  # fmt: skip
+    with pytest.raises(UnreadableFile, match=r"is neither CSV nor \.xlsx"):
+        rows(b"a,b\n" + b"1,\0\n" * 9)
+    assert len(rows(b"a,b\n" + b"1,2\n" * 5_000 + b"1,\0\n" * 9)) == 5_010
+
+
+def test_half_letters_are_left_out_and_those_that_belong_together_are_whole() -> None:
+    book = with_sheet(SHEET.format(
+        "<row><c t='inlineStr'><is><t>a_xD83D_</t></is></c><c t='inlineStr'><is><t>_xD83D__xDE00_</t></is></c>"
+        "<c t='inlineStr'><is><t>_x0000_b</t></is></c></row>"))  # fmt: skip
+    (row,) = rows(book)
+    assert (list(row.cells), row.odd) == (["a\ufffd", "😀", "b"], {0: Oddity.UNKEPT, 2: Oddity.UNKEPT})
+    found = rows(b'[{"a": "\\ud83d", "b": "\\ud83d\\ude00", "c": "x\\u0000", "d": "\\udce9"}]')
+    assert (list(found[1].cells), found[1].odd) == (
+        ["\ufffd", "😀", "x", "\ufffd"],
+        {0: Oddity.UNKEPT, 2: Oddity.UNKEPT, 3: Oddity.UNKEPT},
+    )
+
+
+@given(st.lists(st.text(st.one_of(st.sampled_from("\0\ud83d\ude00\udce9\\u0"), st.characters())), max_size=4),
+       st.booleans())  # fmt: skip
+def test_whatever_a_row_holds_a_database_keeps(texts: list[str], has_bytes: bool) -> None:
+    found = whole(Row(1, texts), has_bytes=has_bytes)
+    assert len(found.cells) == len(texts)
+    for place, (before, after) in enumerate(zip(texts, found.cells, strict=True)):
+        assert "\0" not in after
+        after.encode()
+        if before != after and place not in found.odd:
+            assert before.encode("utf-16", "surrogatepass") == after.encode("utf-16")
+
+
+def test_a_long_description_is_one_cell() -> None:
+    text = "ab " * 166_666 + "ab"
+    assert cells(f'a,b\n"{text}",1\n'.encode()) == [["a", "b"], [text, "1"]]
+    (_, row, after) = rows(f'a,b\n"{text + text}",1\n2,3\n'.encode())
+    assert row.broken == "there is a cell of more than 600,000 characters: is a quotation mark missing above it?"
+    assert list(after.cells) == ["2", "3"]
 
 
 # --- JSON --------------------------------------------------------------------------------------------------------

@@ -47,7 +47,19 @@ PAUSE_SECONDS_MEAN = 1.2
 TABLES = ("orders", "order_lines", "stock_levels", "stock_movements", "reservations", "listings")
 """What booking writes: a lock on one of them stops it there, in its transaction."""
 
-QUEUES = ("events", "stock", "stock-check", "polls", "lookups", "catalog", "reconcile", "money", "imports", "reports")
+QUEUES = (
+    "events",
+    "stock",
+    "stock-check",
+    "polls",
+    "lookups",
+    "targets",
+    "catalog",
+    "reconcile",
+    "money",
+    "imports",
+    "reports",
+)
 CHANNELS = ("shopify", "amazon")
 
 

@@ -12,8 +12,11 @@ from streamlit.testing.v1 import AppTest
 from core import bootstrap
 from core.audit import Actor
 from core.catalog.imports.mapping import BadMapping, Mapping
+from core.clock import utc_now
 from core.connections.operations import new_key
 from core.db import execute, fetch, read_only, unit_of_work
+from core.desk.booking import Item
+from core.desk.operations import adjust
 from core.documents import NoDocument
 from core.errors import Retryable
 from core.files import operations as files
@@ -314,6 +317,28 @@ def test_what_was_not_applied_and_what_was_kept_says_why_and_what_to_do(opened: 
         "the same was changed again after it was applied",
         "on the product’s own page",
     )
+
+
+def test_what_was_not_applied_is_offered_as_a_file(opened: Open, world: Imports) -> None:
+    late = world.read(CHANGED, "late.csv")
+    world.applied(SHOPIFY)
+    world.act(operations.apply, late)
+    world.work(late)
+    assert "Rejected rows as a file" in disabled(opened("imports", **{"import": str(late)}))
+
+
+def test_stock_that_could_not_be_set_or_taken_back_is_told(opened: Open, world: Imports) -> None:
+    head, one, two = "Handle,Title,Variant SKU,Variant Inventory Qty", "pan,Pan,PAN,5", "pot,Pot,POT,-2"
+    import_id = world.applied(f"{head}\n{one}\n{two}\n", location_id=world.place)
+    says(
+        opened("imports", **{"import": str(import_id)}),
+        "Stock not set",
+        "not all of its stock could be set: POT: -2 is no number of units on hand",
+    )
+    with unit_of_work(world.app.engine) as conn:
+        adjust(conn, world.shop_id, world.place, [Item("PAN", -1)], "sold", Actor("ada", "broken"), utc_now())
+    world.undone(import_id)
+    says(opened("imports", **{"import": str(import_id)}), "**Not all stock was taken back.** Document", "1 of PAN")
 
 
 def test_a_discarded_file_changed_nothing(opened: Open, world: Imports) -> None:

@@ -130,6 +130,12 @@ def test_a_number_too_long_for_a_spreadsheet_is_no_barcode(desk: Desk) -> None:
     assert "too long for a spreadsheet to keep exactly" in said
 
 
+def test_a_zero_byte_is_named_at_its_cell(desk: Desk) -> None:
+    (said,) = problems(desk, b"sku,units\nMUG,1\nC\0UP,1\n")
+    assert said.startswith("row 3, sku: ")
+    assert "has a character that no text can have" in said
+
+
 def test_every_error_is_told_at_once_by_row_and_column(desk: Desk) -> None:
     data = csv("SKU,Qty,Location", "MUG,1,Main", "mug,1,Main", ",2,Main", "CUP,x,Main", "CUP,1,Attic", "CUP,1,Main,3")
     assert problems(desk, data) == [
@@ -172,7 +178,7 @@ def bomb() -> bytes:
         (b"%PDF-1.7", "is a PDF"),
         (b"PK\x03\x04 not really", "not a readable .xlsx"),
         ("sku,units\nMUG,1\n".encode("utf-16"), "UTF-16"),
-        (b"sku,units\nM\0G,1\n", "neither CSV nor"),
+        (b"sku,units\n" + b"M\0G,1\n" * 9, "neither CSV nor"),
         (b"sku,units\nM\x81G,1\n", "neither UTF-8 nor Windows"),
         (b'sku,units\n"MUG,1\nCUP,2\n', "quotation mark"),
         (b"sku,units\n" + b"MUG,1\n" * 5001, "more than 5,000 rows"),

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 
+import workers.products
 from core import embedded
-from core.catalog.products.documents import Image, VariantDocument
+from core.catalog.products.documents import Image, ProductDocument, VariantDocument
 from core.catalog.products.fields import COST, Definition
-from core.catalog.products.operations import define_metafield, remove_product
+from core.catalog.products.operations import define_metafield, remove_product, save_product
 from core.clock import utc_now
 from core.connections import switches
+from core.connections.queries import ConnectionRow
 from core.db import execute, read_only, unit_of_work
 from core.errors import BadInput
-from core.publication import operations, queries
+from core.publication import observing, operations, queries, settling
 from core.publication.operations import NothingToRelease
 from tests.conftest import TestServers
 from tests.factories import ACTOR
 from tests.sandbox.outside import Inside
 from tests.shelves import Shelf, make_document
+from workers.products import write_one
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +77,11 @@ def placed(shelf: Shelf, **masters: str) -> tuple[int, str]:
     if masters:
         shelf.master(**masters)
     return int(shelf.link()["product_id"]), there
+
+
+def coded(code: str) -> ProductDocument:
+    """A product of one variant."""
+    return make_document(handle=code.lower(), options=(), variants=(VariantDocument(code, "GBP", price_minor=2500),))
 
 
 def test_an_existing_shop_gets_its_catalogue_by_reading_once(shelf: Shelf) -> None:
@@ -293,6 +302,110 @@ def test_where_we_say_which_products_there_are_ours_are_made_there(shelf: Shelf)
     assert len(shelf.made()) == 1
 
 
+def test_a_product_that_never_arrived_is_made_once_it_can_arrive_no_more(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.read()
+    shelf.master(**dict.fromkeys(["title", "variants", "price", "weight"], "ours"))
+    monkeypatch.setattr("core.publication.settling.LATE", timedelta(days=1))
+    shelf.world.faults(kind="http_502", match="SetProduct", count=1)
+    mine = shelf.save(make_document())
+    shelf.turn()
+    (push,) = shelf.pushes()
+    assert (push["outcome"], push["before"], shelf.made()) == (None, None, [])
+    # Left alone for as long as it may still arrive.
+    assert shelf.link(mine)["next_at"] == push["sent_at"] + settling.late(shelf.row)
+    # A new handle here does not make it be sought by that one only.
+    shelf.save(replace(shelf.ours(mine).document, handle="linen-shirt"), mine)
+    monkeypatch.setattr("core.publication.settling.LATE", timedelta())
+    shelf.turn()
+    assert [one["outcome"] for one in shelf.pushes()] == ["lost", "confirmed"]
+    (there,) = shelf.made()
+    assert shelf.link(mine)["channel_ref"] == there.rpartition("/")[2]
+
+
+def test_a_product_that_arrived_late_is_found_by_the_handle_it_was_sent_with(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.read()
+    shelf.master(**dict.fromkeys(["title", "variants", "price", "weight", "handle"], "ours"))
+    monkeypatch.setattr("core.publication.settling.LATE", timedelta(days=1))
+    shelf.world.faults(kind="http_502", match="SetProduct", count=1)
+    mine = shelf.save(make_document())
+    shelf.turn()
+    there = shelf.put(handle="shirt", **theirs("M", "L"))
+    shelf.save(replace(shelf.ours(mine).document, handle="linen-shirt"), mine)
+    monkeypatch.setattr("core.publication.settling.LATE", timedelta())
+    with unit_of_work(shelf.engine) as conn:
+        execute(conn, "update product_links set next_at = now() where shop_id = %(shop)s", shop=shelf.row.shop_id)
+    # Not by what changed there, which shows late.
+    write_one(shelf.app, shelf.row, shelf.reached, shelf.link(mine)["id"])
+    assert shelf.made() == [there]
+    assert shelf.link(mine)["channel_ref"] == there.rpartition("/")[2]
+
+
+def test_what_is_not_to_be_written_now_lets_the_others_pass(shelf: Shelf) -> None:
+    mine, _ = placed(shelf, title="ours")
+    shelf.save(replace(shelf.ours(mine).document, title="Linen shirt"), mine)
+    with unit_of_work(shelf.engine) as conn:
+        execute(
+            conn,
+            """
+            update product_links set state = 'differs', next_at = now(), version_at = now() + interval '1 year'
+            where shop_id = %(shop)s
+            """,
+            shop=shelf.row.shop_id,
+        )
+    link = shelf.link()
+    # Not judged since it was saved, and what is read is older than what was seen.
+    assert write_one(shelf.app, shelf.row, shelf.reached, link["id"]) == "nothing"
+    with read_only(shelf.engine) as conn:
+        assert queries.due(conn, shelf.row, utc_now()) == []
+        assert queries.due(conn, shelf.row, shelf.link()["next_at"]) == [link["id"]]
+        assert queries.due(conn, shelf.row, shelf.link()["next_at"], turned=[link["id"]]) == []
+
+
+def test_new_products_are_linked_a_batch_at_a_time_from_where_the_last_ended(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.read()
+    shelf.master(variants="ours")
+    mine = [shelf.save(coded(f"NEW-{number}")) for number in range(5)]
+    monkeypatch.setattr(workers.products, "LINK_AT_ONCE", 2)
+    began, unlinked = [], queries.unlinked_products
+
+    def breaking(conn: Connection, row: ConnectionRow, after: int, limit: int) -> list[int]:
+        began.append(after)
+        if len(began) == 3:
+            raise ConnectionResetError
+        return unlinked(conn, row, after, limit)
+
+    monkeypatch.setattr(queries, "unlinked_products", breaking)
+    with pytest.raises(ConnectionResetError):
+        shelf.turn()
+    # What was linked before stays, and is not looked at again.
+    assert began == [0, mine[1], mine[3]]
+    linked = "select product_id from product_links where shop_id = %(shop)s order by 1"
+    assert [one["product_id"] for one in shelf.rows(linked)] == mine[:4]
+    shelf.turn()
+    assert [one["product_id"] for one in shelf.rows(linked)] == mine
+
+
+def test_what_had_its_turns_leaves_its_place_to_the_next(shelf: Shelf) -> None:
+    shelf.read()
+    with unit_of_work(shelf.engine) as conn:
+        mine = [
+            save_product(conn, shelf.row.shop_id, one, ACTOR, utc_now()).product_id
+            for one in (coded("A"), coded("B"), coded("C"))
+        ]
+        observing.link_new(conn, shelf.row, [one for one in mine if one], utc_now())
+        first = queries.due(conn, shelf.row, utc_now(), limit=2)
+        left = queries.due(conn, shelf.row, utc_now(), turned=first, limit=2)
+    assert sorted([*first, *left]) == [one["id"] for one in shelf.rows(
+        "select id from product_links where shop_id = %(shop)s order by id")]  # fmt: skip
+    assert len(left) == 1
+
+
 def test_what_the_channel_refuses_is_said_and_not_sent_again(shelf: Shelf) -> None:
     mine, there = placed(shelf, handle="ours")
     shelf.put(handle="taken", **theirs("S"))
@@ -324,6 +437,30 @@ def test_a_switch_holds_every_write(shelf: Shelf, how: str) -> None:
     counts = shelf.turn()
     assert (counts["writes_stopped"], counts["differs"], shelf.pushes()) == (1, 1, [])
     assert shelf.there(there)["title"] == "Shirt"
+
+
+def test_a_right_that_is_missing_is_the_connections_problem_and_no_products(shelf: Shelf) -> None:
+    mine, there = placed(shelf, title="ours")
+    second = shelf.put(handle="other", **theirs("S"))
+    shelf.read()
+    for one in shelf.all_ours():
+        shelf.save(replace(one.document, title="Linen shirt"), one.product_id)
+    found = shelf.shop.data("{ currentAppInstallation { accessScopes { handle } } }")
+    scopes = [one["handle"] for one in found["currentAppInstallation"]["accessScopes"]]
+    shelf.shop.control("app", scopes=[one for one in scopes if one != "write_products"])
+    for turn in (1, 2):
+        counts = shelf.turn()
+        assert (counts["writes_stopped"], counts["differs"], counts["asks"]) == (1, 2, 0)
+        assert [push["outcome"] for push in shelf.pushes()] == ["unsent"] * turn
+    (row,) = shelf.rows("select last_error from connections where shop_id = %(shop)s")
+    assert "does not let us write products" in row["last_error"]
+    assert "write_products" in row["last_error"]
+    # Nobody does anything here.
+    shelf.shop.control("app", scopes=scopes)
+    assert shelf.turn()["in_step"] == 2
+    assert (shelf.there(there)["title"], shelf.there(second)["title"]) == ("Linen shirt", "Linen shirt")
+    assert shelf.link(mine)["failures"] == 0
+    assert shelf.rows("select last_error from connections where shop_id = %(shop)s") == [{"last_error": None}]
 
 
 def test_what_is_gone_on_either_side_asks(shelf: Shelf) -> None:

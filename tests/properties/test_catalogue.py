@@ -26,7 +26,7 @@ ANNA = Actor("Anna", "a property")
 FIRST = ProductDocument("goods", "Goods", (VariantDocument("A", "GBP"),))
 DEFINED = {(d.owner, d.key): d for d in STANDARD}
 
-words = st.text("abcdefgåé -'\"<", min_size=1, max_size=12).map(str.strip).filter(bool)
+words = st.text("abcdefgåé -'\"<", min_size=1, max_size=12).map(lambda text: " ".join(text.split())).filter(bool)
 alts = st.lists(st.sampled_from(["", "alt"]), max_size=2)
 minor = st.none() | st.integers(0, 10**6)
 

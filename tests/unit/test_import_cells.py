@@ -70,6 +70,10 @@ def test_an_amount_is_read_as_it_is_meant(text: str, decimals: cells.Decimals, m
         ("12.345.6", "is not a number"),
         ("٣", "is not an amount"),
         ("5012345678900123", "too large"),
+        ("5" * 28, "too large"),
+        ("5" * 90, "too large"),
+        ("1e300", "scientific notation"),
+        ("1" * 200_000 + "a1", "is not an amount"),
     ],
 )
 def test_an_amount_that_could_be_misread_is_refused(text: str, words: str) -> None:
@@ -119,7 +123,15 @@ def test_weights_are_grams(text: str, unit: str, grams: int | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("3 stone", "no unit of weight"), ("-1", "negative"), ("heavy", "not a weight")]
+    ("text", "words"),
+    [
+        ("3 stone", "no unit of weight"),
+        ("-1", "negative"),
+        ("heavy", "not a weight"),
+        ("9" * 9 + ".5", "too heavy"),
+        ("9" * 28, "too large"),
+        ("1" * 200_000 + "?", "not a weight"),
+    ],
 )
 def test_weights_that_are_none(text: str, words: str) -> None:
     value, fault = cells.weight(text, "kg", ".")
@@ -140,6 +152,10 @@ def test_units_that_are_none_or_below_zero() -> None:
     assert fault is not None
     assert fault.severity == "warning"
     assert cells.units("many", ".")[0] is None
+    for text in ("9" * 28, "1" * 200_000):
+        value, fault = cells.units(text, ".")
+        assert value is None
+        assert fault is not None
 
 
 @pytest.mark.parametrize(
@@ -170,6 +186,8 @@ def test_neither_yes_nor_no() -> None:
         ("8,8E+12", None, "shortened to scientific notation"),
         ("own-number", "own-number", "no barcode that others know"),
         ("12345678901", "12345678901", "no barcode that others know"),
+        ("x" * 64, "x" * 64, "no barcode that others know"),
+        ("x" * 65, None, "has 65 characters, and a barcode has at most 64"),
     ],
 )
 def test_barcodes(text: str, barcode: str | None, words: str | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,17 @@ from sqlalchemy import Engine
 
 from core import bootstrap
 from core.clock import utc_now
-from core.db import unit_of_work
+from core.db import execute, unit_of_work
 from core.errors import BadInput, Retryable
-from core.messaging.doorbell import lane_lock
+from core.messaging.doorbell import Doorbell, lane_lock
+from core.product_ports import ProductChange
 from core.runs import control
 from core.runs.kinds import business
 from tests.adapters.floor import Bell
 from tests.factories import ACTOR
 from tests.sandbox.outside import Inside
 from tests.shelves import Shelf
-from workers import console
+from workers import console, products
 from workers.cli import cli
 from workers.jobs import products as jobs
 from workers.products import lane_of
@@ -33,6 +35,10 @@ class Desk(Shelf):
     """A shelf that stands for the application, and the commands of one who sits at it."""
 
     queue = Bell()
+
+    @property
+    def doorbell(self) -> Doorbell:
+        return Doorbell(self.queue)  # type: ignore[arg-type]
 
     def run(self, *words: str) -> str:
         """What a command says. Raises what it raises."""
@@ -93,6 +99,105 @@ def test_one_at_a_time_reads_or_writes_a_connections_products(desk: Desk) -> Non
         assert "waiting" in jobs.read_products(**asked)
     assert desk.run_row(asked["sync_run_id"])["state"] == "queued"
     assert jobs.read_products(**asked)["read"] == 0
+
+
+def test_a_long_reading_goes_on_in_another_job_where_it_was(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.shop.stock(*(f"S{number}" for number in range(6)))
+    desk.reached = Slow(desk)
+    # One product at a time, and the time is up after each.
+    monkeypatch.setattr(products, "READ_AT_ONCE", 1)
+    monkeypatch.setattr(jobs, "READ_SECONDS", -1)
+    asked = desk.ask()
+    begins = []
+    for done in range(1, 7):
+        result = jobs.read_products(**asked)
+        assert f"{done} products are read" in result["waiting"]
+        assert business("products.read", result) == "waits"
+        row = desk.run_row(asked["sync_run_id"])
+        assert (row["state"], row["done"], row["attempts"]) == ("queued", done, 0)
+        assert desk.queue.rung("products.read")[-1] == asked
+        (reading,) = desk.rows("select * from product_readings where shop_id = %(shop)s")
+        assert (reading["whole_read_at"], reading["whole_counts"]["created"]) == (None, done)
+        begins.append(reading["whole_began_at"])
+    monkeypatch.setattr(jobs, "READ_SECONDS", 600)
+    counts = jobs.read_products(**asked)
+    assert (counts["created"], desk.run_row(asked["sync_run_id"])["state"]) == (6, "done")
+    (reading,) = desk.rows("select * from product_readings where shop_id = %(shop)s")
+    assert (begins, reading["whole_began_at"]) == ([reading["whole_read_at"]] * 6, None)
+    # Nothing was read twice, and nothing told from the beginning again.
+    assert (counts["read"], desk.reached.since[0]) == (6, None)
+    assert None not in desk.reached.since[1:]
+    # The next one asks for all of them again.
+    jobs.read_products(**desk.ask())
+    assert desk.reached.since[-1] is None
+
+
+def test_what_was_deleted_during_a_long_reading_is_found_out_at_its_end(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.shop.stock("MUG", "CUP")
+    jobs.read_products(**desk.ask())
+    asked = desk.ask()
+    desk.shop.control("deletion", sku="MUG")
+    desk.reached = Slow(desk)
+    monkeypatch.setattr(products, "READ_AT_ONCE", 1)
+    monkeypatch.setattr(jobs, "READ_SECONDS", -1)
+    assert "waiting" in jobs.read_products(**asked)
+    monkeypatch.setattr(jobs, "READ_SECONDS", 600)
+    counts = jobs.read_products(**asked)
+    assert counts["gone"] == 1
+    states = [one["state"] for one in desk.rows("select state from product_links where shop_id = %(shop)s")]
+    assert sorted(states) == ["gone", "in_step"]
+
+
+def test_a_reading_that_was_left_long_ago_begins_anew(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.shop.stock("MUG", "CUP")
+    desk.reached = Slow(desk)
+    monkeypatch.setattr(products, "READ_AT_ONCE", 1)
+    monkeypatch.setattr(jobs, "READ_SECONDS", -1)
+    asked = desk.ask()
+    jobs.read_products(**asked)
+    with unit_of_work(desk.engine) as conn:
+        moved = (
+            "update product_readings set whole_began_at = whole_began_at - interval '25 hours' where shop_id = %(s)s"
+        )
+        execute(conn, moved, s=desk.row.shop_id)
+    monkeypatch.setattr(jobs, "READ_SECONDS", 600)
+    assert jobs.read_products(**asked)["read"] == 2
+    assert desk.reached.since == [None, None]
+
+
+class Slow:
+    """A channel that shows no two products changed in the same second, and remembers from where it was read."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._inner = desk.channel.products
+        self.since: list[datetime | None] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def product_changes(self, since: datetime | None) -> Iterator[list[ProductChange]]:
+        self.since.append(since)
+        found = sorted(change.ref for page in self._inner.product_changes(None) for change in page)
+        first = datetime(2026, 1, 1, tzinfo=UTC)
+        changes = [ProductChange(ref, first + timedelta(seconds=number)) for number, ref in enumerate(found)]
+        yield [change for change in changes if since is None or change.version_at >= since]
+
+
+def test_at_most_one_turn_waits_for_a_worker(desk: Desk) -> None:
+    jobs.read_products(**desk.ask())
+    for _ in range(3):
+        assert jobs.sweep_products() == {"connections": 1}
+    (asked,) = desk.queue.rung("products.push")
+    # Also one that finds another at work makes room for the next.
+    with lane_lock(desk.engine, lane_of(desk.row.shop_id, desk.row.id)):
+        assert jobs.push_products(**asked) == {"busy": True}  # type: ignore[arg-type]
+    for turn in (2, 3):
+        jobs.sweep_products()
+        jobs.sweep_products()
+        assert len(desk.queue.rung("products.push")) == turn
+        jobs.push_products(**asked)  # type: ignore[arg-type]
 
 
 def test_a_reading_is_stopped_failed_and_done_again(desk: Desk) -> None:

@@ -40,25 +40,25 @@ def lane_of(row: ConnectionRow, seat: int) -> Lane:
     return Lane(targets.LANE if seat == 1 else f"{targets.LANE}-{seat}", row.shop_id, row.id)
 
 
-@job("targets.drain", queue="catalog", timeout=120, retry=(3, [1, 5, 30]))
+@job("targets.drain", queue="targets", timeout=120, retry=(3, [1, 5, 30]))
 def drain(*, shop_id: int, connection_id: int) -> dict[str, Any]:
     """Tell a target what differs, and find out what became of what it was told."""
     return _drain(shop_id, connection_id, 1)
 
 
-@job("targets.drain_2", queue="catalog", timeout=120, retry=(3, [1, 5, 30]))
+@job("targets.drain_2", queue="targets", timeout=120, retry=(3, [1, 5, 30]))
 def drain_2(*, shop_id: int, connection_id: int) -> dict[str, Any]:
     """The same beside it, where there is much to do."""
     return _drain(shop_id, connection_id, 2)
 
 
-@job("targets.drain_3", queue="catalog", timeout=120, retry=(3, [1, 5, 30]))
+@job("targets.drain_3", queue="targets", timeout=120, retry=(3, [1, 5, 30]))
 def drain_3(*, shop_id: int, connection_id: int) -> dict[str, Any]:
     """The same beside those."""
     return _drain(shop_id, connection_id, 3)
 
 
-@job("targets.drain_4", queue="catalog", timeout=120, retry=(3, [1, 5, 30]))
+@job("targets.drain_4", queue="targets", timeout=120, retry=(3, [1, 5, 30]))
 def drain_4(*, shop_id: int, connection_id: int) -> dict[str, Any]:
     """The same beside those."""
     return _drain(shop_id, connection_id, 4)

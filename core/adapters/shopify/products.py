@@ -11,6 +11,7 @@ one it would write over what is there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -117,7 +118,7 @@ class Products:
         for number, call in enumerate(calls):
             result = self._send(call, is_first=number == 0)
             if result.outcome != "confirmed":
-                return ProductResult(result.outcome, ref, result.code, result.detail, result.problems)
+                return replace(result, ref=ref)
             ref = ref or result.ref
         return ProductResult("confirmed", ref)
 
@@ -135,7 +136,8 @@ class Products:
         except WritesStopped as error:
             return ProductResult(unsent, None, "WRITES_STOPPED", error.why)
         except Unauthorised as error:
-            return ProductResult("refused", None, "UNAUTHORISED", error.reason)
+            # Of every product alike, and not for what is in this one.
+            return ProductResult(unsent, None, "UNAUTHORISED", error.reason, holds_all=True)
         except Refused as error:
             return ProductResult("refused", None, error.code, error.reason)
         except (Retryable, Permanent) as error:

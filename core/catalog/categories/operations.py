@@ -23,6 +23,8 @@ MERGED_MAX = 20_000
 _BATCH = 500
 DEPTH_MAX = 10
 SEPARATOR = " > "
+PATH_MAX = 1_000
+"""Bytes of a whole path as UTF-8: an index holds it."""
 
 Path = tuple[str, ...]
 
@@ -65,7 +67,17 @@ def checked_path(path: Path) -> Path:
     """The path with its names as they are kept. Raises BadCategory where one cannot be."""
     if not 1 <= len(path) <= DEPTH_MAX:
         raise BadCategory(f"“{SEPARATOR.join(path)[:80]}” has {len(path)} levels: 1 to {DEPTH_MAX} are kept")
-    return tuple(checked_name(name) for name in path)
+    found = tuple(checked_name(name) for name in path)
+    _check_size(SEPARATOR.join(found))
+    return found
+
+
+def _check_size(path: str) -> None:
+    size = len(path.encode())
+    if size > PATH_MAX:
+        raise BadCategory(
+            f"“{path[:80]}…” has {size:,} bytes in all its names; at most {PATH_MAX:,} are kept: shorten the names"
+        )
 
 
 def checked_name(name: str) -> str:
@@ -145,9 +157,20 @@ def move(
 def _hang(conn: Connection, shop_id: int, before: RowMapping, parent_id: int | None, path: str) -> None:
     """Give a category, and with it all below it, a new place and name. Raises BadCategory where that is too deep."""
     deeper = path.count(SEPARATOR) + 1 - before["depth"]
-    deepest = scalar(conn, f"select max(depth) from categories where {_SUBTREE}", shop=shop_id, path=before["path"])
-    if deepest + deeper > DEPTH_MAX:
-        raise BadCategory(f"the tree would be {deepest + deeper} levels deep; at most {DEPTH_MAX} are kept")
+    most = fetch_one(
+        conn,
+        f"""
+        select max(depth) as depth,
+            (array_agg(path order by octet_length(path) desc))[1] as longest
+        from categories where {_SUBTREE}
+        """,
+        shop=shop_id,
+        path=before["path"],
+    )
+    assert most
+    if most["depth"] + deeper > DEPTH_MAX:
+        raise BadCategory(f"the tree would be {most['depth'] + deeper} levels deep; at most {DEPTH_MAX} are kept")
+    _check_size(path + most["longest"][len(before["path"]) :])
     execute(
         conn,
         f"""

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from core.catalog.imports import cells, variants
-from core.catalog.imports.cells import Fault, words
+from core.catalog.imports.cells import Decimals, Fault, words
 from core.catalog.imports.drafts import ABSENT, Absent, ImageDraft, Metafield, ProductDraft, Status
 from core.catalog.imports.plans import Plan
 from core.catalog.imports.problems import FileRow, Outcome, Problem
@@ -72,10 +72,10 @@ class Case:
 class Builder:
     """Makes drafts by one plan. The readers of cells remember what they read: a file says the same again and again."""
 
-    def __init__(self, plan: Plan, currency: str, spool: Spool, *, make_codes: bool) -> None:
+    def __init__(self, plan: Plan, currency: str, spool: Spool, decimals: Decimals, *, make_codes: bool) -> None:
         self.plan = plan
         self._width = len(plan.heads)
-        self.variants = variants.VariantBuilder(plan, currency, spool, make_codes=make_codes)
+        self.variants = variants.VariantBuilder(plan, currency, spool, decimals, make_codes=make_codes)
         self._truth: Callable[[str], Any] = lru_cache(256)(cells.truth)
 
     def outcome(self, rows: Sequence[Kept]) -> Outcome:
@@ -309,7 +309,7 @@ class Builder:
         text = case.of(row, "image_position")
         if not text:
             return float("inf")
-        if text.isascii() and text.isdigit():
+        if text.isascii() and text.isdigit() and len(text) < 10:
             return int(text)
         fix = "write 1 for the first picture; it comes last as it is"
         case.fault(row, self.plan.columns["image_position"], Fault("is no position", fix, "warning"))

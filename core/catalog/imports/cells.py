@@ -55,10 +55,15 @@ _NO = frozenset(("false", "no", "n", "0", "off", "-", "nein", "falsch", "non", "
 
 _PLAIN = re.compile(r"\d{1,12}(?:\.(\d{1,2}))?", re.ASCII)
 _AROUND = re.compile(r"([^\d.,'()+\-−]*)\s*(\(?[+\-−]?\s*[\d.,'’\s]*\d[\d.,'’\s]*\)?-?)\s*(\D*)", re.ASCII)
-_SPACES = re.compile("[\\s\u00a0\u202f'’]")
-_GROUPED = re.compile(r"\d{1,3}(?:[.,]\d{3})+", re.ASCII)
+_WEIGHED = re.compile(r"(.*?\d)\s*([a-zA-Z]*)\.?")
+SPACES = re.compile("[\\s\u00a0\u202f'’]")
+GROUPED = re.compile(r"\d{1,3}(?:[.,]\d{3})+", re.ASCII)
 _SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?[eE]\+?\d+", re.ASCII)
 _AMOUNT_MAX = 10**15
+_DIGITS_MAX = 18
+"""Of a number before its decimals: more are a barcode, or a slip."""
+NUMBER_MAX = 100
+"""Characters of a number with its currency or unit: to look for one in a whole text takes long."""
 _UNITS_MAX = 2**31 - 1
 
 
@@ -87,7 +92,7 @@ def amount(text: str, currency: str, decimals: Decimals) -> tuple[int | None, Fa
     if simple and exponent(currency) == 2:
         whole, _, part = text.partition(".")
         return int(whole) * 100 + int(part.ljust(2, "0") if part else 0), None
-    found = _AROUND.fullmatch(text.replace("\u00a0", " "))
+    found = _AROUND.fullmatch(text.replace("\u00a0", " ")) if len(text) <= NUMBER_MAX else None
     if not found:
         return None, _no_number(text, "an amount")
     for sign in (found.group(1).strip(), found.group(3).strip()):
@@ -101,9 +106,11 @@ def amount(text: str, currency: str, decimals: Decimals) -> tuple[int | None, Fa
 
 def number(text: str, decimals: Decimals) -> tuple[Decimal | None, Fault | None]:
     """A number with any separators; None for an empty cell. What can be read in two ways is a fault."""
-    bare = _SPACES.sub("", text)
+    bare = SPACES.sub("", text)
     if not bare:
         return None, None
+    if len(bare) > NUMBER_MAX:
+        return None, _no_number(bare, "a number")
     is_negative = bare[0] in "-−(" or bare[-1] == "-"
     digits = bare.strip("-−+()")
     last = max(digits.rfind("."), digits.rfind(","))
@@ -112,11 +119,11 @@ def number(text: str, decimals: Decimals) -> tuple[Decimal | None, Fault | None]
     whole, _, part = digits.rpartition(point) if point else (digits, "", "")
     if point and digits.count(point) > 1:
         # 1.234.567: the same separator twice parts thousands.
-        if other in digits or not _GROUPED.fullmatch(digits):
+        if other in digits or not GROUPED.fullmatch(digits):
             return None, _no_number(text, "a number")
         whole, part = digits, ""
     elif point and other in whole:
-        if not _GROUPED.fullmatch(whole):
+        if not GROUPED.fullmatch(whole):
             return None, _no_number(text, "a number")
     elif point and len(part) == 3 and 1 <= len(whole) <= 3 and whole.strip("0"):
         if decimals is None:
@@ -129,6 +136,8 @@ def number(text: str, decimals: Decimals) -> tuple[Decimal | None, Fault | None]
     whole = whole.replace(",", "").replace(".", "") or "0"
     if not (whole + part).isascii() or not (whole + part).isdigit():
         return None, _no_number(text, "a number")
+    if len(whole.lstrip("0")) > _DIGITS_MAX:
+        return None, Fault("is too large a number", "has a barcode or a code slipped into this column?")
     value = Decimal(f"{whole}.{part}") if part else Decimal(whole)
     return (-value if is_negative else value), None
 
@@ -175,7 +184,7 @@ def weight(text: str, unit: str, decimals: Decimals) -> tuple[int | None, Fault 
     text = plain(text)
     if not text:
         return None, None
-    found = re.fullmatch(r"(.*?\d)\s*([a-zA-Z]*)\.?", text.replace("\u00a0", " "))
+    found = _WEIGHED.fullmatch(text.replace("\u00a0", " ")) if len(text) <= NUMBER_MAX else None
     if not found:
         return None, _no_number(text, "a weight")
     named = found.group(2).casefold() or unit.strip().casefold() or "g"
@@ -228,6 +237,11 @@ def barcode(text: str) -> tuple[str | None, Fault | None]:
         return None, Fault(
             "is a barcode that a spreadsheet has shortened to scientific notation; its digits are lost",
             "format the column as text, fill in the barcodes again and save the file",
+        )
+    if len(text) > barcodes.WORD_MAX:
+        return None, Fault(
+            f"has {len(text):,} characters, and a barcode has at most {barcodes.WORD_MAX}",
+            "write the digits under the bars, or leave the cell empty",
         )
     try:
         barcodes.read(text)

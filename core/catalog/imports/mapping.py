@@ -58,8 +58,9 @@ class BadMapping(BadInput):
 class Mapping:
     """By our field, the head of its column. `options` are heads whose cells are values of the option of that name.
 
-    `metafields` go by key (namespace.key). `decimals` is the decimal separator where numbers could be read in two ways;
-    `weight_unit` counts where a weight names none. Lists in a cell (tags, images) are parted by `list_separator`.
+    `metafields` go by key (namespace.key). `decimals` is the decimal separator where numbers could be read in two ways,
+    None to go by those that cannot; `weight_unit` counts where a weight names none. Lists in a cell (tags, images) are
+    parted by `list_separator`.
     """
 
     columns: Dict[str, str] = field(default_factory=dict)

@@ -20,6 +20,9 @@ from core.tables.values import UnreadableFile, normalized
 Form = Literal["shopify", "woocommerce", "medusa", "spree", "mapped"]
 
 
+_NUMBERS = ("price", "compare_at", "cost", "regular_price", "sale_price", "grams", "weight", "units")
+
+
 class OptionColumns(NamedTuple):
     """Where an option's value stands, and where its name does: in a column (`named_in`) or, fixed, in `name`."""
 
@@ -40,7 +43,8 @@ class Plan:
     """What each column, by its place from 0, is read as. `columns` go by field; `unknown` are read as nothing.
 
     `images` hold an address each, `categories` a path each. `currencies` are those that a file has prices in, by the
-    column of each, where it has several.
+    column of each, where it has several. `decimals` is what a person said, None to go by the file's numbers;
+    `has_points`: a program wrote them, with points before the decimals.
     """
 
     form: Form
@@ -55,9 +59,15 @@ class Plan:
     unknown: list[int] = field(default_factory=list)
     repeated: list[int] = field(default_factory=list)
     weight_unit: str = "g"
-    decimals: Decimals = "."
+    decimals: Decimals = None
+    has_points: bool = True
     list_separator: str = ","
     path_separator: str = ">"
+
+    def numbers(self) -> list[int]:
+        """The places of prices, weights and units."""
+        named = (self.columns[name] for name in _NUMBERS if name in self.columns)
+        return sorted({*named, *self.currencies.values()})
 
 
 class NotProducts(UnreadableFile):
@@ -255,7 +265,8 @@ def planned_by(mapping: Mapping, heads: Sequence[str], *, is_text: bool) -> Plan
             for key, head in mapping.metafields.items()
         ],
         weight_unit=mapping.weight_unit,
-        decimals=mapping.decimals or (None if is_text else "."),
+        decimals=mapping.decimals,
+        has_points=not is_text,
         list_separator=mapping.list_separator,
     )
     used = {*plan.columns.values(), *(o.value_in for o in plan.options), *(m.place for m in plan.metafields)}

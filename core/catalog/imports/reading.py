@@ -19,6 +19,7 @@ from core.catalog.imports.building import Builder
 from core.catalog.imports.mapping import FIELDS, Mapping, suggested
 from core.catalog.imports.plans import Form, Plan
 from core.catalog.imports.problems import Outcome, Problem
+from core.catalog.imports.separators import Separators
 from core.catalog.imports.spool import Kept, Spool, compared
 from core.errors import BadInput
 from core.money import CURRENCIES
@@ -63,8 +64,8 @@ class ReadingProgress:
 class ProductFile:
     """A file that was opened. `form` is None where it is not known and no mapping was given.
 
-    `problems` are those of the file as a whole: columns that are not read. `suggested` is a mapping to begin with.
-    `has_reasons`: it is a file of refused rows that came back; its column of reasons is none of `heads`.
+    `problems` are those of the file as a whole: a guessed encoding, columns that are not read. `suggested` is a mapping
+    to begin with. `has_reasons`: it is a file of refused rows that came back; its column of reasons is none of `heads`.
     """
 
     table: TableFile
@@ -89,12 +90,14 @@ class ProductFile:
         if not self.plan:
             raise NeedsMapping(self.name, self.heads, self.suggested)
         self.progress.stage, self.progress.done, self.progress.total = "reading", 0, 0
+        separators = Separators()
         with Spool() as spool:
-            spool.add(self._kept(self.plan, spool))
+            spool.add(self._kept(self.plan, spool, separators))
             spool.arrange()
             self._check_sizes(spool)
             self.progress.stage, self.progress.done, self.progress.total = "checking", 0, spool.rows
-            builder = Builder(self.plan, self.currency, spool, make_codes=self.make_codes)
+            decimals = self.plan.decimals or separators.decimals(has_points=self.plan.has_points)
+            builder = Builder(self.plan, self.currency, spool, decimals, make_codes=self.make_codes)
             # Codes that were made for products before that row are taken: they are made again.
             for rows in spool.products(0 if self.make_codes else after_row):
                 outcome = builder.outcome(rows)
@@ -112,9 +115,10 @@ class ProductFile:
                 "is the column that tells products apart the right one?"
             )
 
-    def _kept(self, plan: Plan, spool: Spool) -> Iterator[Kept]:
+    def _kept(self, plan: Plan, spool: Spool, separators: Separators) -> Iterator[Kept]:
         """The rows below the heads with what they are grouped by; blank ones are left out."""
         code_at, barcode_at = plan.columns.get("code"), _barcode_columns(plan)
+        numbers = plan.numbers()
         kept = 0
         for row in self.table.rows():
             if row.number <= self.heads_row:
@@ -128,6 +132,7 @@ class ProductFile:
                 if not any(map(str.strip, written)) and not row.odd:
                     continue
                 width = len(written)
+                _look(row, written, numbers, separators)
                 code = cells.plain(written[code_at]) if code_at is not None and code_at < width else ""
                 found = next((written[at] for at in barcode_at if at < width and written[at].strip()), "")
                 key = _key(plan, spool, row, written, code)
@@ -178,7 +183,7 @@ def open_products(
         rows_max=rows_max,
         plan=plan,
         has_reasons=has_reasons,
-        problems=tuple(_of_columns(plan, heads_row, currency)) if plan else (),
+        problems=(*_of_encoding(table, heads_row), *(_of_columns(plan, heads_row, currency) if plan else ())),
     )
 
 
@@ -197,6 +202,13 @@ def _heads(table: TableFile) -> tuple[int, tuple[str, ...]]:
                 )
             return row.number, tuple(heads)
     raise UnreadableFile(f"{table.name} has no table: the first row names the columns, such as SKU and price")
+
+
+def _of_encoding(table: TableFile, heads_row: int) -> Iterator[Problem]:
+    if table.dress and table.dress.encoding == "cp1252":
+        sentence = "the file is no UTF-8 and was read as Windows text (Western European)"
+        fix = "look at letters such as é and ü; if they came out wrong, save the file as “CSV UTF-8” and upload that"
+        yield Problem(heads_row, "", "", sentence, fix, severity="warning")
 
 
 def _of_columns(plan: Plan, heads_row: int, currency: str) -> Iterator[Problem]:
@@ -226,6 +238,17 @@ def _fix_of_unknown(plan: Plan) -> str:
     if plan.form == "mapped":
         return "map it to a field or to a metafield if it is needed"
     return "correct its name if it is misspelt; else nothing needs to be done"
+
+
+def _look(row: Row, written: list[str], numbers: Sequence[int], separators: Separators) -> None:
+    """Take the numbers of a row into account; one whose point is known to stand before decimals says so from now on."""
+    for place in numbers:
+        if place >= len(written) or place in row.odd:
+            continue
+        if place in row.pointed:
+            # 1.125 can be 1125, and 1.1250 cannot.
+            written[place] += "0"
+        separators.look(written[place])
 
 
 def _barcode_columns(plan: Plan) -> list[int]:

@@ -7,15 +7,16 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from core.catalog.imports import cells
-from core.catalog.imports.cells import Fault, words
+from core.catalog.imports.cells import Decimals, Fault, words
 from core.catalog.imports.drafts import ABSENT, Absent, Metafield, VariantDraft
 from core.catalog.imports.plans import Plan
+from core.catalog.imports.separators import without_thousands
 from core.catalog.imports.spool import Kept, Spool
 
 if TYPE_CHECKING:
     from core.catalog.imports.building import Case
 
-Reader = Callable[[str], tuple[Any, Fault | None]]
+Reader = Callable[..., tuple[Any, Fault | None]]
 
 _REMEMBERED = 8_192
 
@@ -23,17 +24,20 @@ _REMEMBERED = 8_192
 class VariantBuilder:
     """Makes variants by one plan. `marks` are the places of cells that a row has only if something is sold by it."""
 
-    def __init__(self, plan: Plan, currency: str, spool: Spool, *, make_codes: bool) -> None:
+    def __init__(self, plan: Plan, currency: str, spool: Spool, decimals: Decimals, *, make_codes: bool) -> None:
         self.plan = plan
         self._currency = currency
         self._spool = spool
         self._make_codes = make_codes
         columns = plan.columns
-        amount = _remembering(partial(cells.amount, currency=currency, decimals=plan.decimals))
+        # A program writes no commas between thousands: one may be a person's before decimals.
+        is_guessed = decimals == "." and plan.decimals is None and plan.has_points
+        telling = _telling if is_guessed else _as_it_is
+        amount = _remembering(telling(partial(cells.amount, currency=currency, decimals=decimals)))
         truth = _remembering(cells.truth)
-        units = _remembering(partial(cells.units, decimals=plan.decimals))
+        units = _remembering(telling(partial(cells.units, decimals=decimals)))
         self._amount = amount
-        self._weight = lru_cache(_REMEMBERED)(partial(cells.weight, decimals=plan.decimals))
+        self._weight = lru_cache(_REMEMBERED)(telling(partial(cells.weight, decimals=decimals)))
         self._barcode = _remembering(cells.barcode)
         price = plan.currencies.get(currency, columns.get("price"))
         readers: list[tuple[str, int | None, Reader]] = [
@@ -305,6 +309,23 @@ def named_metafield(case: Case, row: Kept) -> tuple[str, Metafield] | None:
 
 def _remembering(read: Reader) -> Reader:
     return lru_cache(_REMEMBERED)(read)
+
+
+def _as_it_is(read: Reader) -> Reader:
+    return read
+
+
+def _telling(read: Reader) -> Reader:
+    """The reader, saying of a number such as 1,234 how it was read."""
+
+    def told(text: str, *more: str) -> tuple[Any, Fault | None]:
+        value, fault = read(text, *more)
+        if value is None or fault or "," not in text or not (digits := without_thousands(text)):
+            return value, fault
+        fix = f"write {digits}; if the comma stands before decimals, write {digits[:-3]}.{digits[-3:]}"
+        return value, Fault(f"is taken as {digits}: the file has points before decimals", fix, "warning")
+
+    return told
 
 
 def _is_told(text: str) -> tuple[bool, Fault | None]:

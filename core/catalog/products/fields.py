@@ -41,6 +41,9 @@ COLOUR_CODE = "details.colour_code"
 SUPPLIER_ID = "details.supplier_id"
 _TEXT_MAX = 5_000
 _JSON_MAX = 100_000
+_DIGITS_MAX = 40
+"""Characters of a decimal."""
+_ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _TRUE = frozenset({"true", "yes", "y", "1", "on"})
 _FALSE = frozenset({"false", "no", "n", "0", "off"})
 
@@ -137,13 +140,23 @@ def _integer(text: str, _currency: str) -> int:
 
 
 def _decimal(text: str, _currency: str) -> str:
+    if len(text) > _DIGITS_MAX:
+        raise _no_decimal(text)
     try:
         number = Decimal(text)
     except InvalidOperation:
-        raise BadField(f"“{text}” is no number, such as 12.5") from None
-    if not number.is_finite() or len(text) > 40:
-        raise BadField(f"“{text}” is no number, such as 12.5")
-    return format(number, "f")
+        raise _no_decimal(text) from None
+    # 1e40000000 is short, and takes megabytes written out.
+    if not number.is_finite() or abs(number.adjusted()) >= _DIGITS_MAX:
+        raise _no_decimal(text)
+    written = format(number, "f")
+    if len(written) > _DIGITS_MAX:
+        raise _no_decimal(text)
+    return written
+
+
+def _no_decimal(text: str) -> BadField:
+    return BadField(f"“{text[:80]}” is no number of at most {_DIGITS_MAX} digits, such as 12.5")
 
 
 def _boolean(text: str, _currency: str) -> bool:
@@ -196,6 +209,8 @@ def _json(text: str, _currency: str) -> Any:
         raise BadField(f"is no JSON: {error}") from None
     if len(text) > _JSON_MAX:
         raise BadField(f"has {len(text):,} characters; at most {_JSON_MAX:,} are kept")
+    if _ZERO.search(text):
+        raise BadField("has a zero byte (\\u0000), which no text can have: leave it out")
     return value
 
 

@@ -102,7 +102,10 @@ class Undo(NamedTuple):
 
 
 def plan_undo(conn: Connection, shop_id: int, product_id: int, number: int) -> Undo:
-    """What is left of a product without what one version changed. Raises NothingToTakeBack."""
+    """What is left of a product without what one version changed.
+
+    Raises NothingToTakeBack, also where what is left could not be a product.
+    """
     undone = queries.version(conn, shop_id, product_id, number)
     last = queries.last_version(conn, shop_id, product_id)
     if undone is None or last is None:
@@ -112,13 +115,24 @@ def plan_undo(conn: Connection, shop_id: int, product_id: int, number: int) -> U
     if undone.document is None or was is None or last.document is None:
         if last.version != number:
             raise NothingToTakeBack(f"the product was changed since version {number}: take that back first")
+        if was is not None:
+            _refuse_flaws(conn, shop_id, was, number)
         return Undo(last.document, was, last.version)
     wanted = taken_back(was, undone.document, last.document)
     if wanted is None:
         raise NothingToTakeBack(f"what version {number} changed was changed again since: edit it instead")
     if wanted == last.document:
         raise NothingToTakeBack(f"the product is already as it was before version {number}")
+    _refuse_flaws(conn, shop_id, wanted, number)
     return Undo(last.document, wanted, last.version)
+
+
+def _refuse_flaws(conn: Connection, shop_id: int, wanted: ProductDocument, number: int) -> None:
+    """Two changes that are each right may not be so without one of them. Raises NothingToTakeBack."""
+    flaws = flaws_of(wanted, queries.definitions(conn, shop_id))
+    if flaws:
+        said = f"{flaws[0].code or 'the product'} {flaws[0].sentence}"
+        raise NothingToTakeBack(f"without version {number} it could not be kept: {said}. Edit it instead")
 
 
 def undo_version(

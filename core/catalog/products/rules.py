@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from core.catalog.barcodes import WORD_MAX
 from core.catalog.products.documents import STATUSES, ProductDocument, VariantDocument
 from core.catalog.products.fields import BadField, Definition, check
 from core.money import CURRENCIES
@@ -111,6 +112,10 @@ def _flaws_of_variant(document: ProductDocument, variant: VariantDocument) -> It
             yield Flaw(code, field, "its price is below nothing or beyond all measure")
     if variant.weight_grams is not None and not 0 <= variant.weight_grams <= GRAMS_MAX:
         yield Flaw(code, "weight_grams", "its weight is below nothing or beyond all measure")
+    if variant.barcode is not None and len(variant.barcode) > WORD_MAX:
+        yield Flaw(
+            code, "barcode", f"has a barcode of {len(variant.barcode):,} characters; at most {WORD_MAX} are kept"
+        )
     if variant.image_url is not None and not _is_address(variant.image_url):
         yield Flaw(code, "image_url", f"“{variant.image_url[:80]}” is no address: write it as https://…")
 

@@ -22,4 +22,4 @@ comment on column import_runs.effect is 'what applying the rest would do besides
 
 create index ix_import_items_warnings on import_items (shop_id, import_id, position) where has_warnings;
 create index ix_import_items_refused on import_items (shop_id, import_id, position) where fate <> 'done';
-create index ix_import_items_kept on import_items (shop_id, import_id, position) where undo_fate = 'changed';
+create index ix_import_items_kept on import_items (shop_id, import_id, position) where undo_fate <> 'done';
