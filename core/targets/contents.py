@@ -27,7 +27,7 @@ class Target:
     settings: TargetSettings
     factor: float = 1.0
     answered: str = ""
-    """What stands for what was decided of categories."""
+    """What stands for what was decided of categories, and for those that the target refuses."""
 
     @property
     def basis(self) -> str:
@@ -109,7 +109,7 @@ def of_categories(conn: Connection, target: Target, category_ids: Sequence[int] 
 
 def _item(target: Target, stored: Stored, said: Answers) -> Made:
     categories = sorted(stored.document.categories)
-    own = said.told(categories)
+    own = said.linked(categories)
     others = {said.refs[one] for one in categories if one in said.refs}
     # The main category goes first, where Google has it.
     google = next((said.google[one] for one in stored.document.categories if one in said.google), None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -147,6 +148,137 @@ def test_a_variants_delete_that_is_held_is_tried_again_by_a_person(world: Target
         world.work()
         world.pass_time(3600)
     assert world.entry("variant", world.sku_id("MUG-2"))["state"] == "held"
+    world.try_again()
+    world.work()
+    assert world.shown() == world.wanted()
+
+
+def test_a_variant_that_moves_and_cannot_be_told_is_not_left_where_it_was(world: TargetWorld) -> None:
+    first = world.save(make_product("mug", "MUG-1", "MUG-2"))
+    world.work()
+    world.change(first, variants=make_product("mug", "MUG-1").variants)
+    beaker = make_product("beaker", "MUG-2")
+    unpriced = tuple(replace(one, price_minor=None) for one in beaker.variants)
+    second = world.save(replace(beaker, variants=unpriced))
+    world.work()
+    assert list(world.held()["variants"]) == [str(world.sku_id("MUG-1"))]
+    assert world.entry("variant", world.sku_id("MUG-2"))["state"] == "problem"
+    world.price(second, "MUG-2", 300)
+    world.work()
+    assert world.shown() == world.wanted()
+
+
+# --- what others hang on ---------------------------------------------------------------------------------------------
+
+
+def test_a_category_that_is_refused_keeps_no_product_out_and_is_linked_once_it_is_taken(world: TargetWorld) -> None:
+    mugs, bowls = world.category("Mugs"), world.category("Bowls")
+    product = world.save(make_product("mug", "MUG-1", categories=(mugs, bowls)))
+    world.side.world.faults(kind="catalog_entry_failed", match=f"create category {mugs}", count=3)
+    for _ in range(4):
+        world.work()
+        world.pass_time(3600)
+    assert world.entry("category", mugs)["state"] == "held"
+    assert world.held()["items"][str(product)]["categories"] == [str(bowls)]
+    assert list(world.held()["variants"]) == [str(world.sku_id("MUG-1"))]
+    assert world.entry("item", product)["failures"] == 0
+    sent = len(world.jobs())
+    world.work()
+    assert len(world.jobs()) == sent
+    world.try_again()
+    world.work()
+    assert world.shown() == world.wanted()
+
+
+def test_an_item_that_is_held_keeps_no_category_that_is_to_go(world: TargetWorld) -> None:
+    mugs = world.category("Mugs")
+    product = world.save(make_product("mug", "MUG-1", categories=(mugs,)))
+    world.work()
+    world.side.world.faults(kind="catalog_entry_failed", match=f"update item {product}", count=3)
+    world.change(product, categories=())
+    for _ in range(4):
+        world.work()
+        world.pass_time(3600)
+    assert world.entry("item", product)["state"] == "held"
+    assert world.held()["categories"] == {}
+    # It is to be as it was told last, and its link went with the category.
+    world.change(product, categories=(mugs,))
+    world.work()
+    assert world.held()["items"][str(product)]["categories"] == [str(mugs)]
+    assert world.shown() == world.wanted()
+
+
+# --- drains, and faults that name nobody ------------------------------------------------------------------------------
+
+
+def one_after_another(hands: Sequence[Callable[[], None]]) -> None:
+    for hand in hands:
+        hand()
+
+
+def test_a_drain_that_could_do_nothing_does_not_ask_for_another(world: TargetWorld) -> None:
+    product = world.save(make_product("mug", "MUG-1"))
+    world.work()
+    world.side.world.faults(kind="catalog_entry_failed", match=f"delete variant {world.sku_id('MUG-1')}", count=3)
+    world.remove(product)
+    for _ in range(4):
+        world.work()
+        world.pass_time(3600)
+    # The item's delete is due, and cannot go while its variant waits for a person.
+    assert (world.entry("item", product)["work"], world.entry("item", product)["is_known"]) == ("delete", True)
+    seat = world.seat()
+    seat.together = one_after_another
+    assert seat.drain(20) == {}
+    assert seat.goes_on() == (False, None)
+    world.save(make_product("bowl", "BOWL-1"))
+    assert seat.plan()
+    assert seat.goes_on() == (True, None)
+
+
+def test_a_drain_that_met_a_wrong_key_is_not_rung_for_its_open_jobs(world: TargetWorld) -> None:
+    world.save(make_product("mug", "MUG-1"))
+    seat = world.seat()
+    seat.plan()
+    seat.api.ready_in("item", "create")
+    world.pass_time(2)
+    assert seat.send()
+    assert seat.goes_on()[1] is not None
+    seat.problem = "the private key opens nothing"
+    assert seat.goes_on() == (False, None)
+
+
+def without_places(request: httpx.Request, response: httpx.Response) -> None:
+    """The target's faults as if they named nobody."""
+    if b"catalog-item-bulk" in response.content and b'"pointer"' in response.content:
+        response._content = response.content.replace(b"/data/attributes/items/data/", b"/data/attributes/items/")
+        response.headers["content-length"] = str(len(response.content))
+
+
+@pytest.mark.parametrize("verb", ["create", "update"])
+def test_faults_that_name_nobody_wait_for_a_person_as_well(world: TargetWorld, verb: str) -> None:
+    product = world.save(make_product("mug", "MUG-1"))
+    if verb == "update":
+        world.work()
+        world.change(product, title="Beaker")
+    world.after = without_places
+    world.side.world.faults(kind="catalog_entry_failed", match=f"{verb} item {product}", count=4)
+
+    def sent() -> int:
+        return sum((job["kind"], job["verb"]) == ("item", verb) for job in world.jobs())
+
+    before = sent()
+    world.work()
+    # Once again when it was read, and then not before it has rested.
+    assert sent() == before + 2
+    for _ in range(4):
+        world.work()
+        world.pass_time(3600)
+    entry = world.entry("item", product)
+    assert (entry["failures"], entry["state"]) == (3, "held")
+    assert (entry["problem_kind"], entry["problem"]) == ("refused", "The entry could not be processed.")
+    assert sent() == before + 3
+    world.try_again()
+    world.work()
     world.try_again()
     world.work()
     assert world.shown() == world.wanted()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -196,43 +196,6 @@ def test_three_failures_wait_for_a_person_or_for_other_content(world: TargetWorl
     assert world.shown() == world.wanted()
 
 
-def without_places(request: httpx.Request, response: httpx.Response) -> None:
-    """The target's faults as if they named nobody."""
-    if b"catalog-item-bulk" in response.content and b'"pointer"' in response.content:
-        response._content = response.content.replace(b"/data/attributes/items/data/", b"/data/attributes/items/")
-        response.headers["content-length"] = str(len(response.content))
-
-
-@pytest.mark.parametrize("verb", ["create", "update"])
-def test_faults_that_name_nobody_wait_for_a_person_as_well(world: TargetWorld, verb: str) -> None:
-    product = world.save(make_product("mug", "MUG-1"))
-    if verb == "update":
-        world.work()
-        world.change(product, title="Beaker")
-    world.after = without_places
-    world.side.world.faults(kind="catalog_entry_failed", match=f"{verb} item {product}", count=4)
-
-    def sent() -> int:
-        return sum((job["kind"], job["verb"]) == ("item", verb) for job in world.jobs())
-
-    before = sent()
-    world.work()
-    # Once again when it was read, and then not before it has rested.
-    assert sent() == before + 2
-    for _ in range(4):
-        world.work()
-        world.pass_time(3600)
-    entry = world.entry("item", product)
-    assert (entry["failures"], entry["state"]) == (3, "held")
-    assert (entry["problem_kind"], entry["problem"]) == ("refused", "The entry could not be processed.")
-    assert sent() == before + 3
-    world.try_again()
-    world.work()
-    world.try_again()
-    world.work()
-    assert world.shown() == world.wanted()
-
-
 def test_a_failed_entry_is_mapped_by_its_place_and_the_others_go_through(world: TargetWorld) -> None:
     ids = [world.save(make_product(f"p{n}", f"P{n}")) for n in range(5)]
     world.side.world.faults(kind="catalog_entry_failed", match=f"create item {ids[3]}", count=1)
@@ -322,39 +285,6 @@ def test_a_variant_that_moves_is_deleted_and_made_again(world: TargetWorld) -> N
     second = world.save(moved)
     world.work()
     assert world.held()["variants"][str(world.sku_id("MUG-2"))]["item"] == str(second)
-    assert world.shown() == world.wanted()
-
-
-def test_a_variant_that_moves_and_cannot_be_told_is_not_left_where_it_was(world: TargetWorld) -> None:
-    first = world.save(make_product("mug", "MUG-1", "MUG-2"))
-    world.work()
-    world.change(first, variants=make_product("mug", "MUG-1").variants)
-    beaker = make_product("beaker", "MUG-2")
-    unpriced = tuple(replace(one, price_minor=None) for one in beaker.variants)
-    second = world.save(replace(beaker, variants=unpriced))
-    world.work()
-    assert list(world.held()["variants"]) == [str(world.sku_id("MUG-1"))]
-    assert world.entry("variant", world.sku_id("MUG-2"))["state"] == "problem"
-    world.price(second, "MUG-2", 300)
-    world.work()
-    assert world.shown() == world.wanted()
-
-
-def test_an_item_that_is_held_keeps_no_category_that_is_to_go(world: TargetWorld) -> None:
-    mugs = world.category("Mugs")
-    product = world.save(make_product("mug", "MUG-1", categories=(mugs,)))
-    world.work()
-    world.side.world.faults(kind="catalog_entry_failed", match=f"update item {product}", count=3)
-    world.change(product, categories=())
-    for _ in range(4):
-        world.work()
-        world.pass_time(3600)
-    assert world.entry("item", product)["state"] == "held"
-    assert world.held()["categories"] == {}
-    # It is to be as it was told last, and its link went with the category.
-    world.change(product, categories=(mugs,))
-    world.work()
-    assert linked(world, product) == [str(mugs)]
     assert world.shown() == world.wanted()
 
 
@@ -517,42 +447,6 @@ def test_a_job_refused_for_one_entry_fails_that_one_alone(world: TargetWorld) ->
     world.pass_time(100)
     world.work()
     assert world.shown() == world.wanted()
-
-
-def one_after_another(hands: Sequence[Callable[[], None]]) -> None:
-    for hand in hands:
-        hand()
-
-
-def test_a_drain_that_could_do_nothing_does_not_ask_for_another(world: TargetWorld) -> None:
-    product = world.save(make_product("mug", "MUG-1"))
-    world.work()
-    world.side.world.faults(kind="catalog_entry_failed", match=f"delete variant {world.sku_id('MUG-1')}", count=3)
-    world.remove(product)
-    for _ in range(4):
-        world.work()
-        world.pass_time(3600)
-    # The item's delete is due, and cannot go while its variant waits for a person.
-    assert (world.entry("item", product)["work"], world.entry("item", product)["is_known"]) == ("delete", True)
-    seat = world.seat()
-    seat.together = one_after_another
-    assert seat.drain(20) == {}
-    assert seat.goes_on() == (False, None)
-    world.save(make_product("bowl", "BOWL-1"))
-    assert seat.plan()
-    assert seat.goes_on() == (True, None)
-
-
-def test_a_drain_that_met_a_wrong_key_is_not_rung_for_its_open_jobs(world: TargetWorld) -> None:
-    world.save(make_product("mug", "MUG-1"))
-    seat = world.seat()
-    seat.plan()
-    seat.api.ready_in("item", "create")
-    world.pass_time(2)
-    assert seat.send()
-    assert seat.goes_on()[1] is not None
-    seat.problem = "the private key opens nothing"
-    assert seat.goes_on() == (False, None)
 
 
 # --- what people decided of categories -------------------------------------------------------------------------------
