@@ -77,8 +77,9 @@ def _broken_off(conn: Connection, run: Run, error: Exception) -> str:
     if run.state != "reading":
         return holding.why(error)
     row = reading.last_row(conn, run)
-    place = f"among the next {BATCH} products behind row {row:,}" if row else f"among its first {BATCH} products"
-    return f"{run.file_name} was read up to row {row:,}; {place} {holding.why(error)}"
+    if not row:
+        return f"{run.file_name} was begun, and before its first {BATCH} products were noted {holding.why(error)}"
+    return f"{run.file_name} was read up to row {row:,}; among the next {BATCH} products {holding.why(error)}"
 
 
 def _read(app: Application, run: Run, tell: Tell) -> None:

@@ -23,6 +23,7 @@ FIXES: Mapping[str, str] = {
     "option_values": "give each variant a value for each option, and no two variants the same values",
     "variants": "split the product in several",
     "code": "give each variant a SKU of its own",
+    "barcode": "write the number under the bars, of at most 64 characters",
     "currency": "import the file with the currency that its prices are in",
     "price_minor": "write the price as 12.50",
     "compare_at_minor": "write the price as 12.50",

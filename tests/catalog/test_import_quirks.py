@@ -237,6 +237,7 @@ def test_in_an_export_a_comma_is_decimals_or_thousands_only_where_the_file_says_
     assert said(refused)[:2] == [
         f"error 2 Weight (kg): “1,125” {TWOFOLD}", f"error 3 Regular price: “1,234” {TWOFOLD}"]  # fmt: skip
     assert numbers(WOO, '1,simple,A,A,"1,125","12,50",1', '2,simple,B,B,,"1,234",') == [(1_250, 1_125), (123, None)]
+    assert refused[0].problems[0].fix == "write 1125 or 1,1250"
     # The export's own point beside the commas of a person.
     assert numbers(WOO, '1,simple,A,A,1.125,"12,50",1', '2,simple,B,B,,"1,234",') == [None, None]
     assert numbers(WOO, "1,simple,A,A,1.125,12,1", "2,simple,B,B,,1200,") == [(1_200, 1_125), (120_000, None)]

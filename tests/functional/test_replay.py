@@ -194,7 +194,7 @@ def test_the_audit_of_a_settled_system_is_clean(replayed: Replayed) -> None:
     assert json.loads(said)["clean"] is True
 
 
-def test_status_shows_four_connections_in_step(replayed: Replayed) -> None:
+def test_status_shows_five_connections_in_step(replayed: Replayed) -> None:
     answer: dict[str, Any] = {}
 
     def is_settled() -> bool:
@@ -207,7 +207,8 @@ def test_status_shows_four_connections_in_step(replayed: Replayed) -> None:
     state = replayed.system.state()
     assert answer["addresses"] == {name: state.addresses[name] for name in ("dashboard", "api")}
     rows = {(row["shop"], row["connection"]): row for row in answer["connections"]}
-    assert set(rows) == {(shop, channel) for shop in (SHOP, DEMO) for channel in ("Shopify", "Amazon")}
+    channels = {(shop, channel) for shop in (SHOP, DEMO) for channel in ("Shopify", "Amazon")}
+    assert set(rows) == {*channels, (DEMO, "Klaviyo")}
     codes = {row.code: row.is_goods for rows in read_file(replayed.file).invoices.values() for row in rows}
     assert rows[SHOP, "Shopify"]["listings"] == len(codes)
     assert rows[SHOP, "Amazon"]["listings"] == rows[SHOP, "Amazon"]["in_step"] == sum(codes.values())

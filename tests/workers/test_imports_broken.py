@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from core.importing import operations, queries, reading, undoing
 from core.importing.queries import Run, Settings
 from tests.workers import test_imports_job
 from tests.workers.test_imports_job import ANNA, state_of
-from workers import importing
+from workers import importing, imports_cli
 
 environment, app, shop_id = test_imports_job.environment, test_imports_job.app, test_imports_job.shop_id
 
@@ -67,7 +68,7 @@ def test_a_reading_that_our_program_fails_at_is_given_up_and_raised_once(
     run = run_of(app, shop_id, begun)
     assert (run.state, run.counts["items"]) == ("failed", 4)
     assert run.problem is not None
-    assert "pans.csv was read up to row 5; among the next 2 products behind row 5" in run.problem
+    assert run.problem.startswith("pans.csv was read up to row 5; among the next 2 products our program failed at it")
     assert "KeyError" in run.problem
     assert "Smith" not in run.problem
     assert importing.carry_on(app, shop_id, begun).state == "failed"
@@ -75,6 +76,17 @@ def test_a_reading_that_our_program_fails_at_is_given_up_and_raised_once(
     with unit_of_work(app.engine) as conn:
         operations.read_again(conn, shop_id, begun, Settings("GBP"), ANNA, utc_now())
     assert importing.carry_on(app, shop_id, begun).counts["created"] == 6
+
+
+def test_a_file_that_our_program_fails_at_from_the_beginning_is_given_up(
+    app: Application, shop_id: int, begun: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, RecursionError("too deep"), 0)
+    with pytest.raises(RecursionError):
+        importing.carry_on(app, shop_id, begun)
+    run = run_of(app, shop_id, begun)
+    assert (run.state, run.counts["items"]) == ("failed", 0)
+    assert str(run.problem).startswith("pans.csv was begun, and before its first 2 products were noted our program")
 
 
 def test_a_lost_connection_leaves_it_to_be_gone_on_with_or_stopped(
@@ -178,3 +190,15 @@ def test_rows_that_were_read_and_not_applied_come_back_with_the_rejected_ones(
     assert found["LAST"]["reason"].startswith("was not applied: its handle is another product's by now: good")
     assert "“-4” is negative" in found["BAD"]["reason"]
     assert (found["T-S"]["Title"], found["T-S"]["Variant Price"]) == ("Tee", "2.00")
+
+
+def test_the_command_line_says_what_was_not_applied_and_what_stock_is_kept(
+    app: Application, shop_id: int, begun: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = importing.carry_on(app, shop_id, begun)
+    kept = ["document 7 cannot be undone: 1 of PAN-0 is sold", "document 8 cannot be undone: 2 of PAN-1 are sold"]
+    counts = {**run.counts, "applied": 4, "refused": 2}
+    imports_cli._show(app, replace(run, applied_by="Anna", undone_by="Anna", counts=counts, stock_kept=kept))
+    told = capsys.readouterr().out
+    assert "4 applied, 2 not: `switchyard imports rejected` says why." in told
+    assert f"Stock that was set and is kept: {kept[0]} And 1 more." in told

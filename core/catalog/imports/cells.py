@@ -25,6 +25,8 @@ class Fault(NamedTuple):
     severity: Severity = "error"
 
 
+TWOFOLD = "can be read in two ways, as thousands or with three decimals"
+
 _DOLLARS = frozenset(("USD", "CAD", "AUD", "NZD", "SGD", "HKD", "MXN", "ARS", "CLP", "COP", "TWD", "BSD", "BBD", "JMD"))
 _KRONER = frozenset(("SEK", "NOK", "DKK", "ISK"))
 _SIGNS = {
@@ -127,10 +129,7 @@ def number(text: str, decimals: Decimals) -> tuple[Decimal | None, Fault | None]
             return None, _no_number(text, "a number")
     elif point and len(part) == 3 and 1 <= len(whole) <= 3 and whole.strip("0"):
         if decimals is None:
-            return None, Fault(
-                "can be read in two ways, as thousands or with three decimals",
-                f"write {whole}{part} or {whole}{point}{part}0, or choose the decimal separator of the file",
-            )
+            return None, Fault(TWOFOLD, f"write {whole}{part} or {whole}{point}{part}0")
         if decimals != point:
             whole, part = digits, ""
     whole = whole.replace(",", "").replace(".", "") or "0"

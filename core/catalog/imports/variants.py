@@ -32,7 +32,7 @@ class VariantBuilder:
         columns = plan.columns
         # A program writes no commas between thousands: one may be a person's before decimals.
         is_guessed = decimals == "." and plan.decimals is None and plan.has_points
-        telling = _telling if is_guessed else _as_it_is
+        telling = _telling if is_guessed else _choosing if plan.form == "mapped" else _as_it_is
         amount = _remembering(telling(partial(cells.amount, currency=currency, decimals=decimals)))
         truth = _remembering(cells.truth)
         units = _remembering(telling(partial(cells.units, decimals=decimals)))
@@ -313,6 +313,18 @@ def _remembering(read: Reader) -> Reader:
 
 def _as_it_is(read: Reader) -> Reader:
     return read
+
+
+def _choosing(read: Reader) -> Reader:
+    """The reader, saying that a mapping may name the separator."""
+
+    def told(text: str, *more: str) -> tuple[Any, Fault | None]:
+        value, fault = read(text, *more)
+        if fault and fault.sentence == cells.TWOFOLD:
+            fault = fault._replace(fix=f"{fault.fix}, or choose the decimal separator of the file")
+        return value, fault
+
+    return told
 
 
 def _telling(read: Reader) -> Reader:
