@@ -259,9 +259,9 @@ ENCRYPTED, PACKED_UNKNOWN = packed_as(8, 1), packed_as(10, 99)
     [
         (ENCRYPTED, "not a readable .xlsx file: open it, save it again"),
         (PACKED_UNKNOWN, "not a readable .xlsx file: open it, save it again"),
-        (b"a" * 200_000, "cell of more than"),
-        (b'"' + b"a" * 200_000 + b'",units\nMUG,1\n', "cell of more than"),
-        (b"sku,units\n" + b"a" * 200_000 + b",1\n", "cell of more than"),
+        (b"a" * 700_000, "cell of more than"),
+        (b'"' + b"a" * 700_000 + b'",units\nMUG,1\n', "cell of more than"),
+        (b"sku,units\n" + b"a" * 700_000 + b",1\n", "cell of more than"),
         (b'sep="\nsku"units\nMUG"1\n', "names no separator"),
         (b"sep=a\nskuaunits\nMUGa1\n", "names no separator"),
         (b'"sku\n', "quotation mark"),
