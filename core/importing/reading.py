@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from core.catalog.categories.operations import SEPARATOR
+from core.catalog.categories.operations import SEPARATOR, known_paths
 from core.catalog.imports.drafts import ProductDraft
 from core.catalog.imports.problems import Outcome, Problem
 from core.catalog.products import queries as catalogue
@@ -66,7 +66,7 @@ def take_in(
     known = catalogue.stored(conn, run.shop_id, [r.product_id for r in drafts if r.product_id is not None])
     definitions = catalogue.definitions(conn, run.shop_id)
     definitions |= {(d["owner"], d["key"]): Definition(**d) for d in run.new_metafields}  # type: ignore[arg-type]
-    category_ids = _known_categories(conn, run.shop_id)
+    category_ids = known_paths(conn, run.shop_id)
     skus = _skus_of_nobody(conn, run, drafts)
     for read in drafts:
         if read.extra is None:
@@ -143,11 +143,6 @@ def _again(draft: ProductDraft, row: int) -> Problem:
         f"its SKUs are of the same product of ours as those at row {row}",
         "give all rows of one product the same handle",
     )
-
-
-def _known_categories(conn: Connection, shop_id: int) -> dict[tuple[str, ...], int]:
-    rows = fetch(conn, "select id, path from categories where shop_id = %(shop)s", shop=shop_id)
-    return {tuple(row["path"].split(SEPARATOR)): row["id"] for row in rows}
 
 
 def _row_of(read: _Read, position: int) -> dict[str, Any]:

@@ -144,6 +144,7 @@ def test_two_processes_tell_everything_once(shop: Shop) -> None:
 def kill_at(shop: Shop, seconds: float) -> bool:
     """Whether it was still at work then."""
     (process,) = let_go(shop.start())
+    # When it dies is the point of it.
     time.sleep(seconds)
     was_at_work = process.poll() is None
     process.kill()

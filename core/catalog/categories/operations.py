@@ -56,7 +56,7 @@ def ensure_paths(conn: Connection, shop_id: int, paths: Iterable[Path], now: dat
     if not wanted:
         return {}
     lock(conn, shop_id)
-    known = _known(conn, shop_id)
+    known = known_paths(conn, shop_id)
     for depth in range(1, max(map(len, wanted)) + 1):
         fresh = sorted({path[:depth] for path in wanted if len(path) >= depth} - known.keys())
         known |= _make(conn, shop_id, fresh, known, now)
@@ -88,7 +88,8 @@ def checked_name(name: str) -> str:
     return found
 
 
-def _known(conn: Connection, shop_id: int) -> dict[Path, int]:
+def known_paths(conn: Connection, shop_id: int) -> dict[Path, int]:
+    """Every category by its path of names from the top."""
     rows = fetch(conn, "select id, path from categories where shop_id = %(shop)s", shop=shop_id)
     return {tuple(row["path"].split(SEPARATOR)): row["id"] for row in rows}
 
@@ -121,7 +122,7 @@ def create(conn: Connection, shop_id: int, parent_id: int | None, name: str, act
     lock(conn, shop_id)
     parent = None if parent_id is None else _row(conn, shop_id, parent_id)
     path = (*(() if parent is None else parent["path"].split(SEPARATOR)), checked_name(name))
-    if path in _known(conn, shop_id):
+    if path in known_paths(conn, shop_id):
         raise BadCategory(f"{SEPARATOR.join(path)} is there already")
     category_id = ensure_paths(conn, shop_id, [path], now)[path]
     _audit(conn, shop_id, actor, "create_category", category_id, now, path=SEPARATOR.join(path))
