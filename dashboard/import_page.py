@@ -45,8 +45,9 @@ def draw(viewer: people.Viewer, import_id: int) -> None:
     if run.state in AT_WORK:
         watch(viewer, import_id)
         return
+    st.empty()
     place = _place(viewer, run)
-    _CARDS[run.state](viewer, run, now, place)
+    _draw_card(viewer, run, now, place)
     if run.counts["items"] and run.state != "discarded":
         # Before the decision what is wrong with the file comes first, afterwards what became of each product.
         if run.state in ("read", "failed"):
@@ -56,6 +57,19 @@ def draw(viewer: people.Viewer, import_id: int) -> None:
         if run.state not in ("read", "failed"):
             _draw_problems(viewer, run, now)
             _draw_made(run)
+
+
+def _draw_card(viewer: people.Viewer, run: Run, now: datetime, place: str | None) -> None:
+    """What it has come to. Each state has a place of its own, as progress has one before them: a block that stands
+    where another one stood shows what was in that one too until the page is drawn to its end, and then its buttons
+    jump aside under a hand that is pressing them.
+    """
+    for state, draw_state in _CARDS.items():
+        if state == run.state:
+            with st.container():
+                draw_state(viewer, run, now, place)
+        else:
+            st.empty()
 
 
 def _place(viewer: people.Viewer, run: Run) -> str | None:

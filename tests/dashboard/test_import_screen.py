@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Block
 
 from core import bootstrap
 from core.audit import Actor
@@ -291,6 +292,37 @@ def test_applying_stopping_and_taking_back_say_how_far_they_are(opened: Open, wo
     assert "Go on…" not in disabled(page)
     world.undone(import_id)
     says(opened("imports", **{"import": str(import_id)}), "The catalogue is as it was before.")
+
+
+def place_of(page: AppTest, label: str) -> int:
+    """Which part of the page, counted from its top, has this button."""
+    parts = {number: part for number, part in page.main.children.items() if isinstance(part, Block)}
+    (found,) = (number for number, part in parts.items() if label in [button.label for button in part.get("button")])
+    return found
+
+
+def test_what_is_at_work_and_what_came_of_it_never_stand_in_one_place(opened: Open, world: Imports) -> None:
+    """Else a browser shows what is in both until the page is complete, and buttons jump from under the pointer."""
+
+    def places(*labels: str) -> list[int]:
+        page = opened("imports", **{"import": str(import_id)})
+        assert not page.exception
+        return [place_of(page, label) for label in labels]
+
+    import_id = world.read(CHANGED)
+    (read,) = set(places("Discard…", "Apply…"))
+    world.discarded(import_id)
+    (discarded,) = places("Import this file again")
+    import_id = world.half_applied(CHANGED)
+    (at_work,) = places("Stop…")
+    world.stopped(import_id)
+    (stopped,) = set(places("Undo…", "Go on…"))
+    world.act(operations.apply, import_id)
+    world.work(import_id)
+    (applied,) = places("Undo…")
+    world.undone(import_id)
+    (undone,) = places("Import this file again")
+    assert len({read, discarded, at_work, stopped, applied, undone}) == 6
 
 
 def test_what_was_not_applied_and_what_was_kept_says_why_and_what_to_do(opened: Open, world: Imports) -> None:
