@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.commissions import wording
 from core.commissions.explaining import CauseSum, Cursor, Explanation
@@ -40,8 +41,11 @@ def draw(viewer: people.Viewer, party: Row, said: Explanation, since: str) -> No
     """The answer in words, what the chosen cause is made of, the whole as a figure and as a table."""
     way = "lower" if said.payable_change < 0 else "higher" if said.payable_change > 0 else "as it was"
     than = f" than {since.lower()}" if said.payable_change else f" {since.lower()}"
-    st.subheader(f"Why is payable {way}{than}?", anchor="why")
+    # Who comes by a link is taken to the heading when it appears, as far down as there is a page then: what was asked
+    # for is there before it.
+    head = st.container()
     if not said.causes:
+        _draw_head(head, f"{way}{than}")
         components.empty("Nothing changed", "Nothing was recorded of this party in this time.")
         return
     # What was asked for comes first: below the figure it would be out of sight.
@@ -49,11 +53,16 @@ def draw(viewer: people.Viewer, party: Row, said: Explanation, since: str) -> No
     if kind:
         with components.panel("cause"):
             _draw_orders(viewer, party, said, kind)
+    _draw_head(head, f"{way}{than}")
     left, right = st.columns([5, 6])
     with left:
         _draw_figure(said, party, viewer.shop.zone)
     with right:
         _draw_causes(viewer, party, said)
+
+
+def _draw_head(place: DeltaGenerator, how: str) -> None:
+    place.subheader(f"Why is payable {how}?", anchor="why")
 
 
 def falls(said: Explanation, began: str) -> list[Fall]:

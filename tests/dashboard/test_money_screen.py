@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 
 import pytest
 from sqlalchemy import Connection
+from streamlit.proto.Element_pb2 import Element
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 
 from core.audit import Actor
 from core.commissions.adjusting import SamePerson
@@ -62,6 +67,22 @@ def test_a_database_that_does_not_answer_is_said(
             assert "The database did not answer within 5 s." in text_of(page)
 
 
+@contextmanager
+def sent() -> Iterator[list[Element]]:
+    """What pages send to the browser meanwhile, in its order."""
+    elements: list[Element] = []
+
+    def keep(message: ForwardMsg) -> None:
+        if message.delta.HasField("new_element"):
+            elements.append(Element.FromString(message.delta.new_element.SerializeToString()))
+
+    ForwardMsgQueue.on_before_enqueue_msg(keep)
+    try:
+        yield elements
+    finally:
+        ForwardMsgQueue.on_before_enqueue_msg(None)
+
+
 def test_weeks_of_trade_on_every_screen(opened: Open, conn: Connection) -> None:
     world = money_worlds.earned(conn, days=20)
     oak, wool, jonas = (str(world.parties[code]) for code in ("OAK", "WOOL", "JONAS"))
@@ -100,9 +121,14 @@ def test_weeks_of_trade_on_every_screen(opened: Open, conn: Connection) -> None:
     assert "Two refunds" in said
     assert "Not shipped yet" in said
     assert {"Adjust…", "Hold payouts…"} <= {button.label for button in page.button}
-    page = opened("sellers", party=oak, cause="refund", since="A month ago", period="Last 30 days")
+    with sent() as drawn:
+        page = opened("sellers", party=oak, cause="refund", since="A month ago", period="Last 30 days")
     assert not page.exception
-    assert f"orders?order={world.orders['refunded']}" in text_of(page)
+    link = f"orders?order={world.orders['refunded']}"
+    assert link in text_of(page)
+    # A browser goes to the heading as soon as it has it, and no further down than the page reaches by then.
+    (head,) = (number for number, element in enumerate(drawn) if element.heading.anchor == "why")
+    assert any(link in element.html.body for element in drawn[:head])
     page = opened("sellers", party=oak, cause="release")
     assert not page.exception
     page = opened("sellers", party=wool)
