@@ -15,7 +15,7 @@ from core.catalogue_target import ItemContent, TargetEntry, TargetFault, TargetJ
 from core.targets import rules
 from core.targets.rules import TargetSettings
 
-SETTINGS = TargetSettings("GBP", "https://shop.test", is_hidden_without_stock=True)
+SETTINGS = TargetSettings("GBP", "https://shop.test", is_hidden_without_stock=True, mark="0a1b2c3d")
 MUG = ProductDocument(
     "blue mug/1",
     "Mug",
@@ -40,7 +40,7 @@ def test_an_items_price_is_the_lowest_and_its_text_is_plain() -> None:
     assert item.price == Decimal("4.00")
     assert item.description == "Holds tea\none\ntwo"
     assert item.url == "https://shop.test/products/blue%20mug%2F1"
-    assert item.metadata == {"details.colours": "red, blue", "inventory.cost": "12.50 GBP"}
+    assert item.metadata == {"details.colours": "red, blue", "inventory.cost": "12.50 GBP", "switchyard": "0a1b2c3d"}
     assert item.categories == ("7",)
 
 
@@ -50,7 +50,7 @@ def test_a_price_is_a_number_and_a_create_has_the_bare_id_an_update_the_compound
     made = entry_body("variant", "create", TargetEntry("9", content))
     assert made["attributes"]["external_id"] == "9"
     assert made["attributes"]["price"] == 4.5
-    assert made["relationships"]["item"]["data"]["id"] == compound("5")
+    assert made["relationships"]["item"]["data"]["id"] == compound("sw-0a1b2c3d-i5")
     assert made["attributes"]["inventory_policy"] == 1
     changed = entry_body("variant", "update", TargetEntry("9", content))
     assert changed["id"] == "$custom:::$default:::9"
@@ -125,7 +125,7 @@ def test_a_cancelled_job_leaves_all_of_it_in_doubt_and_a_delete_is_proven_by_rea
 @pytest.mark.parametrize(
     ("verb", "field", "following", "doubted"),
     [
-        ("create", "/attributes/external_id", "update", None),
+        ("create", "/attributes/external_id", "check", None),
         ("update", "/id", "create", None),
         ("delete", "/id", "check", None),
         ("create", "/relationships/item/data/id", "failed", "item"),
