@@ -62,7 +62,8 @@ class TargetWorld:
     row: ConnectionRow
     location_id: int
     calls: list[ApiCall] = field(default_factory=list)
-    between: Callable[[httpx.Request], None] = lambda request: None
+    between: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
+    """May answer in the target's stead."""
     after: Callable[[httpx.Request, httpx.Response], None] = lambda request, response: None
 
     @property
@@ -283,13 +284,15 @@ class TargetWorld:
 
 @dataclass
 class Between(httpx.BaseTransport):
-    """The road to the sandbox, on which a test may lose something."""
+    """The road to the sandbox, on which a test may lose something, or send back something else."""
 
     world: TargetWorld
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         request.read()
-        self.world.between(request)
+        instead = self.world.between(request)
+        if instead is not None:
+            return instead
         answer = self.world.side.world.world.handle_request(request)
         self.world.after(request, answer)
         return answer
@@ -308,9 +311,11 @@ def target_world(engine: Engine, folder: Path, settings: Mapping[str, Any] | Non
         inside.stop()
 
 
-def add_target(engine: Engine, inside: Inside, settings: Mapping[str, Any] | None = None) -> TargetWorld:
-    """A shop of its own with an account of its own in that world."""
-    side = KlaviyoSide(inside)
+def add_target(
+    engine: Engine, inside: Inside, settings: Mapping[str, Any] | None = None, side: KlaviyoSide | None = None
+) -> TargetWorld:
+    """A shop of its own in that world, with an account of its own or with one that others have too."""
+    side = side or KlaviyoSide(inside)
     with unit_of_work(engine) as conn:
         shop_id = make_shop(conn)
         location_id = inventory.open_location(conn, shop_id, "Main", BASELINE)

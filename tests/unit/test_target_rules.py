@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -11,7 +12,7 @@ import pytest
 from core.adapters.klaviyo.bodies import compound, entry_body
 from core.adapters.klaviyo.operations import OPERATIONS, Operation
 from core.catalog.products.documents import ProductDocument, VariantDocument
-from core.catalogue_target import ItemContent, TargetEntry, TargetFault, TargetJob, VariantContent
+from core.catalogue_target import KINDS, ItemContent, Kind, TargetEntry, TargetFault, TargetJob, VariantContent
 from core.targets import rules
 from core.targets.rules import TargetSettings
 
@@ -56,6 +57,16 @@ def test_a_price_is_a_number_and_a_create_has_the_bare_id_an_update_the_compound
     assert changed["id"] == "$custom:::$default:::9"
     assert "external_id" not in changed["attributes"]
     assert "relationships" not in changed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_id_of_ours_is_known_by_its_form_and_by_no_other(kind: Kind) -> None:
+    name = rules.external_id("0a1b2c3d", kind, 42)
+    assert re.fullmatch(r"[A-Za-z0-9-]{1,64}", name)
+    assert rules.entity_of("0a1b2c3d", kind, name) == 42
+    others = [rules.external_id("ffffffff", kind, 42), "42", f"{name}x", f"x{name}", name.replace("42", "042"), ""]
+    others += [rules.external_id("0a1b2c3d", one, 42) for one in KINDS if one != kind]
+    assert {rules.entity_of("0a1b2c3d", kind, one) for one in others} == {None}
 
 
 def test_ids_are_escaped_in_paths() -> None:
