@@ -120,10 +120,11 @@ class TargetJob:
 @dataclass(frozen=True, slots=True)
 class TargetRecord:
     """What the target holds under an external id. Its content tells neither an item's categories nor a variant's item;
-    None where it cannot be read as one of ours."""
+    None where it cannot be read as one of ours. `item`: whose a variant is, where the target says."""
 
     external_id: str
     content: Content | None
+    item: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +171,9 @@ class CatalogueTarget(Protocol):
 
     def records(self, kind: Kind, external_ids: Sequence[str]) -> Sequence[TargetRecord]:
         """What the target holds under some ids, at most `entries_max`; what it does not hold is left out."""
+
+    def variants_of(self, item: str) -> frozenset[str]:
+        """The external ids of an item's variants; empty where there is no such item."""
 
     def page(self, kind: Kind, after: str | None) -> TargetPage:
         """Everything of one kind, a page at a time; `after` is what the page before it said."""

@@ -11,10 +11,11 @@ from core import bootstrap
 from core.audit import Actor
 from core.clock import utc_now
 from core.connections import switches
-from core.db import unit_of_work
+from core.db import read_only, unit_of_work
 from core.inventory import comparison
 from core.messaging.doorbell import Doorbell, Lane, ring_resumed
 from core.ports import JobQueue
+from core.targets import operations as targets
 
 
 class Application(Protocol):
@@ -47,7 +48,7 @@ def resume_all_writes(app: Application, shop_id: int, connections: Sequence[int]
     with unit_of_work(app.engine) as conn:
         was_stopped = switches.resume_writes(conn, shop_id, None, actor, utc_now())
     for connection_id in connections:
-        app.doorbell.ring(Lane("stock", shop_id, connection_id))
+        _ring(app, shop_id, connection_id)
     return "Writes go out again: what differs is written now." if was_stopped else "Writes were not stopped any more."
 
 
@@ -62,7 +63,7 @@ def resume_writes(app: Application, shop_id: int, connection_id: int, name: str,
     """End the stop of one connection and have what differs written."""
     with unit_of_work(app.engine) as conn:
         was_stopped = switches.resume_writes(conn, shop_id, connection_id, actor, utc_now())
-    app.doorbell.ring(Lane("stock", shop_id, connection_id))
+    _ring(app, shop_id, connection_id)
     return f"Writes to {name} go out again." if was_stopped else f"Writes to {name} were not stopped any more."
 
 
@@ -77,6 +78,10 @@ def resume(app: Application, shop_id: int, connection_id: int, name: str, actor:
     """End a pause: what was missed is asked for, and what differs is written."""
     with unit_of_work(app.engine) as conn:
         was_paused = switches.resume(conn, shop_id, connection_id, actor, utc_now())
+        lane = targets.lane_to_ring(conn, shop_id, connection_id)
+    if lane is not None:
+        app.doorbell.ring(lane)
+        return f"{name} is resumed: what differs is told now." if was_paused else f"{name} was not paused."
     ring_resumed(app.queue, app.doorbell, shop_id, connection_id)
     return f"{name} is resumed: what it sold meanwhile is asked for now." if was_paused else f"{name} was not paused."
 
@@ -97,3 +102,10 @@ def to_shadow(app: Application, shop_id: int, connection_id: int, name: str, act
     with unit_of_work(app.engine) as conn:
         is_new = switches.to_shadow(conn, shop_id, connection_id, actor, utc_now())
     return f"{name} is in shadow mode." if is_new else f"{name} was in shadow mode already."
+
+
+def _ring(app: Application, shop_id: int, connection_id: int) -> None:
+    """Have what differs written: of a target the catalogue, of everybody else the stock."""
+    with read_only(app.engine) as conn:
+        lane = targets.lane_to_ring(conn, shop_id, connection_id)
+    app.doorbell.ring(lane or Lane("stock", shop_id, connection_id))

@@ -8,15 +8,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from sqlalchemy import Connection
-
 from core.audit import Actor
 from core.clock import utc_now
 from core.db import fetch_one, unit_of_work
 from core.errors import Retryable
 from core.runs.queries import RUN_JOBS
 from core.targets import operations
-from core.targets.operations import NothingToRequeue
 from dashboard import formats
 from dashboard.connection_actions import Application, application
 
@@ -61,30 +58,8 @@ def requeue(
     """Have failed entries tried again at once: all of one cause, or some. Raises NothingToRequeue, also where what was
     meant waits for its turn already."""
     with unit_of_work(app.engine) as conn:
-        if not _any_to_requeue(conn, shop_id, connection_id, code, entry_ids):
-            raise NothingToRequeue
         number = operations.requeue(conn, shop_id, connection_id, actor, utc_now(), code=code, entry_ids=entry_ids)
         lanes = operations.lanes_to_ring(conn, shop_id)
     for lane in lanes:
         app.doorbell.ring(lane)
     return f"{formats.plural(number, 'entry', 'entries')} will be tried again with the next job."
-
-
-def _any_to_requeue(
-    conn: Connection, shop_id: int, connection_id: int, code: str | None, entry_ids: Sequence[int] | None
-) -> bool:
-    found = fetch_one(
-        conn,
-        """
-        select 1 from target_entries where shop_id = %(shop)s and connection_id = %(connection)s
-            and problem is not null and problem_kind = 'refused' and open_job_id is null and failures > 0
-            and (%(code)s::text is null or problem_code = %(code)s)
-            and (%(ids)b::int8[] is null or id = any(%(ids)b::int8[]))
-        limit 1
-        """,
-        shop=shop_id,
-        connection=connection_id,
-        code=code,
-        ids=None if entry_ids is None else list(entry_ids),
-    )
-    return found is not None

@@ -19,11 +19,12 @@ from core.catalog.categories import operations as categories
 from core.catalog.products import operations as products
 from core.catalog.products import queries as product_queries
 from core.catalog.products.documents import Image, ProductDocument, VariantDocument
+from core.catalogue_target import Kind
 from core.connections.queries import ConnectionRow
 from core.db import fetch, fetch_one, unit_of_work
 from core.inventory import operations as inventory
 from core.inventory.operations import Adjustment
-from core.targets import queries, sending
+from core.targets import queries, rules, sending
 from core.targets.operations import NothingToRequeue, requeue
 from tests.factories import ACTOR, BASELINE, make_connection, make_shop, unique
 from tests.sandbox.klaviyo_side import KlaviyoSide
@@ -61,7 +62,8 @@ class TargetWorld:
     row: ConnectionRow
     location_id: int
     calls: list[ApiCall] = field(default_factory=list)
-    between: Callable[[httpx.Request], None] = lambda request: None
+    between: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
+    """May answer in the target's stead."""
     after: Callable[[httpx.Request, httpx.Response], None] = lambda request, response: None
 
     @property
@@ -142,11 +144,22 @@ class TargetWorld:
 
     def one(self, sql: str, **params: Any) -> Any:
         with unit_of_work(self.engine) as conn:
-            return fetch_one(conn, sql, shop=self.shop_id, **params)
+            return fetch_one(conn, sql, shop=self.shop_id, mark=self.row.mark, **params)
 
     def rows(self, sql: str, **params: Any) -> list[Any]:
         with unit_of_work(self.engine) as conn:
-            return [dict(row) for row in fetch(conn, sql, shop=self.shop_id, **params)]
+            return [dict(row) for row in fetch(conn, sql, shop=self.shop_id, mark=self.row.mark, **params)]
+
+    def name(self, kind: Kind, entity_id: int) -> str:
+        """The id that the target knows a thing of ours by."""
+        return rules.external_id(self.row.mark, kind, entity_id)
+
+    def marked(self) -> dict[str, str]:
+        """The metadata by which something there is known to be ours."""
+        return {rules.MARK_KEY: self.row.mark}
+
+    def sku_name(self, code: str) -> str:
+        return self.name("variant", self.sku_id(code))
 
     def entry(self, kind: str, entity_id: int) -> Any:
         return self.one(
@@ -211,18 +224,20 @@ class TargetWorld:
         """Worked out from the tables by itself: ids, titles, prices, units and what they hang on."""
         items = self.rows(
             """
-            select p.id::text, p.title, (select min(v.price_minor) / 100.0 from variants v
+            select 'sw-' || %(mark)s || '-i' || p.id as id, p.title, (select min(v.price_minor) / 100.0 from variants v
                     where v.shop_id = p.shop_id and v.product_id = p.id and v.currency = 'GBP')::float8 as price,
-                p.status = 'active' as published, array(select k.category_id::text from product_categories k
+                p.status = 'active' as published, array(select 'sw-' || %(mark)s || '-c' || k.category_id
+                    from product_categories k
                     where k.shop_id = p.shop_id and k.product_id = p.id order by 1) as categories
             from products p where p.shop_id = %(shop)s
             """
         )
         variants = self.rows(
             """
-            select v.sku_id::text as id, s.code, (v.price_minor / 100.0)::float8 as price,
+            select 'sw-' || %(mark)s || '-v' || v.sku_id as id, s.code, (v.price_minor / 100.0)::float8 as price,
                 coalesce((select sum(greatest(l.available, 0)) from stock_levels l
-                    where l.shop_id = v.shop_id and l.sku_id = v.sku_id), 0)::int as units, v.product_id::text as item
+                    where l.shop_id = v.shop_id and l.sku_id = v.sku_id), 0)::int as units,
+                'sw-' || %(mark)s || '-i' || v.product_id as item
             from variants v join skus s on s.shop_id = v.shop_id and s.id = v.sku_id
             where v.shop_id = %(shop)s and v.price_minor is not null and v.currency = 'GBP'
             """
@@ -232,7 +247,7 @@ class TargetWorld:
                 row["id"]: (row["path"],)
                 for row in self.rows(
                     """
-                    select distinct c.id::text as id, c.path from categories c
+                    select distinct 'sw-' || %(mark)s || '-c' || c.id as id, c.path from categories c
                     join product_categories k on k.shop_id = c.shop_id and k.category_id = c.id
                     where c.shop_id = %(shop)s
                     """
@@ -244,13 +259,15 @@ class TargetWorld:
 
     def shown(self) -> dict[str, dict[str, tuple[Any, ...]]]:
         """The same of what the target holds, but for what others put there."""
-        held = self.held()
+        held, ours = self.held(), f"sw-{self.row.mark}-"
         return {
-            "categories": {id_: (e["attributes"]["name"],) for id_, e in held["categories"].items() if id_.isdigit()},
+            "categories": {
+                id_: (e["attributes"]["name"],) for id_, e in held["categories"].items() if id_.startswith(ours)
+            },
             "items": {
                 id_: (e["attributes"]["title"], e["attributes"]["price"], e["attributes"]["published"], e["categories"])
                 for id_, e in held["items"].items()
-                if id_.isdigit()
+                if id_.startswith(ours)
             },
             "variants": {
                 id_: (
@@ -260,20 +277,22 @@ class TargetWorld:
                     e["item"],
                 )
                 for id_, e in held["variants"].items()
-                if id_.isdigit()
+                if id_.startswith(ours)
             },
         }
 
 
 @dataclass
 class Between(httpx.BaseTransport):
-    """The road to the sandbox, on which a test may lose something."""
+    """The road to the sandbox, on which a test may lose something, or send back something else."""
 
     world: TargetWorld
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         request.read()
-        self.world.between(request)
+        instead = self.world.between(request)
+        if instead is not None:
+            return instead
         answer = self.world.side.world.world.handle_request(request)
         self.world.after(request, answer)
         return answer
@@ -292,9 +311,11 @@ def target_world(engine: Engine, folder: Path, settings: Mapping[str, Any] | Non
         inside.stop()
 
 
-def add_target(engine: Engine, inside: Inside, settings: Mapping[str, Any] | None = None) -> TargetWorld:
-    """A shop of its own with an account of its own in that world."""
-    side = KlaviyoSide(inside)
+def add_target(
+    engine: Engine, inside: Inside, settings: Mapping[str, Any] | None = None, side: KlaviyoSide | None = None
+) -> TargetWorld:
+    """A shop of its own in that world, with an account of its own or with one that others have too."""
+    side = side or KlaviyoSide(inside)
     with unit_of_work(engine) as conn:
         shop_id = make_shop(conn)
         location_id = inventory.open_location(conn, shop_id, "Main", BASELINE)

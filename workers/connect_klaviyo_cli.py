@@ -27,7 +27,8 @@ _STEP_REFUSED = (
 @click.option("--key", envvar="KLAVIYO_PRIVATE_KEY", prompt="Private API key (not shown)", hide_input=True,
               help="Better typed, or in the environment, than in a command that others can read.")  # fmt: skip
 @click.option("--storefront", help="Address of the shop that products' pages are at, for those without their own.")
-@click.option("--hide-out-of-stock", is_flag=True, help="Have recommendations leave out what is out of stock.")
+@click.option("--hide-out-of-stock/--show-out-of-stock", default=None,
+              help="Whether recommendations leave out what is out of stock; they do not until it is said.")  # fmt: skip
 @click.option("--name", default="Klaviyo", show_default=True, help="What to call the connection here.")
 @click.option("--shop", help="The shop here whose catalogue it is told; made when there is none.")
 @click.option("--base-url", envvar="KLAVIYO_BASE_URL", default="https://a.klaviyo.com", show_default=True,
@@ -38,7 +39,7 @@ _STEP_REFUSED = (
 def klaviyo(
     key: str,
     storefront: str | None,
-    hide_out_of_stock: bool,
+    hide_out_of_stock: bool | None,
     name: str,
     shop: str | None,
     base_url: str,
@@ -48,7 +49,10 @@ def klaviyo(
 ) -> None:
     """Connect an account of Klaviyo's, to be told the catalogue, with a private key."""
     app = console.application()
-    settings: dict[str, Any] = {"hide_out_of_stock": hide_out_of_stock}
+    # What is not said stays as it was: a key is entered again by the same command.
+    settings: dict[str, Any] = {}
+    if hide_out_of_stock is not None:
+        settings["hide_out_of_stock"] = hide_out_of_stock
     if storefront is not None:
         settings["storefront_url"] = _address(storefront)
     if clock_factor is not None:

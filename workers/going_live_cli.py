@@ -27,6 +27,8 @@ from core.inventory import comparison
 from core.inventory.comparison import ZEROED_MAX, Comparison, Difference, Verdict
 from core.messaging.doorbell import Lane, ring_resumed
 from core.spreadsheets import guarded
+from core.targets.operations import LANE
+from core.targets.queries import TARGET_CLASS
 from workers import console
 
 _SHOP = click.option("--shop", help="Name of the shop; needed where there are several.")
@@ -83,11 +85,16 @@ def pause(connection: str, shop: str | None, reason: str) -> None:
 @_SHOP
 @_REASON
 def resume(connection: str, shop: str | None, reason: str) -> None:
-    """End the pause of CONNECTION; a poll reads what was missed."""
+    """End the pause of CONNECTION; a poll reads what was missed, a target is told what differs."""
     row, was_paused = _switch(switches.resume, connection, shop, reason)
     app = console.application()
-    ring_resumed(app.queue, app.doorbell, row.shop_id, row.id)
-    click.echo(f"{row.name} is polled again." if was_paused else f"{row.name} was not paused.")
+    is_target = row.guarantee_class == TARGET_CLASS
+    if is_target:
+        _ring(app, [row])
+    else:
+        ring_resumed(app.queue, app.doorbell, row.shop_id, row.id)
+    again = "told the catalogue" if is_target else "polled"
+    click.echo(f"{row.name} is {again} again." if was_paused else f"{row.name} was not paused.")
 
 
 @click.command()
@@ -264,5 +271,5 @@ def _switch(switch: Switch, connection: str, shop: str | None, reason: str) -> t
 
 def _ring(app: Application, rows: list[ConnectionRow]) -> None:
     for row in rows:
-        app.doorbell.ring(Lane("stock", row.shop_id, row.id))
-        app.doorbell.ring(Lane("stock-check", row.shop_id, row.id))
+        for kind in [LANE] if row.guarantee_class == TARGET_CLASS else ["stock", "stock-check"]:
+            app.doorbell.ring(Lane(kind, row.shop_id, row.id))

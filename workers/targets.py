@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -327,11 +327,22 @@ class Seat:
         kind, ids = taken
         asked_at = self.now()
         records = self.api.records(kind, ids)
+        if kind == "variant":
+            records = self._with_items(records)
         with unit_of_work(self.engine) as conn:
             told = checking.note_read(conn, self.target, kind, ids, records, asked_at, self.now())
         self.counts.update({f"read_{verdict}": count for verdict, count in told.items()})
         self._rests.clear()
         return True
+
+    def _with_items(self, records: Sequence[TargetRecord]) -> Sequence[TargetRecord]:
+        """Whose each variant is that we did not know to be there, asked for where the answer did not say so."""
+        with read_only(self.engine) as conn:
+            possible = checking.possible_items(conn, self.target, records)
+        items = sorted({item for names in possible.values() for item in names})
+        found = {name: item for item in items for name in self.api.variants_of(item)}
+        return [replace(one, item=found.get(one.external_id)) if one.external_id in possible else one
+                for one in records]  # fmt: skip
 
     def _count(self, told: dict[str, int]) -> None:
         self.counts.update(told)

@@ -36,7 +36,15 @@ shops = Table(
     Column("time_zone", Text, nullable=False, comment="IANA name; business days are counted in it"),
     Column("currency", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    Column(
+        "mark",
+        Text,
+        nullable=False,
+        server_default=text("left(replace(gen_random_uuid()::text, '-', ''), 8)"),
+        comment="part of every id that we give at others; never changes",
+    ),
     UniqueConstraint("name"),
+    CheckConstraint("mark ~ '^[0-9a-f]{8}$'", name="mark"),
 )
 
 connections = Table(

@@ -44,13 +44,15 @@ class ConnectionRow:
     catalogue_read_at: datetime | None
     open_orders_read_at: datetime | None
     created_at: datetime
+    mark: str
+    """The shop's: part of every id that we give at others."""
 
 
 _COLUMNS = """
     c.shop_id, c.id, c.vendor, c.name, c.base_url, c.account_ref, c.settings, c.guarantee_class, c.state,
     c.write_mode,
     s.currency, s.time_zone, c.orders_polled_to, c.orders_asked_at, c.orders_resume,
-    c.open_orders_resume, c.catalogue_read_at, c.open_orders_read_at, c.created_at
+    c.open_orders_resume, c.catalogue_read_at, c.open_orders_read_at, c.created_at, s.mark
 """
 
 

@@ -20,9 +20,10 @@ from core.targets import contents, rules
 from core.targets.contents import Made, Target
 from core.targets.settling import LEASE, let_wait
 
-Verdict = Literal["in_step", "differs", "adopted", "stale", "gone", "there"]
+Verdict = Literal["in_step", "differs", "adopted", "stale", "gone", "there", "taken", "unproven"]
 """As it should be; otherwise than it should be; there though we did not know; there and should not be; not there;
-there, and what it should show cannot be told now, or is about to be told."""
+there, and what it should show cannot be told now, or is about to be told; there under an id of ours, and not told by
+us; there though we did not know, and whose variant it is was not said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class _Told:
     is_known: bool
     confirmed_hash: str | None
     linked: tuple[int, ...]
+    problem: str | None = None
 
 
 def take_to_check(conn: Connection, target: Target, limit: int, now: datetime) -> tuple[Kind, list[str]] | None:
@@ -74,6 +76,23 @@ def note_read(
     return _note(conn, target, kind, asked, {one.external_id: one for one in records}, asked_at, now, is_whole=True)
 
 
+def possible_items(conn: Connection, target: Target, records: Sequence[TargetRecord]) -> dict[str, list[str]]:
+    """By variant that we did not know to be there, and of which an answer did not say whose it is: the external ids of
+    the items that it might be of."""
+    rows = fetch(
+        conn,
+        """
+        select external_id, array[parent_id] || linked_ids as items from target_entries
+        where shop_id = %(shop)s and connection_id = %(connection)s and kind = 'variant' and not is_known
+            and external_id = any(%(ids)b::text[])
+        """,
+        **_of(target),
+        ids=[one.external_id for one in records if one.item is None],
+    )
+    mark = target.settings.mark
+    return {row["external_id"]: [rules.external_id(mark, "item", one) for one in row["items"]] for row in rows}
+
+
 def note_page(
     conn: Connection,
     target: Target,
@@ -108,13 +127,14 @@ def foreign(conn: Connection, target: Target, kind: Kind, records: Sequence[Targ
 
 
 def doubt_unread(conn: Connection, target: Target, kind: Kind, began_at: datetime, now: datetime) -> int:
-    """What should be there and was on no page since then: read back, since only that proves it. Returns how many."""
+    """What should be there and was on no page since then, and ids that others had: read back, since only that proves
+    it. Returns how many."""
     return execute(
         conn,
         """
         with missing as materialized (
             select id from target_entries where shop_id = %(shop)s and connection_id = %(connection)s
-                and kind = %(kind)s and is_known and open_job_id is null and not to_check
+                and kind = %(kind)s and (is_known or problem_code = %(taken)s) and open_job_id is null and not to_check
                 and coalesce(read_at, '-infinity') < %(began)s and coalesce(confirmed_at, '-infinity') < %(began)s
             order by id for no key update
         )
@@ -123,6 +143,7 @@ def doubt_unread(conn: Connection, target: Target, kind: Kind, began_at: datetim
         """,
         **_of(target),
         kind=kind,
+        taken=rules.TAKEN,
         began=began_at,
         now=now,
     )
@@ -142,7 +163,8 @@ def _note(
     rows = fetch(
         conn,
         """
-        select id, entity_id, external_id, parent_id, desired_hash, confirmed_hash, is_known, linked_ids, to_check
+        select id, entity_id, external_id, parent_id, desired_hash, confirmed_hash, is_known, linked_ids, to_check,
+            problem_kind
         from target_entries
         where shop_id = %(shop)s and connection_id = %(connection)s and kind = %(kind)s
             and external_id = any(%(ids)b::text[]) and open_job_id is null
@@ -157,23 +179,35 @@ def _note(
     wanted = [row["entity_id"] for row in rows if row["desired_hash"] is not None and row["external_id"] in held]
     made = contents.of_entities(conn, target, kind, wanted)
     told = [
-        _judged(row, held.get(row["external_id"]), made.get(row["entity_id"]))
+        _judged(row, held.get(row["external_id"]), made.get(row["entity_id"]), target.settings.mark, is_whole=is_whole)
         for row in rows
         if is_whole or row["external_id"] in held
     ]
+    counts = Counter[str](one.verdict for one in told)
+    if not is_whole:
+        # Of what we did not know to be there a page proves too little.
+        known = {row["id"] for row in rows if row["is_known"]}
+        _doubt(conn, target, [one.id for one in told if one.verdict == "unproven"], now)
+        told = [one for one in told if one.verdict != "unproven" and (one.verdict != "taken" or one.id in known)]
     _tell(conn, target, told, now)
     if kind == "category":
         _forget_links(conn, target, [row["entity_id"] for row in rows if row["id"] in _gone(told)], now)
     elif kind == "item":
         _tell_variants(conn, target, told, {row["id"]: row["entity_id"] for row in rows}, now)
-    return Counter(one.verdict for one in told)
+    return counts
 
 
-def _judged(row: Any, record: TargetRecord | None, made: Made | None) -> _Told:
+def _judged(row: Any, record: TargetRecord | None, made: Made | None, mark: str, *, is_whole: bool) -> _Told:
     if record is None:
         return _Told(row["id"], "gone", False, None, ())
-    # What a variant hangs on cannot be read, and cannot change there: untold by us, it is what it is to be.
-    linked = tuple(row["linked_ids"]) or ((row["parent_id"],) if row["parent_id"] is not None else ())
+    if record.item is None and row["parent_id"] is not None and not row["is_known"] and not is_whole:
+        return _Told(row["id"], "unproven", False, None, ())
+    problem = _not_ours(row, record, mark)
+    if problem is not None:
+        is_wanted = row["desired_hash"] is not None and row["problem_kind"] != "content"
+        return _Told(row["id"], "taken", False, None, (), problem if is_wanted else None)
+    item = None if record.item is None else rules.entity_of(mark, "item", record.item)
+    linked = tuple(row["linked_ids"]) if item is None else (item,)
     if row["desired_hash"] is None:
         return _Told(row["id"], "stale", True, None, linked)
     if made is None or made.content is None:
@@ -189,6 +223,35 @@ def _judged(row: Any, record: TargetRecord | None, made: Made | None) -> _Told:
     return _Told(row["id"], verdict, True, None, linked)
 
 
+def _not_ours(row: Any, record: TargetRecord, mark: str) -> str | None:
+    """What is to be said where something is there under an id of ours that we did not tell; None where we did.
+
+    What we know to be there is ours, whatever others made of its content; but a variant never moves to another item:
+    one that is somebody else's item's was made by somebody else."""
+    if record.item is not None and rules.entity_of(mark, "item", record.item) is None:
+        return rules.taken(record.external_id, record.item)
+    if row["is_known"]:
+        return None
+    if not rules.carries(mark, record.content):
+        return rules.taken(record.external_id)
+    # It was asked for among the variants of the item that it is to be of (`possible_items`), and is none of them.
+    is_astray = row["parent_id"] is not None and record.item is None
+    return rules.taken(record.external_id, "another item") if is_astray else None
+
+
+def _doubt(conn: Connection, target: Target, ids: Sequence[int], now: datetime) -> None:
+    execute(
+        conn,
+        """
+        update target_entries set to_check = true, next_at = %(now)s
+        where shop_id = %(shop)s and id = any(%(ids)b::int8[]) and open_job_id is null
+        """,
+        shop=target.shop_id,
+        ids=list(ids),
+        now=now,
+    )
+
+
 def _tell(conn: Connection, target: Target, told: Sequence[_Told], now: datetime) -> None:
     """What is as it should be has not failed, whatever was said of it; what is not, and failed before, rests."""
     execute(
@@ -196,21 +259,31 @@ def _tell(conn: Connection, target: Target, told: Sequence[_Told], now: datetime
         """
         update target_entries e set is_known = n.known, confirmed_hash = n.hash, linked_ids = n.linked::int8[],
             to_check = false, read_at = %(now)s,
-            absent_at = case when n.known then null else %(now)s end,
+            absent_at = case when n.known or n.problem is not null then null else %(now)s end,
             next_at = case when not e.to_check then e.next_at
                 when e.failures > 1 and not n.is_right
                     then %(now)s + (%(rests)b::interval[])[least(e.failures, cardinality(%(rests)b::interval[]))]
                 else %(now)s end,
-            failures = case when n.is_right then 0 else e.failures end,
-            is_held = e.is_held and not n.is_right,
-            problem_kind = case when n.is_right then nullif(e.problem_kind, 'refused') else e.problem_kind end,
-            problem_code = case when n.is_right and e.problem_kind = 'refused' then null else e.problem_code end,
-            problem = case when n.is_right and e.problem_kind = 'refused' then null else e.problem end
-        from (select t.*, was.desired_hash is not distinct from t.hash
-                and t.known = (was.desired_hash is not null)
-                and (was.kind <> 'variant' or not t.known or t.linked::int8[] = array[was.parent_id]) as is_right
-            from unnest(%(ids)b::int8[], %(known)b::bool[], %(hashes)b::text[], %(linked)b::text[])
-                as t (id, known, hash, linked)
+            failures = case when n.problem is not null then greatest(e.failures, 1) when n.is_right then 0
+                else e.failures end,
+            is_held = n.problem is not null or (e.is_held and not n.is_right),
+            problem_kind = case when n.problem is not null then 'refused'
+                when n.is_right then nullif(e.problem_kind, 'refused') else e.problem_kind end,
+            problem_code = case when n.problem is not null then %(taken)s
+                when n.is_right and e.problem_kind = 'refused' then null else e.problem_code end,
+            problem = case when n.problem is not null then n.problem
+                when n.is_right and e.problem_kind = 'refused' then null else e.problem end
+        from (select t.*, t.problem is null and (
+                (was.desired_hash is not distinct from t.hash and t.known = (was.desired_hash is not null)
+                    and (was.kind <> 'variant' or not t.known or t.linked::int8[] = array[was.parent_id]))
+                -- Nobody else has its id any more.
+                or was.problem_code = %(taken)s
+                -- What was to be deleted, to be made again or not, is gone.
+                or (not t.known and was.is_known and was.kind = 'variant'
+                    and (was.linked_ids <> array[was.parent_id]
+                        or (was.problem_kind is not distinct from 'content' and not was.stays)))) as is_right
+            from unnest(%(ids)b::int8[], %(known)b::bool[], %(hashes)b::text[], %(linked)b::text[],
+                %(problems)b::text[]) as t (id, known, hash, linked, problem)
             join target_entries was on was.shop_id = %(shop)s and was.id = t.id) n
         where e.shop_id = %(shop)s and e.id = n.id
         """,
@@ -219,6 +292,8 @@ def _tell(conn: Connection, target: Target, told: Sequence[_Told], now: datetime
         known=[one.is_known for one in told],
         hashes=[one.confirmed_hash for one in told],
         linked=["{" + ",".join(map(str, one.linked)) + "}" for one in told],
+        problems=[one.problem for one in told],
+        taken=rules.TAKEN,
         rests=rules.rests(target.factor),
         now=now,
     )

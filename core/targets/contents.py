@@ -113,7 +113,8 @@ def _item(target: Target, stored: Stored, said: Answers) -> Made:
     others = {said.refs[one] for one in categories if one in said.refs}
     # The main category goes first, where Google has it.
     google = next((said.google[one] for one in stored.document.categories if one in said.google), None)
-    names = (*map(str, own), *sorted(others))
+    mark = target.settings.mark
+    names = (*(rules.external_id(mark, "category", one) for one in own), *sorted(others))
     wanted = rules.item(stored.document, names, target.settings, google)
     return Made(
         "item",

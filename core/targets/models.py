@@ -29,7 +29,7 @@ case
     when to_check then 'check'
     when is_held then null
     when is_known and kind = 'variant' and (linked_ids <> array[parent_id]
-        or problem_kind = 'content') then 'delete'
+        or (problem_kind = 'content' and not stays)) then 'delete'
     when problem_kind = 'content' then null
     when desired_hash is null then case when is_known then 'delete' end
     when not is_known then case when not waits then 'create' end
@@ -42,7 +42,8 @@ case
     when open_job_id is not null then 'in_flight'
     when to_check then 'checking'
     when is_held then 'held'
-    when problem_kind = 'content' and not (is_known and kind = 'variant') then 'problem'
+    when problem_kind = 'content' and not (is_known and kind = 'variant'
+        and (linked_ids <> array[parent_id] or not stays)) then 'problem'
     when case
         when desired_hash is null then is_known
         when is_known then confirmed_hash is distinct from desired_hash or (kind = 'variant'
@@ -66,9 +67,14 @@ target_entries = Table(
         "entity_id",
         BigInteger,
         nullable=False,
-        comment="the category's, product's or SKU's id; as text it is the external id, which never changes",
+        comment="the category's, product's or SKU's id",
     ),
-    Column("external_id", Text, nullable=False),
+    Column(
+        "external_id",
+        Text,
+        nullable=False,
+        comment="what the target knows it by: sw-, the shop's mark, the kind's letter and entity_id; never changes",
+    ),
     Column("parent_id", BigInteger, comment="the product of a variant"),
     Column("desired_hash", Text, comment="of the content it should show; null: it must not be there"),
     Column("confirmed_hash", Text, comment="of the content it took last; null: none that we know of"),
@@ -123,6 +129,13 @@ target_entries = Table(
     ),
     Column("problem_code", Text),
     Column("problem", Text),
+    Column(
+        "stays",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="of what cannot be told: a setting of the connection is missing, so the target keeps it as it was told",
+    ),
     Column("next_at", DateTime(timezone=True), nullable=False),
     Column("changed_at", DateTime(timezone=True), nullable=False),
     Column("confirmed_at", DateTime(timezone=True)),
@@ -152,6 +165,7 @@ target_entries = Table(
     CheckConstraint(
         "(problem is null) = (problem_kind is null) and problem_kind in ('content', 'refused')", name="problem"
     ),
+    CheckConstraint("not stays or problem_kind = 'content'", name="stays"),
     Index(
         "ix_target_entries_work",
         "shop_id",

@@ -34,6 +34,12 @@ def lanes_to_ring(conn: Connection, shop_id: int) -> list[Lane]:
     return [Lane(LANE, shop_id, connection_id) for connection_id in queries.targets_of(conn, shop_id)]
 
 
+def lane_to_ring(conn: Connection, shop_id: int, connection_id: int) -> Lane | None:
+    """The lane of one connection, for whoever lets it be written to again; None where it is no active target."""
+    found = [lane for lane in lanes_to_ring(conn, shop_id) if lane.connection_id == connection_id]
+    return found[0] if found else None
+
+
 def request_full(conn: Connection, shop_id: int, connection_id: int, trigger: str, actor: Actor, now: datetime) -> int:
     """Ask for everything that a target holds to be read and compared; returns the sync run, or the one that is open.
 
@@ -52,7 +58,8 @@ def requeue(
     code: str | None = None,
     entry_ids: Sequence[int] | None = None,
 ) -> int:
-    """Have entries that the target refused tried again at once: all of one cause, or some. Returns how many.
+    """Have entries that the target refused tried again at once: all of one cause, or some. Returns how many. What is
+    tried again and waits for its turn is left as it is.
 
     Raises NothingToRequeue. The caller rings `lanes_to_ring` after the commit.
     """
@@ -61,7 +68,7 @@ def requeue(
         """
         with failed as materialized (
             select id from target_entries where shop_id = %(shop)s and connection_id = %(connection)s
-                and (problem_kind = 'refused' or is_held) and open_job_id is null
+                and (problem_kind = 'refused' or is_held) and open_job_id is null and failures > 0
                 and (%(code)s::text is null or problem_code = %(code)s)
                 and (%(ids)b::int8[] is null or id = any(%(ids)b::int8[]))
             order by id for no key update

@@ -15,7 +15,7 @@ import orjson
 from sqlalchemy import Connection
 
 from core.db import execute, fetch, scalar
-from core.targets import contents
+from core.targets import contents, rules
 from core.targets.answers import answers
 from core.targets.contents import Made, Target
 
@@ -149,7 +149,8 @@ def _plan_units(conn: Connection, target: Target, limit: int, now: datetime) -> 
 
 def write(conn: Connection, target: Target, made: Sequence[Made], now: datetime) -> None:
     """Note what entries are to show. What cannot be told says why; an item is left at the target as it is there, a
-    variant is deleted: its stock would be an old one, and nobody could withdraw it."""
+    variant is deleted: its stock would be an old one, and nobody could withdraw it. Where a setting of the connection
+    is missing it stays as well: that would empty the target."""
     if not made:
         return
     _lock(conn, target, made)
@@ -157,17 +158,18 @@ def write(conn: Connection, target: Target, made: Sequence[Made], now: datetime)
         conn,
         """
         insert into target_entries as e (shop_id, connection_id, kind, entity_id, external_id, parent_id, desired_hash,
-            planned_version, planned_units, planned_text, problem_kind, problem_code, problem, waits, next_at,
+            planned_version, planned_units, planned_text, problem_kind, problem_code, problem, stays, waits, next_at,
             changed_at)
-        select %(shop)s, %(connection)s, r.kind, r.entity_id, r.entity_id::text, r.parent_id, r.hash, r.version,
-            r.units, r.text, r.problem_kind, r.problem_code, r.problem,
+        select %(shop)s, %(connection)s, r.kind, r.entity_id, r.external_id, r.parent_id, r.hash, r.version,
+            r.units, r.text, r.problem_kind, r.problem_code, r.problem, r.stays,
             r.kind = 'variant' and not exists (
                 select from target_entries p
                 where p.shop_id = %(shop)s and p.connection_id = %(connection)s and p.kind = 'item'
                     and p.entity_id = r.parent_id and p.is_known),
             %(now)s, %(now)s
-        from jsonb_to_recordset(%(rows)s::jsonb) as r (kind text, entity_id int8, parent_id int8, hash text,
-            version int4, units int8, text text, problem_kind text, problem_code text, problem text)
+        from jsonb_to_recordset(%(rows)s::jsonb) as r (kind text, entity_id int8, external_id text,
+            parent_id int8, hash text, version int4, units int8, text text, problem_kind text, problem_code text,
+            problem text, stays bool)
         order by r.kind, r.entity_id
         on conflict (shop_id, connection_id, kind, entity_id) do update set
             parent_id = excluded.parent_id, planned_version = excluded.planned_version,
@@ -179,22 +181,24 @@ def write(conn: Connection, target: Target, made: Sequence[Made], now: datetime)
                 when e.problem_kind = 'refused' and e.desired_hash = excluded.desired_hash then e.problem_code end,
             problem = case when excluded.problem is not null then excluded.problem
                 when e.problem_kind = 'refused' and e.desired_hash = excluded.desired_hash then e.problem end,
-            failures = case when e.desired_hash = excluded.desired_hash then e.failures else 0 end,
+            stays = excluded.stays,
+            failures = case when e.desired_hash is not distinct from excluded.desired_hash then e.failures else 0 end,
             is_held = e.is_held and e.desired_hash is not distinct from excluded.desired_hash,
             next_at = case when e.desired_hash = excluded.desired_hash then e.next_at else excluded.next_at end,
             changed_at = case when e.desired_hash = excluded.desired_hash then e.changed_at else excluded.changed_at end
         """,
         **_of(target),
-        rows=orjson.dumps([_row(one) for one in made]).decode(),
+        rows=orjson.dumps([_row(one, target.settings.mark) for one in made]).decode(),
         now=now,
     )
 
 
-def _row(made: Made) -> dict[str, Any]:
+def _row(made: Made, mark: str) -> dict[str, Any]:
     code, words = made.wanted.problem or (None, None)
     return {
         "kind": made.kind,
         "entity_id": made.entity_id,
+        "external_id": rules.external_id(mark, made.kind, made.entity_id),
         "parent_id": made.parent_id,
         "hash": made.hash,
         "version": made.version,
@@ -203,6 +207,7 @@ def _row(made: Made) -> dict[str, Any]:
         "problem_kind": None if words is None else "content",
         "problem_code": code,
         "problem": words,
+        "stays": made.wanted.stays,
     }
 
 
@@ -238,7 +243,7 @@ def _want_gone(conn: Connection, target: Target, which: str, ids: Sequence[int],
             order by id for no key update
         )
         update target_entries e set desired_hash = null, planned_version = null, planned_units = null,
-            planned_text = null, problem_kind = null, problem_code = null, problem = null, failures = 0,
+            planned_text = null, problem_kind = null, problem_code = null, problem = null, stays = false, failures = 0,
             is_held = false, next_at = %(now)s, changed_at = %(now)s
         from gone where e.shop_id = %(shop)s and e.id = gone.id
         """,

@@ -22,7 +22,7 @@ PAGE = 50
 
 def target_of(row: ConnectionRow) -> Target:
     """A connection as a target."""
-    settings = rules.settings_of(row.settings, row.currency)
+    settings = rules.settings_of(row.settings, row.currency, row.mark)
     return Target(row.shop_id, row.id, settings, float(row.settings.get("clock_factor") or 1))
 
 

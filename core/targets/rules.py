@@ -15,6 +15,7 @@ import orjson
 
 from core.catalog.products.documents import ProductDocument, VariantDocument, digest_of, title_of
 from core.catalogue_target import (
+    CategoryContent,
     Content,
     ItemContent,
     Kind,
@@ -25,7 +26,7 @@ from core.catalogue_target import (
 )
 from core.money import to_major
 
-FORMAT = 1
+FORMAT = 2
 """Part of every hash: raised when the same content is to be told in other words, so that all of it is told again."""
 DESCRIPTION_MAX = 20_000
 METADATA_BYTES_MAX = 100_000
@@ -37,32 +38,75 @@ BACKOFF = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30))
 
 @dataclass(frozen=True, slots=True)
 class TargetSettings:
-    """What a connection says of how it is told. `storefront_url` is the shop's address, without a slash behind it."""
+    """What a connection says of how it is told. `storefront_url` is the shop's address, without a slash behind it;
+    `mark` tells the shop's things from others'; `names_currency`: the currency is not only taken from the shop."""
 
     currency: str
     storefront_url: str | None
     is_hidden_without_stock: bool
+    mark: str
+    names_currency: bool = False
 
     @property
     def basis(self) -> str:
         """What stands for them where a hash was made of them."""
-        return digest_of([FORMAT, self.currency, self.storefront_url, self.is_hidden_without_stock])
+        said = [self.currency, self.storefront_url, self.is_hidden_without_stock, self.mark, self.names_currency]
+        return digest_of([FORMAT, *said])
 
 
-def settings_of(settings: Mapping[str, Any], currency: str) -> TargetSettings:
-    """The settings of a connection; `currency` is its shop's."""
+def settings_of(settings: Mapping[str, Any], currency: str, mark: str) -> TargetSettings:
+    """The settings of a connection; `currency` and `mark` are its shop's."""
     address = str(settings.get("storefront_url") or "").rstrip("/")
+    named = settings.get("currency")
     return TargetSettings(
-        str(settings.get("currency") or currency), address or None, bool(settings.get("hide_out_of_stock"))
+        str(named or currency), address or None, bool(settings.get("hide_out_of_stock")), mark, bool(named)
     )
+
+
+# --- what is ours at a target ----------------------------------------------------------------------------------------
+
+MARK_KEY = "switchyard"
+"""The metadata of an item or a variant that holds the shop's mark: what has it was told by us."""
+TAKEN = "id_taken"
+"""The code of an entry whose id somebody else has at the target."""
+_LETTERS: Mapping[Kind, str] = {"category": "c", "item": "i", "variant": "v"}
+
+
+def external_id(mark: str, kind: Kind, entity_id: int) -> str:
+    """The id that a target knows a thing of ours by: letters, digits and hyphens, and the same for ever."""
+    return f"sw-{mark}-{_LETTERS[kind]}{entity_id}"
+
+
+def entity_of(mark: str, kind: Kind, name: str) -> int | None:
+    """The category, product or SKU behind an external id; None for one that this shop never gave."""
+    found = re.fullmatch(f"sw-{re.escape(mark)}-{_LETTERS[kind]}([1-9][0-9]{{0,18}})", name)
+    return None if found is None else int(found[1])
+
+
+def carries(mark: str, content: Content | None) -> bool:
+    """Whether what stands under an id of ours was told by us. A category has no place for a mark but its id, which has
+    it already."""
+    if isinstance(content, (ItemContent, VariantContent)):
+        return content.metadata.get(MARK_KEY) == mark
+    return isinstance(content, CategoryContent)
+
+
+def taken(name: str, item: str | None = None) -> str:
+    """What is said of an entry whose id somebody else has; `item`: it is a variant of that one, which is not ours."""
+    where = (
+        "that was not told by this shop" if item is None else f"that belongs to {item}, which this shop did not tell"
+    )
+    return f"The account has something under the id {name} {where}. It is left as it is: delete it there, then requeue"
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What an id is to show, or why it cannot be told: (code, words)."""
+    """What an id is to show, or why it cannot be told: (code, words). `stays`: a setting of the connection may be what
+    is missing, so what was told before is left as it is."""
 
     content: Content | None
     problem: tuple[str, str] | None = None
+    stays: bool = False
 
 
 def item(
@@ -74,7 +118,7 @@ def item(
     """
     url = address_of(document, settings)
     if url is None:
-        return Wanted(None, _no_address(document))
+        return _no_address(document)
     prices = [
         to_major(variant.price_minor, variant.currency)
         for variant in document.variants
@@ -94,7 +138,7 @@ def item(
             price=min(prices, default=None),
             images=tuple(image.url for image in document.images),
             is_published=document.status == "active",
-            metadata=flat({**facts, **document.metafields}),
+            metadata=_marked(settings, {**facts, **document.metafields}),
             categories=tuple(categories),
         )
     )
@@ -106,14 +150,13 @@ def variant(
     """What is told of one of a product's variants; one without stock by nature is never hidden for want of it."""
     url = address_of(document, settings)
     if url is None:
-        return Wanted(None, _no_address(document))
+        return _no_address(document)
     if variant.price_minor is None:
         return Wanted(
             None, ("no_price", f"{variant.code} has no price, and a variant is not told without one: price it")
         )
     if variant.currency != settings.currency:
-        words = f"{variant.code} is priced in {variant.currency}, and the connection takes {settings.currency}"
-        return Wanted(None, ("other_currency", f"{words}: price it in {settings.currency}"))
+        return _other_currency(variant, settings)
     options = dict(zip(document.options, variant.option_values, strict=False))
     before = variant.compare_at_minor
     facts = {
@@ -133,8 +176,8 @@ def variant(
             price=to_major(variant.price_minor, variant.currency),
             images=pictures,
             is_published=document.status == "active",
-            metadata=flat({**facts, **variant.metafields}),
-            item=str(product_id),
+            metadata=_marked(settings, {**facts, **variant.metafields}),
+            item=external_id(settings.mark, "item", product_id),
         )
     )
 
@@ -148,9 +191,23 @@ def address_of(document: ProductDocument, settings: TargetSettings) -> str | Non
     return f"{settings.storefront_url}/products/{quote(document.handle, safe='')}"
 
 
-def _no_address(document: ProductDocument) -> tuple[str, str]:
+def _no_address(document: ProductDocument) -> Wanted:
     words = f"{document.title} has no address of its own, and the connection names no shop to make one of"
-    return "no_url", f"{words}: give the product an address, or the connection its setting storefront_url"
+    advice = "give the product an address, or the connection its setting storefront_url"
+    return Wanted(None, ("no_url", f"{words}: {advice}"), stays=True)
+
+
+def _other_currency(variant: VariantDocument, settings: TargetSettings) -> Wanted:
+    """Where the connection does not say what it takes, that may be all that is wrong."""
+    words = f"{variant.code} is priced in {variant.currency}, and the connection takes {settings.currency}"
+    advice = f"price it in {settings.currency}"
+    if not settings.names_currency:
+        words, advice = f"{words}, as the shop does", f"{advice}, or give the connection its setting currency"
+    return Wanted(None, ("other_currency", f"{words}: {advice}"), stays=not settings.names_currency)
+
+
+def _marked(settings: TargetSettings, facts: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
+    return {**flat(facts), MARK_KEY: settings.mark}
 
 
 def _checked(content: ItemContent | VariantContent) -> Wanted:
@@ -252,9 +309,8 @@ def shows(wanted: Content, held: Content | None) -> bool:
 
 # --- what the answers to a job mean ----------------------------------------------------------------------------------
 
-Next = Literal["confirmed", "check", "update", "create", "failed"]
-"""What an entry is from then on: as it was sent; to be read back; to be sent by the other verb; to be sent again later.
-"""
+Next = Literal["confirmed", "check", "create", "failed"]
+"""What an entry is from then on: as it was sent; to be read back; to be made; to be sent again later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +373,8 @@ def of_fault(verb: Verb, position: int, fault: TargetFault) -> EntryOutcome:
     """By where the fault is and by what was tried: the codes are published nowhere, and are kept for the log."""
     said = (fault.code, fault.field, fault.detail)
     if fault.field in _ITS_ID or (not fault.field and fault.code in _CONFLICTS | _MISSING):
-        following: Mapping[Verb, Next] = {"create": "update", "update": "create", "delete": "check"}
+        # Whose it is that has the id is read before anything is made of it.
+        following: Mapping[Verb, Next] = {"create": "check", "update": "create", "delete": "check"}
         return EntryOutcome(position, "failed", following[verb], *said)
     link = _LINK.fullmatch(fault.field)
     if link is not None:

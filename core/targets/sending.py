@@ -66,7 +66,9 @@ _READY = {
     ("item", "update"): "categories",
     ("item", "delete"): """not exists (
         select from target_entries v where v.shop_id = e.shop_id and v.connection_id = e.connection_id
-            and v.kind = 'variant' and v.is_known and v.linked_ids[1] = e.entity_id)""",
+            and v.kind = 'variant' and v.is_known and v.linked_ids[1] = e.entity_id
+            -- One that waits for a person goes with it, and is read back then (core.targets.checking).
+            and v.state <> 'held')""",
     ("category", "delete"): """not exists (
         select from target_entries i where i.shop_id = e.shop_id and i.connection_id = e.connection_id
             and i.kind = 'item' and i.is_known and i.linked_ids @> array[e.entity_id]

@@ -308,8 +308,9 @@ def _note_outcomes(conn: Connection, target: Target, job: OpenJob, rows: str) ->
 
 
 def _tell_entries(conn: Connection, target: Target, job: OpenJob, rows: str, now: datetime, *, is_lost: bool) -> None:
-    """What each entry is from now on. One that moves to the other verb has failed as well, and so has one of which
-    nobody can say what became of it until a read proves otherwise: should it go back and forth, it ends with a person.
+    """What each entry is from now on. One whose id was there already, or not any more, has failed as well, and so has
+    one of which nobody can say what became of it until a read proves otherwise: should it go back and forth, it ends
+    with a person.
 
     What is read back is read at once, and rests after that (core.targets.checking)."""
     execute(
@@ -317,17 +318,17 @@ def _tell_entries(conn: Connection, target: Target, job: OpenJob, rows: str, now
         f"""
         update target_entries e set
             open_job_id = null,
-            is_known = case r.next when 'confirmed' then true when 'update' then true when 'create' then false
+            is_known = case r.next when 'confirmed' then true when 'create' then false
                 else e.is_known end,
             -- Of what cannot be read nobody can say then whether it is as it was, or as it was to be.
-            confirmed_hash = case when r.next = 'confirmed' then j.hash when r.next in ('update', 'create') then null
+            confirmed_hash = case when r.next = 'confirmed' then j.hash when r.next = 'create' then null
                 when r.outcome = 'unknown' and %(verb)s = 'update' then null else e.confirmed_hash end,
-            linked_ids = case when %(verb)s = 'delete' then e.linked_ids when r.next in ('confirmed', 'update') then
+            linked_ids = case when %(verb)s = 'delete' then e.linked_ids when r.next = 'confirmed' then
                 case when %(verb)s = 'update' and e.kind = 'variant' then e.linked_ids else j.linked_ids end
                 when r.outcome = 'unknown' and %(verb)s = 'create' then j.linked_ids else e.linked_ids end,
             to_check = r.next = 'check',
             confirmed_at = case r.next when 'confirmed' then %(now)s else e.confirmed_at end,
-            absent_at = case when r.next in ('confirmed', 'update') then null else e.absent_at end,
+            absent_at = case when r.next = 'confirmed' then null else e.absent_at end,
             failures = case when r.outcome in ('failed', 'unknown') then e.failures + 1 when r.outcome = 'ok' then 0
                 else e.failures end,
             is_held = n.is_counted and e.failures + 1 >= %(tries)s,
@@ -346,7 +347,7 @@ def _tell_entries(conn: Connection, target: Target, job: OpenJob, rows: str, now
         from {_ROWS}
         join target_job_entries j on j.shop_id = %(shop)s and j.job_id = %(job)s and j.position = r.position
         join target_entries was on was.shop_id = %(shop)s and was.id = r.entry_id
-        -- One that only moves to the other verb is no failure to be shown, the first time.
+        -- One that is only there already, or not any more, is no failure to be shown, the first time.
         cross join lateral (select r.outcome in ('failed', 'unknown') and not %(lost)s as is_counted) c
         cross join lateral (select c.is_counted, r.outcome in ('failed', 'unknown')
             and (r.next = 'failed' or was.failures > 0) as is_refused) n

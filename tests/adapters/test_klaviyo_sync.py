@@ -72,7 +72,7 @@ def test_a_whole_catalogue_is_told_and_then_nothing_more(world: TargetWorld) -> 
     told = next(one["attributes"] for one in item.values() if one["attributes"]["title"] == "Mug")
     assert told["description"] == "Holds tea & coffee"
     assert told["url"] == f"{STORE}/products/mug"
-    assert told["custom_metadata"] == {"vendor": "Potters", "tags": "blue, new"}
+    assert told["custom_metadata"] == {"vendor": "Potters", "tags": "blue, new", "switchyard": world.row.mark}
     sent = len(world.calls)
     world.work()
     assert len(world.calls) == sent
@@ -96,7 +96,7 @@ def test_the_lowest_price_is_the_items_too(world: TargetWorld) -> None:
     world.price(product, "MUG-1", 350)
     world.work()
     assert {(job["kind"], job["entries"]) for job in world.jobs()[before:]} == {("item", 1), ("variant", 1)}
-    assert world.held()["items"][str(product)]["attributes"]["price"] == 3.5
+    assert world.held()["items"][world.name("item", product)]["attributes"]["price"] == 3.5
 
 
 def test_sold_units_are_told_without_the_item(world: TargetWorld) -> None:
@@ -107,18 +107,18 @@ def test_sold_units_are_told_without_the_item(world: TargetWorld) -> None:
     world.stock("MUG-1", -2)
     world.work()
     assert [(job["kind"], job["verb"], job["entries"]) for job in world.jobs()[before:]] == [("variant", "update", 1)]
-    assert world.held()["variants"][str(world.sku_id("MUG-1"))]["attributes"]["inventory_quantity"] == 3
+    assert world.held()["variants"][world.sku_name("MUG-1")]["attributes"]["inventory_quantity"] == 3
 
 
 def test_variants_go_on_when_their_own_item_is_there_though_others_are_not(world: TargetWorld) -> None:
     first = world.save(make_product("mug", "MUG-1"))
     second = world.save(make_product("bowl", "BOWL-1"))
-    world.side.world.faults(kind="catalog_entry_failed", match=f"create item {second}", count=1)
+    world.side.world.faults(kind="catalog_entry_failed", match=f"create item {world.name('item', second)}", count=1)
     seat = world.seat()
     for _ in range(30):
         world.turn(seat)
         world.pass_time(0.5)
-    assert list(world.held()["variants"]) == [str(world.sku_id("MUG-1"))]
+    assert list(world.held()["variants"]) == [world.sku_name("MUG-1")]
     assert world.entry("variant", world.sku_id("BOWL-1"))["waits"]
     assert world.entry("item", first)["is_known"]
     world.pass_time(400)
@@ -145,7 +145,7 @@ def test_what_is_removed_goes_the_other_way_round_and_its_absence_is_read(world:
 def test_a_delete_that_is_not_done_is_tried_again(world: TargetWorld) -> None:
     product = world.save(make_product("mug", "MUG-1"))
     world.work()
-    sku = str(world.sku_id("MUG-1"))
+    sku = world.sku_name("MUG-1")
     world.side.world.faults(kind="catalog_entry_failed", match=f"delete variant {sku}", count=1)
     world.remove(product)
     world.work()
@@ -155,10 +155,12 @@ def test_a_delete_that_is_not_done_is_tried_again(world: TargetWorld) -> None:
     assert world.held()["variants"] == {}
 
 
-def test_a_create_that_conflicts_becomes_an_update(world: TargetWorld) -> None:
+def test_a_create_of_what_is_ours_and_there_already_becomes_an_update(world: TargetWorld) -> None:
     product = world.save(make_product("mug", "MUG-1"))
-    content = {"title": "Old", "description": "Old", "url": "https://old.test"}
-    world.side.control("edits", edits=[{"kind": "item", "verb": "create", "id": str(product), "attributes": content}])
+    content = {"title": "Old", "description": "Old", "url": "https://old.test", "custom_metadata": world.marked()}
+    world.side.control(
+        "edits", edits=[{"kind": "item", "verb": "create", "id": world.name("item", product), "attributes": content}]
+    )
     world.work()
     assert [(job["kind"], job["verb"], job["failed"]) for job in world.jobs()[:2]] == [
         ("item", "create", 1), ("item", "update", 0),
@@ -170,7 +172,7 @@ def test_a_create_that_conflicts_becomes_an_update(world: TargetWorld) -> None:
 def test_an_update_of_what_somebody_deleted_becomes_a_create(world: TargetWorld) -> None:
     product = world.save(make_product("mug", "MUG-1"))
     world.work()
-    world.side.control("edits", edits=[{"kind": "item", "verb": "delete", "id": str(product)}])
+    world.side.control("edits", edits=[{"kind": "item", "verb": "delete", "id": world.name("item", product)}])
     world.change(product, title="Beaker")
     world.price(product, "MUG-1", 700)
     world.work()
@@ -180,7 +182,7 @@ def test_an_update_of_what_somebody_deleted_becomes_a_create(world: TargetWorld)
 
 def test_three_failures_wait_for_a_person_or_for_other_content(world: TargetWorld) -> None:
     product = world.save(make_product("mug", "MUG-1"))
-    world.side.world.faults(kind="catalog_entry_failed", match=f"create item {product}", count=3)
+    world.side.world.faults(kind="catalog_entry_failed", match=f"create item {world.name('item', product)}", count=3)
     for _ in range(6):
         world.work()
         world.pass_time(3600)
@@ -198,14 +200,14 @@ def test_three_failures_wait_for_a_person_or_for_other_content(world: TargetWorl
 
 def test_a_failed_entry_is_mapped_by_its_place_and_the_others_go_through(world: TargetWorld) -> None:
     ids = [world.save(make_product(f"p{n}", f"P{n}")) for n in range(5)]
-    world.side.world.faults(kind="catalog_entry_failed", match=f"create item {ids[3]}", count=1)
+    world.side.world.faults(kind="catalog_entry_failed", match=f"create item {world.name('item', ids[3])}", count=1)
     world.work()
     told = world.rows("select position, outcome, code, field from target_job_entries where shop_id = %(shop)s"
                       " and job_id = (select min(job_id) from target_job_entries where shop_id = %(shop)s)"
                       " order by 1")  # fmt: skip
     assert [row["outcome"] for row in told] == ["ok", "ok", "ok", "failed", "ok"]
     assert told[3]["code"] == "invalid"
-    assert sorted(world.held()["items"]) == sorted(str(one) for one in ids if one != ids[3])
+    assert sorted(world.held()["items"]) == sorted(world.name("item", one) for one in ids if one != ids[3])
 
 
 def test_a_cancelled_job_is_read_back_entry_by_entry(world: TargetWorld) -> None:
@@ -284,7 +286,7 @@ def test_a_variant_that_moves_is_deleted_and_made_again(world: TargetWorld) -> N
     world.change(first, variants=make_product("mug", "MUG-1").variants)
     second = world.save(moved)
     world.work()
-    assert world.held()["variants"][str(world.sku_id("MUG-2"))]["item"] == str(second)
+    assert world.held()["variants"][world.sku_name("MUG-2")]["item"] == world.name("item", second)
     assert world.shown() == world.wanted()
 
 
@@ -350,8 +352,8 @@ def test_a_comparison_finds_what_others_did_and_leaves_alone_what_is_theirs(worl
     world.work()
     theirs = {"title": "Theirs", "description": "x", "url": "https://x.test"}
     world.side.control("edits", edits=[
-        {"kind": "item", "verb": "update", "id": str(mug), "attributes": {"price": 1.0}},
-        {"kind": "variant", "verb": "delete", "id": str(world.sku_id("BOWL-1"))},
+        {"kind": "item", "verb": "update", "id": world.name("item", mug), "attributes": {"price": 1.0}},
+        {"kind": "variant", "verb": "delete", "id": world.sku_name("BOWL-1")},
         {"kind": "item", "verb": "create", "id": "theirs-1", "attributes": theirs},
     ])  # fmt: skip
     seat = world.seat()
@@ -364,7 +366,7 @@ def test_a_comparison_finds_what_others_did_and_leaves_alone_what_is_theirs(worl
     world.work(seat)
     assert world.shown() == world.wanted()
     assert world.held()["items"]["theirs-1"]["attributes"]["title"] == "Theirs"
-    assert str(bowl) in world.held()["items"]
+    assert world.name("item", bowl) in world.held()["items"]
 
 
 def test_a_comparison_deletes_what_came_back_and_should_not_be_there(world: TargetWorld) -> None:
@@ -372,8 +374,10 @@ def test_a_comparison_deletes_what_came_back_and_should_not_be_there(world: Targ
     world.work()
     world.remove(product)
     world.work()
-    back = {"title": "Mug", "description": "x", "url": "https://x.test"}
-    world.side.control("edits", edits=[{"kind": "item", "verb": "create", "id": str(product), "attributes": back}])
+    back = {"title": "Mug", "description": "x", "url": "https://x.test", "custom_metadata": world.marked()}
+    world.side.control(
+        "edits", edits=[{"kind": "item", "verb": "create", "id": world.name("item", product), "attributes": back}]
+    )
     seat = world.seat()
     counts = read_everything(seat, lambda *_: None, [("item", 0)])
     assert counts["stale"] == 1
@@ -392,7 +396,7 @@ def test_other_settings_tell_everything_again(world: TargetWorld) -> None:
 
 def test_failed_entries_are_tried_again_by_a_person(world: TargetWorld) -> None:
     product = world.save(make_product("mug", "MUG-1"))
-    world.side.world.faults(kind="catalog_entry_failed", match=f"create item {product}", count=3)
+    world.side.world.faults(kind="catalog_entry_failed", match=f"create item {world.name('item', product)}", count=3)
     for _ in range(4):
         world.work()
         world.pass_time(3600)
@@ -427,7 +431,7 @@ def test_too_many_jobs_in_progress_are_no_failure_of_the_entries(world: TargetWo
     with unit_of_work(world.engine) as conn:
         sending.mark_sent(conn, seat.target, planned.job_id, world.now())
         seat._put_back(conn, planned, sent, world.now())
-    entry = world.entry("item", int(planned.entries[0].external_id))
+    (entry,) = world.rows("select * from target_entries where shop_id = %(shop)s and kind = 'item'")
     assert (entry["failures"], entry["open_job_id"], entry["problem"]) == (0, None, None)
     world.pass_time(40)
     world.work()
@@ -458,7 +462,7 @@ def compared(world: TargetWorld) -> None:
 
 
 def linked(world: TargetWorld, product_id: int) -> list[str]:
-    return sorted(world.held()["items"][str(product_id)]["categories"])
+    return sorted(world.held()["items"][world.name("item", product_id)]["categories"])
 
 
 def test_a_category_of_ours_may_be_one_that_the_account_has_already(world: TargetWorld) -> None:
@@ -467,21 +471,21 @@ def test_a_category_of_ours_may_be_one_that_the_account_has_already(world: Targe
     theirs = [{"kind": "category", "verb": "create", "id": "winter", "attributes": {"name": "Winter table"}}]
     world.side.control("edits", edits=theirs)
     world.work()
-    assert linked(world, product) == sorted([str(mugs), str(bowls)])
+    assert linked(world, product) == sorted([world.name("category", mugs), world.name("category", bowls)])
     compared(world)
     target = Taxonomy("klaviyo", world.row.id)
     with unit_of_work(world.engine) as conn:
         assert [entry.ref for entry in taxonomies.entries(conn, world.shop_id, target)] == ["winter"]
         answering.map_category(conn, world.shop_id, target, bowls, "winter", ACTOR, BASELINE)
     world.work()
-    assert linked(world, product) == sorted([str(mugs), "winter"])
-    assert str(bowls) not in world.held()["categories"]
+    assert linked(world, product) == sorted([world.name("category", mugs), "winter"])
+    assert world.name("category", bowls) not in world.held()["categories"]
     sent = len(world.calls)
     world.work()
     assert len(world.calls) == sent
     compared(world)
     world.work()
-    assert linked(world, product) == sorted([str(mugs), "winter"])
+    assert linked(world, product) == sorted([world.name("category", mugs), "winter"])
 
 
 def another_of_the_accounts(world: TargetWorld, category_id: int, ref: str) -> None:
@@ -548,7 +552,10 @@ def test_a_category_that_is_left_out_is_not_there_and_comes_back_when_it_is_not(
     with unit_of_work(world.engine) as conn:
         answering.keep_own(conn, world.shop_id, target, mugs, ACTOR, BASELINE)
     world.work()
-    assert (linked(world, product), list(world.held()["categories"])) == ([str(mugs)], [str(mugs)])
+    assert (linked(world, product), list(world.held()["categories"])) == (
+        [world.name("category", mugs)],
+        [world.name("category", mugs)],
+    )
 
 
 def test_what_google_calls_a_category_goes_with_its_products(world: TargetWorld) -> None:
@@ -561,5 +568,5 @@ def test_what_google_calls_a_category_goes_with_its_products(world: TargetWorld)
         load_file(conn, world.shop_id, "google", "taxonomy.txt", BytesIO(text.encode()), ACTOR, BASELINE)
         answering.map_category(conn, world.shop_id, target, mugs, "2", ACTOR, BASELINE)
     world.work()
-    told = world.held()["items"][str(product)]["attributes"]["custom_metadata"]
+    told = world.held()["items"][world.name("item", product)]["attributes"]["custom_metadata"]
     assert told["google_product_category"] == "Home > Drinkware"

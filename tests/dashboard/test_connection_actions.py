@@ -95,6 +95,24 @@ def test_each_switch_of_a_connection_is_turned_and_turned_back(
     assert row == {"state": "active", "write_mode": "shadow"}
 
 
+def test_a_target_that_may_be_told_again_is_rung_in_its_own_lane(
+    made: Application, conn: Connection, redis_url: str
+) -> None:
+    shop = seed.shop(conn)
+    one = seed.connection(conn, shop, "Klaviyo", "klaviyo", "T")
+    connection_actions.pause(made, shop, one, "Klaviyo", ADA)
+    said = connection_actions.resume(made, shop, one, "Klaviyo", ADA)
+    assert said == "Klaviyo is resumed: what differs is told now."
+    mine = [{"shop_id": shop, "connection_id": one}]
+    assert rung(redis_url, "targets") == mine
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
+    connection_actions.stop_writes(made, shop, one, "Klaviyo", ADA)
+    connection_actions.resume_writes(made, shop, one, "Klaviyo", ADA)
+    assert rung(redis_url, "targets") == mine
+    assert [rung(redis_url, queue) for queue in ("polls", "stock", "stock-check")] == [[], [], []]
+
+
 def test_going_live_does_what_was_previewed_or_nothing(made: Application, conn: Connection, redis_url: str) -> None:
     shop = seed.shop(conn)
     one = seed.connection(

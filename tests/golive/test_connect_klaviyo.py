@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
 from click.testing import Result
 
+from core import bootstrap
+from core.adapters.rq import queue_named
 from core.bootstrap import Application
 from core.catalog.products.writing import Put, put_products
 from core.clock import utc_now
 from core.connections.queries import ConnectionRow, connection
-from core.db import execute, fetch_one, read_only, unit_of_work
+from core.db import execute, fetch, fetch_one, read_only, unit_of_work
 from core.errors import BadInput
 from core.runs.kinds import business
 from core.targets import operations as targets
+from core.targets import queries
 from core.targets.operations import NothingToRequeue
 from tests.factories import ACTOR, unique
 from tests.golive.conftest import FACTOR
@@ -27,6 +32,7 @@ from workers.connecting import NotRight
 from workers.jobs import connections as connection_jobs
 from workers.jobs import targets as jobs
 from workers.klaviyo_cli import klaviyo
+from workers.targets import Seat
 
 
 @pytest.fixture
@@ -90,6 +96,50 @@ def test_a_catalogue_is_told_once_it_is_live(app: Application, outside: Outside,
     assert ended == {"state": "done", "done": 15, "total": 15}
     assert "Comparison" in run(app, "klaviyo", "sync", "--reason", "look").output
     assert isinstance(run(app, "klaviyo", "requeue", "--reason", "again").exception, NothingToRequeue)
+
+
+def test_a_target_goes_on_by_itself_when_it_is_resumed_and_when_redis_was_emptied(
+    app: Application, outside: Outside, account: dict[str, Any], redis_url: str
+) -> None:
+    connect(app, outside, account["private_key"])
+    row = row_of(app)
+    run(app, "klaviyo", "live", "--reason", "go")
+    with unit_of_work(app.engine) as conn:
+        puts = [Put(make_product(f"p{n}", f"P{n}-1")) for n in range(3)]
+        put_products(conn, row.shop_id, puts, "imported", ACTOR, utc_now())
+    run(app, "pause", row.name, "--reason", "wait")
+    assert drained(row) == {"paused": True}
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
+        said = run(app, "resume", row.name, "--reason", "on")
+        assert "told the catalogue again" in said.output
+        assert [job.kwargs["connection_id"] for job in queue_named("targets", client).get_jobs()] == [row.id]
+        # Every flag, every bucket of quota and every promised ring is lost in the middle of it.
+        with bootstrap.application().target(row) as api:
+            seat = Seat(app.engine, queries.target_of(row), api)
+            seat.plan()
+            # Its quota comes with time, and is asked for as in a drain.
+            assert any(seat.send() or time.sleep(0.05) for _ in range(200))
+        client.flushdb()
+    assert jobs.ring_all() == {"rung": 1}
+    drained(row)
+    held = outside.get(f"/klaviyo/{account['public_key']}/catalogue")
+    assert (len(held["items"]), len(held["variants"])) == (3, 3)
+    with read_only(app.engine) as conn:
+        told = fetch(conn, "select kind, verb, entries from target_jobs order by id")
+    assert [(one["kind"], one["verb"], one["entries"]) for one in told] == [
+        ("item", "create", 3), ("variant", "create", 3),
+    ]  # fmt: skip
+
+
+def test_a_key_that_is_entered_again_leaves_the_settings_as_they_are(
+    app: Application, outside: Outside, account: dict[str, Any]
+) -> None:
+    connect(app, outside, account["private_key"], "--hide-out-of-stock")
+    options = ["--key", account["private_key"], "--base-url", f"{outside.url}/klaviyo", "--shop", "Potters"]
+    assert run(app, "connect", "klaviyo", *options).exit_code == 0
+    settings = row_of(app).settings
+    assert (settings["storefront_url"], settings["hide_out_of_stock"]) == ("https://shop.test", True)
 
 
 def test_a_wrong_key_stores_nothing_and_says_which_scopes_are_needed(app: Application, outside: Outside) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -11,11 +12,11 @@ import pytest
 from core.adapters.klaviyo.bodies import compound, entry_body
 from core.adapters.klaviyo.operations import OPERATIONS, Operation
 from core.catalog.products.documents import ProductDocument, VariantDocument
-from core.catalogue_target import ItemContent, TargetEntry, TargetFault, TargetJob, VariantContent
+from core.catalogue_target import KINDS, ItemContent, Kind, TargetEntry, TargetFault, TargetJob, VariantContent
 from core.targets import rules
 from core.targets.rules import TargetSettings
 
-SETTINGS = TargetSettings("GBP", "https://shop.test", is_hidden_without_stock=True)
+SETTINGS = TargetSettings("GBP", "https://shop.test", is_hidden_without_stock=True, mark="0a1b2c3d")
 MUG = ProductDocument(
     "blue mug/1",
     "Mug",
@@ -40,7 +41,7 @@ def test_an_items_price_is_the_lowest_and_its_text_is_plain() -> None:
     assert item.price == Decimal("4.00")
     assert item.description == "Holds tea\none\ntwo"
     assert item.url == "https://shop.test/products/blue%20mug%2F1"
-    assert item.metadata == {"details.colours": "red, blue", "inventory.cost": "12.50 GBP"}
+    assert item.metadata == {"details.colours": "red, blue", "inventory.cost": "12.50 GBP", "switchyard": "0a1b2c3d"}
     assert item.categories == ("7",)
 
 
@@ -50,12 +51,22 @@ def test_a_price_is_a_number_and_a_create_has_the_bare_id_an_update_the_compound
     made = entry_body("variant", "create", TargetEntry("9", content))
     assert made["attributes"]["external_id"] == "9"
     assert made["attributes"]["price"] == 4.5
-    assert made["relationships"]["item"]["data"]["id"] == compound("5")
+    assert made["relationships"]["item"]["data"]["id"] == compound("sw-0a1b2c3d-i5")
     assert made["attributes"]["inventory_policy"] == 1
     changed = entry_body("variant", "update", TargetEntry("9", content))
     assert changed["id"] == "$custom:::$default:::9"
     assert "external_id" not in changed["attributes"]
     assert "relationships" not in changed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_id_of_ours_is_known_by_its_form_and_by_no_other(kind: Kind) -> None:
+    name = rules.external_id("0a1b2c3d", kind, 42)
+    assert re.fullmatch(r"[A-Za-z0-9-]{1,64}", name)
+    assert rules.entity_of("0a1b2c3d", kind, name) == 42
+    others = [rules.external_id("ffffffff", kind, 42), "42", f"{name}x", f"x{name}", name.replace("42", "042"), ""]
+    others += [rules.external_id("0a1b2c3d", one, 42) for one in KINDS if one != kind]
+    assert {rules.entity_of("0a1b2c3d", kind, one) for one in others} == {None}
 
 
 def test_ids_are_escaped_in_paths() -> None:
@@ -125,7 +136,7 @@ def test_a_cancelled_job_leaves_all_of_it_in_doubt_and_a_delete_is_proven_by_rea
 @pytest.mark.parametrize(
     ("verb", "field", "following", "doubted"),
     [
-        ("create", "/attributes/external_id", "update", None),
+        ("create", "/attributes/external_id", "check", None),
         ("update", "/id", "create", None),
         ("delete", "/id", "check", None),
         ("create", "/relationships/item/data/id", "failed", "item"),

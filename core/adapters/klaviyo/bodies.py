@@ -94,7 +94,8 @@ def record(kind: Kind, resource: Any) -> TargetRecord | None:
         return None
     attributes = loose.at(resource, "attributes")
     known = attributes if isinstance(attributes, dict) else {}
-    return TargetRecord(external(ref), _content(kind, known))
+    item = loose.at(resource, "relationships", "item", "data", "id")
+    return TargetRecord(external(ref), _content(kind, known), external(item) if isinstance(item, str) else None)
 
 
 def _content(kind: Kind, said: Mapping[str, Any]) -> Content | None:

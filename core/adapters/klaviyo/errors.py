@@ -12,7 +12,8 @@ ERRORS = ErrorTable(
         403: Meaning(
             "grant", "the private key lacks a scope: catalogs:read, catalogs:write and accounts:read are needed"
         ),
-        404: Meaning("refuse", "Klaviyo knows nothing of that id"),
+        404: Meaning("refuse", "Klaviyo knows nothing of that: of an id, or of the address that the connection names"),
+        405: Meaning("refuse", "Klaviyo does not do that at the address that the connection names"),
         409: Meaning("refuse", "there is one of that id already"),
         410: Meaning("refuse", "this revision of the interface is retired: update Switchyard"),
         413: Meaning("refuse", "the request is too large for Klaviyo"),

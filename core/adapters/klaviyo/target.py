@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import orjson
 
 from core.adapters import loose
@@ -46,6 +47,9 @@ SUPPORTED_UNTIL = datetime.fromisoformat("2028-07-15T00:00:00+00:00")
 PAGES_MAX = 100_000
 QUOTA_SECONDS = 10.0
 """Nobody waits longer for quota: whoever works a lane has other things to do meanwhile."""
+
+_OF_THE_ENTRIES = frozenset({400, 409, 413, 422})
+"""What a job is refused with for what is in it. Everything else is of the connection: its address, its revision."""
 
 _POINTER = re.compile(r"/data/attributes/\w+/data/(\d+)(/[\w/]*)?")
 _STATES: Mapping[str, JobState] = {
@@ -105,6 +109,8 @@ class KlaviyoTarget:
         except WritesStopped as error:
             return TargetSent("unsent", code="WRITES_STOPPED", detail=error.why)
         except Refused as error:
+            if error.status not in _OF_THE_ENTRIES or "revision" in error.code:
+                return TargetSent("unsent", code="NOT_TAKEN", detail=str(error))
             return TargetSent("refused", code=error.code, detail=error.reason, fault=_fault_of(error))
         except Throttled as error:
             return TargetSent("unsent", code="NO_QUOTA", detail=str(error), again_in=error.wait_seconds)
@@ -122,7 +128,7 @@ class KlaviyoTarget:
         try:
             answer = self._api.run(name, ref, asks_whether=True, quota_seconds=QUOTA_SECONDS)
         except Refused as error:
-            if error.status == 404:
+            if _is_unknown(error):
                 return None
             raise
         return _job(name, loose.at(answer, "data"))
@@ -134,7 +140,7 @@ class KlaviyoTarget:
         try:
             answer = self._api.run(reading(kind, verb), ref, {"include": PLURALS[kind]}, asks_whether=True)
         except Refused as error:
-            if error.status == 404:
+            if _is_unknown(error):
                 return frozenset()
             raise
         named = loose.each(loose.at(answer, "data", "relationships", PLURALS[kind], "data"))
@@ -174,6 +180,14 @@ class KlaviyoTarget:
             found += _records(kind, page)
         return found
 
+    def variants_of(self, item: str) -> frozenset[str]:
+        """By a filter: an answer need not say whose a variant is."""
+        asked = {"filter": f'equals(item.id,"{bodies.compound(item)}")', "page[size]": str(ENTRIES_MAX)}
+        found: set[str] = set()
+        for page in self._pages(listing("variant"), asked):
+            found |= {one.external_id for one in _records("variant", page)}
+        return frozenset(found)
+
     def page(self, kind: Kind, after: str | None) -> TargetPage:
         """By the time they were made, so that what is added meanwhile comes last."""
         asked = {"page[size]": str(ENTRIES_MAX), "sort": "created"}
@@ -191,6 +205,11 @@ class KlaviyoTarget:
             after = _cursor(answer)
             if after is None:
                 return
+
+
+def _is_unknown(error: Refused) -> bool:
+    """Whether there is no such thing. A 404 without Klaviyo's own words says only that the address is another's."""
+    return error.status == httpx.codes.NOT_FOUND and error.code != f"HTTP_{httpx.codes.NOT_FOUND}"
 
 
 def _cursor(answer: Mapping[str, Any]) -> str | None:
