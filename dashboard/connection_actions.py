@@ -93,7 +93,7 @@ def go_live(app: Application, shop_id: int, connection_id: int, name: str, zeroe
     """
     with unit_of_work(app.engine) as conn:
         found = comparison.go_live(conn, shop_id, connection_id, actor, utc_now(), zeroed_max=zeroed_max)
-    app.doorbell.ring(Lane("stock", shop_id, connection_id))
+    _ring(app, shop_id, connection_id)
     return f"{name} was live already." if found is None else f"{name} is live. {found.sentence()}"
 
 

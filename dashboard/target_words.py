@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from core.catalogue_target import KINDS
 from core.runs.schedules import SCHEDULES
+from core.targets.rules import TAKEN
 from core.targets.sending import WHOLE_JOB
 from dashboard import formats
 from dashboard.schedule_words import next_turn
@@ -250,15 +251,20 @@ def found_by(run: Row) -> str:
     """What a full sync found."""
     counts = run["counts"] or {}
     parts = [f"{formats.plural(counts.get('read', 0), 'entry', 'entries')} read"]
-    healed = sum(counts.get(name, 0) for name in ("differs", "missing", "stale", "adopted"))
+    healed = sum(counts.get(name, 0) for name in ("differs", "missing", "stale", "adopted", "unproven"))
     names = (
         ("differs", "shown otherwise and told again"),
         ("missing", "not there and read back"),
         ("stale", "there and to be removed"),
         ("adopted", "there already and taken over"),
+        ("unproven", "there already and read back"),
     )
     detail = ", ".join(f"{formats.count(counts[name])} {words}" for name, words in names if counts.get(name))
     parts.append(f"{formats.plural(healed, 'difference')} healed ({detail})" if healed else "nothing differed")
+    if taken := counts.get("taken", 0):
+        parts.append(
+            f"{formats.plural(taken, 'id')} of ours {'is' if taken == 1 else 'are'} somebody else’s, left alone"
+        )
     foreign = counts.get("foreign", 0)
     verb = "entry is" if foreign == 1 else "entries are"
     parts.append(f"{formats.count(foreign)} {verb} none of ours, left alone" if foreign else "nothing of others")
@@ -292,6 +298,10 @@ _CAUSES = {
     "metadata_too_large": (
         "Metafields that are too large",
         "Shorten the metafields of each product. It is told by itself then.",
+    ),
+    TAKEN: (
+        "Ids of ours that somebody else has at Klaviyo",
+        "Look at each at Klaviyo: it was not told by this shop. Delete it there, then requeue.",
     ),
     WHOLE_JOB: (
         "Klaviyo refused the whole job that they were in",

@@ -185,10 +185,10 @@ def _note(
     ]
     counts = Counter[str](one.verdict for one in told)
     if not is_whole:
-        # Of what we did not know to be there a page proves too little.
         known = {row["id"] for row in rows if row["is_known"]}
-        _doubt(conn, target, [one.id for one in told if one.verdict == "unproven"], now)
-        told = [one for one in told if one.verdict != "unproven" and (one.verdict != "taken" or one.id in known)]
+        aside = [one for one in told if one.verdict == "unproven" or (one.verdict == "taken" and one.id not in known)]
+        _put_aside(conn, target, aside, now)
+        told = [one for one in told if one not in aside]
     _tell(conn, target, told, now)
     if kind == "category":
         _forget_links(conn, target, [row["entity_id"] for row in rows if row["id"] in _gone(told)], now)
@@ -239,15 +239,20 @@ def _not_ours(row: Any, record: TargetRecord, mark: str) -> str | None:
     return rules.taken(record.external_id, "another item") if is_astray else None
 
 
-def _doubt(conn: Connection, target: Target, ids: Sequence[int], now: datetime) -> None:
+def _put_aside(conn: Connection, target: Target, told: Sequence[_Told], now: datetime) -> None:
+    """Of what we did not know to be there a page decides nothing: whose a variant is is read back; what somebody else
+    has stays as it is until a create meets it."""
     execute(
         conn,
         """
-        update target_entries set to_check = true, next_at = %(now)s
-        where shop_id = %(shop)s and id = any(%(ids)b::int8[]) and open_job_id is null
+        update target_entries e set read_at = %(now)s, to_check = e.to_check or n.is_doubted,
+            next_at = case when n.is_doubted then %(now)s else e.next_at end
+        from unnest(%(ids)b::int8[], %(doubted)b::bool[]) as n (id, is_doubted)
+        where e.shop_id = %(shop)s and e.id = n.id
         """,
         shop=target.shop_id,
-        ids=list(ids),
+        ids=[one.id for one in told],
+        doubted=[one.verdict == "unproven" for one in told],
         now=now,
     )
 
