@@ -29,7 +29,7 @@ STATES = {
     "in_flight": "in a job",
     "checking": "being read back",
     "failed": "failed, tried again by itself",
-    "held": "failed three times, waits for a person",
+    "held": "waits for a person",
     "problem": "cannot be told as it is",
     "gone": "gone",
 }
