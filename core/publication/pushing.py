@@ -124,7 +124,8 @@ def note_result(conn: Connection, row: ConnectionRow, planned: Planned, result: 
             conn,
             row,
             link.id,
-            "state = 'asks', problem = %(problem)s, refused_hash = %(hash)s, failures = failures + 1",
+            "state = 'asks', cause = 'refused', problem = %(problem)s, refused_hash = %(hash)s,"
+            " failures = failures + 1",
             now,
             problem=f"the channel does not accept it: {sentence}"[:500],
             hash=refused,

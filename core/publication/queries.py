@@ -40,12 +40,14 @@ class Link:
     shown: ShownProduct | None
     names: Mapping[str, str]
     may_drop: frozenset[str]
+    is_unreadable: bool
     judged_version: int | None
     desired_hash: str | None
     confirmed_hash: str | None
     refused_hash: str | None
     state: str
     problem: str | None
+    cause: str | None
     correction_key: str | None
     corrections: int
     failures: int
@@ -114,8 +116,9 @@ def ground(conn: Connection, row: ConnectionRow) -> Ground:
 
 
 _LINK = """
-    l.id, l.product_id, l.channel_ref, l.seen, l.version_at, l.names, l.may_drop, l.judged_version, l.desired_hash,
-    l.confirmed_hash, l.refused_hash, l.state, l.problem, l.correction_key, l.corrections, l.failures, l.next_at
+    l.id, l.product_id, l.channel_ref, l.seen, l.version_at, l.names, l.may_drop, l.is_unreadable, l.judged_version,
+    l.desired_hash, l.confirmed_hash, l.refused_hash, l.state, l.problem, l.cause, l.correction_key, l.corrections,
+    l.failures, l.next_at
 """
 
 
@@ -176,6 +179,7 @@ def to_judge(conn: Connection, row: ConnectionRow, after: int, limit: int = PAGE
         select l.id from product_links l
         left join products p on p.shop_id = l.shop_id and p.id = l.product_id
         where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.id > %(after)s and l.state <> 'gone'
+            and not l.is_unreadable
             and (l.judged_version is null or l.judged_version is distinct from coalesce(p.version, 0))
         order by l.id limit %(limit)s
         """,
@@ -299,6 +303,8 @@ class Reading:
 
     read_to: datetime | None
     whole_read_at: datetime | None
+    writes_held_since: datetime | None
+    writes_held_why: str | None
 
 
 def reading(conn: Connection, row: ConnectionRow) -> Reading | None:
@@ -306,13 +312,28 @@ def reading(conn: Connection, row: ConnectionRow) -> Reading | None:
     found = fetch_one(
         conn,
         """
-        select read_to, whole_read_at from product_readings
+        select read_to, whole_read_at, writes_held_since, writes_held_why from product_readings
         where shop_id = %(shop)s and connection_id = %(connection)s
         """,
         shop=row.shop_id,
         connection=row.id,
     )
     return None if found is None else Reading(**found)
+
+
+def called(conn: Connection, row: ConnectionRow, limit: int) -> dict[str, datetime]:
+    """Products that the channel said have changed and that were not read since, with when it last said so."""
+    rows = fetch(
+        conn,
+        """
+        select channel_ref, told_at from product_calls
+        where shop_id = %(shop)s and connection_id = %(connection)s order by told_at, channel_ref limit %(limit)s
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+        limit=limit,
+    )
+    return {one["channel_ref"]: one["told_at"] for one in rows}
 
 
 def connections_to_follow(conn: Connection) -> list[tuple[int, int]]:

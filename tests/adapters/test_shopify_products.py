@@ -43,6 +43,7 @@ class Pair:
 
     def read(self, ref: str) -> ShownProduct:
         (found,) = self.products.read_products([ref])
+        assert isinstance(found, ShownProduct)
         return found
 
     def write(self, before: ShownProduct | None, after: ShownProduct) -> Any:

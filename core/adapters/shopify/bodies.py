@@ -234,6 +234,12 @@ class Product(Body):
     variants: Annotated[tuple[Variant, ...], OrEmpty] = ()
 
 
+class DeletedProduct(Body):
+    """All that is said of a product that is gone."""
+
+    id: Id
+
+
 class OrderEdit(Body):
     """A change of an order; the lines' ids are of no use here, since the order says how they are now."""
 

@@ -16,9 +16,15 @@ POLLED_ORDER = "poll/orders"
 """Topic of inbox messages recorded by a poll: the body is an order node of the GraphQL API."""
 
 ORDER_TOPICS = ("orders/create", "orders/updated", "orders/cancelled")
-TOPICS = (*ORDER_TOPICS, "refunds/create", "fulfillments/create", "inventory_levels/update", "products/update")
+PRODUCT_TOPICS = ("products/create", "products/update")
+TOPICS = (*ORDER_TOPICS, "refunds/create", "fulfillments/create", "inventory_levels/update", *PRODUCT_TOPICS)
 """What brings facts."""
-HINT_TOPICS = ("orders/edited", "fulfillment_orders/order_routing_complete", "bulk_operations/finish")
+HINT_TOPICS = (
+    "orders/edited",
+    "fulfillment_orders/order_routing_complete",
+    "bulk_operations/finish",
+    "products/delete",
+)
 """What only says that there is something to ask for."""
 SUBSCRIBED = (*TOPICS, *HINT_TOPICS)
 """What we have Shopify call us for."""
@@ -95,7 +101,12 @@ def _levels(topic: str, body: bytes, seen_at: datetime | None, currency: str) ->
 
 
 def _products(topic: str, body: bytes, seen_at: datetime | None, currency: str) -> Facts:
-    return Facts(listings=facts.listings_of_body(_read(bodies.Product, topic, body), seen_at))
+    product = _read(bodies.Product, topic, body)
+    return Facts(listings=facts.listings_of_body(product, seen_at), hints=(Hint("product", product.id),))
+
+
+def _deleted(topic: str, body: bytes, seen_at: datetime | None, currency: str) -> Facts:
+    return Facts(hints=(Hint("product", _read(bodies.DeletedProduct, topic, body).id),))
 
 
 def _polled(topic: str, body: bytes, seen_at: datetime | None, currency: str) -> Facts:
@@ -121,7 +132,8 @@ _READERS: dict[str, Callable[[str, bytes, datetime | None, str], Facts]] = {
     "refunds/create": _refunds,
     "fulfillments/create": _fulfilments,
     "inventory_levels/update": _levels,
-    "products/update": _products,
+    **dict.fromkeys(PRODUCT_TOPICS, _products),
+    "products/delete": _deleted,
     "orders/edited": _edited,
     "fulfillment_orders/order_routing_complete": _routed,
     "bulk_operations/finish": _exported,

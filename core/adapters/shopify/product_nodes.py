@@ -143,6 +143,12 @@ class Product(Node):
     metafields: Metafields = Metafields()
     variants: Variants
 
+    @property
+    def has_more(self) -> bool:
+        """Whether a page of it does not show all that there is."""
+        own = (self.media.page_info, self.metafields.page_info, self.variants.page_info)
+        return any(page.has_next_page for page in (*own, *(one.metafields.page_info for one in self.variants.nodes)))
+
 
 class Change(Node):
     legacy_resource_id: Id

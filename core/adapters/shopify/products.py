@@ -15,8 +15,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from core.adapters.http import OutcomeUnknown, Refused, Throttled, Unauthorised, Unreachable, Urgency, WritesStopped
-from core.adapters.shopify import documents, product_documents, product_nodes
+from pydantic import ValidationError
+
+from core.adapters.http import (
+    OutcomeUnknown,
+    Refused,
+    ServerFault,
+    Throttled,
+    Unauthorised,
+    Unreachable,
+    Urgency,
+    WritesStopped,
+)
+from core.adapters.shopify import access, documents, product_documents, product_nodes
 from core.adapters.shopify.client import GraphQL
 from core.adapters.shopify.errors import PRODUCT_WORDS
 from core.adapters.shopify.ids import gid
@@ -36,7 +47,11 @@ from core.product_ports import (
     ProductResult,
     ProductWrite,
     ShownProduct,
+    UnreadableProduct,
 )
+
+WRITE_PRODUCTS = "write_products"
+"""The scope without which Shopify takes no write of a product."""
 
 
 class Products:
@@ -64,25 +79,40 @@ class Products:
             found = [as_model(product_nodes.Change, node, "product_changes") for node in page]
             yield [ProductChange(node.legacy_resource_id, node.updated_at) for node in found]
 
-    def read_products(self, refs: Sequence[str], *, in_background: bool = False) -> Sequence[ShownProduct]:
+    def read_products(
+        self, refs: Sequence[str], *, in_background: bool = False
+    ) -> Sequence[ShownProduct | UnreadableProduct]:
         """Products whole; those that are gone are left out."""
         urgency: Urgency | None = "background" if in_background else None
         wanted = list(dict.fromkeys(refs))
-        found: list[ShownProduct] = []
+        found: list[ShownProduct | UnreadableProduct] = []
         for start in range(0, len(wanted), self.products_per_read):
-            ids = [gid("Product", ref) for ref in wanted[start : start + self.products_per_read]]
-            document = product_documents.SOME_PRODUCTS
-            answer = self._graphql.run("some_products", document, {"ids": ids}, urgency=urgency)
-            for node in answer.get("nodes") or []:
-                # A deleted product is null; an id of something else is an empty object.
-                if node:
-                    self._complete(node)
-                    found.append(
-                        product_nodes.shown_of(as_model(product_nodes.Product, node, "some_products"), self._currency)
-                    )
+            part = wanted[start : start + self.products_per_read]
+            variables = {"ids": [gid("Product", ref) for ref in part]}
+            answer = self._graphql.run("some_products", product_documents.SOME_PRODUCTS, variables, urgency=urgency)
+            nodes = answer.get("nodes") or []
+            if len(nodes) != len(part):
+                raise ServerFault("some_products", f"{len(nodes)} nodes for {len(part)} ids")
+            # One for each id, in their order. A deleted product is null; an id of something else is an empty object.
+            found += [self._shown(ref, node) for ref, node in zip(part, nodes, strict=True) if node]
         return found
 
-    def find_product(self, handle: str) -> ShownProduct | None:
+    def _shown(self, ref: str, node: dict[str, Any]) -> ShownProduct | UnreadableProduct:
+        """A product read to its end. What one of them has wrong is no reason to leave out the others."""
+        try:
+            page = product_nodes.Product.model_validate(node)
+            if page.has_more:
+                self._complete(node)
+                page = product_nodes.Product.model_validate(node)
+            return product_nodes.shown_of(page, self._currency)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(str(step) for step in first["loc"])
+            return UnreadableProduct(ref, f"{place} ({first['type'].replace('_', ' ')})")
+        except (ValueError, ArithmeticError) as error:
+            return UnreadableProduct(ref, f"a value of it ({type(error).__name__})")
+
+    def find_product(self, handle: str) -> ShownProduct | UnreadableProduct | None:
         """The product of a handle, if there is one."""
         answer = self._graphql.run("product_of_handle", product_documents.PRODUCT_OF_HANDLE, {"handle": handle})
         node = answer.get("productByIdentifier")
@@ -95,19 +125,24 @@ class Products:
         self._rest(
             node["variants"], "product_variants", product_documents.PRODUCT_VARIANTS, ("product", "variants"), owner
         )
-        self._rest(node["media"], "product_media", product_documents.PRODUCT_MEDIA, ("product", "media"), owner)
-        self._rest(node["metafields"], "metafields", product_documents.METAFIELDS, ("node", "metafields"), owner)
+        self._rest(node.get("media"), "product_media", product_documents.PRODUCT_MEDIA, ("product", "media"), owner)
+        self._rest(node.get("metafields"), "metafields", product_documents.METAFIELDS, ("node", "metafields"), owner)
         for variant in node["variants"]["nodes"]:
             owner = gid("ProductVariant", str(variant["legacyResourceId"]))
-            self._rest(variant["metafields"], "metafields", product_documents.METAFIELDS, ("node", "metafields"), owner)
+            shown = variant.get("metafields")
+            self._rest(shown, "metafields", product_documents.METAFIELDS, ("node", "metafields"), owner)
 
-    def _rest(self, shown: dict[str, Any], name: str, document: str, path: tuple[str, ...], owner: str) -> None:
-        info = shown["pageInfo"]
-        if info["hasNextPage"]:
+    def _rest(self, shown: dict[str, Any] | None, name: str, document: str, path: tuple[str, ...], owner: str) -> None:
+        info = (shown or {}).get("pageInfo") or {}
+        if shown is not None and info.get("hasNextPage"):
             for page in pages(self._graphql, name, document, path, {"id": owner}, info["endCursor"]):
                 shown["nodes"] = [*shown["nodes"], *page]
 
     # Writing ---------------------------------------------------------------------------------------------------------
+
+    def writing_refused(self) -> str | None:
+        """Whether the scope to write products is granted, by Shopify's own list of what is."""
+        return access.refused(self._graphql, WRITE_PRODUCTS)
 
     def write_product(self, write: ProductWrite) -> ProductResult:
         """Up to four kinds of call, each with what differs; the first that does not succeed is the last."""
