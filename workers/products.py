@@ -68,8 +68,8 @@ def read_whole(
             raise MoreToRead(counts["read"])
 
     for to in _read(app, row, channel, whole.read_to, counts, whole.began_at):
+        counts.update(_read_called(app, row, channel))
         note(to)
-        _read_called(app, row, channel)
     after = ""
     while True:
         with read_only(app.engine) as conn:
@@ -78,8 +78,8 @@ def read_whole(
             break
         after = refs[-1]
         counts.update(_take_in(app, row, channel, refs))
+        counts.update(_read_called(app, row, channel))
         note()
-        _read_called(app, row, channel)
     with unit_of_work(app.engine) as conn:
         operations.finish_whole(conn, row)
     return counts
@@ -158,6 +158,8 @@ def keep_in_step(app: Application, row: ConnectionRow, channel: ProductChannel, 
                 # The next turn goes on there.
                 break
         _link_new(app, row)
+        with unit_of_work(app.engine) as conn:
+            operations.take_over_categories(conn, row)
         counts.update(_judge_changed(app, row))
         counts.update(_write(app, row, channel, ends_at))
     for state in ("in_step", "to_push", "asks", "gone"):

@@ -162,6 +162,40 @@ def hold_writes(conn: Connection, row: ConnectionRow, why: str | None, now: date
     )
 
 
+def take_over_categories(conn: Connection, row: ConnectionRow) -> int:
+    """Judge by the channel's categories as ours are mapped to them now; returns how many products are judged anew.
+
+    Level against level, as with everything else: whoever mapped, moved or loaded what, it is found out here.
+    """
+    before, now_is = queries.categories_judged_by(conn, row), queries.categories_mapped(conn, row)
+    changed = [one for one in before.keys() | now_is.keys() if before.get(one) != now_is.get(one)]
+    if not changed:
+        return 0
+    execute(
+        conn,
+        """
+        update product_readings set category_refs = %(refs)s
+        where shop_id = %(shop)s and connection_id = %(connection)s
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+        refs=Jsonb({str(number): ref for number, ref in now_is.items()}),
+    )
+    return execute(
+        conn,
+        """
+        update product_links l set judged_version = null
+        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and (%(is_ours)s or l.channel_ref is null)
+            and exists (select from product_categories c where c.shop_id = l.shop_id and c.product_id = l.product_id
+                and c.category_id = any(%(changed)b::int8[]))
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+        is_ours=queries.masters(conn, row).of("category") == "ours",
+        changed=sorted(changed),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class WholeReading:
     """A reading of all products, begun or taken up: `read_to` is the channel's time of the last change it took in."""

@@ -11,6 +11,8 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
 from core.catalog.products import queries as products
+from core.catalog.taxonomies import queries as taxonomies
+from core.catalog.taxonomies.rules import Target
 from core.connections.queries import ConnectionRow
 from core.db import fetch, fetch_one
 from core.errors import BadInput
@@ -112,7 +114,28 @@ def masters_said(conn: Connection, row: ConnectionRow) -> list[dict[str, Any]]:
 def ground(conn: Connection, row: ConnectionRow) -> Ground:
     """What all products of a connection are judged by; names and drops are each link's own."""
     types = {key: one.type for key, one in products.definitions(conn, row.shop_id).items()}
-    return Ground(masters(conn, row), types)
+    return Ground(masters(conn, row), types, categories=categories_judged_by(conn, row))
+
+
+def categories_judged_by(conn: Connection, row: ConnectionRow) -> dict[int, str]:
+    """The channel's categories by ours, as they were when `operations.take_over_categories` last looked."""
+    found = fetch_one(
+        conn,
+        """
+        select category_refs from product_readings where shop_id = %(shop)s and connection_id = %(connection)s
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+    )
+    return {} if found is None else {int(number): ref for number, ref in found["category_refs"].items()}
+
+
+def categories_mapped(conn: Connection, row: ConnectionRow) -> dict[int, str]:
+    """The channel's categories by ours, as they are mapped now; what is not mapped is left out."""
+    if row.vendor != "shopify":
+        return {}
+    found = taxonomies.effective(conn, row.shop_id, Target("shopify"))
+    return {one.category_id: one.ref for one in found if one.ref and one.state in ("mapped", "inherited")}
 
 
 _LINK = """

@@ -234,8 +234,8 @@ class Product(Body):
     variants: Annotated[tuple[Variant, ...], OrEmpty] = ()
 
 
-class DeletedProduct(Body):
-    """All that is said of a product that is gone."""
+class NamedProduct(Body):
+    """Of a product no more than which it is: all that is said of one that is gone."""
 
     id: Id
 

@@ -16,13 +16,13 @@ POLLED_ORDER = "poll/orders"
 """Topic of inbox messages recorded by a poll: the body is an order node of the GraphQL API."""
 
 ORDER_TOPICS = ("orders/create", "orders/updated", "orders/cancelled")
-PRODUCT_TOPICS = ("products/create", "products/update")
-TOPICS = (*ORDER_TOPICS, "refunds/create", "fulfillments/create", "inventory_levels/update", *PRODUCT_TOPICS)
+TOPICS = (*ORDER_TOPICS, "refunds/create", "fulfillments/create", "inventory_levels/update", "products/update")
 """What brings facts."""
 HINT_TOPICS = (
     "orders/edited",
     "fulfillment_orders/order_routing_complete",
     "bulk_operations/finish",
+    "products/create",
     "products/delete",
 )
 """What only says that there is something to ask for."""
@@ -105,8 +105,9 @@ def _products(topic: str, body: bytes, seen_at: datetime | None, currency: str) 
     return Facts(listings=facts.listings_of_body(product, seen_at), hints=(Hint("product", product.id),))
 
 
-def _deleted(topic: str, body: bytes, seen_at: datetime | None, currency: str) -> Facts:
-    return Facts(hints=(Hint("product", _read(bodies.DeletedProduct, topic, body).id),))
+def _product_named(topic: str, body: bytes, seen_at: datetime | None, currency: str) -> Facts:
+    """What a new one is listed as comes by products/update, and of one that is gone nothing more is said."""
+    return Facts(hints=(Hint("product", _read(bodies.NamedProduct, topic, body).id),))
 
 
 def _polled(topic: str, body: bytes, seen_at: datetime | None, currency: str) -> Facts:
@@ -132,8 +133,9 @@ _READERS: dict[str, Callable[[str, bytes, datetime | None, str], Facts]] = {
     "refunds/create": _refunds,
     "fulfillments/create": _fulfilments,
     "inventory_levels/update": _levels,
-    **dict.fromkeys(PRODUCT_TOPICS, _products),
-    "products/delete": _deleted,
+    "products/update": _products,
+    "products/create": _product_named,
+    "products/delete": _product_named,
     "orders/edited": _edited,
     "fulfillment_orders/order_routing_complete": _routed,
     "bulk_operations/finish": _exported,

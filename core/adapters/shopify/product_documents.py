@@ -63,7 +63,7 @@ query SomeProducts($ids: [ID!]!) {
       onlineStoreUrl
       updatedAt
       seo { title description }
-      category { fullName }
+      category { id }
       options(first: 3) { name }
       media(first: 10) { pageInfo { hasNextPage endCursor } nodes { ...Medium } }
       metafields(first: 10) { pageInfo { hasNextPage endCursor } nodes { ...Metafield } }

@@ -29,6 +29,7 @@ _SEO = {"seo_title": "title", "seo_description": "description"}
 FIELDS: Mapping[str, str] = {
     **{theirs: ours for ours, theirs in _PLAIN.items()},
     "status": "status",
+    "category": "category",
     "tags": "tags",
     "seo": "seo_title",
     "files": "images",
@@ -63,6 +64,8 @@ def product_input(write: ProductWrite) -> Input:
         found["redirectNewHandle"] = True
     if before is None or after.status != before.status:
         found["status"] = after.status.upper()
+    if after.category is not None and (before is None or after.category != before.category):
+        found["category"] = after.category
     if before is None or after.tags != before.tags:
         found["tags"] = list(after.tags)
     if before is None or any(getattr(after, name) != getattr(before, name) for name in _SEO):

@@ -118,7 +118,7 @@ class Seo(Node):
 
 
 class Category(Node):
-    full_name: str
+    id: str
 
 
 class Option(Node):
@@ -182,7 +182,7 @@ def shown_of(node: Product, currency: str) -> ShownProduct:
         metafields=_fields(node.metafields.nodes),
         seo_title=node.seo.title,
         seo_description=node.seo.description,
-        category=node.category.full_name if node.category else None,
+        category=node.category.id if node.category else None,
     )
 
 

@@ -13,7 +13,8 @@ import orjson
 from sandbox.clock import utc_now
 from sandbox.outbox import Outbox
 from sandbox.store import Row, Store
-from sandbox.vendors.shopify import inventory, metafields, product_variants
+from sandbox.vendors.shopify import inventory, metafields, product_variants, taxonomy
+from sandbox.vendors.shopify.connections import bad_request
 from sandbox.vendors.shopify.product_bodies import announce, media_of, options_of
 from sandbox.vendors.shopify.shops import gid, home_location, number_of
 
@@ -91,6 +92,10 @@ def _check(work: _Work) -> None:
         if taken:
             message = f"Handle '{wanted}' already in use. Please provide a new handle."
             work.object_to("HANDLE_NOT_UNIQUE", ["input", "handle"], message)
+    if given.get("category") is not None and taxonomy.category_of(given["category"]) is None:
+        if not given["category"].startswith("gid://shopify/TaxonomyCategory/"):
+            raise bad_request(f"Invalid global id '{given['category']}'")
+        work.object_to("INVALID_PRODUCT", ["input", "category"], "Category is not a valid taxonomy category")
     for place, one in enumerate(given.get("metafields") or []):
         if problem := metafields.problem_of(one, None):
             work.object_to("INVALID_METAFIELD", ["input", "metafields", str(place), problem[0]], problem[2])
@@ -233,6 +238,8 @@ def _row(work: _Work) -> int:
     if given.get("productOptions") is not None:
         is_default = [one["name"] for one in work.options] == ["Title"] and len(work.options[0]["values"]) == 1
         wanted["options"] = "[]" if is_default else orjson.dumps(work.options).decode()
+    if "category" in given:
+        wanted["category"] = given["category"]
     if given.get("handle"):
         wanted["handle"] = given["handle"]
     if product is not None:
