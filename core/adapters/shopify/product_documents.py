@@ -137,6 +137,33 @@ mutation ChangeVariants($product: ID!, $variants: [ProductVariantsBulkInput!]!) 
 }
 """
 
+ADD_VARIANTS = """
+mutation AddVariants($product: ID!, $variants: [ProductVariantsBulkInput!]!) {
+  productVariantsBulkCreate(productId: $product, variants: $variants, strategy: PRESERVE_STANDALONE_VARIANT) {
+    productVariants { legacyResourceId sku }
+    userErrors { code field message }
+  }
+}
+"""
+
+DROP_VARIANTS = """
+mutation DropVariants($product: ID!, $variants: [ID!]!) {
+  productVariantsBulkDelete(productId: $product, variantsIds: $variants) {
+    product { legacyResourceId }
+    userErrors { code field message }
+  }
+}
+"""
+
+ORDER_VARIANTS = """
+mutation OrderVariants($product: ID!, $positions: [ProductVariantPositionInput!]!) {
+  productVariantsBulkReorder(productId: $product, positions: $positions) {
+    product { legacyResourceId }
+    userErrors { code field message }
+  }
+}
+"""
+
 SET_METAFIELDS = """
 mutation SetMetafields($metafields: [MetafieldsSetInput!]!) {
   metafieldsSet(metafields: $metafields) {

@@ -10,7 +10,7 @@ one it would write over what is there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -34,7 +34,12 @@ from core.adapters.shopify.ids import gid
 from core.adapters.shopify.product_inputs import (
     FIELDS,
     Input,
+    added,
+    dropped,
+    is_listed,
     metafield_inputs,
+    new_input,
+    places,
     product_input,
     variant_inputs,
 )
@@ -47,6 +52,7 @@ from core.product_ports import (
     ProductResult,
     ProductWrite,
     ShownProduct,
+    ShownVariant,
     UnreadableProduct,
 )
 
@@ -145,19 +151,40 @@ class Products:
         return access.refused(self._graphql, WRITE_PRODUCTS)
 
     def write_product(self, write: ProductWrite) -> ProductResult:
-        """Up to four kinds of call, each with what differs; the first that does not succeed is the last."""
+        """A few kinds of call, each with what differs; the first that does not succeed is the last."""
         problem = _too_large(write)
         if problem is not None:
             return ProductResult("refused", None, "TOO_LARGE", problem.sentence, (problem,))
-        ref, calls = None if write.before is None else write.before.ref, _calls(write)
-        for number, call in enumerate(calls):
-            result = self._send(call, is_first=number == 0)
-            if result.outcome != "confirmed":
-                return replace(result, ref=ref)
-            ref = ref or result.ref
+        if write.before is not None and is_listed(write):
+            held = self._moved(write.before)
+            if held is not None:
+                return held
+        ref, made, sent = None if write.before is None else write.before.ref, dict[str, str](), 0
+        # What is to be placed is known once the new ones have their references.
+        for calls in (lambda: _calls(write), lambda: _last_calls(write, made)):
+            for call in calls():
+                result = self._send(call, made, is_first=not sent)
+                if result.outcome != "confirmed":
+                    return replace(result, ref=ref)
+                ref, sent = ref or result.ref, sent + 1
         return ProductResult("confirmed", ref)
 
-    def _send(self, call: _Call, *, is_first: bool) -> ProductResult:
+    def _moved(self, before: ShownProduct) -> ProductResult | None:
+        """Why the list of variants is not to be given: what is not in it would be deleted, so it is looked at last.
+
+        Somebody may still add one between this answer and the write, which takes no condition.
+        """
+        try:
+            found = next(iter(self.read_products([before.ref])), None)
+        except (Retryable, Permanent) as error:
+            return ProductResult("unsent", before.ref, "NOT_READ", str(error))
+        shown = found.variants if isinstance(found, ShownProduct) else ()
+        if [variant.ref for variant in shown] == [variant.ref for variant in before.variants]:
+            return None
+        return ProductResult("unsent", before.ref, "CHANGED", "its variants have changed since they were read")
+
+    def _send(self, call: _Call, made: dict[str, str], *, is_first: bool) -> ProductResult:
+        """What became of one call; `made` learns the references of variants that came by it, by their codes."""
         # What surely did not leave leaves a part undone, unless nothing has left before it.
         unsent: ProductOutcome = "unsent" if is_first else "partly"
         try:
@@ -185,6 +212,8 @@ class Products:
         if problems:
             code = str(payload["userErrors"][0].get("code") or "USER_ERROR")
             return ProductResult("refused", None, code, "; ".join(one.sentence for one in problems)[:500], problems)
+        if call.root == "productVariantsBulkCreate":
+            made |= {str(one["sku"]): str(one["legacyResourceId"]) for one in payload.get("productVariants") or []}
         product = payload.get("product")
         return ProductResult("confirmed", str(product["legacyResourceId"]) if isinstance(product, dict) else None)
 
@@ -207,21 +236,46 @@ class _Call:
 
 
 def _calls(write: ProductWrite) -> list[_Call]:
-    """In this order: an option's value must be there before what hangs on it, and a field is set before one goes."""
+    """In this order: what goes makes room for what comes, and pictures must be there before what hangs on them."""
     found, whole = [], product_input(write)
     if whole:
         identifier = None if write.before is None else {"id": gid("Product", write.before.ref)}
         codes = [variant.code or "" for variant in write.after.variants]
         variables: Input = {"identifier": identifier, "input": whole}
         found.append(_Call("set_product", product_documents.SET_PRODUCT, variables, "productSet", codes))
+    gone = [(one, gid("ProductVariant", one.ref)) for one in dropped(write)]
+    found += _of_variants(write, "drop_variants", product_documents.DROP_VARIANTS, "productVariantsBulkDelete", gone)
     values = variant_inputs(write)
-    for start in range(0, len(values), documents.ARRAY_MAX):
-        part = values[start : start + documents.ARRAY_MAX]
+    found += _of_variants(
+        write, "change_variants", product_documents.CHANGE_VARIANTS, "productVariantsBulkUpdate", values
+    )
+    new = [(one, new_input(write.after, one)) for one in added(write)]
+    found += _of_variants(write, "add_variants", product_documents.ADD_VARIANTS, "productVariantsBulkCreate", new)
+    return found
+
+
+def _of_variants(
+    write: ProductWrite, name: str, document: str, root: str, given: Sequence[tuple[ShownVariant, Any]]
+) -> list[_Call]:
+    """Calls that name variants, as many at once as Shopify takes."""
+    found = []
+    for start in range(0, len(given), documents.ARRAY_MAX):
+        part = given[start : start + documents.ARRAY_MAX]
         assert write.before is not None, "a new product's variants come with it"
-        variables = {"product": gid("Product", write.before.ref), "variants": [given for _, given in part]}
-        codes = [variant.code or "" for variant, _ in part]
+        variables = {"product": gid("Product", write.before.ref), "variants": [one for _, one in part]}
+        found.append(_Call(name, document, variables, root, [variant.code or "" for variant, _ in part]))
+    return found
+
+
+def _last_calls(write: ProductWrite, made: Mapping[str, str]) -> list[_Call]:
+    """Places of variants, and metafields: a field is set before one goes."""
+    found, positions = [], places(write, made)
+    for start in range(0, len(positions), documents.ARRAY_MAX):
+        assert write.before is not None, "a new product's variants come in their order"
+        part = positions[start : start + documents.ARRAY_MAX]
+        variables: Input = {"product": gid("Product", write.before.ref), "positions": part}
         found.append(
-            _Call("change_variants", product_documents.CHANGE_VARIANTS, variables, "productVariantsBulkUpdate", codes)
+            _Call("order_variants", product_documents.ORDER_VARIANTS, variables, "productVariantsBulkReorder", [])
         )
     set_, deleted = metafield_inputs(write)
     for start in range(0, len(set_), product_documents.METAFIELDS_AT_ONCE):

@@ -13,9 +13,9 @@ import orjson
 from sandbox.clock import utc_now
 from sandbox.outbox import Outbox
 from sandbox.store import Row, Store
-from sandbox.vendors.shopify import inventory, metafields, product_variants, taxonomy
+from sandbox.vendors.shopify import inventory, metafields, product_variants, taxonomy, variant_lists
 from sandbox.vendors.shopify.connections import bad_request
-from sandbox.vendors.shopify.product_bodies import announce, media_of, options_of
+from sandbox.vendors.shopify.product_bodies import announce, media_of, options_of, values_of
 from sandbox.vendors.shopify.shops import gid, home_location, number_of
 
 OPTIONS_MAX, VARIANTS_MAX, TEXT_MAX = 3, 2048, 255
@@ -328,12 +328,23 @@ def change_variants(
         return [], [{"code": "PRODUCT_DOES_NOT_EXIST", "field": path, "message": "Product does not exist"}]
     work = _Work(store, shop, {}, product)
     rows = [_checked(work, one, ["variants", str(place)]) for place, one in enumerate(given)]
+    chosen = {
+        place: variant_lists.chosen_values(product, one, ["variants", str(place)], work.object_to)
+        for place, one in enumerate(given)
+        if one.get("optionValues") is not None
+    }
+    if not work.errors:
+        _check_chosen(work, rows, chosen)
     if work.errors:
         return [], work.errors
     with store.transaction():
-        for row, one in zip(rows, given, strict=True):
+        if chosen:
+            variant_lists.add_values(store, product, list(chosen.values()))
+        for place, (row, one) in enumerate(zip(rows, given, strict=True)):
             assert row is not None
             wanted = product_variants.columns(one)
+            if place in chosen:
+                wanted["option_values"] = product_variants.values_text(list(chosen[place]))
             if "mediaId" in one:
                 wanted["media_id"] = None if one["mediaId"] is None else number_of(one["mediaId"], "MediaImage")
             product_variants.change(store, row, wanted)
@@ -341,6 +352,19 @@ def change_variants(
                 metafields.write(store, "ProductVariant", row["id"], each)
         announce(store, outbox, shop, outbox.act(), product["id"])
     return [row["id"] for row in rows if row is not None], []
+
+
+def _check_chosen(work: _Work, rows: list[Row | None], chosen: dict[int, tuple[str, ...]]) -> None:
+    """No two variants of a product have the same values, not even until the next is changed."""
+    assert work.product is not None
+    there = {row["id"]: tuple(values_of(row)) for row in variant_lists.variants_of(work.store, work.product)}
+    for place, values in chosen.items():
+        row = rows[place]
+        assert row is not None
+        if values in [one for number, one in there.items() if number != row["id"]]:
+            message = f"The variant '{' / '.join(values)}' already exists."
+            work.object_to("VARIANT_ALREADY_EXISTS", ["variants", str(place), "optionValues"], message)
+        there[row["id"]] = values
 
 
 def _checked(work: _Work, given: Given, path: list[str]) -> Row | None:
