@@ -23,8 +23,9 @@ def draw_obstacle(viewer: people.Viewer, row: Row) -> None:
         with components.card("danger", "products-held"), st.container(width="stretch", gap="xxsmall"):
             st.markdown(f"**Nothing is written to {formats.plain(row['name'])}.**")
             when = components.when(row["writes_held_since"], row["as_of"], viewer.shop.zone)
-            why = formats.shortened(row["writes_held_why"], _TEXT)
-            components.html(f'<div class="sy-next"><span class="sy-meta">{when}</span> · {escape(why)} · {link}</div>')
+            why = publication_words.sentence(formats.shortened(row["writes_held_why"], _TEXT))
+            components.html(f'<div class="sy-muted">{escape(why)}.</div>')
+            components.html(f'<div class="sy-next"><span class="sy-meta">{when}</span> · {link}</div>')
             st.caption("→ Grant the right at Shopify. All that is to be written goes on by itself, within a minute.")
     elif not row["may_write"]:
         with components.card("attention", "products-held"), st.container(width="stretch", gap="xxsmall"):
@@ -88,7 +89,7 @@ def _draw_row(viewer: people.Viewer, row: Row, cause: str, one: Row) -> None:
             since = components.when(one["waits_since"], one["as_of"], viewer.shop.zone)
             components.html(
                 f'<div class="sy-next"><b>{_link(viewer, one)}</b> <span class="sy-meta">{since}</span></div>'
-                f'<div class="sy-muted">{escape(one["problem"])}</div>'
+                f'<div class="sy-muted">{escape(publication_words.sentence(one["problem"]))}</div>'
             )
         with st.container(width="content"):
             if st.button("Try again…", key=f"release-{one['link_id']}", type="tertiary", icon=":material/replay:"):
@@ -156,7 +157,7 @@ def draw_product(viewer: people.Viewer, product_id: int) -> None:
                     f'<div class="sy-meta">{_times(viewer, one)}</div>'
                 )
                 if said := _said(one):
-                    components.html(f'<div class="sy-muted">{escape(said)}</div>')
+                    components.html(f'<div class="sy-muted">{escape(publication_words.sentence(said))}</div>')
                 if one["state"] in ("asks", "gone"):
                     st.caption(f"→ {formats.plain(publication_words.cause(one['cause']).step)}")
             if one["state"] in ("asks", "gone"):

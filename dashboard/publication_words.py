@@ -90,6 +90,8 @@ def answer(row: Row) -> tuple[str, str]:
     rest = f"{formats.count(row['in_step'])} of {formats.plural(total, 'product')} in step"
     if row["differs"]:
         rest += f", {formats.count(row['differs'])} to be written"
+    if not row["waiting"] and row["writes_held_since"] is not None and row["differs"]:
+        return "Nothing is written there now.", f"{rest}."
     if not row["waiting"]:
         return "Nothing waits for a person.", f"{rest}."
     verb = "waits" if row["waiting"] == 1 else "wait"
@@ -99,6 +101,11 @@ def answer(row: Row) -> tuple[str, str]:
 def name(row: Row) -> str:
     """What a product is called: its title, or the number that it has there."""
     return row["title"] or f"Product {row['channel_ref']} there"
+
+
+def sentence(text: str) -> str:
+    """A problem as it stands by itself; the name of a field at its beginning keeps its letters."""
+    return text[:1].upper() + text[1:]
 
 
 def write(row: Row) -> str:

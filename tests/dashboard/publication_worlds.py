@@ -77,10 +77,15 @@ def waiting(conn: Connection) -> Shown:
             first=800000 + place * 1000,
             many=many,
         )
-    shirt, *others = world.catalogue.products.values()
+    cup = world.catalogue.products["cup-0"]
     for product, state, cause, problem in (
-        (shirt, "asks", "refused", PROBLEMS["refused"]),
-        (others[0], "gone", "deleted", "it was deleted at the channel: remove it here too"),
+        (cup, "asks", "refused", PROBLEMS["refused"]),
+        (
+            world.catalogue.products["linen-shirt"],
+            "gone",
+            "deleted",
+            "it was deleted at the channel: remove it here too",
+        ),
     ):
         execute(
             conn,

@@ -42,11 +42,12 @@ def site(
     database = embedded.create_database(home, "shopify_browser", template=template_database.name)
     engine = create_engine(database.url)
     with engine.begin() as conn:
-        worlds = {name: make(conn) for name, make in WORLDS.items()}
-        for name, world in worlds.items():
-            execute(conn, "update shops set name = %(name)s where shop_id = %(id)s", name=name, id=world.shop)
+        worlds = {}
+        for name, make in WORLDS.items():
+            worlds[name] = make(conn)
+            execute(conn, "update shops set name = %(name)s where shop_id = %(id)s", name=name, id=worlds[name].shop)
         shops = {name: world.shop for name, world in worlds.items()} | {"none": seed.shop(conn, "No products")}
-        product = next(iter(worlds["waiting"].catalogue.products.values()))
+        product = worlds["waiting"].catalogue.products["cup-0"]
     engine.dispose()
     with browsing.serve(database.url, NOWHERE, tmp_path_factory.mktemp("shopify")) as address:
         yield Site(address, database.url, shops, product)

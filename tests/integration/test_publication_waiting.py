@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import Engine, create_engine
 
 from core import embedded
 from core.catalog.categories import operations as categories
+from core.catalog.products.documents import VariantDocument
 from core.catalog.taxonomies import loading
 from core.catalog.taxonomies import operations as taxonomies
 from core.catalog.taxonomies.rules import Target
 from core.clock import utc_now
 from core.db import execute, read_only, unit_of_work
+from core.product_ports import ProductChannel, ProductResult, ProductWrite
 from core.publication import observing, operations, queries
 from sandbox.vendors.shopify import taxonomy as sandbox_taxonomy
 from tests.conftest import TestServers
@@ -220,3 +223,95 @@ def test_a_new_product_comes_with_its_category_and_one_that_shopify_has_not_is_s
         observing.judge(conn, shelf.row, [shelf.link(mine)["id"]], utc_now())
     assert write_one(shelf.app, shelf.row, shelf.reached, shelf.link(mine)["id"]) == "refused"
     assert "category" in shelf.link(mine)["problem"]
+
+
+class Reached:
+    """A channel at which something happens once, just before a write or after it."""
+
+    def __init__(self, channel: ProductChannel, before: Callable[[], None], after: Callable[[], None]) -> None:
+        self._channel = channel
+        self._before = [before]
+        self._after = [after]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+    def write_product(self, write: ProductWrite) -> ProductResult:
+        while self._before:
+            self._before.pop()()
+        result = self._channel.write_product(write)
+        while self._after:
+            self._after.pop()()
+        return result
+
+
+def nothing() -> None:
+    pass
+
+
+def skus(shelf: Shelf, there: str) -> list[str]:
+    return [variant["sku"] for variant in shelf.there(there)["variants"]["nodes"]]
+
+
+def sized(shelf: Shelf, mine: int, *sizes: str) -> None:
+    """Somebody sells our shirt in these sizes from now on."""
+    document = shelf.ours(mine).document
+    known = {variant.code: variant for variant in document.variants}
+    variants = (known.get(f"SHIRT-{size}") or VariantDocument(f"SHIRT-{size}", "GBP", (size,), price_minor=2500)
+                for size in sizes)  # fmt: skip
+    shelf.save(replace(document, variants=tuple(variants)), mine)
+
+
+@pytest.mark.parametrize("fault", ["lost_reply", "throttled", "http_502"])
+@pytest.mark.parametrize("name", ["AddVariants", "OrderVariants"])
+def test_a_variant_comes_once_whatever_happens_to_the_answer(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, fault: str, name: str
+) -> None:
+    mine, there = placed(shelf, variants="ours")
+    sized(shelf, mine, "S", "M", "L")
+    shelf.world.faults(kind=fault, match=name, count=1)
+    for _ in range(4):
+        shelf.turn()
+        with unit_of_work(shelf.engine) as conn:
+            # Nobody waits until what was sent can arrive no more.
+            execute(conn, "update product_links set next_at = now() where shop_id = %(s)s", s=shelf.row.shop_id)
+    assert skus(shelf, there) == ["SHIRT-S", "SHIRT-M", "SHIRT-L"]
+    assert shelf.link()["state"] == "in_step"
+    assert [push for push in shelf.pushes() if push["outcome"] is None] == []
+
+
+def test_a_worker_that_is_killed_after_its_write_leaves_a_row_that_the_next_one_settles(shelf: Shelf) -> None:
+    mine, there = placed(shelf, variants="ours")
+    sized(shelf, mine, "M", "L", "XL")
+
+    def killed() -> None:
+        raise SystemExit
+
+    shelf.reached = cast(ProductChannel, Reached(shelf.channel.products, nothing, killed))
+    with pytest.raises(SystemExit):
+        shelf.turn()
+    (push,) = shelf.pushes()
+    assert (push["outcome"], push["answered_at"]) == (None, None)
+    assert shelf.turn()["in_step"] == 1
+    assert [push["outcome"] for push in shelf.pushes()] == ["confirmed"]
+    assert skus(shelf, there) == ["SHIRT-M", "SHIRT-L", "SHIRT-XL"]
+
+
+def test_a_variant_that_staff_add_during_our_write_stays_and_a_person_is_asked(shelf: Shelf) -> None:
+    mine, there = placed(shelf, variants="ours")
+    sized(shelf, mine, "M", "L", "XL")
+
+    def typed() -> None:
+        kept = [
+            {"id": one["id"], "optionValues": [{"optionName": "Size", "name": one["sku"].removeprefix("SHIRT-")}]}
+            for one in shelf.there(there)["variants"]["nodes"]
+        ]
+        shelf.put(there, **theirs("M", "L", "XS") | {"variants": [*kept, theirs("XS")["variants"][0]]})
+
+    shelf.reached = cast(ProductChannel, Reached(shelf.channel.products, typed, nothing))
+    shelf.turn()
+    assert sorted(skus(shelf, there)) == ["SHIRT-L", "SHIRT-M", "SHIRT-XL", "SHIRT-XS"]
+    assert (shelf.link()["state"], shelf.link()["cause"]) == ("asks", "variants")
+    # Nor is it dropped by any later turn.
+    shelf.turn()
+    assert "SHIRT-XS" in skus(shelf, there)
