@@ -207,10 +207,10 @@ class Hint:
     """The channel says that something happened and not what: it has to be asked.
 
     order, fulfilment_order: that one changed. export: the whole catalogue that we asked for is written, or will not be.
-    feed: a bulk submission of ours has ended, one way or another.
+    feed: a bulk submission of ours has ended, one way or another. product: that one was made, changed or deleted.
     """
 
-    kind: Literal["order", "fulfilment_order", "export", "feed"]
+    kind: Literal["order", "fulfilment_order", "export", "feed", "product"]
     ref: str
 
 

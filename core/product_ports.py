@@ -56,7 +56,7 @@ class ShownVariant:
 class ShownProduct:
     """A product whole, with every variant, as the channel shows it at `version_at` (its own time of the last change).
 
-    `category` is the channel's own word for what it is; no options: it has one variant. `other_media` are the channel's
+    `category` is the channel's own id for what it is; no options: it has one variant. `other_media` are the channel's
     names for videos and the like, which are not kept here and must not get lost there.
     """
 
@@ -79,6 +79,14 @@ class ShownProduct:
     seo_title: str | None = None
     seo_description: str | None = None
     category: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableProduct:
+    """A product of which the channel's answer cannot be made out; `why` is a part of a sentence."""
+
+    ref: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +152,16 @@ class ProductChannel(Protocol):
     def product_changes(self, since: datetime | None) -> Iterator[Sequence[ProductChange]]:
         """Products changed at or after `since`, oldest change first, a page at a time; None: all there are."""
 
-    def read_products(self, refs: Sequence[str], *, in_background: bool = False) -> Sequence[ShownProduct]:
+    def read_products(
+        self, refs: Sequence[str], *, in_background: bool = False
+    ) -> Sequence[ShownProduct | UnreadableProduct]:
         """Some products whole, as they are now; those that are gone are left out. In the background: nobody waits."""
 
-    def find_product(self, handle: str) -> ShownProduct | None:
+    def find_product(self, handle: str) -> ShownProduct | UnreadableProduct | None:
         """The product of a handle, if there is one."""
+
+    def writing_refused(self) -> str | None:
+        """Why the channel lets us write no products at all, as far as it says so; None: it lets us."""
 
     def write_product(self, write: ProductWrite) -> ProductResult:
         """Write what differs."""

@@ -17,6 +17,7 @@ from dashboard import (
     formats,
     mapping_queries,
     people,
+    publication_queries,
     queries,
     reconciliation_queries,
     stops,
@@ -78,13 +79,14 @@ def pages_for(role: str) -> dict[str, list[st.Page]]:
         icon=":material/schema:",
         url_path="categories-mapping",
     )
+    shopify = st.Page(SCREENS / "shopify.py", title="Shopify", icon=":material/shopping_bag:", url_path="shopify")
     klaviyo = st.Page(SCREENS / "klaviyo.py", title="Klaviyo", icon=":material/mail:", url_path="klaviyo")
     return {
         "Now": [overview, oversell, failures, alerts],
         "Sync": [connections, mapping, runs, reconciliation, schedules, jobs, calls],
         "Stock": [skus, desk, rules],
         "Orders": [orders],
-        "Catalogue": [products, imports, categories, categories_mapping, klaviyo],
+        "Catalogue": [products, imports, categories, categories_mapping, shopify, klaviyo],
         "Money": [commissions, sellers, ledger, commission_rules],
         "Shop": [reports, setup],
     }
@@ -119,6 +121,7 @@ _WAITING: Mapping[str, Callable[[int, str], int]] = {
     "failures": failure_queries.open_groups,
     "mapping": mapping_queries.waiting,
     "reconciliation": reconciliation_queries.waiting,
+    "shopify": publication_queries.number_waiting,
 }
 _URGENT = frozenset({"failures"})
 

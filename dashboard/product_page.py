@@ -14,7 +14,15 @@ import streamlit as st
 from core.catalog.products.documents import Image, ProductDocument, VariantDocument
 from core.catalog.products.fields import Definition
 from core.catalog.products.queries import Stored
-from dashboard import catalogue_queries, catalogue_words, components, formats, people, product_history
+from dashboard import (
+    catalogue_queries,
+    catalogue_words,
+    components,
+    formats,
+    people,
+    product_history,
+    publication_panels,
+)
 
 LIST = Path(__file__).parent / "screens" / "products.py"
 VARIANTS_SHOWN = 100
@@ -37,6 +45,8 @@ def draw(viewer: people.Viewer, product_id: int) -> None:
         st.subheader("Variants", anchor="variants")
         _draw_variants(viewer, stored)
         _draw_fields(stored.document, definitions)
+    with components.panel("at-shopify"):
+        publication_panels.draw_product(viewer, product_id)
     st.subheader("History", anchor="history")
     with components.panel("history"):
         product_history.draw(viewer, product_id)

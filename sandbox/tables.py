@@ -284,6 +284,7 @@ ADDED = (
     ("products", "media", "text not null default '[]'"),
     ("products", "seo_title", "text"),
     ("products", "seo_description", "text"),
+    ("products", "category", "text"),
     ("variants", "compare_at", "text"),
     ("variants", "taxable", "integer not null default 1"),
     ("variants", "requires_shipping", "integer not null default 1"),

@@ -47,6 +47,21 @@ def make_document(**changed: Any) -> ProductDocument:
     return ProductDocument(**{**values, **changed})
 
 
+class Garbling:
+    """What answers of some products come with that nobody can read; the rest of an answer is as it came."""
+
+    def __init__(self, graphql: Any) -> None:
+        self._graphql = graphql
+        self.refs: set[str] = set()
+
+    def run(self, name: str, *rest: Any, **named: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self._graphql.run(name, *rest, **named)
+        for node in answer.get("nodes") or [] if name == "some_products" else []:
+            if node and str(node["legacyResourceId"]) in self.refs:
+                node["variants"]["nodes"][0]["price"] = "a lot"
+        return answer
+
+
 class Shelf:
     """One shop of ours and one there; `world` has no clock of its own to wait for."""
 
@@ -115,8 +130,15 @@ class Shelf:
         found: dict[str, Any] = self.shop.data(PRODUCT, id=product)["product"]
         return found
 
+    def garble(self, *products: str) -> None:
+        """From now on the answers of these, and of no others, cannot be read."""
+        if not isinstance(self.channel.products._graphql, Garbling):
+            self.channel.products._graphql = cast(Any, Garbling(self.channel.products._graphql))
+        cast(Garbling, self.channel.products._graphql).refs = {one.rpartition("/")[2] for one in products}
+
     def shown(self, product: str) -> ShownProduct:
         (found,) = self.channel.products.read_products([product.rpartition("/")[2]])
+        assert isinstance(found, ShownProduct)
         return found
 
     def made(self) -> list[str]:

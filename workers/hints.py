@@ -13,7 +13,9 @@ from core.db import read_only
 from core.errors import Retryable
 from core.messaging.doorbell import Lane
 from core.ports import Hint
+from core.publication import queries as publication
 from core.runs import queries as run_queries
+from workers import products
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +28,15 @@ def ring_for_hints(app: Application, row: ConnectionRow, hints: Iterable[Hint]) 
 
     Rung after their commit, and only for haste: the polls and the sweep of runs come by for whatever is lost here.
     """
-    refs: dict[str, list[str]] = {"order": [], "fulfilment_order": [], "export": [], "feed": []}
+    refs: dict[str, list[str]] = {"order": [], "fulfilment_order": [], "export": [], "feed": [], "product": []}
     for hint in sorted(hints, key=lambda hint: (hint.kind, hint.ref)):
         refs[hint.kind].append(hint.ref)
     for kind in ("order", "fulfilment_order"):
         for start in range(0, len(refs[kind]), REFS_AT_ONCE):
             some = ",".join(refs[kind][start : start + REFS_AT_ONCE])
             ring_once(app, "orders.read", shop_id=row.shop_id, connection_id=row.id, kind=kind, refs=some)
+    if refs["product"]:
+        _ring_products(app, row)
     if refs["feed"]:
         app.doorbell.ring(Lane("stock-check", row.shop_id, row.id))
     if refs["export"]:
@@ -50,6 +54,14 @@ def _ring_waiting_syncs(app: Application, row: ConnectionRow, refs: list[str]) -
         if (run["shop_id"], run["connection_id"]) == (row.shop_id, row.id):
             job = run_queries.RUN_JOBS[run["kind"]]
             ring_once(app, job, shop_id=row.shop_id, connection_id=row.id, sync_run_id=run["id"])
+
+
+def _ring_products(app: Application, row: ConnectionRow) -> None:
+    """Where the connection's products are kept in step, what was told of is read now and not with the next sweep."""
+    with read_only(app.engine) as conn:
+        is_called = publication.called(conn, row, 1)
+    if is_called:
+        app.doorbell.ring(products.lane_of(row.shop_id, row.id), products.RING_STANDS)
 
 
 def ring_once(app: Application, name: str, **arguments: object) -> None:

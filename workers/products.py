@@ -17,14 +17,17 @@ from core.db import read_only, unit_of_work
 from core.errors import Anticipated
 from core.logs import mask
 from core.messaging.doorbell import Lane
-from core.product_ports import ProductChannel, ProductResult, ShownProduct
+from core.product_ports import ProductChannel, ProductResult, ShownProduct, UnreadableProduct
 from core.publication import observing, operations, pushing, queries, settling
 from core.publication.pushing import WritesHeld
 
 READ_AT_ONCE = 20
+CALLS_AT_ONCE = 20
 LINK_AT_ONCE = 1000
 ROUNDS_MAX = 3
 """So often one product is written in one turn: a picture must be there before a variant can have it."""
+RING_STANDS = 900
+"""Seconds that one turn may wait for a worker before another is queued: a ring that got lost is repeated then."""
 
 Counts = Counter[str]
 
@@ -65,6 +68,7 @@ def read_whole(
             raise MoreToRead(counts["read"])
 
     for to in _read(app, row, channel, whole.read_to, counts, whole.began_at):
+        counts.update(_read_called(app, row, channel))
         note(to)
     after = ""
     while True:
@@ -74,6 +78,7 @@ def read_whole(
             break
         after = refs[-1]
         counts.update(_take_in(app, row, channel, refs))
+        counts.update(_read_called(app, row, channel))
         note()
     with unit_of_work(app.engine) as conn:
         operations.finish_whole(conn, row)
@@ -86,37 +91,53 @@ def _read(
     channel: ProductChannel,
     since: datetime | None,
     counts: Counts,
-    began_at: datetime | None = None,
+    began_at: datetime,
 ) -> Iterator[datetime]:
     """Take in what the channel changed since, some at a time: the time of the last change of them, once they are.
 
-    What was seen since `began_at` as it is now is not read again: the last second before an end is told anew.
+    What was seen since `began_at` as it is now is not read again: the last second before an end is told anew, and what
+    the channel called us for is read already.
     """
     for page in channel.product_changes(since):
         for start in range(0, len(page), READ_AT_ONCE):
             part = page[start : start + READ_AT_ONCE]
-            refs = [change.ref for change in part]
-            if began_at is not None:
-                with read_only(app.engine) as conn:
-                    seen = queries.refs_seen_since(conn, row, began_at, part)
-                refs = [ref for ref in refs if ref not in seen]
-            if not refs:
-                continue
-            counts.update(_take_in(app, row, channel, refs))
+            with read_only(app.engine) as conn:
+                seen = queries.refs_seen_since(conn, row, began_at, part)
+            refs = [change.ref for change in part if change.ref not in seen]
+            if refs:
+                counts.update(_take_in(app, row, channel, refs))
             newest = max(change.version_at for change in part)
             with unit_of_work(app.engine) as conn:
                 # Only ever to a change that was read, never to "now".
                 operations.note_read_to(conn, row, newest)
-            yield newest
+            if refs:
+                yield newest
+
+
+def _read_called(app: Application, row: ConnectionRow, channel: ProductChannel) -> Counts:
+    """Read what the channel said has changed: also what is gone by now, which no list of changes tells."""
+    counts: Counts = Counter()
+    while True:
+        with read_only(app.engine) as conn:
+            called = queries.called(conn, row, CALLS_AT_ONCE)
+        if not called:
+            return counts
+        counts.update(_take_in(app, row, channel, list(called)))
+        with unit_of_work(app.engine) as conn:
+            operations.forget_calls(conn, row, called)
 
 
 def _take_in(app: Application, row: ConnectionRow, channel: ProductChannel, refs: Sequence[str]) -> Counts:
     """Read some products and take them in; what is not there any more is noted."""
-    shown = channel.read_products(refs, in_background=True)
-    gone = sorted(set(refs) - {one.ref for one in shown})
+    found = channel.read_products(refs, in_background=True)
+    shown = [one for one in found if isinstance(one, ShownProduct)]
+    unreadable = [one for one in found if isinstance(one, UnreadableProduct)]
+    gone = sorted(set(refs) - {one.ref for one in found})
     counts: Counts = Counter({"read": len(shown)})
     with unit_of_work(app.engine) as conn:
         counts.update(observing.observe(conn, row, shown, utc_now()))
+        if unreadable:
+            counts["unreadable"] += observing.note_unreadable(conn, row, unreadable, utc_now())
         if gone:
             counts["gone"] += observing.note_gone(conn, row, gone, utc_now())
     return counts
@@ -130,15 +151,18 @@ def keep_in_step(app: Application, row: ConnectionRow, channel: ProductChannel, 
     counts: Counts = Counter()
     # Before anybody has read all of it, it is not known whose what is.
     if reading is not None and reading.whole_read_at is not None:
-        counts["read"] = 0
-        for _ in _read(app, row, channel, reading.read_to, counts):
+        counts["read"], began_at = 0, utc_now()
+        counts.update(_read_called(app, row, channel))
+        for _ in _read(app, row, channel, reading.read_to, counts, began_at):
             if time.monotonic() > ends_at:
                 # The next turn goes on there.
                 break
         _link_new(app, row)
+        with unit_of_work(app.engine) as conn:
+            operations.take_over_categories(conn, row)
         counts.update(_judge_changed(app, row))
         counts.update(_write(app, row, channel, ends_at))
-    for state in ("in_step", "to_push", "asks"):
+    for state in ("in_step", "to_push", "asks", "gone"):
         del counts[state]
     with read_only(app.engine) as conn:
         counts.update(queries.standing(conn, row))
@@ -181,17 +205,35 @@ def _write(app: Application, row: ConnectionRow, channel: ProductChannel, ends_a
             ids = queries.due(conn, row, utc_now(), [one for one, had in turns.items() if had >= ROUNDS_MAX])
         if not ids:
             return counts
-        for link_id in ids:
-            turns[link_id] += 1
-            try:
-                outcome = write_one(app, row, channel, link_id)
-            except WritesHeld:
-                counts["writes_stopped"] += 1
-                return counts
-            counts[outcome] += 1
-            if time.monotonic() > ends_at:
-                break
+        try:
+            if not turns:
+                _ask_whether_held(app, row, channel)
+            for link_id in ids:
+                turns[link_id] += 1
+                counts[write_one(app, row, channel, link_id)] += 1
+                counts.update(_read_called(app, row, channel))
+                if time.monotonic() > ends_at:
+                    break
+        except WritesHeld:
+            counts["writes_stopped"] += 1
+            return counts
     return counts
+
+
+def _ask_whether_held(app: Application, row: ConnectionRow, channel: ProductChannel) -> None:
+    """Where the channel let us write nothing the last time: whether it does now. Raises WritesHeld where not.
+
+    No write is tried for that: each would be one more row that says the same.
+    """
+    with read_only(app.engine) as conn:
+        reading = queries.reading(conn, row)
+    if reading is None or reading.writes_held_since is None:
+        return
+    why = channel.writing_refused()
+    if why is not None:
+        raise _held(app, row, why)
+    with unit_of_work(app.engine) as conn:
+        operations.hold_writes(conn, row, None, utc_now())
 
 
 def write_one(app: Application, row: ConnectionRow, channel: ProductChannel, link_id: int) -> str:
@@ -229,19 +271,25 @@ def write_one(app: Application, row: ConnectionRow, channel: ProductChannel, lin
 def _note_problem(app: Application, row: ConnectionRow, result: ProductResult) -> None:
     """What the connection as a whole suffers from; nothing any more once the channel took or judged something."""
     if result.holds_all:
-        why = f"it does not let us write products ({mask(result.detail or 'no reason given')})"
-        held = WritesHeld(row, f"{why}: grant the right there, and all of them go on by themselves")
-        with unit_of_work(app.engine) as conn:
-            connections.note_problem(conn, row.shop_id, row.id, str(held), utc_now())
-        raise held
+        raise _held(app, row, result.detail or "no reason given")
     if result.outcome in ("confirmed", "refused"):
         with unit_of_work(app.engine) as conn:
             connections.note_problem(conn, row.shop_id, row.id, None, utc_now())
 
 
+def _held(app: Application, row: ConnectionRow, why: str) -> WritesHeld:
+    """The one problem of the connection, in the place of one for each product."""
+    said = f"it does not let us write products ({mask(why)})"
+    held = WritesHeld(row, f"{said}: grant the right there, and all of them go on by themselves")
+    with unit_of_work(app.engine) as conn:
+        operations.hold_writes(conn, row, said, utc_now())
+        connections.note_problem(conn, row.shop_id, row.id, str(held), utc_now())
+    return held
+
+
 def _look(app: Application, row: ConnectionRow, channel: ProductChannel, link_id: int) -> ShownProduct | None:
     """A product as the channel shows it now, by its reference or, before it has one, by the handle that it was or is to
-    be made with."""
+    be made with. What cannot be made out is set aside, as what is gone: nothing is written to it."""
     with read_only(app.engine) as conn:
         link = queries.link(conn, row, link_id)
         if link is None or link.product_id is None:
@@ -249,12 +297,16 @@ def _look(app: Application, row: ConnectionRow, channel: ProductChannel, link_id
         ours = catalogue.stored(conn, row.shop_id, [link.product_id]).get(link.product_id)
         push = queries.open_pushes(conn, row.shop_id, [link_id]).get(link_id)
     if link.channel_ref is None:
-        if push is not None:
-            return channel.find_product(push.wanted.handle)
-        return None if ours is None else channel.find_product(ours.document.handle)
-    found = channel.read_products([link.channel_ref])
-    if not found:
-        with unit_of_work(app.engine) as conn:
+        handle = push.wanted.handle if push is not None else ours.document.handle if ours is not None else None
+        found = None if handle is None else channel.find_product(handle)
+    else:
+        found = next(iter(channel.read_products([link.channel_ref])), None)
+    if isinstance(found, ShownProduct):
+        return found
+    with unit_of_work(app.engine) as conn:
+        if found is not None:
+            observing.note_unreadable(conn, row, [found], utc_now())
+            observing.set_aside(conn, row, link_id, found, utc_now())
+        elif link.channel_ref is not None:
             observing.note_gone(conn, row, [link.channel_ref], utc_now())
-        return None
-    return found[0]
+    return None

@@ -27,6 +27,7 @@ from core.orders.operations import Channel
 from core.orders.rules import distinct_refunds, lines_told, merge_observations, newest_fulfilments
 from core.policies import operations as policies
 from core.ports import ChannelFulfilment, ChannelListing, ChannelOrder, ChannelRefund, Facts, Hint
+from core.publication import operations as publication
 
 Parse = Callable[[str, bytes, datetime | None], Facts | None]
 
@@ -54,6 +55,10 @@ class Intake:
                 assert isinstance(meaning, Facts)
                 said[message.id] = meaning
         verdicts.update(apply(conn, self.connection, said, now))
+        called = {hint.ref for facts in said.values() for hint in facts.hints if hint.kind == "product"}
+        if called:
+            # With the messages, and not after their commit: no list of changes tells what was deleted.
+            publication.note_calls(conn, self.connection, called, now)
         self.hints.update(hint for facts in said.values() for hint in facts.hints)
         return verdicts
 

@@ -1,9 +1,10 @@
-"""Tables: product_readings, product_field_masters, product_links, product_pushes."""
+"""Tables: product_readings, product_field_masters, product_calls, product_links, product_pushes."""
 
 from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -43,9 +44,40 @@ product_readings = Table(
         comment="the channel's time of the last change that it took in: it goes on there",
     ),
     Column("whole_counts", JSONB, nullable=False, server_default=text("'{}'"), comment="what it has counted so far"),
+    Column(
+        "writes_held_since",
+        DateTime(timezone=True),
+        comment="since when the channel lets us write no products at all; null: it does",
+    ),
+    Column("writes_held_why", Text),
+    Column(
+        "category_refs",
+        JSONB,
+        nullable=False,
+        server_default=text("'{}'"),
+        comment="by our category, the channel's that products were judged by",
+    ),
     Column("created_at", DateTime(timezone=True), nullable=False),
     PrimaryKeyConstraint("shop_id", "connection_id"),
     ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
+    CheckConstraint("(writes_held_since is null) = (writes_held_why is null)", name="held"),
+)
+
+product_calls = Table(
+    "product_calls",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("connection_id", BigInteger, nullable=False),
+    Column("channel_ref", Text, nullable=False),
+    Column(
+        "told_at",
+        DateTime(timezone=True),
+        nullable=False,
+        comment="when it was last told: what is told during the reading is read again",
+    ),
+    PrimaryKeyConstraint("shop_id", "connection_id", "channel_ref"),
+    ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
+    comment="products of which a channel said that they changed, until they are read",
 )
 
 product_field_masters = Table(
@@ -95,8 +127,17 @@ product_links = Table(
     Column("desired_hash", Text, comment="of what the channel should show"),
     Column("confirmed_hash", Text, comment="of what it should have shown when it last did"),
     Column("refused_hash", Text, comment="what it objected to: not sent again as it stands"),
+    Column(
+        "is_unreadable",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="the channel's answer could not be made out: nothing is written to it until it can",
+    ),
     Column("state", Text, nullable=False),
     Column("problem", Text),
+    Column("cause", Text, comment="of what a person is asked"),
+    Column("waits_since", DateTime(timezone=True), comment="since when it waits for a person, for this cause"),
     Column("correction_key", Text, comment="what was last set right there: fields, what they showed, what they should"),
     Column("corrections", Integer, nullable=False, server_default="0", comment="how often in a row it was the same"),
     Column("failures", Integer, nullable=False, server_default="0"),
@@ -111,6 +152,11 @@ product_links = Table(
     CheckConstraint("product_id is not null or channel_ref is not null", name="somewhere"),
     CheckConstraint("(seen is null) = (seen_hash is null) and (seen is null) = (version_at is null)", name="seen"),
     CheckConstraint("state not in ('asks', 'gone') or problem is not null", name="asks"),
+    CheckConstraint(
+        "cause is null or cause in ('unreadable', 'unclear', 'not_here', 'removed', 'deleted', 'unfit', 'variants',"
+        " 'changed_back', 'refused')",
+        name="cause",
+    ),
     Index(
         "ix_product_links_due",
         "shop_id",
@@ -122,6 +168,14 @@ product_links = Table(
         "ix_product_links_asks",
         "shop_id",
         "connection_id",
+        "id",
+        postgresql_where=text("state in ('asks', 'gone')"),
+    ),
+    Index(
+        "ix_product_links_waits",
+        "shop_id",
+        "connection_id",
+        "waits_since",
         "id",
         postgresql_where=text("state in ('asks', 'gone')"),
     ),

@@ -25,7 +25,7 @@ from core.catalog.products.rules import flaws_of
 from core.catalog.products.writing import Put, lock, put_products
 from core.connections.queries import ConnectionRow
 from core.db import execute, fetch
-from core.product_ports import ShownProduct
+from core.product_ports import ShownProduct, UnreadableProduct
 from core.publication import queries, settling
 from core.publication import shown as forms
 from core.publication.queries import Link, Push
@@ -47,6 +47,9 @@ DELETED = (
 )
 
 
+UNREADABLE = "what the channel answers of it cannot be made out"
+
+
 @dataclass(slots=True)
 class Work:
     """A product at its channel on its way through: `fields` are what its link becomes."""
@@ -64,7 +67,11 @@ class Work:
     is_observed: bool = False
 
     def becomes(self, state: str, problem: str | None = None, **fields: Any) -> None:
-        self.fields = {"state": state, "problem": problem and problem[:500], **fields}
+        self.fields = {"state": state, "problem": problem and problem[:500], "cause": None, **fields}
+
+    def asks(self, cause: str, problem: str, **fields: Any) -> None:
+        """A person is asked; causes are those that the link's table allows."""
+        self.becomes("asks", problem, cause=cause, **fields)
 
 
 def observe(conn: Connection, row: ConnectionRow, shown: Sequence[ShownProduct], now: datetime) -> dict[str, int]:
@@ -104,6 +111,51 @@ def link_new(conn: Connection, row: ConnectionRow, product_ids: Iterable[int], n
     )
 
 
+def note_unreadable(
+    conn: Connection, row: ConnectionRow, unreadable: Sequence[UnreadableProduct], now: datetime
+) -> int:
+    """Set aside what cannot be made out: nothing is written to it, and a person is asked; returns how many are new to
+    that.
+
+    What was seen of it before stays. As soon as it can be read it goes on by itself.
+    """
+    return execute(
+        conn,
+        """
+        insert into product_links (shop_id, connection_id, channel_ref, is_unreadable, state, problem, cause, seen_at,
+            next_at, created_at, updated_at)
+        select %(shop)s, %(connection)s, u.ref, true, 'asks', u.problem, 'unreadable', %(now)s, %(now)s, %(now)s,
+            %(now)s
+        from unnest(%(refs)b::text[], %(problems)b::text[]) u(ref, problem) order by u.ref
+        on conflict (shop_id, connection_id, channel_ref) do update set is_unreadable = true, state = 'asks',
+            problem = excluded.problem, cause = 'unreadable', seen_at = excluded.seen_at,
+            updated_at = excluded.updated_at
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+        refs=[one.ref for one in unreadable],
+        problems=[f"{UNREADABLE}: {one.why}"[:500] for one in unreadable],
+        now=now,
+    )
+
+
+def set_aside(conn: Connection, row: ConnectionRow, link_id: int, unreadable: UnreadableProduct, now: datetime) -> None:
+    """The same of a product of ours that was to be made, where what has its handle there cannot be made out."""
+    execute(
+        conn,
+        """
+        update product_links set is_unreadable = true, state = 'asks', problem = %(problem)s, cause = 'unreadable',
+            updated_at = %(now)s
+        where shop_id = %(shop)s and connection_id = %(connection)s and id = %(id)s and channel_ref is null
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+        id=link_id,
+        problem=f"{UNREADABLE}: {unreadable.why}"[:500],
+        now=now,
+    )
+
+
 def note_gone(conn: Connection, row: ConnectionRow, refs: Sequence[str], now: datetime) -> int:
     """The channel has these no more. What was never told to be ours is forgotten; returns how many were ours."""
     execute(
@@ -122,7 +174,8 @@ def note_gone(conn: Connection, row: ConnectionRow, refs: Sequence[str], now: da
     return execute(
         conn,
         """
-        update product_links set state = 'gone', problem = %(problem)s, updated_at = %(now)s
+        update product_links set state = 'gone', problem = %(problem)s, cause = 'deleted', is_unreadable = false,
+            updated_at = %(now)s
         where shop_id = %(shop)s and id = any(%(ids)b::int8[])
         """,
         shop=row.shop_id,
@@ -310,7 +363,7 @@ def _take(conn: Connection, row: ConnectionRow, works: Sequence[Work], now: date
         flaws = flaws_of(document, definitions)
         if flaws:
             said = f"{flaws[0].code} {flaws[0].sentence}".strip()
-            work.becomes("asks", f"it cannot be read as the channel shows it: {said}", judged_version=None)
+            work.asks("unfit", f"it cannot be read as the channel shows it: {said}", judged_version=None)
         else:
             work.put = _put_of(work, document)
     puts = [work for work in works if work.put is not None]
@@ -325,11 +378,11 @@ def _take(conn: Connection, row: ConnectionRow, works: Sequence[Work], now: date
             work.link = replace(work.link, product_id=result.product_id)
         elif result.fate == "stale":
             # Somebody saved it meanwhile: it is judged again, by what it is then.
-            work.becomes(work.link.state, work.link.problem, judged_version=None)
+            work.becomes(work.link.state, work.link.problem, cause=work.link.cause, judged_version=None)
         else:
             kind = result.fate.removesuffix("_taken")
-            work.becomes(
-                "asks",
+            work.asks(
+                "unfit",
                 f"it cannot be read: another product here has the {kind} {result.detail}",
                 judged_version=None,
             )
@@ -351,21 +404,24 @@ def _to_take(work: Work) -> ProductDocument | None:
         return None
     problem = problem_of(shown)
     if link.product_id is None:
-        why = problem or link.problem
+        why, cause = problem or link.problem, "unclear"
         if why is None and work.ground.masters.of("variants") != "channel":
-            why = (
-                "it is at the channel and not here: make it here with the same SKUs, or let the channel be master of"
-                " the variants"
+            cause, why = (
+                "not_here",
+                (
+                    "it is at the channel and not here: make it here with the same SKUs, or let the channel be master"
+                    " of the variants"
+                ),
             )
         if why is not None:
-            work.becomes("asks", why, judged_version=0)
+            work.asks(cause, why, judged_version=0)
             return None
         return taken(None, shown, work.ground)
     if work.ours is None:
-        work.becomes("asks", REMOVED, judged_version=0)
+        work.asks("removed", REMOVED, judged_version=0)
         return None
     if problem is not None:
-        work.becomes("asks", problem, judged_version=work.ours.version)
+        work.asks("unclear", problem, judged_version=work.ours.version)
         return None
     document = taken(work.ours.document, shown, work.ground)
     return None if document == work.ours.document else document
@@ -375,7 +431,7 @@ def _judge(row: ConnectionRow, work: Work, now: datetime) -> None:
     """What is left to write, by our product as it is now."""
     link, ours = work.link, work.ours
     if ours is None:
-        work.becomes("asks", REMOVED, judged_version=0)
+        work.asks("removed", REMOVED, judged_version=0)
         return
     want = wanted(ours.document, work.shown, work.ground, row.currency)
     things = to_do(want.product, work.shown)
@@ -384,13 +440,14 @@ def _judge(row: ConnectionRow, work: Work, now: datetime) -> None:
     fields: dict[str, Any] = {"judged_version": ours.version, "desired_hash": desired}
     if not things:
         fields |= {"confirmed_hash": desired, "failures": 0}
-        work.becomes("asks" if note else "in_step", note, **fields)
+        work.becomes("asks" if note else "in_step", note, cause="variants" if note else None, **fields)
     elif desired == link.refused_hash:
-        work.becomes("asks", link.problem or "the channel refuses it", **fields)
+        said = link.problem if link.cause == "refused" else None
+        work.asks("refused", said or "the channel refuses it", **fields)
     elif link.corrections >= CORRECTIONS_MAX and key_of(things) == link.correction_key:
         said = fields_said(things)
-        work.becomes(
-            "asks",
+        work.asks(
+            "changed_back",
             f"{said} was set right at the channel {link.corrections} times and changed back each time: let the channel"
             " be master of it, or find out who changes it and release the product",
             **fields,
@@ -432,12 +489,13 @@ def _keep(conn: Connection, row: ConnectionRow, works: Sequence[Work], now: date
         update product_links l set product_id = r.product_id, seen = r.seen, seen_hash = r.seen_hash,
             version_at = r.version_at, seen_at = case when r.is_observed then %(now)s::timestamptz else l.seen_at end,
             names = r.names, judged_version = r.judged_version, desired_hash = r.desired_hash,
-            confirmed_hash = r.confirmed_hash, state = r.state, problem = r.problem, failures = r.failures,
+            confirmed_hash = r.confirmed_hash, state = r.state, problem = r.problem, cause = r.cause,
+            is_unreadable = l.is_unreadable and not r.is_observed, failures = r.failures,
             next_at = r.next_at, corrections = r.corrections, correction_key = r.correction_key, updated_at = %(now)s
         from jsonb_to_recordset(%(rows)s::jsonb) as r (id int8, product_id int8, seen jsonb, seen_hash text,
             version_at timestamptz, names jsonb, judged_version int4, desired_hash text, confirmed_hash text,
-            state text, problem text, failures int4, next_at timestamptz, corrections int4, correction_key text,
-            is_observed bool)
+            state text, problem text, cause text, failures int4, next_at timestamptz, corrections int4,
+            correction_key text, is_observed bool)
         where l.shop_id = %(shop)s and l.id = r.id
         """,
         shop=row.shop_id,

@@ -5,7 +5,7 @@ What a channel shows is taken in by `observing`, what it should show goes out by
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -107,6 +107,95 @@ def note_read_to(conn: Connection, row: ConnectionRow, read_to: datetime) -> Non
     )
 
 
+def note_calls(conn: Connection, row: ConnectionRow, refs: Collection[str], now: datetime) -> int:
+    """A channel said that these products were made, changed or deleted: they are read soon, whatever they are then.
+
+    Returns how many; nothing is noted where nobody has asked for the connection's products. Safe to repeat.
+    """
+    return execute(
+        conn,
+        """
+        insert into product_calls (shop_id, connection_id, channel_ref, told_at)
+        select r.shop_id, r.connection_id, ref, %(now)s
+        from product_readings r, unnest(%(refs)b::text[]) ref
+        where r.shop_id = %(shop)s and r.connection_id = %(connection)s
+        order by ref
+        on conflict (shop_id, connection_id, channel_ref) do update
+            set told_at = greatest(product_calls.told_at, excluded.told_at)
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+        refs=sorted(set(refs)),
+        now=now,
+    )
+
+
+def forget_calls(conn: Connection, row: ConnectionRow, read: Mapping[str, datetime]) -> None:
+    """These were read since they were told of; what was told of again meanwhile stays."""
+    execute(
+        conn,
+        """
+        delete from product_calls c using unnest(%(refs)b::text[], %(told)b::timestamptz[]) r(ref, told_at)
+        where c.shop_id = %(shop)s and c.connection_id = %(connection)s and c.channel_ref = r.ref
+            and c.told_at <= r.told_at
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+        refs=list(read),
+        told=list(read.values()),
+    )
+
+
+def hold_writes(conn: Connection, row: ConnectionRow, why: str | None, now: datetime) -> None:
+    """The channel lets us write no products, or (`why` None) lets us again; since when stays."""
+    execute(
+        conn,
+        """
+        update product_readings set writes_held_why = %(why)s,
+            writes_held_since = case when %(why)s::text is not null then coalesce(writes_held_since, %(now)s) end
+        where shop_id = %(shop)s and connection_id = %(connection)s and writes_held_why is distinct from %(why)s
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+        why=why and why[:500],
+        now=now,
+    )
+
+
+def take_over_categories(conn: Connection, row: ConnectionRow) -> int:
+    """Judge by the channel's categories as ours are mapped to them now; returns how many products are judged anew.
+
+    Level against level, as with everything else: whoever mapped, moved or loaded what, it is found out here.
+    """
+    before, now_is = queries.categories_judged_by(conn, row), queries.categories_mapped(conn, row)
+    changed = [one for one in before.keys() | now_is.keys() if before.get(one) != now_is.get(one)]
+    if not changed:
+        return 0
+    execute(
+        conn,
+        """
+        update product_readings set category_refs = %(refs)s
+        where shop_id = %(shop)s and connection_id = %(connection)s
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+        refs=Jsonb({str(number): ref for number, ref in now_is.items()}),
+    )
+    return execute(
+        conn,
+        """
+        update product_links l set judged_version = null
+        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and (%(is_ours)s or l.channel_ref is null)
+            and exists (select from product_categories c where c.shop_id = l.shop_id and c.product_id = l.product_id
+                and c.category_id = any(%(changed)b::int8[]))
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+        is_ours=queries.masters(conn, row).of("category") == "ours",
+        changed=sorted(changed),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class WholeReading:
     """A reading of all products, begun or taken up: `read_to` is the channel's time of the last change it took in."""
@@ -174,9 +263,21 @@ def finish_whole(conn: Connection, row: ConnectionRow) -> None:
 
 
 def release(conn: Connection, row: ConnectionRow, product_id: int, actor: Actor, now: datetime) -> None:
-    """Let a product that waits for a person be tried again; one that was deleted there is made anew, where we are
-    master of the variants. Raises UnknownLink, NothingToRelease."""
-    link = queries.link_of_product(conn, row, product_id)
+    """Let a product of ours that waits for a person be tried again; one that was deleted there is made anew, where we
+    are master of the variants. Raises UnknownLink, NothingToRelease."""
+    _release(conn, row, queries.link_of_product(conn, row, product_id), actor, now)
+
+
+def release_link(conn: Connection, row: ConnectionRow, link_id: int, actor: Actor, now: datetime) -> None:
+    """The same by its link: also a product of the channel's that is none of ours. Raises UnknownLink,
+    NothingToRelease."""
+    link = queries.link(conn, row, link_id, locks=True)
+    if link is None:
+        raise UnknownLink("what was there")
+    _release(conn, row, link, actor, now)
+
+
+def _release(conn: Connection, row: ConnectionRow, link: Link, actor: Actor, now: datetime) -> None:
     if link.state not in ("asks", "gone"):
         raise NothingToRelease("the product waits for nobody")
     if link.state == "gone" and queries.masters(conn, row).of("variants") != "ours":
@@ -184,21 +285,24 @@ def release(conn: Connection, row: ConnectionRow, product_id: int, actor: Actor,
             "the product was deleted there, and the channel is master of which variants there are: decide that first"
         )
     gone = ", channel_ref = null, seen = null, seen_hash = null, version_at = null, names = '{}'"
+    # What is none of ours, or cannot be made out, is read again and waits on until then.
+    waits = link.channel_ref is not None and (link.product_id is None or link.is_unreadable)
+    goes_on = "" if waits else ", next_at = %(now)s, state = 'differs', problem = null, is_unreadable = false"
     execute(
         conn,
         f"""
         update product_links set judged_version = null, refused_hash = null, corrections = 0, correction_key = null,
-            failures = 0, next_at = %(now)s, state = 'differs', problem = null, updated_at = %(now)s
-            {gone if link.state == "gone" else ""}
+            failures = 0, updated_at = %(now)s{goes_on}{gone if link.state == "gone" else ""}
         where shop_id = %(shop)s and id = %(id)s
         """,
         shop=row.shop_id,
         id=link.id,
         now=now,
     )
-    audit.record(
-        conn, row.shop_id, actor, "release_product", f"product:{product_id}", now, connection=row.id, was=link.problem
-    )
+    if link.channel_ref is not None and link.state != "gone":
+        note_calls(conn, row, [link.channel_ref], now)
+    subject = f"product:{link.product_id}" if link.product_id else f"product_link:{link.id}"
+    audit.record(conn, row.shop_id, actor, "release_product", subject, now, connection=row.id, was=link.problem)
 
 
 def allow_drops(conn: Connection, row: ConnectionRow, product_id: int, actor: Actor, now: datetime) -> list[str]:

@@ -6,7 +6,7 @@ planned afresh, from what it shows then.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
 from psycopg.types.json import Jsonb
@@ -21,7 +21,7 @@ from core.errors import Anticipated
 from core.product_ports import ProductResult, ProductWrite
 from core.publication import queries, settling
 from core.publication import shown as forms
-from core.publication.rules import Ground, to_do, wanted
+from core.publication.rules import to_do, wanted
 
 BACKOFF_FIRST = timedelta(seconds=15)
 BACKOFF_MAX = timedelta(hours=1)
@@ -62,13 +62,8 @@ def plan(conn: Connection, row: ConnectionRow, link_id: int, now: datetime) -> P
     ours = products.stored(conn, row.shop_id, [link.product_id]).get(link.product_id)
     if ours is None or ours.version != link.judged_version:
         return None
-    common = queries.ground(conn, row)
-    want = wanted(
-        ours.document,
-        link.shown,
-        Ground(common.masters, common.types, link.names, link.may_drop),
-        row.currency,
-    ).product
+    ground = replace(queries.ground(conn, row), names=link.names, may_drop=link.may_drop)
+    want = wanted(ours.document, link.shown, ground, row.currency).product
     if not to_do(want, link.shown):
         return None
     push_id = scalar(
@@ -124,7 +119,8 @@ def note_result(conn: Connection, row: ConnectionRow, planned: Planned, result: 
             conn,
             row,
             link.id,
-            "state = 'asks', problem = %(problem)s, refused_hash = %(hash)s, failures = failures + 1",
+            "state = 'asks', cause = 'refused', problem = %(problem)s, refused_hash = %(hash)s,"
+            " failures = failures + 1",
             now,
             problem=f"the channel does not accept it: {sentence}"[:500],
             hash=refused,

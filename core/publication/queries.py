@@ -11,6 +11,8 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
 from core.catalog.products import queries as products
+from core.catalog.taxonomies import queries as taxonomies
+from core.catalog.taxonomies.rules import Target
 from core.connections.queries import ConnectionRow
 from core.db import fetch, fetch_one
 from core.errors import BadInput
@@ -40,12 +42,14 @@ class Link:
     shown: ShownProduct | None
     names: Mapping[str, str]
     may_drop: frozenset[str]
+    is_unreadable: bool
     judged_version: int | None
     desired_hash: str | None
     confirmed_hash: str | None
     refused_hash: str | None
     state: str
     problem: str | None
+    cause: str | None
     correction_key: str | None
     corrections: int
     failures: int
@@ -110,12 +114,34 @@ def masters_said(conn: Connection, row: ConnectionRow) -> list[dict[str, Any]]:
 def ground(conn: Connection, row: ConnectionRow) -> Ground:
     """What all products of a connection are judged by; names and drops are each link's own."""
     types = {key: one.type for key, one in products.definitions(conn, row.shop_id).items()}
-    return Ground(masters(conn, row), types)
+    return Ground(masters(conn, row), types, categories=categories_judged_by(conn, row))
+
+
+def categories_judged_by(conn: Connection, row: ConnectionRow) -> dict[int, str]:
+    """The channel's categories by ours, as they were when `operations.take_over_categories` last looked."""
+    found = fetch_one(
+        conn,
+        """
+        select category_refs from product_readings where shop_id = %(shop)s and connection_id = %(connection)s
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+    )
+    return {} if found is None else {int(number): ref for number, ref in found["category_refs"].items()}
+
+
+def categories_mapped(conn: Connection, row: ConnectionRow) -> dict[int, str]:
+    """The channel's categories by ours, as they are mapped now; what is not mapped is left out."""
+    if row.vendor != "shopify":
+        return {}
+    found = taxonomies.effective(conn, row.shop_id, Target("shopify"))
+    return {one.category_id: one.ref for one in found if one.ref and one.state in ("mapped", "inherited")}
 
 
 _LINK = """
-    l.id, l.product_id, l.channel_ref, l.seen, l.version_at, l.names, l.may_drop, l.judged_version, l.desired_hash,
-    l.confirmed_hash, l.refused_hash, l.state, l.problem, l.correction_key, l.corrections, l.failures, l.next_at
+    l.id, l.product_id, l.channel_ref, l.seen, l.version_at, l.names, l.may_drop, l.is_unreadable, l.judged_version,
+    l.desired_hash, l.confirmed_hash, l.refused_hash, l.state, l.problem, l.cause, l.correction_key, l.corrections,
+    l.failures, l.next_at
 """
 
 
@@ -176,6 +202,7 @@ def to_judge(conn: Connection, row: ConnectionRow, after: int, limit: int = PAGE
         select l.id from product_links l
         left join products p on p.shop_id = l.shop_id and p.id = l.product_id
         where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.id > %(after)s and l.state <> 'gone'
+            and not l.is_unreadable
             and (l.judged_version is null or l.judged_version is distinct from coalesce(p.version, 0))
         order by l.id limit %(limit)s
         """,
@@ -299,6 +326,8 @@ class Reading:
 
     read_to: datetime | None
     whole_read_at: datetime | None
+    writes_held_since: datetime | None
+    writes_held_why: str | None
 
 
 def reading(conn: Connection, row: ConnectionRow) -> Reading | None:
@@ -306,13 +335,28 @@ def reading(conn: Connection, row: ConnectionRow) -> Reading | None:
     found = fetch_one(
         conn,
         """
-        select read_to, whole_read_at from product_readings
+        select read_to, whole_read_at, writes_held_since, writes_held_why from product_readings
         where shop_id = %(shop)s and connection_id = %(connection)s
         """,
         shop=row.shop_id,
         connection=row.id,
     )
     return None if found is None else Reading(**found)
+
+
+def called(conn: Connection, row: ConnectionRow, limit: int) -> dict[str, datetime]:
+    """Products that the channel said have changed and that were not read since, with when it last said so."""
+    rows = fetch(
+        conn,
+        """
+        select channel_ref, told_at from product_calls
+        where shop_id = %(shop)s and connection_id = %(connection)s order by told_at, channel_ref limit %(limit)s
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+        limit=limit,
+    )
+    return {one["channel_ref"]: one["told_at"] for one in rows}
 
 
 def connections_to_follow(conn: Connection) -> list[tuple[int, int]]:

@@ -40,6 +40,7 @@ FIELDS: Mapping[str, str] = {
     "status": "the status",
     "url": "the address of its page",
     "tags": "the tags",
+    "category": "the category, as ours is mapped to the channel's",
     "images": "the pictures",
     "seo_title": "the title for search engines",
     "seo_description": "the description for search engines",
@@ -94,12 +95,14 @@ def check_master(name: str, master: str) -> Master:
 @dataclass(frozen=True, slots=True)
 class Ground:
     """What both sides are judged by. `types` are those of the shop's metafields by owner and key, `names` the addresses
-    that the channel's pictures were fetched from, `may_drop` the variants there that may be deleted."""
+    that the channel's pictures were fetched from, `may_drop` the variants there that may be deleted, `categories` the
+    channel's categories by ours."""
 
     masters: Masters
     types: Mapping[tuple[str, str], str] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     may_drop: frozenset[str] = frozenset()
+    categories: Mapping[int, str] = field(default_factory=dict)
 
 
 def problem_of(shown: ShownProduct) -> str | None:
@@ -249,6 +252,10 @@ def wanted(ours: ProductDocument, shown: ShownProduct | None, ground: Ground, cu
     }
     if is_ours("tags") and not _same_tags(ours.tags, base.tags):
         changed["tags"] = ours.tags
+    if is_ours("category"):
+        # The main one first. Where none of them is mapped, what stands there is left.
+        known = (ground.categories[one] for one in ours.categories if one in ground.categories)
+        changed["category"] = next(known, base.category)
     if is_ours("images"):
         changed["images"] = _images_wanted(ours.images, base.images, ground)
     changed["metafields"] = _fields_wanted("product", ours.metafields, base.metafields, ground, shown is None)
@@ -389,7 +396,7 @@ class ToDo:
     should: Any
 
 
-_COMPARED = (*_PLAIN, "tags")
+_COMPARED = (*_PLAIN, "tags", "category")
 _VARIANT_COMPARED = (*_OF_VARIANT.values(), "image_ref", "cost_minor")
 
 

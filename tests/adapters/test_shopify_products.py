@@ -43,6 +43,7 @@ class Pair:
 
     def read(self, ref: str) -> ShownProduct:
         (found,) = self.products.read_products([ref])
+        assert isinstance(found, ShownProduct)
         return found
 
     def write(self, before: ShownProduct | None, after: ShownProduct) -> Any:
@@ -50,7 +51,8 @@ class Pair:
 
     def calls(self) -> list[str]:
         """What was sent that changes something, since the last time."""
-        names = ("set_product", "change_variants", "set_metafields", "delete_metafields")
+        names = ("set_product", "change_variants", "add_variants", "drop_variants", "order_variants")
+        names += ("set_metafields", "delete_metafields")
         found = [call.operation for call in self.log if call.operation in names]
         self.log.clear()
         return found
@@ -205,6 +207,72 @@ def test_variants_come_go_and_change_places(pair: Pair) -> None:
     assert [variant.ref for variant in found[1:]] == [variant.ref for variant in kept]
     assert (found[0].price_minor, found[0].cost_minor, found[0].weight_grams) == (2400, 900, 180)
     assert found[1].price_minor == 2500
+
+
+def beside(pair: Pair, before: ShownProduct, size: str) -> None:
+    """Staff add a size to a shirt that we have read."""
+    sizes = [variant.option_values[0] for variant in before.variants]
+    kept = [
+        {"id": f"gid://shopify/ProductVariant/{one.ref}", "optionValues": sized(one.option_values[0])["variants"][0][
+            "optionValues"]} for one in before.variants
+    ]  # fmt: skip
+    pair.put(**sized(*sizes, size) | {"variants": [*kept, sized(size)["variants"][0]]})
+
+
+@pytest.mark.parametrize(
+    ("change", "calls", "codes"),
+    [
+        # One comes, one goes, one changes its value, they change places: theirs stays whatever we do.
+        (lambda m, other: (m, other, ShownVariant("", "SHIRT-S", ("S",))), ["add_variants"], "M L XXL S"),
+        (lambda m, other: (m,), ["drop_variants"], "M XXL"),
+        (lambda m, other: (replace(m, option_values=("Medium",)), other), ["change_variants"], "M L XXL"),
+        (lambda m, other: (other, m), ["order_variants"], "L M XXL"),
+        (lambda m, other: (ShownVariant("", "SHIRT-S", ("L",)), m), ["drop_variants", "add_variants", "order_variants"],
+         "S M XXL"),
+    ],
+)  # fmt: skip
+def test_a_variant_that_staff_add_between_our_read_and_our_write_stays(
+    pair: Pair, change: Any, calls: list[str], codes: str
+) -> None:
+    before = pair.read(pair.put(**sized("M", "L")))
+    beside(pair, before, "XXL")
+    pair.log.clear()
+    result = pair.write(before, replace(before, title="Linen shirt", variants=change(*before.variants)))
+    assert (result.outcome, pair.calls()) == ("confirmed", ["set_product", *calls])
+    found = pair.read(before.ref)
+    assert [variant.code for variant in found.variants] == [f"SHIRT-{size}" for size in codes.split()]
+    assert found.title == "Linen shirt"
+
+
+@pytest.mark.parametrize("kind", ["options", "swap"])
+def test_the_whole_list_is_not_given_where_it_is_not_whole_any_more(pair: Pair, kind: str) -> None:
+    before = pair.read(pair.put(**sized("M", "L")))
+    first, second = before.variants
+    if kind == "options":
+        pairs = [(first, ("M", "Red")), (second, ("L", "Red"))]
+        after = replace(before, options=("Size", "Colour"))
+    else:
+        pairs, after = [(first, ("L",)), (second, ("M",))], before
+    after = replace(after, variants=tuple(replace(one, option_values=values) for one, values in pairs))
+    beside(pair, before, "XXL")
+    pair.log.clear()
+    result = pair.write(before, after)
+    assert (result.outcome, result.code, pair.calls()) == ("unsent", "CHANGED", [])
+    assert [variant.code for variant in pair.read(before.ref).variants] == ["SHIRT-M", "SHIRT-L", "SHIRT-XXL"]
+    pair.shop.control("deletion", sku="SHIRT-XXL")
+    assert pair.write(before, after).outcome == "confirmed"
+    assert [one.option_values for one in pair.read(before.ref).variants] == [values for _, values in pairs]
+
+
+def test_an_objection_to_a_new_variant_names_it(pair: Pair) -> None:
+    before = pair.read(pair.put(**sized("M", "L")))
+    wrong = ShownVariant("", "SHIRT-S", ("S",), price_minor=-1)
+    result = pair.write(before, replace(before, variants=(*before.variants, wrong)))
+    assert [(one.code, one.field) for one in result.problems] == [("SHIRT-S", "price_minor")]
+    # Somebody has made one of that value meanwhile.
+    beside(pair, before, "S")
+    result = pair.write(before, replace(before, variants=(*before.variants, replace(wrong, price_minor=1))))
+    assert (result.outcome, result.code) == ("refused", "VARIANT_ALREADY_EXISTS_CHANGE_OPTION_VALUE")
 
 
 def test_pictures_are_kept_by_their_reference(pair: Pair) -> None:

@@ -16,7 +16,14 @@ from sqlalchemy import Engine
 from core.catalog.products.documents import ProductDocument
 from core.clock import utc_now
 from core.db import unit_of_work
-from core.product_ports import ProductChange, ProductChannel, ProductResult, ProductWrite, ShownProduct
+from core.product_ports import (
+    ProductChange,
+    ProductChannel,
+    ProductResult,
+    ProductWrite,
+    ShownProduct,
+    UnreadableProduct,
+)
 from core.publication import operations
 from tests.factories import ACTOR
 from tests.sandbox.outside import Inside
@@ -47,11 +54,16 @@ class Nosy:
     def product_changes(self, since: datetime | None) -> Iterator[Sequence[ProductChange]]:
         return self._channel.product_changes(since)
 
-    def read_products(self, refs: Sequence[str], *, in_background: bool = False) -> Sequence[ShownProduct]:
+    def read_products(
+        self, refs: Sequence[str], *, in_background: bool = False
+    ) -> Sequence[ShownProduct | UnreadableProduct]:
         return self._channel.read_products(refs, in_background=in_background)
 
-    def find_product(self, handle: str) -> ShownProduct | None:
+    def find_product(self, handle: str) -> ShownProduct | UnreadableProduct | None:
         return self._channel.find_product(handle)
+
+    def writing_refused(self) -> str | None:
+        return self._channel.writing_refused()
 
     def write_product(self, write: ProductWrite) -> ProductResult:
         while self.meanwhile:

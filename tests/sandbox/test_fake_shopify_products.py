@@ -129,6 +129,99 @@ def test_variants_are_changed_by_name_all_or_none(shop: ShopSide) -> None:
     assert put(shop, {"title": "Shirt"}, made["id"])["product"]["variants"]["nodes"][0]["price"] == "4.00"
 
 
+BULK = {
+    "create": """mutation($product: ID!, $given: [ProductVariantsBulkInput!]!) {
+      productVariantsBulkCreate(productId: $product, variants: $given) {
+        productVariants { sku title position } userErrors { code field } } }""",
+    "delete": """mutation($product: ID!, $given: [ID!]!) {
+      productVariantsBulkDelete(productId: $product, variantsIds: $given) { userErrors { code field } } }""",
+    "reorder": """mutation($product: ID!, $given: [ProductVariantPositionInput!]!) {
+      productVariantsBulkReorder(productId: $product, positions: $given) { userErrors { code field } } }""",
+    "update": """mutation($product: ID!, $given: [ProductVariantsBulkInput!]!) {
+      productVariantsBulkUpdate(productId: $product, variants: $given) { userErrors { code field } } }""",
+}
+
+
+def bulk(shop: ShopSide, act: str, product: str, *given: Any) -> list[str]:
+    """The codes of what is objected to."""
+    (answer,) = shop.data(BULK[act], product=product, given=list(given)).values()
+    return [one["code"] for one in answer["userErrors"]]
+
+
+def sizes(shop: ShopSide, product: str) -> list[tuple[str, str]]:
+    found = shop.data("query($id: ID!) { product(id: $id) { options { values } variants(first: 9) {"
+                      " nodes { id title } } } }", id=product)["product"]  # fmt: skip
+    assert {one["title"] for one in found["variants"]["nodes"]} <= set(found["options"][0]["values"])
+    return [(one["title"], one["id"]) for one in found["variants"]["nodes"]]
+
+
+def sized(size: str, **more: Any) -> dict[str, Any]:
+    """A new variant, in the form of the bulk mutations: its SKU is its item's."""
+    chosen = variant(size)["optionValues"]
+    return {"price": "5.00", "optionValues": chosen, "inventoryItem": {"sku": f"S-{size}"}} | more
+
+
+def test_variants_come_go_and_move_by_name_and_others_stay(shop: ShopSide) -> None:
+    product = put(shop, shirt("M", "L"))["product"]["id"]
+    first, second = (number for _, number in sizes(shop, product))
+    # An option value that is not there yet comes with its variant.
+    assert bulk(shop, "create", product, sized("S"), sized("XL")) == []
+    assert [size for size, _ in sizes(shop, product)] == ["M", "L", "S", "XL"]
+    last = sizes(shop, product)[-1][1]
+    assert bulk(shop, "reorder", product, {"id": last, "position": 1}) == []
+    assert [size for size, _ in sizes(shop, product)] == ["XL", "M", "L", "S"]
+    assert bulk(shop, "update", product, {"id": second, "optionValues": variant("Large")["optionValues"]}) == []
+    assert bulk(shop, "delete", product, first) == []
+    assert [size for size, _ in sizes(shop, product)] == ["XL", "Large", "S"]
+
+
+def test_what_the_bulk_mutations_object_to(shop: ShopSide) -> None:
+    product = put(shop, shirt("M", "L"))["product"]["id"]
+    other = put(shop, shirt("M"))["product"]["id"]
+    ((_, first), (_, second)), ((_, strange),) = sizes(shop, product), sizes(shop, other)
+    gone = "gid://shopify/Product/1"
+    for act, given in (("create", sized("S")), ("delete", first), ("reorder", {"id": first, "position": 1})):
+        assert bulk(shop, act, gone, given) == ["PRODUCT_DOES_NOT_EXIST"]
+    assert bulk(shop, "create", product, sized("M")) == ["VARIANT_ALREADY_EXISTS_CHANGE_OPTION_VALUE"]
+    assert bulk(shop, "create", product, sized("S"), sized("S")) == ["VARIANT_ALREADY_EXISTS_CHANGE_OPTION_VALUE"]
+    assert bulk(shop, "create", product, sized("S", optionValues=[])) == ["NEED_TO_ADD_OPTION_VALUES"]
+    assert bulk(shop, "create", product, sized("S", price="-1")) == ["NEGATIVE_PRICE_VALUE"]
+    assert bulk(shop, "create", product, sized("S", id=first)) == ["NO_KEY_ON_CREATE"]
+    assert bulk(shop, "delete", product, strange) == ["AT_LEAST_ONE_VARIANT_DOES_NOT_BELONG_TO_THE_PRODUCT"]
+    assert bulk(shop, "delete", product, first, second) == ["CANNOT_DELETE_LAST_VARIANT"]
+    twice = [{"id": first, "position": place} for place in (1, 2)]
+    assert bulk(shop, "reorder", product, *twice) == ["DUPLICATED_VARIANT_ID"]
+    assert bulk(shop, "reorder", product, {"id": first, "position": 0}) == ["INVALID_POSITION"]
+    assert bulk(shop, "reorder", product, {"id": strange, "position": 1}) == ["MISSING_VARIANT"]
+    swapped = [{"id": first, "optionValues": variant("L")["optionValues"]}]
+    assert bulk(shop, "update", product, *swapped) == ["VARIANT_ALREADY_EXISTS"]
+    assert [size for size, _ in sizes(shop, product)] == ["M", "L"]
+
+
+def test_a_default_variant_makes_room_for_the_first_real_one_unless_it_is_kept(shop: ShopSide) -> None:
+    product = put(shop, shirt("M"))["product"]["id"]
+    keeps = BULK["create"].replace("variants: $given", "variants: $given, strategy: REMOVE_STANDALONE_VARIANT")
+    shop.data(keeps, product=product, given=[sized("L")])
+    assert [size for size, _ in sizes(shop, product)] == ["L"]
+
+
+def test_a_category_is_one_of_the_taxonomy(shop: ShopSide) -> None:
+    mugs = "gid://shopify/TaxonomyCategory/hl-1-1"
+    product = put(shop, shirt("M", category=mugs))["product"]["id"]
+    shown = "query($id: ID!) { product(id: $id) { category { id fullName } } }"
+    found = shop.data(shown, id=product)["product"]["category"]
+    assert found == {"id": mugs, "fullName": "Home & Living > Kitchen > Mugs & Cups"}
+    (error,) = put(shop, {"category": mugs + "-99"}, product)["userErrors"]
+    assert (error["code"], error["field"]) == ("INVALID_PRODUCT", ["input", "category"])
+    answer = shop.ask(SET, identifier={"id": product}, input={"category": "Mugs"})
+    assert "Invalid global id" in answer["errors"][0]["message"]
+    # What is not given stays, and null takes it away.
+    put(shop, {"title": "Mug"}, product)
+    assert shop.data(shown, id=product)["product"]["category"] is not None
+    put(shop, {"category": None}, product)
+    assert shop.data(shown, id=product)["product"]["category"] is None
+
+
 def test_at_most_25_metafields_are_set_in_one_call(shop: ShopSide) -> None:
     product = put(shop, shirt("M"))["product"]["id"]
     many = [

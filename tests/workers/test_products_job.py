@@ -17,7 +17,9 @@ from core import bootstrap
 from core.clock import utc_now
 from core.db import execute, unit_of_work
 from core.errors import BadInput, Retryable
+from core.messaging import inbox
 from core.messaging.doorbell import Doorbell, lane_lock
+from core.messaging.inbox import Incoming
 from core.product_ports import ProductChange
 from core.runs import control
 from core.runs.kinds import business
@@ -28,6 +30,7 @@ from tests.shelves import Shelf
 from workers import console, products
 from workers.cli import cli
 from workers.jobs import products as jobs
+from workers.jobs.inbox import drain_lane
 from workers.products import lane_of
 
 
@@ -198,6 +201,70 @@ def test_at_most_one_turn_waits_for_a_worker(desk: Desk) -> None:
         jobs.sweep_products()
         assert len(desk.queue.rung("products.push")) == turn
         jobs.push_products(**asked)  # type: ignore[arg-type]
+
+
+def told(desk: Desk, topic: str, product: str, key: str, **more: Any) -> None:
+    """A webhook of Shopify's, recorded and drained; once more under the same key it is none."""
+    ref = int(product.rpartition("/")[2])
+    body = json.dumps({"id": ref, "updated_at": "2026-11-01T10:00:00Z", "variants": [], **more}).encode()
+    with unit_of_work(desk.engine) as conn:
+        inbox.record(conn, desk.row.shop_id, desk.row.id, [Incoming(key, topic, body, None)], "webhook", utc_now())
+    drain_lane(desk.app, desk.row, 20)
+
+
+def test_what_shopify_tells_of_a_product_rings_and_has_it_read_once(desk: Desk) -> None:
+    desk.shop.stock("MUG", "CUP")
+    first = desk.made()[0]
+    # Nobody has asked for the connection's products: there is nothing to do.
+    told(desk, "products/update", first, "a")
+    assert desk.queue.rung("products.push") == []
+    jobs.read_products(**desk.ask())
+    desk.put(first, title="Linen mug")
+    told(desk, "products/update", first, "b")
+    told(desk, "products/update", first, "b")
+    told(desk, "products/update", first, "c")
+    # However often it is told, one turn waits for a worker.
+    (asked,) = desk.queue.rung("products.push")
+    assert [one["channel_ref"] for one in desk.rows("select channel_ref from product_calls where shop_id = %(shop)s")
+            ] == [first.rpartition("/")[2]]  # fmt: skip
+    assert jobs.push_products(**asked)["changed"] == 1  # type: ignore[arg-type]
+    assert "Linen mug" in [one.document.title for one in desk.all_ours()]
+    assert desk.rows("select * from product_calls where shop_id = %(shop)s") == []
+
+
+def test_what_was_deleted_there_is_known_with_the_next_turn_in_whatever_order_it_is_told(desk: Desk) -> None:
+    desk.shop.stock("MUG", "CUP")
+    jobs.read_products(**desk.ask())
+    (gone,) = [there for there in desk.made() if desk.there(there)["variants"]["nodes"][0]["sku"] == "MUG"]
+    desk.shop.control("deletion", sku="MUG")
+    # Its end comes first, then what was before it.
+    for topic in ("products/delete", "products/update", "products/create"):
+        told(desk, topic, gone, topic)
+    (asked,) = desk.queue.rung("products.push")
+    for _ in range(2):
+        counts = jobs.push_products(**asked)  # type: ignore[arg-type]
+        assert (counts["gone"], counts["in_step"]) == (1, 1)
+    desk.shop.stock("JUG")
+    made = next(there for there in desk.made() if desk.there(there)["variants"]["nodes"][0]["sku"] == "JUG")
+    told(desk, "products/create", made, "new")
+    assert jobs.push_products(**asked)["created"] == 1  # type: ignore[arg-type]
+
+
+def test_what_is_told_while_all_of_them_are_read_does_not_wait_for_the_end(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.shop.stock("MUG", "CUP")
+    jobs.read_products(**desk.ask())
+    (gone,) = [there for there in desk.made() if desk.there(there)["variants"]["nodes"][0]["sku"] == "MUG"]
+    asked = desk.ask()
+    desk.shop.control("deletion", sku="MUG")
+    told(desk, "products/delete", gone, "x")
+    monkeypatch.setattr(products, "READ_AT_ONCE", 1)
+    desk.reached = Slow(desk)
+    assert jobs.read_products(**asked)["gone"] == 1
+    assert desk.rows("select * from product_calls where shop_id = %(shop)s") == []
+    assert [one["state"] for one in desk.rows("select state from product_links where shop_id = %(shop)s order by 1")
+            ] == ["gone", "in_step"]  # fmt: skip
 
 
 def test_a_reading_is_stopped_failed_and_done_again(desk: Desk) -> None:

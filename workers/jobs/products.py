@@ -16,7 +16,7 @@ from core.messaging.doorbell import lane_lock
 from core.publication import queries
 from core.runs import operations as runs
 from workers.hints import ring_once
-from workers.products import MoreToRead, keep_in_step, lane_of, read_whole
+from workers.products import RING_STANDS, MoreToRead, keep_in_step, lane_of, read_whole
 from workers.registry import job
 
 PUSH_SECONDS = 240
@@ -24,8 +24,6 @@ PUSH_SECONDS = 240
 READ_SECONDS = 600
 """A reading that takes longer goes on in another job, and lets others have the worker and the lane in between."""
 READ_IDLE_SECONDS = 3700
-RING_STANDS = 900
-"""Seconds that one turn may wait for a worker before another is queued: a ring that got lost is repeated then."""
 
 NO_PRODUCTS = "this kind of channel keeps no products of its own"
 

@@ -75,6 +75,12 @@ def lacking_for(graphql: GraphQL, topic: str) -> Collection[str]:
     return wanted if granted.isdisjoint(wanted) else ()
 
 
+def refused(graphql: GraphQL, scope: str) -> str | None:
+    """What is lacking, as a part of a sentence, where a scope is not granted; None where it is."""
+    granted = _granted(as_model(nodes.About, graphql.run("about", documents.ABOUT, {}), "about"))
+    return None if scope in granted else f"the scope {scope} is not granted"
+
+
 def _granted(answer: nodes.About) -> frozenset[str]:
     return with_implied(scope.handle for scope in answer.current_app_installation.access_scopes)
 

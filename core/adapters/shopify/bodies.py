@@ -234,6 +234,12 @@ class Product(Body):
     variants: Annotated[tuple[Variant, ...], OrEmpty] = ()
 
 
+class NamedProduct(Body):
+    """Of a product no more than which it is: all that is said of one that is gone."""
+
+    id: Id
+
+
 class OrderEdit(Body):
     """A change of an order; the lines' ids are of no use here, since the order says how they are now."""
 

@@ -24,7 +24,7 @@ def mentions(topic: str, body: bytes, shop_currency: str) -> Mentions:
         return Mentions(orders=_named(at(data, "order_id")), **_goods(each(at(data, "line_items"))))
     if topic == "inventory_levels/update":
         return Mentions(items=refs([at(data, "inventory_item_id")]))
-    if topic == "products/update":
+    if topic in ("products/create", "products/update"):
         variants = each(at(data, "variants"))
         return Mentions(
             variants=refs(at(one, "id") for one in variants), codes=refs(at(one, "sku") for one in variants)

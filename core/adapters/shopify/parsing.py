@@ -18,7 +18,13 @@ POLLED_ORDER = "poll/orders"
 ORDER_TOPICS = ("orders/create", "orders/updated", "orders/cancelled")
 TOPICS = (*ORDER_TOPICS, "refunds/create", "fulfillments/create", "inventory_levels/update", "products/update")
 """What brings facts."""
-HINT_TOPICS = ("orders/edited", "fulfillment_orders/order_routing_complete", "bulk_operations/finish")
+HINT_TOPICS = (
+    "orders/edited",
+    "fulfillment_orders/order_routing_complete",
+    "bulk_operations/finish",
+    "products/create",
+    "products/delete",
+)
 """What only says that there is something to ask for."""
 SUBSCRIBED = (*TOPICS, *HINT_TOPICS)
 """What we have Shopify call us for."""
@@ -95,7 +101,13 @@ def _levels(topic: str, body: bytes, seen_at: datetime | None, currency: str) ->
 
 
 def _products(topic: str, body: bytes, seen_at: datetime | None, currency: str) -> Facts:
-    return Facts(listings=facts.listings_of_body(_read(bodies.Product, topic, body), seen_at))
+    product = _read(bodies.Product, topic, body)
+    return Facts(listings=facts.listings_of_body(product, seen_at), hints=(Hint("product", product.id),))
+
+
+def _product_named(topic: str, body: bytes, seen_at: datetime | None, currency: str) -> Facts:
+    """What a new one is listed as comes by products/update, and of one that is gone nothing more is said."""
+    return Facts(hints=(Hint("product", _read(bodies.NamedProduct, topic, body).id),))
 
 
 def _polled(topic: str, body: bytes, seen_at: datetime | None, currency: str) -> Facts:
@@ -122,6 +134,8 @@ _READERS: dict[str, Callable[[str, bytes, datetime | None, str], Facts]] = {
     "fulfillments/create": _fulfilments,
     "inventory_levels/update": _levels,
     "products/update": _products,
+    "products/create": _product_named,
+    "products/delete": _product_named,
     "orders/edited": _edited,
     "fulfillment_orders/order_routing_complete": _routed,
     "bulk_operations/finish": _exported,

@@ -63,7 +63,7 @@ query SomeProducts($ids: [ID!]!) {
       onlineStoreUrl
       updatedAt
       seo { title description }
-      category { fullName }
+      category { id }
       options(first: 3) { name }
       media(first: 10) { pageInfo { hasNextPage endCursor } nodes { ...Medium } }
       metafields(first: 10) { pageInfo { hasNextPage endCursor } nodes { ...Metafield } }
@@ -132,6 +132,33 @@ CHANGE_VARIANTS = """
 mutation ChangeVariants($product: ID!, $variants: [ProductVariantsBulkInput!]!) {
   productVariantsBulkUpdate(productId: $product, variants: $variants) {
     productVariants { legacyResourceId }
+    userErrors { code field message }
+  }
+}
+"""
+
+ADD_VARIANTS = """
+mutation AddVariants($product: ID!, $variants: [ProductVariantsBulkInput!]!) {
+  productVariantsBulkCreate(productId: $product, variants: $variants, strategy: PRESERVE_STANDALONE_VARIANT) {
+    productVariants { legacyResourceId sku }
+    userErrors { code field message }
+  }
+}
+"""
+
+DROP_VARIANTS = """
+mutation DropVariants($product: ID!, $variants: [ID!]!) {
+  productVariantsBulkDelete(productId: $product, variantsIds: $variants) {
+    product { legacyResourceId }
+    userErrors { code field message }
+  }
+}
+"""
+
+ORDER_VARIANTS = """
+mutation OrderVariants($product: ID!, $positions: [ProductVariantPositionInput!]!) {
+  productVariantsBulkReorder(productId: $product, positions: $positions) {
+    product { legacyResourceId }
     userErrors { code field message }
   }
 }

@@ -1,9 +1,10 @@
 """What of a product is to be written, as Shopify's inputs: only what differs, and every list complete.
 
 productSet deletes whatever of a given list is not in it (the description of productSet in the Admin schema). So the
-values of variants that are there go by productVariantsBulkUpdate, metafields by metafieldsSet and metafieldsDelete:
-each leaves alone what it does not name. Only where variants come, go, change places or option values is their list
-given, with every variant that was read; and only where pictures differ that of the files, with the videos among them.
+values of variants that are there go by productVariantsBulkUpdate, variants come and go by productVariantsBulkCreate and
+-Delete, and change places by -Reorder; metafields by metafieldsSet and metafieldsDelete: each leaves alone what it does
+not name. Only where the options themselves are others, or values change hands, is the list of variants given, with
+every variant that was read; and only where pictures differ that of the files, with the videos among them.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _SEO = {"seo_title": "title", "seo_description": "description"}
 FIELDS: Mapping[str, str] = {
     **{theirs: ours for ours, theirs in _PLAIN.items()},
     "status": "status",
+    "category": "category",
     "tags": "tags",
     "seo": "seo_title",
     "files": "images",
@@ -63,6 +65,8 @@ def product_input(write: ProductWrite) -> Input:
         found["redirectNewHandle"] = True
     if before is None or after.status != before.status:
         found["status"] = after.status.upper()
+    if after.category is not None and (before is None or after.category != before.category):
+        found["category"] = after.category
     if before is None or after.tags != before.tags:
         found["tags"] = list(after.tags)
     if before is None or any(getattr(after, name) != getattr(before, name) for name in _SEO):
@@ -72,7 +76,7 @@ def product_input(write: ProductWrite) -> Input:
         found["files"] += [{"id": ref} for ref in after.other_media]
     if before is None and after.metafields:
         found["metafields"] = _metafields(after.metafields)
-    if _is_other_set(write):
+    if is_listed(write):
         found["productOptions"] = _options(after)
         found["variants"] = [_listed(after, variant) for variant in after.variants]
     return found
@@ -86,12 +90,47 @@ def _file(ref: str, url: str | None, alt: str) -> Input:
     )
 
 
-def _is_other_set(write: ProductWrite) -> bool:
-    """Whether variants come, go, change places or option values."""
+def is_listed(write: ProductWrite) -> bool:
+    """Whether the whole list of variants has to be given: no single mutation leads there.
+
+    That is where the product is new or its options are others, where no variant of before stays, and where one gets
+    option values that another one had.
+    """
     after, before = write.after, write.before
     if before is None or after.options != before.options:
         return True
-    return [(v.ref, v.option_values) for v in after.variants] != [(v.ref, v.option_values) for v in before.variants]
+    had = {variant.ref: variant.option_values for variant in before.variants}
+    stays = {variant.ref for variant in after.variants if variant.ref in had}
+    if had and not stays:
+        return True
+    taken = {values for ref, values in had.items() if ref in stays}
+    return any(one.option_values in taken for one in after.variants if one.option_values != had.get(one.ref))
+
+
+def added(write: ProductWrite) -> list[ShownVariant]:
+    """Variants that come one by one."""
+    return [] if is_listed(write) else [variant for variant in write.after.variants if not variant.ref]
+
+
+def dropped(write: ProductWrite) -> list[ShownVariant]:
+    """Variants that go one by one: of those that were read, never others."""
+    if write.before is None or is_listed(write):
+        return []
+    stays = {variant.ref for variant in write.after.variants}
+    return [variant for variant in write.before.variants if variant.ref not in stays]
+
+
+def places(write: ProductWrite, made: Mapping[str, str]) -> list[Input]:
+    """Of productVariantsBulkReorder, once variants came and went; [] where they stand in order. `made` are the
+    references of the new ones by their codes."""
+    if write.before is None or is_listed(write):
+        return []
+    refs = [variant.ref or made.get(variant.code or "", "") for variant in write.after.variants]
+    wanted = [ref for ref in refs if ref]
+    stood = [variant.ref for variant in write.before.variants if variant.ref in wanted]
+    if wanted == [*stood, *(ref for ref in wanted if ref not in stood)]:
+        return []
+    return [{"id": gid("ProductVariant", ref), "position": place} for place, ref in enumerate(wanted, 1)]
 
 
 def _options(product: ShownProduct) -> list[Input]:
@@ -109,25 +148,39 @@ def _options(product: ShownProduct) -> list[Input]:
 
 def _listed(product: ShownProduct, variant: ShownVariant) -> Input:
     """A variant in the complete list: one that is there by its id, a new one whole."""
-    names, values = product.options or ("Title",), variant.option_values or ("Default Title",)
-    chosen = [{"optionName": name, "name": value} for name, value in zip(names, values, strict=True)]
     if variant.ref:
-        return {"id": gid("ProductVariant", variant.ref), "optionValues": chosen}
-    found = {"optionValues": chosen, **_values(variant, None, product.currency)}
-    found["sku"] = variant.code
+        return {"id": gid("ProductVariant", variant.ref), "optionValues": _chosen(product, variant)}
+    return {**_new(product, variant), "sku": variant.code}
+
+
+def _chosen(product: ShownProduct, variant: ShownVariant) -> list[Input]:
+    names, values = product.options or ("Title",), variant.option_values or ("Default Title",)
+    return [{"optionName": name, "name": value} for name, value in zip(names, values, strict=True)]
+
+
+def _new(product: ShownProduct, variant: ShownVariant) -> Input:
+    found = {"optionValues": _chosen(product, variant), **_values(variant, None, product.currency)}
     found["inventoryItem"] = {**found.get("inventoryItem", {}), "tracked": variant.is_stocked}
     if variant.metafields:
         found["metafields"] = _metafields(variant.metafields)
     return found
 
 
+def new_input(product: ShownProduct, variant: ShownVariant) -> Input:
+    """Of productVariantsBulkCreate, which has no place for the SKU but the inventory item's."""
+    found = _new(product, variant)
+    return {**found, "inventoryItem": {**found["inventoryItem"], "sku": variant.code}}
+
+
 def variant_inputs(write: ProductWrite) -> list[tuple[ShownVariant, Input]]:
     """Of productVariantsBulkUpdate, with the variant that each is of: values of variants that are there."""
     before = {} if write.before is None else {variant.ref: variant for variant in write.before.variants}
-    found = []
+    found, has_list = [], is_listed(write)
     for variant in write.after.variants:
         if variant.ref in before:
             values = _values(variant, before[variant.ref], write.after.currency)
+            if not has_list and variant.option_values != before[variant.ref].option_values:
+                values["optionValues"] = _chosen(write.after, variant)
             if values:
                 found.append((variant, {"id": gid("ProductVariant", variant.ref), **values}))
     return found

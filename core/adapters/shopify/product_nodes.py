@@ -118,7 +118,7 @@ class Seo(Node):
 
 
 class Category(Node):
-    full_name: str
+    id: str
 
 
 class Option(Node):
@@ -142,6 +142,12 @@ class Product(Node):
     media: Media = Media()
     metafields: Metafields = Metafields()
     variants: Variants
+
+    @property
+    def has_more(self) -> bool:
+        """Whether a page of it does not show all that there is."""
+        own = (self.media.page_info, self.metafields.page_info, self.variants.page_info)
+        return any(page.has_next_page for page in (*own, *(one.metafields.page_info for one in self.variants.nodes)))
 
 
 class Change(Node):
@@ -176,7 +182,7 @@ def shown_of(node: Product, currency: str) -> ShownProduct:
         metafields=_fields(node.metafields.nodes),
         seo_title=node.seo.title,
         seo_description=node.seo.description,
-        category=node.category.full_name if node.category else None,
+        category=node.category.id if node.category else None,
     )
 
 

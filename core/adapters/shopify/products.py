@@ -10,20 +10,36 @@ one it would write over what is there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from core.adapters.http import OutcomeUnknown, Refused, Throttled, Unauthorised, Unreachable, Urgency, WritesStopped
-from core.adapters.shopify import documents, product_documents, product_nodes
+from pydantic import ValidationError
+
+from core.adapters.http import (
+    OutcomeUnknown,
+    Refused,
+    ServerFault,
+    Throttled,
+    Unauthorised,
+    Unreachable,
+    Urgency,
+    WritesStopped,
+)
+from core.adapters.shopify import access, documents, product_documents, product_nodes
 from core.adapters.shopify.client import GraphQL
 from core.adapters.shopify.errors import PRODUCT_WORDS
 from core.adapters.shopify.ids import gid
 from core.adapters.shopify.product_inputs import (
     FIELDS,
     Input,
+    added,
+    dropped,
+    is_listed,
     metafield_inputs,
+    new_input,
+    places,
     product_input,
     variant_inputs,
 )
@@ -36,7 +52,12 @@ from core.product_ports import (
     ProductResult,
     ProductWrite,
     ShownProduct,
+    ShownVariant,
+    UnreadableProduct,
 )
+
+WRITE_PRODUCTS = "write_products"
+"""The scope without which Shopify takes no write of a product."""
 
 
 class Products:
@@ -64,25 +85,40 @@ class Products:
             found = [as_model(product_nodes.Change, node, "product_changes") for node in page]
             yield [ProductChange(node.legacy_resource_id, node.updated_at) for node in found]
 
-    def read_products(self, refs: Sequence[str], *, in_background: bool = False) -> Sequence[ShownProduct]:
+    def read_products(
+        self, refs: Sequence[str], *, in_background: bool = False
+    ) -> Sequence[ShownProduct | UnreadableProduct]:
         """Products whole; those that are gone are left out."""
         urgency: Urgency | None = "background" if in_background else None
         wanted = list(dict.fromkeys(refs))
-        found: list[ShownProduct] = []
+        found: list[ShownProduct | UnreadableProduct] = []
         for start in range(0, len(wanted), self.products_per_read):
-            ids = [gid("Product", ref) for ref in wanted[start : start + self.products_per_read]]
-            document = product_documents.SOME_PRODUCTS
-            answer = self._graphql.run("some_products", document, {"ids": ids}, urgency=urgency)
-            for node in answer.get("nodes") or []:
-                # A deleted product is null; an id of something else is an empty object.
-                if node:
-                    self._complete(node)
-                    found.append(
-                        product_nodes.shown_of(as_model(product_nodes.Product, node, "some_products"), self._currency)
-                    )
+            part = wanted[start : start + self.products_per_read]
+            variables = {"ids": [gid("Product", ref) for ref in part]}
+            answer = self._graphql.run("some_products", product_documents.SOME_PRODUCTS, variables, urgency=urgency)
+            nodes = answer.get("nodes") or []
+            if len(nodes) != len(part):
+                raise ServerFault("some_products", f"{len(nodes)} nodes for {len(part)} ids")
+            # One for each id, in their order. A deleted product is null; an id of something else is an empty object.
+            found += [self._shown(ref, node) for ref, node in zip(part, nodes, strict=True) if node]
         return found
 
-    def find_product(self, handle: str) -> ShownProduct | None:
+    def _shown(self, ref: str, node: dict[str, Any]) -> ShownProduct | UnreadableProduct:
+        """A product read to its end. What one of them has wrong is no reason to leave out the others."""
+        try:
+            page = product_nodes.Product.model_validate(node)
+            if page.has_more:
+                self._complete(node)
+                page = product_nodes.Product.model_validate(node)
+            return product_nodes.shown_of(page, self._currency)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(str(step) for step in first["loc"])
+            return UnreadableProduct(ref, f"{place} ({first['type'].replace('_', ' ')})")
+        except (ValueError, ArithmeticError) as error:
+            return UnreadableProduct(ref, f"a value of it ({type(error).__name__})")
+
+    def find_product(self, handle: str) -> ShownProduct | UnreadableProduct | None:
         """The product of a handle, if there is one."""
         answer = self._graphql.run("product_of_handle", product_documents.PRODUCT_OF_HANDLE, {"handle": handle})
         node = answer.get("productByIdentifier")
@@ -95,34 +131,60 @@ class Products:
         self._rest(
             node["variants"], "product_variants", product_documents.PRODUCT_VARIANTS, ("product", "variants"), owner
         )
-        self._rest(node["media"], "product_media", product_documents.PRODUCT_MEDIA, ("product", "media"), owner)
-        self._rest(node["metafields"], "metafields", product_documents.METAFIELDS, ("node", "metafields"), owner)
+        self._rest(node.get("media"), "product_media", product_documents.PRODUCT_MEDIA, ("product", "media"), owner)
+        self._rest(node.get("metafields"), "metafields", product_documents.METAFIELDS, ("node", "metafields"), owner)
         for variant in node["variants"]["nodes"]:
             owner = gid("ProductVariant", str(variant["legacyResourceId"]))
-            self._rest(variant["metafields"], "metafields", product_documents.METAFIELDS, ("node", "metafields"), owner)
+            shown = variant.get("metafields")
+            self._rest(shown, "metafields", product_documents.METAFIELDS, ("node", "metafields"), owner)
 
-    def _rest(self, shown: dict[str, Any], name: str, document: str, path: tuple[str, ...], owner: str) -> None:
-        info = shown["pageInfo"]
-        if info["hasNextPage"]:
+    def _rest(self, shown: dict[str, Any] | None, name: str, document: str, path: tuple[str, ...], owner: str) -> None:
+        info = (shown or {}).get("pageInfo") or {}
+        if shown is not None and info.get("hasNextPage"):
             for page in pages(self._graphql, name, document, path, {"id": owner}, info["endCursor"]):
                 shown["nodes"] = [*shown["nodes"], *page]
 
     # Writing ---------------------------------------------------------------------------------------------------------
 
+    def writing_refused(self) -> str | None:
+        """Whether the scope to write products is granted, by Shopify's own list of what is."""
+        return access.refused(self._graphql, WRITE_PRODUCTS)
+
     def write_product(self, write: ProductWrite) -> ProductResult:
-        """Up to four kinds of call, each with what differs; the first that does not succeed is the last."""
+        """A few kinds of call, each with what differs; the first that does not succeed is the last."""
         problem = _too_large(write)
         if problem is not None:
             return ProductResult("refused", None, "TOO_LARGE", problem.sentence, (problem,))
-        ref, calls = None if write.before is None else write.before.ref, _calls(write)
-        for number, call in enumerate(calls):
-            result = self._send(call, is_first=number == 0)
-            if result.outcome != "confirmed":
-                return replace(result, ref=ref)
-            ref = ref or result.ref
+        if write.before is not None and is_listed(write):
+            held = self._moved(write.before)
+            if held is not None:
+                return held
+        ref, made, sent = None if write.before is None else write.before.ref, dict[str, str](), 0
+        # What is to be placed is known once the new ones have their references.
+        for calls in (lambda: _calls(write), lambda: _last_calls(write, made)):
+            for call in calls():
+                result = self._send(call, made, is_first=not sent)
+                if result.outcome != "confirmed":
+                    return replace(result, ref=ref)
+                ref, sent = ref or result.ref, sent + 1
         return ProductResult("confirmed", ref)
 
-    def _send(self, call: _Call, *, is_first: bool) -> ProductResult:
+    def _moved(self, before: ShownProduct) -> ProductResult | None:
+        """Why the list of variants is not to be given: what is not in it would be deleted, so it is looked at last.
+
+        Somebody may still add one between this answer and the write, which takes no condition.
+        """
+        try:
+            found = next(iter(self.read_products([before.ref])), None)
+        except (Retryable, Permanent) as error:
+            return ProductResult("unsent", before.ref, "NOT_READ", str(error))
+        shown = found.variants if isinstance(found, ShownProduct) else ()
+        if [variant.ref for variant in shown] == [variant.ref for variant in before.variants]:
+            return None
+        return ProductResult("unsent", before.ref, "CHANGED", "its variants have changed since they were read")
+
+    def _send(self, call: _Call, made: dict[str, str], *, is_first: bool) -> ProductResult:
+        """What became of one call; `made` learns the references of variants that came by it, by their codes."""
         # What surely did not leave leaves a part undone, unless nothing has left before it.
         unsent: ProductOutcome = "unsent" if is_first else "partly"
         try:
@@ -150,6 +212,8 @@ class Products:
         if problems:
             code = str(payload["userErrors"][0].get("code") or "USER_ERROR")
             return ProductResult("refused", None, code, "; ".join(one.sentence for one in problems)[:500], problems)
+        if call.root == "productVariantsBulkCreate":
+            made |= {str(one["sku"]): str(one["legacyResourceId"]) for one in payload.get("productVariants") or []}
         product = payload.get("product")
         return ProductResult("confirmed", str(product["legacyResourceId"]) if isinstance(product, dict) else None)
 
@@ -172,21 +236,46 @@ class _Call:
 
 
 def _calls(write: ProductWrite) -> list[_Call]:
-    """In this order: an option's value must be there before what hangs on it, and a field is set before one goes."""
+    """In this order: what goes makes room for what comes, and pictures must be there before what hangs on them."""
     found, whole = [], product_input(write)
     if whole:
         identifier = None if write.before is None else {"id": gid("Product", write.before.ref)}
         codes = [variant.code or "" for variant in write.after.variants]
         variables: Input = {"identifier": identifier, "input": whole}
         found.append(_Call("set_product", product_documents.SET_PRODUCT, variables, "productSet", codes))
+    gone = [(one, gid("ProductVariant", one.ref)) for one in dropped(write)]
+    found += _of_variants(write, "drop_variants", product_documents.DROP_VARIANTS, "productVariantsBulkDelete", gone)
     values = variant_inputs(write)
-    for start in range(0, len(values), documents.ARRAY_MAX):
-        part = values[start : start + documents.ARRAY_MAX]
+    found += _of_variants(
+        write, "change_variants", product_documents.CHANGE_VARIANTS, "productVariantsBulkUpdate", values
+    )
+    new = [(one, new_input(write.after, one)) for one in added(write)]
+    found += _of_variants(write, "add_variants", product_documents.ADD_VARIANTS, "productVariantsBulkCreate", new)
+    return found
+
+
+def _of_variants(
+    write: ProductWrite, name: str, document: str, root: str, given: Sequence[tuple[ShownVariant, Any]]
+) -> list[_Call]:
+    """Calls that name variants, as many at once as Shopify takes."""
+    found = []
+    for start in range(0, len(given), documents.ARRAY_MAX):
+        part = given[start : start + documents.ARRAY_MAX]
         assert write.before is not None, "a new product's variants come with it"
-        variables = {"product": gid("Product", write.before.ref), "variants": [given for _, given in part]}
-        codes = [variant.code or "" for variant, _ in part]
+        variables = {"product": gid("Product", write.before.ref), "variants": [one for _, one in part]}
+        found.append(_Call(name, document, variables, root, [variant.code or "" for variant, _ in part]))
+    return found
+
+
+def _last_calls(write: ProductWrite, made: Mapping[str, str]) -> list[_Call]:
+    """Places of variants, and metafields: a field is set before one goes."""
+    found, positions = [], places(write, made)
+    for start in range(0, len(positions), documents.ARRAY_MAX):
+        assert write.before is not None, "a new product's variants come in their order"
+        part = positions[start : start + documents.ARRAY_MAX]
+        variables: Input = {"product": gid("Product", write.before.ref), "positions": part}
         found.append(
-            _Call("change_variants", product_documents.CHANGE_VARIANTS, variables, "productVariantsBulkUpdate", codes)
+            _Call("order_variants", product_documents.ORDER_VARIANTS, variables, "productVariantsBulkReorder", [])
         )
     set_, deleted = metafield_inputs(write)
     for start in range(0, len(set_), product_documents.METAFIELDS_AT_ONCE):

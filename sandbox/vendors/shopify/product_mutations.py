@@ -9,7 +9,7 @@ from graphql import GraphQLResolveInfo
 
 from sandbox.outbox import Outbox
 from sandbox.store import Row, Store
-from sandbox.vendors.shopify import product_set
+from sandbox.vendors.shopify import product_set, variant_lists
 from sandbox.vendors.shopify.connections import bad_request
 from sandbox.vendors.shopify.metafields import delete_many, set_many
 from sandbox.vendors.shopify.product_bodies import announce_all
@@ -37,6 +37,26 @@ class ProductMutations:
         made, errors = product_set.put(self._store, self._outbox, self._shop, identifier, input)
         product = None if made is None else self._views.product_by_gid(gid("Product", made))
         return {"product": product, "userErrors": errors}
+
+    def productVariantsBulkCreate(
+        self, info: GraphQLResolveInfo, productId: str, variants: list[Given], strategy: str = "DEFAULT"
+    ) -> View:
+        check(self._shop, "productVariantsBulkCreate", "write_products")
+        made, errors = variant_lists.create(self._store, self._outbox, self._shop, productId, variants, strategy)
+        if errors:
+            return {"product": None, "productVariants": None, "userErrors": errors}
+        found = [self._views.variant_by_gid(gid("ProductVariant", number)) for number in made]
+        return {"product": self._views.product_by_gid(productId), "productVariants": found, "userErrors": []}
+
+    def productVariantsBulkDelete(self, info: GraphQLResolveInfo, productId: str, variantsIds: list[str]) -> View:
+        check(self._shop, "productVariantsBulkDelete", "write_products")
+        errors = variant_lists.delete(self._store, self._outbox, self._shop, productId, variantsIds)
+        return {"product": None if errors else self._views.product_by_gid(productId), "userErrors": errors}
+
+    def productVariantsBulkReorder(self, info: GraphQLResolveInfo, productId: str, positions: list[Given]) -> View:
+        check(self._shop, "productVariantsBulkReorder", "write_products")
+        errors = variant_lists.reorder(self._store, self._outbox, self._shop, productId, positions)
+        return {"product": None if errors else self._views.product_by_gid(productId), "userErrors": errors}
 
     def productVariantsBulkUpdate(
         self, info: GraphQLResolveInfo, productId: str, variants: list[Given], allowPartialUpdates: bool | None = False

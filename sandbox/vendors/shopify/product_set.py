@@ -13,8 +13,9 @@ import orjson
 from sandbox.clock import utc_now
 from sandbox.outbox import Outbox
 from sandbox.store import Row, Store
-from sandbox.vendors.shopify import inventory, metafields, product_variants
-from sandbox.vendors.shopify.product_bodies import announce, media_of, options_of
+from sandbox.vendors.shopify import inventory, metafields, product_variants, taxonomy, variant_lists
+from sandbox.vendors.shopify.connections import bad_request
+from sandbox.vendors.shopify.product_bodies import announce, media_of, options_of, values_of
 from sandbox.vendors.shopify.shops import gid, home_location, number_of
 
 OPTIONS_MAX, VARIANTS_MAX, TEXT_MAX = 3, 2048, 255
@@ -91,6 +92,10 @@ def _check(work: _Work) -> None:
         if taken:
             message = f"Handle '{wanted}' already in use. Please provide a new handle."
             work.object_to("HANDLE_NOT_UNIQUE", ["input", "handle"], message)
+    if given.get("category") is not None and taxonomy.category_of(given["category"]) is None:
+        if not given["category"].startswith("gid://shopify/TaxonomyCategory/"):
+            raise bad_request(f"Invalid global id '{given['category']}'")
+        work.object_to("INVALID_PRODUCT", ["input", "category"], "Category is not a valid taxonomy category")
     for place, one in enumerate(given.get("metafields") or []):
         if problem := metafields.problem_of(one, None):
             work.object_to("INVALID_METAFIELD", ["input", "metafields", str(place), problem[0]], problem[2])
@@ -233,6 +238,8 @@ def _row(work: _Work) -> int:
     if given.get("productOptions") is not None:
         is_default = [one["name"] for one in work.options] == ["Title"] and len(work.options[0]["values"]) == 1
         wanted["options"] = "[]" if is_default else orjson.dumps(work.options).decode()
+    if "category" in given:
+        wanted["category"] = given["category"]
     if given.get("handle"):
         wanted["handle"] = given["handle"]
     if product is not None:
@@ -321,12 +328,23 @@ def change_variants(
         return [], [{"code": "PRODUCT_DOES_NOT_EXIST", "field": path, "message": "Product does not exist"}]
     work = _Work(store, shop, {}, product)
     rows = [_checked(work, one, ["variants", str(place)]) for place, one in enumerate(given)]
+    chosen = {
+        place: variant_lists.chosen_values(product, one, ["variants", str(place)], work.object_to)
+        for place, one in enumerate(given)
+        if one.get("optionValues") is not None
+    }
+    if not work.errors:
+        _check_chosen(work, rows, chosen)
     if work.errors:
         return [], work.errors
     with store.transaction():
-        for row, one in zip(rows, given, strict=True):
+        if chosen:
+            variant_lists.add_values(store, product, list(chosen.values()))
+        for place, (row, one) in enumerate(zip(rows, given, strict=True)):
             assert row is not None
             wanted = product_variants.columns(one)
+            if place in chosen:
+                wanted["option_values"] = product_variants.values_text(list(chosen[place]))
             if "mediaId" in one:
                 wanted["media_id"] = None if one["mediaId"] is None else number_of(one["mediaId"], "MediaImage")
             product_variants.change(store, row, wanted)
@@ -334,6 +352,19 @@ def change_variants(
                 metafields.write(store, "ProductVariant", row["id"], each)
         announce(store, outbox, shop, outbox.act(), product["id"])
     return [row["id"] for row in rows if row is not None], []
+
+
+def _check_chosen(work: _Work, rows: list[Row | None], chosen: dict[int, tuple[str, ...]]) -> None:
+    """No two variants of a product have the same values, not even until the next is changed."""
+    assert work.product is not None
+    there = {row["id"]: tuple(values_of(row)) for row in variant_lists.variants_of(work.store, work.product)}
+    for place, values in chosen.items():
+        row = rows[place]
+        assert row is not None
+        if values in [one for number, one in there.items() if number != row["id"]]:
+            message = f"The variant '{' / '.join(values)}' already exists."
+            work.object_to("VARIANT_ALREADY_EXISTS", ["variants", str(place), "optionValues"], message)
+        there[row["id"]] = values
 
 
 def _checked(work: _Work, given: Given, path: list[str]) -> Row | None:

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from sandbox.store import Row
-from sandbox.vendors.shopify import metafields
+from sandbox.vendors.shopify import metafields, taxonomy
 from sandbox.vendors.shopify.connections import Source
 from sandbox.vendors.shopify.fulfilment_views import FulfilmentViews, View
 from sandbox.vendors.shopify.product_bodies import options_of, values_of
@@ -38,7 +38,7 @@ class ProductViews(FulfilmentViews):
             "productType": row["product_type"],
             "status": row["status"],
             "tags": orjson.loads(row["tags"]),
-            "category": None,
+            "category": taxonomy.category_of(row["category"]),
             "seo": {"title": row["seo_title"], "description": row["seo_description"]},
             "onlineStoreUrl": f"https://{self._shop['domain']}/products/{row['handle']}"
             if row["status"] == "ACTIVE"

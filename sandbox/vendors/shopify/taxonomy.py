@@ -99,6 +99,11 @@ def categories() -> tuple[Category, ...]:
     return tuple({**each, "isLeaf": not each["childrenIds"]} for each in found)
 
 
+def category_of(category_id: str | None) -> Category | None:
+    """The category of an id, if there is one."""
+    return next((each for each in categories() if each["id"] == category_id), None)
+
+
 class Taxonomy:
     """The value of the query's field `taxonomy`."""
 
