@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +20,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from playwright.sync_api import TimeoutError as NotInTime
 
 from dashboard import theme
+from tests.dashboard import nursery
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = os.environ.get("SWITCHYARD_PICTURES")
@@ -56,7 +55,7 @@ def serve(
     """The dashboard as it is started for people, with what settings are given; yields its address."""
     port = free_port()
     settings.setdefault("SWITCHYARD_DASHBOARD_URL", f"http://127.0.0.1:{port}")
-    command = [sys.executable, "-m", "streamlit", "run", app, "--server.port", str(port)]
+    words = ["run", app, "--server.port", str(port), "--server.address", "127.0.0.1", "--server.headless", "true"]
     environment = {
         **os.environ,
         "DATABASE_URL": database_url,
@@ -65,30 +64,22 @@ def serve(
         "SWITCHYARD_OPERATOR": "ada",
         **settings,
     }
-    with (folder / "dashboard.log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, "--server.address", "127.0.0.1", "--server.headless", "true"],
-            cwd=ROOT,
-            env=environment,
-            stdout=log,
-            stderr=log,
-        )
+    process = nursery.streamlit(words, environment, folder / "dashboard.log")
     try:
         _wait(f"http://127.0.0.1:{port}/healthz", process)
         yield f"http://127.0.0.1:{port}"
     finally:
         # It keeps nothing, and takes seconds to say goodbye.
         process.kill()
-        process.wait(10)
 
 
-def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
+def _wait(address: str, process: nursery.Born) -> None:
     for _ in range(1200):
         try:
             with urllib.request.urlopen(address, timeout=1):
                 return
         except OSError:
-            assert process.poll() is None, "the dashboard ended while starting"
+            assert process.is_alive, "the dashboard ended while starting"
             time.sleep(0.1)
     raise AssertionError("the dashboard did not start within two minutes")
 
