@@ -26,6 +26,7 @@ from sqlalchemy import Engine, create_engine
 from core import embedded, logs
 from core.adapters import rq
 from core.processes import process_started
+from tests.databases import Copies
 from tests.memory import keep_files_in_memory
 from tests.ports import claim_block
 
@@ -72,8 +73,11 @@ def pytest_collection() -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In one order, wherever reading began. Whole systems lie apart in it: two at once would starve each other."""
-    items.sort(key=lambda item: item.path.parts)
+    """In one order, wherever reading began. Whole systems lie apart in it: two at once would starve each other.
+
+    What is short comes last: no process ends long after the others.
+    """
+    items.sort(key=lambda item: (item.path.is_relative_to(ROOT / "tests/unit"), item.path.parts))
 
 
 POSTGRES_SETTINGS = {
@@ -130,15 +134,21 @@ def template_database(servers: TestServers) -> embedded.Database:
     return template
 
 
+@pytest.fixture(scope="session")
+def copies(servers: TestServers) -> Iterator[Copies]:
+    with Copies(servers.home) as found:
+        yield found
+
+
 _database_numbers = itertools.count(1)
 
 
 @pytest.fixture
-def database(servers: TestServers, template_database: embedded.Database) -> Iterator[embedded.Database]:
+def database(copies: Copies, template_database: embedded.Database) -> Iterator[embedded.Database]:
     """A migrated database of the test's own: `.url` (application), `.migrate_url` (owner), `.superuser_url`."""
     name = f"test_{next(_database_numbers)}"
-    yield embedded.create_database(servers.home, name, template=template_database.name)
-    embedded.drop_database(servers.home, name)
+    yield copies.make(name, template_database)
+    copies.drop(name)
 
 
 @pytest.fixture

@@ -48,16 +48,16 @@ def race(engine: Engine, file: str, runners: Sequence[tuple[str, World]]) -> lis
     with contextlib.ExitStack() as stack:
         with _gate(engine):
             racers = [
-                stack.enter_context(_racer(file, role, url, str(world.shop_id), str(world.connection.id)))
+                stack.enter_context(racer(file, role, url, str(world.shop_id), str(world.connection.id)))
                 for role, world in runners
             ]
             for said, _ in racers:
                 # Its connection is open and it is about to wait.
                 said.readline()
-        return [_answer(said, errors) for said, errors in racers]
+        return [answer(said, errors) for said, errors in racers]
 
 
-def _answer(said: IO[str], errors: IO[str]) -> Any:
+def answer(said: IO[str], errors: IO[str]) -> Any:
     """The last that a process said before it ended. Raises AssertionError with its words if it failed."""
     answer = said.readline()
     errors.seek(0)
@@ -73,7 +73,7 @@ def _gate(engine: Engine) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _racer(file: str, *words: str) -> Iterator[tuple[IO[str], IO[str]]]:
+def racer(file: str, *words: str) -> Iterator[tuple[IO[str], IO[str]]]:
     """A process at the start; what it says, and its errors."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     reading, writing = os.pipe()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import time
 import urllib.request
@@ -19,8 +20,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from playwright.sync_api import TimeoutError as NotInTime
 
+from core.processes import process_started
 from dashboard import theme
-from tests.dashboard import nursery
+from tests import copies
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = os.environ.get("SWITCHYARD_PICTURES")
@@ -38,6 +40,9 @@ addEventListener("DOMContentLoaded", () => {
 """
 """What turns without end is drawn sixty times a second, and nobody watches. Transitions end by themselves, and what is
 being refreshed fades so late by one that a short refresh does not show."""
+
+QUICK = "--js-flags=--no-opt --no-maglev"
+"""No page is looked at for so long that its scripts, compiled once more for speed, would ever pay for that."""
 
 READY = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 
@@ -64,22 +69,27 @@ def serve(
         "SWITCHYARD_OPERATOR": "ada",
         **settings,
     }
-    process = nursery.streamlit(words, environment, folder / "dashboard.log")
+    with (folder / "dashboard.log").open("w") as log:
+        pid = copies.start(["streamlit", *words], environment, log.fileno(), log.fileno())
+    started = process_started(pid)
     try:
-        _wait(f"http://127.0.0.1:{port}/healthz", process)
+        _wait(f"http://127.0.0.1:{port}/healthz", pid, started)
         yield f"http://127.0.0.1:{port}"
     finally:
         # It keeps nothing, and takes seconds to say goodbye.
-        process.kill()
+        while started and process_started(pid) == started:
+            os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
 
 
-def _wait(address: str, process: nursery.Born) -> None:
+def _wait(address: str, pid: int, started: str | None) -> None:
     for _ in range(1200):
         try:
             with urllib.request.urlopen(address, timeout=1):
                 return
         except OSError:
-            assert process.is_alive, "the dashboard ended while starting"
+            assert started is not None, "the dashboard ended before it began"
+            assert process_started(pid) == started, "the dashboard ended while starting"
             time.sleep(0.1)
     raise AssertionError("the dashboard did not start within two minutes")
 
@@ -94,7 +104,7 @@ def chromium() -> Iterator[Browser]:
             pytest.fail(why)
         pytest.skip(why)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu", QUICK])
         yield browser
         browser.close()
 

@@ -6,9 +6,9 @@ together, when the lock they wait for is let go.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -28,9 +28,9 @@ from core.inventory.operations import hold_compositions
 from core.messaging import inbox
 from core.messaging.inbox import Batch
 from core.orders.intake import Intake
-from tests.conftest import ROOT
 from tests.desks import CLERK, Desk, make_desk
 from tests.factories import NOW, body_of, make_refund, make_refund_line, make_sku, parse, record_bodies, world_of
+from tests.racing import answer, racer
 
 START = 78
 """Key of the lock that a race waits for."""
@@ -179,28 +179,18 @@ def at(conn: Any, desk: Desk) -> Desk:
 
 def race(engine: Engine, url: str, desk: Desk, *runners: tuple[str, int]) -> list[Any]:
     """Run the roles at once, each on its subject; returns what each came to."""
-    running = []
-    with engine.connect() as conn, conn.begin():
-        scalar(conn, "select pg_advisory_xact_lock(%(key)s)", key=START)
-        for role, subject in runners:
-            process = subprocess.Popen(
-                [sys.executable, __file__, role, url, *map(str, (desk.shop_id, desk.main_id, subject))],
-                cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            running.append(process)
-        for process in running:
-            assert process.stdout is not None
-            assert process.stdout.readline().strip() == "ready", process.stderr and process.stderr.read()
-    said = []
-    for process in running:
-        out, errors = process.communicate(timeout=60)
-        assert process.returncode == 0, errors
-        said.append(json.loads(out))
-    return said
+    with contextlib.ExitStack() as stack:
+        with engine.connect() as conn, conn.begin():
+            scalar(conn, "select pg_advisory_xact_lock(%(key)s)", key=START)
+            running = [
+                stack.enter_context(racer(__file__, role, url, *map(str, (desk.shop_id, desk.main_id, subject))))
+                for role, subject in runners
+            ]
+            for said, errors in running:
+                if said.readline().strip() != "ready":
+                    errors.seek(0)
+                    raise AssertionError(errors.read())
+        return [answer(said, errors) for said, errors in running]
 
 
 def test_one_form_sent_by_many_is_booked_once(engine: Engine, database: Any, desk: Desk) -> None:
