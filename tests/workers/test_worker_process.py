@@ -102,7 +102,12 @@ def test_a_scheduler_that_is_told_to_end_while_it_is_forked_ends_and_its_worker_
     struck: Any, eventually: Eventually
 ) -> None:
     forked: list[int] = []
-    eventually(lambda: forked.extend(children(struck.process.pid)) or forked, "it is forked")
+
+    def is_forked() -> bool:
+        forked.extend(children(struck.process.pid))
+        return bool(forked)
+
+    eventually(is_forked, "it is forked")
     child = forked[0]
     # Its worker takes note of that only seconds later, and forks the next in the same moment.
     eventually(lambda: process_started(child) is None, "it has ended")
