@@ -32,11 +32,12 @@ def tell(given: dict[str, Any]) -> None:
     print("begins", flush=True)
     sys.stdin.readline()
     quiet = 0
-    # While another one plans there is nothing to be seen for a moment.
+    # While another one plans there is nothing to be seen for a moment: before the first of it for as long as it takes.
     while quiet < 3:
         seat.drain(20)
         with read_only(engine) as conn:
-            is_due = queries.due(conn, seat.target, utc_now(), may_write=True) > 0
+            is_planned = bool(queries.states(conn, row.shop_id, row.id))
+            is_due = not is_planned or queries.due(conn, seat.target, utc_now(), may_write=True) > 0
         quiet = 0 if is_due else quiet + 1
         time.sleep(0.2)
 
