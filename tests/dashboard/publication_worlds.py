@@ -77,7 +77,7 @@ def waiting(conn: Connection) -> Shown:
             first=800000 + place * 1000,
             many=many,
         )
-    cup = world.catalogue.products["cup-0"]
+    cup, shirt = (world.catalogue.products[name] for name in ("cup-0", "linen-shirt"))
     for product, state, cause, problem in (
         (cup, "asks", "refused", PROBLEMS["refused"]),
         (
