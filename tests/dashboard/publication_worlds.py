@@ -80,12 +80,7 @@ def waiting(conn: Connection) -> Shown:
     cup, shirt = (world.catalogue.products[name] for name in ("cup-0", "linen-shirt"))
     for product, state, cause, problem in (
         (cup, "asks", "refused", PROBLEMS["refused"]),
-        (
-            world.catalogue.products["linen-shirt"],
-            "gone",
-            "deleted",
-            "it was deleted at the channel: remove it here too",
-        ),
+        (shirt, "gone", "deleted", "it was deleted at the channel: remove it here too"),
     ):
         execute(
             conn,
