@@ -27,6 +27,25 @@ def html(text: str) -> None:
     st.html(text)
 
 
+_STAYS = """<script>
+if (location.hash === "#%(part)s") {
+    const go = () => document.getElementById("%(part)s")?.scrollIntoView();
+    const watch = new ResizeObserver(go);
+    watch.observe(document.querySelector("[data-testid=stMainBlockContainer]"));
+    for (const act of ["wheel", "touchstart", "keydown", "pointerdown"])
+        addEventListener(act, () => watch.disconnect(), {once: true, passive: true, capture: true});
+}
+</script>"""
+
+
+def stay_at(part: str) -> None:
+    """Keep the heading with this anchor where a link to it led, until the person does something.
+
+    The browser goes there once, when the heading appears; what stands above it gets its size later still.
+    """
+    st.html(_STAYS % {"part": part}, unsafe_allow_javascript=True)
+
+
 def headline(answer: str, rest: str, as_of: datetime, zone: str) -> None:
     """The page's answer in one line, and the moment it was true."""
     html(

@@ -54,6 +54,7 @@ def draw(viewer: people.Viewer, party: Row, said: Explanation, since: str) -> No
         with components.panel("cause"):
             _draw_orders(viewer, party, said, kind)
     _draw_head(head, f"{way}{than}")
+    components.stay_at("why")
     left, right = st.columns([5, 6])
     with left:
         _draw_figure(said, party, viewer.shop.zone)

@@ -86,6 +86,9 @@ def test_from_the_list_of_sellers_to_the_reason_in_two_clicks(site: Site, browse
         expect(page.get_by_text("payable fell by")).to_be_visible()
         page.get_by_role("link", name="One adjustment").click(delay=80)
         expect(page.get_by_text("Adjustment: what it is made of")).to_be_in_viewport()
+        # There it stays while the rest of the page, above it and below, gets its size.
+        seen.settle()
+        expect(page.get_by_text("Adjustment: what it is made of")).to_be_in_viewport()
         assert "cause=adjustment" in page.url
         assert (seen.strangers, seen.complaints) == ([], [])
 

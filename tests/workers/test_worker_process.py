@@ -101,8 +101,9 @@ def test_a_worker_that_is_told_to_end_while_it_forks_its_scheduler_ends(struck: 
 def test_a_scheduler_that_is_told_to_end_while_it_is_forked_ends_and_its_worker_does_not_wait_for_it(
     struck: Any, eventually: Eventually
 ) -> None:
-    eventually(lambda: children(struck.process.pid), "it is forked")
-    child = children(struck.process.pid)[0]
+    forked: list[int] = []
+    eventually(lambda: forked.extend(children(struck.process.pid)) or forked, "it is forked")
+    child = forked[0]
     # Its worker takes note of that only seconds later, and forks the next in the same moment.
     eventually(lambda: process_started(child) is None, "it has ended")
     struck.signal(signal.SIGTERM)
