@@ -77,15 +77,10 @@ def waiting(conn: Connection) -> Shown:
             first=800000 + place * 1000,
             many=many,
         )
-    cup = world.catalogue.products["cup-0"]
+    cup, shirt = (world.catalogue.products[name] for name in ("cup-0", "linen-shirt"))
     for product, state, cause, problem in (
         (cup, "asks", "refused", PROBLEMS["refused"]),
-        (
-            world.catalogue.products["linen-shirt"],
-            "gone",
-            "deleted",
-            "it was deleted at the channel: remove it here too",
-        ),
+        (shirt, "gone", "deleted", "it was deleted at the channel: remove it here too"),
     ):
         execute(
             conn,
