@@ -132,7 +132,7 @@ def read_again(conn: Connection, shop_id: int, import_id: int, settings: Setting
         f"""
         update import_runs set state = 'reading', generation = generation + 1, settings = %(settings)s, problem = null,
             form = null, stop_asked_by = null, rows_total = null, new_categories = '{{}}', new_metafields = '[]',
-            effect = null, read_at = null, worked_at = %(now)s, {zeros}
+            category_ids = '{{}}', effect = null, read_at = null, worked_at = %(now)s, {zeros}
         where shop_id = %(shop)s and id = %(id)s
         """,
         shop=shop_id,

@@ -75,6 +75,7 @@ class Builder:
     def __init__(self, plan: Plan, currency: str, spool: Spool, decimals: Decimals, *, make_codes: bool) -> None:
         self.plan = plan
         self._width = len(plan.heads)
+        self._spool = spool
         self.variants = variants.VariantBuilder(plan, currency, spool, decimals, make_codes=make_codes)
         self._truth: Callable[[str], Any] = lru_cache(256)(cells.truth)
 
@@ -116,13 +117,15 @@ class Builder:
         if case.is_refused:
             return None
         first = case.rows[0]
-        handle = self._handle(case, products[0])
+        handle, made_from = self._handle(case, products[0])
         options, made = self.variants.variants(case, handle, sold)
         facts = self._facts(case, products, {row.number for row in sold}, options)
         texts = {name: self._told(case, products, name) for name in _TEXTS if name in self.plan.columns}
         title = self.plan.columns.get("title")
         if title is not None and not any(row.cells[title].strip() for row in products):
             case.fault(products[0], title, Fault("the product has no title", "fill it in"))
+        if self.plan.makes_handles and handle and not case.is_refused:
+            self._claim(case, products[0], handle, made_from)
         return ProductDraft(
             row=first.number,
             handle=handle,
@@ -134,6 +137,7 @@ class Builder:
             categories=self._categories(case, products),
             images=self._images(case, products),
             metafields=facts,
+            handle_from=self._head_of(made_from),
             **texts,
         )
 
@@ -186,12 +190,33 @@ class Builder:
             case.fault(products[1], None, Fault(f"{numbers} have the same ID or SKU", "give each its own"))
         return products, sold
 
-    def _handle(self, case: Case, row: Kept) -> str:
+    def _handle(self, case: Case, row: Kept) -> tuple[str, str | None]:
+        """The handle, and the field that it was made from; None where it is told."""
         told = case.of(row, "handle")
         if told:
-            return told
+            return told, None
         names = ("code", "barcode", "title") if self.plan.form == "mapped" else ("code", "product_id", "title")
-        return next((word for name in names if (word := cells.slug(cells.plain(case.of(row, name))))), "")
+        return next(
+            ((word, name) for name in names if (word := cells.slug(cells.plain(case.of(row, name))))), ("", None)
+        )
+
+    def _claim(self, case: Case, row: Kept, handle: str, made_from: str | None) -> None:
+        """Take the handle for this product; that another product of the file has it is a problem."""
+        taken = self._spool.claim_handle(handle, case.rows[0].number)
+        if not taken:
+            return
+        if "handle" in self.plan.columns:
+            fix = "write a handle of its own for each of the two"
+        elif self.plan.form == "mapped":
+            fix = "add a column of handles, with another one for each of the two, and choose it as Product"
+        else:
+            fix = "give one of the two another SKU"
+        place = self.plan.columns.get(made_from or "handle")
+        case.fault(row, place, Fault(f"makes the handle {handle}, which is that of row {taken} already", fix))
+
+    def _head_of(self, made_from: str | None) -> str:
+        is_alone = self.plan.form == "mapped" and "handle" not in self.plan.columns
+        return self.plan.heads[self.plan.columns[made_from]].strip() if made_from and is_alone else ""
 
     # --- what they tell ------------------------------------------------------------------------------------------
 

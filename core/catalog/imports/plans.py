@@ -64,6 +64,11 @@ class Plan:
     list_separator: str = ","
     path_separator: str = ">"
 
+    @property
+    def makes_handles(self) -> bool:
+        """Whether a product without a handle gets one of its SKU or its title: the other forms refuse it."""
+        return self.form not in ("shopify", "spree")
+
     def numbers(self) -> list[int]:
         """The places of prices, weights and units."""
         named = (self.columns[name] for name in _NUMBERS if name in self.columns)

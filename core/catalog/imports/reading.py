@@ -98,8 +98,9 @@ class ProductFile:
             self.progress.stage, self.progress.done, self.progress.total = "checking", 0, spool.rows
             decimals = self.plan.decimals or separators.decimals(has_points=self.plan.has_points)
             builder = Builder(self.plan, self.currency, spool, decimals, make_codes=self.make_codes)
-            # Codes that were made for products before that row are taken: they are made again.
-            for rows in spool.products(0 if self.make_codes else after_row):
+            # Codes and handles that were made for products before that row are taken: they are made again.
+            is_made = self.make_codes or self.plan.makes_handles
+            for rows in spool.products(0 if is_made else after_row):
                 outcome = builder.outcome(rows)
                 self.progress.done += len(rows)
                 if rows[0].number > after_row:

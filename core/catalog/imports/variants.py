@@ -83,13 +83,15 @@ class VariantBuilder:
             self._woocommerce(case, row, told)
         self._check_prices(case, row, told)
         code, is_made = self._code(case, handle, row, values)
+        barcode, barcode_from = self._barcode_of(case, row, has_code=code is not None)
         return VariantDraft(
             row=row.number,
             code=code,
             currency=self._currency,
             option_values=values,
             is_code_made=is_made,
-            barcode=self._barcode_of(case, row),
+            barcode=barcode,
+            barcode_from=barcode_from,
             weight_grams=self._weight_of(case, row),
             metafields=self._metafields(case, row),
             **told,
@@ -181,9 +183,16 @@ class VariantBuilder:
                 case.fault(row, place, fault)
                 return None, False
             if code:
-                self._check_twin(case, row, place, "code", code)
+                self._has_twin(case, row, place, "code", code)
                 return code, False
         if not self._make_codes:
+            if any(row.cells[at].strip() for at in self._barcodes):
+                # Which SKU has it is looked for among ours.
+                return None, False
+            if self._barcodes and place is None:
+                fix = "fill in one of the two, or let codes be made from handle and options"
+                case.fault(row, place, Fault("the variant has neither SKU nor barcode", fix))
+                return None, False
             fix = "fill in the SKU, or let codes be made from handle and options"
             case.fault(row, place, Fault("the variant has no SKU", fix))
             return None, False
@@ -200,9 +209,10 @@ class VariantBuilder:
             case.fault(row, self.plan.columns.get("code"), fault)
         return made
 
-    def _barcode_of(self, case: Case, row: Kept) -> str | Absent | None:
+    def _barcode_of(self, case: Case, row: Kept, *, has_code: bool) -> tuple[str | Absent | None, str]:
+        """The barcode, and the head of its column; "" in place of that where another row has it, too."""
         if not self._barcodes:
-            return ABSENT
+            return ABSENT, ""
         for place in self._barcodes:
             text = case.text(row, place)
             if text:
@@ -211,23 +221,31 @@ class VariantBuilder:
                 value, fault = (text, None) if is_read else self._barcode(text)
                 if fault:
                     case.fault(row, place, fault)
-                if value and row.barcode:
-                    self._check_twin(case, row, place, "barcode", row.barcode)
-                return value
-        return None
+                is_alone = not (value and row.barcode) or not self._has_twin(
+                    case, row, place, "barcode", row.barcode, is_named_by_it=not has_code
+                )
+                return value, case.plan.heads[place].strip() if is_alone else ""
+        return None, ""
 
-    def _check_twin(self, case: Case, row: Kept, place: int, kind: str, word: str) -> None:
+    def _has_twin(
+        self, case: Case, row: Kept, place: int, kind: str, word: str, *, is_named_by_it: bool = False
+    ) -> bool:
+        """Whether another row has the same code or barcode, which is told."""
         if not self._spool.has_twins:
-            return
+            return False
         twin = self._spool.twin(kind, word, row.number)
         if twin:
             more = f" ({twin.rows} rows in all)" if twin.rows > 2 else ""
             if kind == "code":
                 fix = "a SKU is one variant: delete one of the rows, or give it a SKU of its own"
                 case.fault(row, place, Fault(f"is the SKU of row {twin.row} too{more}", fix))
+            elif is_named_by_it:
+                fix = "fill in the SKU of each, or delete one of the rows"
+                case.fault(row, place, Fault(f"is the barcode of row {twin.row} too{more}", fix))
             else:
                 fix = "scan both again if they are different goods"
                 case.fault(row, place, Fault(f"is the barcode of row {twin.row} too{more}", fix, "warning"))
+        return twin is not None
 
     # --- prices, weights, metafields -----------------------------------------------------------------------------
 
