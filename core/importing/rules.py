@@ -82,7 +82,7 @@ def merged(
     base = current or ProductDocument(draft.handle, "", ())
     document = replace(
         base,
-        title=base.title if isinstance(draft.title, Absent) else _line(draft.title),
+        title=_title(draft.title, base.title),
         description=_text(draft.description, base.description),
         vendor=_or_none(draft.vendor, base.vendor),
         product_type=_or_none(draft.product_type, base.product_type),
@@ -117,12 +117,19 @@ def _paths(found: Merged, draft: ProductDraft, told: Sequence[tuple[str, ...]]) 
     return tuple(dict.fromkeys(paths))
 
 
+def _title(told: str | Absent, before: str) -> str:
+    return _or_none(told, before) or ""
+
+
 def _text(told: str | Absent, before: str) -> str:
-    return before if isinstance(told, Absent) else told.strip()
+    return before if isinstance(told, Absent) or told.strip() == before.strip() else told.strip()
 
 
 def _or_none(told: str | Absent, before: str | None) -> str | None:
-    return before if isinstance(told, Absent) else _line(told) or None
+    """A line as the file tells it; what differs from ours by its spaces alone is no change."""
+    if isinstance(told, Absent) or (before is not None and _line(told) == _line(before)):
+        return before
+    return _line(told) or None
 
 
 def _line(text: str) -> str:
@@ -197,7 +204,8 @@ def _variant(
     facts = metafields.read(
         *("variant", told.row, told.metafields, base.metafields, fields, told.currency), found.defined, found.problems
     )
-    if not isinstance(told.cost_minor, Absent):
+    is_told_apart = told.cost_minor is None and COST in told.metafields and told.metafields[COST].text.strip()
+    if not isinstance(told.cost_minor, Absent) and not is_told_apart:
         facts.pop(COST, None)
         if told.cost_minor is not None:
             facts[COST] = {"amount_minor": told.cost_minor, "currency": told.currency}

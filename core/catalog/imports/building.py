@@ -227,7 +227,9 @@ class Builder:
         for row in rows:
             if not row.cells[place]:
                 continue
-            text = words(case.text(row, place))
+            text = case.text(row, place)
+            # In an address, &copy= is no ©.
+            text = text.replace("&amp;", "&") if name == "url" else words(text)
             if text and not told:
                 told, by = text, row
             elif text and text != told:
@@ -272,7 +274,7 @@ class Builder:
 
     def _parted(self, text: str) -> list[str]:
         """The parts of a list in one cell, without the empty ones."""
-        if self.plan.form == "woocommerce":
+        if self.plan.form in ("woocommerce", "shopify"):
             parts = [part.replace("\\,", ",") for part in _ESCAPED_COMMA.split(text)]
         else:
             parts = text.split(self.plan.list_separator)
@@ -282,7 +284,13 @@ class Builder:
         place = self.plan.columns.get("categories")
         if place is None and not self.plan.categories:
             return ABSENT
-        paths = []
+        paths: list[str] = []
+        if place is not None:
+            told = case.first(rows, place)
+            if self.plan.form == "woocommerce":
+                paths += self._parted(told)
+            else:
+                paths += re.split("[|;\n]", told) if self.plan.form == "mapped" else [told]
         for at in self.plan.categories:
             text = case.text(rows[0], at)
             if text.startswith("pcat_"):
@@ -290,12 +298,6 @@ class Builder:
                 case.fault(rows[0], at, Fault("is the other system's own id of a category", fix, "warning"))
             elif text:
                 paths.append(text)
-        if place is not None:
-            told = case.first(rows, place)
-            if self.plan.form == "woocommerce":
-                paths += self._parted(told)
-            else:
-                paths += re.split("[|;\n]", told) if self.plan.form == "mapped" else [told]
         split = (tuple(words(name) for name in path.split(self.plan.path_separator) if name.strip()) for path in paths)
         return tuple(dict.fromkeys(path for path in split if path))
 

@@ -79,6 +79,11 @@ def plain(text: str) -> str:
     return text
 
 
+def is_dressed(text: str) -> bool:
+    """Whether a cell says that it is a text, as ="1E5" does: a spreadsheet has shortened nothing of it."""
+    return text.strip()[:2] == '="'
+
+
 def words(text: str) -> str:
     """A name as people read it: entities of HTML are the characters that they stand for."""
     text = text.strip()
@@ -229,10 +234,11 @@ def truth(text: str) -> tuple[bool | Absent, Fault | None]:
 
 def barcode(text: str) -> tuple[str | None, Fault | None]:
     """A barcode as it is printed; None for an empty cell. A misread one is an error, a number of one's own is not."""
+    is_text = is_dressed(text)
     text = plain(text)
     if not text:
         return None, None
-    if _SCIENTIFIC.fullmatch(text):
+    if _SCIENTIFIC.fullmatch(text) and not is_text:
         return None, Fault(
             "is a barcode that a spreadsheet has shortened to scientific notation; its digits are lost",
             "format the column as text, fill in the barcodes again and save the file",
@@ -263,10 +269,11 @@ def barcode(text: str) -> tuple[str | None, Fault | None]:
 
 def code(text: str) -> tuple[str | None, Fault | None]:
     """A SKU code as it is written; None for an empty cell."""
+    is_text = is_dressed(text)
     text = plain(text)
     if not text:
         return None, None
-    if "E+" in text.upper() and _SCIENTIFIC.fullmatch(text):
+    if "E+" in text.upper() and _SCIENTIFIC.fullmatch(text) and not is_text:
         return None, Fault(
             "is a code that a spreadsheet has shortened to scientific notation; its digits are lost",
             "format the column as text, fill in the codes again and save the file",

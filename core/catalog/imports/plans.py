@@ -1,7 +1,7 @@
 """The forms of product files that are known by their heads, and what each column of a file is read as.
 
 Sources: Shopify's "Using CSV files to import and export products" (the template of 2025 and the one before it) and
-the older, wider template of its Transporter; WooCommerce's "Product CSV import schema"; Medusa's exports of versions
+the older, wider template of its Transporter (Currency and URL are our own export's); WooCommerce's "Product CSV import schema"; Medusa's exports of versions
 1 and 2; Spree's product import template.
 """
 
@@ -118,7 +118,8 @@ _SHOPIFY = {
     "seo title": "seo_title", "seo description": "seo_description", "metafields global title tag": "seo_title",
     "metafields global description tag": "seo_description", "cost per item": "cost",
     "metafield namespace": "metafield_namespace", "metafield key": "metafield_key",
-    "metafield value": "metafield_value", "metafield value type": "metafield_type",
+    "metafield value": "metafield_value", "metafield value type": "metafield_type", "currency": "currency",
+    "url": "url",
     **dict.fromkeys(
         ("variant inventory policy", "continue selling when out of stock", "variant fulfillment service",
          "fulfillment service", "gift card", "variant tax code", "tax code", "weight unit for display",

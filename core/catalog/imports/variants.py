@@ -12,6 +12,7 @@ from core.catalog.imports.drafts import ABSENT, Absent, Metafield, VariantDraft
 from core.catalog.imports.plans import Plan
 from core.catalog.imports.separators import without_thousands
 from core.catalog.imports.spool import Kept, Spool
+from core.money import CURRENCIES
 
 if TYPE_CHECKING:
     from core.catalog.imports.building import Case
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Reader = Callable[..., tuple[Any, Fault | None]]
 
 _REMEMBERED = 8_192
+_AMOUNTS = frozenset(("price_minor", "compare_at_minor", "cost_minor"))
 
 
 class VariantBuilder:
@@ -53,6 +55,10 @@ class VariantBuilder:
             ("taxable", columns.get("tax_status"), _remembering(_is_taxed)),
             ("image_url", columns.get("image_url"), lambda text: (text.strip(), None)),
         ]
+        self._money = lru_cache(16)(
+            lambda named: _remembering(telling(partial(cells.amount, currency=named, decimals=decimals)))
+        )
+        self._has_currencies = plan.form == "shopify" and "currency" in columns
         self._readers = [(name, place, read) for name, place, read in readers if place is not None]
         self._price_place = price
         self._barcodes = [columns[name] for name in ("barcode", "ean", "upc") if name in columns]
@@ -71,10 +77,13 @@ class VariantBuilder:
     def _variant(self, case: Case, handle: str, row: Kept, values: tuple[str, ...]) -> VariantDraft:
         told: dict[str, Any] = {}
         odd = row.odd
+        currency = self._currency_of(case, row)
         for name, place, read in self._readers:
             text = row.cells[place]
             if odd and place in odd:
                 text = case.text(row, place)
+            if name in _AMOUNTS and currency != self._currency:
+                read = self._money(currency)
             value, fault = read(text)
             if fault:
                 case.fault(row, place, fault)
@@ -87,7 +96,7 @@ class VariantBuilder:
         return VariantDraft(
             row=row.number,
             code=code,
-            currency=self._currency,
+            currency=currency,
             option_values=values,
             is_code_made=is_made,
             barcode=barcode,
@@ -96,6 +105,11 @@ class VariantBuilder:
             metafields=self._metafields(case, row),
             **told,
         )
+
+    def _currency_of(self, case: Case, row: Kept) -> str:
+        """The currency of the row's prices: our own export names it in each row."""
+        named = case.of(row, "currency").upper() if self._has_currencies else ""
+        return named if named in CURRENCIES else self._currency
 
     # --- options -------------------------------------------------------------------------------------------------
 
@@ -261,7 +275,7 @@ class VariantBuilder:
             place = self.plan.columns.get("compare_at")
             case.fault(row, place, Fault("is a price to compare with that is below the price", fix, "warning"))
         named = case.of(row, "currency").upper()
-        if price and named and named != self._currency:
+        if price and named and named not in (self._currency, self._currency_of(case, row)):
             fix = f"convert the prices to {self._currency}, or import this file with {named}"
             place = self.plan.columns["currency"]
             case.fault(
