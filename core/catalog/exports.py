@@ -96,7 +96,7 @@ class Layout:
             "Body (HTML)": product.description,
             "Vendor": _entities(product.vendor or ""),
             "Type": _entities(product.product_type or ""),
-            "Tags": ", ".join(_entities(tag).replace(",", "\\,") for tag in product.tags),
+            "Tags": ", ".join(map(_in_list, product.tags)),
             "Published": _truth(product.status == "active"),
             "SEO Title": _entities(product.seo_title or ""),
             "SEO Description": _entities(product.seo_description or ""),
@@ -157,6 +157,12 @@ def _truth(is_so: bool) -> str:
 def _entities(text: str) -> str:
     """A name whose ampersands are written so that they are read as they are: names are read with HTML's entities."""
     return text.replace("&", "&amp;") if html.unescape(text) != text else text
+
+
+def _in_list(tag: str) -> str:
+    """A tag in a list that commas part: its own are escaped, and none that follows is by its last character."""
+    written = _entities(tag).replace(",", "\\,")
+    return f"{written} " if written.endswith("\\") else written
 
 
 _NUMBER_LIKE = re.compile(r"[\d.,]+[eE]\+?\d+", re.ASCII)

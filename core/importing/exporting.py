@@ -287,9 +287,7 @@ def write_file(
             tell(done, out.rows)
 
 
-def write(
-    engine: Engine, store: DocumentStore, shop_id: int, export_id: int, clock: Callable[[], datetime]
-) -> Export:
+def write(engine: Engine, store: DocumentStore, shop_id: int, export_id: int, clock: Callable[[], datetime]) -> Export:
     """Write an export and keep its file for some days; returns it as it is then. One that is over stays as it is.
 
     Raises BadInput, StoreFull, and what may succeed later: it is begun again then.

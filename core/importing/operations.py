@@ -164,6 +164,20 @@ def remember_mapping(
     )
 
 
+def forget_mapping(conn: Connection, shop_id: int, heads: Sequence[str], actor: Actor, now: datetime) -> bool:
+    """Read files of these heads by the form that they have from now on; says whether that was another way before."""
+    key = heads_key(heads)
+    count = execute(
+        conn,
+        "delete from import_mappings where shop_id = %(shop)s and heads_key = %(key)s",
+        shop=shop_id,
+        key=key,
+    )
+    if count:
+        audit.record(conn, shop_id, actor, "forget_import_mapping", f"heads:{key[:12]}", now)
+    return count > 0
+
+
 def apply(conn: Connection, shop_id: int, import_id: int, actor: Actor, now: datetime) -> None:
     """Have what was read applied, or go on with it. Ring `imports.work` after the commit.
 

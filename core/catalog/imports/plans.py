@@ -1,8 +1,8 @@
 """The forms of product files that are known by their heads, and what each column of a file is read as.
 
 Sources: Shopify's "Using CSV files to import and export products" (the template of 2025 and the one before it) and
-the older, wider template of its Transporter (Currency and URL are our own export's); WooCommerce's "Product CSV import schema"; Medusa's exports of versions
-1 and 2; Spree's product import template.
+the older, wider template of its Transporter; WooCommerce's "Product CSV import schema"; Medusa's exports of versions
+1 and 2; Spree's product import template. Currency and URL are columns of our own export in Shopify's form.
 """
 
 from __future__ import annotations
