@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -22,7 +22,7 @@ from core.connections.queries import ConnectionRow
 from core.db import read_only, unit_of_work
 from core.errors import BadInput
 from core.importing import exporting
-from core.importing.exporting import KINDS, Kind
+from core.importing.exporting import KINDS
 from core.publication import operations, queries
 from core.publication.rules import FIELDS
 from core.runs import control
@@ -234,7 +234,7 @@ def export(
             def tell(done: int, _rows: int) -> None:
                 bar.update(task, completed=done)
 
-            done, rows = exporting.write_file(app.engine, shop_id, filters, cast(Kind, kind), half, tell)
+            done, rows = exporting.write_file(app.engine, shop_id, filters, kind, half, tell)
         half.replace(file)
     finally:
         half.unlink(missing_ok=True)

@@ -192,7 +192,7 @@ class Builder:
 
     def _handle(self, case: Case, row: Kept) -> tuple[str, str | None]:
         """The handle, and the field that it was made from; None where it is told."""
-        told = case.of(row, "handle")
+        told = cells.seen(case.of(row, "handle"))
         if told:
             return told, None
         names = ("code", "barcode", "title") if self.plan.form == "mapped" else ("code", "product_id", "title")
@@ -309,7 +309,8 @@ class Builder:
         found: list[tuple[float, str, str | Absent]] = []
         seen: set[tuple[str, str | Absent]] = set()
         for row in rows:
-            for at, url in self._addresses(case, row, lists, single):
+            for at, written in self._addresses(case, row, lists, single):
+                url = cells.address(written)
                 is_single = at == single
                 alt = words(case.of(row, "image_alt")) if is_single and "image_alt" in columns else ABSENT
                 if (url, alt) in seen or (not alt and any(url == known for known, _ in seen)):

@@ -61,6 +61,10 @@ _WEIGHED = re.compile(r"(.*?\d)\s*([a-zA-Z]*)\.?")
 SPACES = re.compile("[\\s\u00a0\u202f'’]")
 GROUPED = re.compile(r"\d{1,3}(?:[.,]\d{3})+", re.ASCII)
 _SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?[eE]\+?\d+", re.ASCII)
+_UNSEEN = dict.fromkeys(
+    (0xAD, 0x61C, 0x180E, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A))
+)
+"""Spaces of no width, marks of direction and of order, hyphens that only show at the end of a line."""
 _AMOUNT_MAX = 10**15
 _DIGITS_MAX = 18
 """Of a number before its decimals: more are a barcode, or a slip."""
@@ -69,9 +73,14 @@ NUMBER_MAX = 100
 _UNITS_MAX = 2**31 - 1
 
 
+def seen(text: str) -> str:
+    """A cell without characters that nobody sees, such as a space of no width that was copied with a code."""
+    return text if text.isascii() else text.translate(_UNSEEN).strip()
+
+
 def plain(text: str) -> str:
     """A cell without the space around it, and without what spreadsheets are told a text by: '0123 and ="0123"."""
-    text = text.strip()
+    text = seen(text.strip())
     if text[:2] == '="' and text[-1:] == '"' and len(text) > 2:
         return text[2:-1].strip()
     if text[:1] == "'" and text[1:2].isdigit():
@@ -281,6 +290,13 @@ def code(text: str) -> tuple[str | None, Fault | None]:
     if len(text) > 255:
         return None, Fault(f"has {len(text):,} characters, and a code has at most 255", "shorten it")
     return text, None
+
+
+def address(text: str) -> str:
+    """An address as browsers take it: with the scheme that it leaves open, and without spaces."""
+    url = text.strip()
+    url = f"https:{url}" if url.startswith("//") else url
+    return re.sub(r"\s", "%20", url) if url.lower().startswith(("http://", "https://")) else url
 
 
 def slug(text: str) -> str:

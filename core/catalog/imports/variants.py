@@ -53,7 +53,7 @@ class VariantBuilder:
             ("requires_shipping", columns.get("digital"), _remembering(_is_shipped)),
             ("taxable", columns.get("taxable"), truth),
             ("taxable", columns.get("tax_status"), _remembering(_is_taxed)),
-            ("image_url", columns.get("image_url"), lambda text: (text.strip(), None)),
+            ("image_url", columns.get("image_url"), lambda text: (cells.address(text), None)),
         ]
         self._money = lru_cache(16)(
             lambda named: _remembering(telling(partial(cells.amount, currency=named, decimals=decimals)))
