@@ -70,7 +70,8 @@ def begin(
     *,
     remember: bool,
 ) -> Begun:
-    """Have an uploaded file read without effect, once. `remember`: map files of these heads like this from now on.
+    """Have an uploaded file read without effect, once. `remember`: read files of these heads like this from now on, by
+    the form that they have where nothing is mapped.
 
     Raises core.documents.NoDocument, BadInput.
     """
@@ -106,6 +107,8 @@ def _remember(
     conn: Connection, shop_id: int, settings: Settings, heads: tuple[str, ...], actor: Actor, *, remember: bool
 ) -> None:
     if settings.mapping is None:
+        if remember:
+            operations.forget_mapping(conn, shop_id, heads, actor, utc_now())
         return
     settings.mapping.check_heads(heads)
     if remember:

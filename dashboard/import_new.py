@@ -68,12 +68,11 @@ def draw(viewer: people.Viewer, document_id: int, again: Run | None = None) -> N
         return
     components.title(seen.file_name, "is read again" if again else "is uploaded")
     steps(1)
-    _draw_form(seen)
     key = f"import-{document_id}"
     start = again.settings if again else Settings(shop.currency)
-    mapping = None
-    if seen.form is None or start.mapping is not None:
-        mapping = _draw_mapping(viewer, seen, start.mapping, key)
+    remembered = import_queries.remembered(shop.id, seen.heads) if start.mapping is None else None
+    is_mapped = _draw_form(seen, key, by_hand=start.mapping is not None or (again is None and remembered is not None))
+    mapping = _draw_mapping(seen, start.mapping, remembered, key) if is_mapped else None
     settings = _draw_settings(viewer, start, mapping, key)
     if mapping is not None and settings is not None and not settings.make_codes and "code" not in mapping.columns:
         st.warning(
@@ -95,7 +94,8 @@ def _draw_unreadable(why: str) -> None:
             st.rerun()
 
 
-def _draw_form(seen: Seen) -> None:
+def _draw_form(seen: Seen, key: str, *, by_hand: bool) -> bool:
+    """Say what the file is; whether its columns are mapped by a person. `by_hand`: they were the last time."""
     columns = formats.plural(len(seen.samples), "column")
     with components.card("ok" if seen.form else "attention", "import-form"), st.container(gap="xxsmall"):
         if seen.form:
@@ -103,7 +103,14 @@ def _draw_form(seen: Seen) -> None:
                 f"{formats.badge('ok', 'Known form')} **This is {import_words.FORMS[seen.form]}.** "
                 f"Its {columns} are known: there is nothing to map."
             )
+            is_mapped = st.toggle(
+                "Map its columns by hand",
+                by_hand,
+                key=f"{key}-by-hand",
+                help="Where this file uses the columns of the form for something else than the form does.",
+            )
         else:
+            is_mapped = True
             st.markdown(
                 f"{formats.badge('attention', 'Form of its own')} **This file has {columns} of its own.** Say below "
                 "which of them is what; what is likely is chosen already."
@@ -116,11 +123,11 @@ def _draw_form(seen: Seen) -> None:
         components.table([("Column", False), ("First values", False)], body, "Columns of the file")
         if len(seen.samples) > len(shown):
             st.caption(f"and {formats.plural(len(seen.samples) - len(shown), 'more column', 'more columns')}")
+    return is_mapped
 
 
-def _draw_mapping(viewer: people.Viewer, seen: Seen, given: Mapping | None, key: str) -> Mapping:
+def _draw_mapping(seen: Seen, given: Mapping | None, remembered: Mapping | None, key: str) -> Mapping:
     st.subheader("Which column is what", anchor="mapping")
-    remembered = None if given else import_queries.remembered(viewer.shop.id, seen.heads)
     if remembered is not None:
         st.caption("Chosen as a file with these columns was mapped last. Correct what is different.")
     else:
@@ -205,7 +212,9 @@ def _draw_begin(viewer: people.Viewer, document_id: int, seen: Seen, settings: S
         go = st.form_submit_button("Read it, change nothing", type="primary", icon=":material/search:")
     st.caption("This is the dry run: it says what the file would change, row by row. You decide afterwards.")
     if go:
-        _begin(viewer, document_id, seen, settings, again, reason or "", remember=bool(remember))
+        # That its form is known suffices is remembered, too.
+        is_kept = bool(remember) or (settings.mapping is None and seen.form is not None)
+        _begin(viewer, document_id, seen, settings, again, reason or "", remember=is_kept)
 
 
 def _begin(

@@ -62,15 +62,14 @@ def read(
 
 
 def _mapping(app: Application, shop_id: int, file: Path, currency: str, named: Path | None) -> Mapping | None:
-    """The mapping that is named, or remembered for files of these heads; None for a form that is known."""
+    """The mapping that is named, or remembered for files of these heads; None for a form that is known and that nobody
+    has mapped by hand."""
     if named is not None:
         return Mapping.from_json(named.read_text(encoding="utf-8"))
     opened = open_products(file, file.name, currency)
-    if opened.form is not None:
-        return None
     with read_only(app.engine) as conn:
         found = queries.remembered_mapping(conn, shop_id, opened.heads)
-    if found is None:
+    if found is None and opened.form is None:
         click.echo(f"Put this into a file, correct it, and name it with --mapping:\n{opened.suggested.to_json()}")
         raise NeedsMapping(file.name, opened.heads, opened.suggested)
     return found

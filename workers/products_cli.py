@@ -1,18 +1,28 @@
-"""`switchyard products`: read a channel's products, keep them in step, decide who is master of which field."""
+"""`switchyard products`: read a channel's products, keep them in step, decide who is master of which field, write
+products to a file."""
 
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import click
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from core.audit import Actor
+from core.catalog.categories.queries import paths as category_paths
+from core.catalog.products import queries as catalogue
+from core.catalog.products.documents import STATUSES
+from core.catalog.products.queries import Filters
 from core.clock import utc_now
 from core.connections import queries as connections
 from core.connections.queries import ConnectionRow
 from core.db import read_only, unit_of_work
 from core.errors import BadInput
+from core.importing import exporting
+from core.importing.exporting import KINDS
 from core.publication import operations, queries
 from core.publication.rules import FIELDS
 from core.runs import control
@@ -178,3 +188,54 @@ def allow_drops(connection: str, product: int, reason: str, shop: str | None) ->
         said = operations.allow_drops(conn, row, product, Actor(console.person(), reason), utc_now())
     console.ring(app, "products.push", shop_id=row.shop_id, connection_id=row.id)
     click.echo(f"May be deleted at {row.name}: {', '.join(said)}.")
+
+
+@products.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--words", default="", help="Only products that these words are found in.")
+@click.option("--status", type=click.Choice(STATUSES), help="Only those of this status.")
+@click.option("--vendor", help="Only those of this vendor.")
+@click.option("--type", "product_type", help="Only those of this type.")
+@click.option("--category", help='Only those in this category or below it, as "Home > Mugs".')
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@_SHOP
+def export(
+    file: Path,
+    words: str,
+    status: str | None,
+    vendor: str | None,
+    product_type: str | None,
+    category: str | None,
+    force: bool,
+    shop: str | None,
+) -> None:
+    """Write products to FILE (.csv or .xlsx), in the form of Shopify's export; importing it again changes nothing."""
+    kind = file.suffix.lower().removeprefix(".")
+    if kind not in KINDS:
+        raise BadInput(f"{file.name} is neither .csv nor .xlsx: end its name in one of the two")
+    if file.exists() and not force:
+        raise BadInput(f"{file} is there already: choose another name, or write over it with --force")
+    app = console.application()
+    shop_id = console.shop_of(app, shop)
+    with read_only(app.engine) as conn:
+        known = {path: number for number, path in category_paths(conn, shop_id).items()}
+        if category is not None and category not in known:
+            raise BadInput(f"there is no category {category}: write its names from the top, with > between them")
+        filters = Filters(words, status, vendor, product_type, None if category is None else known[category])
+        total = catalogue.count_fitting(conn, shop_id, filters)
+    if not total:
+        raise BadInput("no product fits: nothing was written")
+    columns = (TextColumn("writing"), BarColumn(), TextColumn("{task.completed:,.0f} products"), TimeElapsedColumn())
+    half = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with Progress(*columns, console=console.console, transient=True) as bar:
+            task = bar.add_task("writing", total=total)
+
+            def tell(done: int, _rows: int) -> None:
+                bar.update(task, completed=done)
+
+            done, rows = exporting.write_file(app.engine, shop_id, filters, kind, half, tell)
+        half.replace(file)
+    finally:
+        half.unlink(missing_ok=True)
+    click.echo(f"{done:,} products in {rows:,} rows written to {file}.")

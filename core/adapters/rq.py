@@ -80,6 +80,7 @@ JOB_QUEUES: Mapping[str, str] = {
     "ledger.seal": "money",
     "ledger.anchor": "money",
     "imports.work": "imports",
+    "exports.write": "imports",
     "sweep.imports": "imports",
     "stock.measure": "reports",
     "audit.nightly": "reports",

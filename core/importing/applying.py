@@ -11,17 +11,19 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
 from core.audit import Actor
-from core.catalog.categories.operations import ensure_paths
 from core.catalog.products import operations as products
 from core.catalog.products import queries as catalogue
-from core.catalog.products.documents import from_json
+from core.catalog.products.documents import ProductDocument, from_json
 from core.catalog.products.fields import Definition
 from core.catalog.products.writing import Put, lock, put_products
 from core.db import execute, fetch
 from core.errors import Anticipated
 from core.importing.counting import set_stock
 from core.importing.holding import BATCH, actor_of, finish, is_broken, storable, why
+from core.importing.metafields import check_types
+from core.importing.placing import placed
 from core.importing.queries import Run
+from core.importing.renaming import skus_without_product
 
 log = logging.getLogger(__name__)
 
@@ -101,11 +103,13 @@ def _apply_apart(conn: Connection, run: Run, rows: Sequence[RowMapping], actor: 
 def _apply(conn: Connection, run: Run, rows: Sequence[RowMapping], actor: Actor, now: datetime) -> None:
     changing = [row for row in rows if row["action"] != "unchanged"]
     puts = _puts(conn, run, changing, now)
+    skus_before = skus_without_product(conn, run.shop_id, puts)
     results = put_products(conn, run.shop_id, puts, "imported", actor, now, import_id=run.id)
     fates = [
         _fate(row, result.fate, result.detail or None)
         | {"version": result.version if result.fate == "done" else None, "product_id": result.product_id}
-        for row, result in zip(changing, results, strict=True)
+        | {"skus_before": _those_of(put.document, skus_before) if result.fate == "done" else None}
+        for row, put, result in zip(changing, puts, results, strict=True)
     ]
     fates += [_fate(row, "done") for row in rows if row["action"] == "unchanged"]
     done = {fate["position"] for fate in fates if fate["fate"] == "done"}
@@ -124,7 +128,14 @@ def _fate(row: RowMapping, fate: str, detail: str | None = None) -> dict[str, An
         "detail": detail,
         "version": None,
         "product_id": row["product_id"],
+        "skus_before": None,
     }
+
+
+def _those_of(document: ProductDocument | None, skus: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What is known of a document's SKUs; None where nothing is."""
+    variants = () if document is None else document.variants
+    return {variant.code: skus[variant.code] for variant in variants if variant.code in skus} or None
 
 
 def _define(conn: Connection, run: Run, actor: Actor, now: datetime) -> None:
@@ -138,23 +149,39 @@ def _define(conn: Connection, run: Run, actor: Actor, now: datetime) -> None:
 
 def _puts(conn: Connection, run: Run, rows: Sequence[RowMapping], now: datetime) -> list[Put]:
     paths = {tuple(path) for row in rows for path in row["category_paths"] or ()}
-    ids = ensure_paths(conn, run.shop_id, paths, now)
+    ids = placed(conn, run, paths, now)
+    others = _of_another_type(conn, run)
     puts = []
     for row in rows:
         told = dict(row["document"])
         if row["category_paths"] is not None:
-            told["categories"] = [ids[tuple(path)] for path in row["category_paths"]]
-        puts.append(Put(from_json(told), row["product_id"], row["base_version"]))
+            told["categories"] = list(dict.fromkeys(ids[tuple(path)] for path in row["category_paths"]))
+        document = from_json(told)
+        if others:
+            check_types("product", document.metafields, others, run.settings.currency)
+            for variant in document.variants:
+                check_types("variant", variant.metafields, others, variant.currency)
+        puts.append(Put(document, row["product_id"], row["base_version"]))
     return puts
+
+
+def _of_another_type(conn: Connection, run: Run) -> dict[tuple[str, str], Definition]:
+    """Metafields that the file would bring, and that were defined meanwhile, as something else."""
+    if not run.new_metafields:
+        return {}
+    known = catalogue.definitions(conn, run.shop_id)
+    wanted = {(told["owner"], told["key"]): told["type"] for told in run.new_metafields}
+    return {key: known[key] for key, type_ in wanted.items() if key in known and known[key].type != type_}
 
 
 def _note_fates(conn: Connection, run: Run, fates: Sequence[Mapping[str, Any]], now: datetime) -> None:
     execute(
         conn,
         """
-        update import_items i set fate = r.fate, detail = r.detail, version = r.version, product_id = r.product_id
+        update import_items i set fate = r.fate, detail = r.detail, version = r.version, product_id = r.product_id,
+            skus_before = r.skus_before
         from jsonb_to_recordset(%(fates)s::jsonb) as r (position int4, fate text, detail text, version int4,
-            product_id int8)
+            product_id int8, skus_before jsonb)
         where i.shop_id = %(shop)s and i.import_id = %(import)s and i.position = r.position
         """,
         shop=run.shop_id,

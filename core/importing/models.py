@@ -1,5 +1,5 @@
 """Tables: import_runs, import_items (one product of a file, or rows that are none), import_problem_groups,
-import_mappings."""
+import_mappings, catalogue_exports."""
 
 from __future__ import annotations
 
@@ -77,6 +77,14 @@ import_runs = Table(
     ),
     Column("new_categories", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("new_metafields", JSONB, nullable=False, server_default=text("'[]'")),
+    Column(
+        "category_ids",
+        JSONB,
+        nullable=False,
+        server_default=text("'{}'"),
+        comment="by the path that the file names, the category that it was when the file was read, or that was made "
+        "for it",
+    ),
     Column("effect", JSONB, comment="what applying the rest would do besides, as it was when it was read or stopped"),
     Column("created_by", Text, nullable=False),
     Column("reason", Text, nullable=False),
@@ -129,6 +137,12 @@ import_items = Table(
     Column("version", Integer),
     Column("undo_fate", Text),
     Column("undo_detail", Text, comment="why it is barred from being as it was"),
+    Column(
+        "skus_before",
+        JSONB,
+        comment="by code, title and barcode of the SKUs that were no product's before it was applied: given back by an "
+        "undo",
+    ),
     PrimaryKeyConstraint("shop_id", "import_id", "position"),
     ForeignKeyConstraint(["shop_id", "import_id"], ["import_runs.shop_id", "import_runs.id"]),
     CheckConstraint("action in ('create', 'update', 'unchanged', 'reject')", name="action"),
@@ -202,4 +216,33 @@ import_mappings = Table(
     PrimaryKeyConstraint("shop_id", "id"),
     ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
     UniqueConstraint("shop_id", "heads_key"),
+)
+
+catalogue_exports = Table(
+    "catalogue_exports",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("filters", JSONB, nullable=False, comment="which products, as on their page"),
+    Column("products_total", Integer, nullable=False, comment="how many fitted when it was asked for"),
+    _count("products_done"),
+    _count("rows_done"),
+    Column("document_id", BigInteger, comment="the file, kept for some days"),
+    Column("file_name", Text),
+    Column("problem", Text),
+    Column("stop_asked_by", Text),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column(
+        "worked_at", DateTime(timezone=True), nullable=False, comment="the last sign of life of whoever works on it"
+    ),
+    Column("ended_at", DateTime(timezone=True)),
+    PrimaryKeyConstraint("shop_id", "id"),
+    ForeignKeyConstraint(["shop_id"], ["shops.shop_id"]),
+    CheckConstraint("state in ('writing', 'written', 'stopped', 'failed')", name="state"),
+    CheckConstraint("kind in ('csv', 'xlsx')", name="kind"),
+    CheckConstraint("(state = 'written') = (document_id is not null)", name="written"),
+    Index("ix_catalogue_exports_at_work", "shop_id", "id", postgresql_where=text("state = 'writing'")),
 )

@@ -132,7 +132,7 @@ def read_again(conn: Connection, shop_id: int, import_id: int, settings: Setting
         f"""
         update import_runs set state = 'reading', generation = generation + 1, settings = %(settings)s, problem = null,
             form = null, stop_asked_by = null, rows_total = null, new_categories = '{{}}', new_metafields = '[]',
-            effect = null, read_at = null, worked_at = %(now)s, {zeros}
+            category_ids = '{{}}', effect = null, read_at = null, worked_at = %(now)s, {zeros}
         where shop_id = %(shop)s and id = %(id)s
         """,
         shop=shop_id,
@@ -162,6 +162,20 @@ def remember_mapping(
         by=actor.name,
         now=now,
     )
+
+
+def forget_mapping(conn: Connection, shop_id: int, heads: Sequence[str], actor: Actor, now: datetime) -> bool:
+    """Read files of these heads by the form that they have from now on; says whether that was another way before."""
+    key = heads_key(heads)
+    count = execute(
+        conn,
+        "delete from import_mappings where shop_id = %(shop)s and heads_key = %(key)s",
+        shop=shop_id,
+        key=key,
+    )
+    if count:
+        audit.record(conn, shop_id, actor, "forget_import_mapping", f"heads:{key[:12]}", now)
+    return count > 0
 
 
 def apply(conn: Connection, shop_id: int, import_id: int, actor: Actor, now: datetime) -> None:

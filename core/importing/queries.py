@@ -87,7 +87,7 @@ class Run:
 
     `effect`: what applying the rest would do besides, as it was when the file was read, or the import stopped.
     `generation`: how often it was begun to be read. `stock_kept`: of each document of stock that was not taken back,
-    why.
+    why. `category_ids`: by the path that the file names, the category that was meant when it was read, or was made.
     """
 
     shop_id: int
@@ -118,6 +118,7 @@ class Run:
     undone_to: int | None = None
     stock_undone_to: int | None = None
     stock_kept: Sequence[str] = ()
+    category_ids: Mapping[str, int] = field(default_factory=dict)
 
 
 COUNTS = (
@@ -159,6 +160,7 @@ _PLAIN = (
     "undone_to",
     "stock_undone_to",
     "stock_kept",
+    "category_ids",
 )
 
 
@@ -214,6 +216,26 @@ def _run_of(row: RowMapping) -> Run:
         counts={name: row[name] for name in COUNTS},
         effect=None if row["effect"] is None else Effect(**row["effect"]),
     )
+
+
+def waiting_metafields(conn: Connection, shop_id: int, import_id: int) -> dict[tuple[str, str], tuple[int, str, str]]:
+    """Metafields, by owner and key, that other imports define once they are applied: (import, its file, type).
+
+    Where several want one, the oldest of them.
+    """
+    rows = fetch(
+        conn,
+        """
+        select r.id, r.file_name, d.owner, d.key, d.type from import_runs r
+        cross join lateral jsonb_to_recordset(r.new_metafields) as d (owner text, key text, type text)
+        where r.shop_id = %(shop)s and r.id <> %(import)s and r.state in ('reading', 'read', 'applying', 'stopped')
+            and r.undone_by is null and r.new_metafields <> '[]'
+        order by r.id desc
+        """,
+        shop=shop_id,
+        **{"import": import_id},
+    )
+    return {(row["owner"], row["key"]): (row["id"], row["file_name"], row["type"]) for row in rows}
 
 
 def at_work(conn: Connection, quiet_since: datetime) -> list[tuple[int, int]]:

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Connection
 
-from core.catalog.categories.operations import SEPARATOR, known_paths
+from core.catalog.categories.operations import SEPARATOR
 from core.catalog.imports.drafts import ProductDraft
 from core.catalog.imports.problems import Outcome, Problem
 from core.catalog.products import queries as catalogue
-from core.catalog.products.documents import ProductDocument, to_json
+from core.catalog.products.documents import to_json
 from core.catalog.products.fields import Definition
 from core.catalog.products.queries import Stored
 from core.catalog.products.rules import differences
 from core.db import execute, fetch
+from core.importing import queries
+from core.importing.finding import find, skus_of_nobody
 from core.importing.holding import finish, storable
+from core.importing.metafields import Fields, Waiting
+from core.importing.placing import Categories
 from core.importing.queries import Run
-from core.importing.rules import KnownSku, Merged, merged, owner_of
+from core.importing.rules import Merged, merged
 
 
 def last_row(conn: Connection, run: Run) -> int:
@@ -47,7 +51,7 @@ class _Read:
     product_id: int | None = None
     current: Stored | None = None
     merged: Merged | None = None
-    extra: Problem | None = None
+    extra: list[Problem] = field(default_factory=list)
 
 
 def take_in(
@@ -62,21 +66,23 @@ def take_in(
     """Note what the next products of the file would change; `file_problems` only with the first of them."""
     reads = [_Read(outcome) for outcome in outcomes]
     drafts = [read for read in reads if read.outcome.draft is not None]
-    _find_owners(conn, run, drafts)
-    known = catalogue.stored(conn, run.shop_id, [r.product_id for r in drafts if r.product_id is not None])
+    found = find(conn, run, [read.outcome.draft for read in reads if read.outcome.draft is not None])
+    known = catalogue.stored(conn, run.shop_id, [one.product_id for one in found if one.product_id is not None])
     definitions = catalogue.definitions(conn, run.shop_id)
-    definitions |= {(d["owner"], d["key"]): Definition(**d) for d in run.new_metafields}  # type: ignore[arg-type]
-    category_ids = known_paths(conn, run.shop_id)
-    skus = _skus_of_nobody(conn, run, drafts)
-    for read in drafts:
-        if read.extra is None:
+    brought = {(d["owner"], d["key"]): Definition(**d) for d in run.new_metafields}  # type: ignore[arg-type]
+    waiting = {key: Waiting(*told) for key, told in queries.waiting_metafields(conn, run.shop_id, run.id).items()}
+    categories = Categories(conn, run)
+    skus = skus_of_nobody(conn, run.shop_id, [one.draft for one in found])
+    for read, one in zip(drafts, found, strict=True):
+        read.product_id, read.extra = one.product_id, one.problems
+        if not read.extra:
             read.current = known.get(read.product_id or 0)
             current = None if read.current is None else read.current.document
-            assert read.outcome.draft is not None
-            read.merged = merged(current, read.outcome.draft, definitions, category_ids, run.settings.currency, skus)
+            fields = Fields({**brought, **definitions}, brought.keys() - definitions.keys(), waiting)
+            read.merged = merged(current, one.draft, fields, categories.ids, run.settings.currency, skus)
             if read.merged.document is not None:
                 # What a rejected product brings is not defined when the import is applied.
-                definitions |= read.merged.defined
+                brought |= read.merged.defined
     position = run.counts["items"]
     rows = [_row_of(read, position + place) for place, read in enumerate(reads)]
     if position == 0 and rows:
@@ -85,74 +91,16 @@ def take_in(
         rows[0]["has_warnings"] = rows[0]["has_warnings"] or any(p["severity"] == "warning" for p in general)
     _insert(conn, run, rows)
     _count_problems(conn, run, [problem for row in rows for problem in row["problems"]])
-    _count_read(conn, run, reads, rows, category_ids, form, rows_total, now)
-
-
-def _find_owners(conn: Connection, run: Run, drafts: Sequence[_Read]) -> None:
-    told = [read.outcome.draft for read in drafts if read.outcome.draft is not None]
-    by_handle = catalogue.ids_by_handle(conn, run.shop_id, [draft.handle for draft in told])
-    codes = [variant.code for draft in told for variant in draft.variants if variant.code is not None]
-    by_code = catalogue.products_of_codes(conn, run.shop_id, codes)
-    for read, draft in zip(drafts, told, strict=True):
-        read.product_id, read.extra = owner_of(draft, by_handle, by_code)
-    taken = _taken_before(conn, run, [r.product_id for r in drafts if r.product_id is not None])
-    for read, draft in zip(drafts, told, strict=True):
-        if read.product_id is None:
-            continue
-        if read.product_id in taken:
-            read.extra = _again(draft, taken[read.product_id])
-        taken.setdefault(read.product_id, draft.row)
-
-
-def _skus_of_nobody(conn: Connection, run: Run, drafts: Sequence[_Read]) -> dict[str, KnownSku]:
-    """What is known of SKUs that the file names and no product has."""
-    told = [read.outcome.draft for read in drafts if read.outcome.draft is not None]
-    rows = fetch(
-        conn,
-        """
-        select s.code, s.barcode, s.is_stocked from skus s
-        where s.shop_id = %(shop)s and s.code = any(%(codes)b::text[])
-            and not exists (select from variants v where v.shop_id = s.shop_id and v.sku_id = s.id)
-        """,
-        shop=run.shop_id,
-        codes=sorted({variant.code for draft in told for variant in draft.variants if variant.code is not None}),
-    )
-    return {row["code"]: KnownSku(row["barcode"], row["is_stocked"]) for row in rows}
-
-
-def _taken_before(conn: Connection, run: Run, product_ids: Sequence[int]) -> dict[int, int]:
-    """By product, the row at which the file told of it before."""
-    rows = fetch(
-        conn,
-        """
-        select product_id, min(first_row) as first_row from import_items
-        where shop_id = %(shop)s and import_id = %(import)s and product_id = any(%(ids)b::int8[]) group by 1
-        """,
-        shop=run.shop_id,
-        ids=sorted(set(product_ids)),
-        **{"import": run.id},
-    )
-    return {row["product_id"]: row["first_row"] for row in rows}
-
-
-def _again(draft: ProductDraft, row: int) -> Problem:
-    return Problem(
-        draft.row,
-        "",
-        draft.handle[:60],
-        f"its SKUs are of the same product of ours as those at row {row}",
-        "give all rows of one product the same handle",
-    )
+    _count_read(conn, run, reads, rows, categories, form, rows_total, now)
 
 
 def _row_of(read: _Read, position: int) -> dict[str, Any]:
     outcome, found = read.outcome, read.merged
-    problems = [*outcome.problems, *([read.extra] if read.extra else []), *(found.problems if found else [])]
+    problems = [*outcome.problems, *read.extra, *(found.problems if found else [])]
     after = None if found is None else found.document
     before = None if read.current is None else read.current.document
     told = [] if after is None else differences(before, after)
-    new_paths = _new_paths(found, before, after)
-    changed = len(told) + bool(new_paths)
+    changed = len(told) + bool(found is not None and after is not None and found.new_paths)
     action = "reject" if after is None else "create" if before is None else "update" if changed else "unchanged"
     draft = outcome.draft
     return {
@@ -173,15 +121,6 @@ def _row_of(read: _Read, position: int) -> dict[str, Any]:
         "has_warnings": any(problem.severity == "warning" for problem in problems),
         "rows": [[row.number, list(row.cells)] for row in outcome.rows] if action == "reject" else None,
     }
-
-
-def _new_paths(
-    found: Merged | None, before: ProductDocument | None, after: ProductDocument | None
-) -> list[tuple[str, ...]]:
-    """Categories that the product would be in and that there are not yet."""
-    if found is None or after is None or found.category_paths is None:
-        return []
-    return list(found.category_paths) if len(found.category_paths) > len(after.categories) else []
 
 
 def _title_of(draft: ProductDraft | None) -> str:
@@ -246,13 +185,14 @@ def _count_read(
     run: Run,
     reads: Sequence[_Read],
     rows: Sequence[Mapping[str, Any]],
-    category_ids: Mapping[tuple[str, ...], int],
+    categories: Categories,
     form: str,
     rows_total: int,
     now: datetime,
 ) -> None:
     kept = [read.merged for read in reads if read.merged is not None and read.merged.document is not None]
-    paths = {SEPARATOR.join(p) for one in kept for p in one.category_paths or () if p not in category_ids}
+    told = {path for one in kept for path in one.category_paths or ()}
+    paths = {SEPARATOR.join(path) for path in told if path not in categories.ids}
     defined = {key: definition for one in kept for key, definition in one.defined.items()}
     actions = [row["action"] for row in rows]
     execute(
@@ -262,7 +202,8 @@ def _count_read(
             rows_read = rows_read + %(rows)s, items = items + %(items)s, created = created + %(created)s,
             updated = updated + %(updated)s, unchanged = unchanged + %(unchanged)s, rejected = rejected + %(rejected)s,
             warnings = warnings + %(warnings)s, new_metafields = new_metafields || %(fields)s::jsonb,
-            new_categories = array(select distinct unnest(new_categories || %(paths)b::text[]) order by 1)
+            new_categories = array(select distinct unnest(new_categories || %(paths)b::text[]) order by 1),
+            category_ids = category_ids || %(ids)s::jsonb
         where shop_id = %(shop)s and id = %(import)s
         """,
         shop=run.shop_id,
@@ -278,6 +219,7 @@ def _count_read(
         warnings=sum(bool(row["has_warnings"]) for row in rows),
         fields=storable([asdict(definition) for definition in defined.values()]),
         paths=sorted(paths),
+        ids=storable(categories.meant_by(told)),
         **{"import": run.id},
     )
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
 
 from core.catalog.categories.operations import BadCategory, checked_path
-from core.catalog.imports.drafts import ABSENT, Absent, Metafield, ProductDraft, VariantDraft
-from core.catalog.imports.problems import Problem, Severity
+from core.catalog.imports.drafts import ABSENT, Absent, ProductDraft, VariantDraft
+from core.catalog.imports.problems import Problem
 from core.catalog.products.documents import Image, ProductDocument, VariantDocument
-from core.catalog.products.fields import COST, KEY, TYPES, BadField, Definition, Owner, parsed
+from core.catalog.products.fields import COST, Definition
 from core.catalog.products.rules import Flaw, flaws_of
+from core.importing import metafields
+from core.importing.metafields import Fields
 
 _SHOWN_MAX = 60
 
@@ -40,12 +41,14 @@ _FIX = "correct the cell, or clear it"
 class Merged:
     """A product as the file wants it. `document` None where a problem is an error.
 
-    `category_paths` None: the file says nothing of categories. `defined` are metafields that there are not yet.
+    `category_paths` None: the file says nothing of categories; `new_paths` are those of them that there are not yet.
+    `defined` are metafields that there are not yet.
     """
 
     document: ProductDocument | None
     problems: list[Problem] = field(default_factory=list)
     category_paths: tuple[tuple[str, ...], ...] | None = None
+    new_paths: tuple[tuple[str, ...], ...] = ()
     units: dict[str, int] = field(default_factory=dict)
     defined: dict[tuple[str, str], Definition] = field(default_factory=dict)
 
@@ -61,7 +64,7 @@ class KnownSku:
 def merged(
     current: ProductDocument | None,
     draft: ProductDraft,
-    definitions: Mapping[tuple[str, str], Definition],
+    fields: Fields,
     category_ids: Mapping[tuple[str, ...], int],
     currency: str,
     skus: Mapping[str, KnownSku] = MappingProxyType({}),
@@ -75,10 +78,11 @@ def merged(
     found = Merged(None)
     if not isinstance(draft.categories, Absent):
         found.category_paths = _paths(found, draft, draft.categories)
+        found.new_paths = tuple(path for path in found.category_paths if path not in category_ids)
     base = current or ProductDocument(draft.handle, "", ())
     document = replace(
         base,
-        title=base.title if isinstance(draft.title, Absent) else _line(draft.title),
+        title=_title(draft.title, base.title),
         description=_text(draft.description, base.description),
         vendor=_or_none(draft.vendor, base.vendor),
         product_type=_or_none(draft.product_type, base.product_type),
@@ -90,10 +94,12 @@ def merged(
         seo_title=_or_none(draft.seo_title, base.seo_title),
         seo_description=_or_none(draft.seo_description, base.seo_description),
         categories=_categories(found.category_paths, base, category_ids),
-        metafields=_fields(found, "product", draft.row, draft.metafields, base.metafields, definitions, currency),
-        variants=_variants(found, draft, base, definitions, skus),
+        metafields=metafields.read(
+            *("product", draft.row, draft.metafields, base.metafields, fields, currency), found.defined, found.problems
+        ),
+        variants=_variants(found, draft, base, fields, skus),
     )
-    known: dict[tuple[str, str], Definition] = {**definitions, **found.defined}
+    known: dict[tuple[str, str], Definition] = {**fields.known, **found.defined}
     found.problems += _said(draft, flaws_of(document, known))
     if not any(problem.severity == "error" for problem in found.problems):
         found.document = document
@@ -111,12 +117,19 @@ def _paths(found: Merged, draft: ProductDraft, told: Sequence[tuple[str, ...]]) 
     return tuple(dict.fromkeys(paths))
 
 
+def _title(told: str | Absent, before: str) -> str:
+    return _or_none(told, before) or ""
+
+
 def _text(told: str | Absent, before: str) -> str:
-    return before if isinstance(told, Absent) else told.strip()
+    return before if isinstance(told, Absent) or told.strip() == before.strip() else told.strip()
 
 
 def _or_none(told: str | Absent, before: str | None) -> str | None:
-    return before if isinstance(told, Absent) else _line(told) or None
+    """A line as the file tells it; what differs from ours by its spaces alone is no change."""
+    if isinstance(told, Absent) or (before is not None and _line(told) == _line(before)):
+        return before
+    return _line(told) or None
 
 
 def _line(text: str) -> str:
@@ -140,14 +153,14 @@ def _images(draft: ProductDraft, base: ProductDocument) -> tuple[Image, ...]:
 def _categories(
     paths: Sequence[tuple[str, ...]] | None, base: ProductDocument, ids: Mapping[tuple[str, ...], int]
 ) -> tuple[int, ...]:
-    return base.categories if paths is None else tuple(ids[path] for path in paths if path in ids)
+    return base.categories if paths is None else tuple(dict.fromkeys(ids[path] for path in paths if path in ids))
 
 
 def _variants(
     found: Merged,
     draft: ProductDraft,
     base: ProductDocument,
-    definitions: Mapping[tuple[str, str], Definition],
+    fields: Fields,
     skus: Mapping[str, KnownSku],
 ) -> tuple[VariantDocument, ...]:
     """Ours in their order, changed where the file tells of them; then those that are new."""
@@ -161,7 +174,7 @@ def _variants(
             continue
         before = kept.get(told.code) or _of_sku(told, skus.get(told.code))
         is_ours = told.code in kept
-        kept[told.code] = _variant(found, told, before, definitions, has_options=has_options or not is_ours)
+        kept[told.code] = _variant(found, told, before, fields, has_options=has_options or not is_ours)
         if not isinstance(told.units, Absent) and told.units is not None:
             found.units[told.code] = told.units
     return tuple(kept.values())
@@ -180,7 +193,7 @@ def _variant(
     found: Merged,
     told: VariantDraft,
     base: VariantDocument,
-    definitions: Mapping[tuple[str, str], Definition],
+    fields: Fields,
     *,
     has_options: bool,
 ) -> VariantDocument:
@@ -188,11 +201,14 @@ def _variant(
     is_priced = not isinstance(told.price_minor, Absent) or not isinstance(told.compare_at_minor, Absent)
     if is_priced and told.currency != base.currency:
         _refuse_half_a_change(found, told, base)
-    metafields = _fields(found, "variant", told.row, told.metafields, base.metafields, definitions, told.currency)
-    if not isinstance(told.cost_minor, Absent):
-        metafields.pop(COST, None)
+    facts = metafields.read(
+        *("variant", told.row, told.metafields, base.metafields, fields, told.currency), found.defined, found.problems
+    )
+    is_told_apart = told.cost_minor is None and COST in told.metafields and told.metafields[COST].text.strip()
+    if not isinstance(told.cost_minor, Absent) and not is_told_apart:
+        facts.pop(COST, None)
         if told.cost_minor is not None:
-            metafields[COST] = {"amount_minor": told.cost_minor, "currency": told.currency}
+            facts[COST] = {"amount_minor": told.cost_minor, "currency": told.currency}
     return replace(
         base,
         currency=told.currency if is_priced else base.currency,
@@ -206,7 +222,7 @@ def _variant(
         else told.requires_shipping,
         taxable=base.taxable if isinstance(told.taxable, Absent) else told.taxable,
         image_url=base.image_url if isinstance(told.image_url, Absent) else told.image_url or None,
-        metafields=metafields,
+        metafields=facts,
     )
 
 
@@ -230,51 +246,6 @@ def _or_before(told: int | Absent | None, before: int | None) -> int | None:
     return before if isinstance(told, Absent) else told
 
 
-def _fields(
-    found: Merged,
-    owner: Owner,
-    row: int,
-    told: Mapping[str, Metafield],
-    before: Mapping[str, Any],
-    definitions: Mapping[tuple[str, str], Definition],
-    currency: str,
-) -> dict[str, Any]:
-    fields = dict(before)
-    for key, (type_, text) in told.items():
-        definition = definitions.get((owner, key)) or found.defined.get((owner, key))
-        if definition is None:
-            if not text.strip():
-                continue
-            if not KEY.fullmatch(key):
-                # Another system's own: the product is right without it.
-                fix = "name it namespace.key, in small letters, if it is needed"
-                found.problems.append(
-                    _bad_field(row, key, text, "is no key of a metafield and is left out", fix, "warning")
-                )
-                continue
-            plain = "multiline" if "\n" in text.strip() else "text"
-            definition = Definition(owner, key, _name_of(key), type_ if type_ in TYPES else plain)
-            found.defined[owner, key] = definition
-        try:
-            value = parsed(definition.type, text, currency)
-        except BadField as error:
-            found.problems.append(_bad_field(row, key, text, str(error), _FIX))
-            continue
-        if value is None:
-            fields.pop(key, None)
-        else:
-            fields[key] = value
-    return fields
-
-
-def _name_of(key: str) -> str:
-    return key.rpartition(".")[2].replace("_", " ").replace("-", " ").capitalize()
-
-
-def _bad_field(row: int, key: str, text: str, sentence: str, fix: str, severity: Severity = "error") -> Problem:
-    return Problem(row, key, text[:_SHOWN_MAX], sentence, fix, severity)
-
-
 def _said(draft: ProductDraft, flaws: Iterable[Flaw]) -> list[Problem]:
     """Flaws of the product, at the row that they come from."""
     rows = {variant.code: variant.row for variant in draft.variants if variant.code is not None}
@@ -291,11 +262,15 @@ def _said(draft: ProductDraft, flaws: Iterable[Flaw]) -> list[Problem]:
 
 
 def owner_of(
-    draft: ProductDraft, by_handle: Mapping[str, int], by_code: Mapping[str, int | None]
+    draft: ProductDraft,
+    by_handle: Mapping[str, int],
+    by_code: Mapping[str, int | None],
+    codes_of: Mapping[int, Sequence[str]],
 ) -> tuple[int | None, Problem | None]:
     """Which product of ours a draft is of, None for a new one; or the problem where that cannot be said.
 
-    Codes go before handles: a code is a SKU's own name, while a handle is often made up by whoever exports.
+    Codes go before handles: a code is a SKU's own name, while a handle is often made up by whoever exports. One that
+    was made of a name finds nothing: two things may be called alike. `codes_of` are the SKUs of products by their ids.
     """
     named = {code: product_id for code in _codes(draft) if (product_id := by_code.get(code)) is not None}
     owners = set(named.values())
@@ -308,6 +283,15 @@ def owner_of(
             codes[:_SHOWN_MAX],
             "its SKUs are variants of different products of ours",
             "give the rows of each of those products a handle of their own",
+        )
+    if not owners and handled is not None and draft.handle_from:
+        codes = ", ".join(codes_of.get(handled, ()))
+        return None, Problem(
+            draft.row,
+            draft.handle_from,
+            draft.handle[:_SHOWN_MAX],
+            f"the handle made of it, {draft.handle}, is that of a product of ours with other SKUs ({codes})",
+            "write the SKU of that product if it is the same, or add a column of handles",
         )
     if not owners:
         return handled, None

@@ -21,6 +21,7 @@ from core.desk.undo import undo as undo_document
 from core.errors import Anticipated
 from core.importing.holding import BATCH, actor_of, finish, is_broken, storable, why
 from core.importing.queries import Run
+from core.importing.renaming import give_back
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ def undo_batch(conn: Connection, run: Run, now: datetime, limit: int = BATCH) ->
     kept |= {
         position: _kept_of(result) for position, result in zip(puts, results, strict=True) if result.fate != "done"
     }
+    give_back(conn, run.shop_id, [dict(row) for row in rows if row["skus_before"] and row["position"] not in kept])
     _note_undone(conn, run, wanted, kept, now)
     return len(rows)
 
@@ -64,12 +66,12 @@ def _last(conn: Connection, run: Run, limit: int) -> list[RowMapping]:
         conn,
         """
         with last as materialized (
-            select position, product_id, version, base_version from import_items
+            select position, product_id, version, base_version, skus_before from import_items
             where shop_id = %(shop)s and import_id = %(import)s and fate in ('done', 'unbooked')
                 and version is not null and undo_fate is null and position < %(before)s
             order by position desc limit %(limit)s
         )
-        select i.position, i.product_id, i.version, a.document as after, b.document as before
+        select i.position, i.product_id, i.version, i.skus_before, a.document as after, b.document as before
         from last i
         join product_versions a on a.shop_id = %(shop)s and a.product_id = i.product_id and a.version = i.version
         left join product_versions b on b.shop_id = %(shop)s and b.product_id = i.product_id

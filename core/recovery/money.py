@@ -59,6 +59,7 @@ MOVES_MONEY: Mapping[str, bool] = {
     "sweep.targets": False,
     "sync.targets": False,
     "imports.work": False,
+    "exports.write": False,
     "sweep.imports": False,
     "runs.sweep": False,
     "runs.prune": False,

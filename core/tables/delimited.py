@@ -29,6 +29,10 @@ _CELL_MAX = 600_000
 """Characters of one cell: descriptions are kept up to 500,000, and a longer one is still named at its cell."""
 _ZEROS_MAX = 8
 """Zero bytes that a text may have wherever it comes from; a larger one may have one in a thousand."""
+_HEADS_BELOW = 20
+"""Lines below the first that may be the one that names the columns: there may be a title above the table."""
+_HEADS_MAX = 100_000
+"""Characters of a line that names columns."""
 _SURE = 2
 """So many times more letters than broken bytes make a text UTF-8: by chance Windows text has hardly one such letter."""
 _NOT_CP1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
@@ -73,7 +77,8 @@ def dress(name: str, source: Source, known_heads: Collection[str], limits: Limit
             return Dress(encoding, named.group(1), True, is_gzip(source))
         while first and not first.strip():
             first = _line(name, text)
-    return Dress(encoding, _separator(name, first, known_heads), False, is_gzip(source))
+        below = [line for line in (_line(name, text) for _ in range(_HEADS_BELOW)) if line.strip()]
+    return Dress(encoding, _separator(name, first, below, known_heads), False, is_gzip(source))
 
 
 def rows(name: str, source: Source, worn: Dress, progress: Progress) -> Iterator[Row]:
@@ -203,17 +208,28 @@ def _decoded(file: IO[bytes], encoding: Encoding) -> io.TextIOWrapper:
     return io.TextIOWrapper(file, encoding, newline="")
 
 
-def _separator(name: str, first: str, known_heads: Collection[str]) -> str:
-    """The separator by which the first row names most columns that we know; then the one that makes most cells."""
+def _separator(name: str, first: str, below: Sequence[str], known_heads: Collection[str]) -> str:
+    """The separator by which a row names most columns that we know; then the one that makes most cells of the first."""
 
     def fit(separator: str) -> tuple[int, int]:
         cells = next(csv.reader([first], delimiter=separator), [])
-        return len({normalized(cell) for cell in cells} & set(known_heads)), len(cells)
+        known = len({normalized(cell) for cell in cells} & set(known_heads))
+        return max(known, *(_known_in(line, separator, known_heads) for line in below), 0), len(cells)
 
     try:
         return max(SEPARATORS, key=fit)
     except csv.Error as error:
         raise UnreadableFile(f"{name}, row 1: {why_broken(error)}") from None
+
+
+def _known_in(line: str, separator: str, known_heads: Collection[str]) -> int:
+    """How many known columns a line names; none where it is a piece of a row."""
+    try:
+        cells = next(csv.reader([line[:_HEADS_MAX]], delimiter=separator, strict=True), [])
+    except csv.Error:
+        return 0
+    found = len({normalized(cell) for cell in cells} & set(known_heads))
+    return found if found > 1 else 0
 
 
 def _encoding(name: str, source: Source, limits: Limits) -> Encoding:
@@ -227,6 +243,8 @@ def _encoding(name: str, source: Source, limits: Limits) -> Encoding:
 
 def _encoding_of(name: str, file: IO[bytes], limits: Limits) -> Encoding:
     chunk = file.read(_CHUNK)
+    if chunk[:4] in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
+        raise UnreadableFile(f"{name} is UTF-32, which hardly any program reads: save it as “CSV UTF-8”")
     wide = _wide(chunk)
     is_cp1252, is_marked = True, chunk.startswith(codecs.BOM_UTF8)
     size, zeros, read = 0, 0, _AsUtf8()

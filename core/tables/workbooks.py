@@ -1,4 +1,4 @@
-"""XLSX, one row at a time: the first visible sheet, read as the file goes by.
+"""XLSX, one row at a time: one visible sheet, read as the file goes by.
 
 Texts that cells share lie in a part of their own, before or after the sheet; they go to a temporary file, so that
 memory does not grow with them. Formulas, errors and dates are named, never taken for what they show.
@@ -12,9 +12,10 @@ import tempfile
 import zipfile
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import IO
+from typing import IO, NamedTuple
 from xml.parsers import expat
 
 from core.tables.values import Limits, Oddity, Progress, Row, Source, UnreadableFile, opened
@@ -41,8 +42,23 @@ class _Damaged(Exception):
     """Something a whole workbook does not have."""
 
 
-def rows(name: str, source: Source, limits: Limits, progress: Progress) -> Iterator[Row]:
-    """The rows that the sheet has, by number; those never filled in are left out. Raises UnreadableFile."""
+def rows(name: str, source: Source, limits: Limits, progress: Progress, sheet: int = 0) -> Iterator[Row]:
+    """The rows that a visible sheet has, by number; those never filled in are left out. Raises UnreadableFile."""
+    with _book(name, source, limits) as packed, tempfile.TemporaryFile() as kept:
+        yield from _sheet_rows(name, packed, _Texts(kept), limits, progress, sheet)
+
+
+def sheets(name: str, source: Source, limits: Limits) -> list[str]:
+    """The names of the visible sheets, in their order. Raises UnreadableFile."""
+    with _book(name, source, limits) as packed:
+        main, parts = _main(packed)
+        listed = _sheets(packed, main)[1]
+        return [one.name for one in listed if one.state == "visible" and parts[one.ref][0] == "worksheet"]
+
+
+@contextmanager
+def _book(name: str, source: Source, limits: Limits) -> Iterator[zipfile.ZipFile]:
+    """The parts of a workbook. Raises UnreadableFile, also for what goes wrong with them meanwhile."""
     damaged = f"{name} is not a readable .xlsx file: open it, save it again, or save it as CSV"
     with opened(source) as file:
         try:
@@ -53,8 +69,8 @@ def rows(name: str, source: Source, limits: Limits, progress: Progress) -> Itera
         if len(entries) > limits.entries_max or sum(entry.file_size for entry in entries) > limits.unpacked_max:
             raise UnreadableFile(f"{name} unpacks to more than is read at a time: split it, or save it as CSV")
         try:
-            with packed, tempfile.TemporaryFile() as kept:
-                yield from _sheet_rows(name, packed, _Texts(kept), limits, progress)
+            with packed:
+                yield packed
         except (UnreadableFile, GeneratorExit):
             raise
         except Exception:  # noqa: BLE001 (as above: what is damaged may show only now)
@@ -87,13 +103,28 @@ class Writer:
         self._book.save(self._out)
 
 
-def _sheet_rows(name: str, packed: zipfile.ZipFile, texts: _Texts, limits: Limits, progress: Progress) -> Iterator[Row]:
+class _Listed(NamedTuple):
+    """A sheet as the workbook lists it."""
+
+    ref: str
+    state: str
+    name: str
+
+
+def _main(packed: zipfile.ZipFile) -> tuple[str, dict[str, tuple[str, str]]]:
+    """The part that lists the sheets, and what it is related to."""
     related = _relations(packed, "_rels/.rels", "")
     main = next((path for kind, path in related.values() if kind == "officeDocument"), "xl/workbook.xml")
     folder, _, leaf = main.rpartition("/")
-    parts = _relations(packed, f"{folder}/_rels/{leaf}.rels", folder)
-    is_1904, sheets = _sheets(packed, main)
-    visible = [parts[ref] for ref, state in sheets if state == "visible" and parts[ref][0] == "worksheet"]
+    return main, _relations(packed, f"{folder}/_rels/{leaf}.rels", folder)
+
+
+def _sheet_rows(
+    name: str, packed: zipfile.ZipFile, texts: _Texts, limits: Limits, progress: Progress, place: int
+) -> Iterator[Row]:
+    main, parts = _main(packed)
+    is_1904, listed = _sheets(packed, main)
+    visible = [parts[one.ref] for one in listed if one.state == "visible" and parts[one.ref][0] == "worksheet"]
     if not visible:
         raise UnreadableFile(f"{name} has no visible sheet")
     by_kind = dict(parts.values())
@@ -101,7 +132,7 @@ def _sheet_rows(name: str, packed: zipfile.ZipFile, texts: _Texts, limits: Limit
         _read_texts(packed, by_kind["sharedStrings"], texts)
     dates = _date_styles(packed, by_kind["styles"]) if "styles" in by_kind else set()
     sheet = _Sheet(name, texts, dates, is_1904, limits)
-    path = visible[0][1]
+    path = visible[place][1]
     progress.total = packed.getinfo(path).file_size
     for done in _parse(packed, path, sheet.start, sheet.end, sheet.text):
         progress.done = done
@@ -163,16 +194,16 @@ def _relations(packed: zipfile.ZipFile, path: str, folder: str) -> dict[str, tup
     return found
 
 
-def _sheets(packed: zipfile.ZipFile, path: str) -> tuple[bool, list[tuple[str, str]]]:
-    """Whether days count from 1904, and of each sheet its relation and whether it is visible."""
-    found: list[tuple[str, str]] = []
+def _sheets(packed: zipfile.ZipFile, path: str) -> tuple[bool, list[_Listed]]:
+    """Whether days count from 1904, and of each sheet its relation, whether it is visible, and its name."""
+    found: list[_Listed] = []
     is_1904 = False
 
     def start(tag: str, attributes: Attributes) -> None:
         nonlocal is_1904
         if _local(tag) == "sheet":
             ref = next(value for key, value in attributes.items() if _local(key) == "id")
-            found.append((ref, attributes.get("state", "visible")))
+            found.append(_Listed(ref, attributes.get("state", "visible"), attributes.get("name", "")))
         elif _local(tag) == "workbookPr":
             is_1904 = attributes.get("date1904") in ("1", "true")
 

@@ -9,7 +9,16 @@ from typing import Any
 import streamlit as st
 
 from core.catalog.products.queries import COUNTED_MAX, Filters, Page, SkuPage
-from dashboard import catalogue_queries, catalogue_words, components, formats, people, product_editor, product_page
+from dashboard import (
+    catalogue_queries,
+    catalogue_words,
+    components,
+    formats,
+    people,
+    product_editor,
+    product_export,
+    product_page,
+)
 
 Row = Mapping[str, Any]
 
@@ -182,7 +191,13 @@ def draw_products(viewer: people.Viewer, filters: Filters) -> None:
     if not found.rows:
         _draw_nothing(viewer, filters, is_beyond=after is not None)
         return
-    components.html(f'<div class="sy-muted">{escape(counted(found))}, by title</div>')
+    with st.container(
+        horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="list-found"
+    ):
+        with st.container(width="stretch"):
+            components.html(f'<div class="sy-muted">{escape(counted(found))}, by title</div>')
+        with st.container(width="content"):
+            product_export.draw_button(viewer, filters)
     draw_table(viewer, found.rows)
     if after is not None or found.after is not None:
         beyond = None if found.after is None else go_on(f"{found.after[1]}~{found.after[0]}")
@@ -245,6 +260,7 @@ def draw_list(viewer: people.Viewer) -> None:
             components.html('<div class="sy-muted">What we sell: what channels show of it is made from here.</div>')
         with st.container(width="content"):
             st.button("New product…", key="new-product", icon=":material/add:", on_click=open_new)
+    product_export.draw(viewer)
     with components.panel("products"):
         show, filters = draw_filters(viewer)
         if show == WITHOUT_PRODUCT:

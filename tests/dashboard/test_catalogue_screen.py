@@ -12,6 +12,7 @@ from core.catalog.categories.operations import BadCategory, CategoryInUse
 from core.catalog.products import operations
 from core.catalog.products.operations import NameTaken, NothingToTakeBack, ProductChanged
 from core.catalog.products.queries import Filters
+from core.db import execute, fetch_one
 from dashboard import catalogue_actions, catalogue_queries, people, product_editor, product_form, queries
 from dashboard.actions import application
 from tests.dashboard import catalogue_worlds, seed
@@ -210,3 +211,19 @@ def test_what_is_typed_goes_on_top_of_what_others_changed_and_what_collides_is_s
     catalogue_actions.remove(app, shop, shirt, base.version + 2, ADA)
     assert product_editor.on_top(viewer, draft, mine) is None
     assert draft.clash[0].sentence == "Product removed: Linen shirt, washed"
+
+
+def test_products_are_written_to_a_file_as_they_are_narrowed(opened: Open, conn: Connection) -> None:
+    catalogue_worlds.full(conn)
+    page = opened("products", show="Draft")
+    page.button(key="export-begin").click().run()
+    assert not page.exception
+    row = fetch_one(conn, "select * from catalogue_exports")
+    assert row is not None
+    assert (row["state"], row["kind"], row["filters"]["status"]) == ("writing", "csv", "draft")
+    execute(conn, "update catalogue_exports set state = 'failed', problem = 'the disk is full', ended_at = now()")
+    page = opened("products")
+    assert "The file was not written:" in text_of(page)
+    assert "the disk is full" in text_of(page)
+    page.button(key="export-hide").click().run()
+    assert "The file was not written:" not in text_of(page)

@@ -479,6 +479,30 @@ def test_rejected_rows_are_a_file_that_is_fetched_by_a_link(world: Imports) -> N
         import_actions.prepare_rejected(app, shop, import_id, "ada")  # type: ignore[arg-type]
 
 
+def test_a_known_form_is_mapped_by_hand_and_the_next_file_likewise(opened: Open, world: Imports) -> None:
+    document_id = world.upload(CHANGED, "autumn.csv")
+    page = opened("imports", document=str(document_id))
+    page.toggle(key=f"import-{document_id}-by-hand").set_value(True).run()
+    says(page, "Which column is what")
+    page.selectbox(key=f"import-{document_id}-field-vendor").set_value("Title")
+    page.text_input(key=f"reason-{document_id}").set_value("Their export has the maker in the title")
+    page = press(page, "Read it, change nothing")
+    (run,) = _runs(world)
+    assert run.settings.mapping is not None
+    assert run.settings.mapping.columns["vendor"] == "Title"
+    again = world.upload(CHANGED.replace("vase", "jar"), "winter.csv")
+    page = opened("imports", document=str(again))
+    assert page.toggle(key=f"import-{again}-by-hand").value is True
+    says(page, "Chosen as a file with these columns was mapped last")
+    page.toggle(key=f"import-{again}-by-hand").set_value(False).run()
+    page.text_input(key=f"reason-{again}").set_value("As Shopify says after all")
+    page = press(page, "Read it, change nothing")
+    assert [one.settings.mapping is None for one in _runs(world)] == [True, False]
+    third = world.upload(CHANGED.replace("vase", "pan"), "spring.csv")
+    page = opened("imports", document=str(third))
+    assert page.toggle(key=f"import-{third}-by-hand").value is False
+
+
 def test_every_state_and_field_has_its_words() -> None:
     assert import_words._STATES.keys() == operations.STATES.keys()
     assert {name for fields in import_words.GROUPS.values() for name in fields} == import_words.FIELDS.keys()

@@ -18,6 +18,7 @@ from core.catalog.products.operations import NameTaken, NothingToTakeBack, save_
 from core.catalog.products.rules import differences, flaws_of, taken_back
 from core.catalog.products.words import tsquery_of, words_of
 from core.db import fetch, scalar
+from core.importing.metafields import Fields
 from core.importing.rules import merged
 from core.invariants import check
 from tests.factories import BASELINE, make_shop
@@ -117,12 +118,12 @@ def draft_of(document: ProductDocument) -> ProductDraft:
 def test_a_file_of_all_there_is_makes_it_so_and_once_more_changes_nothing(
     current: ProductDocument, told: ProductDocument
 ) -> None:
-    alone = merged(None, draft_of(told), DEFINED, {}, "GBP").document
+    alone = merged(None, draft_of(told), Fields(DEFINED), {}, "GBP").document
     assert alone == replace(told, metafields={})
-    both = merged(current, draft_of(told), DEFINED, {}, "GBP").document
+    both = merged(current, draft_of(told), Fields(DEFINED), {}, "GBP").document
     # A file that names other options, and not all of our variants, is told to be wrong.
     if both is not None:
-        assert merged(both, draft_of(told), DEFINED, {}, "GBP").document == both
+        assert merged(both, draft_of(told), Fields(DEFINED), {}, "GBP").document == both
         assert {v.code for v in both.variants} == {v.code for v in (*current.variants, *told.variants)}
 
 
@@ -130,7 +131,7 @@ def test_a_file_of_all_there_is_makes_it_so_and_once_more_changes_nothing(
 def test_what_a_file_does_not_tell_stays(current: ProductDocument) -> None:
     silent = ProductDraft(2, current.handle, tuple(VariantDraft(2, v.code, "GBP") for v in current.variants))
     assert all(getattr(silent, f.name) is ABSENT for f in fields(silent) if f.name in ("title", "tags", "images"))
-    assert merged(current, silent, DEFINED, {}, "GBP").document == current
+    assert merged(current, silent, Fields(DEFINED), {}, "GBP").document == current
 
 
 amounts = st.builds(

@@ -1,4 +1,4 @@
-"""Jobs: imports.work, sweep.imports."""
+"""Jobs: imports.work, exports.write, sweep.imports."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from core import bootstrap
 from core.clock import utc_now
 from core.db import read_only
-from core.importing import queries
-from workers import importing
+from core.importing import exporting, queries
+from workers import importing, product_files
 from workers.hints import ring_once
 from workers.registry import job
 
@@ -24,12 +24,22 @@ def work(*, shop_id: int, import_id: int) -> dict[str, Any]:
     return {"state": run.state, **{name: number for name, number in run.counts.items() if number}}
 
 
+@job("exports.write", queue="imports", timeout=3600)
+def write_export(*, shop_id: int, export_id: int) -> dict[str, Any]:
+    """Write the catalogue as a file, from its beginning."""
+    found = product_files.write(bootstrap.application(), shop_id, export_id)
+    return {"state": found.state, "products": found.products_done, "rows": found.rows_done}
+
+
 @job("sweep.imports", queue="imports", timeout=60)
 def sweep_imports() -> dict[str, Any]:
-    """Ring again for imports that nobody works on, should a worker have died or a ring have been lost."""
+    """Ring again for imports and exports that nobody works on, should a worker have died or a ring have been lost."""
     app = bootstrap.application()
     with read_only(app.engine) as conn:
         waiting = queries.at_work(conn, utc_now() - QUIET)
+        unwritten = exporting.at_work(conn, utc_now() - QUIET)
     for shop_id, import_id in waiting:
         ring_once(app, "imports.work", shop_id=shop_id, import_id=import_id)
-    return {"rung": len(waiting)}
+    for shop_id, export_id in unwritten:
+        ring_once(app, "exports.write", shop_id=shop_id, export_id=export_id)
+    return {"rung": len(waiting) + len(unwritten)}

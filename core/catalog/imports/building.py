@@ -75,6 +75,7 @@ class Builder:
     def __init__(self, plan: Plan, currency: str, spool: Spool, decimals: Decimals, *, make_codes: bool) -> None:
         self.plan = plan
         self._width = len(plan.heads)
+        self._spool = spool
         self.variants = variants.VariantBuilder(plan, currency, spool, decimals, make_codes=make_codes)
         self._truth: Callable[[str], Any] = lru_cache(256)(cells.truth)
 
@@ -116,13 +117,15 @@ class Builder:
         if case.is_refused:
             return None
         first = case.rows[0]
-        handle = self._handle(case, products[0])
+        handle, made_from = self._handle(case, products[0])
         options, made = self.variants.variants(case, handle, sold)
         facts = self._facts(case, products, {row.number for row in sold}, options)
         texts = {name: self._told(case, products, name) for name in _TEXTS if name in self.plan.columns}
         title = self.plan.columns.get("title")
         if title is not None and not any(row.cells[title].strip() for row in products):
             case.fault(products[0], title, Fault("the product has no title", "fill it in"))
+        if self.plan.makes_handles and handle and not case.is_refused:
+            self._claim(case, products[0], handle, made_from)
         return ProductDraft(
             row=first.number,
             handle=handle,
@@ -134,6 +137,7 @@ class Builder:
             categories=self._categories(case, products),
             images=self._images(case, products),
             metafields=facts,
+            handle_from=self._head_of(made_from),
             **texts,
         )
 
@@ -186,12 +190,33 @@ class Builder:
             case.fault(products[1], None, Fault(f"{numbers} have the same ID or SKU", "give each its own"))
         return products, sold
 
-    def _handle(self, case: Case, row: Kept) -> str:
-        told = case.of(row, "handle")
+    def _handle(self, case: Case, row: Kept) -> tuple[str, str | None]:
+        """The handle, and the field that it was made from; None where it is told."""
+        told = cells.seen(case.of(row, "handle"))
         if told:
-            return told
+            return told, None
         names = ("code", "barcode", "title") if self.plan.form == "mapped" else ("code", "product_id", "title")
-        return next((word for name in names if (word := cells.slug(cells.plain(case.of(row, name))))), "")
+        return next(
+            ((word, name) for name in names if (word := cells.slug(cells.plain(case.of(row, name))))), ("", None)
+        )
+
+    def _claim(self, case: Case, row: Kept, handle: str, made_from: str | None) -> None:
+        """Take the handle for this product; that another product of the file has it is a problem."""
+        taken = self._spool.claim_handle(handle, case.rows[0].number)
+        if not taken:
+            return
+        if "handle" in self.plan.columns:
+            fix = "write a handle of its own for each of the two"
+        elif self.plan.form == "mapped":
+            fix = "add a column of handles, with another one for each of the two, and choose it as Product"
+        else:
+            fix = "give one of the two another SKU"
+        place = self.plan.columns.get(made_from or "handle")
+        case.fault(row, place, Fault(f"makes the handle {handle}, which is that of row {taken} already", fix))
+
+    def _head_of(self, made_from: str | None) -> str:
+        is_alone = self.plan.form == "mapped" and "handle" not in self.plan.columns
+        return self.plan.heads[self.plan.columns[made_from]].strip() if made_from and is_alone else ""
 
     # --- what they tell ------------------------------------------------------------------------------------------
 
@@ -202,7 +227,9 @@ class Builder:
         for row in rows:
             if not row.cells[place]:
                 continue
-            text = words(case.text(row, place))
+            text = case.text(row, place)
+            # In an address, &copy= is no ©.
+            text = text.replace("&amp;", "&") if name == "url" else words(text)
             if text and not told:
                 told, by = text, row
             elif text and text != told:
@@ -247,7 +274,7 @@ class Builder:
 
     def _parted(self, text: str) -> list[str]:
         """The parts of a list in one cell, without the empty ones."""
-        if self.plan.form == "woocommerce":
+        if self.plan.form in ("woocommerce", "shopify"):
             parts = [part.replace("\\,", ",") for part in _ESCAPED_COMMA.split(text)]
         else:
             parts = text.split(self.plan.list_separator)
@@ -257,7 +284,13 @@ class Builder:
         place = self.plan.columns.get("categories")
         if place is None and not self.plan.categories:
             return ABSENT
-        paths = []
+        paths: list[str] = []
+        if place is not None:
+            told = case.first(rows, place)
+            if self.plan.form == "woocommerce":
+                paths += self._parted(told)
+            else:
+                paths += re.split("[|;\n]", told) if self.plan.form == "mapped" else [told]
         for at in self.plan.categories:
             text = case.text(rows[0], at)
             if text.startswith("pcat_"):
@@ -265,12 +298,6 @@ class Builder:
                 case.fault(rows[0], at, Fault("is the other system's own id of a category", fix, "warning"))
             elif text:
                 paths.append(text)
-        if place is not None:
-            told = case.first(rows, place)
-            if self.plan.form == "woocommerce":
-                paths += self._parted(told)
-            else:
-                paths += re.split("[|;\n]", told) if self.plan.form == "mapped" else [told]
         split = (tuple(words(name) for name in path.split(self.plan.path_separator) if name.strip()) for path in paths)
         return tuple(dict.fromkeys(path for path in split if path))
 
@@ -282,7 +309,8 @@ class Builder:
         found: list[tuple[float, str, str | Absent]] = []
         seen: set[tuple[str, str | Absent]] = set()
         for row in rows:
-            for at, url in self._addresses(case, row, lists, single):
+            for at, written in self._addresses(case, row, lists, single):
+                url = cells.address(written)
                 is_single = at == single
                 alt = words(case.of(row, "image_alt")) if is_single and "image_alt" in columns else ABSENT
                 if (url, alt) in seen or (not alt and any(url == known for known, _ in seen)):

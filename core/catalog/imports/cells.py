@@ -61,6 +61,10 @@ _WEIGHED = re.compile(r"(.*?\d)\s*([a-zA-Z]*)\.?")
 SPACES = re.compile("[\\s\u00a0\u202f'’]")
 GROUPED = re.compile(r"\d{1,3}(?:[.,]\d{3})+", re.ASCII)
 _SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?[eE]\+?\d+", re.ASCII)
+_UNSEEN = dict.fromkeys(
+    (0xAD, 0x61C, 0x180E, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A))
+)
+"""Spaces of no width, marks of direction and of order, hyphens that only show at the end of a line."""
 _AMOUNT_MAX = 10**15
 _DIGITS_MAX = 18
 """Of a number before its decimals: more are a barcode, or a slip."""
@@ -69,14 +73,24 @@ NUMBER_MAX = 100
 _UNITS_MAX = 2**31 - 1
 
 
+def seen(text: str) -> str:
+    """A cell without characters that nobody sees, such as a space of no width that was copied with a code."""
+    return text if text.isascii() else text.translate(_UNSEEN).strip()
+
+
 def plain(text: str) -> str:
     """A cell without the space around it, and without what spreadsheets are told a text by: '0123 and ="0123"."""
-    text = text.strip()
+    text = seen(text.strip())
     if text[:2] == '="' and text[-1:] == '"' and len(text) > 2:
         return text[2:-1].strip()
     if text[:1] == "'" and text[1:2].isdigit():
         return text[1:]
     return text
+
+
+def is_dressed(text: str) -> bool:
+    """Whether a cell says that it is a text, as ="1E5" does: a spreadsheet has shortened nothing of it."""
+    return text.strip()[:2] == '="'
 
 
 def words(text: str) -> str:
@@ -229,10 +243,11 @@ def truth(text: str) -> tuple[bool | Absent, Fault | None]:
 
 def barcode(text: str) -> tuple[str | None, Fault | None]:
     """A barcode as it is printed; None for an empty cell. A misread one is an error, a number of one's own is not."""
+    is_text = is_dressed(text)
     text = plain(text)
     if not text:
         return None, None
-    if _SCIENTIFIC.fullmatch(text):
+    if _SCIENTIFIC.fullmatch(text) and not is_text:
         return None, Fault(
             "is a barcode that a spreadsheet has shortened to scientific notation; its digits are lost",
             "format the column as text, fill in the barcodes again and save the file",
@@ -263,10 +278,11 @@ def barcode(text: str) -> tuple[str | None, Fault | None]:
 
 def code(text: str) -> tuple[str | None, Fault | None]:
     """A SKU code as it is written; None for an empty cell."""
+    is_text = is_dressed(text)
     text = plain(text)
     if not text:
         return None, None
-    if "E+" in text.upper() and _SCIENTIFIC.fullmatch(text):
+    if "E+" in text.upper() and _SCIENTIFIC.fullmatch(text) and not is_text:
         return None, Fault(
             "is a code that a spreadsheet has shortened to scientific notation; its digits are lost",
             "format the column as text, fill in the codes again and save the file",
@@ -274,6 +290,13 @@ def code(text: str) -> tuple[str | None, Fault | None]:
     if len(text) > 255:
         return None, Fault(f"has {len(text):,} characters, and a code has at most 255", "shorten it")
     return text, None
+
+
+def address(text: str) -> str:
+    """An address as browsers take it: with the scheme that it leaves open, and without spaces."""
+    url = text.strip()
+    url = f"https:{url}" if url.startswith("//") else url
+    return re.sub(r"\s", "%20", url) if url.lower().startswith(("http://", "https://")) else url
 
 
 def slug(text: str) -> str:

@@ -44,8 +44,9 @@ class ImageDraft(NamedTuple):
 class VariantDraft:
     """One thing that is sold, from the row that tells its code and price.
 
-    `code` is None where the file has none and none may be made. `option_values` go with the product's `options`, one
-    for each. Money is in minor units of `currency`, weight in grams, units are those on hand.
+    `code` is None where the file has none and none may be made: then `barcode` tells which SKU it is. `barcode_from` is
+    the head of its column where no other row of the file has that barcode. `option_values` go with the product's
+    `options`, one for each. Money is in minor units of `currency`, weight in grams, units are those on hand.
     """
 
     row: int
@@ -64,13 +65,16 @@ class VariantDraft:
     taxable: bool | Absent = ABSENT
     image_url: str | Absent = ABSENT
     metafields: Mapping[str, Metafield] = field(default_factory=dict)
+    barcode_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ProductDraft:
     """A product with its variants. `row` is the first of the file that tells of it.
 
-    `handle` is unique in the file. `categories` are paths of names from the top. Metafields go by namespace.key.
+    `handle` is unique in the file; `handle_from` is the head of the column that it was made from where a row is a
+    product of its own, "" where the file tells it or holds the product together in another way. `categories` are paths
+    of names from the top. Metafields go by namespace.key.
     """
 
     row: int
@@ -89,3 +93,4 @@ class ProductDraft:
     url: str | Absent = ABSENT
     seo_title: str | Absent = ABSENT
     seo_description: str | Absent = ABSENT
+    handle_from: str = ""

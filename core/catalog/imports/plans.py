@@ -2,7 +2,7 @@
 
 Sources: Shopify's "Using CSV files to import and export products" (the template of 2025 and the one before it) and
 the older, wider template of its Transporter; WooCommerce's "Product CSV import schema"; Medusa's exports of versions
-1 and 2; Spree's product import template.
+1 and 2; Spree's product import template. Currency and URL are columns of our own export in Shopify's form.
 """
 
 from __future__ import annotations
@@ -64,6 +64,11 @@ class Plan:
     list_separator: str = ","
     path_separator: str = ">"
 
+    @property
+    def makes_handles(self) -> bool:
+        """Whether a product without a handle gets one of its SKU or its title: the other forms refuse it."""
+        return self.form not in ("shopify", "spree")
+
     def numbers(self) -> list[int]:
         """The places of prices, weights and units."""
         named = (self.columns[name] for name in _NUMBERS if name in self.columns)
@@ -113,7 +118,8 @@ _SHOPIFY = {
     "seo title": "seo_title", "seo description": "seo_description", "metafields global title tag": "seo_title",
     "metafields global description tag": "seo_description", "cost per item": "cost",
     "metafield namespace": "metafield_namespace", "metafield key": "metafield_key",
-    "metafield value": "metafield_value", "metafield value type": "metafield_type",
+    "metafield value": "metafield_value", "metafield value type": "metafield_type", "currency": "currency",
+    "url": "url",
     **dict.fromkeys(
         ("variant inventory policy", "continue selling when out of stock", "variant fulfillment service",
          "fulfillment service", "gift card", "variant tax code", "tax code", "weight unit for display",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +25,7 @@ from core.catalog.imports.spool import Kept, Spool, compared
 from core.errors import BadInput
 from core.money import CURRENCIES
 from core.spreadsheets import unguarded
-from core.tables.reading import TableFile, open_table
+from core.tables.reading import BEGINNING, HEADS_SURE, TableFile, heads_in, open_table
 from core.tables.values import Limits, Row, UnreadableFile
 
 ROWS_MAX = 500_000
@@ -33,6 +34,8 @@ PRODUCT_ROWS_MAX = 5_000
 REASON = "reason"
 """The last column of a file of refused rows; read past when such a file comes back."""
 
+_UNKNOWN_TOLD = 20
+"""Columns that are not read and are named one by one."""
 _KNOWN_HEADS = plans.KNOWN_HEADS | {alias for aliases in FIELDS.values() for alias in aliases}
 
 
@@ -98,8 +101,9 @@ class ProductFile:
             self.progress.stage, self.progress.done, self.progress.total = "checking", 0, spool.rows
             decimals = self.plan.decimals or separators.decimals(has_points=self.plan.has_points)
             builder = Builder(self.plan, self.currency, spool, decimals, make_codes=self.make_codes)
-            # Codes that were made for products before that row are taken: they are made again.
-            for rows in spool.products(0 if self.make_codes else after_row):
+            # Codes and handles that were made for products before that row are taken: they are made again.
+            is_made = self.make_codes or self.plan.makes_handles
+            for rows in spool.products(0 if is_made else after_row):
                 outcome = builder.outcome(rows)
                 self.progress.done += len(rows)
                 if rows[0].number > after_row:
@@ -163,7 +167,7 @@ def open_products(
     if currency not in CURRENCIES:
         raise BadInput(f"{currency} is no currency: use a code such as EUR")
     table = open_table(name, path, _KNOWN_HEADS, limits)
-    heads_row, heads = _heads(table)
+    heads_row, heads, above = _heads(table)
     has_reasons = len(heads) > 1 and heads[-1].strip() == REASON
     if has_reasons:
         heads = heads[:-1]
@@ -183,25 +187,56 @@ def open_products(
         rows_max=rows_max,
         plan=plan,
         has_reasons=has_reasons,
-        problems=(*_of_encoding(table, heads_row), *(_of_columns(plan, heads_row, currency) if plan else ())),
+        problems=(
+            *_of_encoding(table, heads_row),
+            *_of_place(table, heads_row, above),
+            *(_of_columns(plan, heads_row, currency) if plan else ()),
+        ),
     )
 
 
-def _heads(table: TableFile) -> tuple[int, tuple[str, ...]]:
-    """The first row that is not blank. Raises UnreadableFile where there is none."""
-    for row in table.rows():
-        if row.broken:
+def _heads(table: TableFile) -> tuple[int, tuple[str, ...], int]:
+    """The row that names the columns, and how many rows with something in them stand above it.
+
+    That is the first that is not blank; where it names no column that is known, the first below it that names some: a
+    price list has its title on top. Raises UnreadableFile where there is none.
+    """
+    filled: list[Row] = []
+    for row in islice(table.rows(), BEGINNING):
+        if row.broken and not filled:
             raise UnreadableFile(f"{table.name}, row {row.number}: {row.broken}")
-        if any(cell.strip() for cell in row.cells):
-            heads = _unguarded(row.cells)
-            while not heads[-1].strip():
-                heads.pop()
-            if len(heads) > table.limits.columns_max:
-                raise UnreadableFile(
-                    f"{table.name} has {len(heads):,} columns; at most {table.limits.columns_max:,} are read"
-                )
-            return row.number, tuple(heads)
-    raise UnreadableFile(f"{table.name} has no table: the first row names the columns, such as SKU and price")
+        if not row.broken and any(cell.strip() for cell in row.cells):
+            filled.append(row)
+            known = heads_in(_unguarded(row.cells), _KNOWN_HEADS)
+            if known >= HEADS_SURE or (len(filled) == 1 and (known or table.kind == "json")):
+                return row.number, _named(table, row), len(filled) - 1
+    if not filled:
+        filled = list(islice((row for row in table.rows() if any(cell.strip() for cell in row.cells)), 1))
+    if not filled:
+        raise UnreadableFile(f"{table.name} has no table: the first row names the columns, such as SKU and price")
+    return filled[0].number, _named(table, filled[0]), 0
+
+
+def _named(table: TableFile, row: Row) -> tuple[str, ...]:
+    heads = _unguarded(row.cells)
+    while not heads[-1].strip():
+        heads.pop()
+    if len(heads) > table.limits.columns_max:
+        raise UnreadableFile(f"{table.name} has {len(heads):,} columns; at most {table.limits.columns_max:,} are read")
+    return tuple(heads)
+
+
+def _of_place(table: TableFile, heads_row: int, above: int) -> Iterator[Problem]:
+    """What of the file is not read because the table stands elsewhere in it."""
+    if above:
+        sentence = f"the columns are named in row {heads_row}: what stands above is not read"
+        yield Problem(heads_row, "", "", sentence, "nothing needs to be done if that is a title", severity="warning")
+    others = [sheet for at, sheet in enumerate(table.sheets) if at != table.sheet]
+    if others:
+        named = ", ".join(f"“{sheet}”" for sheet in others[:3]) + (f" and {len(others) - 3}" if len(others) > 3 else "")
+        sentence = f"only the sheet “{table.sheets[table.sheet]}” is read, and not {named}"
+        fix = "save a sheet as a file of its own if there are products on it, too"
+        yield Problem(heads_row, "", "", sentence, fix, severity="warning")
 
 
 def _of_encoding(table: TableFile, heads_row: int) -> Iterator[Problem]:
@@ -213,11 +248,14 @@ def _of_encoding(table: TableFile, heads_row: int) -> Iterator[Problem]:
 
 def _of_columns(plan: Plan, heads_row: int, currency: str) -> Iterator[Problem]:
     """What is not read, once for each column."""
-    for place in plan.unknown:
+    for place in plan.unknown[:_UNKNOWN_TOLD]:
         head = plan.heads[place].strip()
         yield Problem(
             heads_row, head, head, f"the column “{head}” is not read", _fix_of_unknown(plan), severity="warning"
         )
+    if (more := len(plan.unknown) - _UNKNOWN_TOLD) > 0:
+        sentence = f"{more:,} more columns are not read"
+        yield Problem(heads_row, "", "", sentence, _fix_of_unknown(plan), severity="warning")
     for place in plan.repeated:
         head = plan.heads[place].strip()
         sentence = f"the column “{head}” means the same as one before it and is not read"
@@ -260,7 +298,7 @@ def _key(plan: Plan, spool: Spool, row: Row, written: Sequence[str], code: str) 
     if plan.form == "woocommerce":
         ref, parent, kind = (_cell(plan, written, name) for name in ("product_id", "parent", "type"))
         return _woocommerce_key(spool, row, ref, code, parent, kind.casefold())
-    word = _cell(plan, written, "handle")
+    word = cells.seen(_cell(plan, written, "handle"))
     if not word and plan.form == "medusa":
         word = _cell(plan, written, "product_id")
     return word.casefold() or f"\0{row.number}"

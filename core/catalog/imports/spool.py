@@ -66,6 +66,7 @@ class Spool:
                                cells blob not null, odd text, broken text not null);
             create table aliases (alias text primary key, key text not null) without rowid;
             create table made (code text primary key, number integer not null) without rowid;
+            create table handles (handle text primary key, number integer not null) without rowid;
             begin;
             """
         )
@@ -172,6 +173,13 @@ class Spool:
         if taken is None:
             self._conn.execute("insert or ignore into made values (?, ?)", (word, number))
             taken = self._conn.execute("select number from made where code = ?", (word,)).fetchone()[0]
+        return None if taken == number else taken
+
+    def claim_handle(self, handle: str, number: int) -> int | None:
+        """Takes a handle for the product that begins at a row; the row whose product has it already, if one has."""
+        word = _text(handle.casefold())
+        self._conn.execute("insert or ignore into handles values (?, ?)", (word, number))
+        taken: int = self._conn.execute("select number from handles where handle = ?", (word,)).fetchone()[0]
         return None if taken == number else taken
 
 

@@ -12,6 +12,7 @@ from core.catalog.imports.drafts import ABSENT, Absent, Metafield, VariantDraft
 from core.catalog.imports.plans import Plan
 from core.catalog.imports.separators import without_thousands
 from core.catalog.imports.spool import Kept, Spool
+from core.money import CURRENCIES
 
 if TYPE_CHECKING:
     from core.catalog.imports.building import Case
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Reader = Callable[..., tuple[Any, Fault | None]]
 
 _REMEMBERED = 8_192
+_AMOUNTS = frozenset(("price_minor", "compare_at_minor", "cost_minor"))
 
 
 class VariantBuilder:
@@ -51,8 +53,12 @@ class VariantBuilder:
             ("requires_shipping", columns.get("digital"), _remembering(_is_shipped)),
             ("taxable", columns.get("taxable"), truth),
             ("taxable", columns.get("tax_status"), _remembering(_is_taxed)),
-            ("image_url", columns.get("image_url"), lambda text: (text.strip(), None)),
+            ("image_url", columns.get("image_url"), lambda text: (cells.address(text), None)),
         ]
+        self._money = lru_cache(16)(
+            lambda named: _remembering(telling(partial(cells.amount, currency=named, decimals=decimals)))
+        )
+        self._has_currencies = plan.form == "shopify" and "currency" in columns
         self._readers = [(name, place, read) for name, place, read in readers if place is not None]
         self._price_place = price
         self._barcodes = [columns[name] for name in ("barcode", "ean", "upc") if name in columns]
@@ -71,10 +77,13 @@ class VariantBuilder:
     def _variant(self, case: Case, handle: str, row: Kept, values: tuple[str, ...]) -> VariantDraft:
         told: dict[str, Any] = {}
         odd = row.odd
+        currency = self._currency_of(case, row)
         for name, place, read in self._readers:
             text = row.cells[place]
             if odd and place in odd:
                 text = case.text(row, place)
+            if name in _AMOUNTS and currency != self._currency:
+                read = self._money(currency)
             value, fault = read(text)
             if fault:
                 case.fault(row, place, fault)
@@ -83,17 +92,24 @@ class VariantBuilder:
             self._woocommerce(case, row, told)
         self._check_prices(case, row, told)
         code, is_made = self._code(case, handle, row, values)
+        barcode, barcode_from = self._barcode_of(case, row, has_code=code is not None)
         return VariantDraft(
             row=row.number,
             code=code,
-            currency=self._currency,
+            currency=currency,
             option_values=values,
             is_code_made=is_made,
-            barcode=self._barcode_of(case, row),
+            barcode=barcode,
+            barcode_from=barcode_from,
             weight_grams=self._weight_of(case, row),
             metafields=self._metafields(case, row),
             **told,
         )
+
+    def _currency_of(self, case: Case, row: Kept) -> str:
+        """The currency of the row's prices: our own export names it in each row."""
+        named = case.of(row, "currency").upper() if self._has_currencies else ""
+        return named if named in CURRENCIES else self._currency
 
     # --- options -------------------------------------------------------------------------------------------------
 
@@ -181,9 +197,16 @@ class VariantBuilder:
                 case.fault(row, place, fault)
                 return None, False
             if code:
-                self._check_twin(case, row, place, "code", code)
+                self._has_twin(case, row, place, "code", code)
                 return code, False
         if not self._make_codes:
+            if any(row.cells[at].strip() for at in self._barcodes):
+                # Which SKU has it is looked for among ours.
+                return None, False
+            if self._barcodes and place is None:
+                fix = "fill in one of the two, or let codes be made from handle and options"
+                case.fault(row, place, Fault("the variant has neither SKU nor barcode", fix))
+                return None, False
             fix = "fill in the SKU, or let codes be made from handle and options"
             case.fault(row, place, Fault("the variant has no SKU", fix))
             return None, False
@@ -200,9 +223,10 @@ class VariantBuilder:
             case.fault(row, self.plan.columns.get("code"), fault)
         return made
 
-    def _barcode_of(self, case: Case, row: Kept) -> str | Absent | None:
+    def _barcode_of(self, case: Case, row: Kept, *, has_code: bool) -> tuple[str | Absent | None, str]:
+        """The barcode, and the head of its column; "" in place of that where another row has it, too."""
         if not self._barcodes:
-            return ABSENT
+            return ABSENT, ""
         for place in self._barcodes:
             text = case.text(row, place)
             if text:
@@ -211,23 +235,31 @@ class VariantBuilder:
                 value, fault = (text, None) if is_read else self._barcode(text)
                 if fault:
                     case.fault(row, place, fault)
-                if value and row.barcode:
-                    self._check_twin(case, row, place, "barcode", row.barcode)
-                return value
-        return None
+                is_alone = not (value and row.barcode) or not self._has_twin(
+                    case, row, place, "barcode", row.barcode, is_named_by_it=not has_code
+                )
+                return value, case.plan.heads[place].strip() if is_alone else ""
+        return None, ""
 
-    def _check_twin(self, case: Case, row: Kept, place: int, kind: str, word: str) -> None:
+    def _has_twin(
+        self, case: Case, row: Kept, place: int, kind: str, word: str, *, is_named_by_it: bool = False
+    ) -> bool:
+        """Whether another row has the same code or barcode, which is told."""
         if not self._spool.has_twins:
-            return
+            return False
         twin = self._spool.twin(kind, word, row.number)
         if twin:
             more = f" ({twin.rows} rows in all)" if twin.rows > 2 else ""
             if kind == "code":
                 fix = "a SKU is one variant: delete one of the rows, or give it a SKU of its own"
                 case.fault(row, place, Fault(f"is the SKU of row {twin.row} too{more}", fix))
+            elif is_named_by_it:
+                fix = "fill in the SKU of each, or delete one of the rows"
+                case.fault(row, place, Fault(f"is the barcode of row {twin.row} too{more}", fix))
             else:
                 fix = "scan both again if they are different goods"
                 case.fault(row, place, Fault(f"is the barcode of row {twin.row} too{more}", fix, "warning"))
+        return twin is not None
 
     # --- prices, weights, metafields -----------------------------------------------------------------------------
 
@@ -243,7 +275,7 @@ class VariantBuilder:
             place = self.plan.columns.get("compare_at")
             case.fault(row, place, Fault("is a price to compare with that is below the price", fix, "warning"))
         named = case.of(row, "currency").upper()
-        if price and named and named != self._currency:
+        if price and named and named not in (self._currency, self._currency_of(case, row)):
             fix = f"convert the prices to {self._currency}, or import this file with {named}"
             place = self.plan.columns["currency"]
             case.fault(

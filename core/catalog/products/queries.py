@@ -180,9 +180,7 @@ def search(
     Where many fit, the index by title is walked until a page is full; where few do, they are fetched and sorted. Which
     of the two is decided by counting up to COUNTED_MAX: each is slow only where the other is quick.
     """
-    where, params = _where(filters)
-    if filters.category_id is not None:
-        params["categories"] = _with_those_below(conn, shop_id, filters.category_id)
+    where, params = _narrowed(conn, shop_id, filters)
     with planned_each_time(conn):
         counted = scalar(
             conn,
@@ -198,6 +196,35 @@ def search(
     page = [dict(row) for row in rows[:limit]]
     following = (page[-1]["title"], page[-1]["id"]) if len(rows) > limit else None
     return Page(page, counted, following)
+
+
+def count_fitting(conn: Connection, shop_id: int, filters: Filters) -> int:
+    """How many products fit, all of them counted: for what is done to each of them."""
+    where, params = _narrowed(conn, shop_id, filters)
+    with planned_each_time(conn):
+        return int(scalar(conn, f"select count(*) from products p where {where}", shop=shop_id, **params))
+
+
+def ids_fitting(conn: Connection, shop_id: int, filters: Filters, after: int, limit: int) -> list[int]:
+    """Products that fit, by id, from behind one on."""
+    where, params = _narrowed(conn, shop_id, filters)
+    with planned_each_time(conn):
+        rows = fetch(
+            conn,
+            f"select p.id from products p where {where} and p.id > %(after)s order by p.id limit %(limit)s",
+            shop=shop_id,
+            after=after,
+            limit=limit,
+            **params,
+        )
+    return [row["id"] for row in rows]
+
+
+def _narrowed(conn: Connection, shop_id: int, filters: Filters) -> tuple[str, dict[str, Any]]:
+    where, params = _where(filters)
+    if filters.category_id is not None:
+        params["categories"] = _with_those_below(conn, shop_id, filters.category_id)
+    return where, params
 
 
 def _page(

@@ -1,0 +1,40 @@
+-- Categories by their path as the file names them, as they were when it was read or made: one that is renamed or moved
+-- before the import is applied is followed, and never made twice.
+alter table import_runs add column category_ids jsonb not null default '{}';
+comment on column import_runs.category_ids is
+    'by the path that the file names, the category that it was when the file was read, or that was made for it';
+
+-- A SKU that a channel or the desk brought has a name of its own, which the product''s takes the place of.
+alter table import_items add column skus_before jsonb;
+comment on column import_items.skus_before is
+    'by code, title and barcode of the SKUs that were no product''s before it was applied: given back by an undo';
+
+-- The catalogue as a file: written by a worker a batch at a time, fetched by a signed link.
+create table catalogue_exports (
+    shop_id bigint not null,
+    id bigint generated always as identity,
+    state text not null,
+    kind text not null,
+    filters jsonb not null,
+    products_total integer not null,
+    products_done integer not null default 0,
+    rows_done integer not null default 0,
+    document_id bigint,
+    file_name text,
+    problem text,
+    stop_asked_by text,
+    created_by text not null,
+    created_at timestamptz not null,
+    worked_at timestamptz not null,
+    ended_at timestamptz,
+    constraint pk_catalogue_exports primary key (shop_id, id),
+    constraint fk_catalogue_exports_shops_shop_id foreign key (shop_id) references shops (shop_id),
+    constraint ck_catalogue_exports_state check (state in ('writing', 'written', 'stopped', 'failed')),
+    constraint ck_catalogue_exports_kind check (kind in ('csv', 'xlsx')),
+    constraint ck_catalogue_exports_written check ((state = 'written') = (document_id is not null))
+);
+comment on column catalogue_exports.filters is 'which products, as on their page';
+comment on column catalogue_exports.products_total is 'how many fitted when it was asked for';
+comment on column catalogue_exports.document_id is 'the file, kept for some days';
+comment on column catalogue_exports.worked_at is 'the last sign of life of whoever works on it';
+create index ix_catalogue_exports_at_work on catalogue_exports (shop_id, id) where state = 'writing';
