@@ -156,6 +156,21 @@ def card(state: str, name: str) -> DeltaGenerator:
     )
 
 
+def places(*draws: Callable[[], None] | None) -> None:
+    """Draw each in a place of its own, one below the other; what is not to be seen now (None) keeps its place free.
+
+    For what takes turns on a page, as progress and what came of it. A block that stands where another one stood shows
+    what was in that one too until the page is drawn to its end, and then its buttons jump aside under a hand that is
+    pressing them.
+    """
+    for draw in draws:
+        if draw is None:
+            st.empty()
+        else:
+            with st.container():
+                draw()
+
+
 def failed(error: BaseException, key: str) -> None:
     """A card in place of what could not be read; the same reference goes to the log."""
     reference = f"e-{secrets.token_hex(3)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from functools import partial
 from html import escape
 
 import streamlit as st
@@ -42,12 +43,17 @@ def draw(viewer: people.Viewer, import_id: int) -> None:
         return
     components.title(run.file_name, f"Import {run.id}")
     import_new.steps(_STEPS.get(run.state, len(import_words.STEPS)))
-    if run.state in AT_WORK:
-        watch(viewer, import_id)
+    is_at_work = run.state in AT_WORK
+    place = None if is_at_work else _place(viewer, run)
+    components.places(
+        partial(watch, viewer, import_id) if is_at_work else None,
+        *(
+            partial(draw_state, viewer, run, now, place) if state == run.state else None
+            for state, draw_state in _CARDS.items()
+        ),
+    )
+    if is_at_work:
         return
-    st.empty()
-    place = _place(viewer, run)
-    _draw_card(viewer, run, now, place)
     if run.counts["items"] and run.state != "discarded":
         # Before the decision what is wrong with the file comes first, afterwards what became of each product.
         if run.state in ("read", "failed"):
@@ -57,19 +63,6 @@ def draw(viewer: people.Viewer, import_id: int) -> None:
         if run.state not in ("read", "failed"):
             _draw_problems(viewer, run, now)
             _draw_made(run)
-
-
-def _draw_card(viewer: people.Viewer, run: Run, now: datetime, place: str | None) -> None:
-    """What it has come to. Each state has a place of its own, as progress has one before them: a block that stands
-    where another one stood shows what was in that one too until the page is drawn to its end, and then its buttons
-    jump aside under a hand that is pressing them.
-    """
-    for state, draw_state in _CARDS.items():
-        if state == run.state:
-            with st.container():
-                draw_state(viewer, run, now, place)
-        else:
-            st.empty()
 
 
 def _place(viewer: people.Viewer, run: Run) -> str | None:

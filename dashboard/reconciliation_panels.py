@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -35,14 +36,18 @@ def draw_runs(viewer: people.Viewer) -> None:
     """Comparisons that wait or run, and the one that the address names: a reload shows the same."""
     named = formats.number(st.query_params.get(reconciliation_dialogs.RUN, ""))
     ids = [row["sync_run_id"] for row in reconciliation_queries.open_runs(viewer.shop.id)]
+    run = queries.sync_run(viewer.shop.id, named) if named is not None and named not in ids else None
+    components.places(
+        partial(_draw_open, viewer, ids) if ids else None,
+        partial(_draw_result, viewer, run) if run is not None and not run["is_open"] else None,
+    )
+
+
+def _draw_open(viewer: people.Viewer, ids: Sequence[int]) -> None:
     for run_id in ids[:RUNS_MAX]:
         _watch(viewer, run_id)
     if len(ids) > RUNS_MAX:
         st.caption(f"{formats.count(len(ids) - RUNS_MAX)} more run or wait.")
-    if named is not None and named not in ids:
-        run = queries.sync_run(viewer.shop.id, named)
-        if run is not None and not run["is_open"]:
-            _draw_result(viewer, run)
 
 
 def _watch(viewer: people.Viewer, run_id: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -24,13 +25,13 @@ def draw(viewer: people.Viewer, run_id: int) -> None:
             f"There is no sync run {run_id}", "Runs are kept for 90 days; look for it in the list, or in the address."
         )
         return
-    if run is None:
-        _draw_empty_turn(run_id, jobs, viewer.shop.zone)
-    elif run["is_open"]:
-        watch(viewer, run_id)
-    else:
-        _draw_ended(run, viewer.shop.zone)
-    draw_jobs(jobs, viewer.shop.zone)
+    zone = viewer.shop.zone
+    components.places(
+        partial(_draw_empty_turn, run_id, jobs, zone) if run is None else None,
+        partial(watch, viewer, run_id) if run is not None and run["is_open"] else None,
+        partial(_draw_ended, run, zone) if run is not None and not run["is_open"] else None,
+    )
+    draw_jobs(jobs, zone)
     connection = run["connection_id"] if run else formats.number(str(jobs[0]["arguments"].get("connection_id", "")))
     if connection is not None:
         draw_calls(run_queries.calls(viewer.shop.id, run_id, connection, jobs), jobs, viewer)

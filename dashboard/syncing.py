@@ -99,18 +99,21 @@ def draw_runs(viewer: people.Viewer) -> None:
     """Runs that are open now, and the one that the address names: a reload shows the same."""
     wanted = st.query_params.get(_RUN, "")
     ids = {*queries.open_runs(viewer.shop.id), *([number] if (number := formats.number(wanted)) is not None else [])}
-    for run_id in sorted(ids):
-        _draw_run(viewer, run_id)
+    # In one block, so that what is below keeps its place when a run appears or is closed.
+    with st.container():
+        for run_id in sorted(ids):
+            _draw_run(viewer, run_id)
 
 
 def _draw_run(viewer: people.Viewer, run_id: int) -> None:
     run = queries.sync_run(viewer.shop.id, run_id)
     if run is None:
         return
-    if run["is_open"]:
-        _watch(viewer.shop.id, run_id)
-    elif str(run_id) == st.query_params.get(_RUN):
-        draw_result(run, viewer.shop.zone)
+    is_named = str(run_id) == st.query_params.get(_RUN)
+    components.places(
+        partial(_watch, viewer.shop.id, run_id) if run["is_open"] else None,
+        partial(draw_result, run, viewer.shop.zone) if is_named and not run["is_open"] else None,
+    )
 
 
 def _watch(shop_id: int, run_id: int) -> None:

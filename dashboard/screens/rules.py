@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -155,14 +156,21 @@ def draw_progress(viewer: people.Viewer) -> None:
     """The version on its way to the listings, and the one that the address names: a reload shows the same."""
     wanted = _number(_VERSION)
     ids = {rule_queries.open_version(viewer.shop.id), wanted}
-    for version_id in sorted(filter(None, ids)):
-        row = rule_queries.version(viewer.shop.id, version_id)
-        if row is None:
-            continue
-        if row["finished_at"] is None:
-            _watch(viewer.shop.id, version_id)
-        else:
-            _draw_done(viewer, row)
+    # In one block, so that what is below keeps its place when a version appears or is closed.
+    with st.container():
+        for version_id in sorted(filter(None, ids)):
+            _draw_version(viewer, version_id)
+
+
+def _draw_version(viewer: people.Viewer, version_id: int) -> None:
+    row = rule_queries.version(viewer.shop.id, version_id)
+    if row is None:
+        return
+    is_done = row["finished_at"] is not None
+    components.places(
+        None if is_done else partial(_watch, viewer.shop.id, version_id),
+        partial(_draw_done, viewer, row) if is_done else None,
+    )
 
 
 def _watch(shop_id: int, version_id: int) -> None:

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, expect
 from sqlalchemy import Connection, Engine
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Block, Button, Markdown, Node
 from streamlit.util import calc_hash
 
 from core import bootstrap, embedded
@@ -83,6 +84,37 @@ def text_of(page: AppTest) -> str:
             said.append(str(getattr(element, "value", None) or getattr(element.proto, "body", "")))
             said.append(str(getattr(element, "label", "") or ""))
     return "\n".join(said)
+
+
+def assert_apart(before: tuple[AppTest, str], after: tuple[AppTest, str]) -> None:
+    """What says the one on a page, and what says the other on the next, each has a place that the other keeps free.
+
+    Else a browser shows what is in both until the page is complete, and buttons jump from under the pointer.
+    """
+    for (page, words), (other, _) in ((before, after), (after, before)):
+        assert not page.exception
+        way = _way_to(page.main, words)
+        assert way, words
+        is_kept_free = _is_kept_free(other.main, way)
+        assert is_kept_free, (words, way)
+
+
+def _way_to(block: Block, words: str) -> list[int]:
+    """From block to block, by number among its siblings, to the first button or sentence with these words."""
+    for number, node in block.children.items():
+        if isinstance(node, Block):
+            if way := _way_to(node, words):
+                return [number, *way]
+        elif words in (node.label if isinstance(node, Button) else node.value if isinstance(node, Markdown) else ""):
+            return [number]
+    return []
+
+
+def _is_kept_free(block: Block, way: list[int]) -> bool:
+    node: Node | None = block
+    for number in way:
+        node = node.children.get(number) if isinstance(node, Block) else node
+    return getattr(node, "type", None) == "empty"
 
 
 # On a machine that does other things too; what is there is found at once all the same.

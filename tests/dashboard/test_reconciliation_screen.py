@@ -16,7 +16,7 @@ from core.reconciliation.operations import Changed, Chosen
 from core.reconciliation.rules import Policy
 from dashboard import reconciliation_actions, reconciliation_queries, reconciliation_words, run_actions
 from tests.dashboard import reconciliation_worlds
-from tests.dashboard.conftest import Open, text_of
+from tests.dashboard.conftest import Open, assert_apart, text_of
 from tests.dashboard.reconciliation_worlds import busy, equal
 from tests.factories import World, set_row
 
@@ -160,6 +160,17 @@ def test_a_run_under_way_shows_how_far_it_is_and_may_be_cancelled(opened: Open, 
         states = fetch(conn, "select state, cancel_asked_by, cancel_reason from sync_runs where id = %(r)s", r=run)
     assert dict(states[0]) == {"state": "cancelled", "cancel_asked_by": "ada", "cancel_reason": "looked at both"}
     assert "not compared at" in text_of(opened("reconciliation", run=str(run)))
+
+
+def test_what_a_comparison_found_never_stands_where_its_progress_stood(
+    opened: Open, world: World, engine: Engine
+) -> None:
+    with unit_of_work(engine) as conn:
+        run = reconciliation_worlds.ran(conn, world, "orders", state="reading")
+    reading = opened("reconciliation")
+    reconciliation_actions.cancel(Acting(engine), world.shop_id, run, ADA)
+    reconciliation_queries.forget()
+    assert_apart((reading, "Cancel…"), (opened("reconciliation", run=str(run)), "Close"))
 
 
 def test_what_cannot_be_read_leaves_the_rest_alone(opened: Open, world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,13 +9,14 @@ from sqlalchemy import Connection, Engine
 
 from core.db import unit_of_work
 from core.policies import operations as policies
+from core.policies import queries
 from core.policies.queries import Change
 from core.policies.rules import Scope, Terms
 from dashboard import rule_queries, rule_words
 from dashboard.theme import LIGHT
 from tests import factories
 from tests.dashboard import seed
-from tests.dashboard.conftest import Open, text_of
+from tests.dashboard.conftest import Open, assert_apart, text_of
 from tests.factories import ACTOR, NOW, World, set_row
 
 
@@ -122,6 +123,22 @@ def test_a_rule_that_has_ended_is_begun_anew(opened: Open, world: World) -> None
     page = opened("rules", edit="999999")
     assert not page.exception
     assert [item.value for item in page.info] == ["That rule has ended since: this one takes its place."]
+
+
+def test_what_a_version_came_to_never_stands_where_its_progress_stood(
+    opened: Open, world: World, engine: Engine
+) -> None:
+    with unit_of_work(engine) as conn:
+        version = policies.unfinished(conn, world.shop_id)
+        assert version is not None
+    on_its_way = opened("rules")
+    with unit_of_work(engine) as conn:
+        ids = queries.listings_of_version(conn, world.shop_id, version.version_id, 0)
+        policies.begin_replan(conn, world.shop_id, version.version_id, len(ids), NOW)
+        policies.replan(conn, world.shop_id, version.version_id, ids, True, NOW)
+    rule_queries.forget()
+    is_brought = f"Version {version.version_id} is brought to the listings"
+    assert_apart((on_its_way, is_brought), (opened("rules", version=str(version.version_id)), "Close"))
 
 
 def test_lists_come_page_by_page(opened: Open, world: World, engine: Engine) -> None:

@@ -8,9 +8,9 @@ from sqlalchemy import Connection, Engine
 from core.audit import Actor
 from core.db import fetch_one, scalar
 from core.errors import Retryable
-from dashboard import run_actions
+from dashboard import run_actions, run_queries
 from tests.dashboard import run_worlds, seed, worlds
-from tests.dashboard.conftest import Open, text_of
+from tests.dashboard.conftest import Open, assert_apart, text_of
 
 
 def labels(page: object) -> list[str]:
@@ -90,6 +90,14 @@ def test_one_run_has_its_jobs_its_calls_and_what_to_look_for(opened: Open, conn:
         assert sentence in said, sentence
     assert "Do it again…" in labels(page)
     assert "There is no sync run 99999" in text_of(opened("runs", run="99999"))
+
+
+def test_the_end_of_a_run_never_stands_where_its_progress_stood(opened: Open, conn: Connection) -> None:
+    made = run_worlds.busy(conn)
+    running = opened("runs", run=str(made.running))
+    seed.set_state(conn, "sync_runs", made.running, state="failed", ended_at=seed.now(), error="the token was refused")
+    run_queries.forget()
+    assert_apart((running, "Stop…"), (opened("runs", run=str(made.running)), "Do it again…"))
 
 
 def test_a_turn_that_found_nothing_shows_its_job_under_its_number(opened: Open, conn: Connection) -> None:

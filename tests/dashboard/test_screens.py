@@ -18,9 +18,9 @@ from core.alerts.terms import policy
 from core.audit import Actor
 from core.clock import utc_now
 from core.db import execute, fetch_one
-from dashboard import problems
+from dashboard import problems, queries
 from tests.dashboard import seed, worlds
-from tests.dashboard.conftest import Open, forget_all, text_of
+from tests.dashboard.conftest import Open, assert_apart, forget_all, text_of
 
 
 @pytest.mark.parametrize("screen", [None, "skus", "setup"])
@@ -214,6 +214,15 @@ def test_a_run_that_ended_shows_its_result_while_the_address_names_it(
     assert ("480</b> listings read" in said) == (state == "done")
     assert ("The token was refused." in said) == (state == "failed")
     assert "Sync of Shopify UK" not in text_of(opened())
+
+
+def test_the_result_of_a_run_never_stands_where_its_progress_stood(opened: Open, conn: Connection) -> None:
+    world = worlds.calm(conn)
+    run = seed.run(conn, world.shop, world.shopify, "running", started_at=seed.ago(seconds=60))
+    running = opened()
+    seed.set_state(conn, "sync_runs", run, state="done", ended_at=seed.now())
+    queries.forget()
+    assert_apart((running, "Sync of Shopify UK"), (opened(run=str(run)), "Close"))
 
 
 @pytest.mark.parametrize("show", ["All", "Not in step", "Short", "Scarce"])
