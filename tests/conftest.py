@@ -26,6 +26,7 @@ from sqlalchemy import Engine, create_engine
 from core import embedded, logs
 from core.adapters import rq
 from core.processes import process_started
+from tests.bells import PATIENCE_SECONDS
 from tests.databases import Copies
 from tests.memory import keep_files_in_memory
 from tests.ports import claim_block
@@ -37,8 +38,7 @@ keep_files_in_memory()
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# A ring is given up quickly, and heard by the next sweep. In a test nobody waits for it, and the machine may be busy.
-rq.DOORBELL_TIMEOUT_SECONDS = 5.0
+rq.DOORBELL_TIMEOUT_SECONDS = PATIENCE_SECONDS
 
 # The same examples on every run: a red build can be repeated. Explore with HYPOTHESIS_PROFILE=explore.
 settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -70,7 +70,7 @@ def serve(
         **settings,
     }
     with (folder / "dashboard.log").open("w") as log:
-        pid = copies.start(["streamlit", *words], environment, log.fileno(), log.fileno())
+        pid = copies.start(["tests.dashboard.patient", *words], environment, log.fileno(), log.fileno())
     started = process_started(pid)
     try:
         _wait(f"http://127.0.0.1:{port}/healthz", pid, started)

@@ -152,6 +152,11 @@ class Desk:
         assert "stock.push" in self.rung()
         return done
 
+    def hold_up_redis(self, milliseconds: int) -> None:
+        """As a machine does that is busy: it answers nobody for so long, and then everybody."""
+        with redis.Redis.from_url(self.redis_url) as client:
+            client.client_pause(milliseconds)
+
     def rung(self) -> list[str]:
         with redis.Redis.from_url(self.redis_url) as client:
             return [job.func_name for job in queue_named("stock", client).jobs]
@@ -209,6 +214,7 @@ def test_amazon_gets_at_most_a_fifth_of_one_category_and_it_is_undone(
         seen.settle()
         page.screenshot(path=pictures / "rules-flow-preview.png")
         page.get_by_role("textbox", name="Reason").fill("Amazon sold out twice")
+        desk.hold_up_redis(1_000)
         page.get_by_role("button", name="Save for 3 listings").click(delay=80)
         expect(page.get_by_text("is brought to the listings")).to_be_visible(timeout=15_000)
         page.screenshot(path=pictures / "rules-flow-progress.png")
