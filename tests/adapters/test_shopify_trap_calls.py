@@ -177,7 +177,8 @@ def test_trap_every_user_error_is_said_and_a_code_may_be_missing() -> None:
 
 def test_trap_of_writes_that_undo_more_than_they_say_only_product_set_is_sent() -> None:
     """Deltas add up when repeated, fulfilments and drafts take no key: they are never sent. What a list of productSet
-    leaves out is deleted: it is sent with lists only where they were read whole (test_shopify_products)."""
+    leaves out is deleted: it is sent with lists only where they were read whole (test_shopify_products). Variants take
+    no key either, but their options tell them apart: one that came already is refused, one that went is gone."""
     sent = set()
     for text in documents.ALL.values():
         for operation in re.findall(r"mutation [^{]*\{\s*(\w+)", text):
@@ -189,7 +190,10 @@ def test_trap_of_writes_that_undo_more_than_they_say_only_product_set_is_sent() 
         "webhookSubscriptionUpdate",
         "webhookSubscriptionDelete",
         "productSet",
+        "productVariantsBulkCreate",
         "productVariantsBulkUpdate",
+        "productVariantsBulkDelete",
+        "productVariantsBulkReorder",
         "metafieldsSet",
         "metafieldsDelete",
     }

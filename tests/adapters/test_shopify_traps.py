@@ -288,7 +288,7 @@ def test_trap_a_timeout_is_no_failure_where_no_key_is_taken(
     account.network.plan("lost_reply", '"ORDERS_CREATE"')
     assert floor.check(row)["missing"] == 1
     assert floor.check(row) == {
-        "standing": 10,
+        "standing": 12,
         "advised": 0,
         "missing": 0,
         "refused": 0,
@@ -302,7 +302,7 @@ def test_trap_include_fields_without_updated_at_make_shopify_drop_deliveries(
     floor: Floor, canned: CannedShop, row: ConnectionRow
 ) -> None:
     floor.check(row)
-    assert len(canned.subscriptions) == 10
+    assert len(canned.subscriptions) == 12
     assert all("updated_at" in one["includeFields"] or not one["includeFields"] for one in canned.subscriptions)
 
 
@@ -312,9 +312,9 @@ def test_trap_after_eight_failures_a_subscription_is_deleted(
     floor.check(row)
     canned.subscriptions.clear()
     counts = floor.check(row)
-    assert (counts["dropped"], counts["standing"]) == (10, 10)
+    assert (counts["dropped"], counts["standing"]) == (12, 12)
     repairs = floor.rows("select repairs from channel_subscriptions where connection_id = %(c)s", c=row.id)
-    assert [one["repairs"] for one in repairs] == [1] * 10
+    assert [one["repairs"] for one in repairs] == [1] * 12
 
 
 def _order(units: int, at: str, ref: int = 900) -> bytes:

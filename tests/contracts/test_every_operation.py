@@ -129,6 +129,7 @@ def _products(asking: Asking) -> None:
     assert found["inventoryItem"]["unitCost"] == {"amount": "4.10", "currencyCode": "GBP"}
     changed = [{"id": f"gid://shopify/ProductVariant/{found['legacyResourceId']}", "price": "8.00"}]
     assert ask("CHANGE_VARIANTS", product=product, variants=changed)["productVariantsBulkUpdate"]["userErrors"] == []
+    _variants(asking, product)
     key = {"ownerId": product, "namespace": "details", "key": "supplier_id"}
     field = {**key, "type": "single_line_text_field", "value": "ACME-7"}
     assert ask("SET_METAFIELDS", metafields=[field])["metafieldsSet"]["userErrors"] == []
@@ -136,3 +137,16 @@ def _products(asking: Asking) -> None:
         "ACME-7"
     ]
     assert ask("DELETE_METAFIELDS", metafields=[key])["metafieldsDelete"]["deletedMetafields"] == [key]
+
+
+def _variants(asking: Asking, product: str) -> None:
+    """One comes, goes to the front, and goes away."""
+    ask = asking.ask
+    new = {"price": "9.50", "optionValues": [{"optionName": "Size", "name": "L"}], "inventoryItem": {"sku": "C-L"}}
+    made = ask("ADD_VARIANTS", product=product, variants=[new])["productVariantsBulkCreate"]
+    assert made["userErrors"] == []
+    assert [one["sku"] for one in made["productVariants"]] == ["C-L"]
+    variant = f"gid://shopify/ProductVariant/{made['productVariants'][0]['legacyResourceId']}"
+    moved = ask("ORDER_VARIANTS", product=product, positions=[{"id": variant, "position": 1}])
+    assert moved["productVariantsBulkReorder"]["userErrors"] == []
+    assert ask("DROP_VARIANTS", product=product, variants=[variant])["productVariantsBulkDelete"]["userErrors"] == []
