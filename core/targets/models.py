@@ -165,7 +165,7 @@ target_entries = Table(
     CheckConstraint(
         "(problem is null) = (problem_kind is null) and problem_kind in ('content', 'refused')", name="problem"
     ),
-    CheckConstraint("not stays or problem_kind = 'content'", name="stays"),
+    CheckConstraint("not stays or problem_kind is not distinct from 'content'", name="stays"),
     Index(
         "ix_target_entries_work",
         "shop_id",

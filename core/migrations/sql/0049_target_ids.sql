@@ -16,7 +16,7 @@ drop view target_entry_states;
 alter table target_entries drop column work, drop column state;
 alter table target_entries
     add column stays boolean not null default false,
-    add constraint ck_target_entries_stays check (not stays or problem_kind = 'content');
+    add constraint ck_target_entries_stays check (not stays or problem_kind is not distinct from 'content');
 comment on column target_entries.stays is 'of what cannot be told: a setting of the connection is missing, so the target keeps it as it was told';
 alter table target_entries
     add column work text generated always as (
