@@ -13,7 +13,7 @@ from core.catalog.barcodes import gtin_of
 from core.catalog.imports.drafts import ProductDraft, VariantDraft
 from core.catalog.imports.problems import Problem
 from core.catalog.products import queries as catalogue
-from core.db import fetch
+from core.db import execute, fetch
 from core.importing.queries import Run
 from core.importing.rules import KnownSku, owner_of
 
@@ -25,17 +25,20 @@ _SHOWN_MAX = 60
 class Found:
     """A product of a file with what it is of ours: `product_id` None for a new one, or where a problem says why not.
 
-    `draft` names its SKUs, those that were found by their barcodes too.
+    `draft` names its SKUs, those that were found by their barcodes too: `by_barcode` are the rows of these.
     """
 
     draft: ProductDraft
     product_id: int | None = None
     problems: list[Problem] = field(default_factory=list)
+    by_barcode: set[int] = field(default_factory=set)
 
 
 def find(conn: Connection, run: Run, drafts: Sequence[ProductDraft]) -> list[Found]:
-    """What products of a file are of ours, in their order; none is of one that an earlier row was of."""
+    """What products of a file are of ours, in their order; none is of one that an earlier row was of, nor has a SKU
+    that another row tells of."""
     found = _with_codes(conn, run.shop_id, [Found(draft) for draft in drafts])
+    _refuse_twice(conn, run, found)
     whole = [one for one in found if not one.problems]
     by_handle = catalogue.ids_by_handle(conn, run.shop_id, [one.draft.handle for one in whole])
     codes = [variant.code for one in whole for variant in one.draft.variants if variant.code is not None]
@@ -118,6 +121,7 @@ def _named(one: Found, variant: VariantDraft, owners: Mapping[str, Sequence[str]
         return variant
     codes = owners.get(_compared(word), ())
     if len(codes) == 1:
+        one.by_barcode.add(variant.row)
         return replace(variant, code=codes[0], is_code_made=False)
     told: dict[str, Any] = {"row": variant.row, "column": variant.barcode_from, "value": word[:_SHOWN_MAX]}
     if codes:
@@ -128,6 +132,69 @@ def _named(one: Found, variant: VariantDraft, owners: Mapping[str, Sequence[str]
         fix = "fill in the SKU in a column of its own, or let codes be made"
         one.problems.append(Problem(**told, sentence=f"no SKU of ours has the barcode {word}", fix=fix))
     return variant
+
+
+# --- told of twice ---------------------------------------------------------------------------------------------------
+
+
+def note_codes(conn: Connection, run: Run, rows: Mapping[str, int]) -> None:
+    """Keep which rows tell of SKUs that no product has, by code: no row further down may tell of one again."""
+    execute(
+        conn,
+        """
+        insert into import_codes (shop_id, import_id, code, row)
+        select %(shop)s, %(import)s, n.code, n.row from unnest(%(codes)b::text[], %(rows)b::int8[]) n (code, row)
+        """,
+        shop=run.shop_id,
+        codes=list(rows),
+        rows=list(rows.values()),
+        **{"import": run.id},
+    )
+
+
+def _refuse_twice(conn: Connection, run: Run, found: Sequence[Found]) -> None:
+    """A SKU in two rows is wrong in the one that was found by its barcode, or else in the later: the file itself was
+    looked through for SKUs that it names twice, and does not know whose its barcodes are."""
+    told = [(one, variant) for one in found for variant in one.draft.variants if variant.code is not None]
+    before = _rows_before(conn, run, [str(variant.code) for _, variant in told])
+    here: dict[str | None, tuple[Found, VariantDraft]] = {}
+    for one, variant in told:
+        if (row := before.get(str(variant.code))) is not None:
+            one.problems.append(_twice(one, variant, row))
+            continue
+        first, earlier = here.setdefault(variant.code, (one, variant))
+        if earlier is variant:
+            continue
+        if variant.row in one.by_barcode:
+            one.problems.append(_twice(one, variant, earlier.row))
+        else:
+            first.problems.append(_twice(first, earlier, variant.row))
+            here[variant.code] = (one, variant)
+
+
+def _twice(one: Found, variant: VariantDraft, row: int) -> Problem:
+    fix = "delete one of the rows, or correct the barcode"
+    if variant.row in one.by_barcode:
+        word = str(variant.barcode)[:_SHOWN_MAX]
+        sentence = f"{word} is the barcode of {variant.code}, which row {row} tells of too"
+        return Problem(variant.row, variant.barcode_from, word, sentence, fix)
+    sentence = f"{variant.code} has the barcode by which row {row} tells of it too"
+    return Problem(variant.row, "", str(variant.code)[:_SHOWN_MAX], sentence, fix)
+
+
+def _rows_before(conn: Connection, run: Run, codes: Sequence[str]) -> dict[str, int]:
+    """By code, the row that told of it in an earlier batch."""
+    rows = fetch(
+        conn,
+        """
+        select code, row from import_codes
+        where shop_id = %(shop)s and import_id = %(import)s and code = any(%(codes)b::text[])
+        """,
+        shop=run.shop_id,
+        codes=sorted(set(codes)),
+        **{"import": run.id},
+    )
+    return {row["code"]: row["row"] for row in rows}
 
 
 # --- by handle -------------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-"""Tables: import_runs, import_items (one product of a file, or rows that are none), import_problem_groups,
-import_mappings, catalogue_exports."""
+"""Tables: import_runs, import_items (one product of a file, or rows that are none), import_codes,
+import_problem_groups, import_mappings, catalogue_exports."""
 
 from __future__ import annotations
 
@@ -188,6 +188,18 @@ import_items = Table(
     ),
 )
 
+import_codes = Table(
+    "import_codes",
+    metadata,
+    Column("shop_id", BigInteger, nullable=False),
+    Column("import_id", BigInteger, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("row", BigInteger, nullable=False),
+    PrimaryKeyConstraint("shop_id", "import_id", "code"),
+    ForeignKeyConstraint(["shop_id", "import_id"], ["import_runs.shop_id", "import_runs.id"]),
+    comment="SKUs that no product has and the file tells of, with the row that does",
+)
+
 import_problem_groups = Table(
     "import_problem_groups",
     metadata,
@@ -229,10 +241,10 @@ catalogue_exports = Table(
     Column("products_total", Integer, nullable=False, comment="how many fitted when it was asked for"),
     _count("products_done"),
     _count("rows_done"),
+    _count("attempts", "how often somebody began to write it"),
     Column("document_id", BigInteger, comment="the file, kept for some days"),
     Column("file_name", Text),
     Column("problem", Text),
-    Column("stop_asked_by", Text),
     Column("created_by", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column(

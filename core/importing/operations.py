@@ -122,7 +122,7 @@ def read_again(conn: Connection, shop_id: int, import_id: int, settings: Setting
         return
     if run.state not in ("read", "failed", "reading"):
         raise NotNow(run, "read again")
-    for table in ("import_items", "import_problem_groups"):
+    for table in ("import_items", "import_codes", "import_problem_groups"):
         execute(
             conn, f"delete from {table} where shop_id = %(shop)s and import_id = %(id)s", shop=shop_id, id=import_id
         )

@@ -21,7 +21,7 @@ from core.catalog.products.queries import Stored
 from core.catalog.products.rules import differences
 from core.db import execute, fetch
 from core.importing import queries
-from core.importing.finding import find, skus_of_nobody
+from core.importing.finding import find, note_codes, skus_of_nobody
 from core.importing.holding import finish, storable
 from core.importing.metafields import Fields, Waiting
 from core.importing.placing import Categories
@@ -90,6 +90,8 @@ def take_in(
         rows[0]["problems"] = general + rows[0]["problems"]
         rows[0]["has_warnings"] = rows[0]["has_warnings"] or any(p["severity"] == "warning" for p in general)
     _insert(conn, run, rows)
+    kept = [one.draft for read, one in zip(drafts, found, strict=True) if read.merged and read.merged.document]
+    note_codes(conn, run, {str(v.code): v.row for draft in kept for v in draft.variants if v.code in skus})
     _count_problems(conn, run, [problem for row in rows for problem in row["problems"]])
     _count_read(conn, run, reads, rows, categories, form, rows_total, now)
 

@@ -166,11 +166,16 @@ def _variants(
     """Ours in their order, changed where the file tells of them; then those that are new."""
     kept = {variant.code: variant for variant in base.variants}
     has_options = draft.options is not ABSENT
+    rows: dict[str, int] = {}
     for told in draft.variants:
         if told.code is None:
             found.problems.append(
                 Problem(told.row, "", "", "the variant has no SKU", "give it one, or let codes be made of the handle")
             )
+            continue
+        if (row := rows.setdefault(told.code, told.row)) != told.row:
+            shown = told.code[:_SHOWN_MAX]
+            found.problems.append(Problem(told.row, "", shown, f"row {row} tells of {shown} too", FIXES["code"]))
             continue
         before = kept.get(told.code) or _of_sku(told, skus.get(told.code))
         is_ours = told.code in kept

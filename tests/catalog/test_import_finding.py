@@ -6,16 +6,22 @@ from pathlib import Path
 
 import pytest
 
+from core.catalog.imports.drafts import ProductDraft, VariantDraft
 from core.catalog.imports.mapping import Mapping
 from core.db import execute
-from core.importing import queries
-from tests.catalog.conftest import Catalogue
+from core.importing import operations, queries
+from core.importing.metafields import Fields
+from core.importing.rules import merged
+from tests.catalog.conftest import ANNA, Catalogue
 from tests.catalog.importer import Importer
 from tests.catalog.reading import outcomes, said
 
 EAN = "4006381333931"
 OTHER_EAN = "5012345678900"
 BY_NAME = Mapping(columns={"title": "Name", "code": "SKU"})
+BY_BOTH = Mapping(
+    columns={"handle": "H", "title": "Name", "code": "SKU", "barcode": "EAN", "price": "Price"}, options=("Size",)
+)
 BY_BARCODE = Mapping(columns={"title": "Name", "barcode": "EAN", "price": "Price"})
 
 
@@ -150,6 +156,68 @@ def test_one_barcode_in_two_rows_is_one_sku_and_not_two(importer: Importer) -> N
         (2, "EAN", f"“{EAN}” is the barcode of row 3 too", fix),
         (3, "EAN", f"“{EAN}” is the barcode of row 2 too", fix),
     ]
+
+
+CUPS = (
+    f"Handle,Title,Option1 Name,Option1 Value,Variant SKU,Variant Price,Variant Barcode\ncup,Cup,Size,S,CUP-S,5,{EAN}\n"
+)
+TWICE = "delete one of the rows, or correct the barcode"
+
+
+@pytest.mark.parametrize(
+    "rows", [("cup,Cup,S,CUP-S,,6", f"cup,Cup,L,,{EAN},9"), (f"cup,Cup,L,,{EAN},9", "cup,Cup,S,CUP-S,,6")]
+)
+def test_a_sku_and_its_barcode_in_two_rows_of_one_product_are_not_taken_for_one(
+    importer: Importer, rows: tuple[str, str]
+) -> None:
+    importer.whole(CUPS)
+    import_id = importer.begin("H,Name,Size,SKU,EAN,Price\n" + "\n".join(rows) + "\n", "two.csv", mapping=BY_BOTH)
+    assert importer.read(import_id).counts["rejected"] == 1
+    found, other = (2, 3) if EAN in rows[0] else (3, 2)
+    assert told(importer, import_id) == [
+        (found, "EAN", f"{EAN} is the barcode of CUP-S, which row {other} tells of too", TWICE)
+    ]
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("is_named_first", [True, False])
+def test_a_sku_and_its_barcode_in_two_products_are_not_taken_for_one(
+    importer: Importer, batch: int, is_named_first: bool
+) -> None:
+    make_sku(importer, "X1", EAN)
+    rows = ("aa,Aa,S,X1,,6", f"bb,Bb,S,,{EAN},9")
+    text = "\n".join(rows if is_named_first else rows[::-1])
+    import_id = importer.begin(f"H,Name,Size,SKU,EAN,Price\n{text}\n", mapping=BY_BOTH)
+    # Each batch as if another process had gone on with it.
+    importer.read(import_id, batch, batches=1)
+    run = importer.read(import_id, batch)
+    assert (run.counts["created"], run.counts["rejected"]) == (1, 1)
+    if is_named_first:
+        said = (3, "EAN", f"{EAN} is the barcode of X1, which row 2 tells of too", TWICE)
+    elif batch == 2:
+        said = (2, "EAN", f"{EAN} is the barcode of X1, which row 3 tells of too", TWICE)
+    else:
+        said = (3, "", "X1 has the barcode by which row 2 tells of it too", TWICE)
+    assert told(importer, import_id) == [said]
+    assert importer.apply(import_id).counts["refused"] == 0
+
+
+def test_what_was_read_before_stands_in_nobodys_way_when_the_file_is_read_again(importer: Importer) -> None:
+    make_sku(importer, "X1", EAN)
+    import_id = importer.begin(f"H,Name,Size,SKU,EAN,Price\nbb,Bb,S,,{EAN},9\n", mapping=BY_BOTH)
+    assert importer.read(import_id).counts["created"] == 1
+    run = importer.run(import_id)
+    operations.read_again(
+        importer.conn, importer.catalogue.shop_id, import_id, run.settings, ANNA, importer.catalogue.now
+    )
+    assert importer.read(import_id).counts["created"] == 1
+
+
+def test_no_variant_of_a_draft_takes_the_place_of_another() -> None:
+    both = tuple(VariantDraft(row, "A", "GBP", price_minor=row) for row in (2, 3))
+    found = merged(None, ProductDraft(2, "a", both, title="A"), Fields({}), {}, "GBP")
+    assert found.document is None
+    assert [(p.row, p.sentence) for p in found.problems] == [(3, "row 2 tells of A too")]
 
 
 def test_a_row_without_sku_and_barcode_is_refused_as_ever() -> None:

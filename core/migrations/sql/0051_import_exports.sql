@@ -9,6 +9,18 @@ alter table import_items add column skus_before jsonb;
 comment on column import_items.skus_before is
     'by code, title and barcode of the SKUs that were no product''s before it was applied: given back by an undo';
 
+-- Which row told of a SKU that no product has: another that finds it by its barcode in a later batch is told so.
+create table import_codes (
+    shop_id bigint not null,
+    import_id bigint not null,
+    code text not null,
+    row bigint not null,
+    constraint pk_import_codes primary key (shop_id, import_id, code),
+    constraint fk_import_codes_import_runs_shop_id_import_id foreign key (shop_id, import_id)
+        references import_runs (shop_id, id)
+);
+comment on table import_codes is 'SKUs that no product has and the file tells of, with the row that does';
+
 -- The catalogue as a file: written by a worker a batch at a time, fetched by a signed link.
 create table catalogue_exports (
     shop_id bigint not null,
@@ -19,10 +31,10 @@ create table catalogue_exports (
     products_total integer not null,
     products_done integer not null default 0,
     rows_done integer not null default 0,
+    attempts integer not null default 0,
     document_id bigint,
     file_name text,
     problem text,
-    stop_asked_by text,
     created_by text not null,
     created_at timestamptz not null,
     worked_at timestamptz not null,
@@ -35,6 +47,7 @@ create table catalogue_exports (
 );
 comment on column catalogue_exports.filters is 'which products, as on their page';
 comment on column catalogue_exports.products_total is 'how many fitted when it was asked for';
+comment on column catalogue_exports.attempts is 'how often somebody began to write it';
 comment on column catalogue_exports.document_id is 'the file, kept for some days';
 comment on column catalogue_exports.worked_at is 'the last sign of life of whoever works on it';
 create index ix_catalogue_exports_at_work on catalogue_exports (shop_id, id) where state = 'writing';
