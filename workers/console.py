@@ -39,6 +39,11 @@ def moment(instant: datetime) -> str:
     return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
+def many(number: int, word: str) -> str:
+    """1 row, 17 rows."""
+    return f"{number:,} {word}" + ("" if number == 1 else "s")
+
+
 def person() -> str:
     """Who asks: what they do is kept on record under this name."""
     return os.environ.get("SWITCHYARD_OPERATOR") or getpass.getuser()

@@ -20,7 +20,7 @@ from core.desk.files import DryRun
 from core.desk.rows import Act, Wanted
 from core.errors import BadInput
 from core.messaging.doorbell import Lane
-from workers.console import shop_of
+from workers.console import many, shop_of
 
 _SHOWN = 50
 
@@ -107,7 +107,7 @@ def _print(plan: DryRun, places: dict[int, str]) -> None:
         click.echo(str(problem))
     if plan.problems:
         return
-    click.echo(f"{_many(plan.rows, 'row')}, {_amount(plan.units, plan.skus)}.")
+    click.echo(f"{many(plan.rows, 'row')}, {_amount(plan.units, plan.skus)}.")
     for note in plan.notes:
         click.echo(note)
     changes = [change for outcome in plan.outcomes for change in outcome.changes]
@@ -136,8 +136,4 @@ def _said(outcome: Outcome) -> str:
 
 
 def _amount(units: int, skus: int) -> str:
-    return f"{_many(units, 'unit')} of {_many(skus, 'SKU')}"
-
-
-def _many(number: int, word: str) -> str:
-    return f"{number:,} {word}" + ("" if number == 1 else "s")
+    return f"{many(units, 'unit')} of {many(skus, 'SKU')}"

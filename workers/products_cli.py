@@ -238,4 +238,4 @@ def export(
         half.replace(file)
     finally:
         half.unlink(missing_ok=True)
-    click.echo(f"{done:,} products in {rows:,} rows written to {file}.")
+    click.echo(f"{console.many(done, 'product')} in {console.many(rows, 'row')} written to {file}.")

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import Any
 
 from core.catalog.imports import cells
 from core.catalog.products import fields
@@ -47,9 +48,13 @@ _NO_OPTIONS = (("Title", "Default Title"),)
 _SHOWN = 60
 
 
+class TooNarrow(Exception):
+    """A product has more to tell than the file has columns for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The columns of one file: how many of categories, and which metafields.
+    """The columns of one file: how many of categories, and which metafields. Nothing of a product is left out.
 
     `costs_apart`: some cost is in another currency than the price beside it, and stands in a column of its own.
     """
@@ -73,7 +78,11 @@ class Layout:
         ]
 
     def rows(self, product: ProductDocument, paths: Mapping[int, str]) -> Iterator[list[str]]:
-        """The rows of a product: one for each variant, with the pictures beside them. `paths`: categories by id."""
+        """The rows of a product: one for each variant, with the pictures beside them. `paths`: categories by id.
+
+        Raises TooNarrow where something of it would be left out.
+        """
+        self._check(product)
         heads = self.heads()
         for place, (variant, image) in enumerate(zip_longest(product.variants, product.images)):
             told = {"Handle": product.handle}
@@ -85,11 +94,19 @@ class Layout:
                 told |= self._sold(product, variant, is_first=place == 0)
             yield [told.get(head, "") for head in heads]
 
+    def _check(self, product: ProductDocument) -> None:
+        columns = {(d.owner, d.key) for d in self._columns()}
+        facts = {("product", key) for key in product.metafields}
+        for variant in product.variants:
+            facts |= {("variant", key) for key in _apart(variant)}
+        if len(product.categories) > max(self.categories, 1) or not facts <= columns:
+            raise TooNarrow
+
     def _columns(self) -> list[Definition]:
         return [d for d in self.definitions if d.key != COST or d.owner != "variant" or self.costs_apart]
 
     def _told(self, product: ProductDocument, paths: Mapping[int, str]) -> dict[str, str]:
-        named = [_entities(paths[number]) for number in product.categories if number in paths]
+        named = [_entities(paths[number]) for number in product.categories]
         heads = ("Product Category", *(f"Category {number}" for number in range(2, self.categories + 1)))
         return {
             "Title": _entities(product.title),
@@ -102,7 +119,7 @@ class Layout:
             "SEO Description": _entities(product.seo_description or ""),
             "URL": product.url or "",
             "Status": product.status,
-            **dict(zip(heads, named, strict=False)),
+            **dict(zip(heads[: len(named)], named, strict=True)),
             **self._facts("product", product.metafields),
         }
 
@@ -111,9 +128,8 @@ class Layout:
         told = {f"Option{slot} Value": _entities(value) for slot, (_, value) in enumerate(options, start=1)}
         if is_first:
             told |= {f"Option{slot} Name": _entities(name) for slot, (name, _) in enumerate(options, start=1)}
-        cost = variant.metafields.get(COST)
-        is_beside = cost is not None and cost["currency"] == variant.currency
-        apart = {key: value for key, value in variant.metafields.items() if key != COST or not is_beside}
+        apart = _apart(variant)
+        cost = None if COST in apart else variant.metafields.get(COST)
         return told | {
             "Variant SKU": _as_text(variant.code),
             "Variant Grams": "" if variant.weight_grams is None else str(variant.weight_grams),
@@ -126,7 +142,7 @@ class Layout:
             "Variant Barcode": _as_text(variant.barcode or ""),
             "Variant Image": variant.image_url or "",
             "Variant Weight Unit": "g",
-            "Cost per item": _money(cost["amount_minor"], cost["currency"]) if cost is not None and is_beside else "",
+            "Cost per item": _money(cost["amount_minor"], cost["currency"]) if cost is not None else "",
             **self._facts("variant", apart),
         }
 
@@ -136,6 +152,13 @@ class Layout:
             for d in self._columns()
             if d.owner == owner
         }
+
+
+def _apart(variant: VariantDocument) -> Mapping[str, Any]:
+    """The facts of a variant that stand in columns of their own: all but a cost in the currency of its price."""
+    cost = variant.metafields.get(COST)
+    is_beside = cost is not None and cost["currency"] == variant.currency
+    return {key: value for key, value in variant.metafields.items() if key != COST or not is_beside}
 
 
 def _named(definition: Definition) -> str:

@@ -1,14 +1,13 @@
 """The catalogue as a file: asked for, written a batch at a time beside its progress, and kept for a signed link.
 
 Nothing in it is run by a spreadsheet (core.spreadsheets), and importing it again changes nothing. A worker that dies
-begins again: what it had written lay on its own disk.
+begins again, three times in all: what it had written lay on its own disk.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,15 +19,15 @@ from sqlalchemy.engine import RowMapping
 
 from core import audit
 from core.audit import Actor
-from core.catalog.categories.queries import paths as category_paths
-from core.catalog.exports import Layout
+from core.catalog.exports import Layout, TooNarrow
 from core.catalog.products import queries as products
 from core.catalog.products.documents import ProductDocument
-from core.catalog.products.queries import Filters
+from core.catalog.products.queries import Filters, Stored
 from core.db import execute, fetch, fetch_one, read_only, scalar, unit_of_work
 from core.documents import DocumentStore
 from core.errors import BadInput
 from core.files import operations as files
+from core.importing import scratch
 from core.spreadsheets import guarded
 from core.tables import delimited, workbooks
 from core.tables.delimited import Dress
@@ -40,6 +39,10 @@ KEEP_DAYS = 2
 """It is made again whenever somebody asks."""
 BATCH = 500
 """Products read at a time."""
+ATTEMPTS_MAX = 3
+"""What broke off so often would break off for ever."""
+_LAYOUTS_MAX = 5
+"""So often the columns are chosen anew because the catalogue has outgrown them meanwhile."""
 _SHEET_ROWS_MAX = 1_048_576
 _SHEET_CELL_MAX = 32_767
 _TYPES: Mapping[Kind, str] = {
@@ -61,7 +64,10 @@ class Overtaken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """An export as it is now. `document_id` and `file_name` are there once it is written."""
+    """An export as it is now. `document_id` and `file_name` are there once it is written.
+
+    `attempts`: how often somebody began to write it.
+    """
 
     shop_id: int
     id: int
@@ -71,6 +77,7 @@ class Export:
     products_total: int
     products_done: int
     rows_done: int
+    attempts: int
     document_id: int | None
     file_name: str | None
     problem: str | None
@@ -137,8 +144,8 @@ def latest(conn: Connection, shop_id: int, by: str, since: datetime) -> Export |
 
 
 _COLUMNS = (
-    "shop_id, id, state, kind, filters, products_total, products_done, rows_done, document_id, file_name, problem,"
-    " created_by, created_at, worked_at"
+    "shop_id, id, state, kind, filters, products_total, products_done, rows_done, attempts, document_id, file_name,"
+    " problem, created_by, created_at, worked_at"
 )
 
 
@@ -215,7 +222,8 @@ class Out:
         self._write(layout.heads(), "")
 
     def add(self, product: ProductDocument, paths: Mapping[int, str]) -> None:
-        """Write a product; `paths` are categories by id. Raises BadInput where a spreadsheet cannot hold it."""
+        """Write a product; `paths` are categories by id. Raises BadInput where a spreadsheet cannot hold it, TooNarrow
+        where the file has no column for some of it."""
         for row in self._layout.rows(product, paths):
             self._write(row, product.handle)
             self.rows += 1
@@ -234,14 +242,17 @@ class Out:
 
 @contextmanager
 def written(path: Path, kind: Kind, layout: Layout) -> Iterator[Out]:
-    """A file of products while it is written."""
+    """A file of products while it is written. What that takes besides lies in its folder, and is gone afterwards."""
     with path.open("wb") as target:
         if kind == "xlsx":
-            writer: delimited.Writer | workbooks.Writer = workbooks.Writer(target)
+            writer: delimited.Writer | workbooks.Writer = workbooks.Writer(target, path.parent)
         else:
             writer = delimited.Writer(target, Dress("utf-8", ",", names_separator=False, is_gzip=False))
-        yield Out(writer, kind, layout)
-        writer.close()
+        try:
+            yield Out(writer, kind, layout)
+            writer.close()
+        finally:
+            writer.drop()
 
 
 def layout(conn: Connection, shop_id: int) -> Layout:
@@ -267,33 +278,56 @@ def write_file(
     each batch.
 
     Products are read a batch at a time, in the order of their ids: what changes meanwhile is in it as it was when its
-    batch was read. Raises BadInput.
+    batch was read. Where that has more than the file has columns for, it is begun again with more of them. Raises
+    BadInput, also where the catalogue outgrows it again and again.
     """
-    with read_only(engine) as conn:
-        wanted, paths = layout(conn, shop_id), category_paths(conn, shop_id)
+    for _ in range(_LAYOUTS_MAX):
+        with read_only(engine) as conn:
+            wanted = layout(conn, shop_id)
+        with suppress(TooNarrow), written(path, kind, wanted) as out:
+            return _write_all(engine, shop_id, filters, out, tell), out.rows
+    raise BadInput(
+        "categories, metafields or costs in another currency were added again and again while the file was written:"
+        " export again when the imports or edits that do so are over"
+    )
+
+
+def _write_all(engine: Engine, shop_id: int, filters: Filters, out: Out, tell: Callable[[int, int], None]) -> int:
     done, after = 0, 0
-    with written(path, kind, wanted) as out:
-        while True:
-            with read_only(engine) as conn:
-                ids = products.ids_fitting(conn, shop_id, filters, after, BATCH)
-                found = products.stored(conn, shop_id, ids)
-            if not ids:
-                return done, out.rows
-            for product_id in ids:
-                if product_id in found:
-                    out.add(found[product_id].document, paths)
-                    done += 1
-            after = ids[-1]
-            tell(done, out.rows)
+    while True:
+        with read_only(engine) as conn:
+            ids = products.ids_fitting(conn, shop_id, filters, after, BATCH)
+            found = products.stored(conn, shop_id, ids)
+            paths = _paths_of(conn, shop_id, found.values())
+        if not ids:
+            return done
+        for product_id in ids:
+            if product_id in found:
+                out.add(found[product_id].document, paths)
+                done += 1
+        after = ids[-1]
+        tell(done, out.rows)
+
+
+def _paths_of(conn: Connection, shop_id: int, found: Iterable[Stored]) -> dict[int, str]:
+    """By id, the categories of some products."""
+    rows = fetch(
+        conn,
+        "select id, path from categories where shop_id = %(shop)s and id = any(%(ids)b::int8[])",
+        shop=shop_id,
+        ids=sorted({number for one in found for number in one.document.categories}),
+    )
+    return {row["id"]: row["path"] for row in rows}
 
 
 def write(engine: Engine, store: DocumentStore, shop_id: int, export_id: int, clock: Callable[[], datetime]) -> Export:
-    """Write an export and keep its file for some days; returns it as it is then. One that is over stays as it is.
+    """Write an export and keep its file for some days; returns it as it is then. One that is over stays as it is, and
+    one that was begun too often is given up.
 
     Raises BadInput, StoreFull, and what may succeed later: it is begun again then.
     """
-    with read_only(engine) as conn:
-        wanted = export(conn, shop_id, export_id)
+    with unit_of_work(engine) as conn:
+        wanted = _begun(conn, shop_id, export_id, clock())
 
     def tell(done: int, rows: int) -> None:
         if not _told(engine, wanted, done, rows, clock()):
@@ -301,14 +335,38 @@ def write(engine: Engine, store: DocumentStore, shop_id: int, export_id: int, cl
 
     if wanted.state == "writing":
         try:
-            with tempfile.TemporaryDirectory(prefix="switchyard-export-") as folder:
-                path = Path(folder) / f"products-{clock():%Y-%m-%d}-{export_id}.{wanted.kind}"
+            with scratch.folder("export") as folder:
+                path = folder / f"products-{clock():%Y-%m-%d}-{export_id}.{wanted.kind}"
                 write_file(engine, shop_id, wanted.filters, wanted.kind, path, tell)
                 _keep(engine, store, wanted, path, clock)
         except Overtaken:
             pass
     with read_only(engine) as conn:
         return export(conn, shop_id, export_id)
+
+
+def _begun(conn: Connection, shop_id: int, export_id: int, now: datetime) -> Export:
+    """An export as it is, begun once more if it is still to be written.
+
+    One that was begun often enough is given up instead: each time its worker was killed, or it would say why.
+    """
+    attempts = scalar(
+        conn,
+        """
+        update catalogue_exports set attempts = attempts + 1, products_done = 0, rows_done = 0, worked_at = %(now)s
+        where shop_id = %(shop)s and id = %(id)s and state = 'writing' returning attempts
+        """,
+        shop=shop_id,
+        id=export_id,
+        now=now,
+    )
+    if attempts is not None and attempts > ATTEMPTS_MAX:
+        why = (
+            f"writing it was begun {ATTEMPTS_MAX} times and broke off each time without a word, as when a worker is"
+            " killed for want of memory: export fewer products, or have whoever looks after Switchyard see why"
+        )
+        fail(conn, shop_id, export_id, why, now)
+    return export(conn, shop_id, export_id)
 
 
 def _told(engine: Engine, wanted: Export, done: int, rows: int, now: datetime) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import heapq
 import shutil
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from core.documents import DocumentStore, NoDocument
 from core.errors import BadInput
 from core.files import operations as files
 from core.files.queries import Document
-from core.importing import queries
+from core.importing import queries, scratch
 from core.importing.queries import Run
 from core.spreadsheets import unguarded
 
@@ -69,8 +68,8 @@ def local_file(store: DocumentStore, key: str, file_name: str, *, whole: bool = 
 
     Raises core.documents.NoDocument.
     """
-    with tempfile.TemporaryDirectory(prefix="switchyard-import-") as folder:
-        path = Path(folder) / f"file{Path(file_name).suffix[:10]}"
+    with scratch.folder("import") as folder:
+        path = folder / f"file{Path(file_name).suffix[:10]}"
         with store.open(key) as source, path.open("wb") as target:
             beginning = None if whole else _beginning(source)
             if beginning is None:
@@ -220,8 +219,8 @@ def store_rejected(
     """
     with read_only(engine) as conn:
         run = queries.run(conn, shop_id, import_id)
-    with tempfile.TemporaryDirectory(prefix="switchyard-rejected-") as folder:
-        path, _ = write_rejected(engine, store, run, Path(folder), now)
+    with scratch.folder("rejected") as folder:
+        path, _ = write_rejected(engine, store, run, folder, now)
         size = path.stat().st_size
         type_ = _TYPES[path.suffix]
         with unit_of_work(engine) as conn:

@@ -14,6 +14,7 @@ import re
 import zlib
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from typing import IO, Literal, NamedTuple, cast
 
 from core.tables.values import Limits, Progress, Row, Source, UnreadableFile, normalized, opened, size_of
@@ -151,6 +152,11 @@ class Writer:
     def close(self) -> None:
         """Writes what is left; the file stays open."""
         self._text.detach()
+
+    def drop(self) -> None:
+        """Lets go of the file; nothing where it is closed."""
+        with suppress(OSError, ValueError):
+            self._text.detach()
 
 
 class _Lines:

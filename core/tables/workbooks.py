@@ -7,14 +7,16 @@ Source: ECMA-376, Office Open XML, part 1, section 18 (SpreadsheetML).
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 import zipfile
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import IO, NamedTuple
 from xml.parsers import expat
 
@@ -78,16 +80,26 @@ def _book(name: str, source: Source, limits: Limits) -> Iterator[zipfile.ZipFile
 
 
 class Writer:
-    """Writes one sheet of texts. A character that a spreadsheet cannot keep is written as its escape."""
+    """Writes one sheet of texts. A character that a spreadsheet cannot keep is written as its escape.
 
-    def __init__(self, out: IO[bytes]) -> None:
+    Rows lie in a file in `folder` until they are packed: whoever opens one closes it, or drops it.
+    """
+
+    def __init__(self, out: IO[bytes], folder: Path | None = None) -> None:
         # A fifth of a second for who needs it: most processes never write a spreadsheet.
         import openpyxl
+        from openpyxl.worksheet import _writer
 
         self._out = out
         self._cell = openpyxl.cell.WriteOnlyCell
         self._book = openpyxl.Workbook(write_only=True)
         self._sheet = self._book.create_sheet("Rows")
+        descriptor, self._part = tempfile.mkstemp(prefix=".switchyard-", suffix=".rows", dir=folder)
+        os.close(descriptor)
+        # It would choose a place of its own, where nobody looks for what is left of a killed process.
+        _writer.ALL_TEMP_FILES.append(self._part)
+        self._sheet._writer = _writer.WorksheetWriter(self._sheet, self._part)
+        self._sheet._writer.write_top()
 
     def add(self, cells: Sequence[str]) -> None:
         row = []
@@ -101,6 +113,17 @@ class Writer:
     def close(self) -> None:
         """Writes the whole; the file stays open."""
         self._book.save(self._out)
+
+    def drop(self) -> None:
+        """Gives up what is not closed; nothing where it is."""
+        if not os.path.exists(self._part):
+            return
+        with suppress(Exception):
+            # Writes the ends of its tags, for which there may be no room; what counts is that it is closed.
+            if self._sheet._rows is not None:
+                self._sheet._rows.close()
+            self._sheet._writer.close()
+        self._sheet._writer.cleanup()
 
 
 class _Listed(NamedTuple):

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+import errno
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,12 +17,18 @@ from sqlalchemy import Engine
 
 from core.adapters.storage import LocalFolder
 from core.audit import Actor
+from core.catalog.categories.operations import ensure_paths
+from core.catalog.exports import Layout
+from core.catalog.products import queries as products
+from core.catalog.products.fields import COST, Definition
+from core.catalog.products.operations import define_metafield, save_product
 from core.catalog.products.queries import Filters
+from core.clock import utc_now
 from core.connections.operations import new_key
 from core.db import fetch_one, read_only, unit_of_work
 from core.documents import DocumentStore
 from core.errors import BadInput
-from core.importing import exporting
+from core.importing import exporting, scratch
 from core.importing.exporting import Export, Kind
 from tests.catalog.conftest import ANNA, Catalogue
 from tests.catalog.importer import Importer
@@ -109,13 +120,148 @@ def test_one_that_is_stopped_while_it_is_written_keeps_no_file(shop: Shop, monke
     ticks = iter(range(100))
 
     def clock() -> datetime:
-        if next(ticks) == 2:
+        if next(ticks) == 3:
             with unit_of_work(shop.engine) as conn:
                 exporting.stop(conn, shop.shop_id, export_id, ANNA, BASELINE)
         return BASELINE
 
     found = exporting.write(shop.engine, shop.store, shop.shop_id, export_id, clock)
     assert (found.state, found.products_done, found.document_id) == ("stopped", 1, None)
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+def test_one_that_is_stopped_or_fails_leaves_nothing_on_the_disk(
+    shop: Shop, kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
+    seen: list[str] = []
+
+    def broken(*_: object) -> int:
+        seen.extend(path.parent.name for path in (tmp_path / "temp").rglob(f"*.{kind}"))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(exporting, "_write_all", broken)
+    with pytest.raises(OSError, match="No space left"):
+        shop.write(shop.begin(kind))
+    # It was in a folder of its own, and with it all that the writing of a workbook takes besides.
+    assert len(seen) == 1
+    assert list((tmp_path / "temp").iterdir()) == []
+
+
+def test_a_workbook_lies_in_the_folder_of_its_file_until_it_is_packed(shop: Shop, tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    with read_only(shop.engine) as conn:
+        layout = exporting.layout(conn, shop.shop_id)
+    with exporting.written(folder / "goods.xlsx", "xlsx", layout):
+        assert len(list(folder.iterdir())) == 2
+    assert [path.name for path in folder.iterdir()] == ["goods.xlsx"]
+
+
+def test_what_outgrows_the_file_while_it_is_written_is_in_it(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "BATCH", 1)
+    seen: list[int] = []
+
+    def tell(done: int, _rows: int) -> None:
+        seen.append(done)
+        if seen == [1]:
+            outgrow(shop, "pot")
+
+    path = shop.folder / "out.csv"
+    assert exporting.write_file(shop.engine, shop.shop_id, Filters(), "csv", path, tell) == (3, 4)
+    assert seen == [1, 1, 2, 3]
+    with path.open(encoding="utf-8-sig", newline="") as source:
+        pot = next(row for row in csv.DictReader(source) if row["Handle"] == "pot")
+    assert [pot[head] for head in ("Product Category", "Category 2")] == ["Home > Pots", "Kitchen > New"]
+    assert [pot[head] for head in pot if head.endswith(("(variant.metafields.inventory.cost)", ".hue)"))] == [
+        "3.00 EUR",
+        "red",
+    ]
+    with unit_of_work(shop.engine) as conn:
+        importer = Importer(Catalogue(conn, shop.shop_id), shop.folder)
+        assert importer.read(importer.begin_with("out.csv")).counts["unchanged"] == 3
+
+
+def test_a_category_that_comes_meanwhile_is_in_the_file(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "BATCH", 1)
+
+    def tell(done: int, _rows: int) -> None:
+        if done == 1:
+            with unit_of_work(shop.engine) as conn:
+                jug = products.ids_by_handle(conn, shop.shop_id, ["jug"])["jug"]
+                found = products.stored(conn, shop.shop_id, [jug])[jug]
+                made = ensure_paths(conn, shop.shop_id, [("Kitchen", "New")], BASELINE)
+                document = replace(found.document, categories=tuple(made.values()))
+                save_product(conn, shop.shop_id, document, ANNA, BASELINE, product_id=jug, base_version=found.version)
+
+    path = shop.folder / "out.csv"
+    exporting.write_file(shop.engine, shop.shop_id, Filters(), "csv", path, tell)
+    with path.open(encoding="utf-8-sig", newline="") as source:
+        assert [row["Product Category"] for row in csv.DictReader(source) if row["Handle"] == "jug"] == [
+            "Kitchen > New"
+        ]
+
+
+def test_a_catalogue_that_outgrows_its_file_for_ever_is_given_up(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    outgrow(shop, "pot")
+    # As if what a batch tells were never there when the columns are chosen.
+    monkeypatch.setattr(exporting, "layout", lambda *_: Layout(1, [], costs_apart=False))
+    with pytest.raises(BadInput, match="added again and again while the file was written: export again when"):
+        shop.write(shop.begin())
+
+
+def outgrow(shop: Shop, handle: str) -> None:
+    """Give a product another category, a cost in another currency, and a fact of a kind that was not there."""
+    with unit_of_work(shop.engine) as conn:
+        define_metafield(conn, shop.shop_id, Definition("product", "custom.hue", "Hue", "text"), ANNA, BASELINE)
+        product_id = products.ids_by_handle(conn, shop.shop_id, [handle])[handle]
+        found = products.stored(conn, shop.shop_id, [product_id])[product_id]
+        made = ensure_paths(conn, shop.shop_id, [("Kitchen", "New")], BASELINE)
+        cost = {"amount_minor": 300, "currency": "EUR"}
+        document = replace(
+            found.document,
+            categories=(*found.document.categories, made[("Kitchen", "New")]),
+            metafields={"custom.hue": "red"},
+            variants=tuple(replace(v, metafields={COST: cost}) for v in found.document.variants),
+        )
+        save_product(conn, shop.shop_id, document, ANNA, BASELINE, product_id=product_id, base_version=found.version)
+
+
+def test_one_that_was_begun_too_often_is_given_up(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    export_id = shop.begin()
+
+    class Killed(BaseException):
+        """What no worker lives to tell of."""
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(exporting, "write_file", killed)
+    for _ in range(3):
+        with pytest.raises(Killed):
+            shop.write(export_id)
+    found = shop.write(export_id)
+    assert (found.state, found.document_id) == ("failed", None)
+    assert str(found.problem).startswith("writing it was begun 3 times and broke off each time without a word")
+
+
+def test_what_a_killed_worker_left_is_swept_and_nothing_that_somebody_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ended = (
+        "import os; from core.importing import scratch\n"
+        "with scratch.folder('export') as folder:\n"
+        "    (folder / 'costs.csv').write_text('x'); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", ended], check=True, env={**os.environ, "TMPDIR": str(tmp_path)})
+    with scratch.folder("export") as held:
+        (left,) = (path for path in tmp_path.iterdir() if path != held)
+        assert scratch.sweep(utc_now() - timedelta(hours=1)) == 0
+        assert scratch.sweep(utc_now() + timedelta(hours=1)) == 1
+        assert not left.exists()
+        assert held.exists()
 
 
 def test_who_left_one_behind_is_found(shop: Shop) -> None:

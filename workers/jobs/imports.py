@@ -8,7 +8,7 @@ from typing import Any
 from core import bootstrap
 from core.clock import utc_now
 from core.db import read_only
-from core.importing import exporting, queries
+from core.importing import exporting, queries, scratch
 from workers import importing, product_files
 from workers.hints import ring_once
 from workers.registry import job
@@ -33,8 +33,10 @@ def write_export(*, shop_id: int, export_id: int) -> dict[str, Any]:
 
 @job("sweep.imports", queue="imports", timeout=60)
 def sweep_imports() -> dict[str, Any]:
-    """Ring again for imports and exports that nobody works on, should a worker have died or a ring have been lost."""
+    """Ring again for imports and exports that nobody works on, should a worker have died or a ring have been lost; and
+    remove what the dead left on this machine's disk."""
     app = bootstrap.application()
+    scratch.sweep(utc_now() - QUIET)
     with read_only(app.engine) as conn:
         waiting = queries.at_work(conn, utc_now() - QUIET)
         unwritten = exporting.at_work(conn, utc_now() - QUIET)

@@ -31,14 +31,21 @@ class RejectedRows:
         self._width = len(file.heads)
         self._out = path.open("wb")
         dress = file.table.dress or Dress("utf-8", ",", names_separator=False, is_gzip=False)
-        self._writer = workbooks.Writer(self._out) if is_workbook(file) else delimited.Writer(self._out, dress)
+        self._writer = (
+            workbooks.Writer(self._out, path.parent) if is_workbook(file) else delimited.Writer(self._out, dress)
+        )
         self._write(file.heads, REASON)
 
     def __enter__(self) -> RejectedRows:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
+        try:
+            if error is None:
+                self.close()
+        finally:
+            self._writer.drop()
+            self._out.close()
 
     def add(self, outcome: Outcome) -> None:
         """Writes the rows of an outcome without a draft; the others are passed by."""
