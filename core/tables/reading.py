@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -81,7 +82,14 @@ def _workbook(name: str, source: Source, known_heads: Collection[str], limits: L
     tables = [TableFile(name, source, "xlsx", limits, sheets=sheets, sheet=at) for at in range(max(len(sheets), 1))]
     if len(sheets) < 2:
         return tables[0]
-    return next((table for table in tables if _names_columns(table, known_heads)), tables[0])
+    if _names_columns(tables[0], known_heads):
+        return tables[0]
+    for table in tables[1:]:
+        # One that cannot be read has nothing that is looked for: notes, or a chart's numbers.
+        with suppress(UnreadableFile):
+            if _names_columns(table, known_heads):
+                return table
+    return tables[0]
 
 
 def _names_columns(table: TableFile, known_heads: Collection[str]) -> bool:

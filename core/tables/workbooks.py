@@ -147,15 +147,16 @@ def _sheet_rows(
 ) -> Iterator[Row]:
     main, parts = _main(packed)
     is_1904, listed = _sheets(packed, main)
-    visible = [parts[one.ref] for one in listed if one.state == "visible" and parts[one.ref][0] == "worksheet"]
+    visible = [one for one in listed if one.state == "visible" and parts[one.ref][0] == "worksheet"]
     if not visible:
         raise UnreadableFile(f"{name} has no visible sheet")
     by_kind = dict(parts.values())
     if "sharedStrings" in by_kind:
         _read_texts(packed, by_kind["sharedStrings"], texts)
     dates = _date_styles(packed, by_kind["styles"]) if "styles" in by_kind else set()
-    sheet = _Sheet(name, texts, dates, is_1904, limits)
-    path = visible[place][1]
+    named = name if len(visible) == 1 else f"{name}, sheet “{visible[place].name}”"
+    sheet = _Sheet(named, texts, dates, is_1904, limits)
+    path = parts[visible[place].ref][1]
     progress.total = packed.getinfo(path).file_size
     for done in _parse(packed, path, sheet.start, sheet.end, sheet.text):
         progress.done = done

@@ -199,6 +199,31 @@ def test_a_workbook_that_unpacks_to_too_much_is_not_unpacked() -> None:
         rows(by_openpyxl(["x"]), unpacked_max=1000)
 
 
+def two_sheets(first: Sequence[Sequence[Any]], second: Sequence[Sequence[Any]]) -> bytes:
+    book = openpyxl.Workbook(write_only=True)
+    for name, lines in (("Goods", first), ("Notes", second)):
+        sheet = book.create_sheet(name)
+        for line in lines:
+            sheet.append(line)
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+WIDE = [*[None] * 1_200, "x"]
+
+
+def test_a_sheet_that_cannot_be_read_spoils_no_other() -> None:
+    heads = ["Artikel", "Bezeichnung"]
+    table = open_table("file", two_sheets([heads, ["A", "Tasse"]], [WIDE]), {"sku", "price"})
+    assert (table.sheet, [list(row.cells) for row in table.rows()]) == (0, [heads, ["A", "Tasse"]])
+
+
+def test_a_first_sheet_that_cannot_be_read_is_told_by_its_name() -> None:
+    with pytest.raises(UnreadableFile, match="file, sheet “Goods”, row 1 has a cell in column 1,201; at most 1,000"):
+        open_table("file", two_sheets([WIDE], [["SKU", "Price"], ["A", "1"]]), {"sku", "price"})
+
+
 def test_a_packed_csv_is_unpacked_only_so_far() -> None:
     with pytest.raises(UnreadableFile, match="unpacks to more than 1 MB"):
         rows(gzip.compress(b"a,b\n" * 500_000), unpacked_max=1_000_000)
