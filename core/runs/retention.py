@@ -168,6 +168,14 @@ KEPT: tuple[Kept, ...] = (
         7,
         _RECONCILIATIONS,
     ),
+    # Their files are gone sooner: documents have a time of their own.
+    Kept(
+        "catalogue_exports",
+        "exports of the catalogue that ended, without their files",
+        90,
+        7,
+        _oldest("catalogue_exports", "shop_id, id", "ended_at"),
+    ),
     # An earlier one that was corrected says whether the next correction goes in a circle.
     Kept(
         "discrepancies",

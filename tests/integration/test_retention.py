@@ -105,6 +105,29 @@ def test_notices_that_wait_or_are_dead_stay(conn: Connection) -> None:
     assert {row["state"] for row in fetch(conn, "select state from outbox_messages")} == {"waiting", "dead"}
 
 
+def test_exports_that_ended_go_and_one_that_is_written_stays(conn: Connection) -> None:
+    shop = make_shop(conn)
+    execute(
+        conn,
+        """
+        insert into catalogue_exports (shop_id, state, kind, filters, products_total, document_id, created_by,
+            created_at, worked_at, ended_at)
+        values (%(shop)s, 'written', 'csv', '{}', 1, 1, 'a', %(old)s, %(old)s, %(old)s),
+            (%(shop)s, 'failed', 'csv', '{}', 1, null, 'a', %(old)s, %(old)s, %(old)s),
+            (%(shop)s, 'writing', 'csv', '{}', 1, null, 'a', %(old)s, %(old)s, null),
+            (%(shop)s, 'stopped', 'csv', '{}', 1, null, 'a', %(now)s, %(now)s, %(now)s)
+        """,
+        shop=shop,
+        old=OLD,
+        now=NOW,
+    )
+    policy = Policy(BY_NAME["catalogue_exports"], 90)
+    assert retention.due(conn, policy, NOW) == 2
+    assert retention.forget(conn, policy, NOW) == 2
+    rows = fetch(conn, "select state from catalogue_exports where shop_id = %(shop)s", shop=shop)
+    assert {row["state"] for row in rows} == {"writing", "stopped"}
+
+
 def test_comparisons_go_with_what_is_left_of_them_and_discrepancies_that_live_stay(conn: Connection) -> None:
     shop = make_shop(conn)
     connection = make_connection(conn, shop).id
