@@ -44,6 +44,10 @@ class _Damaged(Exception):
     """Something a whole workbook does not have."""
 
 
+class _TooLarge(Exception):
+    """A cell that unpacks to more than any spreadsheet keeps in one."""
+
+
 def rows(name: str, source: Source, limits: Limits, progress: Progress, sheet: int = 0) -> Iterator[Row]:
     """The rows that a visible sheet has, by number; those never filled in are left out. Raises UnreadableFile."""
     with _book(name, source, limits) as packed, tempfile.TemporaryFile() as kept:
@@ -68,15 +72,33 @@ def _book(name: str, source: Source, limits: Limits) -> Iterator[zipfile.ZipFile
             entries = packed.infolist()
         except Exception:  # noqa: BLE001 (damaged, encrypted, packed in another way: the readers raise what they like)
             raise UnreadableFile(damaged) from None
-        if len(entries) > limits.entries_max or sum(entry.file_size for entry in entries) > limits.unpacked_max:
-            raise UnreadableFile(f"{name} unpacks to more than is read at a time: split it, or save it as CSV")
+        _check_size(name, entries, limits)
         try:
             with packed:
                 yield packed
         except (UnreadableFile, GeneratorExit):
             raise
+        except _TooLarge:
+            raise UnreadableFile(
+                f"{name} is too large when unpacked: one of its cells has more than {_TEXT_MAX:,} characters, and a "
+                "spreadsheet itself keeps 32,767. Shorten that cell, or save the table as CSV"
+            ) from None
         except Exception:  # noqa: BLE001 (as above: what is damaged may show only now)
             raise UnreadableFile(damaged) from None
+
+
+def _check_size(name: str, entries: Sequence[zipfile.ZipInfo], limits: Limits) -> None:
+    if len(entries) > limits.entries_max:
+        raise UnreadableFile(
+            f"{name} unpacks to more than is read at a time: {len(entries):,} parts, where at most "
+            f"{limits.entries_max:,} are read. Save the sheet with the table as a file of its own, or as CSV"
+        )
+    size = sum(entry.file_size for entry in entries)
+    if size > limits.unpacked_max:
+        raise UnreadableFile(
+            f"{name} unpacks to more than is read at a time: {size / 1e6:,.1f} MB, where at most "
+            f"{limits.unpacked_max / 1e6:,.1f} MB are read. Split it, or save it as CSV"
+        )
 
 
 class Writer:
@@ -187,7 +209,7 @@ def _parse(
             parser.Parse(chunk)
             done += len(chunk)
             if done - parser.CurrentByteIndex > _PENDING_MAX:
-                raise _Damaged
+                raise _TooLarge
             yield done
     parser.Parse(b"", True)
     yield done
@@ -313,7 +335,7 @@ def _read_texts(packed: zipfile.ZipFile, path: str, texts: _Texts) -> None:
         if is_text:
             size += len(piece)
             if size > _TEXT_MAX:
-                raise _Damaged
+                raise _TooLarge
             pieces.append(piece)
 
     for _ in _parse(packed, path, start, end, text):
@@ -370,7 +392,7 @@ class _Sheet:
         if self._into is not None:
             self._size += len(piece)
             if self._size > _TEXT_MAX:
-                raise _Damaged
+                raise _TooLarge
             self._into.append(piece)
 
     def end(self, tag: str) -> None:

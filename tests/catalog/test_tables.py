@@ -176,16 +176,23 @@ def test_cells_and_rows_without_places_follow_each_other() -> None:
         SHEET.format("<row r='2'/><row r='1'/>"),
         SHEET.format("<row r='1'><c r='B1'><v>1</v></c><c r='A1'><v>1</v></c></row>"),
         SHEET.format("<row r='1'><c t='s'><v>99999</v></c></row>"),
-        SHEET.format("<row r='1'><c t='inlineStr'><is><t>" + "a" * 1_100_000 + "</t></is></c></row>"),
         SHEET.format("<row r='1'><c r='ABCDE1'><v>1</v></c></row>"),
         SHEET.format("<row r='1'><c><v>one</v></c></row>"),
         SHEET.format("<row r='1'>"),
     ],
-    ids=["entities", "rows back", "cells back", "text missing", "text endless", "column", "number", "cut off"],
+    ids=["entities", "rows back", "cells back", "text missing", "column", "number", "cut off"],
 )
 def test_a_sheet_that_no_spreadsheet_writes_is_refused(xml: str) -> None:
     with pytest.raises(UnreadableFile, match="not a readable"):
         rows(with_sheet(xml))
+
+
+@pytest.mark.parametrize("within", ["<is><t>{}</t></is>", "<f ref='{}'/>"], ids=["text", "tag"])
+def test_a_cell_that_unpacks_to_more_than_any_has_is_said_to_be_too_large(within: str) -> None:
+    endless = within.format("a" * (9_000_000 if "ref" in within else 1_100_000))
+    data = with_sheet(SHEET.format(f"<row r='1'><c t='inlineStr'>{endless}</c></row>"))
+    with pytest.raises(UnreadableFile, match=r"file is too large when unpacked: .* Shorten that cell, or save"):
+        rows(data)
 
 
 def test_a_number_of_thousands_of_digits_is_named_and_spoils_no_other() -> None:
@@ -195,8 +202,10 @@ def test_a_number_of_thousands_of_digits_is_named_and_spoils_no_other() -> None:
 
 
 def test_a_workbook_that_unpacks_to_too_much_is_not_unpacked() -> None:
-    with pytest.raises(UnreadableFile, match="unpacks to more"):
+    with pytest.raises(UnreadableFile, match=r"unpacks to more .* MB, where at most 0.0 MB are read. Split it"):
         rows(by_openpyxl(["x"]), unpacked_max=1000)
+    with pytest.raises(UnreadableFile, match=r"parts, where at most 3 are read. Save the sheet"):
+        rows(by_openpyxl(["x"]), entries_max=3)
 
 
 def two_sheets(first: Sequence[Sequence[Any]], second: Sequence[Sequence[Any]]) -> bytes:
