@@ -77,6 +77,7 @@ product_calls = Table(
     ),
     PrimaryKeyConstraint("shop_id", "connection_id", "channel_ref"),
     ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
+    Index("ix_product_calls_told_at", "shop_id", "connection_id", "told_at", "channel_ref"),
     comment="products of which a channel said that they changed, until they are read",
 )
 

@@ -8,6 +8,7 @@ create table product_calls (
     constraint fk_product_calls_connections_shop_id_connection_id foreign key (shop_id, connection_id)
         references connections (shop_id, id)
 );
+create index ix_product_calls_told_at on product_calls (shop_id, connection_id, told_at, channel_ref);
 comment on table product_calls is 'products of which a channel said that they changed, until they are read';
 comment on column product_calls.told_at is 'when it was last told: what is told during the reading is read again';
 
