@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from core.bootstrap import Application
@@ -14,7 +15,7 @@ from core.clock import utc_now
 from core.connections import operations as connections
 from core.connections.queries import ConnectionRow
 from core.db import read_only, unit_of_work
-from core.errors import Anticipated
+from core.errors import Anticipated, Permanent, Retryable
 from core.logs import mask
 from core.messaging.doorbell import Lane
 from core.product_ports import ProductChannel, ProductResult, ShownProduct, UnreadableProduct
@@ -28,6 +29,8 @@ READING, JUDGING = 0.5, 0.75
 """By when in a turn, as a share of its time, what is read and what is judged is to be gone on with in the next."""
 ROUNDS_MAX = 3
 """So often one product is written in one turn: a picture must be there before a variant can have it."""
+DENIED_MAX = 5
+"""So many products are denied one after the other, and all are held: more would hardly be let."""
 RING_STANDS = 900
 """Seconds that one turn may wait for a worker before another is queued: a ring that got lost is repeated then."""
 
@@ -231,48 +234,64 @@ def _link_new(app: Application, row: ConnectionRow, turn: Time) -> None:
 def _write(app: Application, row: ConnectionRow, channel: ProductChannel, turn: Time) -> Counts:
     counts: Counts = Counter()
     turns: Counter[int] = Counter()
-    while turn.is_left():
-        with read_only(app.engine) as conn:
-            ids = queries.due(conn, row, utc_now(), [one for one, had in turns.items() if had >= ROUNDS_MAX])
-        if not ids:
-            return counts
-        try:
-            if not turns:
-                _ask_whether_held(app, row, channel)
+    denied: set[int] = set()
+    try:
+        _ask_whether_held(app, row, channel)
+        while turn.is_left():
+            with read_only(app.engine) as conn:
+                ids = queries.due(conn, row, utc_now(), [one for one, had in turns.items() if had >= ROUNDS_MAX])
+            if not ids:
+                break
             for link_id in ids:
                 turns[link_id] += 1
-                counts[write_one(app, row, channel, link_id)] += 1
+                came = write_one(app, row, channel, link_id)
+                counts[came] += 1
+                if came == "denied":
+                    denied.add(link_id)
+                    _hold_if_none(app, row, link_id, len(denied))
+                elif came in ("written", "partly"):
+                    denied.clear()
                 counts.update(_read_called(app, row, channel, turn))
                 if not turn.is_left():
                     break
-        except WritesHeld:
-            counts["writes_stopped"] += 1
-            return counts
+    except WritesHeld:
+        counts["writes_stopped"] += 1
     return counts
 
 
 def _ask_whether_held(app: Application, row: ConnectionRow, channel: ProductChannel) -> None:
     """Where the channel let us write nothing the last time: whether it does now. Raises WritesHeld where not.
 
-    No write is tried for that: each would be one more row that says the same.
+    No write is tried for that: each would be one more row that says the same. Where it lets us, writes go on, and all
+    are held until it has accepted one, or nothing is left to write.
     """
     with read_only(app.engine) as conn:
         reading = queries.reading(conn, row)
+        is_left = queries.has_to_write(conn, row)
     if reading is None or reading.writes_held_since is None:
         return
     why = channel.writing_refused()
     if why is not None:
         raise _held(app, row, why)
-    with unit_of_work(app.engine) as conn:
-        operations.hold_writes(conn, row, None, utc_now())
+    if not is_left:
+        _let_go(app, row)
+
+
+def _hold_if_none(app: Application, row: ConnectionRow, link_id: int, denied: int) -> None:
+    """Hold all where so many were denied and none was accepted between. Raises WritesHeld then."""
+    if denied < DENIED_MAX:
+        return
+    with read_only(app.engine) as conn:
+        link = queries.link(conn, row, link_id)
+    raise _held(app, row, (link and link.problem) or "no reason given")
 
 
 def write_one(app: Application, row: ConnectionRow, channel: ProductChannel, link_id: int) -> str:
     """Bring one product to what it should show: read it, write what differs then, read it back.
 
-    Returns what came of it: nothing, written, or what the channel answered. Raises WritesHeld, also where the channel
-    lets us write nothing at all, and what reading raises: what was written is then still open, and settled by whoever
-    reads the product next.
+    Returns what came of it: nothing, written, denied (this one, though we have the right to write), or what the channel
+    answered. Raises WritesHeld, also where the channel lets us write nothing at all, and what reading raises: what was
+    written is then still open, and settled by whoever reads the product next.
     """
     looked_at = utc_now()
     read = _look(app, row, channel, link_id)
@@ -288,6 +307,9 @@ def write_one(app: Application, row: ConnectionRow, channel: ProductChannel, lin
     if planned is None:
         return "nothing"
     result = channel.write_product(planned.write)
+    is_denied = result.holds_all and _is_this_ones(channel)
+    if is_denied:
+        result = replace(result, holds_all=False)
     with unit_of_work(app.engine) as conn:
         pushing.note_result(conn, row, planned, result, utc_now())
     if result.outcome != "unsent":
@@ -296,16 +318,38 @@ def write_one(app: Application, row: ConnectionRow, channel: ProductChannel, lin
             with unit_of_work(app.engine) as conn:
                 observing.observe(conn, row, [read], utc_now())
     _note_problem(app, row, result)
+    if is_denied and result.outcome == "unsent":
+        return "denied"
     return "written" if result.outcome == "confirmed" else result.outcome
+
+
+def _is_this_ones(channel: ProductChannel) -> bool:
+    """Whether a write was denied for what is in it: the channel says that we may write products."""
+    try:
+        return channel.writing_refused() is None
+    except (Retryable, Permanent):
+        # The next turn asks again.
+        return False
 
 
 def _note_problem(app: Application, row: ConnectionRow, result: ProductResult) -> None:
     """What the connection as a whole suffers from; nothing any more once the channel took or judged something."""
     if result.holds_all:
         raise _held(app, row, result.detail or "no reason given")
-    if result.outcome in ("confirmed", "refused"):
+    if result.outcome in ("confirmed", "partly"):
+        _let_go(app, row)
+    elif result.outcome == "refused":
         with unit_of_work(app.engine) as conn:
-            connections.note_problem(conn, row.shop_id, row.id, None, utc_now())
+            reading = queries.reading(conn, row)
+            if reading is None or reading.writes_held_since is None:
+                connections.note_problem(conn, row.shop_id, row.id, None, utc_now())
+
+
+def _let_go(app: Application, row: ConnectionRow) -> None:
+    """The channel lets us write: nothing holds all of it."""
+    with unit_of_work(app.engine) as conn:
+        operations.hold_writes(conn, row, None, utc_now())
+        connections.note_problem(conn, row.shop_id, row.id, None, utc_now())
 
 
 def _held(app: Application, row: ConnectionRow, why: str) -> WritesHeld:

@@ -81,7 +81,9 @@ def observe(conn: Connection, row: ConnectionRow, shown: Sequence[ShownProduct],
     """
     lock(conn, row.shop_id)
     linked = linking.linked(conn, row, list({one.ref: one for one in shown}.values()), now)
-    return _work(conn, row, linked, now, is_observed=True)
+    counts = _work(conn, row, linked, now, is_observed=True)
+    _unblock(conn, row, [one.ref for one in shown])
+    return counts
 
 
 def judge(conn: Connection, row: ConnectionRow, link_ids: Sequence[int], now: datetime) -> dict[str, int]:
@@ -123,19 +125,37 @@ def note_unreadable(
 
 
 def set_aside(conn: Connection, row: ConnectionRow, link_id: int, unreadable: UnreadableProduct, now: datetime) -> None:
-    """The same of a product of ours that was to be made, where what has its handle there cannot be made out."""
+    """The same of a product of ours that was to be made, where what has its handle there cannot be made out.
+
+    It is looked for again when it changes here, and when what is in its way can be read, or is gone.
+    """
     execute(
         conn,
         """
-        update product_links set is_unreadable = true, state = 'asks', problem = %(problem)s, cause = 'unreadable',
-            updated_at = %(now)s
+        update product_links set is_unreadable = true, blocked_by = %(ref)s, state = 'asks', problem = %(problem)s,
+            cause = 'unreadable', updated_at = %(now)s
         where shop_id = %(shop)s and connection_id = %(connection)s and id = %(id)s and channel_ref is null
         """,
         shop=row.shop_id,
         connection=row.id,
         id=link_id,
+        ref=unreadable.ref,
         problem=f"{UNREADABLE}: {unreadable.why}"[:500],
         now=now,
+    )
+
+
+def _unblock(conn: Connection, row: ConnectionRow, refs: Sequence[str]) -> None:
+    """These are in the way of nothing any more: what was to be made in their place is judged anew."""
+    execute(
+        conn,
+        """
+        update product_links set judged_version = null where shop_id = %(shop)s and connection_id = %(connection)s
+            and blocked_by = any(%(refs)b::text[])
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+        refs=sorted(refs),
     )
 
 
@@ -151,6 +171,7 @@ def note_gone(conn: Connection, row: ConnectionRow, refs: Sequence[str], now: da
         connection=row.id,
         refs=sorted(refs),
     )
+    _unblock(conn, row, refs)
     links = queries.links_of(conn, row, refs)
     for push in queries.open_pushes(conn, row.shop_id, [link.id for link in links]).values():
         settling.close(conn, row.shop_id, push.id, "lost", "the product was deleted at the channel", now)
@@ -360,8 +381,8 @@ def _keep(conn: Connection, row: ConnectionRow, works: Sequence[Work], now: date
             version_at = r.version_at, seen_at = case when r.is_observed then %(now)s::timestamptz else l.seen_at end,
             names = r.names, judged_version = r.judged_version, desired_hash = r.desired_hash,
             confirmed_hash = r.confirmed_hash, state = r.state, problem = r.problem, cause = r.cause,
-            is_unreadable = l.is_unreadable and not r.is_observed, failures = r.failures,
-            next_at = r.next_at, corrections = r.corrections, correction_key = r.correction_key, updated_at = %(now)s
+            is_unreadable = l.is_unreadable and not r.is_observed and l.channel_ref is not null, blocked_by = null,
+            failures = r.failures, next_at = r.next_at, corrections = r.corrections, correction_key = r.correction_key, updated_at = %(now)s
         from jsonb_to_recordset(%(rows)s::jsonb) as r (id int8, product_id int8, seen jsonb, seen_hash text,
             version_at timestamptz, names jsonb, judged_version int4, desired_hash text, confirmed_hash text,
             state text, problem text, cause text, failures int4, next_at timestamptz, corrections int4,

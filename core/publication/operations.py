@@ -295,7 +295,11 @@ def _release(conn: Connection, row: ConnectionRow, link: Link, actor: Actor, now
     gone = ", channel_ref = null, seen = null, seen_hash = null, version_at = null, names = '{}'"
     # What is none of ours, or cannot be made out, is read again and waits on until then.
     waits = link.channel_ref is not None and (link.product_id is None or link.is_unreadable)
-    goes_on = "" if waits else ", next_at = %(now)s, state = 'differs', problem = null, is_unreadable = false"
+    goes_on = (
+        ""
+        if waits
+        else ", next_at = %(now)s, state = 'differs', problem = null, is_unreadable = false, blocked_by = null"
+    )
     execute(
         conn,
         f"""

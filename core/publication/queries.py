@@ -195,14 +195,18 @@ def _link(row: RowMapping) -> Link:
 
 
 def to_judge(conn: Connection, row: ConnectionRow, after: int, limit: int = PAGE) -> list[int]:
-    """Links whose product has changed here since they were judged, or that are to be judged anew, by id."""
+    """Links whose product has changed here since they were judged, or that are to be judged anew, by id.
+
+    What cannot be read is judged once it can; what is to be made, and has something unreadable in its way, is then
+    looked for again.
+    """
     rows = fetch(
         conn,
         """
         select l.id from product_links l
         left join products p on p.shop_id = l.shop_id and p.id = l.product_id
         where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.id > %(after)s and l.state <> 'gone'
-            and not l.is_unreadable
+            and (not l.is_unreadable or l.channel_ref is null)
             and (l.judged_version is null or l.judged_version is distinct from coalesce(p.version, 0))
         order by l.id limit %(limit)s
         """,
@@ -250,6 +254,20 @@ def due(
         limit=limit,
     )
     return [one["id"] for one in rows]
+
+
+def has_to_write(conn: Connection, row: ConnectionRow) -> bool:
+    """Whether anything is left to write there, now or later."""
+    found = fetch_one(
+        conn,
+        """
+        select exists (select from product_links where shop_id = %(shop)s and connection_id = %(connection)s
+            and state = 'differs') as is_left
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+    )
+    return found is not None and bool(found["is_left"])
 
 
 def open_pushes(conn: Connection, shop_id: int, link_ids: Sequence[int]) -> dict[int, Push]:
