@@ -166,6 +166,7 @@ product_links = Table(
         "next_at",
         postgresql_where=text("state = 'differs'"),
     ),
+    Index("ix_product_links_state", "shop_id", "connection_id", "state"),
     Index(
         "ix_product_links_blocked_by",
         "shop_id",

@@ -382,7 +382,8 @@ def _keep(conn: Connection, row: ConnectionRow, works: Sequence[Work], now: date
             names = r.names, judged_version = r.judged_version, desired_hash = r.desired_hash,
             confirmed_hash = r.confirmed_hash, state = r.state, problem = r.problem, cause = r.cause,
             is_unreadable = l.is_unreadable and not r.is_observed and l.channel_ref is not null, blocked_by = null,
-            failures = r.failures, next_at = r.next_at, corrections = r.corrections, correction_key = r.correction_key, updated_at = %(now)s
+            failures = r.failures, next_at = r.next_at, corrections = r.corrections,
+            correction_key = r.correction_key, updated_at = %(now)s
         from jsonb_to_recordset(%(rows)s::jsonb) as r (id int8, product_id int8, seen jsonb, seen_hash text,
             version_at timestamptz, names jsonb, judged_version int4, desired_hash text, confirmed_hash text,
             state text, problem text, cause text, failures int4, next_at timestamptz, corrections int4,

@@ -30,6 +30,7 @@ class NothingToRelease(Anticipated):
 
     def __init__(self, why: str) -> None:
         super().__init__(f"nothing was changed: {why}")
+        self.why = why
 
 
 def set_masters(

@@ -134,8 +134,7 @@ def categories_mapped(conn: Connection, row: ConnectionRow) -> dict[int, str]:
     """The channel's categories by ours, as they are mapped now; what is not mapped is left out."""
     if row.vendor != "shopify":
         return {}
-    found = taxonomies.effective(conn, row.shop_id, Target("shopify"))
-    return {one.category_id: one.ref for one in found if one.ref and one.state in ("mapped", "inherited")}
+    return taxonomies.entry_refs(conn, row.shop_id, Target("shopify"))
 
 
 _LINK = """
@@ -177,6 +176,22 @@ def link(conn: Connection, row: ConnectionRow, link_id: int, *, locks: bool = Fa
         id=link_id,
     )
     return None if found is None else _link(found)
+
+
+def names(conn: Connection, row: ConnectionRow, link_ids: Iterable[int]) -> dict[int, str]:
+    """What the products of some links are called: the title here, else there, else the channel's number."""
+    rows = fetch(
+        conn,
+        """
+        select l.id, coalesce(p.title, l.seen ->> 'title', 'product ' || coalesce(l.channel_ref, '?')) as name
+        from product_links l left join products p on p.shop_id = l.shop_id and p.id = l.product_id
+        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.id = any(%(ids)b::int8[])
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+        ids=sorted(link_ids),
+    )
+    return {one["id"]: one["name"] for one in rows}
 
 
 def link_of_product(conn: Connection, row: ConnectionRow, product_id: int) -> Link:

@@ -49,6 +49,7 @@ update product_links set waits_since = updated_at, cause = case when state = 'go
 where state in ('asks', 'gone');
 create index ix_product_links_blocked_by on product_links (shop_id, connection_id, blocked_by)
     where blocked_by is not null;
+create index ix_product_links_state on product_links (shop_id, connection_id, state);
 create index ix_product_links_waits on product_links (shop_id, connection_id, waits_since, id)
     where state in ('asks', 'gone');
 
