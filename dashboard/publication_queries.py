@@ -1,6 +1,7 @@
 """Reads of what waits for a person at channels that keep products: how a connection stands, by cause, and one product.
 
-The counts run over an index of what waits; everything else is a page or a handful of rows.
+What waits is counted over an index of what waits, how a connection stands over one of states and without its rows;
+everything else is a page or a handful of rows.
 """
 
 from __future__ import annotations

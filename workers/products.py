@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from core.bootstrap import Application
@@ -14,22 +15,42 @@ from core.clock import utc_now
 from core.connections import operations as connections
 from core.connections.queries import ConnectionRow
 from core.db import read_only, unit_of_work
-from core.errors import Anticipated
+from core.errors import Anticipated, Permanent, Retryable
 from core.logs import mask
 from core.messaging.doorbell import Lane
 from core.product_ports import ProductChannel, ProductResult, ShownProduct, UnreadableProduct
-from core.publication import observing, operations, pushing, queries, settling
+from core.publication import linking, observing, operations, pushing, queries, settling
 from core.publication.pushing import WritesHeld
 
 READ_AT_ONCE = 20
 CALLS_AT_ONCE = 20
 LINK_AT_ONCE = 1000
+READING, JUDGING = 0.5, 0.75
+"""By when in a turn, as a share of its time, what is read and what is judged is to be gone on with in the next."""
 ROUNDS_MAX = 3
 """So often one product is written in one turn: a picture must be there before a variant can have it."""
+DENIED_MAX = 5
+"""So many products are denied one after the other, and all are held: more would hardly be let."""
 RING_STANDS = 900
 """Seconds that one turn may wait for a worker before another is queued: a ring that got lost is repeated then."""
 
 Counts = Counter[str]
+
+
+class Time:
+    """How long one turn may take, in seconds; what the channel told of gets half of it at most, the rest others."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.began_at = time.monotonic()
+        self.on_calls = 0.0
+
+    def is_left(self, share: float = 1) -> bool:
+        """Whether so much of it is not over yet."""
+        return time.monotonic() < self.began_at + self.seconds * share
+
+    def is_left_for_calls(self) -> bool:
+        return self.is_left() and self.on_calls < self.seconds / 2
 
 
 def lane_of(shop_id: int, connection_id: int) -> Lane:
@@ -55,7 +76,7 @@ def read_whole(
 
     Takes up a reading that did not come to its end. `tell` may raise to stop it. Raises MoreToRead after so long.
     """
-    ends_at = time.monotonic() + seconds
+    turn = Time(seconds)
     with unit_of_work(app.engine) as conn:
         whole = operations.begin_whole(conn, row, utc_now())
     counts: Counts = Counter({"read": 0, **whole.counts})
@@ -64,11 +85,11 @@ def read_whole(
         with unit_of_work(app.engine) as conn:
             operations.note_whole(conn, row, to, counts)
         tell(counts["read"])
-        if time.monotonic() > ends_at:
+        if not turn.is_left():
             raise MoreToRead(counts["read"])
 
     for to in _read(app, row, channel, whole.read_to, counts, whole.began_at):
-        counts.update(_read_called(app, row, channel))
+        counts.update(_read_called(app, row, channel, turn))
         note(to)
     after = ""
     while True:
@@ -78,7 +99,7 @@ def read_whole(
             break
         after = refs[-1]
         counts.update(_take_in(app, row, channel, refs))
-        counts.update(_read_called(app, row, channel))
+        counts.update(_read_called(app, row, channel, turn))
         note()
     with unit_of_work(app.engine) as conn:
         operations.finish_whole(conn, row)
@@ -114,10 +135,14 @@ def _read(
                 yield newest
 
 
-def _read_called(app: Application, row: ConnectionRow, channel: ProductChannel) -> Counts:
-    """Read what the channel said has changed: also what is gone by now, which no list of changes tells."""
+def _read_called(app: Application, row: ConnectionRow, channel: ProductChannel, turn: Time) -> Counts:
+    """Read what the channel said has changed: also what is gone by now, which no list of changes tells.
+
+    What there is no time for waits for the next turn, those that it told of first before the others.
+    """
     counts: Counts = Counter()
-    while True:
+    while turn.is_left_for_calls():
+        began_at = time.monotonic()
         with read_only(app.engine) as conn:
             called = queries.called(conn, row, CALLS_AT_ONCE)
         if not called:
@@ -125,6 +150,8 @@ def _read_called(app: Application, row: ConnectionRow, channel: ProductChannel) 
         counts.update(_take_in(app, row, channel, list(called)))
         with unit_of_work(app.engine) as conn:
             operations.forget_calls(conn, row, called)
+        turn.on_calls += time.monotonic() - began_at
+    return counts
 
 
 def _take_in(app: Application, row: ConnectionRow, channel: ProductChannel, refs: Sequence[str]) -> Counts:
@@ -144,24 +171,27 @@ def _take_in(app: Application, row: ConnectionRow, channel: ProductChannel, refs
 
 
 def keep_in_step(app: Application, row: ConnectionRow, channel: ProductChannel, seconds: float) -> Counts:
-    """One turn: read what the channel changed, judge what changed here, write what differs, for at most so long."""
-    ends_at = time.monotonic() + seconds
+    """One turn: read what the channel changed, judge what changed here, write what differs, for at most so long.
+
+    Whatever there is to be done of one, something is left of the time for the others, and the next turn goes on there:
+    reading has half of it, judging what is left of three quarters, and of both at least a little is done each time.
+    """
+    turn = Time(seconds)
     with read_only(app.engine) as conn:
         reading = queries.reading(conn, row)
     counts: Counts = Counter()
     # Before anybody has read all of it, it is not known whose what is.
     if reading is not None and reading.whole_read_at is not None:
         counts["read"], began_at = 0, utc_now()
-        counts.update(_read_called(app, row, channel))
+        counts.update(_read_called(app, row, channel, turn))
         for _ in _read(app, row, channel, reading.read_to, counts, began_at):
-            if time.monotonic() > ends_at:
-                # The next turn goes on there.
+            if not turn.is_left(READING):
                 break
-        _link_new(app, row)
+        _link_new(app, row, turn)
         with unit_of_work(app.engine) as conn:
             operations.take_over_categories(conn, row)
-        counts.update(_judge_changed(app, row))
-        counts.update(_write(app, row, channel, ends_at))
+        counts.update(_judge_changed(app, row, turn))
+        counts.update(_write(app, row, channel, turn))
     for state in ("in_step", "to_push", "asks", "gone"):
         del counts[state]
     with read_only(app.engine) as conn:
@@ -169,7 +199,7 @@ def keep_in_step(app: Application, row: ConnectionRow, channel: ProductChannel, 
     return counts
 
 
-def _judge_changed(app: Application, row: ConnectionRow) -> Counts:
+def _judge_changed(app: Application, row: ConnectionRow, turn: Time) -> Counts:
     counts: Counts = Counter()
     after = 0
     while True:
@@ -180,9 +210,11 @@ def _judge_changed(app: Application, row: ConnectionRow) -> Counts:
         after = ids[-1]
         with unit_of_work(app.engine) as conn:
             counts.update(observing.judge(conn, row, ids, utc_now()))
+        if not turn.is_left(JUDGING):
+            return counts
 
 
-def _link_new(app: Application, row: ConnectionRow) -> None:
+def _link_new(app: Application, row: ConnectionRow, turn: Time) -> None:
     """Where we say which variants there are, the channel is to have every product of ours."""
     with read_only(app.engine) as conn:
         if queries.masters(conn, row).of("variants") != "ours":
@@ -193,55 +225,73 @@ def _link_new(app: Application, row: ConnectionRow) -> None:
             ids = queries.unlinked_products(conn, row, after, LINK_AT_ONCE)
             if not ids:
                 return
-            observing.link_new(conn, row, ids, utc_now())
+            linking.link_new(conn, row, ids, utc_now())
+        if not turn.is_left(JUDGING):
+            return
         after = ids[-1]
 
 
-def _write(app: Application, row: ConnectionRow, channel: ProductChannel, ends_at: float) -> Counts:
+def _write(app: Application, row: ConnectionRow, channel: ProductChannel, turn: Time) -> Counts:
     counts: Counts = Counter()
     turns: Counter[int] = Counter()
-    while time.monotonic() < ends_at:
-        with read_only(app.engine) as conn:
-            ids = queries.due(conn, row, utc_now(), [one for one, had in turns.items() if had >= ROUNDS_MAX])
-        if not ids:
-            return counts
-        try:
-            if not turns:
-                _ask_whether_held(app, row, channel)
+    denied: set[int] = set()
+    try:
+        _ask_whether_held(app, row, channel)
+        while turn.is_left():
+            with read_only(app.engine) as conn:
+                ids = queries.due(conn, row, utc_now(), [one for one, had in turns.items() if had >= ROUNDS_MAX])
+            if not ids:
+                break
             for link_id in ids:
                 turns[link_id] += 1
-                counts[write_one(app, row, channel, link_id)] += 1
-                counts.update(_read_called(app, row, channel))
-                if time.monotonic() > ends_at:
+                came = write_one(app, row, channel, link_id)
+                counts[came] += 1
+                if came == "denied":
+                    denied.add(link_id)
+                    _hold_if_none(app, row, link_id, len(denied))
+                elif came in ("written", "partly"):
+                    denied.clear()
+                counts.update(_read_called(app, row, channel, turn))
+                if not turn.is_left():
                     break
-        except WritesHeld:
-            counts["writes_stopped"] += 1
-            return counts
+    except WritesHeld:
+        counts["writes_stopped"] += 1
     return counts
 
 
 def _ask_whether_held(app: Application, row: ConnectionRow, channel: ProductChannel) -> None:
     """Where the channel let us write nothing the last time: whether it does now. Raises WritesHeld where not.
 
-    No write is tried for that: each would be one more row that says the same.
+    No write is tried for that: each would be one more row that says the same. Where it lets us, writes go on, and all
+    are held until it has accepted one, or nothing is left to write.
     """
     with read_only(app.engine) as conn:
         reading = queries.reading(conn, row)
+        is_left = queries.has_to_write(conn, row)
     if reading is None or reading.writes_held_since is None:
         return
     why = channel.writing_refused()
     if why is not None:
         raise _held(app, row, why)
-    with unit_of_work(app.engine) as conn:
-        operations.hold_writes(conn, row, None, utc_now())
+    if not is_left:
+        _let_go(app, row)
+
+
+def _hold_if_none(app: Application, row: ConnectionRow, link_id: int, denied: int) -> None:
+    """Hold all where so many were denied and none was accepted between. Raises WritesHeld then."""
+    if denied < DENIED_MAX:
+        return
+    with read_only(app.engine) as conn:
+        link = queries.link(conn, row, link_id)
+    raise _held(app, row, (link and link.problem) or "no reason given")
 
 
 def write_one(app: Application, row: ConnectionRow, channel: ProductChannel, link_id: int) -> str:
     """Bring one product to what it should show: read it, write what differs then, read it back.
 
-    Returns what came of it: nothing, written, or what the channel answered. Raises WritesHeld, also where the channel
-    lets us write nothing at all, and what reading raises: what was written is then still open, and settled by whoever
-    reads the product next.
+    Returns what came of it: nothing, written, denied (this one, though we have the right to write), or what the channel
+    answered. Raises WritesHeld, also where the channel lets us write nothing at all, and what reading raises: what was
+    written is then still open, and settled by whoever reads the product next.
     """
     looked_at = utc_now()
     read = _look(app, row, channel, link_id)
@@ -257,6 +307,9 @@ def write_one(app: Application, row: ConnectionRow, channel: ProductChannel, lin
     if planned is None:
         return "nothing"
     result = channel.write_product(planned.write)
+    is_denied = result.holds_all and _is_this_ones(channel)
+    if is_denied:
+        result = replace(result, holds_all=False)
     with unit_of_work(app.engine) as conn:
         pushing.note_result(conn, row, planned, result, utc_now())
     if result.outcome != "unsent":
@@ -265,16 +318,38 @@ def write_one(app: Application, row: ConnectionRow, channel: ProductChannel, lin
             with unit_of_work(app.engine) as conn:
                 observing.observe(conn, row, [read], utc_now())
     _note_problem(app, row, result)
+    if is_denied and result.outcome == "unsent":
+        return "denied"
     return "written" if result.outcome == "confirmed" else result.outcome
+
+
+def _is_this_ones(channel: ProductChannel) -> bool:
+    """Whether a write was denied for what is in it: the channel says that we may write products."""
+    try:
+        return channel.writing_refused() is None
+    except (Retryable, Permanent):
+        # The next turn asks again.
+        return False
 
 
 def _note_problem(app: Application, row: ConnectionRow, result: ProductResult) -> None:
     """What the connection as a whole suffers from; nothing any more once the channel took or judged something."""
     if result.holds_all:
         raise _held(app, row, result.detail or "no reason given")
-    if result.outcome in ("confirmed", "refused"):
+    if result.outcome in ("confirmed", "partly"):
+        _let_go(app, row)
+    elif result.outcome == "refused":
         with unit_of_work(app.engine) as conn:
-            connections.note_problem(conn, row.shop_id, row.id, None, utc_now())
+            reading = queries.reading(conn, row)
+            if reading is None or reading.writes_held_since is None:
+                connections.note_problem(conn, row.shop_id, row.id, None, utc_now())
+
+
+def _let_go(app: Application, row: ConnectionRow) -> None:
+    """The channel lets us write: nothing holds all of it."""
+    with unit_of_work(app.engine) as conn:
+        operations.hold_writes(conn, row, None, utc_now())
+        connections.note_problem(conn, row.shop_id, row.id, None, utc_now())
 
 
 def _held(app: Application, row: ConnectionRow, why: str) -> WritesHeld:

@@ -77,6 +77,7 @@ product_calls = Table(
     ),
     PrimaryKeyConstraint("shop_id", "connection_id", "channel_ref"),
     ForeignKeyConstraint(["shop_id", "connection_id"], ["connections.shop_id", "connections.id"]),
+    Index("ix_product_calls_told_at", "shop_id", "connection_id", "told_at", "channel_ref"),
     comment="products of which a channel said that they changed, until they are read",
 )
 
@@ -134,6 +135,7 @@ product_links = Table(
         server_default=text("false"),
         comment="the channel's answer could not be made out: nothing is written to it until it can",
     ),
+    Column("blocked_by", Text, comment="the channel's product that has its handle there and cannot be made out"),
     Column("state", Text, nullable=False),
     Column("problem", Text),
     Column("cause", Text, comment="of what a person is asked"),
@@ -163,6 +165,14 @@ product_links = Table(
         "connection_id",
         "next_at",
         postgresql_where=text("state = 'differs'"),
+    ),
+    Index("ix_product_links_state", "shop_id", "connection_id", "state"),
+    Index(
+        "ix_product_links_blocked_by",
+        "shop_id",
+        "connection_id",
+        "blocked_by",
+        postgresql_where=text("blocked_by is not null"),
     ),
     Index(
         "ix_product_links_asks",
@@ -213,4 +223,5 @@ product_pushes = Table(
     CheckConstraint("sent_at is not null or outcome is null or outcome = 'unsent'", name="sent"),
     Index("uq_product_pushes_open", "shop_id", "link_id", unique=True, postgresql_where=text("outcome is null")),
     Index("ix_product_pushes_shop_id_link_id_id", "shop_id", "link_id", "id"),
+    Index("ix_product_pushes_outcome_at", "outcome_at", postgresql_where=text("outcome is not null")),
 )

@@ -30,6 +30,7 @@ class NothingToRelease(Anticipated):
 
     def __init__(self, why: str) -> None:
         super().__init__(f"nothing was changed: {why}")
+        self.why = why
 
 
 def set_masters(
@@ -131,13 +132,21 @@ def note_calls(conn: Connection, row: ConnectionRow, refs: Collection[str], now:
 
 
 def forget_calls(conn: Connection, row: ConnectionRow, read: Mapping[str, datetime]) -> None:
-    """These were read since they were told of; what was told of again meanwhile stays."""
+    """These were read since they were told of; what was told of again meanwhile stays.
+
+    So does what somebody is being told of at this moment: it is read once more, and nobody waits for another.
+    """
     execute(
         conn,
         """
-        delete from product_calls c using unnest(%(refs)b::text[], %(told)b::timestamptz[]) r(ref, told_at)
-        where c.shop_id = %(shop)s and c.connection_id = %(connection)s and c.channel_ref = r.ref
-            and c.told_at <= r.told_at
+        with done as materialized (
+            select c.channel_ref from product_calls c
+            join unnest(%(refs)b::text[], %(told)b::timestamptz[]) r(ref, told_at) on r.ref = c.channel_ref
+            where c.shop_id = %(shop)s and c.connection_id = %(connection)s and c.told_at <= r.told_at
+            order by c.channel_ref for update of c skip locked
+        )
+        delete from product_calls c using done
+        where c.shop_id = %(shop)s and c.connection_id = %(connection)s and c.channel_ref = done.channel_ref
         """,
         shop=row.shop_id,
         connection=row.id,
@@ -287,7 +296,11 @@ def _release(conn: Connection, row: ConnectionRow, link: Link, actor: Actor, now
     gone = ", channel_ref = null, seen = null, seen_hash = null, version_at = null, names = '{}'"
     # What is none of ours, or cannot be made out, is read again and waits on until then.
     waits = link.channel_ref is not None and (link.product_id is None or link.is_unreadable)
-    goes_on = "" if waits else ", next_at = %(now)s, state = 'differs', problem = null, is_unreadable = false"
+    goes_on = (
+        ""
+        if waits
+        else ", next_at = %(now)s, state = 'differs', problem = null, is_unreadable = false, blocked_by = null"
+    )
     execute(
         conn,
         f"""

@@ -134,8 +134,7 @@ def categories_mapped(conn: Connection, row: ConnectionRow) -> dict[int, str]:
     """The channel's categories by ours, as they are mapped now; what is not mapped is left out."""
     if row.vendor != "shopify":
         return {}
-    found = taxonomies.effective(conn, row.shop_id, Target("shopify"))
-    return {one.category_id: one.ref for one in found if one.ref and one.state in ("mapped", "inherited")}
+    return taxonomies.entry_refs(conn, row.shop_id, Target("shopify"))
 
 
 _LINK = """
@@ -179,6 +178,22 @@ def link(conn: Connection, row: ConnectionRow, link_id: int, *, locks: bool = Fa
     return None if found is None else _link(found)
 
 
+def names(conn: Connection, row: ConnectionRow, link_ids: Iterable[int]) -> dict[int, str]:
+    """What the products of some links are called: the title here, else there, else the channel's number."""
+    rows = fetch(
+        conn,
+        """
+        select l.id, coalesce(p.title, l.seen ->> 'title', 'product ' || coalesce(l.channel_ref, '?')) as name
+        from product_links l left join products p on p.shop_id = l.shop_id and p.id = l.product_id
+        where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.id = any(%(ids)b::int8[])
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+        ids=sorted(link_ids),
+    )
+    return {one["id"]: one["name"] for one in rows}
+
+
 def link_of_product(conn: Connection, row: ConnectionRow, product_id: int) -> Link:
     """The link of one of our products. Raises UnknownLink."""
     found = links_of(conn, row, product_ids=[product_id])
@@ -195,14 +210,18 @@ def _link(row: RowMapping) -> Link:
 
 
 def to_judge(conn: Connection, row: ConnectionRow, after: int, limit: int = PAGE) -> list[int]:
-    """Links whose product has changed here since they were judged, or that are to be judged anew, by id."""
+    """Links whose product has changed here since they were judged, or that are to be judged anew, by id.
+
+    What cannot be read is judged once it can; what is to be made, and has something unreadable in its way, is then
+    looked for again.
+    """
     rows = fetch(
         conn,
         """
         select l.id from product_links l
         left join products p on p.shop_id = l.shop_id and p.id = l.product_id
         where l.shop_id = %(shop)s and l.connection_id = %(connection)s and l.id > %(after)s and l.state <> 'gone'
-            and not l.is_unreadable
+            and (not l.is_unreadable or l.channel_ref is null)
             and (l.judged_version is null or l.judged_version is distinct from coalesce(p.version, 0))
         order by l.id limit %(limit)s
         """,
@@ -250,6 +269,20 @@ def due(
         limit=limit,
     )
     return [one["id"] for one in rows]
+
+
+def has_to_write(conn: Connection, row: ConnectionRow) -> bool:
+    """Whether anything is left to write there, now or later."""
+    found = fetch_one(
+        conn,
+        """
+        select exists (select from product_links where shop_id = %(shop)s and connection_id = %(connection)s
+            and state = 'differs') as is_left
+        """,
+        shop=row.shop_id,
+        connection=row.id,
+    )
+    return found is not None and bool(found["is_left"])
 
 
 def open_pushes(conn: Connection, shop_id: int, link_ids: Sequence[int]) -> dict[int, Push]:

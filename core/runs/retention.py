@@ -78,6 +78,18 @@ _EXPOSURE = """
     select count(*) from gone
 """
 
+# The newest of each product says what became of it; what is open is to be settled.
+_PUSHES = """
+    with gone as (
+        delete from product_pushes where (shop_id, id) in (
+            select p.shop_id, p.id from product_pushes p where p.outcome_at < %(before)s and exists (
+                select from product_pushes n where n.shop_id = p.shop_id and n.link_id = p.link_id and n.id > p.id)
+            order by p.outcome_at limit %(at_most)s)
+        returning 1
+    )
+    select count(*) from gone
+"""
+
 # With their legs, in one look: one that is done a moment later keeps what belongs to it.
 _CHANGES = """
     with gone as (
@@ -221,6 +233,7 @@ KEPT: tuple[Kept, ...] = (
         _oldest("alerts", "shop_id, id", "closed_at", "closed_at is not null"),
     ),
     Kept("exposure_changes", "how exposure came about, but for the newest of each listing", 90, 30, _EXPOSURE),
+    Kept("product_pushes", "writes to products that ended, but for the last of each product", 90, 7, _PUSHES),
     Kept("changes", "changes that every channel has followed", 90, 7, _CHANGES),
 )
 

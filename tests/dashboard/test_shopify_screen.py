@@ -108,3 +108,24 @@ def test_products_are_tried_again_with_a_reason(settings: None, conn: Connection
     assert [row["reason"] for row in reasons] == ["a test"] * 2
     with pytest.raises(NothingToRelease):
         publication_actions.release(application(), world.shop, world.connection, [by_cause["deleted"]], ADA)
+
+
+def test_one_that_is_gone_meanwhile_keeps_the_others_from_nothing(settings: None, conn: Connection) -> None:
+    world = publication_worlds.waiting(conn)
+    links = fetch(conn, "select id, cause from product_links where shop_id = %(s)s and cause is not null", s=world.shop)
+    by_cause = {row["cause"]: row["id"] for row in links}
+    unknown = max(by_cause.values()) + 1_000
+    ids = [by_cause["refused"], by_cause["deleted"], unknown]
+    said = publication_actions.release(application(), world.shop, world.connection, ids, ADA)
+    assert said.startswith("1 product will be tried again with the next turn. 2 products could not be: ")
+    title = scalar(
+        conn,
+        "select p.title from products p join product_links l on l.shop_id = p.shop_id and l.product_id = p.id"
+        " where l.id = %(id)s",
+        id=by_cause["deleted"],
+    )
+    assert f"{title} (the product was deleted there" in said
+    assert "one that is not there any more" in said
+    assert scalar(conn, "select state from product_links where id = %(id)s", id=by_cause["refused"]) == "differs"
+    with pytest.raises(NothingToRelease, match="not there any more"):
+        publication_actions.release(application(), world.shop, world.connection, [unknown], ADA)

@@ -21,7 +21,7 @@ from core.connections import switches
 from core.connections.queries import ConnectionRow
 from core.db import execute, read_only, unit_of_work
 from core.errors import BadInput
-from core.publication import observing, operations, queries, settling
+from core.publication import linking, operations, queries, settling
 from core.publication.operations import NothingToRelease
 from tests.conftest import TestServers
 from tests.factories import ACTOR
@@ -399,7 +399,7 @@ def test_what_had_its_turns_leaves_its_place_to_the_next(shelf: Shelf) -> None:
             save_product(conn, shelf.row.shop_id, one, ACTOR, utc_now()).product_id
             for one in (coded("A"), coded("B"), coded("C"))
         ]
-        observing.link_new(conn, shelf.row, [one for one in mine if one], utc_now())
+        linking.link_new(conn, shelf.row, [one for one in mine if one], utc_now())
         first = queries.due(conn, shelf.row, utc_now(), limit=2)
         left = queries.due(conn, shelf.row, utc_now(), turned=first, limit=2)
     assert sorted([*first, *left]) == [one["id"] for one in shelf.rows(

@@ -144,6 +144,9 @@ def test_what_a_category_is_is_what_a_walk_up_the_tree_finds(
             assert {each.category_id: (each.state, each.ref) for each in found} == {
                 category: tree.walked(category) for category in tree.parents
             }
+            assert queries.entry_refs(conn, shop_id, tree.target) == {
+                each.category_id: each.ref for each in found if each.state in ("mapped", "inherited")
+            }
         sent = queries.mapped(conn, shop_id, "klaviyo", tree.parents, connection.id)
         assert sent == {
             category: ref if state in ("mapped", "inherited") else None

@@ -8,16 +8,19 @@ create table product_calls (
     constraint fk_product_calls_connections_shop_id_connection_id foreign key (shop_id, connection_id)
         references connections (shop_id, id)
 );
+create index ix_product_calls_told_at on product_calls (shop_id, connection_id, told_at, channel_ref);
 comment on table product_calls is 'products of which a channel said that they changed, until they are read';
 comment on column product_calls.told_at is 'when it was last told: what is told during the reading is read again';
 
 alter table product_links
     add column is_unreadable boolean not null default false,
+    add column blocked_by text,
     add column cause text,
     add column waits_since timestamptz,
     add constraint ck_product_links_cause check (cause is null or cause in ('unreadable', 'unclear', 'not_here',
         'removed', 'deleted', 'unfit', 'variants', 'changed_back', 'refused'));
 comment on column product_links.is_unreadable is 'the channel''s answer could not be made out: nothing is written to it until it can';
+comment on column product_links.blocked_by is 'the channel''s product that has its handle there and cannot be made out';
 comment on column product_links.cause is 'of what a person is asked';
 comment on column product_links.waits_since is 'since when it waits for a person, for this cause';
 
@@ -44,5 +47,25 @@ create trigger waits_since before insert or update of state, cause on product_li
 
 update product_links set waits_since = updated_at, cause = case when state = 'gone' then 'deleted' end
 where state in ('asks', 'gone');
+create index ix_product_links_blocked_by on product_links (shop_id, connection_id, blocked_by)
+    where blocked_by is not null;
+create index ix_product_links_state on product_links (shop_id, connection_id, state);
 create index ix_product_links_waits on product_links (shop_id, connection_id, waits_since, id)
     where state in ('asks', 'gone');
+
+create index ix_product_pushes_outcome_at on product_pushes (outcome_at) where outcome is not null;
+
+-- What ended is forgotten after a while, but for the last of each product.
+create function keep_needed_push() returns trigger language plpgsql as $$
+begin
+    if old.outcome is null or not exists (
+        select from product_pushes n where n.shop_id = old.shop_id and n.link_id = old.link_id and n.id > old.id)
+    then
+        raise exception 'push % is open or the last of its product: it is kept', old.id
+            using errcode = 'restrict_violation';
+    end if;
+    return old;
+end $$;
+drop trigger never_deleted on product_pushes;
+create trigger never_truncated before truncate on product_pushes for each statement execute function refuse_change();
+create trigger needed_is_kept before delete on product_pushes for each row execute function keep_needed_push();
