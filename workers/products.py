@@ -174,7 +174,7 @@ def keep_in_step(app: Application, row: ConnectionRow, channel: ProductChannel, 
     """One turn: read what the channel changed, judge what changed here, write what differs, for at most so long.
 
     Whatever there is to be done of one, something is left of the time for the others, and the next turn goes on there:
-    reading has half of it, judging what is left of three quarters, and of both at least a little is done each time.
+    reading has half of it, judging what is left of three quarters, and of each at least a little is done each time.
     """
     turn = Time(seconds)
     with read_only(app.engine) as conn:
@@ -237,7 +237,7 @@ def _write(app: Application, row: ConnectionRow, channel: ProductChannel, turn: 
     denied: set[int] = set()
     try:
         _ask_whether_held(app, row, channel)
-        while turn.is_left():
+        while turn.is_left() or not turns:
             with read_only(app.engine) as conn:
                 ids = queries.due(conn, row, utc_now(), [one for one, had in turns.items() if had >= ROUNDS_MAX])
             if not ids:

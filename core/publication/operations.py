@@ -140,13 +140,17 @@ def forget_calls(conn: Connection, row: ConnectionRow, read: Mapping[str, dateti
         conn,
         """
         with done as materialized (
-            select c.channel_ref from product_calls c
-            join unnest(%(refs)b::text[], %(told)b::timestamptz[]) r(ref, told_at) on r.ref = c.channel_ref
-            where c.shop_id = %(shop)s and c.connection_id = %(connection)s and c.told_at <= r.told_at
-            order by c.channel_ref for update of c skip locked
+            select found.row from (
+                select * from unnest(%(refs)b::text[], %(told)b::timestamptz[]) t(ref, told_at) order by ref
+            ) r
+            cross join lateral (
+                select c.ctid as row from product_calls c
+                where c.shop_id = %(shop)s and c.connection_id = %(connection)s and c.channel_ref = r.ref
+                    and c.told_at <= r.told_at
+                for update skip locked
+            ) found
         )
-        delete from product_calls c using done
-        where c.shop_id = %(shop)s and c.connection_id = %(connection)s and c.channel_ref = done.channel_ref
+        delete from product_calls where shop_id = %(shop)s and ctid = any(array(select row from done))
         """,
         shop=row.shop_id,
         connection=row.id,

@@ -151,7 +151,7 @@ def test_judging_and_linking_leave_time_to_write(shelf: Shelf, monkeypatch: pyte
     products.keep_in_step(shelf.app, shelf.row, shelf.reached, 100)
     # Both are gone on with later, and each turn does some of either.
     assert len(shelf.rows("select from product_links where shop_id = %(shop)s")) == 2
-    assert watch.now == 120
+    assert (watch.now, [outcome for _, outcome in writes(shelf)]) == (120, ["confirmed"])
 
 
 # --- Two who are told at once -----------------------------------------------------------------------------------------
