@@ -38,6 +38,7 @@ def draw_obstacle(viewer: people.Viewer, row: Row) -> None:
 def draw_causes(viewer: people.Viewer, row: Row, causes: Sequence[Row]) -> None:
     """A card for each cause, the one of most products first."""
     if not causes:
+        components.empty(*publication_words.nothing(row))
         return
     st.subheader("What waits, by cause", anchor="causes")
     for one in causes:

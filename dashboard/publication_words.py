@@ -98,6 +98,21 @@ def answer(row: Row) -> tuple[str, str]:
     return f"{formats.plural(row['waiting'], 'product')} {verb} for a person.", f"{rest}."
 
 
+def nothing(row: Row) -> tuple[str, str]:
+    """Where no product waits: what would be listed, and what happens meanwhile."""
+    if row["whole_read_at"] is None:
+        return (
+            "Products are being read",
+            "What cannot be decided without a person is listed here as soon as it is seen.",
+        )
+    return (
+        "Products keep in step by themselves",
+        "One is listed here, with what to do, where only a person can decide: its SKUs meet no product here or"
+        " several, it was deleted at Shopify or cannot be read, Shopify does not take it, or somebody there changes a"
+        " field back again and again.",
+    )
+
+
 def name(row: Row) -> str:
     """What a product is called: its title, or the number that it has there."""
     return row["title"] or f"Product {row['channel_ref']} there"

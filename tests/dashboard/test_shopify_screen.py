@@ -29,6 +29,7 @@ def test_in_step(opened: Open, conn: Connection) -> None:
     assert not page.exception
     said = text_of(page)
     assert "Nothing waits for a person." in said
+    assert "One is listed here, with what to do, where only a person can decide" in said
     assert "What waits, by cause" not in said
 
 
