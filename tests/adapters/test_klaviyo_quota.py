@@ -12,7 +12,7 @@ import pytest
 from core.adapters.base import ConnectionConfig, Deps
 from core.adapters.http import ApiCall, Throttled
 from core.adapters.klaviyo.client import Klaviyo
-from core.adapters.klaviyo.operations import REVISION, reading
+from core.adapters.klaviyo.operations import HUGE, LARGE, REVISION, Tier, reading
 from tests.sandbox.klaviyo_side import KlaviyoSide
 from tests.sandbox.outside import Inside
 
@@ -47,6 +47,14 @@ def test_two_minutes_of_calls_fit_into_the_windows_wherever_they_begin(inside: I
     assert len(calls) > 2 * 750 * 0.95
     assert calls[0].quota_left == "749/750"
     assert {call.asked_version for call in calls} == {REVISION}
+
+
+@pytest.mark.parametrize(("tier", "steady"), [(LARGE, None), (LARGE, 750), (HUGE, None)])
+def test_a_minute_has_room_for_calls_that_left_a_fifth_of_a_second_before_it(tier: Tier, steady: int | None) -> None:
+    """A bucket that is full when a minute begins, and is emptied as fast as it fills to the end of it."""
+    most = min(steady or tier.steady, tier.burst * 60)
+    assert tier.at_once + tier.rate(steady) * 60.2 <= most
+    assert tier.rate(steady) * 60 >= most * 0.98
 
 
 def test_what_somebody_else_uses_is_seen_before_it_runs_out(inside: Inside) -> None:

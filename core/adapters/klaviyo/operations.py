@@ -22,24 +22,25 @@ class Tier:
     """How often an operation may be called: fixed windows of a second (burst) and of a minute (steady).
 
     A bucket of `at_once` units that fills at `rate` a second fits into them wherever they begin: in a second it gives
-    at most at_once + rate, in a minute at most at_once + 60 rate. `steady` is what is counted on until an answer says
-    more.
+    at most at_once + rate, in a minute at most at_once + 60 rate. `late` more have left before a window begins and
+    arrive in it, some at the end of a long way. `steady` is what is counted on until an answer says more.
     """
 
     burst: int
     steady: int
     at_once: int
+    late: int = 0
 
     def rate(self, steady: float | None = None) -> float:
         """Units a second; `steady` is the window's size as the vendor told it."""
         most = min(steady or self.steady, self.burst * 60)
-        return max(most - self.at_once, 1.0) / 60.0
+        return max(most - self.at_once - self.late, 1.0) / 60.0
 
 
 # The spec says 750 a minute, the general page still 700: see the sources above.
 SMALL = Tier(1, 15, 2)
-LARGE = Tier(75, 700, 12)
-HUGE = Tier(350, 3500, 50)
+LARGE = Tier(75, 700, 9, late=3)
+HUGE = Tier(350, 3500, 38, late=12)
 
 
 @dataclass(frozen=True, slots=True)
