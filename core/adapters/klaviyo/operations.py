@@ -39,8 +39,8 @@ class Tier:
 
 # The spec says 750 a minute, the general page still 700: see the sources above.
 SMALL = Tier(1, 15, 2)
-LARGE = Tier(75, 700, 9, late=3)
-HUGE = Tier(350, 3500, 38, late=12)
+LARGE = Tier(75, 700, 12, late=3)
+HUGE = Tier(350, 3500, 50, late=12)
 
 
 @dataclass(frozen=True, slots=True)
