@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from html import escape
 from typing import Any
 from urllib.parse import urlencode
@@ -169,6 +170,11 @@ def places(*draws: Callable[[], None] | None) -> None:
         else:
             with st.container():
                 draw()
+
+
+def one_of(parts: Mapping[str, Callable[..., None]], chosen: str, *given: Any) -> None:
+    """Draw the chosen one of the parts of a page with what is given, each in a place of its own, as in `places`."""
+    places(*(partial(draw, *given) if name == chosen else None for name, draw in parts.items()))
 
 
 def failed(error: BaseException, key: str) -> None:

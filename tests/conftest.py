@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
@@ -30,6 +30,9 @@ from tests.bells import PATIENCE_SECONDS
 from tests.databases import Copies
 from tests.memory import keep_files_in_memory
 from tests.ports import claim_block
+
+if TYPE_CHECKING:
+    from tests.sandbox.outside import Inside
 
 pytest_plugins = ["tests.contracts.recorder"]
 
@@ -157,6 +160,29 @@ def engine(database: embedded.Database) -> Iterator[Engine]:
     engine = create_engine(database.url)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def module_engine(
+    servers: TestServers, template_database: embedded.Database, request: pytest.FixtureRequest
+) -> Iterator[Engine]:
+    """One database for the tests of a file, where each works in a shop of its own; in the application's role."""
+    name = f"of_{request.module.__name__.rpartition('.')[2]}"
+    database = embedded.create_database(servers.home, name, template=template_database.name)
+    engine = create_engine(database.url, pool_size=10)
+    yield engine
+    engine.dispose()
+    embedded.drop_database(servers.home, name)
+
+
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
+    """The fake vendors in this process for the tests of a file, where each has accounts of its own."""
+    from tests.sandbox.outside import Inside
+
+    world = Inside(tmp_path_factory.mktemp("outside"))
+    yield world
+    world.stop()
 
 
 # In turn, so that a straggler of the last test does not meet the next one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 
 import streamlit as st
 
@@ -179,22 +180,32 @@ def draw() -> None:
     """One alert, where the address names it; else one of three parts."""
     viewer = people.viewer()
     number = formats.number(st.query_params.get("alert", ""))
-    if number is not None:
-        _back()
-        alert_page.draw(number)
-        return
+    components.places(
+        partial(draw_parts, viewer) if number is None else None,
+        None if number is None else partial(_draw_one, number),
+    )
+
+
+def _draw_one(number: int) -> None:
+    _back()
+    alert_page.draw(number)
+
+
+def draw_parts(viewer: people.Viewer) -> None:
+    """The part that is chosen."""
     components.title("Alerts")
     part = st.segmented_control(
         "Part", _PARTS, key="part", default="Alerts", required=True, bind="query-params", label_visibility="collapsed"
     )
-    if part == "What was said":
-        said()
-    elif part == "Who is told":
-        with components.panel("trial"):
-            notice_panel.draw_trial(viewer)
-        told()
-    else:
-        now()
+    components.one_of(
+        {"Alerts": now, "What was said": said, "Who is told": partial(_draw_told, viewer)}, part or "Alerts"
+    )
+
+
+def _draw_told(viewer: people.Viewer) -> None:
+    with components.panel("trial"):
+        notice_panel.draw_trial(viewer)
+    told()
 
 
 draw()

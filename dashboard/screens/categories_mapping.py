@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -221,12 +222,12 @@ def draw_list(viewer: people.Viewer, target: Target, who: str) -> None:
         ) or _TO_MAP  # fmt: skip
         if taxonomy is None:
             _draw_not_loaded(target, who)
-        if part == _HISTORY:
-            draw_history(viewer, target, as_of)
-        elif part == _TAXONOMY or (part == _TO_MAP and taxonomy is None and target.kind != "klaviyo"):
-            category_mapping_files.draw(viewer, target, who, as_of)
-        else:
-            draw_categories(viewer, target, who, part, figures)
+        if part == _TO_MAP and taxonomy is None and target.kind != "klaviyo":
+            part = _TAXONOMY
+        draw = {name: partial(draw_categories, viewer, target, who, name, figures) for name in _PARTS}
+        draw[_HISTORY] = partial(draw_history, viewer, target, as_of)
+        draw[_TAXONOMY] = partial(category_mapping_files.draw, viewer, target, who, as_of)
+        components.one_of(draw, part)
 
 
 def _draw_not_loaded(target: Target, who: str) -> None:
@@ -245,10 +246,10 @@ def draw() -> None:
     with components.panel("category-target"):
         target, who = choose_target(viewer)
         category_id = formats.number(st.query_params.get("category", ""))
-        if category_id is not None:
-            category_mapping_page.draw(viewer, target, who, category_id)
-        else:
-            draw_list(viewer, target, who)
+        components.places(
+            partial(draw_list, viewer, target, who) if category_id is None else None,
+            None if category_id is None else partial(category_mapping_page.draw, viewer, target, who, category_id),
+        )
 
 
 draw()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import streamlit as st
 
@@ -129,14 +130,16 @@ def draw_view(viewer: people.Viewer) -> None:
             page = queries.assignments(shop, scope, q.strip(), after)
         else:
             page = queries.versions(shop, scope, before)
-    if view == "Rules":
-        draw_rules(viewer, page, q)
-    elif view == "Parties":
-        panels.draw_parties(viewer, page)
-    elif view == "Assignments":
-        panels.draw_assignments(viewer, page)
-    else:
-        panels.draw_versions(viewer, page)
+    components.one_of(
+        {
+            "Rules": partial(draw_rules, viewer, page, q),
+            "Parties": partial(panels.draw_parties, viewer, page),
+            "Assignments": partial(panels.draw_assignments, viewer, page),
+            "Versions": partial(panels.draw_versions, viewer, page),
+        },
+        view,
+    )
+    if view == "Versions":
         panels.pager("versions", "before", page, before, turn, "version_id")
         return
     panels.pager(view.lower(), "after", page, after, turn)
@@ -177,12 +180,15 @@ def draw_page(viewer: people.Viewer) -> None:
 def draw() -> None:
     """One rule or assignment, where the address names it; else all of them."""
     viewer = people.viewer()
-    if wanted := st.query_params.get("edit"):
-        editor.draw(viewer, "rule", wanted)
-    elif wanted := st.query_params.get("assign"):
-        editor.draw(viewer, "assignment", wanted)
-    else:
-        draw_page(viewer)
+    rule, assignment = st.query_params.get("edit"), st.query_params.get("assign")
+    components.one_of(
+        {
+            "all": partial(draw_page, viewer),
+            "rule": partial(editor.draw, viewer, "rule", rule or ""),
+            "assignment": partial(editor.draw, viewer, "assignment", assignment or ""),
+        },
+        "rule" if rule else "assignment" if assignment else "all",
+    )
 
 
 draw()

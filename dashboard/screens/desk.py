@@ -160,7 +160,7 @@ def draw() -> None:
             label_visibility="collapsed",
         )
         desk_dialogs.draw_done()
-        PARTS[part or "Open"](viewer)
+        components.one_of(PARTS, part or "Open", viewer)
 
 
 draw()

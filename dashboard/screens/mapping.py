@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -329,19 +330,24 @@ def draw_list(viewer: people.Viewer) -> None:
         draw_backlog(viewer, backlog)
         mapping_dialogs.draw_last()
         part, connection = draw_filters(backlog)
-        if part == _FILES:
-            mapping_files.draw(viewer, connection)
-        else:
-            {_TO_ANSWER: draw_queue, _MAPPED: draw_table, _ASIDE: draw_aside}[part](viewer, backlog, connection)
+        components.one_of(
+            {
+                _TO_ANSWER: partial(draw_queue, viewer, backlog, connection),
+                _MAPPED: partial(draw_table, viewer, backlog, connection),
+                _ASIDE: partial(draw_aside, viewer, backlog, connection),
+                _FILES: partial(mapping_files.draw, viewer, connection),
+            },
+            part,
+        )
 
 
 def draw() -> None:
     """One identifier, where the address names it; else all of them."""
     viewer, one = people.viewer(), mapping_page.asked()
-    if one is not None:
-        mapping_page.draw(viewer, one)
-    else:
-        draw_list(viewer)
+    components.places(
+        partial(draw_list, viewer) if one is None else None,
+        None if one is None else partial(mapping_page.draw, viewer, one),
+    )
 
 
 draw()

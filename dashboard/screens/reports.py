@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -234,20 +235,30 @@ def draw_list(viewer: people.Viewer) -> None:
         on_change=leave_page,
         label_visibility="collapsed",
     )
-    if view == "Weeks":
-        with components.panel("week"):
-            draw_week(viewer)
-        return
+    components.one_of(dict(zip(_VIEWS, (_draw_all_days, _draw_one_week), strict=True)), view, viewer)
+
+
+def _draw_one_week(viewer: people.Viewer) -> None:
+    with components.panel("week"):
+        draw_week(viewer)
+
+
+def _draw_all_days(viewer: people.Viewer) -> None:
     with components.panel("missing"):
         draw_missing(viewer)
     with components.panel("days"):
         draw_days(viewer)
 
 
+def draw_day(viewer: people.Viewer, day: date) -> None:
+    """One day, in the edition that the address names."""
+    report_page.draw_ways(day)
+    report_page.draw(viewer, day, formats.number(st.query_params.get("edition", "")))
+
+
 viewer = people.viewer()
 wanted = day_named(st.query_params.get("day"))
-if wanted is None:
-    draw_list(viewer)
-else:
-    report_page.draw_ways(wanted)
-    report_page.draw(viewer, wanted, formats.number(st.query_params.get("edition", "")))
+components.places(
+    partial(draw_list, viewer) if wanted is None else None,
+    None if wanted is None else partial(draw_day, viewer, wanted),
+)

@@ -261,10 +261,9 @@ def draw() -> None:
     """One rule, where the address names it; else all of them."""
     viewer = people.viewer()
     wanted = st.query_params.get("edit")
-    if wanted:
-        rule_editor.draw(viewer, wanted)
-    else:
-        draw_list(viewer)
+    components.places(
+        None if wanted else partial(draw_list, viewer), partial(rule_editor.draw, viewer, wanted) if wanted else None
+    )
 
 
 draw()

@@ -2,47 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine
 
-from core import embedded
 from core.adapters.klaviyo.client import MEDIA_TYPE
 from core.connections import switches
 from core.db import unit_of_work
 from core.targets import checking, sending, settling
 from core.targets.operations import NothingToRequeue, requeue
 from core.targets.settling import OpenJob
-from tests.conftest import TestServers
 from tests.factories import ACTOR
 from tests.sandbox.outside import Inside
 from tests.targeting import TargetWorld, add_target, make_product
 from workers.targets import Seat
 
 
-@pytest.fixture(scope="module")
-def telling_engine(servers: TestServers, template_database: embedded.Database) -> Iterator[Engine]:
-    """One database for all of these: every test has a shop of its own."""
-    database = embedded.create_database(servers.home, "target_connections", template=template_database.name)
-    engine = create_engine(database.url, pool_size=10)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture(scope="module")
-def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
-    inside = Inside(tmp_path_factory.mktemp("klaviyo"))
-    yield inside
-    inside.stop()
-
-
 @pytest.fixture
-def world(telling_engine: Engine, outside: Inside) -> TargetWorld:
-    return add_target(telling_engine, outside)
+def world(module_engine: Engine, outside: Inside) -> TargetWorld:
+    return add_target(module_engine, outside)
 
 
 def handed_in(world: TargetWorld, kind: Any = "item", verb: Any = "create") -> Seat:
@@ -87,8 +68,8 @@ def test_a_connection_that_lost_the_shops_address_deletes_nothing(world: TargetW
     assert world.shown() == world.wanted()
 
 
-def test_a_connection_that_lost_its_currency_deletes_nothing(telling_engine: Engine, outside: Inside) -> None:
-    world = add_target(telling_engine, outside, {"currency": "USD"})
+def test_a_connection_that_lost_its_currency_deletes_nothing(module_engine: Engine, outside: Inside) -> None:
+    world = add_target(module_engine, outside, {"currency": "USD"})
     document = make_product("mug", "MUG-1")
     dollars = tuple(replace(one, currency="USD") for one in document.variants)
     product = world.save(replace(document, variants=dollars))

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine
 
-from core import embedded
 from core.db import execute, unit_of_work
 from core.targets import rules
-from tests.conftest import TestServers
 from tests.sandbox.klaviyo_side import new_item, new_variant
 from tests.sandbox.outside import Inside
 from tests.targeting import TargetWorld, add_target, make_product
@@ -22,25 +19,9 @@ from workers.targets import read_everything
 EVERYTHING: list[Any] = [("category", 0), ("item", 0), ("variant", 0)]
 
 
-@pytest.fixture(scope="module")
-def telling_engine(servers: TestServers, template_database: embedded.Database) -> Iterator[Engine]:
-    """One database for all of these: every test has a shop of its own."""
-    database = embedded.create_database(servers.home, "target_ids", template=template_database.name)
-    engine = create_engine(database.url, pool_size=10)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture(scope="module")
-def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
-    inside = Inside(tmp_path_factory.mktemp("klaviyo"))
-    yield inside
-    inside.stop()
-
-
 @pytest.fixture
-def world(telling_engine: Engine, outside: Inside) -> TargetWorld:
-    return add_target(telling_engine, outside)
+def world(module_engine: Engine, outside: Inside) -> TargetWorld:
+    return add_target(module_engine, outside)
 
 
 def theirs(world: TargetWorld, kind: str, entry: dict[str, Any]) -> None:

@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine
 
-from core import embedded
 from core.catalogue_target import TargetEntry, TargetJob
 from core.targets import seeking
 from core.targets.settling import OpenJob
-from tests.conftest import TestServers
 from tests.sandbox.outside import Inside
 from tests.targeting import TargetWorld, add_target, make_product
 
 
-@pytest.fixture(scope="module")
-def telling_engine(servers: TestServers, template_database: embedded.Database) -> Iterator[Engine]:
-    """One database for all of these: every test has a shop of its own."""
-    database = embedded.create_database(servers.home, "standstills", template=template_database.name)
-    engine = create_engine(database.url, pool_size=10)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture(scope="module")
-def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
-    inside = Inside(tmp_path_factory.mktemp("klaviyo"))
-    yield inside
-    inside.stop()
-
-
 @pytest.fixture
-def world(telling_engine: Engine, outside: Inside) -> TargetWorld:
-    return add_target(telling_engine, outside)
+def world(module_engine: Engine, outside: Inside) -> TargetWorld:
+    return add_target(module_engine, outside)
 
 
 # --- lost deletes ----------------------------------------------------------------------------------------------------

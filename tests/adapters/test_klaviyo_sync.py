@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine
 
-from core import embedded
 from core.catalog.taxonomies import operations as answering
 from core.catalog.taxonomies import queries as taxonomies
 from core.catalog.taxonomies.loading import load_file
@@ -23,32 +21,15 @@ from core.targets import sending, settling
 from core.targets.operations import NothingToRequeue, requeue
 from core.targets.sending import Planned
 from core.targets.settling import OpenJob
-from tests.conftest import TestServers
 from tests.factories import ACTOR, BASELINE
 from tests.sandbox.outside import Inside
 from tests.targeting import STORE, TargetWorld, add_target, make_product
 from workers.targets import Seat, read_everything
 
 
-@pytest.fixture(scope="module")
-def telling_engine(servers: TestServers, template_database: embedded.Database) -> Iterator[Engine]:
-    """One database for all of these: every test has a shop of its own."""
-    database = embedded.create_database(servers.home, "telling", template=template_database.name)
-    engine = create_engine(database.url, pool_size=10)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture(scope="module")
-def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
-    inside = Inside(tmp_path_factory.mktemp("klaviyo"))
-    yield inside
-    inside.stop()
-
-
 @pytest.fixture
-def world(telling_engine: Engine, outside: Inside) -> TargetWorld:
-    return add_target(telling_engine, outside)
+def world(module_engine: Engine, outside: Inside) -> TargetWorld:
+    return add_target(module_engine, outside)
 
 
 def put_together(world: TargetWorld, seat: Seat) -> Planned:

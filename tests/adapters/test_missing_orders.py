@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, create_engine
 
-from core import bootstrap, embedded
+from core import bootstrap
 from core.adapters.base import ConnectionConfig, Deps
 from core.adapters.registry import make_channel
 from core.clock import utc_now
@@ -28,7 +28,6 @@ from core.runs import control
 from tests.adapters.accounts import Account
 from tests.adapters.canned_shopify import CannedShop
 from tests.adapters.floor import Floor
-from tests.conftest import TestServers
 from tests.factories import ACTOR, set_row
 from tests.sandbox.amazon_orders import OrderSide
 from tests.sandbox.outside import Inside, ShopSide
@@ -153,28 +152,13 @@ class Town(Floor):
         )
 
 
-@pytest.fixture(scope="module")
-def shared_engine(servers: TestServers, template_database: embedded.Database) -> Iterator[Engine]:
-    database = embedded.create_database(servers.home, "missing_orders", template=template_database.name)
-    engine = create_engine(database.url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
-    made = Inside(tmp_path_factory.mktemp("missing"))
-    yield made
-    made.stop()
-
-
 @pytest.fixture
-def town(shared_engine: Engine, world: Inside, monkeypatch: pytest.MonkeyPatch) -> Town:
-    made = Town(shared_engine, world=world)
+def town(module_engine: Engine, outside: Inside, monkeypatch: pytest.MonkeyPatch) -> Town:
+    made = Town(module_engine, world=outside)
     monkeypatch.setattr(bootstrap, "application", lambda: made)
     for module in (connections, inbox, order_reconciliation):
         monkeypatch.setattr(module, "utc_now", made.now)
-    monkeypatch.setattr(connections.time, "sleep", world.clock.advance)
+    monkeypatch.setattr(connections.time, "sleep", outside.clock.advance)
     return made
 
 
@@ -309,18 +293,18 @@ def test_what_got_lost_at_an_amazon_is_found_in_turns_with_the_sweeps(town: Town
 
 
 def test_a_run_that_is_killed_goes_on_behind_its_last_page(
-    shared_engine: Engine, monkeypatch: pytest.MonkeyPatch
+    module_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    floor, canned, asked = Floor(shared_engine), CannedShop(), []
+    floor, canned, asked = Floor(module_engine), CannedShop(), []
     monkeypatch.setattr(bootstrap, "application", lambda: floor)
     row = floor.connect(canned)
     floor.sync(row)
     for n in range(12):
         canned.place_order(str(7000 + n), 1, at=f"2026-11-20T10:00:{n:02}Z")
-    with unit_of_work(shared_engine) as conn:
+    with unit_of_work(module_engine) as conn:
         set_row(conn, "connections", row.id, created_at="2026-11-19", orders_polled_to="2026-11-21")
     row = floor.row(row.shop_id, row.id)
-    with unit_of_work(shared_engine) as conn:
+    with unit_of_work(module_engine) as conn:
         run = order_runs.request(conn, row, "click", ACTOR, utc_now(), order_runs.DAYS_MAX)
     give = canned.on_Orders
 
@@ -333,7 +317,7 @@ def test_a_run_that_is_killed_goes_on_behind_its_last_page(
     child = os.fork()
     if child == 0:
         # A worker's horse: its own connections, and killed while the second page is on its way into the stage.
-        floor.engine = create_engine(shared_engine.url)
+        floor.engine = create_engine(module_engine.url)
         take, turns = staging.take_page, []
 
         def dying(*arguments: Any) -> int:
@@ -348,13 +332,13 @@ def test_a_run_that_is_killed_goes_on_behind_its_last_page(
         finally:
             os._exit(3)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    with read_only(shared_engine) as conn:
+    with read_only(module_engine) as conn:
         at = staging.reading(conn, row.shop_id, run.id)
     assert at is not None
     assert at.read_to is not None
     assert at.step == "reading"
     # Silent for long enough, it is handed on.
-    with unit_of_work(shared_engine) as conn:
+    with unit_of_work(module_engine) as conn:
         execute(
             conn, "update sync_runs set heartbeat_at = now() - interval '1 hour' where id = %(r)s", r=run.sync_run_id
         )
@@ -369,26 +353,26 @@ def test_a_run_that_is_killed_goes_on_behind_its_last_page(
 
 
 def test_a_run_that_is_stopped_among_all_runs_stops_at_its_next_page_and_the_next_one_may_begin(
-    shared_engine: Engine, monkeypatch: pytest.MonkeyPatch
+    module_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    floor, canned = Floor(shared_engine), CannedShop()
+    floor, canned = Floor(module_engine), CannedShop()
     monkeypatch.setattr(bootstrap, "application", lambda: floor)
     row = floor.connect(canned)
     floor.sync(row)
     for n in range(6):
         canned.place_order(str(7100 + n), 1, at=f"2026-11-20T10:00:{n:02}Z")
-    with unit_of_work(shared_engine) as conn:
+    with unit_of_work(module_engine) as conn:
         set_row(conn, "connections", row.id, created_at="2026-11-19", orders_polled_to="2026-11-21")
     row = floor.row(row.shop_id, row.id)
 
     def request() -> order_runs.Run:
-        with unit_of_work(shared_engine) as conn:
+        with unit_of_work(module_engine) as conn:
             return order_runs.request(conn, row, "click", ACTOR, utc_now(), order_runs.DAYS_MAX)
 
     run, give = request(), canned.on_Orders
 
     def on_orders(variables: dict[str, Any]) -> Any:
-        with unit_of_work(shared_engine) as conn:
+        with unit_of_work(module_engine) as conn:
             assert not control.cancel(conn, row.shop_id, run.sync_run_id, ACTOR, utc_now())
         return give(variables)
 

@@ -1,4 +1,4 @@
-"""A database for all tests of this folder that need only one connection: each is rolled back."""
+"""A database for all tests of this folder that need only one connection, each rolled back; and shops at a channel."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from sqlalchemy import Connection, Engine, create_engine
 from core import embedded
 from tests.conftest import TestServers
 from tests.factories import World, make_world
+from tests.sandbox.outside import Inside
+from tests.shelves import Shelf
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +34,10 @@ def conn(quiet_engine: Engine) -> Iterator[Connection]:
 def world(conn: Connection) -> World:
     """A shop with ten mugs, taken over a day ago."""
     return make_world(conn)
+
+
+@pytest.fixture
+def shelf(outside: Inside, module_engine: Engine) -> Iterator[Shelf]:
+    """A shop with an account at the fake Shopify."""
+    yield Shelf(outside, module_engine)
+    outside.http.delete("/_control/faults")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 import workers.products
-from core import embedded
 from core.catalog.products.documents import Image, ProductDocument, VariantDocument
 from core.catalog.products.fields import COST, Definition
 from core.catalog.products.operations import define_metafield, remove_product, save_product
@@ -23,34 +21,10 @@ from core.db import execute, read_only, unit_of_work
 from core.errors import BadInput
 from core.publication import linking, operations, queries, settling
 from core.publication.operations import NothingToRelease
-from tests.conftest import TestServers
 from tests.factories import ACTOR
 from tests.sandbox.outside import Inside
 from tests.shelves import Shelf, make_document
 from workers.products import write_one
-
-
-@pytest.fixture(scope="module")
-def shelf_engine(servers: TestServers, template_database: embedded.Database) -> Iterator[Engine]:
-    """One database for all tests of this file: each has a shop of its own."""
-    database = embedded.create_database(servers.home, "shelves", template=template_database.name)
-    engine = create_engine(database.url)
-    yield engine
-    engine.dispose()
-    embedded.drop_database(servers.home, "shelves")
-
-
-@pytest.fixture(scope="module")
-def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
-    world = Inside(tmp_path_factory.mktemp("world"))
-    yield world
-    world.stop()
-
-
-@pytest.fixture
-def shelf(outside: Inside, shelf_engine: Engine) -> Iterator[Shelf]:
-    yield Shelf(outside, shelf_engine)
-    outside.http.delete("/_control/faults")
 
 
 def theirs(*sizes: str, **more: Any) -> dict[str, Any]:
@@ -528,9 +502,9 @@ def test_who_is_master_is_decided_by_name_and_on_record(shelf: Shelf) -> None:
 
 
 def test_a_connection_that_is_no_source_has_no_masters_until_somebody_decides(
-    outside: Inside, shelf_engine: Engine
+    outside: Inside, module_engine: Engine
 ) -> None:
-    shelf = Shelf(outside, shelf_engine, is_sku_source=False)
+    shelf = Shelf(outside, module_engine, is_sku_source=False)
     mine = shelf.save(make_document(title="Ours"))
     there = shelf.put(handle="shirt", **theirs("M", "L"))
     shelf.read()

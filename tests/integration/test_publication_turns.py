@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import IntegrityError
 
-from core import embedded
 from core.catalog.products.documents import ProductDocument, VariantDocument
 from core.clock import utc_now
 from core.db import execute, read_only, unit_of_work
@@ -22,34 +20,9 @@ from core.product_ports import ProductChannel, ProductResult, ProductWrite, Unre
 from core.publication import operations, queries
 from core.runs import retention
 from core.runs.retention import BY_NAME, Policy
-from tests.conftest import TestServers
 from tests.integration.test_publication import theirs
-from tests.sandbox.outside import Inside
 from tests.shelves import Shelf, make_document
 from workers import products
-
-
-@pytest.fixture(scope="module")
-def shelf_engine(servers: TestServers, template_database: embedded.Database) -> Iterator[Engine]:
-    """One database for all tests of this file: each has a shop of its own."""
-    database = embedded.create_database(servers.home, "shelves_turns", template=template_database.name)
-    engine = create_engine(database.url)
-    yield engine
-    engine.dispose()
-    embedded.drop_database(servers.home, "shelves_turns")
-
-
-@pytest.fixture(scope="module")
-def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
-    world = Inside(tmp_path_factory.mktemp("world"))
-    yield world
-    world.stop()
-
-
-@pytest.fixture
-def shelf(outside: Inside, shelf_engine: Engine) -> Iterator[Shelf]:
-    yield Shelf(outside, shelf_engine)
-    outside.http.delete("/_control/faults")
 
 
 class Between:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
 import pytest
-from sqlalchemy import Engine, create_engine
 
-from core import embedded
 from core.catalog.categories import operations as categories
 from core.catalog.products.documents import VariantDocument
 from core.catalog.taxonomies import loading
@@ -21,35 +19,10 @@ from core.db import execute, read_only, unit_of_work
 from core.product_ports import ProductChannel, ProductResult, ProductWrite
 from core.publication import observing, operations, queries
 from sandbox.vendors.shopify import taxonomy as sandbox_taxonomy
-from tests.conftest import TestServers
 from tests.factories import ACTOR
 from tests.integration.test_publication import placed, theirs
-from tests.sandbox.outside import Inside
 from tests.shelves import Shelf, make_document
 from workers.products import write_one
-
-
-@pytest.fixture(scope="module")
-def shelf_engine(servers: TestServers, template_database: embedded.Database) -> Iterator[Engine]:
-    """One database for all tests of this file: each has a shop of its own."""
-    database = embedded.create_database(servers.home, "shelves_waiting", template=template_database.name)
-    engine = create_engine(database.url)
-    yield engine
-    engine.dispose()
-    embedded.drop_database(servers.home, "shelves_waiting")
-
-
-@pytest.fixture(scope="module")
-def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
-    world = Inside(tmp_path_factory.mktemp("world"))
-    yield world
-    world.stop()
-
-
-@pytest.fixture
-def shelf(outside: Inside, shelf_engine: Engine) -> Iterator[Shelf]:
-    yield Shelf(outside, shelf_engine)
-    outside.http.delete("/_control/faults")
 
 
 def test_a_product_that_cannot_be_read_is_set_aside_and_the_others_go_on(shelf: Shelf) -> None:

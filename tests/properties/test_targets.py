@@ -4,7 +4,6 @@ ours, and an id is never in two open jobs."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +12,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine
 
-from core import embedded
-from tests.conftest import TestServers
 from tests.sandbox.outside import Inside
 from tests.targeting import TargetWorld, add_target, make_product
 from workers.targets import Seat, read_everything
@@ -29,21 +26,6 @@ _numbers = itertools.count(1)
 
 class Died(BaseException):
     """The worker was killed here: nothing of it catches this."""
-
-
-@pytest.fixture(scope="module")
-def telling_engine(servers: TestServers, template_database: embedded.Database) -> Iterator[Engine]:
-    database = embedded.create_database(servers.home, "telling_histories", template=template_database.name)
-    engine = create_engine(database.url, pool_size=10)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture(scope="module")
-def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
-    inside = Inside(tmp_path_factory.mktemp("klaviyo"))
-    yield inside
-    inside.stop()
 
 
 class Telling(RuleBasedStateMachine):
@@ -170,8 +152,8 @@ class Telling(RuleBasedStateMachine):
         assert [(one.operation, one.method) for one in world.calls[calls:]] == []
 
 
-def test_the_target_ends_with_our_catalogue(telling_engine: Engine, outside: Inside) -> None:
-    machine = type("Here", (Telling,), {"engine": telling_engine, "outside": outside})
+def test_the_target_ends_with_our_catalogue(module_engine: Engine, outside: Inside) -> None:
+    machine = type("Here", (Telling,), {"engine": module_engine, "outside": outside})
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine,
         settings=settings(
@@ -185,8 +167,8 @@ def test_the_target_ends_with_our_catalogue(telling_engine: Engine, outside: Ins
 
 
 @pytest.mark.long
-def test_the_target_ends_with_our_catalogue_whatever_happens(telling_engine: Engine, outside: Inside) -> None:
-    machine = type("There", (Telling,), {"engine": telling_engine, "outside": outside})
+def test_the_target_ends_with_our_catalogue_whatever_happens(module_engine: Engine, outside: Inside) -> None:
+    machine = type("There", (Telling,), {"engine": module_engine, "outside": outside})
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine,
         settings=settings(
@@ -198,9 +180,9 @@ def test_the_target_ends_with_our_catalogue_whatever_happens(telling_engine: Eng
     )
 
 
-def test_a_lost_reply_is_never_repeated(telling_engine: Engine, outside: Inside) -> None:
+def test_a_lost_reply_is_never_repeated(module_engine: Engine, outside: Inside) -> None:
     """The one history that costs most where it is wrong: the job is done, its reply is lost, and the worker dies."""
-    world = add_target(telling_engine, outside)
+    world = add_target(module_engine, outside)
     world.save(make_product("mug", "MUG-1"))
 
     def kill(request: httpx.Request, response: httpx.Response) -> None:
