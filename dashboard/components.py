@@ -231,10 +231,18 @@ def is_dialog_waiting() -> bool:
 
 
 def open_waiting_dialog() -> None:
-    """Draw the dialog that was asked for: at the end of the page, outside of all its parts."""
-    draw = st.session_state.pop(_DIALOG, None)
-    if draw is not None:
+    """Draw the dialog that was asked for: at the end of the page, outside of all its parts.
+
+    It goes on waiting until `has_arrived`, unless it cannot be drawn.
+    """
+    draw = st.session_state.get(_DIALOG)
+    if draw is None:
+        return
+    try:
         draw()
+    except Exception:
+        del st.session_state[_DIALOG]
+        raise
 
 
 def say_later(text: str) -> None:
@@ -243,17 +251,19 @@ def say_later(text: str) -> None:
 
 
 def say() -> str | None:
-    """Say what a write left to be said; returns it, for `has_said`."""
+    """Say what a write left to be said; returns it, for `has_arrived`."""
     said: str | None = st.session_state.get("said")
     if said is not None:
         st.toast(said, icon=":material/check_circle:", duration="long")
     return said
 
 
-def has_said(said: str | None) -> None:
-    """The page is drawn, and what it said has been heard: of a run that another interrupts, nothing may ever arrive."""
+def has_arrived(said: str | None) -> None:
+    """The page is drawn, with what it said and the dialog that it opened: of a run that another interrupts, nothing may
+    ever arrive."""
     if said is not None and st.session_state.get("said") == said:
         del st.session_state["said"]
+    st.session_state.pop(_DIALOG, None)
 
 
 def open_here(label: str, key: str, **where: str) -> None:

@@ -215,7 +215,7 @@ def draw(sections: dict[str, list[st.Page]], nav: st.Page) -> None:
     said = components.say()
     if viewer is None:
         welcome()
-        components.has_said(said)
+        components.has_arrived(said)
         return
     people.look_at(viewer)
     stops.banner()
@@ -223,7 +223,7 @@ def draw(sections: dict[str, list[st.Page]], nav: st.Page) -> None:
         follow_search(sections["Stock"][0], viewer)
     nav.run()
     components.open_waiting_dialog()
-    components.has_said(said)
+    components.has_arrived(said)
 
 
 def run() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import streamlit as st
 
@@ -178,11 +179,17 @@ def draw() -> None:
         # Whatever a person does but open a dialog begins the list of causes anew; a refresh comes by another way.
         if not components.is_dialog_waiting():
             target_failures.forget_order()
-        if code := st.query_params.get("cause"):
-            draw_cause(viewer, target, code)
-            return
-        draw_now(viewer, target)
-        target_search.draw(viewer, target, turn)
+        code = st.query_params.get("cause")
+        components.places(
+            None if code else partial(draw_all, viewer, target),
+            partial(draw_cause, viewer, target, code) if code else None,
+        )
+
+
+def draw_all(viewer: people.Viewer, target: Row) -> None:
+    """How it stands, and each entry."""
+    draw_now(viewer, target)
+    target_search.draw(viewer, target, turn)
 
 
 draw()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 
 import streamlit as st
 
@@ -106,10 +107,11 @@ def draw() -> None:
             draw_none()
             return
         row = choose(found)
-        if cause := st.query_params.get("cause"):
-            draw_cause(viewer, row, cause)
-            return
-        draw_all(viewer, row["connection_id"])
+        cause = st.query_params.get("cause")
+        components.places(
+            None if cause else partial(draw_all, viewer, row["connection_id"]),
+            partial(draw_cause, viewer, row, cause) if cause else None,
+        )
 
 
 draw()
