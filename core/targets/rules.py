@@ -399,5 +399,5 @@ def first_look(kind: Kind, factor: float) -> timedelta:
 
 
 def next_look(age: timedelta, factor: float) -> timedelta:
-    """When a job that has not ended is looked at again: after a quarter of its age, a second to a minute."""
-    return min(max(age / 4, timedelta(seconds=1) / factor), timedelta(minutes=1) / factor)
+    """When a job that has not ended is looked at again: after a quarter of its age, half a second to a minute."""
+    return min(max(age / 4, timedelta(seconds=0.5) / factor), timedelta(minutes=1) / factor)

@@ -131,6 +131,8 @@ def test_a_price_is_changed_a_mistake_is_explained_and_the_change_is_taken_back(
         expect(dialog.get_by_text("£47.50")).to_be_visible()
         if browsing.KEPT:
             page.screenshot(path=pictures / "product-undo.png")
+        # Enter means the button, once that is there.
+        expect(dialog.get_by_role("button", name="Take back 2 changes")).to_be_visible()
         dialog.get_by_label("Reason").fill("Too dear")
         dialog.get_by_label("Reason").press("Enter")
         expect(page.get_by_text("Version 5 is taken back")).to_be_visible()

@@ -252,7 +252,7 @@ def test_rules_that_changed_since_the_preview_are_not_saved_over_by_keyboard(des
     with browsing.visit(browser, desk.address + "/rules?edit=new&see=yes&cap_units=3") as seen:
         page = seen.page
         reason = page.get_by_role("textbox", name="Reason")
-        expect(reason).to_be_visible()
+        expect(page.get_by_role("button", name="Save for")).to_be_visible()
         with unit_of_work(desk.engine) as conn:
             policies.save(conn, desk.world.shop_id, [Change(Scope(), Terms(cap_units=9))], ACTOR, utc_now())
         reason.focus()
