@@ -172,8 +172,8 @@ def _what(text: str) -> str:
 @settings(max_examples=40)
 @given(acts=ACTS)
 def test_any_history_of_a_condition_has_its_episodes_and_says_each_thing_once(
-    history_engine: Engine, acts: list[tuple[tuple[object, ...], int, str]]
+    module_engine: Engine, acts: list[tuple[tuple[object, ...], int, str]]
 ) -> None:
-    with history_engine.connect() as conn, conn.begin() as transaction:
+    with module_engine.connect() as conn, conn.begin() as transaction:
         play(conn, make_shop(conn), acts)
         transaction.rollback()

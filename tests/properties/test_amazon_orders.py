@@ -95,13 +95,13 @@ def _booked(conn: Connection, batches: Sequence[Sequence[dict[str, Any]]]) -> tu
 @settings(max_examples=25, deadline=None)
 @given(life=lives(), data=st.data())
 def test_any_number_and_order_of_observations_books_the_same(
-    history_engine: Engine, life: tuple[list[dict[str, Any]], int], data: st.DataObject
+    module_engine: Engine, life: tuple[list[dict[str, Any]], int], data: st.DataObject
 ) -> None:
     versions, less = life
     seen = data.draw(st.permutations([*versions, *data.draw(st.lists(st.sampled_from(versions), max_size=3))]))
     cuts = sorted(data.draw(st.sets(st.integers(1, len(seen)), max_size=3)) | {len(seen)})
     batches = [seen[start:end] for start, end in zip([0, *cuts], cuts, strict=False) if end > start]
-    with history_engine.connect() as conn, conn.begin() as transaction:
+    with module_engine.connect() as conn, conn.begin() as transaction:
         world, came_to = _booked(conn, batches)
         _, in_order = _booked(conn, [[version] for version in versions])
         _, newest_alone = _booked(conn, [[versions[-1]]])

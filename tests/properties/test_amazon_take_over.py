@@ -179,22 +179,22 @@ CORRECTED = Life(
 @settings(max_examples=40, deadline=None)
 @given(life=lives(), is_source=st.booleans(), data=st.data())
 def test_any_order_of_versions_around_a_take_over_ends_in_what_is_there(
-    history_engine: Engine, life: Life, is_source: bool, data: st.DataObject
+    module_engine: Engine, life: Life, is_source: bool, data: st.DataObject
 ) -> None:
     bodies = told(life)
     again = data.draw(st.lists(st.sampled_from(bodies), max_size=2)) if bodies else []
     seen = data.draw(st.permutations([*bodies, *again]))
     size = data.draw(st.integers(1, 3))
     assert_ends_in_what_is_there(
-        history_engine, life, is_source, [seen[n : n + size] for n in range(0, len(seen), size)]
+        module_engine, life, is_source, [seen[n : n + size] for n in range(0, len(seen), size)]
     )
 
 
-def test_the_lives_that_went_wrong(history_engine: Engine) -> None:
+def test_the_lives_that_went_wrong(module_engine: Engine) -> None:
     for life in (CANCELLED_LONG_AGO, SHIPPED_LONG_AGO, CORRECTED):
         for is_source in (True, False):
             for bodies in (told(life), told(life)[::-1]):
-                assert_ends_in_what_is_there(history_engine, life, is_source, [[body] for body in bodies])
+                assert_ends_in_what_is_there(module_engine, life, is_source, [[body] for body in bodies])
 
 
 def assert_ends_in_what_is_there(

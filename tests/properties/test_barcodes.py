@@ -21,8 +21,8 @@ WORDS = st.one_of(
 
 @settings(max_examples=30)
 @given(words=st.lists(WORDS, min_size=20, max_size=60))
-def test_python_and_postgres_compare_barcodes_alike(history_engine: Engine, words: list[str]) -> None:
-    with history_engine.connect() as conn:
+def test_python_and_postgres_compare_barcodes_alike(module_engine: Engine, words: list[str]) -> None:
+    with module_engine.connect() as conn:
         rows = fetch(conn, "select gtin_of(w) as gtin from unnest(%(words)b::text[]) with ordinality as n (w, place)"
                      " order by place", words=words)  # fmt: skip
     assert [row["gtin"] for row in rows] == [barcodes.gtin_of(word) for word in words]

@@ -172,9 +172,9 @@ acts = st.lists(
 @settings(max_examples=60)
 @given(acts)
 def test_any_history_is_kept_as_a_plain_list_says(
-    history_engine: Engine, history: list[tuple[str, ProductDocument | int]]
+    module_engine: Engine, history: list[tuple[str, ProductDocument | int]]
 ) -> None:
-    with history_engine.connect() as conn, conn.begin() as transaction:
+    with module_engine.connect() as conn, conn.begin() as transaction:
         shop_id = make_shop(conn)
         product_id = save_product(conn, shop_id, FIRST, ANNA, BASELINE).product_id
         assert product_id is not None

@@ -125,9 +125,9 @@ class Tree:
 @settings(max_examples=40)
 @given(st.lists(ACTS, min_size=4, max_size=25))
 def test_what_a_category_is_is_what_a_walk_up_the_tree_finds(
-    history_engine: Engine, history: list[tuple[str, Any, Any]]
+    module_engine: Engine, history: list[tuple[str, Any, Any]]
 ) -> None:
-    with history_engine.connect() as conn, conn.begin() as transaction:
+    with module_engine.connect() as conn, conn.begin() as transaction:
         shop_id = make_shop(conn)
         connection = make_connection(conn, shop_id, vendor="klaviyo", is_sku_source=False, locations={})
         tree = Tree(conn, shop_id, Target("klaviyo", connection.id))
@@ -155,9 +155,9 @@ def test_what_a_category_is_is_what_a_walk_up_the_tree_finds(
         transaction.rollback()
 
 
-def test_a_history_with_everything_in_it_is_told_right(history_engine: Engine) -> None:
+def test_a_history_with_everything_in_it_is_told_right(module_engine: Engine) -> None:
     """The history above, once by hand: that the walk on paper itself is no fiction."""
-    with history_engine.connect() as conn, conn.begin() as transaction:
+    with module_engine.connect() as conn, conn.begin() as transaction:
         shop_id = make_shop(conn)
         target = Target("google")
         text = "# Google_Product_Taxonomy_Version: 2021-09-21\n1 - A\n2 - B\n"

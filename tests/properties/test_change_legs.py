@@ -187,9 +187,9 @@ _NOT_DONE = "select count(*) from changes where shop_id = %(shop)s and done_at i
 @settings(max_examples=30)
 @given(acts=ACTS)
 def test_every_change_ends_and_none_is_confirmed_before_the_channel_says_so(
-    history_engine: Engine, acts: list[tuple[str, Any, Any]]
+    module_engine: Engine, acts: list[tuple[str, Any, Any]]
 ) -> None:
-    with history_engine.connect() as conn, conn.begin() as transaction:
+    with module_engine.connect() as conn, conn.begin() as transaction:
         diary = Diary(conn, make_pair(conn, stock={"MUG": 9, "CUP": 3}))
         for act in acts:
             diary.do(*act)

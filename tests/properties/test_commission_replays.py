@@ -204,9 +204,9 @@ def drafted_by_party(found: Replayed, shop: Shop) -> dict[str, int]:
 
 @settings(max_examples=15)
 @given(seed=st.integers(0, 2**32))
-def test_of_the_rules_in_force_a_replay_finds_no_difference_at_all(history_engine: Engine, seed: int) -> None:
+def test_of_the_rules_in_force_a_replay_finds_no_difference_at_all(module_engine: Engine, seed: int) -> None:
     chance = random.Random(seed)
-    with history_engine.connect() as conn:
+    with module_engine.connect() as conn:
         shop = open_shop(conn)
         editing.save(
             conn,
@@ -227,13 +227,13 @@ def test_of_the_rules_in_force_a_replay_finds_no_difference_at_all(history_engin
 
 @settings(max_examples=15)
 @given(seed=st.integers(0, 2**32))
-def test_a_change_replayed_is_what_a_shop_with_the_changed_rules_books(history_engine: Engine, seed: int) -> None:
+def test_a_change_replayed_is_what_a_shop_with_the_changed_rules_books(module_engine: Engine, seed: int) -> None:
     chance = random.Random(seed)
     rules = [make_rule(chance) for _ in range(8)]
     assignments = [make_assignment(chance) for _ in range(6)]
     begun_rules, begun = [make_rule(chance) for _ in range(2)], [make_assignment(chance) for _ in range(2)]
     stories = sorted((make_story(chance, number) for number in range(8)), key=lambda story: story[0].placed_at)
-    with history_engine.connect() as conn:
+    with module_engine.connect() as conn:
         here, there = open_shop(conn), open_shop(conn)
         drafts = []
         for shop in (here, there):

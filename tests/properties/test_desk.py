@@ -230,8 +230,8 @@ class History(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-def test_any_history_of_the_desk_is_explained(history_engine: Engine) -> None:
-    kind = type("HistoryHere", (History,), {"engine": history_engine})
+def test_any_history_of_the_desk_is_explained(module_engine: Engine) -> None:
+    kind = type("HistoryHere", (History,), {"engine": module_engine})
     run_state_machine_as_test(
         kind,
         settings=settings(

@@ -87,16 +87,16 @@ def record_write(conn: Connection, world: World, before: int | None, to: int) ->
 
 @settings(max_examples=50)
 @given(available=st.integers(-20, 40), line=st.none() | st.integers(0, 25), was=st.booleans())
-def test_scarce_is_scarce(history_engine: Engine, available: int, line: int | None, was: bool) -> None:
-    with history_engine.connect() as conn:
+def test_scarce_is_scarce(module_engine: Engine, available: int, line: int | None, was: bool) -> None:
+    with module_engine.connect() as conn:
         found = scalar(conn, "select is_scarce(%(a)s, %(l)s, %(w)s)", a=available, l=line, w=was)
     assert found == (line is not None and planner.is_scarce(available, line, was_scarce=was))
 
 
 @settings(max_examples=25)
 @given(exposed=UNITS, edited=UNITS, sold=UNITS, restocked=UNITS)
-def test_sales_and_restocks(history_engine: Engine, exposed: int, edited: int, sold: int, restocked: int) -> None:
-    with world_in(history_engine) as (conn, world):
+def test_sales_and_restocks(module_engine: Engine, exposed: int, edited: int, sold: int, restocked: int) -> None:
+    with world_in(module_engine) as (conn, world):
         listing_id = expose(conn, world, exposed, edited)
         followed = Followed(listing_id, 10, 0, None, sold_units=sold, restocked_units=restocked)
         refresh_desired(conn, world.shop_id, [world.skus["MUG"]], [followed], now=NOW)
@@ -111,10 +111,10 @@ OUTCOMES: list[WriteOutcome] = ["confirmed", "refused", "stale", "unsent", "acce
 @settings(max_examples=50)
 @given(exposed=UNITS, known=UNITS, before=st.none() | UNITS, to=UNITS, outcome=st.sampled_from(OUTCOMES), seen=UNITS)
 def test_what_answers_do(
-    history_engine: Engine, exposed: int, known: int, before: int | None, to: int, outcome: WriteOutcome, seen: int
+    module_engine: Engine, exposed: int, known: int, before: int | None, to: int, outcome: WriteOutcome, seen: int
 ) -> None:
     assume(before is not None or outcome != "stale")
-    with world_in(history_engine) as (conn, world):
+    with world_in(module_engine) as (conn, world):
         expose(conn, world, exposed, published_units=known)
         write_id = record_write(conn, world, before, to)
         observed = seen if outcome == "stale" else None
@@ -137,9 +137,9 @@ WRITES = st.none() | st.tuples(st.none() | UNITS, UNITS)
 @settings(max_examples=50)
 @given(exposed=UNITS, known=st.none() | st.integers(-3, 12), write=WRITES, seen=st.integers(-3, 20))
 def test_numbers_that_are_seen(
-    history_engine: Engine, exposed: int, known: int | None, write: tuple[int | None, int] | None, seen: int
+    module_engine: Engine, exposed: int, known: int | None, write: tuple[int | None, int] | None, seen: int
 ) -> None:
-    with world_in(history_engine) as (conn, world):
+    with world_in(module_engine) as (conn, world):
         expose(conn, world, exposed, published_units=known)
         before, to = write or (None, None)
         if to is not None:
@@ -168,7 +168,7 @@ SECONDS = st.integers(-9, 12)
     has_open=st.booleans(),
 )
 def test_the_end_of_a_doubt(
-    history_engine: Engine,
+    module_engine: Engine,
     exposed: int,
     read: int,
     sales: list[tuple[int, int, int | None]],
@@ -176,7 +176,7 @@ def test_the_end_of_a_doubt(
     has_open: bool,
 ) -> None:
     """`sales`, what was put back of them, and the watermark in seconds after the reading."""
-    with world_in(history_engine) as (conn, world):
+    with world_in(module_engine) as (conn, world):
         at = later(10)
         set_row(conn, "listings", world.listings["MUG"], published_units=read, published_at=at)
         for number, (seconds, units, back) in enumerate(sales):
@@ -215,8 +215,8 @@ def test_the_end_of_a_doubt(
 
 @settings(max_examples=15)
 @given(each=st.integers(1, 4), units=st.lists(UNITS, min_size=4, max_size=4))
-def test_what_is_exposed_of_a_pool(history_engine: Engine, each: int, units: list[int]) -> None:
-    with history_engine.connect() as conn, conn.begin() as transaction:
+def test_what_is_exposed_of_a_pool(module_engine: Engine, each: int, units: list[int]) -> None:
+    with module_engine.connect() as conn, conn.begin() as transaction:
         first = make_bundles(conn, {"MUG": 9}, {"KIT": {"MUG": each}})
         second = second_channel(conn, first, ["MUG", "KIT"])
         places = [(world, code) for world in (first, second) for code in ("MUG", "KIT")]
@@ -232,10 +232,10 @@ def test_what_is_exposed_of_a_pool(history_engine: Engine, each: int, units: lis
 @pytest.mark.parametrize("shown", [4, 6])
 @pytest.mark.parametrize("code", ["BY_HAND", "KEY_EXPIRED"])
 def test_what_a_channel_shows_later_says_not_whether_a_write_landed(
-    history_engine: Engine, before: int | None, to: int, shown: int, code: str
+    module_engine: Engine, before: int | None, to: int, shown: int, code: str
 ) -> None:
     """It may have landed and have sold since: what it exposed stays until the watermark has passed the reading."""
-    with world_in(history_engine) as (conn, world):
+    with world_in(module_engine) as (conn, world):
         expose(conn, world, 8, published_units=before or 0, published_at=NOW)
         write_id = record_write(conn, world, before, to)
         outcome: WriteOutcome = "confirmed" if shown == to and code == "BY_HAND" else "stale"
@@ -252,10 +252,10 @@ def test_what_a_channel_shows_later_says_not_whether_a_write_landed(
 @settings(max_examples=50)
 @given(to=UNITS, known=UNITS, shown=UNITS, sold=st.integers(0, 5), restocked=st.integers(0, 5), is_over=st.booleans())
 def test_what_an_overtaken_write_explains(
-    history_engine: Engine, to: int, known: int, shown: int, sold: int, restocked: int, is_over: bool
+    module_engine: Engine, to: int, known: int, shown: int, sold: int, restocked: int, is_over: bool
 ) -> None:
     """And what it makes of a number that is read: no edit, up to its own. `is_over`: a later one has landed since."""
-    with world_in(history_engine) as (conn, world):
+    with world_in(module_engine) as (conn, world):
         listing_id = expose(conn, world, 40, published_units=known)
         connection = {"reads_orders": True, "watermark_at": later(9)}
         set_row(conn, "connections", world.connection.id, **connection)

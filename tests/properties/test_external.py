@@ -49,10 +49,8 @@ ACTS = st.one_of(
 
 @settings(max_examples=25)
 @given(acts=st.lists(ACTS, max_size=8))
-def test_nothing_is_ever_planned_for_an_external_place(
-    history_engine: Engine, acts: list[tuple[str, str, int]]
-) -> None:
-    with history_engine.connect() as conn, conn.begin() as transaction:
+def test_nothing_is_ever_planned_for_an_external_place(module_engine: Engine, acts: list[tuple[str, str, int]]) -> None:
+    with module_engine.connect() as conn, conn.begin() as transaction:
         world = make_seller_world(conn, listing("MUG", 5, 4), listing("BAG", None, 3))
         shop = make_connection(conn, world.shop_id, is_sku_source=False)
         take_in(conn, shop, [make_channel_listing(code, 5) for code in CODES])

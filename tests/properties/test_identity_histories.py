@@ -156,8 +156,8 @@ def begin(conn: Connection) -> History:
 
 @given(st.lists(ACTS, min_size=8, max_size=24))
 @settings(max_examples=20)
-def test_whatever_is_mapped_and_sold_every_promise_is_its_lines(history_engine: Engine, acts: list[Any]) -> None:
-    with history_engine.connect() as conn, conn.begin() as transaction:
+def test_whatever_is_mapped_and_sold_every_promise_is_its_lines(module_engine: Engine, acts: list[Any]) -> None:
+    with module_engine.connect() as conn, conn.begin() as transaction:
         history = begin(conn)
         for act in acts:
             history.do(*act)

@@ -62,9 +62,9 @@ def plain_sums(conn: Connection, shop_id: int, at: datetime) -> dict[int, tuple[
 @settings(max_examples=60)
 @given(postings, moments, st.sampled_from(ZONES), st.booleans())
 def test_a_trial_balance_as_of_any_moment_is_the_plain_sum(
-    history_engine: Engine, found: Posted, at: datetime, zone: str, moves: bool
+    module_engine: Engine, found: Posted, at: datetime, zone: str, moves: bool
 ) -> None:
-    with history_engine.connect() as conn, conn.begin() as transaction:
+    with module_engine.connect() as conn, conn.begin() as transaction:
         shop_id = make_shop(conn, time_zone=zone)
         party = editing.add_party(conn, shop_id, "brand_shop", "OAK", "Oak & Ash", ACTOR, MIDDLE)
         half = len(found) // 2
@@ -85,10 +85,10 @@ def test_a_trial_balance_as_of_any_moment_is_the_plain_sum(
 @settings(max_examples=60)
 @given(postings, moments, moments)
 def test_causes_sum_to_the_change_and_lines_lead_from_opening_to_closing(
-    history_engine: Engine, found: Posted, one: datetime, other: datetime
+    module_engine: Engine, found: Posted, one: datetime, other: datetime
 ) -> None:
     period = Period(min(one, other), max(one, other) + timedelta(seconds=1))
-    with history_engine.connect() as conn, conn.begin() as transaction:
+    with module_engine.connect() as conn, conn.begin() as transaction:
         shop_id = make_shop(conn)
         party = editing.add_party(conn, shop_id, "creator", "MIRA", "Mira", ACTOR, MIDDLE)
         post(conn, shop_id, party, found)
@@ -127,8 +127,8 @@ def pages(conn: Connection, shop_id: int, accounts: PartyAccounts, period: Perio
 
 @settings(max_examples=30)
 @given(postings)
-def test_an_accounts_pages_carry_its_balance_down_to_nothing(history_engine: Engine, found: Posted) -> None:
-    with history_engine.connect() as conn, conn.begin() as transaction:
+def test_an_accounts_pages_carry_its_balance_down_to_nothing(module_engine: Engine, found: Posted) -> None:
+    with module_engine.connect() as conn, conn.begin() as transaction:
         shop_id = make_shop(conn)
         party = editing.add_party(conn, shop_id, "brand_shop", "OAK", "Oak & Ash", ACTOR, MIDDLE)
         post(conn, shop_id, party, found)
@@ -146,9 +146,9 @@ def test_an_accounts_pages_carry_its_balance_down_to_nothing(history_engine: Eng
         transaction.rollback()
 
 
-def test_a_statement_of_days_that_are_over_never_changes(history_engine: Engine) -> None:
+def test_a_statement_of_days_that_are_over_never_changes(module_engine: Engine) -> None:
     """What comes late is recorded later, whatever day it happened on."""
-    with history_engine.connect() as conn, conn.begin() as transaction:
+    with module_engine.connect() as conn, conn.begin() as transaction:
         shop_id = make_shop(conn)
         party = editing.add_party(conn, shop_id, "brand_shop", "OAK", "Oak & Ash", ACTOR, MIDDLE)
         day, at = MIDDLE.date(), MIDDLE + timedelta(hours=3)

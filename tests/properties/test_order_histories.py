@@ -313,8 +313,8 @@ def assert_clean(conn: Connection, world: World, now: datetime = NOW) -> None:
 
 @settings(max_examples=30)
 @given(telling=tellings())
-def test_any_telling_of_a_history_ends_in_the_same_place(history_engine: Engine, telling: Telling) -> None:
-    with history_engine.connect() as conn, conn.begin() as transaction:
+def test_any_telling_of_a_history_ends_in_the_same_place(module_engine: Engine, telling: Telling) -> None:
+    with module_engine.connect() as conn, conn.begin() as transaction:
         plain, mixed = make_shop_of(conn, telling), make_shop_of(conn, telling)
         tell(conn, plain, [[facts] for facts in telling.plain])
         tell(conn, mixed, telling.shuffled)
@@ -327,8 +327,8 @@ def test_any_telling_of_a_history_ends_in_the_same_place(history_engine: Engine,
 
 @settings(max_examples=20)
 @given(telling=tellings())
-def test_telling_everything_once_more_changes_nothing(history_engine: Engine, telling: Telling) -> None:
-    with history_engine.connect() as conn, conn.begin() as transaction:
+def test_telling_everything_once_more_changes_nothing(module_engine: Engine, telling: Telling) -> None:
+    with module_engine.connect() as conn, conn.begin() as transaction:
         world = make_shop_of(conn, telling)
         tell(conn, world, [telling.plain])
         before = state_of(conn, world)

@@ -72,10 +72,10 @@ class Nosy:
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory, history_engine: Engine) -> Iterator[Shelf]:
+def shelf(tmp_path_factory: pytest.TempPathFactory, module_engine: Engine) -> Iterator[Shelf]:
     world = Inside(tmp_path_factory.mktemp("world"))
     # On a clock so fast that what never arrived is given up at once.
-    made = Shelf(world, history_engine, clock_factor=1e6)
+    made = Shelf(world, module_engine, clock_factor=1e6)
     made.reached = Nosy(made.channel.products)
     made.read()
     yield made

@@ -363,9 +363,9 @@ class Play:
 @settings(max_examples=40)
 @given(steps=st.lists(STEPS, max_size=40))
 def test_whatever_happens_on_the_way_the_channel_ends_showing_what_it_should(
-    history_engine: Engine, guarantee_class: str, writes_per_call: int, steps: list[Step]
+    module_engine: Engine, guarantee_class: str, writes_per_call: int, steps: list[Step]
 ) -> None:
-    with history_engine.connect() as conn, conn.begin() as transaction:
+    with module_engine.connect() as conn, conn.begin() as transaction:
         play = Play(conn, guarantee_class, writes_per_call)
         for step in steps:
             play.step(*step)
@@ -378,9 +378,9 @@ def test_whatever_happens_on_the_way_the_channel_ends_showing_what_it_should(
 @settings(max_examples=60)
 @given(steps=st.lists(STEPS, min_size=6, max_size=40))
 def test_who_hears_levels_and_answers_at_once_and_every_order_knows_what_the_channel_shows(
-    history_engine: Engine, steps: list[Step]
+    module_engine: Engine, steps: list[Step]
 ) -> None:
-    with history_engine.connect() as conn, conn.begin() as transaction:
+    with module_engine.connect() as conn, conn.begin() as transaction:
         play = Play(conn, "A", 1, hears_late=False)
         for step in steps:
             play.step(*step)
@@ -395,9 +395,9 @@ OUTCOMES: list[WriteOutcome] = ["confirmed", "accepted", "refused", "stale", "un
 @settings(max_examples=40)
 @given(said=st.lists(st.tuples(st.sampled_from(OUTCOMES), st.integers(0, 12) | st.none()), min_size=1, max_size=5))
 def test_whatever_a_channel_answers_and_how_often_an_outcome_is_set_once(
-    history_engine: Engine, said: list[tuple[WriteOutcome, int | None]]
+    module_engine: Engine, said: list[tuple[WriteOutcome, int | None]]
 ) -> None:
-    with history_engine.connect() as conn, conn.begin() as transaction:
+    with module_engine.connect() as conn, conn.begin() as transaction:
         world = make_world(conn)
         adjust_stock(conn, world, "MUG", -4)
         lane = Lane(world.shop_id, world.connection.id, "A", 1)

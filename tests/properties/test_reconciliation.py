@@ -53,11 +53,11 @@ def causes_in_sql(conn: Connection, seen: list[Sight]) -> list[Any]:
 
 @settings(max_examples=150)
 @given(st.lists(sights, min_size=40, max_size=120))
-def test_the_cause_in_sql_is_that_of_the_pure_function(history_engine: Engine, seen: list[Sight]) -> None:
+def test_the_cause_in_sql_is_that_of_the_pure_function(module_engine: Engine, seen: list[Sight]) -> None:
     found = [classify(sight) for sight in seen]
     for cause in {*found}:
         event(str(cause))
-    with history_engine.connect() as conn:
+    with module_engine.connect() as conn:
         assert causes_in_sql(conn, seen) == found
 
 

@@ -142,25 +142,23 @@ def play(engine: Engine, classes: str, steps: list[Step], off: Clocks | None = N
 @settings(max_examples=EXAMPLES or 4)
 @given(steps=steps_of(*USUAL, *LOSS, "edit", "edit", *COMPARISONS), off=clocks)
 def test_what_is_compared_is_exposed_and_what_is_healed_is_as_wanted(
-    history_engine: Engine, classes: str, mode: Mode, steps: list[Step], off: Clocks
+    module_engine: Engine, classes: str, mode: Mode, steps: list[Step], off: Clocks
 ) -> None:
-    play(history_engine, classes, steps, off, mode=mode)
+    play(module_engine, classes, steps, off, mode=mode)
 
 
 @settings(max_examples=EXAMPLES or 4)
 @given(steps=steps_of(*USUAL, *COMPARISONS), off=clocks)
-def test_and_in_escrow_nothing_is_sold_that_is_not_there(
-    history_engine: Engine, steps: list[Step], off: Clocks
-) -> None:
-    play(history_engine, "AAB", steps, off)
+def test_and_in_escrow_nothing_is_sold_that_is_not_there(module_engine: Engine, steps: list[Step], off: Clocks) -> None:
+    play(module_engine, "AAB", steps, off)
 
 
-def test_a_number_typed_lower_after_it_was_read_is_exposed_until_it_is_read_again(history_engine: Engine) -> None:
+def test_a_number_typed_lower_after_it_was_read_is_exposed_until_it_is_read_again(module_engine: Engine) -> None:
     steps = [("edit", 1, 4), ("read", 1, 1), ("edit", 1, 1), ("compare", 1, 1), ("wait", 5, 1), ("sweep", 1, 1)]
-    play(history_engine, "AAB", steps, mode="adaptive")
+    play(module_engine, "AAB", steps, mode="adaptive")
 
 
 @pytest.mark.parametrize("mode", ["escrow", "adaptive", "pooled"])
-def test_a_number_typed_and_compared_is_exposed_and_corrected(history_engine: Engine, mode: Mode) -> None:
+def test_a_number_typed_and_compared_is_exposed_and_corrected(module_engine: Engine, mode: Mode) -> None:
     names = ("edit", "read", "compare", "wait", "sweep", "look again", "push", "trust", "wait", "give up", "push")
-    play(history_engine, "AB", [(name, 5 if name == "wait" else 0, 4) for name in names], mode=mode)
+    play(module_engine, "AB", [(name, 5 if name == "wait" else 0, 4) for name in names], mode=mode)

@@ -281,8 +281,8 @@ class Histories(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def conn(history_engine: Engine) -> Iterator[Connection]:
-    with history_engine.connect() as connection:
+def conn(module_engine: Engine) -> Iterator[Connection]:
+    with module_engine.connect() as connection:
         yield connection
         connection.rollback()
 

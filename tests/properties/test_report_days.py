@@ -41,10 +41,10 @@ def trades(draw: st.DrawFn) -> tuple[str, date, list[datetime], list[tuple[int, 
 @settings(max_examples=30)
 @given(trades())
 def test_every_order_is_in_one_day_and_days_sum_to_all(
-    history_engine: Engine, trade: tuple[str, date, list[datetime], list[tuple[int, datetime]]]
+    module_engine: Engine, trade: tuple[str, date, list[datetime], list[tuple[int, datetime]]]
 ) -> None:
     zone, day, placed, refunds = trade
-    with history_engine.connect() as conn, conn.begin() as transaction:
+    with module_engine.connect() as conn, conn.begin() as transaction:
         world = make_world(conn, {"MUG": 100}, baseline_at=BASELINE)
         execute(conn, "update shops set time_zone = %(zone)s where shop_id = %(id)s", zone=zone, id=world.shop_id)
         orders = [

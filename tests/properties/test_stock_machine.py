@@ -562,8 +562,8 @@ def dies_at(engine: Engine, statement: int) -> Iterator[None]:
         event.remove(engine, "before_cursor_execute", count)
 
 
-def test_whatever_is_done_to_stock_stays_explained(history_engine: Engine) -> None:
+def test_whatever_is_done_to_stock_stays_explained(module_engine: Engine) -> None:
     class Machine(StockMachine):
-        engine = history_engine
+        engine = module_engine
 
     run_state_machine_as_test(Machine, settings=settings(max_examples=16, stateful_step_count=25))

@@ -330,11 +330,11 @@ LEVELS = st.tuples(st.integers(-9, 9), st.integers(0, 9), st.integers(0, 9))
 @settings(max_examples=60)
 @given(levels=st.lists(LEVELS | st.none(), min_size=1, max_size=5))
 def test_listings_want_what_the_rule_says_for_any_level(
-    history_engine: Engine, levels: list[tuple[int, int, int] | None]
+    module_engine: Engine, levels: list[tuple[int, int, int] | None]
 ) -> None:
     """`None`: a SKU without a level at its listing's location."""
     codes = [f"C{number}" for number in range(len(levels))]
-    with history_engine.connect() as conn, conn.begin() as transaction:
+    with module_engine.connect() as conn, conn.begin() as transaction:
         world = make_world(conn, dict.fromkeys([*codes, "OTHER"], 0))
         for code, level in zip(codes, levels, strict=True):
             at = "where shop_id = %(shop)s and sku_id = %(sku)s"
@@ -359,10 +359,10 @@ def test_listings_want_what_the_rule_says_for_any_level(
 @settings(max_examples=400)
 @given(facts=desk_facts(), is_cancelled_before=st.booleans(), ordered_before=st.none() | UNITS)
 def test_the_sql_that_settles_a_line_is_the_rule(
-    history_engine: Engine, facts: LineFacts, is_cancelled_before: bool, ordered_before: int | None
+    module_engine: Engine, facts: LineFacts, is_cancelled_before: bool, ordered_before: int | None
 ) -> None:
     facts = replace(facts, is_cancelled_before_baseline=is_cancelled_before, ordered_before_baseline=ordered_before)
-    with history_engine.connect() as conn:
+    with module_engine.connect() as conn:
         row = fetch_one(
             conn,
             """
@@ -380,8 +380,8 @@ def test_the_sql_that_settles_a_line_is_the_rule(
 
 @settings(max_examples=400)
 @given(available=st.integers(-30, 300), rule=LISTING_RULES)
-def test_the_sql_that_offers_a_share_is_the_rule(history_engine: Engine, available: int, rule: ListingRule) -> None:
-    with history_engine.connect() as conn:
+def test_the_sql_that_offers_a_share_is_the_rule(module_engine: Engine, available: int, rule: ListingRule) -> None:
+    with module_engine.connect() as conn:
         shown = scalar(
             conn,
             """
@@ -396,10 +396,8 @@ def test_the_sql_that_offers_a_share_is_the_rule(history_engine: Engine, availab
 
 @settings(max_examples=200)
 @given(target=NUMBERS, published=NUMBERS | st.none())
-def test_the_sql_that_finds_what_differs_is_the_rule(
-    history_engine: Engine, target: int, published: int | None
-) -> None:
-    with history_engine.connect() as conn:
+def test_the_sql_that_finds_what_differs_is_the_rule(module_engine: Engine, target: int, published: int | None) -> None:
+    with module_engine.connect() as conn:
         found = scalar(
             conn,
             "select listing_differs(%(target)s::int4, %(published)s::int4)",
@@ -409,8 +407,8 @@ def test_the_sql_that_finds_what_differs_is_the_rule(
     assert found is differs(target, published)
 
 
-def test_a_sku_without_listing_is_no_trouble_to_refresh(history_engine: Engine) -> None:
-    with history_engine.connect() as conn, conn.begin() as transaction:
+def test_a_sku_without_listing_is_no_trouble_to_refresh(module_engine: Engine) -> None:
+    with module_engine.connect() as conn, conn.begin() as transaction:
         world = make_world(conn)
         make_sku(conn, world.shop_id, "LOOSE")
         inventory.refresh_desired(conn, world.shop_id, world_of(conn, world.connection).skus.values())

@@ -44,12 +44,12 @@ def never_waits(conn: Connection) -> None:
     execute(conn, "set local lock_timeout = '500ms'")
 
 
-def test_of_those_who_fail_at_once_of_one_cause_none_waits_for_another_nor_for_the_sweep(shared_engine: Engine) -> None:
-    with unit_of_work(shared_engine) as conn:
+def test_of_those_who_fail_at_once_of_one_cause_none_waits_for_another_nor_for_the_sweep(module_engine: Engine) -> None:
+    with unit_of_work(module_engine) as conn:
         world = make_world(conn)
         run_job(conn, "stock.push", push(world), "failed", NOW)
         park(conn, world, order_body(1))
-    with shared_engine.connect() as one, shared_engine.connect() as other, shared_engine.connect() as sweep:
+    with module_engine.connect() as one, module_engine.connect() as other, module_engine.connect() as sweep:
         run_job(one, "stock.push", push(world, 1), "failed", NOW)
         park(one, world, order_body(2))
         for conn in (other, sweep):
@@ -64,11 +64,11 @@ def test_of_those_who_fail_at_once_of_one_cause_none_waits_for_another_nor_for_t
         assert broken(sweep, world.shop_id) == {}
 
 
-def test_who_ends_a_job_does_not_wait_for_who_deals_with_its_failures(shared_engine: Engine) -> None:
-    with unit_of_work(shared_engine) as conn:
+def test_who_ends_a_job_does_not_wait_for_who_deals_with_its_failures(module_engine: Engine) -> None:
+    with unit_of_work(module_engine) as conn:
         world = make_world(conn)
         run_job(conn, "stock.push", push(world), "failed", NOW)
-    with shared_engine.connect() as person, shared_engine.connect() as worker:
+    with module_engine.connect() as person, module_engine.connect() as worker:
         execute(person, "select from failures where shop_id = %(shop)s for update", shop=world.shop_id)
         never_waits(worker)
         run_job(worker, "stock.push", push(world), "finished", NOW + timedelta(minutes=1))
